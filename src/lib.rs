@@ -1,1 +1,26 @@
-//! Rekindle
+//! Disaster recovery for CCF ledgers: verify, unlock, compare and export, at the speed of the hash.
+//!
+//! The floors, each of which uses only those below it:
+//!
+//! | floor | room | what it is for |
+//! |---|---|---|
+//! | 7 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
+//! | 5 | [`journal`] | the one pen: write set, sealed entry, leaf, chunk file; signatures; snapshots |
+//! | 4 | [`kv`] | versioned store |
+//! | 3 | [`tables`] | names, keys and values of the public tables |
+//! | 2 | [`merkle`] | tree, accumulator, proofs, receipts |
+//! | 1 | [`format`] | bytes on disk, reader and writer side by side |
+//! | 0 | [`crypto`] | thin, typed calls into libraries |
+
+pub mod cli;
+pub mod crypto;
+pub mod error;
+pub mod format;
+pub mod journal;
+pub mod kv;
+pub mod merkle;
+pub mod recovery;
+pub mod tables;
+
+pub use error::{Error, Result};

@@ -1,0 +1,535 @@
+//! A chunk file: u64 LE offset of the positions table (0 while the chunk is open), entries, positions table.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | u64 LE | T, offset of the positions table; 0: not complete |
+//! | 8 | … | entries, back to back |
+//! | T | 4·n | positions table: u32 LE file offset of each entry |
+//!
+//! [`Walker`] reads a chunk as far as anything in it can be read. Headers and table say the same thing twice; where
+//! they disagree it finds out which one is damaged, says so, and goes on. Format specification, sections 1.2 and 1.5.
+
+use super::cursor::Cursor;
+use super::domain::{Maps, PublicHeader};
+use super::entry::{Entry, EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+use super::{Malformed, Seqno};
+
+/// Offset of the first entry.
+pub const FIRST_ENTRY: u64 = 8;
+
+/// Where the parts of a chunk are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// End of the entries: T in a complete chunk, the end of the file in an open one.
+    pub entries_end: u64,
+    /// Number of entries in the positions table; `None` in an open chunk.
+    pub table_len: Option<u64>,
+}
+
+impl Layout {
+    /// Reads the header word and checks it against the file's size.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the file is shorter than 8 bytes, T lies outside it, or the table is not a whole number of u32.
+    pub fn read(bytes: &[u8]) -> Result<Layout, Malformed> {
+        let table = Cursor::new(bytes).u64_le("chunk header")?;
+        let size = bytes.len() as u64;
+        if table == 0 {
+            return Ok(Layout {
+                entries_end: size,
+                table_len: None,
+            });
+        }
+        if table < FIRST_ENTRY || table > size {
+            return Err(Malformed::at(
+                0,
+                format!("positions table offset is {table}, expected {FIRST_ENTRY} to {size} (the file's size)"),
+            ));
+        }
+        if !(size - table).is_multiple_of(4) {
+            return Err(Malformed::at(
+                table as usize,
+                format!("positions table has {} bytes, expected a multiple of 4", size - table),
+            ));
+        }
+        Ok(Layout {
+            entries_end: table,
+            table_len: Some((size - table) / 4),
+        })
+    }
+
+    /// The layout of a file whose header can't be used: everything after it is read as entries.
+    pub fn unusable(bytes: &[u8]) -> Layout {
+        Layout {
+            entries_end: bytes.len() as u64,
+            table_len: None,
+        }
+    }
+
+    /// The layout of a complete chunk of `count` entries whose header word can't be used: the table fills the end of
+    /// the file. `None` if there is no table that starts where the first entry stands.
+    pub fn by_count(bytes: &[u8], count: u64) -> Option<Layout> {
+        let entries_end = (bytes.len() as u64).checked_sub(count.checked_mul(4)?)?;
+        let layout = Layout {
+            entries_end,
+            table_len: Some(count),
+        };
+        let first = layout.position(bytes, 0)?;
+        (first == FIRST_ENTRY && entries_end > FIRST_ENTRY).then_some(layout)
+    }
+
+    /// Offset of entry `index` by the table; the end of the entries for the index behind the last one.
+    #[inline]
+    pub fn position(&self, bytes: &[u8], index: u64) -> Option<u64> {
+        let len = self.table_len?;
+        if index >= len {
+            return (index == len).then_some(self.entries_end);
+        }
+        let at = self.entries_end.checked_add(index.checked_mul(4)?)?;
+        let word = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<4>()?;
+        Some(u64::from(u32::from_le_bytes(*word)))
+    }
+}
+
+/// Something in a chunk's structure that isn't as it should be. Offsets are from the start of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The positions table points elsewhere than the entry headers, and the headers are right.
+    Position {
+        /// Seqno of the entry whose position is wrong.
+        seqno: Seqno,
+        /// Where the table's word is.
+        offset: u64,
+        /// What the table says.
+        found: u64,
+        /// Where the entry is.
+        expected: u64,
+    },
+    /// The size in an entry's header is not the entry's extent, which the positions table knows.
+    Size {
+        /// The entry.
+        seqno: Seqno,
+        /// Where it is.
+        offset: u64,
+        /// Extent by its header.
+        found: u64,
+        /// Extent by the table.
+        expected: u64,
+    },
+    /// Entries that can't be read, between others that can.
+    Lost {
+        /// First seqno that can't be read.
+        from: Seqno,
+        /// First seqno that can be read again.
+        to: Seqno,
+        /// Where reading failed.
+        offset: u64,
+        /// Why.
+        why: Malformed,
+    },
+    /// Nothing behind this place can be read.
+    End {
+        /// Seqno that was expected there.
+        seqno: Seqno,
+        /// Where reading failed.
+        offset: u64,
+        /// Why.
+        why: Malformed,
+    },
+    /// The writes of an entry can't be parsed; its digest can be computed all the same.
+    Writes {
+        /// The entry.
+        seqno: Seqno,
+        /// Where it goes wrong.
+        offset: u64,
+        /// Why.
+        why: Malformed,
+    },
+}
+
+/// One whole entry at its place.
+#[derive(Clone, Debug)]
+pub struct Located<'a> {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Seqno, checked: the position, the public domain and the nonce agree.
+    pub seqno: Seqno,
+    /// The entry.
+    pub entry: Entry<'a>,
+    /// Its public header.
+    pub public: PublicHeader<'a>,
+    /// Its public writes, not walked yet.
+    pub maps: Maps<'a>,
+}
+
+/// Reads the entry that should stand at `offset` with `seqno`.
+#[inline]
+fn read_at(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Located<'_>, Malformed> {
+    locate(offset, seqno, Entry::parse(window(bytes, offset, end)?)?)
+}
+
+/// Reads the entry that the table says fills `offset..end`, whatever size its own header claims.
+fn read_extent(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Located<'_>, Malformed> {
+    let raw = window(bytes, offset, end)?;
+    let mut cursor = Cursor::new(raw);
+    let header = EntryHeader::from_bytes(cursor.array("entry header")?);
+    let entry = Entry {
+        raw,
+        header,
+        tag: cursor.array("GCM tag")?,
+        iv_bytes: cursor.array("GCM IV")?,
+        public: cursor.prefixed("public domain")?,
+        private: cursor.rest(),
+    };
+    locate(offset, seqno, entry)
+}
+
+#[inline]
+fn window(bytes: &[u8], offset: u64, end: u64) -> Result<&[u8], Malformed> {
+    bytes
+        .get(offset as usize..end as usize)
+        .ok_or_else(|| Malformed::at(0, format!("entry offset {offset} lies outside the entries")))
+}
+
+#[inline]
+fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Malformed> {
+    let public_at = HEADER_SIZE + 36;
+    let mut cursor = Cursor::new(entry.public);
+    let public = PublicHeader::read(&mut cursor).map_err(|e| e.shifted(public_at))?;
+    if public.seqno != seqno {
+        return Err(Malformed::at(
+            public_at + 1,
+            format!("entry says its seqno is {}, expected {seqno}", public.seqno),
+        ));
+    }
+    if entry.iv().seqno != seqno {
+        return Err(Malformed::at(
+            24,
+            format!("GCM IV says its seqno is {}, expected {seqno}", entry.iv().seqno),
+        ));
+    }
+    Ok(Located {
+        offset,
+        seqno,
+        entry,
+        public,
+        maps: Maps::new(cursor),
+    })
+}
+
+/// Walks a chunk's entries in order, resolving disagreements between headers and positions table.
+pub struct Walker<'a> {
+    bytes: &'a [u8],
+    layout: Layout,
+    first_seqno: Seqno,
+    offset: u64,
+    seqno: Seqno,
+    /// Where reading goes on after entries that were lost.
+    resume: Option<(u64, Seqno)>,
+    /// Cleared once no entry could be found through the table, so that hostile tables are not searched again.
+    table_is_useful: bool,
+    done: bool,
+}
+
+/// What [`Walker::step`] found.
+pub enum Step<'a> {
+    /// A whole entry.
+    Entry(Located<'a>),
+    /// A seqno that can't be read; the fault was reported when it was met.
+    Lost(Seqno),
+    /// Nothing more in this chunk.
+    End,
+}
+
+/// Fewest bytes that an entry can take: so many lost bytes hide at most a known number of entries.
+const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
+
+impl<'a> Walker<'a> {
+    /// Walks from the first entry, whose seqno should be `first_seqno`.
+    pub fn new(bytes: &'a [u8], layout: Layout, first_seqno: Seqno) -> Self {
+        Self::starting_at(bytes, layout, first_seqno, FIRST_ENTRY, first_seqno)
+    }
+
+    /// Walks from the entry of `seqno`, which stands at `offset`.
+    pub fn starting_at(
+        bytes: &'a [u8],
+        layout: Layout,
+        first_seqno: Seqno,
+        offset: u64,
+        seqno: Seqno,
+    ) -> Self {
+        Walker {
+            bytes,
+            layout,
+            first_seqno,
+            offset,
+            seqno,
+            resume: None,
+            table_is_useful: true,
+            done: false,
+        }
+    }
+
+    /// Offset of the next entry.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Seqno of the next entry.
+    pub fn seqno(&self) -> Seqno {
+        self.seqno
+    }
+
+    /// The next entry. Faults go to `faults` in the order in which they are met.
+    #[inline]
+    pub fn step(&mut self, faults: &mut Vec<Fault>) -> Step<'a> {
+        if self.done {
+            return Step::End;
+        }
+        if let Some((offset, seqno)) = self.resume {
+            return self.skip_lost(offset, seqno);
+        }
+        let index = self.seqno.wrapping_sub(self.first_seqno);
+        let hint = self.layout.position(self.bytes, index.wrapping_add(1));
+        let end_of_entries = match self.layout.table_len {
+            Some(len) => index >= len,
+            None => self.offset >= self.layout.entries_end,
+        };
+        if end_of_entries {
+            self.done = true;
+            return Step::End;
+        }
+        match read_at(self.bytes, self.offset, self.layout.entries_end, self.seqno) {
+            Ok(located) => {
+                let end = self.offset + located.entry.raw.len() as u64;
+                if hint.is_none_or(|hint| hint == end) {
+                    self.advance_to(end);
+                    Step::Entry(located)
+                } else {
+                    self.resolve(located, end, hint.unwrap_or(end), faults)
+                }
+            }
+            Err(why) => self.recover(why, hint, faults),
+        }
+    }
+
+    #[inline]
+    fn advance_to(&mut self, offset: u64) {
+        self.offset = offset;
+        self.seqno += 1;
+    }
+
+    /// An entry that can be read, but ends elsewhere than the table says.
+    #[cold]
+    fn resolve(
+        &mut self,
+        located: Located<'a>,
+        end: u64,
+        hint: u64,
+        faults: &mut Vec<Fault>,
+    ) -> Step<'a> {
+        let seqno = self.seqno;
+        let offset = self.offset;
+        if self.follows(end) || !self.follows(hint) {
+            faults.push(Fault::Position {
+                seqno: seqno + 1,
+                offset: self.layout.entries_end + (seqno + 1 - self.first_seqno) * 4,
+                found: hint,
+                expected: end,
+            });
+            self.advance_to(end);
+            return Step::Entry(located);
+        }
+        faults.push(Fault::Size {
+            seqno,
+            offset,
+            found: end - offset,
+            expected: hint.saturating_sub(offset),
+        });
+        self.advance_to(hint);
+        match read_extent(self.bytes, offset, hint, seqno) {
+            Ok(located) => Step::Entry(located),
+            Err(_) => Step::Lost(seqno),
+        }
+    }
+
+    /// Whether the entry after the present one (or the end of the entries) stands at `offset`.
+    fn follows(&self, offset: u64) -> bool {
+        let index = self.seqno + 1 - self.first_seqno;
+        if self.layout.table_len == Some(index) {
+            return offset == self.layout.entries_end;
+        }
+        read_at(self.bytes, offset, self.layout.entries_end, self.seqno + 1).is_ok()
+    }
+
+    /// An entry that can't be read: finds the next one that can.
+    #[cold]
+    fn recover(&mut self, why: Malformed, hint: Option<u64>, faults: &mut Vec<Fault>) -> Step<'a> {
+        let offset = self.offset;
+        let seqno = self.seqno;
+        // The table may know the extent of an entry whose header or size is damaged.
+        if let Some(end) = hint
+            && end > offset
+            && self.follows(end)
+            && let Ok(located) = read_extent(self.bytes, offset, end, seqno)
+        {
+            let claimed = HEADER_SIZE as u64 + located.entry.header.size;
+            if claimed != end - offset {
+                faults.push(Fault::Size {
+                    seqno,
+                    offset,
+                    found: claimed,
+                    expected: end - offset,
+                });
+            } else {
+                faults.push(Fault::Lost {
+                    from: seqno,
+                    to: seqno + 1,
+                    offset: offset.saturating_add(why.offset as u64),
+                    why,
+                });
+            }
+            self.advance_to(end);
+            return Step::Entry(located);
+        }
+        match self.next_readable() {
+            Some((next_offset, next_seqno)) => {
+                faults.push(Fault::Lost {
+                    from: seqno,
+                    to: next_seqno,
+                    offset: offset.saturating_add(why.offset as u64),
+                    why,
+                });
+                self.resume = Some((next_offset, next_seqno));
+                self.skip_lost(next_offset, next_seqno)
+            }
+            None => {
+                faults.push(Fault::End {
+                    seqno,
+                    offset: offset.saturating_add(why.offset as u64),
+                    why,
+                });
+                self.done = true;
+                Step::End
+            }
+        }
+    }
+
+    /// Gives up one seqno of a lost range; at its end the walk goes on at `offset`.
+    fn skip_lost(&mut self, offset: u64, until: Seqno) -> Step<'a> {
+        let lost = self.seqno;
+        self.seqno += 1;
+        if self.seqno >= until {
+            self.offset = offset;
+            self.resume = None;
+        }
+        Step::Lost(lost)
+    }
+
+    /// The nearest entry behind the present one that can be read: by the table, else by looking at every byte.
+    fn next_readable(&mut self) -> Option<(u64, Seqno)> {
+        let end = self.layout.entries_end;
+        if let Some(len) = self.layout.table_len.filter(|_| self.table_is_useful) {
+            let first = self.seqno + 1 - self.first_seqno;
+            let by_table = (first..len).find_map(|index| {
+                let offset = self.layout.position(self.bytes, index)?;
+                let seqno = self.first_seqno + index;
+                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok())
+                    .then_some((offset, seqno))
+            });
+            if by_table.is_some() {
+                return by_table;
+            }
+            self.table_is_useful = false;
+        }
+        let bytes = self.bytes.get(..end as usize)?;
+        (self.offset as usize + 1..bytes.len()).find_map(|at| {
+            let header = bytes.get(at..)?.first_chunk::<44>()?;
+            if header[0] != VERSION || header[1] > 3 {
+                return None;
+            }
+            let seqno = u64::from_le_bytes(*header.get(24..)?.first_chunk::<8>()?);
+            let lost = seqno.checked_sub(self.seqno).filter(|&lost| lost > 0)?;
+            let fits = lost.checked_mul(MIN_ENTRY)? <= at as u64 - self.offset;
+            (fits && read_at(bytes, at as u64, end, seqno).is_ok()).then_some((at as u64, seqno))
+        })
+    }
+}
+
+/// Writes chunk files: entries appended to a growing file, then the positions table.
+///
+/// As CCF does it: the header word stays 0 until the table is in place.
+pub struct ChunkWriter<W> {
+    out: W,
+    positions: Vec<u32>,
+    at: u64,
+}
+
+impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
+    /// Starts an open chunk in an empty file.
+    ///
+    /// # Errors
+    /// Whatever writing answers.
+    pub fn create(mut out: W) -> std::io::Result<Self> {
+        out.write_all(&0u64.to_le_bytes())?;
+        Ok(ChunkWriter {
+            out,
+            positions: Vec::new(),
+            at: FIRST_ENTRY,
+        })
+    }
+
+    /// Appends one entry, as [`super::entry::write_entry`] made it.
+    ///
+    /// # Errors
+    /// Whatever writing answers; also if the chunk would grow to 4 GiB, which its positions could not express.
+    pub fn append(&mut self, entry: &[u8]) -> std::io::Result<()> {
+        let position = u32::try_from(self.at)
+            .ok()
+            .filter(|_| self.at + entry.len() as u64 <= u64::from(u32::MAX))
+            .ok_or_else(|| std::io::Error::other("a chunk can't grow beyond 4 GiB"))?;
+        self.out.write_all(entry)?;
+        self.positions.push(position);
+        self.at += entry.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.at
+    }
+
+    /// Number of entries so far.
+    pub fn len(&self) -> u64 {
+        self.positions.len() as u64
+    }
+
+    /// True before the first entry.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Leaves the chunk open, and gives the file back.
+    ///
+    /// # Errors
+    /// Whatever flushing answers.
+    pub fn leave_open(mut self) -> std::io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Completes the chunk: writes the table, then the header word, and gives the file back.
+    ///
+    /// # Errors
+    /// Whatever writing answers.
+    pub fn complete(mut self) -> std::io::Result<W> {
+        for position in &self.positions {
+            self.out.write_all(&position.to_le_bytes())?;
+        }
+        self.out.flush()?;
+        self.out.seek(std::io::SeekFrom::Start(0))?;
+        self.out.write_all(&self.at.to_le_bytes())?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}

@@ -1,0 +1,217 @@
+//! The tree's right edge: enough to append leaves and to know the root, and nothing more.
+//!
+//! An [`Accumulator`] holds the perfect subtrees ("peaks") that cover leaves 0 to n−1, largest first. [`Subtrees`]
+//! reduces any range of leaves to the perfect subtrees inside it, without knowing what stands before: this is what
+//! lets ranges of a ledger be hashed in parallel and joined in order with a handful of hashes.
+
+use crate::crypto::digest::{Digest, sha256_pair};
+
+/// A perfect subtree of 2^level leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Height: 0 is a leaf.
+    pub level: u8,
+    /// Its root.
+    pub digest: Digest,
+}
+
+/// The peaks of leaves 0 to n−1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accumulator {
+    peaks: Vec<Node>,
+    leaves: u64,
+}
+
+impl Accumulator {
+    /// No leaves at all.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A ledger's start: the one zero leaf that stands for seqno 0.
+    pub fn genesis() -> Self {
+        let mut start = Self::empty();
+        start.append(&[0; 32]);
+        start
+    }
+
+    /// From the peaks of `leaves` leaves, largest first.
+    ///
+    /// `None` if their number does not fit `leaves`.
+    pub fn from_peaks(leaves: u64, digests: &[Digest]) -> Option<Self> {
+        if leaves.count_ones() as usize != digests.len() {
+            return None;
+        }
+        let levels = (0..64u8).rev().filter(|bit| leaves >> bit & 1 == 1);
+        Some(Accumulator {
+            peaks: levels
+                .zip(digests)
+                .map(|(level, digest)| Node {
+                    level,
+                    digest: *digest,
+                })
+                .collect(),
+            leaves,
+        })
+    }
+
+    /// The peaks, largest first.
+    pub fn peaks(&self) -> impl DoubleEndedIterator<Item = &Digest> {
+        self.peaks.iter().map(|node| &node.digest)
+    }
+
+    /// Number of leaves; also the seqno of the next one.
+    #[inline]
+    pub fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
+    /// Appends one leaf.
+    #[inline]
+    pub fn append(&mut self, leaf: &Digest) {
+        self.append_node(Node {
+            level: 0,
+            digest: *leaf,
+        });
+    }
+
+    /// Appends a perfect subtree, as [`Subtrees`] produces them: its first leaf is the accumulator's next one, and
+    /// it is no larger than the alignment of that leaf allows.
+    pub fn append_node(&mut self, node: Node) {
+        debug_assert!(self.leaves.trailing_zeros() >= u32::from(node.level));
+        self.leaves += 1 << node.level;
+        let mut node = node;
+        while let Some(last) = self.peaks.last().filter(|last| last.level == node.level) {
+            node = Node {
+                level: node.level + 1,
+                digest: sha256_pair(&last.digest, &node.digest),
+            };
+            self.peaks.pop();
+        }
+        self.peaks.push(node);
+    }
+
+    /// The root of all leaves; zeros for an empty tree.
+    pub fn root(&self) -> Digest {
+        let mut peaks = self.peaks().rev();
+        let Some(mut root) = peaks.next().copied() else {
+            return [0; 32];
+        };
+        for peak in peaks {
+            root = sha256_pair(peak, &root);
+        }
+        root
+    }
+}
+
+/// Reduces consecutive leaves, starting anywhere, to aligned perfect subtrees.
+#[derive(Clone, Debug)]
+pub struct Subtrees {
+    nodes: Vec<Node>,
+    next: u64,
+}
+
+impl Subtrees {
+    /// Starts at leaf number `first`.
+    pub fn starting_at(first: u64) -> Self {
+        Subtrees {
+            nodes: Vec::new(),
+            next: first,
+        }
+    }
+
+    /// Appends the next leaf.
+    #[inline]
+    pub fn append(&mut self, leaf: Digest) {
+        let mut node = Node {
+            level: 0,
+            digest: leaf,
+        };
+        // Leaf i closes one subtree for every trailing one of i, if that subtree began within the range.
+        let mut index = self.next;
+        self.next += 1;
+        while index & 1 == 1 {
+            match self.nodes.last() {
+                Some(left) if left.level == node.level => {
+                    node = Node {
+                        level: node.level + 1,
+                        digest: sha256_pair(&left.digest, &node.digest),
+                    };
+                    self.nodes.pop();
+                }
+                _ => break,
+            }
+            index >>= 1;
+        }
+        self.nodes.push(node);
+    }
+
+    /// Number of the next leaf.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The subtrees so far, in leaf order; the next leaf starts a new range.
+    pub fn take(&mut self) -> Vec<Node> {
+        std::mem::take(&mut self.nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::digest::sha256;
+
+    fn leaf(i: u64) -> Digest {
+        sha256(&i.to_le_bytes())
+    }
+
+    /// The definition: split at the largest power of two below n.
+    fn root_by_definition(leaves: &[Digest]) -> Digest {
+        match leaves.len() {
+            0 => [0; 32],
+            1 => leaves[0],
+            n => {
+                let split = (n / 2 + n % 2).next_power_of_two();
+                sha256_pair(&root_by_definition(&leaves[..split]), &root_by_definition(&leaves[split..]))
+            }
+        }
+    }
+
+    #[test]
+    fn roots_of_all_sizes_follow_the_definition() {
+        let leaves: Vec<_> = (0..130).map(leaf).collect();
+        let mut accumulator = Accumulator::empty();
+        for n in 0..leaves.len() {
+            assert_eq!(accumulator.root(), root_by_definition(&leaves[..n]), "{n} leaves");
+            accumulator.append(&leaves[n]);
+        }
+    }
+
+    #[test]
+    fn any_cut_into_ranges_gives_the_same_accumulator() {
+        let leaves: Vec<_> = (0..100).map(leaf).collect();
+        let mut whole = Accumulator::empty();
+        leaves.iter().for_each(|leaf| whole.append(leaf));
+        for a in 0..100 {
+            for b in [a, (a + 7).min(100), 100] {
+                let mut joined = Accumulator::empty();
+                for range in [0..a, a..b, b..100] {
+                    let mut subtrees = Subtrees::starting_at(range.start as u64);
+                    range.for_each(|i| subtrees.append(leaves[i]));
+                    subtrees.take().into_iter().for_each(|node| joined.append_node(node));
+                }
+                assert_eq!(joined, whole, "cut at {a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn peaks_rebuild_the_accumulator() {
+        let mut accumulator = Accumulator::genesis();
+        (1..77).for_each(|i| accumulator.append(&leaf(i)));
+        let peaks: Vec<_> = accumulator.peaks().copied().collect();
+        assert_eq!(Accumulator::from_peaks(77, &peaks), Some(accumulator));
+        assert_eq!(Accumulator::from_peaks(78, &peaks[1..]), None);
+    }
+}

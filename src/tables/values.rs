@@ -1,0 +1,238 @@
+//! Values of the tables that the engine reads and writes: JSON as CCF writes it, compact, keys sorted.
+//!
+//! Every reader tolerates fields it does not know: other versions of CCF have more or fewer.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::digest::Digest;
+use crate::format::{Malformed, Seqno, TxId, View};
+
+/// Reads a JSON value.
+///
+/// # Errors
+/// [`Malformed`] with the parser's column as offset.
+pub fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+    serde_json::from_slice(bytes).map_err(|e| Malformed::at(e.column(), e.to_string()))
+}
+
+/// Serialises as CCF does: compact, keys sorted.
+pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    // Through `Value`, whose maps are sorted; the types here have no non-text keys, so neither step can fail.
+    serde_json::to_value(value)
+        .and_then(|value| serde_json::to_vec(&value))
+        .unwrap_or_default()
+}
+
+/// Bytes as base64 text in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Base64(pub Vec<u8>);
+
+impl From<Base64> for String {
+    fn from(bytes: Base64) -> String {
+        STANDARD.encode(bytes.0)
+    }
+}
+
+impl TryFrom<String> for Base64 {
+    type Error = String;
+    fn try_from(text: String) -> Result<Base64, String> {
+        STANDARD.decode(text).map(Base64).map_err(|e| format!("not base64: {e}"))
+    }
+}
+
+/// A digest as hex text in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct HexDigest(pub Digest);
+
+impl From<HexDigest> for String {
+    fn from(digest: HexDigest) -> String {
+        hex::encode(digest.0)
+    }
+}
+
+impl TryFrom<String> for HexDigest {
+    type Error = String;
+    fn try_from(text: String) -> Result<HexDigest, String> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(&text, &mut digest).map_err(|e| format!("not a 32-byte digest in hex: {e}"))?;
+        Ok(HexDigest(digest))
+    }
+}
+
+/// Status of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServiceStatus {
+    /// Started, not open yet.
+    Opening,
+    /// Serving users.
+    Open,
+    /// Members voted to open a recovered service; shares are awaited.
+    WaitingForRecoveryShares,
+    /// Recovered, not accepted by the members yet.
+    Recovering,
+}
+
+/// `service.info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// Service certificate, PEM.
+    pub cert: String,
+    /// Status.
+    pub status: ServiceStatus,
+    /// Do not use for logic: its meaning changed in 7.0.0-dev4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_service_identity_version: Option<Seqno>,
+    /// Number of recoveries; absent before 2.0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_count: Option<u64>,
+    /// Transaction that created this service; absent before 2.0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_service_create_txid: Option<TxId>,
+    /// Whatever the operator attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_data: Option<serde_json::Value>,
+}
+
+/// `service.config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceConfig {
+    /// Shares needed for a recovery.
+    pub recovery_threshold: u64,
+    /// The other fields, as they are.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Status of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeStatus {
+    /// Waits for the members' trust.
+    Pending,
+    /// May sign.
+    Trusted,
+    /// Leaving; may still sign.
+    Retired,
+}
+
+/// `nodes.info`: the fields the engine needs; the others are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Status.
+    pub status: NodeStatus,
+    /// Self-signed certificate, 1.x only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
+    /// Public key, PEM, 2.x and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// The other fields, as they are.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `signatures`: a node's signature over the root of all earlier transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Seqno of this transaction.
+    pub seqno: Seqno,
+    /// View of this transaction.
+    pub view: View,
+    /// Root over leaves 0 to seqno−1.
+    pub root: HexDigest,
+    /// Id of the signing node.
+    pub node: HexDigest,
+    /// DER ECDSA signature over the root, used directly as the digest.
+    pub sig: Base64,
+    /// Certificate of the node as endorsed by the service; absent in 1.x.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<String>,
+    /// Last committed seqno up to 3.x; 0 since.
+    #[serde(default)]
+    pub commit_seqno: Seqno,
+    /// Its view.
+    #[serde(default)]
+    pub commit_view: View,
+    /// Zeros.
+    #[serde(default)]
+    pub hashed_nonce: HexDigest,
+}
+
+/// `snapshot_evidence`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotEvidence {
+    /// SHA-256 of the snapshot's entry part.
+    pub hash: HexDigest,
+    /// Seqno of the snapshot.
+    pub version: Seqno,
+}
+
+/// `recovery_shares`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryShares {
+    /// The newest ledger secret under the wrapping key: tag, zero IV, ciphertext (60 bytes).
+    pub wrapped_latest_ledger_secret: Base64,
+    /// Member id (hex) to RSA-OAEP ciphertext of that member's share.
+    pub encrypted_shares: BTreeMap<String, Base64>,
+    /// Seqno of the write that stored the previous secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret_stored_version: Option<Seqno>,
+}
+
+/// `historical_encrypted_ledger_secret`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoricalSecret {
+    /// The secret before the current one; absent in a ledger's first write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_ledger_secret: Option<PreviousSecret>,
+    /// First seqno of the current secret; absent on rekey, where it is the seqno after this write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_version: Option<Seqno>,
+}
+
+/// A previous ledger secret under the one that followed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// Tag, IV, ciphertext (60 bytes).
+    pub encrypted_data: Base64,
+    /// First seqno of that secret.
+    pub version: Seqno,
+    /// Seqno of the previous write of this table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret_stored_version: Option<Seqno>,
+}
+
+/// `previous_service_identity_endorsement`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityEndorsement {
+    /// COSE_Sign1 whose payload is the endorsed key, SPKI DER.
+    pub endorsement: Base64,
+    /// The endorsing key, SPKI DER.
+    pub endorsing_key: Base64,
+    /// First transaction for which the endorsed key was the service's.
+    pub endorsement_epoch_begin: TxId,
+    /// Last one; absent in a service's endorsement of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement_epoch_end: Option<TxId>,
+    /// Seqno of the previous write of this table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_version: Option<Seqno>,
+}
+
+/// `members.info`: the fields the engine needs; the others are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// "Accepted" or "Active".
+    pub status: String,
+    /// "NonParticipant", "Participant" or "Owner" (6.0 and later).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_role: Option<String>,
+    /// The other fields, as they are.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
