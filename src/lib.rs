@@ -1,1 +1,3 @@
 //! Rekindle
+
+pub mod crypto;
