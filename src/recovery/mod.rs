@@ -10,4 +10,14 @@
     )
 )]
 
+pub mod checkpoint;
+mod diagnose;
+pub mod join;
+pub mod progress;
+pub mod report;
+pub mod scan;
 pub mod segments;
+pub mod snapshots;
+mod spares;
+pub mod trust;
+pub mod verify;
