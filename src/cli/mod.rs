@@ -1,1 +1,96 @@
-//! One file a sub-command.
+//! The command line: one file a sub-command, which parses arguments, calls the library and renders.
+//!
+//! Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write. With `--json`
+//! there is one JSON document on stdout and nothing else; everything meant for a person goes to stderr then.
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod input;
+mod output;
+mod progress;
+pub mod verify;
+
+/// Disaster recovery for CCF ledgers: examine what a dead service left behind, before anything is started.
+#[derive(Parser)]
+#[command(name = "rekindle", version, propagate_version = true, max_term_width = 100, after_help = EPILOGUE)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EPILOGUE: &str = "\
+Several directories given to one command are one ledger: its main directory first, then its read-only ones
+(`compare` takes one directory for each copy). Nothing is ever written to a ledger directory.
+
+Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write.";
+
+/// Options of every command.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Common {
+    /// Print one JSON document on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Use this many threads [default: one for each core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Verify(verify::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+/// Runs the command that the process was started with, and returns its exit code.
+pub fn main() -> u8 {
+    let cli = Cli::parse();
+    if let Some(jobs) = cli.common.jobs {
+        // Fails only if the pool exists already, which nothing before this makes.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global();
+    }
+    let outcome = match cli.command {
+        Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => man(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rekindle: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> crate::Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rekindle", &mut script);
+    output::bytes(&script)?;
+    Ok(0)
+}
+
+fn man() -> crate::Result<u8> {
+    let mut page = Vec::new();
+    let render = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    render.map_err(crate::Error::io("render", std::path::Path::new("the manual page")))?;
+    output::bytes(&page)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading what the command line names: small files, of which every one that is not what it should be gets a sentence.
+
+use std::path::{Path, PathBuf};
+
+use crate::crypto::x509::Certificate;
+use crate::error::{Error, Result};
+use crate::format::directory::LedgerFiles;
+use crate::recovery::snapshots;
+use crate::recovery::verify::Earlier;
+
+/// Largest file that is read whole: keys, certificates, shares are kilobytes, earlier reports a few megabytes.
+const MAX_SIZE_BYTES: u64 = 64 << 20;
+
+/// Reads a whole small file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    if metadata.is_dir() {
+        return Err(Error::Usage(format!("{} is a directory, expected a file", path.display())));
+    }
+    if metadata.len() > MAX_SIZE_BYTES {
+        return Err(Error::Usage(format!("{} has {} bytes, which is more than any key, certificate, share or report has", path.display(), metadata.len())));
+    }
+    std::fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Reads a whole small text file.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?)
+        .map_err(|_| Error::Usage(format!("{} is not text, expected PEM or JSON", path.display())))
+}
+
+/// Reads a certificate.
+pub fn certificate(path: &Path) -> Result<Certificate> {
+    Certificate::from_pem(&read_text(path)?)
+        .map_err(|why| Error::Usage(format!("{} is not a service certificate in PEM: {why}", path.display())))
+}
+
+/// Reads the JSON of an earlier verification.
+pub fn earlier(path: &Path) -> Result<Earlier> {
+    serde_json::from_str(&read_text(path)?).map_err(|why| {
+        Error::Usage(format!("{} is not the JSON that `rekindle verify --json` prints: {why}", path.display()))
+    })
+}
+
+/// Lists a ledger's directories.
+pub fn ledger(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
+    LedgerFiles::list(directories, recovery)
+}
+
+/// The snapshot to start from: a file, or `latest` for the newest committed one of the directories.
+pub fn start_snapshot(choice: &Path, directories: &[PathBuf]) -> Result<PathBuf> {
+    if choice != Path::new("latest") {
+        return Ok(choice.to_owned());
+    }
+    if directories.is_empty() {
+        return Err(Error::Usage("--from-snapshot latest needs --snapshots DIR".to_owned()));
+    }
+    let newest = snapshots::list(directories)?.into_iter().rev().find(|file| file.name.committed);
+    newest.map(|file| file.path).ok_or_else(|| {
+        Error::Usage("--from-snapshot latest: there is no committed snapshot (snapshot_S_E.committed) in the directories given".to_owned())
+    })
+}

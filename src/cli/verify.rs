@@ -1,0 +1,139 @@
+//! `rekindle verify`.
+
+use std::path::PathBuf;
+
+use crate::cli::{Common, input, output, progress};
+use crate::error::Result;
+use crate::recovery::join::Mode;
+use crate::recovery::verify::{Options, VerifyReport, verify};
+
+/// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
+///
+/// Recomputes every leaf and root, checks every node and COSE signature, whether the signing node was trusted at that
+/// seqno and endorsed by the service, the chain of service identities across recoveries, positions tables, names,
+/// gaps, overlaps and snapshots. Reports all findings, not the first. The last signed transaction is what a recovery
+/// keeps; entries behind it are what it drops.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The ledger's main directory, then its read-only ones
+    #[arg(required = true, value_name = "DIR")]
+    directories: Vec<PathBuf>,
+    /// Check the snapshots in this directory too (repeatable)
+    #[arg(long, value_name = "DIR")]
+    snapshots: Vec<PathBuf>,
+    /// Start behind a snapshot: a file, or `latest` of those in --snapshots
+    #[arg(long, value_name = "FILE|latest")]
+    from_snapshot: Option<PathBuf>,
+    /// audit: every signature; integrity: the last one of each service identity, whose root covers all before it
+    #[arg(long, value_enum, default_value = "audit")]
+    mode: ModeName,
+    /// Stop behind this seqno
+    #[arg(long, value_name = "SEQNO")]
+    until: Option<u64>,
+    /// The certificate that the ledger's last service must have
+    #[arg(long, value_name = "PEM")]
+    service_cert: Option<PathBuf>,
+    /// The JSON of an earlier run: a ledger that was rolled back or rewritten since is found
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Save progress here, and go on from there if a run was interrupted
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
+    #[arg(long)]
+    include_recovery: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ModeName {
+    Audit,
+    Integrity,
+}
+
+/// Runs it.
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let files = input::ledger(&args.directories, args.include_recovery)?;
+    let options = Options {
+        mode: Some(match args.mode {
+            ModeName::Audit => Mode::Audit,
+            ModeName::Integrity => Mode::Integrity,
+        }),
+        snapshot_directories: args.snapshots.clone(),
+        from_snapshot: match &args.from_snapshot {
+            Some(choice) => Some(input::start_snapshot(choice, &args.snapshots)?),
+            None => None,
+        },
+        until: args.until,
+        service_certificate: args.service_cert.as_deref().map(input::certificate).transpose()?,
+        against: args.against.as_deref().map(input::earlier).transpose()?,
+        checkpoint: args.checkpoint.clone(),
+        keep_history: false,
+    };
+    let report = verify(&files, &options, progress::for_terminal().as_ref())?;
+    match common.json {
+        true => output::json(&report)?,
+        false => output::text(&render(&report))?,
+    }
+    Ok(report.verdict.exit_code())
+}
+
+/// The report for a person: the answer first.
+pub fn render(report: &VerifyReport) -> String {
+    let mut out = String::new();
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    match report.last_signed {
+        Some(txid) => line(format!("last signed  {txid}")),
+        None => line("last signed  nothing".to_owned()),
+    }
+    if let Some(root) = report.root {
+        line(format!("root         {}", hex::encode(root.0)));
+    }
+    if let Some(signer) = report.signer {
+        line(format!("signer       node {}", hex::encode(signer.0)));
+    }
+    let dropped = match report.unsigned_entries {
+        0 => "none behind it".to_owned(),
+        n => format!("{} behind it, which a recovery would drop", output::count(n)),
+    };
+    line(format!("entries      {} up to seqno {}, {dropped}", output::count(report.entries), report.last_seqno));
+    line(format!(
+        "signatures   {} by nodes, {} by the service (COSE), {}",
+        output::count(report.signatures),
+        output::count(report.cose_signatures),
+        match report.mode {
+            Mode::Audit => "all verified (audit)",
+            Mode::Integrity => "the last of each service identity verified (integrity)",
+        }
+    ));
+    line(format!("chunks       {} files, {}", report.chunks, output::size(report.bytes)));
+    for service in &report.services {
+        let recoveries = service.recovery_count.map_or(String::new(), |n| format!(", recovery {n}"));
+        line(format!("service      {} from seqno {}{recoveries}", hex::encode(service.identity.0), service.from_seqno));
+    }
+    for snapshot in &report.snapshots {
+        let verdict = match snapshot.verdict.exit_code() {
+            0 => "ok",
+            _ => "see findings",
+        };
+        line(format!("snapshot     {} at seqno {}: {verdict}", snapshot.file, snapshot.seqno));
+    }
+    line(format!(
+        "took         {:.3} s, {} entries/s, {}/s",
+        report.elapsed_s,
+        output::count(report.entries_per_s as u64),
+        output::size(report.bytes_per_s as u64)
+    ));
+    let verdict = match report.verdict.exit_code() {
+        0 => "ok: everything up to the last signature is proven",
+        _ => "findings: not everything is as it should be",
+    };
+    line(format!("verdict      {verdict}"));
+    if !report.findings.is_empty() {
+        line(String::new());
+        out.push_str(&output::findings(&report.findings));
+    }
+    out
+}
