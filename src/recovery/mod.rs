@@ -10,4 +10,8 @@
     )
 )]
 
+pub mod inspect;
+pub mod output;
 pub mod segments;
+pub mod state;
+pub mod writes;
