@@ -10,8 +10,18 @@
     )
 )]
 
+pub mod checkpoint;
+mod diagnose;
 pub mod inspect;
+pub mod join;
 pub mod output;
+pub mod progress;
+pub mod report;
+pub mod scan;
 pub mod segments;
+pub mod snapshots;
+mod spares;
 pub mod state;
+pub mod trust;
+pub mod verify;
 pub mod writes;

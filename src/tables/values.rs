@@ -69,13 +69,20 @@ impl TryFrom<String> for HexDigest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceStatus {
     /// Started, not open yet.
+    #[serde(alias = "OPENING")]
     Opening,
     /// Serving users.
+    #[serde(alias = "OPEN")]
     Open,
     /// Members voted to open a recovered service; shares are awaited.
+    #[serde(alias = "WAITING_FOR_RECOVERY_SHARES")]
     WaitingForRecoveryShares,
     /// Recovered, not accepted by the members yet.
+    #[serde(alias = "RECOVERING")]
     Recovering,
+    /// A status this program does not know; no step to or from it is judged.
+    #[serde(other)]
+    Unknown,
 }
 
 /// `service.info`.
@@ -113,11 +120,17 @@ pub struct ServiceConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeStatus {
     /// Waits for the members' trust.
+    #[serde(alias = "PENDING")]
     Pending,
     /// May sign.
+    #[serde(alias = "TRUSTED")]
     Trusted,
     /// Leaving; may still sign.
+    #[serde(alias = "RETIRED")]
     Retired,
+    /// A status this program does not know; it may not sign.
+    #[serde(other)]
+    Unknown,
 }
 
 /// `nodes.info`: the fields the engine needs; the others are kept.

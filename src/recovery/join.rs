@@ -1,0 +1,542 @@
+//! Joining scanned segments in order: the sequential part of a verification, a handful of hashes per signature.
+//!
+//! The [`Joiner`] holds the accumulator and the trust in force. At every signature it compares the root of all entries so
+//! far with the recorded one, and makes the check of the signatures that is then verified in parallel. Where the roots
+//! differ it asks [`super::diagnose`] which entries are not the signed ones, and goes on from the signed tree.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use crate::crypto::digest::Digest;
+use crate::format::chunk::Fault;
+use crate::format::directory::{LedgerFiles, Note};
+use crate::format::names::ChunkKind;
+use crate::format::{Seqno, TxId, View};
+use crate::merkle::Accumulator;
+use crate::recovery::diagnose::{self, Diagnosis};
+use crate::recovery::report::{Code, Finding, Findings, Severity};
+use crate::recovery::scan::{Run, SegmentScan, SignatureTx, TrustTable, TrustWrite, scan_segment};
+use crate::recovery::segments::Segment;
+use crate::recovery::trust::{Check, Outcome, SavedTrust, Trust};
+use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
+
+/// A signature that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SignedRoot {
+    /// The signature transaction.
+    pub txid: TxId,
+    /// The root it signs.
+    pub root: HexDigest,
+    /// The node that signed, if one did.
+    pub signer: Option<HexDigest>,
+}
+
+/// Numbers that a report gives.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// Entries that could be read.
+    pub entries: u64,
+    /// Signature transactions with a node's signature.
+    pub signatures: u64,
+    /// Signature transactions with a COSE signature.
+    pub cose_signatures: u64,
+    /// Signature transactions of any kind.
+    pub signature_transactions: u64,
+    /// Bytes of the segments read.
+    pub bytes: u64,
+}
+
+/// Which signatures are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Every signature.
+    Audit,
+    /// The last one of each service identity: its root covers every earlier entry.
+    Integrity,
+}
+
+/// The evidence of a snapshot, as the ledger holds it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Evidence {
+    /// Seqno of the transaction that wrote it.
+    pub seqno: Seqno,
+    /// Seqno of the snapshot.
+    pub snapshot_seqno: Seqno,
+    /// The snapshot's digest.
+    pub digest: HexDigest,
+    /// The transaction's claims digest, which must be the same.
+    pub claims_digest: Option<HexDigest>,
+}
+
+/// What must be remembered of a signature transaction until the next one covers it.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct LastSignature {
+    /// Its seqno.
+    pub seqno: Seqno,
+    /// Which chunk of the ledger.
+    pub chunk_index: usize,
+    /// Offset of its entry.
+    pub offset: u64,
+    /// The root of all entries before it, where that is known.
+    pub root: Option<HexDigest>,
+    /// Whether its tree is known to be wrong, or was computed, already.
+    pub tree_is_judged: bool,
+}
+
+/// Whether a finding of this kind means that nothing from its place on is proven. Positions tables, names and
+/// endorsements can be wrong beside entries whose signatures verify.
+fn breaks_proof(code: Code) -> bool {
+    code.severity() == Severity::Error
+        && !matches!(
+            code,
+            Code::Position
+                | Code::ChunkHeader
+                | Code::ChunkEndsUnsigned
+                | Code::NameDisagrees
+                | Code::TreeDiffers
+                | Code::Endorsement
+        )
+}
+
+/// The sequential state of a verification.
+pub struct Joiner<'f> {
+    pub(super) files: &'f LedgerFiles,
+    mode: Mode,
+    /// Peaks of everything read so far; none where something before is missing and no tree has bridged it yet.
+    pub(super) accumulator: Option<Accumulator>,
+    /// The next seqno.
+    pub(super) next: Seqno,
+    /// Where the next segment should begin, if it is in the chunk read last.
+    position: Option<(usize, u64)>,
+    pub(super) trust: Trust,
+    pub(super) pending: VecDeque<TrustWrite>,
+    pub(super) counts: Counts,
+    pub(super) findings: Findings,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) watched: Vec<(Seqno, Digest)>,
+    /// Nothing at or after this seqno is proven from the start.
+    pub(super) broken_at: Option<Seqno>,
+    /// The last signature whose root was found right; whether it verifies may not be known yet.
+    pub(super) last_matching: Option<TxId>,
+    /// The last signature that verified, with everything before it.
+    pub(super) proven: Option<SignedRoot>,
+    /// The last signature transaction read, for the check of its tree.
+    pub(super) last_signature: Option<LastSignature>,
+    /// In integrity mode, the check that stands for all since the last identity change.
+    held: Option<Check>,
+    last_view: View,
+    /// Every signature's root, kept only when asked for.
+    pub(super) history: Option<Vec<SignedRoot>>,
+    /// Root of the signature at the seqno that an earlier report ended at.
+    pub(super) against: Option<(Seqno, Option<HexDigest>)>,
+    checks: Vec<Check>,
+}
+
+impl<'f> Joiner<'f> {
+    /// Starts before seqno `next`, with the accumulator of everything before it where that is known.
+    pub fn new(files: &'f LedgerFiles, mode: Mode, next: Seqno, accumulator: Option<Accumulator>, trust: Trust) -> Self {
+        Joiner {
+            files,
+            mode,
+            accumulator,
+            next,
+            position: None,
+            trust,
+            pending: VecDeque::new(),
+            counts: Counts::default(),
+            findings: Findings::default(),
+            evidence: Vec::new(),
+            watched: Vec::new(),
+            broken_at: None,
+            last_matching: None,
+            proven: None,
+            last_signature: None,
+            held: None,
+            last_view: 0,
+            history: None,
+            against: None,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Keeps the root of every signature that is found right.
+    pub fn keep_history(&mut self) {
+        self.history = Some(Vec::new());
+    }
+
+    /// Remembers the root signed at this seqno, if one is.
+    pub fn watch_root_at(&mut self, seqno: Seqno) {
+        self.against = Some((seqno, None));
+    }
+
+    /// The path of a chunk.
+    pub(super) fn path(&self, chunk_index: usize) -> &'f Path {
+        self.files.chunks.get(chunk_index).map_or(Path::new(""), |chunk| chunk.file.path.as_path())
+    }
+
+    /// Adds a finding about an entry.
+    pub(super) fn report(&mut self, code: Code, message: String, chunk_index: usize, offset: u64, seqno: Seqno) {
+        let mut finding = Finding::new(code, message).file(self.path(chunk_index)).offset(offset).seqno(seqno);
+        finding.proven_to = self.last_matching.map(|txid| txid.seqno);
+        self.findings.push(finding);
+        if breaks_proof(code) {
+            self.break_at(seqno);
+        }
+    }
+
+    pub(super) fn break_at(&mut self, seqno: Seqno) {
+        self.broken_at = Some(self.broken_at.map_or(seqno, |at| at.min(seqno)));
+    }
+
+    /// Reports what the directories' listing showed.
+    pub fn report_notes(&mut self) {
+        for note in &self.files.notes {
+            let (code, path, message) = match note {
+                Note::SetAside(path) => (Code::SetAside, Some(path), "set aside by CCF, not read".to_owned()),
+                Note::UnfinishedRecovery(path) => (Code::UnfinishedRecovery, Some(path), "written by a recovery that did not open, not read".to_owned()),
+                Note::UnreadableName(path) => (Code::UnreadableName, Some(path), "the name is not that of a chunk, not read".to_owned()),
+                Note::OpenInReadOnly(path) => (Code::OpenInReadOnly, Some(path), "not committed, in a read-only directory, not read".to_owned()),
+                Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no whole entry".to_owned()),
+                Note::NameDisagrees { path, named, found } => {
+                    (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
+                }
+                Note::Gap { from, to } => (Code::Gap, None, format!("seqnos {from} to {to} are in no file")),
+            };
+            // A gap is reported where the walk meets it, so that what lies before a snapshot does not count.
+            if code == Code::Gap {
+                continue;
+            }
+            let mut finding = Finding::new(code, message);
+            if let Some(path) = path {
+                finding = finding.file(path);
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    /// Joins one segment, and returns the checks that can be verified now.
+    pub fn join(&mut self, mut scan: SegmentScan, watch: &[Seqno]) -> Vec<Check> {
+        let segment = scan.segment.clone();
+        self.enter(&segment);
+        if let Some((chunk, offset)) = self.position
+            && chunk == segment.chunk_index
+            && (offset, self.next) != (segment.offset, segment.from)
+        {
+            // The table pointed this segment to a wrong place: read it again from where the walk really is.
+            let from = self.next;
+            scan = scan_segment(Segment { from, offset, ..segment.clone() }, watch);
+        }
+        self.counts.entries += scan.entries;
+        self.counts.bytes += scan.segment.size_bytes;
+        for fault in std::mem::take(&mut scan.faults) {
+            self.report_fault(&fault, &scan.segment);
+        }
+        for (seqno, offset, view, before) in std::mem::take(&mut scan.view_drops) {
+            let text = format!("the view is {view}, the entry before has {before}");
+            self.report(Code::ViewGoesBack, text, segment.chunk_index, offset, seqno);
+        }
+        if scan.first_view.is_some_and(|view| view < self.last_view) {
+            let text = format!("the view is {:?}, the entry before has {}", scan.first_view.unwrap_or(0), self.last_view);
+            self.report(Code::ViewGoesBack, text, segment.chunk_index, segment.offset, segment.from);
+        }
+        self.pending.extend(std::mem::take(&mut scan.writes));
+        self.watched.append(&mut scan.watched);
+        for run in std::mem::take(&mut scan.runs) {
+            self.join_run(run);
+        }
+        self.next = scan.until;
+        self.position = Some((segment.chunk_index, scan.end_offset));
+        if scan.segment.until.is_none() {
+            self.leave_chunk(&scan);
+        }
+        std::mem::take(&mut self.checks)
+    }
+
+    /// Meets a segment: reports a new chunk's header, and a gap before it.
+    fn enter(&mut self, segment: &Segment) {
+        if self.position.is_some_and(|(chunk, _)| chunk == segment.chunk_index) {
+            return;
+        }
+        self.position = None;
+        if let Some((offset, what)) = &segment.chunk.layout_fault {
+            self.report(Code::ChunkHeader, what.clone(), segment.chunk_index, *offset, segment.from);
+        }
+        if segment.from > self.next {
+            let text = format!("seqnos {} to {} are missing", self.next, segment.from - 1);
+            let code = if self.next == 1 { Code::LateStart } else { Code::Gap };
+            let next = self.next;
+            self.report(code, text, segment.chunk_index, segment.offset, next);
+            self.accumulator = None;
+            self.next = segment.from;
+        }
+    }
+
+    /// Leaves a chunk: it must end where its name says, and with a signature if it is complete.
+    fn leave_chunk(&mut self, scan: &SegmentScan) {
+        let segment = &scan.segment;
+        let chunk = &segment.chunk;
+        if chunk.map.shrank() {
+            self.report(Code::Shrank, "the file became shorter while it was read".to_owned(), segment.chunk_index, scan.end_offset, self.next);
+        }
+        if self.next <= chunk.file.last && (chunk.layout.table_len.is_some() || chunk.file.name.last.is_some()) {
+            let text = format!("the chunk ends before seqno {}, expected entries up to {}", self.next, chunk.file.last);
+            self.report(Code::ChunkEndsEarly, text, segment.chunk_index, scan.end_offset, self.next);
+        }
+        let signed = self.last_signature.is_some_and(|last| last.seqno + 1 == self.next);
+        if chunk.layout.table_len.is_some() && !signed {
+            let text = format!("the chunk is complete, but its last entry ({}) is no signature", self.next.saturating_sub(1));
+            self.report(Code::ChunkEndsUnsigned, text, segment.chunk_index, scan.end_offset, self.next.saturating_sub(1));
+        }
+    }
+
+    fn report_fault(&mut self, fault: &Fault, segment: &Segment) {
+        let chunk = &segment.chunk;
+        let (code, offset, seqno, text) = match fault {
+            Fault::Position { seqno, offset, found, expected } => {
+                (Code::Position, *offset, *seqno, format!("positions table says {found}, the entry stands at {expected}"))
+            }
+            Fault::Size { seqno, offset, found, expected } => {
+                (Code::EntrySize, *offset, *seqno, format!("the entry's header says {found} bytes, it fills {expected}"))
+            }
+            Fault::Lost { from, to, offset, why } => {
+                let range = if to - from == 1 { format!("entry {from}") } else { format!("entries {from} to {}", to - 1) };
+                (Code::EntriesLost, *offset, *from, format!("{range} can't be read: {}", why.what))
+            }
+            Fault::Writes { seqno, offset, why } => (Code::Writes, *offset, *seqno, format!("the writes can't be read: {}", why.what)),
+            Fault::End { seqno, offset, why } => {
+                // Only an open chunk may be torn, and only the last one of a ledger is open.
+                let last = segment.chunk_index + 1 == self.files.chunks.len();
+                let open = chunk.file.name.kind != ChunkKind::Committed && chunk.layout.table_len.is_none();
+                let code = if last && open { Code::TornTail } else { Code::EntriesLost };
+                let rest = chunk.layout.entries_end.saturating_sub(*offset);
+                (code, *offset, *seqno, format!("entry {seqno} can't be read, nor the {rest} bytes from there on: {}", why.what))
+            }
+        };
+        self.report(code, text, segment.chunk_index, offset, seqno);
+    }
+
+    fn join_run(&mut self, run: Run) {
+        if let Some(accumulator) = &mut self.accumulator {
+            run.nodes.into_iter().for_each(|node| accumulator.append_node(node));
+        }
+        self.next = run.until;
+        if run.last_view > 0 {
+            self.last_view = run.last_view;
+        }
+        if let Some(tx) = run.signature {
+            self.join_signature(tx);
+        }
+    }
+
+    fn join_signature(&mut self, tx: Box<SignatureTx>) {
+        self.counts.signature_transactions += 1;
+        self.counts.signatures += u64::from(tx.node.is_some());
+        self.counts.cose_signatures += u64::from(tx.cose.is_some());
+        let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
+        let before = has_writes.then(|| self.trust.clone());
+        let writes = self.apply_writes_before(tx.seqno);
+        let root = self.accumulator.as_ref().map(Accumulator::root);
+        let recorded = tx.recorded_root();
+        self.last_signature = Some(LastSignature {
+            seqno: tx.seqno,
+            chunk_index: tx.chunk_index,
+            offset: tx.offset,
+            root: root.map(HexDigest),
+            tree_is_judged: tx.tree_fault.is_some() || tx.tree_root.is_some(),
+        });
+        if root.is_some() && root == recorded {
+            self.accept(&tx, recorded.unwrap_or_default());
+            return;
+        }
+        match diagnose::mismatch(self, &tx, root) {
+            Diagnosis::RecordWrong(text) => {
+                self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
+            }
+            Diagnosis::EntriesDiffer { accumulator, differing } => {
+                if let Some(before) = before.filter(|_| !differing.is_empty()) {
+                    self.trust = before;
+                    let sound = writes.into_iter().filter(|write| !differing.contains(&write.seqno));
+                    sound.for_each(|write| self.apply(&write));
+                }
+                self.accumulator = Some(accumulator);
+                let root = self.accumulator.as_ref().map_or([0; 32], Accumulator::root);
+                self.accept(&tx, root);
+            }
+            Diagnosis::NothingKnown(text) => {
+                let code = if root.is_some() { Code::RootDiffers } else { Code::NodeSignature };
+                self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
+            }
+        }
+    }
+
+    /// A signature whose root is the one of the entries (or of the tree that replaces them): its check is made.
+    fn accept(&mut self, tx: &SignatureTx, root: Digest) {
+        let (check, wrong) = self.trust.check(tx, root);
+        for (code, text) in wrong {
+            self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
+        }
+        self.trust.last_root = Some(root);
+        if self.broken_at.is_none() {
+            self.last_matching = Some(check.txid);
+            self.remember(&check);
+        }
+        match self.mode {
+            Mode::Audit => self.checks.push(check),
+            Mode::Integrity => self.held = Some(check),
+        }
+    }
+
+    fn remember(&mut self, check: &Check) {
+        if let Some((_, root)) = self.against.as_mut().filter(|(seqno, _)| *seqno == check.txid.seqno) {
+            *root = Some(HexDigest(check.root));
+        }
+        if let Some(history) = &mut self.history {
+            history.push(SignedRoot {
+                txid: check.txid,
+                root: HexDigest(check.root),
+                signer: check.signer,
+            });
+        }
+    }
+
+    /// Applies the writes of transactions below `seqno`, and returns them.
+    fn apply_writes_before(&mut self, seqno: Seqno) -> Vec<TrustWrite> {
+        let mut applied = Vec::new();
+        while let Some(write) = self.pending.pop_front_if(|write| write.seqno < seqno) {
+            self.apply(&write);
+            applied.push(write);
+        }
+        applied
+    }
+
+    fn apply(&mut self, write: &TrustWrite) {
+        if write.table == TrustTable::SnapshotEvidence {
+            self.note_evidence(write);
+        }
+        let services = self.trust.services().len();
+        for finding in self.trust.apply(write) {
+            let mut finding = finding.file(self.path(write.chunk_index));
+            finding.proven_to = self.last_matching.map(|txid| txid.seqno);
+            if breaks_proof(finding.code) {
+                self.break_at(write.seqno);
+            }
+            self.findings.push(finding);
+        }
+        // The identity changes: the held check stands for everything up to the recovery.
+        if self.trust.services().len() > services && let Some(held) = self.held.take() {
+            self.checks.push(held);
+        }
+    }
+
+    fn note_evidence(&mut self, write: &TrustWrite) {
+        if let Some(Ok(evidence)) = write.value.as_deref().map(from_json::<SnapshotEvidence>) {
+            self.evidence.push(Evidence {
+                seqno: write.seqno,
+                snapshot_seqno: evidence.version,
+                digest: evidence.hash,
+                claims_digest: write.claims_digest.map(HexDigest),
+            });
+        }
+    }
+
+    /// Takes the outcome of checks, in the order in which they were made.
+    pub fn settle(&mut self, outcomes: Vec<(Check, Outcome)>) {
+        for (check, outcome) in outcomes {
+            for (code, text) in outcome {
+                self.report(code, text, check.chunk_index, check.offset, check.txid.seqno);
+            }
+            if self.broken_at.is_some_and(|at| at <= check.txid.seqno) {
+                continue;
+            }
+            self.proven = Some(SignedRoot {
+                txid: check.txid,
+                root: HexDigest(check.root),
+                signer: check.signer,
+            });
+        }
+    }
+
+    /// The checks that were held back.
+    pub fn release(&mut self) -> Vec<Check> {
+        let mut checks = std::mem::take(&mut self.checks);
+        checks.extend(self.held.take());
+        checks
+    }
+
+    /// Checks the tree in the last signature transaction, which no later signature covers.
+    pub fn check_last_tree(&mut self) {
+        if let Some(last) = self.last_signature
+            && let Some(text) = diagnose::last_tree(self.files, &last)
+        {
+            self.report(Code::TreeDiffers, text, last.chunk_index, last.offset, last.seqno);
+        }
+    }
+
+    /// Everything a checkpoint keeps. Checks must have been released and settled.
+    pub fn save(&self) -> SavedJoiner {
+        SavedJoiner {
+            peaks: self.accumulator.as_ref().map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
+            next: self.next,
+            position: self.position,
+            trust: self.trust.save(),
+            pending: self.pending.iter().cloned().collect(),
+            counts: self.counts,
+            findings: self.findings.clone(),
+            evidence: self.evidence.clone(),
+            watched: self.watched.iter().map(|(seqno, leaf)| (*seqno, HexDigest(*leaf))).collect(),
+            broken_at: self.broken_at,
+            last_matching: self.last_matching,
+            proven: self.proven,
+            last_signature: self.last_signature,
+            last_view: self.last_view,
+            against: self.against,
+        }
+    }
+
+    /// Goes on from what was saved; `None` if it can't be read.
+    pub fn restore(files: &'f LedgerFiles, mode: Mode, saved: SavedJoiner) -> Option<Joiner<'f>> {
+        let accumulator = match saved.peaks {
+            Some((leaves, peaks)) => {
+                let peaks: Vec<Digest> = peaks.into_iter().map(|peak| peak.0).collect();
+                Some(Accumulator::from_peaks(leaves, &peaks)?)
+            }
+            None => None,
+        };
+        let mut joiner = Joiner::new(files, mode, saved.next, accumulator, Trust::restore(saved.trust)?);
+        joiner.position = saved.position;
+        joiner.pending = saved.pending.into();
+        joiner.counts = saved.counts;
+        joiner.findings = saved.findings;
+        joiner.evidence = saved.evidence;
+        joiner.watched = saved.watched.into_iter().map(|(seqno, leaf)| (seqno, leaf.0)).collect();
+        joiner.broken_at = saved.broken_at;
+        joiner.last_matching = saved.last_matching;
+        joiner.proven = saved.proven;
+        joiner.last_signature = saved.last_signature;
+        joiner.last_view = saved.last_view;
+        joiner.against = saved.against;
+        Some(joiner)
+    }
+}
+
+/// A [`Joiner`] between two windows.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct SavedJoiner {
+    peaks: Option<(u64, Vec<HexDigest>)>,
+    /// The next seqno.
+    pub next: Seqno,
+    position: Option<(usize, u64)>,
+    trust: SavedTrust,
+    pending: Vec<TrustWrite>,
+    counts: Counts,
+    findings: Findings,
+    evidence: Vec<Evidence>,
+    watched: Vec<(Seqno, HexDigest)>,
+    broken_at: Option<Seqno>,
+    last_matching: Option<TxId>,
+    proven: Option<SignedRoot>,
+    last_signature: Option<LastSignature>,
+    last_view: View,
+    against: Option<(Seqno, Option<HexDigest>)>,
+}

@@ -1,0 +1,317 @@
+//! The parallel pass: every leaf digested, subtrees reduced, signature and trust transactions picked out.
+//!
+//! A segment is scanned without knowing anything about what stands before it. What comes out is small: a few subtree
+//! roots per signature interval, the signatures, and the writes to the tables that say who may sign. Nothing in a
+//! [`SegmentScan`] borrows from the map.
+
+use crate::crypto::digest::Digest;
+use crate::format::chunk::{Fault, Located, Step};
+use crate::format::domain::Write;
+use crate::format::{Malformed, Seqno, View};
+use crate::merkle::accumulator::{Node, Subtrees};
+use crate::merkle::tree::TreeView;
+use crate::recovery::segments::Segment;
+use crate::tables::{names, values};
+
+/// The leaf that stands in for an entry that can't be read: no transaction's digest.
+pub const LOST_LEAF: Digest = [0xff; 32];
+
+/// Tables whose writes decide who may sign, or that snapshots and recoveries are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum TrustTable {
+    /// `service.info`.
+    ServiceInfo,
+    /// `nodes.info`.
+    NodesInfo,
+    /// `nodes.endorsed_certificates`.
+    NodesEndorsedCertificates,
+    /// `service.previous_service_identity`.
+    PreviousServiceIdentity,
+    /// `previous_service_last_signed_root`.
+    PreviousServiceLastSignedRoot,
+    /// `previous_service_identity_endorsement`.
+    IdentityEndorsement,
+    /// `snapshot_evidence`.
+    SnapshotEvidence,
+}
+
+impl TrustTable {
+    fn of(name: &str) -> Option<TrustTable> {
+        Some(match name {
+            names::SERVICE_INFO => TrustTable::ServiceInfo,
+            names::NODES_INFO => TrustTable::NodesInfo,
+            names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
+            names::PREVIOUS_SERVICE_IDENTITY => TrustTable::PreviousServiceIdentity,
+            names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT => TrustTable::PreviousServiceLastSignedRoot,
+            names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT => TrustTable::IdentityEndorsement,
+            names::SNAPSHOT_EVIDENCE => TrustTable::SnapshotEvidence,
+            _ => return None,
+        })
+    }
+}
+
+/// A write to one of those tables.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct TrustWrite {
+    /// Seqno of the transaction.
+    pub seqno: Seqno,
+    /// Its view.
+    pub view: View,
+    /// Offset of its entry.
+    pub offset: u64,
+    /// Which chunk of the ledger.
+    pub chunk_index: usize,
+    /// Which table.
+    pub table: TrustTable,
+    /// Serialised key.
+    pub key: Vec<u8>,
+    /// Serialised value.
+    pub value: Option<Vec<u8>>,
+    /// The transaction's claims digest.
+    pub claims_digest: Option<Digest>,
+}
+
+/// A signature transaction, taken apart but not checked.
+#[derive(Clone, Debug)]
+pub struct SignatureTx {
+    /// Its seqno: it signs the root of all leaves below.
+    pub seqno: Seqno,
+    /// Its view, by the nonce.
+    pub view: View,
+    /// Offset of its entry.
+    pub offset: u64,
+    /// Which chunk of the ledger.
+    pub chunk_index: usize,
+    /// The node's signature, where there is one.
+    pub node: Option<Result<values::Signature, Malformed>>,
+    /// The COSE signature, where there is one.
+    pub cose: Option<Result<Vec<u8>, Malformed>>,
+    /// What is wrong with the serialised tree, or that there is none.
+    pub tree_fault: Option<String>,
+    /// Root of the serialised tree: computed only where no root is recorded, as in COSE-only transactions.
+    pub tree_root: Option<Digest>,
+    /// A table that a signature transaction may not write.
+    pub foreign_table: Option<String>,
+}
+
+impl SignatureTx {
+    /// The root that the transaction itself records.
+    pub fn recorded_root(&self) -> Option<Digest> {
+        match &self.node {
+            Some(Ok(signature)) => Some(signature.root.0),
+            _ => self.tree_root,
+        }
+    }
+}
+
+/// Leaves up to a signature transaction (which is not among them), as subtrees.
+pub struct Run {
+    /// Perfect subtrees in leaf order.
+    pub nodes: Vec<Node>,
+    /// The signature over everything before it; none where the segment ends.
+    pub signature: Option<Box<SignatureTx>>,
+    /// Seqno behind the run's last leaf.
+    pub until: Seqno,
+    /// View of the run's last entry that could be read.
+    pub last_view: View,
+}
+
+/// What the scan of one segment found.
+pub struct SegmentScan {
+    /// The segment.
+    pub segment: Segment,
+    /// Seqno behind the last entry.
+    pub until: Seqno,
+    /// Offset behind it.
+    pub end_offset: u64,
+    /// Entries that could be read.
+    pub entries: u64,
+    /// Subtrees and signatures, in order.
+    pub runs: Vec<Run>,
+    /// Writes to trust tables, in order.
+    pub writes: Vec<TrustWrite>,
+    /// What is wrong with the structure.
+    pub faults: Vec<Fault>,
+    /// Leaves that were asked for.
+    pub watched: Vec<(Seqno, Digest)>,
+    /// Entries whose view is lower than that of the one before: (seqno, offset, view, view before).
+    pub view_drops: Vec<(Seqno, u64, View, View)>,
+    /// View of the first entry that could be read.
+    pub first_view: Option<View>,
+}
+
+/// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
+pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
+    let mut scan = SegmentScan {
+        until: segment.from,
+        end_offset: segment.offset,
+        entries: 0,
+        runs: Vec::new(),
+        writes: Vec::new(),
+        faults: Vec::new(),
+        watched: Vec::new(),
+        view_drops: Vec::new(),
+        first_view: None,
+        segment,
+    };
+    let segment = scan.segment.clone();
+    let first_watched = watch.partition_point(|&seqno| seqno < segment.from);
+    let mut watch = watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable();
+    let mut subtrees = Subtrees::starting_at(segment.from);
+    let mut walker = segment.walker();
+    let mut last_view = 0;
+    while segment.until.is_none_or(|until| walker.seqno() < until) {
+        let leaf = match walker.step(&mut scan.faults) {
+            Step::Entry(located) => {
+                let view = located.entry.iv().view;
+                scan.first_view.get_or_insert(view);
+                if view < last_view {
+                    scan.view_drops.push((located.seqno, located.offset, view, last_view));
+                }
+                last_view = view;
+                scan.entries += 1;
+                let leaf = located.entry.leaf(&located.public);
+                if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
+                    scan.runs.push(Run {
+                        nodes: subtrees.take(),
+                        until: signature.seqno,
+                        last_view,
+                        signature: Some(Box::new(signature)),
+                    });
+                }
+                leaf
+            }
+            Step::Lost(_) => LOST_LEAF,
+            Step::End => break,
+        };
+        if watch.peek() == Some(&subtrees.next()) {
+            scan.watched.push((subtrees.next(), leaf));
+            watch.next();
+        }
+        subtrees.append(leaf);
+    }
+    scan.until = subtrees.next();
+    scan.end_offset = walker.offset();
+    scan.runs.push(Run {
+        nodes: subtrees.take(),
+        signature: None,
+        until: scan.until,
+        last_view,
+    });
+    scan
+}
+
+/// The public values of a signature transaction, while its maps are walked.
+#[derive(Default)]
+struct SignatureValues<'a> {
+    node: Option<&'a [u8]>,
+    cose: Option<&'a [u8]>,
+    tree: Option<&'a [u8]>,
+    others: Option<&'a str>,
+}
+
+/// Walks an entry's public writes: keeps those to trust tables, and takes a signature transaction apart.
+#[inline]
+fn pick_out(
+    located: Located<'_>,
+    chunk_index: usize,
+    scan: &mut SegmentScan,
+) -> Option<SignatureTx> {
+    let Located {
+        offset,
+        seqno,
+        entry,
+        public,
+        mut maps,
+    } = located;
+    let mut signature = SignatureValues::default();
+    let outcome = loop {
+        let name = match maps.next_name() {
+            Ok(Some(name)) => name,
+            Ok(None) => break Ok(()),
+            Err(why) => break Err(why),
+        };
+        if !name.starts_with(names::CCF_PREFIX) {
+            signature.others = Some(name);
+            match maps.writes(|_| ()) {
+                Ok(()) => continue,
+                Err(why) => break Err(why),
+            }
+        }
+        let mut singleton = None;
+        let trust = TrustTable::of(name);
+        let walked = maps.writes(|write: Write<'_>| {
+            if let Some(table) = trust {
+                scan.writes.push(TrustWrite {
+                    seqno,
+                    view: entry.iv().view,
+                    offset,
+                    chunk_index,
+                    table,
+                    key: write.key.to_vec(),
+                    value: write.value.map(<[u8]>::to_vec),
+                    claims_digest: public.claims_digest.copied(),
+                });
+            }
+            if write.key == crate::tables::SINGLETON_KEY {
+                singleton = write.value;
+            }
+        });
+        if let Err(why) = walked {
+            break Err(why);
+        }
+        match name {
+            names::SIGNATURES => signature.node = singleton.or(Some(&[])),
+            names::COSE_SIGNATURES => signature.cose = singleton.or(Some(&[])),
+            names::TREE => signature.tree = singleton.or(Some(&[])),
+            other => signature.others = Some(other),
+        }
+    };
+    if let Err(why) = outcome {
+        let public_at = offset + (entry.raw.len() - entry.private.len() - entry.public.len()) as u64;
+        scan.faults.push(Fault::Writes {
+            seqno,
+            offset: public_at + why.offset as u64,
+            why,
+        });
+    }
+    if signature.node.is_none() && signature.cose.is_none() {
+        return None;
+    }
+    Some(take_apart(signature, offset, seqno, entry.iv().view, chunk_index))
+}
+
+#[cold]
+fn take_apart(
+    found: SignatureValues<'_>,
+    offset: u64,
+    seqno: Seqno,
+    view: View,
+    chunk_index: usize,
+) -> SignatureTx {
+    let tree = found.tree.map(TreeView::parse);
+    let tree_fault = match &tree {
+        None => Some("it writes no tree".to_owned()),
+        Some(Err(why)) => Some(format!("its tree can't be read: {why}")),
+        Some(Ok(tree)) if tree.len() != seqno => {
+            Some(format!("its tree has {} leaves, expected {seqno}", tree.len()))
+        }
+        Some(Ok(_)) => None,
+    };
+    let node = found.node.map(values::from_json::<values::Signature>);
+    let recorded = matches!(node, Some(Ok(_)));
+    SignatureTx {
+        seqno,
+        view,
+        offset,
+        chunk_index,
+        cose: found.cose.map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
+        tree_root: match (&tree, recorded) {
+            (Some(Ok(tree)), false) if tree_fault.is_none() => tree.root(),
+            _ => None,
+        },
+        node,
+        tree_fault,
+        foreign_table: found.others.map(str::to_owned),
+    }
+}
