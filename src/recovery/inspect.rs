@@ -5,21 +5,20 @@
 
 pub mod entries;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::segments::OpenChunk;
+use super::snapshots::{self, SnapshotFile};
+use super::writes::is_signature;
 use crate::error::{Error, Result};
 use crate::format::chunk::{FIRST_ENTRY, Located, Step, Walker};
 use crate::format::directory::{ChunkFile, LedgerFiles, Note};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::map::MappedFile;
-use crate::format::names::SnapshotName;
 use crate::format::snapshot::Snapshot;
 use crate::format::{Seqno, View};
-
-use super::writes::is_signature;
 
 /// A ledger's files.
 #[derive(Clone, Debug, Serialize)]
@@ -137,7 +136,7 @@ impl Listing {
 ///
 /// # Errors
 /// If a file can't be opened.
-pub fn list(files: &LedgerFiles, snapshots: &[PathBuf]) -> Result<Listing> {
+pub fn list(files: &LedgerFiles, directories: &[PathBuf]) -> Result<Listing> {
     let chunk = |planned: &crate::format::directory::PlannedChunk| chunk_row(&planned.file, planned.use_from);
     let chunks = files.chunks.iter().map(chunk).collect::<Result<Vec<_>>>()?;
     let spares = files.spares.iter().map(|file| SpareRow {
@@ -153,9 +152,9 @@ pub fn list(files: &LedgerFiles, snapshots: &[PathBuf]) -> Result<Listing> {
         size_bytes: files.size_bytes(),
         chunks,
         spares: spares.collect(),
-        snapshots: match snapshots.is_empty() {
+        snapshots: match directories.is_empty() {
             true => None,
-            false => Some(list_snapshots(snapshots)?.iter().map(|(name, path)| snapshot_row(*name, path)).collect::<Result<_>>()?),
+            false => Some(snapshots::list(directories)?.iter().map(snapshot_row).collect::<Result<_>>()?),
         },
         notes: files.notes.iter().map(note_row).collect(),
     })
@@ -262,29 +261,10 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Snapshot files of directories, oldest first.
-///
-/// # Errors
-/// If a directory can't be read.
-pub fn list_snapshots(directories: &[PathBuf]) -> Result<Vec<(SnapshotName, PathBuf)>> {
-    let mut found = Vec::new();
-    for directory in directories {
-        let listing = std::fs::read_dir(directory).map_err(Error::io("list directory", directory))?;
-        for item in listing {
-            let item = item.map_err(Error::io("list directory", directory))?;
-            if let Some(name) = SnapshotName::parse(&item.file_name().to_string_lossy()) {
-                found.push((name, item.path()));
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn snapshot_row(name: SnapshotName, path: &Path) -> Result<SnapshotRow> {
+fn snapshot_row(SnapshotFile { path, name }: &SnapshotFile) -> Result<SnapshotRow> {
     let map = MappedFile::open(path).map_err(Error::io("open", path))?;
     let mut row = SnapshotRow {
-        file: path.to_owned(),
+        file: path.clone(),
         seqno: name.seqno,
         evidence_seqno: name.evidence_seqno,
         committed: name.committed,

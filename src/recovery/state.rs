@@ -13,8 +13,9 @@ use regex::Regex;
 use zeroize::Zeroizing;
 
 use super::output::Output;
+use super::report::{Code, Finding};
 use super::segments::Segment;
-use super::writes::{Keys, Order, Reader, Tally, Trouble, gaps, in_groups};
+use super::writes::{Keys, Order, Reader, Tally, gaps, in_groups};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
@@ -69,14 +70,14 @@ pub struct State {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn load_state(files: &LedgerFiles, snapshot: Option<&SnapshotFile>, selection: &Selection<'_>) -> Result<State> {
+pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, selection: &Selection<'_>) -> Result<State> {
     let mut base = Base::new();
     let mut tally = Tally::default();
     let from = snapshot.map_or(files.first_seqno(), |snapshot| snapshot.seqno.saturating_add(1));
     if from <= selection.at {
         let range = (from, selection.at);
         let reader = selection.reader(from);
-        tally.troubles = gaps(files, range);
+        tally.findings = gaps(files, range);
         in_groups(files, range, Order::NewestFirst, |group| {
             let loaded: Vec<_> = group.par_iter().map(|segment| Batch::read(segment, &reader, &base)).collect();
             for (batch, met) in loaded {
@@ -88,21 +89,17 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&SnapshotFile>, selectio
     }
     match snapshot {
         Some(snapshot) => snapshot.load_into(&mut base, selection, &mut tally)?,
-        None if from > 1 => tally.troubles.push(Trouble {
-            file: None,
-            offset: None,
-            seqno: 1,
-            message: format!(
-                "the ledger starts at seqno {from}, and no snapshot that holds what was written before is there: the \
-                 state has only what was written from {from} on; give the directory of a snapshot at {} or later with \
-                 --snapshots",
-                from - 1
-            ),
-        }),
+        None if from > 1 => tally.findings.push(
+            Finding::new(
+                Code::LateStart,
+                format!("the ledger starts at seqno {from}: what was written before is not in this state"),
+            )
+            .seqno(1)
+            .next(format!("give the earlier chunks, or with --snapshots a snapshot at seqno {} or later", from - 1)),
+        ),
         None => {}
     }
     base.finish_loading();
-    tally.troubles.sort_by_key(|trouble| trouble.seqno);
     Ok(State { base, tally })
 }
 
@@ -170,22 +167,22 @@ impl Batch {
 }
 
 /// A mapped snapshot.
-pub struct SnapshotFile {
+pub struct MappedSnapshot {
     map: MappedFile,
     /// Seqno of the state it holds.
     pub seqno: Seqno,
 }
 
-impl SnapshotFile {
+impl MappedSnapshot {
     /// Maps a snapshot and reads its header.
     ///
     /// # Errors
     /// If it can't be opened or is none.
-    pub fn open(path: &Path) -> Result<SnapshotFile> {
+    pub fn open(path: &Path) -> Result<MappedSnapshot> {
         let map = MappedFile::open(path).map_err(Error::io("open", path))?;
         let seqno = Snapshot::parse(map.bytes()).map(|snapshot| snapshot.seqno);
         let seqno = seqno.map_err(|why| Error::Unreadable(format!("{} is not a snapshot: {why}", path.display())))?;
-        Ok(SnapshotFile { map, seqno })
+        Ok(MappedSnapshot { map, seqno })
     }
 
     /// Where it is.
@@ -260,7 +257,7 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
     let range = (files.first_seqno(), selection.at);
     let reader = selection.reader(range.0);
     let mut exported = Exported::default();
-    exported.tally.troubles = gaps(files, range);
+    exported.tally.findings = gaps(files, range);
     in_groups(files, range, Order::OldestFirst, |group| {
         let written: Vec<_> = group
             .par_iter()
@@ -283,7 +280,6 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
         }
         Ok(())
     })?;
-    exported.tally.troubles.sort_by_key(|trouble| trouble.seqno);
     Ok(exported)
 }
 

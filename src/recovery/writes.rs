@@ -2,19 +2,18 @@
 //!
 //! [`in_groups`] hands out a few segments at a time, enough to occupy all threads; what is made from a group is
 //! consumed before the next one is read, so memory follows the group. [`Reader::read`] walks one segment and hands
-//! each write to a callback. What can't be read becomes a [`Trouble`], and reading goes on.
-
-use std::path::PathBuf;
+//! each write to a callback. What can't be read becomes a [`Finding`], and reading goes on.
 
 use regex::Regex;
-use serde::Serialize;
 
+use super::report::{Code, Finding, Findings};
 use super::segments::{Segment, Windows};
 use crate::crypto::aead::AeadKey;
 use crate::error::{Error, Result};
 use crate::format::chunk::{Fault, Located, Step};
 use crate::format::directory::{LedgerFiles, Note};
 use crate::format::domain::{Maps, Write};
+use crate::format::entry::{GCM_HEADER_SIZE, HEADER_SIZE};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::tables::names;
 
@@ -65,34 +64,8 @@ pub fn in_groups(
     Ok(())
 }
 
-/// Something that can't be read, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Trouble {
-    /// The file, if it is in one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Offset in the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
-    /// The first seqno it touches.
-    pub seqno: Seqno,
-    /// A sentence.
-    pub message: String,
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "seqno {}: {}", self.seqno, self.message)?;
-        match (&self.file, self.offset) {
-            (Some(file), Some(offset)) => write!(f, " ({} at byte {offset})", file.display()),
-            (Some(file), None) => write!(f, " ({})", file.display()),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// What was met while reading.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Entries read.
     pub entries: u64,
@@ -101,11 +74,8 @@ pub struct Tally {
     /// Private domains left out because there is no key for them.
     pub private_locked: u64,
     /// What could not be read.
-    pub troubles: Vec<Trouble>,
+    pub findings: Findings,
 }
-
-/// Troubles kept: a ruined ledger must not fill the memory with complaints.
-const MAX_TROUBLES: usize = 10_000;
 
 impl Tally {
     /// Adds what another segment met.
@@ -113,8 +83,7 @@ impl Tally {
         self.entries += other.entries;
         self.private_domains += other.private_domains;
         self.private_locked += other.private_locked;
-        let room = MAX_TROUBLES.saturating_sub(self.troubles.len());
-        self.troubles.extend(other.troubles.into_iter().take(room));
+        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
     }
 }
 
@@ -144,6 +113,9 @@ pub struct Reader<'k> {
     pub keys: Option<&'k dyn Keys>,
 }
 
+/// Where the public domain starts in an entry.
+const PUBLIC_DOMAIN_AT: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
+
 impl Reader<'_> {
     /// Hands every write of the segment's entries in range to `each`, in order: public maps before private ones.
     ///
@@ -154,17 +126,21 @@ impl Reader<'_> {
         self.entries(segment, |located, tally| {
             let txid = txid(located);
             if let Err(why) = wanted.hand_out(located.maps.clone(), txid, false, &mut each) {
-                let at = located.offset + 44 + why.offset as u64;
-                tally.troubles.push(trouble(segment, at, txid.seqno, &format!("its public writes can't be read: {}", why.what)));
+                let fault = Fault::Writes {
+                    seqno: txid.seqno,
+                    offset: located.offset + PUBLIC_DOMAIN_AT + why.offset as u64,
+                    why,
+                };
+                tally.findings.push(fault_finding(segment, &fault));
             }
             match self.open_private(located, &mut plaintext) {
                 Private::None => return,
                 Private::Locked => tally.private_locked += 1,
-                Private::Failed(message) => tally.troubles.push(trouble(segment, located.offset, txid.seqno, &message)),
+                Private::Failed => tally.findings.push(undecryptable(segment, located)),
                 Private::Opened => {
                     if let Err(why) = wanted.hand_out(Maps::private(&plaintext), txid, true, &mut each) {
-                        let message = format!("its decrypted private writes can't be read: {why}");
-                        tally.troubles.push(trouble(segment, located.offset, txid.seqno, &message));
+                        let message = format!("the decrypted private writes can't be read: {why}");
+                        tally.findings.push(finding(Code::PrivateWrites, message, segment, located.offset, txid.seqno));
                     }
                 }
             }
@@ -189,9 +165,12 @@ impl Reader<'_> {
                 Step::End => break,
             }
         }
-        let troubles = faults.iter().map(|fault| fault_trouble(segment, fault));
-        let in_range = |trouble: &Trouble| (self.from..=self.until).contains(&trouble.seqno);
-        tally.troubles.extend(troubles.filter(in_range));
+        for fault in &faults {
+            let finding = fault_finding(segment, fault);
+            if finding.seqno.is_some_and(|seqno| (self.from..=self.until).contains(&seqno)) {
+                tally.findings.push(finding);
+            }
+        }
         tally
     }
 
@@ -209,11 +188,7 @@ impl Reader<'_> {
         };
         match key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, plaintext) {
             Ok(()) => Private::Opened,
-            Err(_) => Private::Failed(
-                "its private domain does not decrypt with the ledger secret of this seqno: the entry was altered, or \
-                 the secret is another one's"
-                    .to_owned(),
-            ),
+            Err(_) => Private::Failed,
         }
     }
 }
@@ -227,8 +202,8 @@ pub enum Private {
     Locked,
     /// Decrypted.
     Opened,
-    /// The key does not fit, in words.
-    Failed(String),
+    /// The key does not fit.
+    Failed,
 }
 
 /// Remembers which table names match.
@@ -289,45 +264,60 @@ pub fn txid(located: &Located<'_>) -> TxId {
     }
 }
 
-fn trouble(segment: &Segment, offset: u64, seqno: Seqno, message: &str) -> Trouble {
-    Trouble {
-        file: Some(segment.chunk.map.path().to_owned()),
-        offset: Some(offset),
-        seqno,
-        message: message.to_owned(),
-    }
+/// What is said of a private domain that its key does not open.
+pub fn undecryptable(segment: &Segment, located: &Located<'_>) -> Finding {
+    let message = "the private domain does not decrypt with the ledger secret of its seqno";
+    finding(Code::Undecryptable, message.to_owned(), segment, located.offset, located.seqno)
 }
 
-fn fault_trouble(segment: &Segment, fault: &Fault) -> Trouble {
-    let (seqno, offset, message) = match fault {
-        Fault::Position { seqno, offset, found, expected } => {
-            (seqno, offset, format!("the positions table says byte {found}, the entry is at {expected}"))
+fn finding(code: Code, message: String, segment: &Segment, offset: u64, seqno: Seqno) -> Finding {
+    Finding::new(code, message).file(segment.chunk.map.path()).offset(offset).seqno(seqno)
+}
+
+fn fault_finding(segment: &Segment, fault: &Fault) -> Finding {
+    let (code, offset, seqno, message) = match fault {
+        Fault::Position { seqno, offset, found, expected } => (
+            Code::Position,
+            offset,
+            seqno,
+            format!("the positions table says byte {found}, the entry is at {expected}"),
+        ),
+        Fault::Size { seqno, offset, found, expected } => (
+            Code::EntrySize,
+            offset,
+            seqno,
+            format!("the entry's header claims {found} bytes, the positions table gives it {expected}"),
+        ),
+        Fault::Lost { from, to, offset, why } => {
+            let message = format!("entries {from} to {} can't be read: {}", to.saturating_sub(1), why.what);
+            (Code::EntriesLost, offset, from, message)
         }
-        Fault::Size { seqno, offset, found, expected } => {
-            (seqno, offset, format!("its header claims {found} bytes, the positions table gives it {expected}"))
+        Fault::Writes { seqno, offset, why } => {
+            (Code::Writes, offset, seqno, format!("the public writes can't be read: {}", why.what))
         }
-        Fault::Lost { from, to, offset, why } if *to > from + 1 => {
-            (from, offset, format!("this entry and those up to {} can't be read: {}", to - 1, why.what))
+        Fault::End { seqno, offset, why } => {
+            // Only an open chunk may be torn.
+            let committed = segment.chunk.file.name.kind.is_committed();
+            let open = segment.chunk.layout.table_len.is_none() && !committed;
+            let code = if open { Code::TornTail } else { Code::EntriesLost };
+            (code, offset, seqno, format!("entry {seqno} can't be read, nor anything behind it: {}", why.what))
         }
-        Fault::Lost { from, offset, why, .. } => (from, offset, format!("this entry can't be read: {}", why.what)),
-        Fault::End { seqno, offset, why } => (seqno, offset, format!("the file can't be read from here on: {}", why.what)),
-        Fault::Writes { seqno, offset, why } => (seqno, offset, format!("its writes can't be read: {}", why.what)),
     };
-    trouble(segment, *offset, *seqno, &message)
+    finding(code, message, segment, *offset, *seqno)
 }
 
 /// Seqnos in `from..=until` that no file has.
-pub fn gaps(files: &LedgerFiles, (from, until): (Seqno, Seqno)) -> Vec<Trouble> {
-    let gap = |note: &Note| match note {
-        Note::Gap { from: first, to } if *first <= until && *to >= from => Some(Trouble {
-            file: None,
-            offset: None,
-            seqno: *first,
-            message: format!("no file holds seqnos {first} to {to}"),
-        }),
-        _ => None,
-    };
-    files.notes.iter().filter_map(gap).collect()
+pub fn gaps(files: &LedgerFiles, (from, until): (Seqno, Seqno)) -> Findings {
+    let mut findings = Findings::default();
+    for note in &files.notes {
+        if let Note::Gap { from: first, to } = note
+            && *first <= until
+            && *to >= from
+        {
+            findings.push(Finding::new(Code::Gap, format!("seqnos {first} to {to} are in no file")).seqno(*first));
+        }
+    }
+    findings
 }
 
 /// The last signature transaction at or before `until`: where a recovery would end, if all before it verifies.

@@ -11,7 +11,7 @@ use crate::format::domain::{EntryType, Maps, Write};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::recovery::segments::Segment;
-use crate::recovery::writes::{Keys, Order, Private, Reader, Tally, gaps, in_groups, txid};
+use crate::recovery::writes::{Keys, Order, Private, Reader, Tally, gaps, in_groups, txid, undecryptable};
 use crate::tables::codec::{describe_key, describe_value};
 
 /// Seqnos from the first to the last one that are asked for; `None` as the last one is the ledger's end.
@@ -127,8 +127,10 @@ fn decoded<'k>(
         tables,
         keys,
     };
-    let mut all = Tally::default();
-    all.troubles = gaps(files, range);
+    let mut all = Tally {
+        findings: gaps(files, range),
+        ..Tally::default()
+    };
     in_groups(files, range, Order::OldestFirst, |group| {
         let decoded: Vec<_> = group.par_iter().map(|segment| decode(&reader, segment)).collect();
         for (shown, tally) in decoded {
@@ -137,7 +139,6 @@ fn decoded<'k>(
         }
         Ok(())
     })?;
-    all.troubles.sort_by_key(|trouble| trouble.seqno);
     Ok(all)
 }
 
@@ -189,14 +190,11 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
             json!({ "encrypted_bytes": entry.private.len() })
         }
         Private::Opened => describe_maps(Maps::private(&plaintext)),
-        Private::Failed(message) => {
-            tally.troubles.push(crate::recovery::writes::Trouble {
-                file: Some(segment.chunk.map.path().to_owned()),
-                offset: Some(located.offset),
-                seqno: located.seqno,
-                message: message.clone(),
-            });
-            json!({ "encrypted_bytes": entry.private.len(), "undecodable": message })
+        Private::Failed => {
+            let finding = undecryptable(segment, located);
+            let shown = json!({ "encrypted_bytes": entry.private.len(), "undecodable": finding.message });
+            tally.findings.push(finding);
+            shown
         }
     };
     if let Some(fields) = shown.as_object_mut() {
