@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::report::{Code, Finding, Verdict};
 use super::segments::OpenChunk;
 use super::snapshots::{self, SnapshotFile};
 use super::writes::is_signature;
@@ -38,8 +39,8 @@ pub struct Listing {
     /// Snapshots, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Vec<SnapshotRow>>,
-    /// What else was seen, in sentences.
-    pub notes: Vec<NoteRow>,
+    /// What else was seen in the directories.
+    pub findings: Vec<Finding>,
 }
 
 /// One chunk.
@@ -113,20 +114,11 @@ pub struct SnapshotRow {
     pub fault: Option<String>,
 }
 
-/// Something noteworthy about the directories.
-#[derive(Clone, Debug, Serialize)]
-pub struct NoteRow {
-    /// A sentence.
-    pub message: String,
-    /// Whether something is wrong, rather than noteworthy.
-    pub wrong: bool,
-}
-
 impl Listing {
     /// Whether something is wrong at first sight. Only `verify` says that nothing is.
     pub fn is_wrong(&self) -> bool {
         let snapshots = self.snapshots.as_deref().unwrap_or_default();
-        self.notes.iter().any(|note| note.wrong)
+        Verdict::of(&self.findings) == Verdict::Findings
             || self.chunks.iter().any(|chunk| chunk.fault.is_some())
             || snapshots.iter().any(|snapshot| snapshot.fault.is_some())
     }
@@ -156,7 +148,7 @@ pub fn list(files: &LedgerFiles, directories: &[PathBuf]) -> Result<Listing> {
             true => None,
             false => Some(snapshots::list(directories)?.iter().map(snapshot_row).collect::<Result<_>>()?),
         },
-        notes: files.notes.iter().map(note_row).collect(),
+        findings: files.notes.iter().map(note_finding).collect(),
     })
 }
 
@@ -292,27 +284,30 @@ fn snapshot_row(SnapshotFile { path, name }: &SnapshotFile) -> Result<SnapshotRo
     Ok(row)
 }
 
-fn note_row(note: &Note) -> NoteRow {
-    let (message, wrong) = match note {
-        Note::SetAside(path) => (format!("{} was set aside by CCF; not read", path.display()), false),
-        Note::UnfinishedRecovery(path) => (
-            format!("{} was left by a recovery that did not open its service; not read", path.display()),
-            false,
-        ),
-        Note::UnreadableName(path) => (
-            format!("{} is named almost like a chunk; expected ledger_<first>-<last>.committed; not read", path.display()),
-            true,
-        ),
-        Note::OpenInReadOnly(path) => (
-            format!("{} is not committed, and only the first directory may hold such chunks; not read", path.display()),
-            false,
-        ),
-        Note::NameDisagrees { path, named, found } => {
-            (format!("{} starts at seqno {found}, its name says {named}", path.display()), true)
+fn note_finding(note: &Note) -> Finding {
+    let (code, path, message) = match note {
+        Note::SetAside(path) => (Code::SetAside, Some(path), "set aside by CCF; not read".to_owned()),
+        Note::UnfinishedRecovery(path) => {
+            (Code::UnfinishedRecovery, Some(path), "left by a recovery that did not open its service; not read".to_owned())
         }
-        Note::EmptyChunk(path) => (format!("{} holds no entry", path.display()), false),
-        Note::Gap { from, to } if from == to => (format!("seqno {from} is missing: no file holds it"), true),
-        Note::Gap { from, to } => (format!("seqnos {from} to {to} are missing: no file holds them"), true),
+        Note::UnreadableName(path) => {
+            let message = "named almost like a chunk, expected ledger_<first>-<last>.committed; not read";
+            (Code::UnreadableName, Some(path), message.to_owned())
+        }
+        Note::OpenInReadOnly(path) => {
+            let message = "not committed, and only the first directory may hold such chunks; not read";
+            (Code::OpenInReadOnly, Some(path), message.to_owned())
+        }
+        Note::NameDisagrees { path, named, found } => {
+            (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
+        }
+        Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no whole entry".to_owned()),
+        Note::Gap { from, to } => (Code::Gap, None, format!("seqnos {from} to {to} are in no file")),
     };
-    NoteRow { message, wrong }
+    let finding = Finding::new(code, message);
+    match (path, note) {
+        (Some(path), _) => finding.file(path),
+        (None, Note::Gap { from, .. }) => finding.seqno(*from),
+        (None, _) => finding,
+    }
 }

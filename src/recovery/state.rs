@@ -4,7 +4,7 @@
 //! alive. The history is streamed. A line: `{"seqno","table","private","key","value"}`, key and value as text where
 //! they are text, else `{"base64": …}`; the value of a removal (only in a history) is `null`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,12 +15,14 @@ use zeroize::Zeroizing;
 use super::output::Output;
 use super::report::{Code, Finding};
 use super::segments::Segment;
+use super::snapshots;
 use super::writes::{Keys, Order, Reader, Tally, gaps, in_groups};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::is_public;
 use crate::format::map::MappedFile;
+use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
 use crate::kv::base::{Base, Live};
 use crate::tables::describe::as_text;
@@ -218,6 +220,21 @@ impl MappedSnapshot {
         })?;
         private_state(&plaintext, &mut load).map_err(|why| unreadable(format!("private part: {why}")))
     }
+}
+
+/// The snapshot that completes a ledger which does not start at 1: the oldest one that joins on, so that as much as
+/// possible is taken from the ledger. `None` if the ledger is complete or there is none.
+///
+/// # Errors
+/// If a directory or the snapshot can't be read.
+pub fn completing_snapshot(files: &LedgerFiles, directories: &[PathBuf], at: Seqno) -> Result<Option<MappedSnapshot>> {
+    let first = files.first_seqno();
+    if first == 1 {
+        return Ok(None);
+    }
+    let usable = |name: SnapshotName| name.committed && name.seqno + 1 >= first && name.seqno <= at;
+    let found = snapshots::list(directories)?.into_iter().find(|snapshot| usable(snapshot.name));
+    found.map(|snapshot| MappedSnapshot::open(&snapshot.path)).transpose()
 }
 
 /// Bytes of lines collected before they are written.
