@@ -5,10 +5,16 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod compare;
+mod export;
 mod input;
+mod inspect;
+mod keys;
 mod output;
 mod progress;
-pub mod verify;
+mod text;
+mod unlock;
+mod verify;
 
 /// Disaster recovery for CCF ledgers: examine what a dead service left behind, before anything is started.
 #[derive(Parser)]
@@ -40,6 +46,10 @@ pub struct Common {
 #[derive(Subcommand)]
 enum Command {
     Verify(verify::Args),
+    Inspect(inspect::Args),
+    Unlock(unlock::Args),
+    Export(export::Args),
+    Compare(compare::Args),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -58,6 +68,10 @@ pub fn main() -> u8 {
     }
     let outcome = match cli.command {
         Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Inspect(args) => inspect::run(&args, &cli.common),
+        Command::Unlock(args) => unlock::run(&args, &cli.common),
+        Command::Export(args) => export::run(&args, &cli.common),
+        Command::Compare(args) => compare::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

@@ -228,6 +228,11 @@ impl WriteSet {
         self.map(map).insert(key.into(), None);
     }
 
+    /// What is written to `key` in `map`: `None` if nothing, `Some(None)` if it is removed.
+    pub fn get(&self, map: &str, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.maps.get(map)?.get(key).map(Option::as_deref)
+    }
+
     fn map(&mut self, name: &str) -> &mut BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         if !self.maps.contains_key(name) {
             self.maps.insert(name.to_owned(), BTreeMap::new());

@@ -11,13 +11,20 @@
 )]
 
 pub mod checkpoint;
+pub mod compare;
 mod diagnose;
+pub mod inspect;
 pub mod join;
+pub mod output;
 pub mod progress;
 pub mod report;
 pub mod scan;
+pub mod secrets;
 pub mod segments;
 pub mod snapshots;
 mod spares;
+pub mod state;
 pub mod trust;
+pub mod unlock;
 pub mod verify;
+pub mod writes;

@@ -124,7 +124,9 @@ pub type Window = Vec<Segment>;
 /// Cuts a ledger into windows, mapping chunks as it goes.
 pub struct Windows<'a> {
     files: &'a LedgerFiles,
-    next_chunk: usize,
+    /// Number of chunks that have been taken, from the start or, newest first, from the end.
+    taken: usize,
+    newest_first: bool,
     /// Segments already cut from a chunk that did not fit the last window.
     pending: std::collections::VecDeque<Segment>,
     from: Seqno,
@@ -136,11 +138,30 @@ impl<'a> Windows<'a> {
     pub fn new(files: &'a LedgerFiles, from: Seqno, until: Seqno) -> Self {
         Windows {
             files,
-            next_chunk: 0,
+            taken: 0,
+            newest_first: false,
             pending: Default::default(),
             from,
             until,
         }
+    }
+
+    /// The same segments from the last one back to the first; within each, entries are in order of time as ever.
+    pub fn newest_first(files: &'a LedgerFiles, from: Seqno, until: Seqno) -> Self {
+        Windows {
+            newest_first: true,
+            ..Self::new(files, from, until)
+        }
+    }
+
+    /// The chunk to be cut next, and its index.
+    fn next_chunk(&mut self) -> Option<(usize, &'a PlannedChunk)> {
+        let index = match self.newest_first {
+            false => self.taken,
+            true => self.files.chunks.len().checked_sub(self.taken + 1)?,
+        };
+        self.taken += 1;
+        Some((index, self.files.chunks.get(index)?))
     }
 
     /// The next window, or `None` at the end.
@@ -157,11 +178,9 @@ impl<'a> Windows<'a> {
                 window.push(segment);
                 continue;
             }
-            let Some(planned) = self.files.chunks.get(self.next_chunk) else {
+            let Some((index, planned)) = self.next_chunk() else {
                 break;
             };
-            let index = self.next_chunk;
-            self.next_chunk += 1;
             let last = self.last_used(index, planned);
             if last < self.from || planned.use_from > self.until {
                 continue;
@@ -169,7 +188,11 @@ impl<'a> Windows<'a> {
             chunks += 1;
             let chunk = Arc::new(OpenChunk::open(&planned.file)?);
             let from = planned.use_from.max(self.from);
-            self.pending = cut(&chunk, index, from, last.min(self.until)).into();
+            let mut segments = cut(&chunk, index, from, last.min(self.until));
+            if self.newest_first {
+                segments.reverse();
+            }
+            self.pending = segments.into();
         }
         Ok((!window.is_empty()).then_some(window))
     }

@@ -13,6 +13,8 @@
     )
 )]
 
+pub mod codec;
+pub mod describe;
 pub mod names;
 pub mod values;
 

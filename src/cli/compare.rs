@@ -1,0 +1,73 @@
+//! `rekindle compare`.
+
+use std::path::PathBuf;
+
+use crate::cli::{Common, output, progress};
+use crate::error::{Error, Result};
+use crate::recovery::compare::{CompareReport, Relation, compare, examine};
+
+/// Compare copies of one ledger, rank them, and say what would be lost by choosing each
+///
+/// Each directory is one copy, such as one of every dead node. All are verified, then ranked by their last signed
+/// view and seqno. Two signed histories that contradict each other are a fork, reported with both signatures.
+#[derive(clap::Args)]
+pub struct Args {
+    /// One directory for each copy
+    #[arg(required = true, num_args = 2.., value_name = "DIR")]
+    directories: Vec<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let mut seen = std::collections::HashSet::new();
+    if let Some(twice) = args.directories.iter().find(|directory| !seen.insert(directory.as_path())) {
+        return Err(Error::Usage(format!("{} is given twice; give one directory for each copy", twice.display())));
+    }
+    let progress = progress::for_terminal();
+    let copies = args.directories.iter().map(|directory| examine(directory.clone(), progress.as_ref()));
+    let report = compare(copies.collect::<Result<Vec<_>>>()?)?;
+    match common.json {
+        true => output::json(&report)?,
+        false => output::text(&render(&report))?,
+    }
+    Ok(report.verdict.exit_code())
+}
+
+fn render(report: &CompareReport) -> String {
+    let mut out = String::new();
+    for copy in &report.copies {
+        let signed = copy.last_signed.map_or("nothing".to_owned(), |txid| txid.to_string());
+        out.push_str(&format!("{}. {}\n", copy.rank, copy.directory));
+        out.push_str(&format!("   signed up to {signed}, last entry {}, {} behind the last signature\n", copy.last_seqno, copy.unsigned_entries));
+        for loss in &copy.loses {
+            out.push_str(&format!("   choosing it loses seqnos {} to {}, which {} has signed\n", loss.from_seqno, loss.to_seqno, loss.to));
+        }
+        if copy.verdict.exit_code() != 0 {
+            let text = output::findings(&copy.findings);
+            text.lines().for_each(|line| out.push_str(&format!("   {line}\n")));
+        }
+    }
+    out.push('\n');
+    for pair in &report.pairs {
+        let at = pair.first_difference.unwrap_or(0);
+        let relation = match pair.relation {
+            Relation::Same => "hold the same entries".to_owned(),
+            Relation::Prefix => format!("are the same up to seqno {}, where the shorter one ends", at.saturating_sub(1)),
+            Relation::UnsignedDifference => format!("differ from seqno {at} on, where at most one of them is proven"),
+            Relation::Fork => format!("are a fork: two signed histories from seqno {at} on"),
+            Relation::OtherService => "belong to different services".to_owned(),
+        };
+        out.push_str(&format!("{} and {} {relation}\n", pair.a, pair.b));
+        for evidence in &pair.evidence {
+            let signer = evidence.signer.map_or("the service".to_owned(), |node| format!("node {}", hex::encode(node.0)));
+            out.push_str(&format!("   {}: {} signed by {signer}, root {}\n", evidence.directory, evidence.txid, hex::encode(evidence.root.0)));
+        }
+    }
+    out.push('\n');
+    out.push_str(&output::findings(&report.findings));
+    match &report.recommended {
+        Some(directory) => out.push_str(&format!("recommended  {directory}: {}\n", report.reason)),
+        None => out.push_str(&format!("recommended  none: {}\n", report.reason)),
+    }
+    out
+}

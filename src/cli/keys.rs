@@ -1,0 +1,73 @@
+//! Members' keys and shares from files, and a ledger's secrets from them, as several commands need them.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::input;
+use crate::crypto::rsa::DecryptionKey;
+use crate::crypto::shares::Share;
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::recovery::secrets::{LedgerSecrets, Material};
+use crate::recovery::unlock::open_secrets;
+
+/// Reads keys and shares.
+///
+/// # Errors
+/// If a file can't be read, or holds something else.
+pub fn read(member_keys: &[PathBuf], shares: &[PathBuf]) -> Result<Material> {
+    let mut material = Material::default();
+    for path in member_keys {
+        let pem = Zeroizing::new(input::read_text(path)?);
+        let key = DecryptionKey::from_pem(&pem).map_err(|why| {
+            Error::Usage(format!(
+                "{} is not a member's share-encryption key: {why}; give the RSA private key (such as member0_enc_privk.pem)",
+                path.display()
+            ))
+        })?;
+        material.member_keys.push((path.display().to_string(), key));
+    }
+    for path in shares {
+        let bytes = Zeroizing::new(input::read(path)?);
+        let share = Share::parse(&bytes).or_else(|why| decode(&bytes).and_then(|raw| Share::parse(&raw).ok()).ok_or(why));
+        let share = share.map_err(|why| {
+            Error::Usage(format!(
+                "{} is not a decrypted recovery share: {why}; expected 44 bytes (113 before CCF 4.0.9), raw or in base64",
+                path.display()
+            ))
+        })?;
+        material.shares.push((path.display().to_string(), share));
+    }
+    Ok(material)
+}
+
+fn decode(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let text = std::str::from_utf8(bytes).ok()?.trim().trim_matches('"');
+    STANDARD.decode(text).ok().map(Zeroizing::new)
+}
+
+/// Opens a ledger's secrets as they are after `at`, or after its last signature; `None` if no keys are given.
+///
+/// # Errors
+/// If the keys don't open this ledger: the sentence says what is missing or wrong.
+pub fn open(files: &LedgerFiles, member_keys: &[PathBuf], snapshots: &[PathBuf], at: Option<Seqno>) -> Result<Option<LedgerSecrets>> {
+    if member_keys.is_empty() {
+        return Ok(None);
+    }
+    let material = read(member_keys, &[])?;
+    let (opened, _) = open_secrets(files, snapshots, &material, at)?;
+    match opened.secrets {
+        Some(secrets) => Ok(Some(secrets)),
+        None => {
+            let why: Vec<String> = opened.findings.iter().map(|finding| finding.message.clone()).collect();
+            Err(Error::Unreadable(format!(
+                "the keys given don't open this ledger: {}; `rekindle unlock` says more about each",
+                why.join("; ")
+            )))
+        }
+    }
+}

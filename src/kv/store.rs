@@ -1,0 +1,272 @@
+//! The live store of a writer: a base of what is committed, an overlay of what may still be rolled back.
+//!
+//! One owner applies transactions in order. A [`Transaction`] reads the newest state and its own writes, and ends as a
+//! [`WriteSet`] that the journal turns into an entry; only then is it applied. [`Store::compact`] moves what is
+//! committed into the base, [`Store::rollback`] forgets what comes after a seqno.
+
+use std::collections::BTreeMap;
+
+use zeroize::Zeroize;
+
+use super::base::Base;
+use crate::format::Seqno;
+use crate::format::domain::{Write, WriteSet};
+
+/// Writes of one key, oldest first: seqno and value, `None` for a removal.
+type Versions = Vec<(Seqno, Option<Vec<u8>>)>;
+
+/// The state after the last applied transaction.
+#[derive(Default)]
+pub struct Store {
+    base: Base,
+    overlay: BTreeMap<String, BTreeMap<Vec<u8>, Versions>>,
+    seqno: Seqno,
+}
+
+impl Store {
+    /// An empty store at seqno 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A store whose committed state was loaded up to `seqno`.
+    pub fn with_base(base: Base, seqno: Seqno) -> Self {
+        Store {
+            base,
+            overlay: BTreeMap::new(),
+            seqno,
+        }
+    }
+
+    /// Seqno of the last applied transaction.
+    pub fn seqno(&self) -> Seqno {
+        self.seqno
+    }
+
+    /// The committed state. Whoever needs all of it compacts first.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
+    pub fn apply(&mut self, seqno: Seqno, writes: &WriteSet) {
+        debug_assert!(seqno > self.seqno);
+        self.seqno = seqno;
+        for (map, Write { key, value }) in writes.iter() {
+            if !self.overlay.contains_key(map) {
+                self.overlay.insert(map.to_owned(), BTreeMap::new());
+            }
+            if let Some(keys) = self.overlay.get_mut(map) {
+                let value = value.map(<[u8]>::to_vec);
+                match keys.get_mut(key) {
+                    Some(versions) => versions.push((seqno, value)),
+                    None => drop(keys.insert(key.to_vec(), vec![(seqno, value)])),
+                }
+            }
+        }
+    }
+
+    /// Moves everything up to `seqno` into the base: it can't be rolled back any more.
+    pub fn compact(&mut self, seqno: Seqno) {
+        for (map, keys) in &mut self.overlay {
+            for (key, versions) in keys.iter_mut() {
+                let committed = versions.partition_point(|(version, _)| *version <= seqno);
+                for (version, mut value) in versions.drain(..committed) {
+                    self.base.insert(map, key, version, value.as_deref());
+                    value.zeroize();
+                }
+            }
+            keys.retain(|_, versions| !versions.is_empty());
+        }
+        self.overlay.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Forgets everything after `seqno`. What is in the base stays.
+    pub fn rollback(&mut self, seqno: Seqno) {
+        for keys in self.overlay.values_mut() {
+            for versions in keys.values_mut() {
+                let kept = versions.partition_point(|(version, _)| *version <= seqno);
+                for (_, mut value) in versions.drain(kept..) {
+                    value.zeroize();
+                }
+            }
+            keys.retain(|_, versions| !versions.is_empty());
+        }
+        self.overlay.retain(|_, keys| !keys.is_empty());
+        self.seqno = self.seqno.min(seqno);
+    }
+
+    /// The newest value of a key, and the seqno of its write.
+    pub fn get(&self, map: &str, key: &[u8]) -> Option<(Seqno, &[u8])> {
+        match self.overlay.get(map).and_then(|keys| keys.get(key)).and_then(|versions| versions.last()) {
+            Some((version, value)) => Some((*version, value.as_deref()?)),
+            None => self.base.get(map, key).map(|live| (live.version, live.value)),
+        }
+    }
+
+    /// Hands every live key of a map to `each`, in no order.
+    pub fn for_each(&self, map: &str, mut each: impl FnMut(&[u8], &[u8])) {
+        let overlay = self.overlay.get(map);
+        for live in self.base.iter(map) {
+            if overlay.is_none_or(|keys| !keys.contains_key(live.key)) {
+                each(live.key, live.value);
+            }
+        }
+        for (key, versions) in overlay.into_iter().flatten() {
+            if let Some((_, Some(value))) = versions.last() {
+                each(key, value);
+            }
+        }
+    }
+
+    /// Starts a transaction on the present state.
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction {
+            store: self,
+            writes: WriteSet::new(),
+        }
+    }
+
+    /// Runs `body` in a transaction and answers what it wrote; nothing is applied.
+    ///
+    /// # Errors
+    /// Whatever `body` answers; its writes are forgotten then.
+    pub fn transact<E>(&self, body: impl FnOnce(&mut Transaction<'_>) -> Result<(), E>) -> Result<WriteSet, E> {
+        let mut transaction = self.transaction();
+        body(&mut transaction)?;
+        Ok(transaction.into_writes())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        for value in self.overlay.values_mut().flat_map(BTreeMap::values_mut).flatten() {
+            value.1.zeroize();
+        }
+    }
+}
+
+/// One transaction: reads of the store as it was, and its own writes on top.
+pub struct Transaction<'s> {
+    store: &'s Store,
+    writes: WriteSet,
+}
+
+impl Transaction<'_> {
+    /// The value of a key as this transaction sees it.
+    pub fn get(&self, map: &str, key: &[u8]) -> Option<&[u8]> {
+        match self.writes.get(map, key) {
+            Some(written) => written,
+            None => self.store.get(map, key).map(|(_, value)| value),
+        }
+    }
+
+    /// Seqno of the last write of a key before this transaction.
+    pub fn version(&self, map: &str, key: &[u8]) -> Option<Seqno> {
+        self.store.get(map, key).map(|(version, _)| version)
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, map: &str, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.writes.put(map, key, value);
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, map: &str, key: impl Into<Vec<u8>>) {
+        self.writes.remove(map, key);
+    }
+
+    /// Every live key of a map as this transaction sees it, sorted.
+    pub fn entries(&self, map: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut entries = BTreeMap::new();
+        self.store.for_each(map, |key, value| drop(entries.insert(key.to_vec(), value.to_vec())));
+        for (_, write) in self.writes.iter().filter(|(name, _)| *name == map) {
+            match write.value {
+                Some(value) => drop(entries.insert(write.key.to_vec(), value.to_vec())),
+                None => drop(entries.remove(write.key)),
+            }
+        }
+        entries
+    }
+
+    /// Removes every key of a map.
+    pub fn clear(&mut self, map: &str) {
+        for key in self.entries(map).into_keys() {
+            self.remove(map, key);
+        }
+    }
+
+    /// What was written.
+    pub fn into_writes(self) -> WriteSet {
+        self.writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &mut Store, seqno: Seqno, key: &str, value: Option<&str>) {
+        let mut writes = WriteSet::new();
+        match value {
+            Some(value) => writes.put("m", key, value),
+            None => writes.remove("m", key),
+        }
+        store.apply(seqno, &writes);
+    }
+
+    fn get<'a>(store: &'a Store, key: &str) -> Option<(Seqno, &'a [u8])> {
+        store.get("m", key.as_bytes())
+    }
+
+    #[test]
+    fn a_rollback_restores_the_state_before() {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        put(&mut store, 2, "b", Some("2"));
+        store.compact(1);
+        put(&mut store, 3, "a", None);
+        put(&mut store, 4, "b", Some("4"));
+        assert_eq!((get(&store, "a"), get(&store, "b")), (None, Some((4, &b"4"[..]))));
+        store.rollback(2);
+        assert_eq!(store.seqno(), 2);
+        assert_eq!((get(&store, "a"), get(&store, "b")), (Some((1, &b"1"[..])), Some((2, &b"2"[..]))));
+    }
+
+    #[test]
+    fn compaction_changes_nothing_that_is_read() {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        put(&mut store, 2, "a", Some("2"));
+        put(&mut store, 3, "b", Some("3"));
+        put(&mut store, 4, "b", None);
+        for seqno in 0..=4 {
+            store.compact(seqno);
+            assert_eq!((get(&store, "a"), get(&store, "b")), (Some((2, &b"2"[..])), None));
+        }
+        assert_eq!(store.base().len(), 1);
+    }
+
+    #[test]
+    fn a_transaction_sees_the_store_and_its_own_writes() {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        put(&mut store, 2, "b", Some("2"));
+        let writes = store
+            .transact(|tx| {
+                tx.remove("m", "a");
+                tx.put("m", "c", "3");
+                assert_eq!(tx.get("m", b"a"), None);
+                assert_eq!(tx.get("m", b"b"), Some(&b"2"[..]));
+                assert_eq!(tx.version("m", b"b"), Some(2));
+                assert_eq!(tx.entries("m").into_keys().collect::<Vec<_>>(), [b"b", b"c"]);
+                tx.clear("m");
+                Ok::<(), ()>(())
+            })
+            .unwrap();
+        store.apply(3, &writes);
+        let mut left = 0;
+        store.for_each("m", |_, _| left += 1);
+        assert_eq!(left, 0);
+    }
+}

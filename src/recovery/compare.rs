@@ -1,0 +1,378 @@
+//! `compare`: copies of one service's ledger, one for each dead node. Which is the best, and what would each lose?
+//!
+//! Every copy is verified. Two copies are then compared by the roots that both have signed: the first root that differs
+//! is found by bisection, and only the entries between it and the root before are read again.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::crypto::digest::Digest;
+use crate::error::Result;
+use crate::format::directory::LedgerFiles;
+use crate::format::{Seqno, TxId};
+use crate::recovery::diagnose::for_each_entry;
+use crate::recovery::join::SignedRoot;
+use crate::recovery::progress::Progress;
+use crate::recovery::report::{Code, Finding, Severity, Verdict};
+use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::tables::values::HexDigest;
+
+/// One copy of a ledger.
+pub struct Copy {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its files.
+    pub files: LedgerFiles,
+    /// What verifying it found, with the root of every signature.
+    pub report: VerifyReport,
+}
+
+/// What is said of one copy.
+#[derive(Clone, Debug, Serialize)]
+pub struct CopyReport {
+    /// Its directory.
+    pub directory: String,
+    /// 1 is the best; copies that reach equally far share a rank.
+    pub rank: usize,
+    /// Whether anything is wrong with it.
+    pub verdict: Verdict,
+    /// The last transaction up to which everything in it is proven.
+    pub last_signed: Option<TxId>,
+    /// The root it signs.
+    pub root: Option<HexDigest>,
+    /// The last entry that can be read.
+    pub last_seqno: Seqno,
+    /// Entries behind the last signed one.
+    pub unsigned_entries: u64,
+    /// What would be lost by choosing it: signed entries that another copy has.
+    pub loses: Vec<Loss>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+/// Signed entries that one copy has and another has not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Loss {
+    /// The copy that has them.
+    pub to: String,
+    /// First.
+    pub from_seqno: Seqno,
+    /// Last.
+    pub to_seqno: Seqno,
+}
+
+/// How two copies stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The same entries.
+    Same,
+    /// One begins with all of the other.
+    Prefix,
+    /// They differ, but at most one of them has signed what differs.
+    UnsignedDifference,
+    /// Two signed histories contradict each other.
+    Fork,
+    /// They belong to different services.
+    OtherService,
+}
+
+/// A pair of copies.
+#[derive(Clone, Debug, Serialize)]
+pub struct PairReport {
+    /// The first one's directory.
+    pub a: String,
+    /// The other one's.
+    pub b: String,
+    /// How they stand to each other.
+    pub relation: Relation,
+    /// The last transaction that both have signed with the same root.
+    pub last_common_signed: Option<TxId>,
+    /// The first seqno at which they differ; for a prefix, the first one that only one of them has.
+    pub first_difference: Option<Seqno>,
+    /// For a fork: the first signature of each over what differs.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A signature over a contested history.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evidence {
+    /// The copy that holds it.
+    pub directory: String,
+    /// The signature transaction.
+    pub txid: TxId,
+    /// The root it signs.
+    pub root: HexDigest,
+    /// The node that signed.
+    pub signer: Option<HexDigest>,
+}
+
+/// What was found. Serialised, it is the document that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct CompareReport {
+    /// The short answer.
+    pub verdict: Verdict,
+    /// The copies, best first.
+    pub copies: Vec<CopyReport>,
+    /// Every pair of them.
+    pub pairs: Vec<PairReport>,
+    /// The copy to recover from; none if they are of different services, or nothing is proven in any.
+    pub recommended: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// What is wrong between the copies; what is wrong inside one is listed with it.
+    pub findings: Vec<Finding>,
+}
+
+/// Verifies a copy for a comparison.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
+    let files = LedgerFiles::list(std::slice::from_ref(&directory), false)?;
+    let options = Options {
+        keep_history: true,
+        ..Options::default()
+    };
+    let report = verify(&files, &options, progress)?;
+    Ok(Copy {
+        directory,
+        files,
+        report,
+    })
+}
+
+/// Compares copies.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
+    copies.sort_by_key(|copy| std::cmp::Reverse((copy.report.last_signed, copy.report.verdict == Verdict::Ok)));
+    let mut pairs = Vec::new();
+    let mut findings = Vec::new();
+    for (i, a) in copies.iter().enumerate() {
+        for b in copies.iter().skip(i + 1) {
+            let pair = compare_pair(a, b)?;
+            findings.extend(finding_of(&pair));
+            pairs.push(pair);
+        }
+    }
+    let reports: Vec<CopyReport> = copies.iter().map(|copy| copy_report(copy, &copies, &pairs)).collect();
+    let (recommended, reason) = recommend(&reports, &pairs);
+    let wrong_inside = reports.iter().any(|copy| copy.verdict == Verdict::Findings);
+    Ok(CompareReport {
+        verdict: match wrong_inside {
+            true => Verdict::Findings,
+            false => Verdict::of(&findings),
+        },
+        copies: reports,
+        pairs,
+        recommended,
+        reason,
+        findings,
+    })
+}
+
+fn name(copy: &Copy) -> String {
+    copy.directory.display().to_string()
+}
+
+fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
+    let report = &copy.report;
+    let better = all.iter().filter(|other| other.report.last_signed > report.last_signed).count();
+    let directory = name(copy);
+    let loses = all
+        .iter()
+        .filter_map(|other| {
+            let other_name = name(other);
+            let pair = pairs.iter().find(|pair| {
+                (pair.a == directory && pair.b == other_name) || (pair.b == directory && pair.a == other_name)
+            })?;
+            let from_seqno = pair.first_difference?;
+            let to_seqno = other.report.last_signed?.seqno;
+            (pair.relation != Relation::OtherService && to_seqno >= from_seqno).then_some(Loss {
+                to: other_name,
+                from_seqno,
+                to_seqno,
+            })
+        })
+        .collect();
+    CopyReport {
+        directory,
+        rank: better + 1,
+        verdict: report.verdict,
+        last_signed: report.last_signed,
+        root: report.root,
+        last_seqno: report.last_seqno,
+        unsigned_entries: report.unsigned_entries,
+        loses,
+        findings: report.findings.clone(),
+    }
+}
+
+fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, String) {
+    let Some(best) = copies.first().filter(|best| best.last_signed.is_some()) else {
+        return (None, "nothing is proven in any of the copies".to_owned());
+    };
+    if pairs.iter().any(|pair| pair.relation == Relation::OtherService) {
+        return (None, "the copies belong to different services".to_owned());
+    }
+    let txid = best.last_signed.map_or(String::new(), |txid| txid.to_string());
+    let contested = pairs
+        .iter()
+        .any(|pair| pair.relation == Relation::Fork && (pair.a == best.directory || pair.b == best.directory));
+    let reason = match (contested, best.loses.is_empty()) {
+        (true, _) => format!(
+            "it is signed furthest, up to {txid}, but another copy holds a signed history that contradicts it: find out first which one clients saw"
+        ),
+        (false, true) => format!("it is signed furthest, up to {txid}, and nothing signed in any other copy is missing in it"),
+        (false, false) => format!("it is signed furthest, up to {txid}"),
+    };
+    (Some(best.directory.clone()), reason)
+}
+
+fn finding_of(pair: &PairReport) -> Option<Finding> {
+    let at = pair.first_difference;
+    let finding = match pair.relation {
+        Relation::Fork => Finding::new(
+            Code::Fork,
+            format!(
+                "{} and {} hold two signed histories that differ from seqno {} on",
+                pair.a,
+                pair.b,
+                at.unwrap_or(0)
+            ),
+        ),
+        Relation::OtherService => {
+            Finding::new(Code::OtherService, format!("{} and {} belong to different services", pair.a, pair.b))
+        }
+        Relation::UnsignedDifference => Finding::new(
+            Code::Fork,
+            format!(
+                "{} and {} differ from seqno {} on, where at most one of them is proven",
+                pair.a,
+                pair.b,
+                at.unwrap_or(0)
+            ),
+        )
+        .severity(Severity::Info)
+        .next("what is proven stands; the other copy's entries from there on would be dropped"),
+        Relation::Same | Relation::Prefix => return None,
+    };
+    Some(Finding {
+        seqno: at,
+        ..finding
+    })
+}
+
+fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
+    let mut pair = PairReport {
+        a: name(a),
+        b: name(b),
+        relation: Relation::Same,
+        last_common_signed: None,
+        first_difference: None,
+        evidence: Vec::new(),
+    };
+    let first_service = |copy: &Copy| copy.report.services.first().map(|service| service.identity);
+    let (starts_a, starts_b) = (a.files.first_seqno(), b.files.first_seqno());
+    if starts_a == starts_b && first_service(a).is_some() && first_service(b).is_some() && first_service(a) != first_service(b) {
+        pair.relation = Relation::OtherService;
+        return Ok(pair);
+    }
+    pair.last_common_signed = last_common(&a.report.history, &b.report.history);
+    let from = pair.last_common_signed.map_or(starts_a.max(starts_b), |txid| txid.seqno);
+    let shorter = a.report.last_seqno.min(b.report.last_seqno);
+    pair.first_difference = first_difference(a, b, from, shorter)?;
+    if pair.first_difference.is_none() {
+        if a.report.last_seqno != b.report.last_seqno {
+            pair.relation = Relation::Prefix;
+            pair.first_difference = Some(shorter + 1);
+        }
+        return Ok(pair);
+    }
+    let at = pair.first_difference.unwrap_or(0);
+    for copy in [a, b] {
+        let over = copy.report.history.iter().find(|signed| signed.txid.seqno > at);
+        pair.evidence.extend(over.map(|signed| Evidence {
+            directory: name(copy),
+            txid: signed.txid,
+            root: signed.root,
+            signer: signed.signer,
+        }));
+    }
+    pair.relation = match pair.evidence.len() {
+        2 => Relation::Fork,
+        _ => Relation::UnsignedDifference,
+    };
+    Ok(pair)
+}
+
+/// The last signature that both histories hold with the same root, by bisection over those at the same seqno: once two
+/// histories differ, no later root is the same.
+fn last_common(a: &[SignedRoot], b: &[SignedRoot]) -> Option<TxId> {
+    let mut common = Vec::new();
+    let mut rest = b.iter().peekable();
+    for signed in a {
+        while rest.next_if(|other| other.txid.seqno < signed.txid.seqno).is_some() {}
+        if let Some(other) = rest.next_if(|other| other.txid.seqno == signed.txid.seqno) {
+            common.push((signed, other));
+        }
+    }
+    let same = common.partition_point(|(a, b)| a.root == b.root);
+    common.get(same.checked_sub(1)?).map(|(signed, _)| signed.txid)
+}
+
+/// Entries compared at once: 64 k digests take 2 MB.
+const BLOCK: u64 = 1 << 16;
+
+/// The first seqno in `from..=until` whose entries differ. Reads no further than that.
+fn first_difference(a: &Copy, b: &Copy, from: Seqno, until: Seqno) -> Result<Option<Seqno>> {
+    let mut start = from;
+    while start <= until {
+        let end = until.min(start + BLOCK - 1);
+        let (left, right) = (digests(a, start, end)?, digests(b, start, end)?);
+        if let Some(at) = left.iter().zip(&right).position(|(left, right)| left != right) {
+            return Ok(Some(start + at as u64));
+        }
+        start = end + 1;
+    }
+    Ok(None)
+}
+
+/// Digest of every entry in `from..=until`; none for one that can't be read.
+fn digests(copy: &Copy, from: Seqno, until: Seqno) -> Result<Vec<Option<Digest>>> {
+    let mut digests = vec![None; (until - from + 1) as usize];
+    for_each_entry(&copy.files, from, until, |_, located| {
+        if let Some(slot) = digests.get_mut((located.seqno - from) as usize) {
+            *slot = Some(located.entry.write_set_digest());
+        }
+    })?;
+    Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(roots: &[(u64, u8)]) -> Vec<SignedRoot> {
+        roots
+            .iter()
+            .map(|&(seqno, root)| SignedRoot {
+                txid: TxId { view: 2, seqno },
+                root: HexDigest([root; 32]),
+                signer: None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_last_common_root_is_found_among_signatures_at_the_same_seqno() {
+        let a = history(&[(2, 1), (5, 2), (9, 3), (12, 4)]);
+        let b = history(&[(2, 1), (5, 2), (7, 9), (9, 8), (12, 7)]);
+        assert_eq!(last_common(&a, &b).map(|txid| txid.seqno), Some(5));
+        assert_eq!(last_common(&a, &a).map(|txid| txid.seqno), Some(12));
+        assert_eq!(last_common(&a, &[]), None);
+    }
+}

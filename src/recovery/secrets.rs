@@ -1,0 +1,488 @@
+//! Ledger secrets: from members' shares to the newest one, and back through the chain of all older ones.
+//!
+//! The tables that hold them are read once, in parallel; reassembly then touches a handful of values. Nothing here can
+//! print a secret: [`LedgerSecrets`] has no Debug, and a report names members, formats and seqnos only.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rayon::prelude::*;
+use regex::Regex;
+use serde::Serialize;
+
+use crate::crypto::aead::AeadKey;
+use crate::crypto::kdf::CommitSecret;
+use crate::crypto::rsa::DecryptionKey;
+use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consistent};
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::recovery::report::{Code, Finding};
+use crate::recovery::state::MappedSnapshot;
+use crate::recovery::writes::{Keys, Order, Reader, in_groups};
+use crate::tables::values::{HistoricalSecret, RecoveryShares, ServiceConfig, from_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// One ledger secret, ready for use.
+pub struct SecretKeys {
+    /// First seqno it is valid for.
+    pub from_seqno: Seqno,
+    /// Seqno of the write it was recovered from.
+    pub recovered_at_seqno: Seqno,
+    /// Opens private domains.
+    pub aead: AeadKey,
+    /// Gives commit evidence.
+    pub commit: CommitSecret,
+}
+
+/// All secrets of a ledger, by first seqno.
+#[derive(Default)]
+pub struct LedgerSecrets {
+    secrets: Vec<SecretKeys>,
+}
+
+impl LedgerSecrets {
+    /// The secret in force at `seqno`.
+    #[inline]
+    pub fn at(&self, seqno: Seqno) -> Option<&SecretKeys> {
+        let after = self.secrets.partition_point(|secret| secret.from_seqno <= seqno);
+        self.secrets.get(after.checked_sub(1)?)
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &SecretKeys> {
+        self.secrets.iter()
+    }
+
+    fn insert(&mut self, from_seqno: Seqno, recovered_at_seqno: Seqno, secret: &LedgerSecret) {
+        let keys = SecretKeys {
+            from_seqno,
+            recovered_at_seqno,
+            aead: secret.aead(),
+            commit: secret.commit_secret(),
+        };
+        let at = self.secrets.partition_point(|known| known.from_seqno < from_seqno);
+        self.secrets.insert(at, keys);
+    }
+}
+
+impl Keys for LedgerSecrets {
+    fn key_at(&self, seqno: Seqno) -> Option<&AeadKey> {
+        self.at(seqno).map(|secret| &secret.aead)
+    }
+}
+
+/// What the ledger holds about its secrets at one seqno.
+pub struct RecoveryTables {
+    /// The newest shares, and the seqno of their write.
+    pub shares: Option<(Seqno, RecoveryShares)>,
+    /// Every write of the historical secrets, in order.
+    pub historical: Vec<(Seqno, HistoricalSecret)>,
+    /// Shares needed.
+    pub threshold: Option<u64>,
+    /// Members' share-encryption keys, SPKI DER by member id.
+    pub member_keys: BTreeMap<String, Vec<u8>>,
+}
+
+fn pattern() -> Result<Regex> {
+    let tables = [
+        names::RECOVERY_SHARES,
+        names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
+        names::SERVICE_CONFIG,
+        names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
+    ];
+    let alternatives: Vec<String> = tables.iter().map(|name| regex::escape(name)).collect();
+    Regex::new(&format!("^({})$", alternatives.join("|"))).map_err(|e| Error::Usage(e.to_string()))
+}
+
+/// One write to one of those tables.
+struct Found {
+    seqno: Seqno,
+    table: String,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl RecoveryTables {
+    /// Reads them as they are after seqno `at`, from a snapshot (where the ledger begins behind one) and the ledger.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    pub fn read(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, at: Seqno) -> Result<RecoveryTables> {
+        let mut tables = RecoveryTables {
+            shares: None,
+            historical: Vec::new(),
+            threshold: None,
+            member_keys: BTreeMap::new(),
+        };
+        let pattern = pattern()?;
+        if let Some(snapshot) = snapshot {
+            snapshot.public_state(|map, entry| {
+                if entry.version >= 0 && pattern.is_match(map) {
+                    tables.take(Found {
+                        seqno: entry.version as u64,
+                        table: map.to_owned(),
+                        key: entry.key.to_vec(),
+                        value: Some(entry.value.to_vec()),
+                    });
+                }
+            })?;
+        }
+        let range = (files.first_seqno(), at);
+        let reader = Reader {
+            from: range.0,
+            until: at,
+            tables: Some(&pattern),
+            keys: None,
+        };
+        in_groups(files, range, Order::OldestFirst, |group| {
+            let found: Vec<Vec<Found>> = group
+                .par_iter()
+                .map(|segment| {
+                    let mut found = Vec::new();
+                    reader.read(segment, |written| {
+                        found.push(Found {
+                            seqno: written.txid.seqno,
+                            table: written.table.to_owned(),
+                            key: written.write.key.to_vec(),
+                            value: written.write.value.map(<[u8]>::to_vec),
+                        });
+                    });
+                    found
+                })
+                .collect();
+            found.into_iter().flatten().for_each(|found| tables.take(found));
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+
+    /// Takes one write. A value that can't be read counts as not written: verify reports it.
+    fn take(&mut self, found: Found) {
+        let Found { seqno, table, key, value } = found;
+        match (table.as_str(), value) {
+            (names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, value) => {
+                let member = String::from_utf8_lossy(&key).into_owned();
+                match value.and_then(|pem| spki_of_pem(&pem)) {
+                    Some(spki) => self.member_keys.insert(member, spki),
+                    None => self.member_keys.remove(&member),
+                };
+            }
+            (_, Some(value)) if key == SINGLETON_KEY => match table.as_str() {
+                names::RECOVERY_SHARES => {
+                    if let Ok(shares) = from_json(&value) {
+                        self.shares = Some((seqno, shares));
+                    }
+                }
+                names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
+                    if let Ok(secret) = from_json(&value) {
+                        self.historical.push((seqno, secret));
+                    }
+                }
+                names::SERVICE_CONFIG => {
+                    if let Ok(config) = from_json::<ServiceConfig>(&value) {
+                        self.threshold = Some(config.recovery_threshold);
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// The DER inside a public key's PEM, without looking at what it is.
+fn spki_of_pem(pem: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(pem).ok()?;
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+    STANDARD.decode(body).ok()
+}
+
+/// Keys and shares that were given, with the name by which each is shown.
+#[derive(Default)]
+pub struct Material {
+    /// Members' private share-encryption keys, by file.
+    pub member_keys: Vec<(String, DecryptionKey)>,
+    /// Shares that are decrypted already, by file.
+    pub shares: Vec<(String, Share)>,
+}
+
+/// What is said of one share.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShareReport {
+    /// The member's id; the file's name for a share that was given decrypted, or a key that fits no member.
+    pub member: String,
+    /// "new", "old" or "owner"; none where there is no share.
+    pub format: Option<&'static str>,
+    /// Whether the secret was reassembled from it.
+    pub used: bool,
+    /// "ok", "wrong", or why there is none.
+    pub verdict: String,
+}
+
+/// What reassembly gave.
+pub struct Opened {
+    /// Seqno of the shares that were used.
+    pub generation_seqno: Option<Seqno>,
+    /// Shares needed.
+    pub threshold: u64,
+    /// The shares.
+    pub shares: Vec<ShareReport>,
+    /// The secrets; none if the shares don't open the ledger.
+    pub secrets: Option<LedgerSecrets>,
+    /// What went wrong.
+    pub findings: Vec<Finding>,
+}
+
+struct Candidate {
+    report: ShareReport,
+    share: Option<Share>,
+}
+
+/// Reassembles the newest secret and walks back through all older ones.
+pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
+    let mut opened = Opened {
+        generation_seqno: tables.shares.as_ref().map(|(seqno, _)| *seqno),
+        threshold: tables.threshold.unwrap_or(1),
+        shares: Vec::new(),
+        secrets: None,
+        findings: Vec::new(),
+    };
+    let Some((generation, shares)) = &tables.shares else {
+        opened.findings.push(Finding::new(
+            Code::NotUnlocked,
+            "the ledger holds no recovery shares up to this seqno: the service had not opened yet",
+        ));
+        return opened;
+    };
+    let mut candidates = candidates(tables, shares, material);
+    let latest = reassemble(&mut candidates, shares, opened.threshold, *generation, &mut opened.findings);
+    opened.shares = candidates.into_iter().map(|candidate| candidate.report).collect();
+    opened.secrets = latest.map(|latest| walk_back(tables, *generation, &latest, &mut opened.findings));
+    opened
+}
+
+/// Every share that the keys give, and those given as they are.
+fn candidates(tables: &RecoveryTables, shares: &RecoveryShares, material: &Material) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    for (file, key) in &material.member_keys {
+        let member = tables.member_keys.iter().find(|(_, spki)| spki.as_slice() == key.public_spki_der());
+        let (member, outcome) = match member {
+            None => (file, Err("no member of this service has this key at this seqno".to_owned())),
+            Some((member, _)) => (member, decrypt_share(shares, member, key)),
+        };
+        candidates.push(candidate(member, outcome));
+    }
+    for (file, share) in &material.shares {
+        candidates.push(candidate(file, Share::parse(&share.to_bytes()).map_err(|e| e.to_string())));
+    }
+    candidates
+}
+
+fn decrypt_share(shares: &RecoveryShares, member: &str, key: &DecryptionKey) -> std::result::Result<Share, String> {
+    let encrypted = shares
+        .encrypted_shares
+        .get(member)
+        .ok_or("this member takes no part in recoveries: it has no share")?;
+    let share = key.decrypt(&encrypted.0).map_err(|e| format!("wrong: the share can't be decrypted: {e}"))?;
+    Share::parse(&share).map_err(|e| format!("wrong: {e}"))
+}
+
+fn candidate(member: &str, outcome: std::result::Result<Share, String>) -> Candidate {
+    let (share, verdict) = match outcome {
+        Ok(share) => (Some(share), "unused".to_owned()),
+        Err(why) => (None, why),
+    };
+    Candidate {
+        report: ShareReport {
+            member: member.to_owned(),
+            format: share.as_ref().map(|share| match share.format() {
+                ShareFormat::New => "new",
+                ShareFormat::Old => "old",
+                ShareFormat::Owner => "owner",
+            }),
+            used: false,
+            verdict,
+        },
+        share,
+    }
+}
+
+/// Subsets of shares tried before giving up; each costs about 20 µs, so this is some seconds.
+const MAX_SUBSETS: usize = 200_000;
+
+/// Finds shares that open the wrapped secret, and judges the others by them.
+fn reassemble(
+    candidates: &mut [Candidate],
+    shares: &RecoveryShares,
+    threshold: u64,
+    generation: Seqno,
+    findings: &mut Vec<Finding>,
+) -> Option<LedgerSecret> {
+    let wrapped = &shares.wrapped_latest_ledger_secret.0;
+    let available: Vec<usize> = distinct(candidates);
+    let mut outcome = None;
+    for format in [ShareFormat::Owner, ShareFormat::New, ShareFormat::Old] {
+        let of_format: Vec<usize> = available
+            .iter()
+            .copied()
+            .filter(|&i| candidates.get(i).and_then(|c| c.share.as_ref()).is_some_and(|share| share.format() == format))
+            .collect();
+        let needed = if format == ShareFormat::Owner { 1 } else { threshold as usize };
+        if needed == 0 || of_format.len() < needed || outcome.is_some() {
+            continue;
+        }
+        for_each_subset(&of_format, needed, MAX_SUBSETS, |subset| {
+            let chosen: Vec<&Share> = subset.iter().filter_map(|&i| candidates.get(i)?.share.as_ref()).collect();
+            let secret = combine(&chosen, needed).and_then(|key| key.unwrap_secret(wrapped)).ok();
+            outcome = secret.map(|secret| (subset.to_vec(), secret));
+            outcome.is_none()
+        });
+    }
+    let Some((used, secret)) = outcome else {
+        findings.push(not_unlocked(candidates, threshold, available.len(), generation));
+        return None;
+    };
+    judge(candidates, &used, threshold, generation, findings);
+    Some(secret)
+}
+
+/// Indices of candidates with a share, without those whose index and format another one has too with equal bytes.
+fn distinct(candidates: &mut [Candidate]) -> Vec<usize> {
+    let mut seen: Vec<zeroize::Zeroizing<Vec<u8>>> = Vec::new();
+    let mut available = Vec::new();
+    for (i, candidate) in candidates.iter_mut().enumerate() {
+        let Some(share) = &candidate.share else {
+            continue;
+        };
+        let bytes = share.to_bytes();
+        if seen.contains(&bytes) {
+            candidate.report.verdict = "given twice".to_owned();
+            candidate.share = None;
+            continue;
+        }
+        seen.push(bytes);
+        available.push(i);
+    }
+    available
+}
+
+fn judge(candidates: &mut [Candidate], used: &[usize], threshold: u64, generation: Seqno, findings: &mut Vec<Finding>) {
+    let good: Vec<Share> = used
+        .iter()
+        .filter_map(|&i| Share::parse(&candidates.get(i)?.share.as_ref()?.to_bytes()).ok())
+        .collect();
+    let good: Vec<&Share> = good.iter().collect();
+    let by_owner = good.iter().any(|share| share.format() == ShareFormat::Owner);
+    for (i, candidate) in candidates.iter_mut().enumerate() {
+        let report = &mut candidate.report;
+        report.used = used.contains(&i);
+        if let Some(share) = &candidate.share {
+            report.verdict = match (report.used, by_owner) {
+                (true, _) => "ok",
+                // One point says nothing about the others' polynomial, unless it is the polynomial.
+                (false, true) if threshold > 1 => "not needed",
+                (false, _) if share.format() == ShareFormat::Owner || !is_consistent(&good, share) => "wrong",
+                (false, _) => "ok",
+            }
+            .to_owned();
+        }
+        if report.verdict.starts_with("wrong") {
+            findings.push(
+                Finding::new(
+                    Code::WrongShare,
+                    format!("the share of {} is not one of this generation (seqno {generation}): {}", report.member, report.verdict),
+                )
+                .seqno(generation),
+            );
+        }
+    }
+}
+
+fn not_unlocked(candidates: &mut [Candidate], threshold: u64, available: usize, generation: Seqno) -> Finding {
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.share.is_some()) {
+        candidate.report.verdict = "undecided".to_owned();
+    }
+    let text = match available as u64 {
+        n if n < threshold => format!(
+            "{n} of the {threshold} shares needed are at hand for the generation of seqno {generation}; {} more are needed",
+            threshold - n
+        ),
+        n => format!(
+            "{n} shares for a threshold of {threshold}, but no {threshold} of them open the ledger secret of seqno {generation}: \
+             at least one is wrong, of another service or from before the last refresh; with one more share than the threshold \
+             a wrong one can be named"
+        ),
+    };
+    Finding::new(Code::NotUnlocked, text).seqno(generation)
+}
+
+/// Calls `each` with every subset of `size`, until it answers false or `bound` subsets were tried.
+fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl FnMut(&[usize]) -> bool) {
+    let mut chosen: Vec<usize> = (0..size).collect();
+    for _ in 0..bound {
+        let subset: Vec<usize> = chosen.iter().filter_map(|&i| items.get(i).copied()).collect();
+        if !each(&subset) {
+            return;
+        }
+        // The next combination in lexicographic order: raise the last index that can be raised.
+        let Some(at) = (0..size).rev().find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at)) else {
+            return;
+        };
+        let mut next = chosen.get(at).map_or(0, |&i| i + 1);
+        for index in chosen.iter_mut().skip(at) {
+            *index = next;
+            next += 1;
+        }
+    }
+}
+
+/// From the newest secret to the first (format specification, section 8.4).
+fn walk_back(tables: &RecoveryTables, generation: Seqno, latest: &LedgerSecret, findings: &mut Vec<Finding>) -> LedgerSecrets {
+    let mut secrets = LedgerSecrets::default();
+    let start = tables
+        .historical
+        .last()
+        .map_or(1, |(seqno, value)| value.next_version.unwrap_or(seqno + 1));
+    secrets.insert(start, generation, latest);
+    let mut newest = latest.clone();
+    for (seqno, value) in tables.historical.iter().rev() {
+        let Some(previous) = &value.previous_ledger_secret else {
+            break;
+        };
+        if secrets.iter().any(|known| known.from_seqno == previous.version) {
+            continue; // sealed twice, as an election inside a recovery does
+        }
+        match newest.unseal(&previous.encrypted_data.0) {
+            Ok(secret) => {
+                secrets.insert(previous.version, *seqno, &secret);
+                newest = secret;
+            }
+            Err(_) => {
+                let text = format!(
+                    "the ledger secret of seqno {} can't be decrypted with the one that followed it; older ones are out of reach",
+                    previous.version
+                );
+                findings.push(Finding::new(Code::SecretChain, text).seqno(*seqno));
+                break;
+            }
+        }
+    }
+    secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subset_is_met_once() {
+        let mut met = Vec::new();
+        for_each_subset(&[10, 11, 12, 13], 2, 100, |subset| {
+            met.push(subset.to_vec());
+            true
+        });
+        assert_eq!(met, [[10, 11], [10, 12], [10, 13], [11, 12], [11, 13], [12, 13]]);
+    }
+}

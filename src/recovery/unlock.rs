@@ -1,0 +1,283 @@
+//! `unlock`: the rehearsal. Would these shares open the ledger, and all of it?
+//!
+//! Reassembles the newest secret, walks the chain, then opens every entry with the secret in force there: the GCM tag
+//! authenticates public and private domain, and the commit evidence digest must be the one the secret gives.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::format::domain::Maps;
+use crate::recovery::progress::Progress;
+use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
+use crate::recovery::secrets::{LedgerSecrets, Material, Opened, RecoveryTables, ShareReport, open};
+use crate::recovery::segments::Segment;
+use crate::recovery::snapshots::{self, SnapshotVerdict};
+use crate::recovery::state::{MappedSnapshot, completing_snapshot};
+use crate::recovery::writes::{Order, Reader, finding, in_groups, last_signed};
+
+/// One secret of the chain, in a report. Never the secret itself.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SecretReport {
+    /// First seqno it is valid for.
+    pub from_seqno: Seqno,
+    /// Seqno of the write it was recovered from.
+    pub recovered_at_seqno: Seqno,
+}
+
+/// What was found. Serialised, it is the document that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnlockReport {
+    /// The short answer.
+    pub verdict: Verdict,
+    /// Seqno of the shares that were used.
+    pub generation_seqno: Option<Seqno>,
+    /// Shares needed.
+    pub threshold: u64,
+    /// The shares at hand.
+    pub shares: Vec<ShareReport>,
+    /// The chain of secrets, oldest first.
+    pub secrets: Vec<SecretReport>,
+    /// Entries read.
+    pub entries: u64,
+    /// Entries with a private domain.
+    pub private_domains: u64,
+    /// Of those, decrypted and read.
+    pub private_decrypted: u64,
+    /// Commit evidence digests recomputed.
+    pub evidence_checked: u64,
+    /// Of those, right.
+    pub evidence_ok: u64,
+    /// Snapshots whose private part was decrypted.
+    pub snapshots: Vec<SnapshotVerdict>,
+    /// Everything that was found.
+    pub findings: Vec<Finding>,
+    /// How long it took, in seconds.
+    pub elapsed_s: f64,
+    /// Rate.
+    pub entries_per_s: f64,
+    /// Rate.
+    pub bytes_per_s: f64,
+}
+
+/// What decrypting part of a ledger gave.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Entries read.
+    pub entries: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Entries with a private domain.
+    pub private_domains: u64,
+    /// Of those, decrypted.
+    pub private_decrypted: u64,
+    /// Commit evidence digests recomputed.
+    pub evidence_checked: u64,
+    /// Of those, right.
+    pub evidence_ok: u64,
+    /// Entries for which no secret is known: first, last, how many, how many of them with a private domain.
+    locked: Option<(Seqno, Seqno, u64, u64)>,
+    findings: Findings,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.entries += other.entries;
+        self.bytes += other.bytes;
+        self.private_domains += other.private_domains;
+        self.private_decrypted += other.private_decrypted;
+        self.evidence_checked += other.evidence_checked;
+        self.evidence_ok += other.evidence_ok;
+        self.locked = match (self.locked, other.locked) {
+            (Some((first, _, n, private)), Some((_, last, m, more))) => Some((first, last, n + m, private + more)),
+            (one, other) => one.or(other),
+        };
+        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
+    }
+
+    fn lock(&mut self, seqno: Seqno, private: bool) {
+        let (first, _, n, p) = self.locked.unwrap_or((seqno, seqno, 0, 0));
+        self.locked = Some((first, seqno, n + 1, p + u64::from(private)));
+    }
+}
+
+/// Opens a ledger's secrets as they are after `at`, or after the last signature.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn open_secrets(files: &LedgerFiles, snapshot_directories: &[PathBuf], material: &Material, at: Option<Seqno>) -> Result<(Opened, Seqno)> {
+    let at = match at {
+        Some(at) => at,
+        None => last_signed(files, Seqno::MAX)?.map_or(0, |txid| txid.seqno),
+    };
+    let snapshot: Option<MappedSnapshot> = completing_snapshot(files, snapshot_directories, at)?;
+    let tables = RecoveryTables::read(files, snapshot.as_ref(), at)?;
+    Ok((open(&tables, material), at))
+}
+
+/// Rehearses opening a ledger.
+///
+/// # Errors
+/// If a file can't be read. Whatever is wrong with shares or ledger is in the report.
+pub fn unlock(
+    files: &LedgerFiles,
+    snapshot_directories: &[PathBuf],
+    material: &Material,
+    at: Option<Seqno>,
+    progress: &dyn Progress,
+) -> Result<UnlockReport> {
+    let began = Instant::now();
+    let (opened, at) = open_secrets(files, snapshot_directories, material, at)?;
+    let mut tally = Tally::default();
+    let mut verdicts = Vec::new();
+    let mut secrets = Vec::new();
+    if let Some(known) = &opened.secrets {
+        secrets = known
+            .iter()
+            .map(|secret| SecretReport {
+                from_seqno: secret.from_seqno,
+                recovered_at_seqno: secret.recovered_at_seqno,
+            })
+            .collect();
+        progress.begin("unlock", files.size_bytes());
+        tally = decrypt_all(files, known, at, progress)?;
+        verdicts = open_snapshots(snapshot_directories, known, at, &mut tally.findings)?;
+        progress.end();
+        report_locked(&mut tally);
+    }
+    let mut findings = opened.findings;
+    findings.extend(tally.findings.finish());
+    let elapsed_s = began.elapsed().as_secs_f64();
+    Ok(UnlockReport {
+        verdict: Verdict::of(&findings),
+        generation_seqno: opened.generation_seqno,
+        threshold: opened.threshold,
+        shares: opened.shares,
+        secrets,
+        entries: tally.entries,
+        private_domains: tally.private_domains,
+        private_decrypted: tally.private_decrypted,
+        evidence_checked: tally.evidence_checked,
+        evidence_ok: tally.evidence_ok,
+        snapshots: verdicts,
+        findings,
+        elapsed_s,
+        entries_per_s: tally.entries as f64 / elapsed_s,
+        bytes_per_s: tally.bytes as f64 / elapsed_s,
+    })
+}
+
+fn report_locked(tally: &mut Tally) {
+    if let Some((first, last, entries, private)) = tally.locked {
+        let text = format!("no secret is known for {entries} entries, {first} to {last}, of which {private} have a private part");
+        let mut finding = Finding::new(Code::NoSecret, text).seqno(first);
+        if private == 0 {
+            finding = finding.severity(Severity::Info).next("nothing private is lost with it");
+        }
+        tally.findings.push(finding);
+    }
+}
+
+/// Opens every entry up to `until`.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn decrypt_all(files: &LedgerFiles, secrets: &LedgerSecrets, until: Seqno, progress: &dyn Progress) -> Result<Tally> {
+    let mut total = Tally::default();
+    let range = (files.first_seqno(), until);
+    in_groups(files, range, Order::OldestFirst, |group| {
+        let tallies: Vec<Tally> = group
+            .par_iter()
+            .map(|segment| {
+                let tally = decrypt_segment(segment, secrets, until);
+                progress.advance(segment.size_bytes, tally.entries);
+                tally
+            })
+            .collect();
+        tallies.into_iter().for_each(|tally| total.add(tally));
+        Ok(())
+    })?;
+    Ok(total)
+}
+
+fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> Tally {
+    let mut tally = Tally {
+        bytes: segment.size_bytes,
+        ..Tally::default()
+    };
+    let reader = Reader {
+        from: 0,
+        until,
+        tables: None,
+        keys: None,
+    };
+    let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+    let read = reader.entries(segment, |located, _| {
+        let entry = &located.entry;
+        let seqno = located.seqno;
+        let has_private = !entry.private.is_empty();
+        tally.entries += 1;
+        tally.private_domains += u64::from(has_private);
+        let Some(secret) = secrets.at(seqno) else {
+            tally.lock(seqno, has_private);
+            return;
+        };
+        let mut report = |code: Code, text: &str| {
+            tally.findings.push(finding(code, text.to_owned(), segment, located.offset, seqno));
+        };
+        match secret.aead.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext) {
+            Err(_) => report(Code::Undecryptable, "the entry does not authenticate with the secret in force at its seqno"),
+            Ok(()) if has_private => match Maps::private(&plaintext).for_each(|_, _| ()) {
+                Ok(()) => tally.private_decrypted += 1,
+                Err(why) => report(Code::PrivateWrites, &format!("the decrypted private writes can't be read: {why}")),
+            },
+            Ok(()) => {}
+        }
+        if let Some(evidence) = located.public.commit_evidence_digest {
+            tally.evidence_checked += 1;
+            if secret.commit.evidence_digest(entry.iv().view, seqno) == *evidence {
+                tally.evidence_ok += 1;
+            } else {
+                let text = "the commit evidence digest is not the one that the secret in force gives";
+                tally.findings.push(finding(Code::CommitEvidence, text.to_owned(), segment, located.offset, seqno));
+            }
+        }
+    });
+    read.findings.finish().into_iter().for_each(|finding| tally.findings.push(finding));
+    tally
+}
+
+/// Decrypts the private part of every snapshot up to `at`.
+fn open_snapshots(directories: &[PathBuf], secrets: &LedgerSecrets, at: Seqno, findings: &mut Findings) -> Result<Vec<SnapshotVerdict>> {
+    let mut verdicts = Vec::new();
+    for file in snapshots::list(directories)?.into_iter().filter(|file| file.name.seqno <= at) {
+        let found = open_snapshot(&file, secrets);
+        verdicts.push(SnapshotVerdict {
+            file: file.path.display().to_string(),
+            seqno: file.name.seqno,
+            verdict: Verdict::of(found.as_slice()),
+        });
+        found.into_iter().for_each(|finding| findings.push(finding));
+    }
+    Ok(verdicts)
+}
+
+fn open_snapshot(file: &snapshots::SnapshotFile, secrets: &LedgerSecrets) -> Option<Finding> {
+    let report = |code: Code, text: String| Some(Finding::new(code, text).file(&file.path).seqno(file.name.seqno));
+    let snapshot = match MappedSnapshot::open(&file.path) {
+        Ok(snapshot) => snapshot,
+        Err(why) => return report(Code::SnapshotUnreadable, why.to_string()),
+    };
+    let Some(secret) = secrets.at(file.name.seqno) else {
+        return report(Code::NoSecret, "no secret is known for this snapshot".to_owned());
+    };
+    match snapshot.private_plaintext(&secret.aead) {
+        Ok(_) => None,
+        Err(why) => report(Code::Undecryptable, why.to_string()),
+    }
+}
