@@ -225,3 +225,6 @@ fn subject_and_key(signed: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     let spki = reader.tlv_bytes().map_err(|_| malformed("public key"))?;
     Ok((subject, spki))
 }
+
+#[cfg(test)]
+mod tests;
