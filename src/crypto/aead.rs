@@ -130,11 +130,11 @@ mod tests {
     use crate::crypto::testing::SPEC_LEDGER_SECRET;
 
     /// The entry of the format specification, section 10.1.
-    const ENTRY: &str = "0100bb000000000067b30d330439b435fcd37fd402addd90110000000000000002000000\
-        51000000000000000411000000000000000000000000000000000000000000000000000000000000000000000000\
-        000000266ee6ffc4bd003458c67798796e06e07ee60c105c3fddeabdf831dca3572b780000000000000000d0575e\
-        a51389082b5384f1a6d6687dd5c47fd010e7f45e60cdece413609ff144981837ad3823855b1e8fd3e453b9077529\
-        57c335e40c659d7b3270fe87db64f87cdb12b232c1";
+    const ENTRY: &str = "0100bb000000000067b30d330439b435fcd37fd402addd9011000000000000000200000051000000000000000411\
+        000000000000000000000000000000000000000000000000000000000000000000000000000000266ee6ffc4bd00\
+        3458c67798796e06e07ee60c105c3fddeabdf831dca3572b780000000000000000d0575ea51389082b5384f1a6d6\
+        687dd5c47fd010e7f45e60cde4ec13609ff144981837ad3823855b1e8fd3e453b907752957c335e40c659d7b3270\
+        fe87db64f87cdb12b232c1";
 
     fn spec_key() -> AeadKey {
         AeadKey::new(&hex::decode(SPEC_LEDGER_SECRET).unwrap().try_into().unwrap())
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_worked_example_opens() {
-        let entry = hex::decode(ENTRY.replace(' ', "")).unwrap();
+        let entry = hex::decode(ENTRY).unwrap();
         let (tag, iv) = (
             entry[8..24].try_into().unwrap(),
             entry[24..36].try_into().unwrap(),

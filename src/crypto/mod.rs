@@ -30,9 +30,12 @@ pub mod rsa;
 pub mod shares;
 pub mod x509;
 
+// The tests compile the other provider too, to compare the two; they do not use all of it.
 #[cfg(all(feature = "aws-lc", any(test, not(feature = "pure"))))]
+#[cfg_attr(feature = "pure", allow(dead_code))]
 mod aws_lc;
 #[cfg(any(feature = "pure", test))]
+#[cfg_attr(not(feature = "pure"), allow(dead_code))]
 mod pure;
 
 #[cfg(all(feature = "aws-lc", not(feature = "pure")))]
