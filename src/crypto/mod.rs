@@ -52,4 +52,6 @@ pub use shares::{LedgerSecret, Share, ShareFormat, WrappingKey};
 pub use x509::Certificate;
 
 #[cfg(test)]
+mod real_data;
+#[cfg(test)]
 mod testing;
