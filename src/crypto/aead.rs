@@ -123,3 +123,106 @@ pub fn seal_blob(key: &AeadKey, iv: &[u8; 12], plaintext: &[u8]) -> Result<Vec<u
     }
     Ok(blob)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::testing::SPEC_LEDGER_SECRET;
+
+    /// The entry of the format specification, section 10.1.
+    const ENTRY: &str = "0100bb000000000067b30d330439b435fcd37fd402addd9011000000000000000200000051000000000000000411\
+        000000000000000000000000000000000000000000000000000000000000000000000000000000266ee6ffc4bd00\
+        3458c67798796e06e07ee60c105c3fddeabdf831dca3572b780000000000000000d0575ea51389082b5384f1a6d6\
+        687dd5c47fd010e7f45e60cde4ec13609ff144981837ad3823855b1e8fd3e453b907752957c335e40c659d7b3270\
+        fe87db64f87cdb12b232c1";
+
+    fn spec_key() -> AeadKey {
+        AeadKey::new(&hex::decode(SPEC_LEDGER_SECRET).unwrap().try_into().unwrap())
+    }
+
+    #[test]
+    fn the_worked_example_opens() {
+        let entry = hex::decode(ENTRY).unwrap();
+        let (tag, iv) = (
+            entry[8..24].try_into().unwrap(),
+            entry[24..36].try_into().unwrap(),
+        );
+        let (aad, ciphertext) = (&entry[44..125], &entry[125..]);
+        let mut out = b"left over".to_vec();
+        spec_key().open(iv, aad, tag, ciphertext, &mut out).unwrap();
+        assert_eq!(out.len(), 70);
+        assert_eq!(&out[8..15], b"records");
+        assert_eq!(&out[57..62], b"hello");
+        let mut again = Vec::new();
+        assert_eq!(spec_key().seal(iv, aad, &out, &mut again).as_ref(), Ok(tag));
+        assert_eq!(again, ciphertext);
+    }
+
+    #[test]
+    fn a_tag_over_associated_data_alone_is_checked() {
+        let (mut out, iv) = (Vec::new(), [7; 12]);
+        let tag = spec_key().seal(&iv, b"public", b"", &mut out).unwrap();
+        assert!(out.is_empty());
+        assert_eq!(spec_key().open(&iv, b"public", &tag, b"", &mut out), Ok(()));
+        let altered = spec_key().open(&iv, b"publiC", &tag, b"", &mut out);
+        assert_eq!(altered, Err(Error::AuthenticationFailed));
+    }
+
+    #[test]
+    fn a_failed_open_leaves_nothing_in_the_output() {
+        let mut out = Vec::new();
+        let mut tag = spec_key()
+            .seal(&[1; 12], b"", b"secret text", &mut out)
+            .unwrap();
+        let ciphertext = std::mem::take(&mut out);
+        tag[0] ^= 1;
+        let result = spec_key().open(&[1; 12], b"", &tag, &ciphertext, &mut out);
+        assert_eq!(
+            (result, out.is_empty()),
+            (Err(Error::AuthenticationFailed), true)
+        );
+    }
+
+    #[test]
+    fn opening_reuses_the_capacity_of_the_output() {
+        let mut sealed = Vec::new();
+        let tag = spec_key()
+            .seal(&[1; 12], b"", &[5; 300], &mut sealed)
+            .unwrap();
+        let mut out = Vec::with_capacity(300);
+        let address = out.as_ptr();
+        spec_key()
+            .open(&[1; 12], b"", &tag, &sealed, &mut out)
+            .unwrap();
+        assert_eq!((out.as_ptr(), out.len()), (address, 300));
+    }
+
+    #[test]
+    fn blobs_round_trip_and_every_truncation_or_alteration_is_refused() {
+        let blob = seal_blob(&spec_key(), &[3; 12], &[9; 32]).unwrap();
+        assert_eq!(blob.len(), 60);
+        assert_eq!(
+            *GcmBlob::parse(&blob).unwrap().open(&spec_key()).unwrap(),
+            [9; 32]
+        );
+        for length in 0..blob.len() {
+            match GcmBlob::parse(&blob[..length]) {
+                Err(error) => assert_eq!(error, Error::BlobTooShort { found: length }),
+                Ok(cut) => assert_eq!(
+                    cut.open(&spec_key()).err(),
+                    Some(Error::AuthenticationFailed)
+                ),
+            }
+        }
+        for byte in 0..blob.len() {
+            let mut altered = blob.clone();
+            altered[byte] ^= 0x10;
+            let opened = GcmBlob::parse(&altered).unwrap().open(&spec_key());
+            assert_eq!(
+                opened.err(),
+                Some(Error::AuthenticationFailed),
+                "byte {byte}"
+            );
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Reading is tolerant of missing labels (early 6.0.0-dev builds left some out), keeps the protected header's
 //! original bytes for verification (CCF's key order is not canonical), and is bounded: nesting to 16 levels,
-//! memory to a small multiple of the input. Writing gives CCF's byte layout exactly.
+//! 16 MiB of input, memory to a multiple of that. Writing gives CCF's byte layout exactly.
 
 use ciborium::Value;
 
@@ -28,6 +28,8 @@ const CCF_CLAIMS: &str = "ccf.v1";
 
 /// CCF's messages nest 4 deep; each level of nesting costs stack.
 const MAX_NESTING: usize = 16;
+/// A hostile header can take some 60 times its size once parsed; governance requests may hold megabytes of code.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// A receipt has one proof; more than this is somebody's joke.
 const MAX_PROOFS: usize = 64;
 
@@ -49,6 +51,9 @@ impl Sign1 {
     /// # Errors
     /// [`Error::CoseTagMissing`] or [`Error::MalformedCose`].
     pub fn parse(bytes: &[u8]) -> Result<Sign1, Error> {
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(malformed("it is longer than 16 MiB"));
+        }
         let Value::Tag(TAG_SIGN1, content) = decode(bytes, "it is not one CBOR item")? else {
             return Err(Error::CoseTagMissing);
         };

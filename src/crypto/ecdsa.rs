@@ -409,3 +409,6 @@ pub(super) fn describe_pkcs8(der: &[u8]) -> Option<&'static str> {
         _ => Some("other"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,20 +16,21 @@ use super::digest::{Digest, INITIAL_STATE, last_block_of_96_bytes, state_to_dige
 const COMMIT_SECRET_LABEL: &[u8; 8] = b"Commit S";
 
 /// HMAC-SHA256 of `message` under `key` (of any length).
+#[allow(clippy::expect_used)]
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
-    match <Hmac<Sha256> as KeyInit>::new_from_slice(key) {
-        Ok(mac) => mac.chain_update(message).finalize().into_bytes().into(),
-        // HMAC takes keys of any length: `new_from_slice` has no failing path.
-        Err(_) => [0; 32],
-    }
+    // The trait also serves algorithms with fixed key sizes; HMAC hashes or pads keys of any length.
+    let mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.chain_update(message).finalize().into_bytes().into()
 }
 
 /// HKDF-SHA256 with an empty salt: 32 bytes from `ikm` and `info`.
+#[allow(clippy::expect_used)]
 pub fn hkdf_sha256(ikm: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut output = Zeroizing::new([0; 32]);
-    let expanded = Hkdf::<Sha256>::new(None, ikm).expand(info, output.as_mut());
-    // 32 bytes are far below the limit of 255 * 32 that makes `expand` fail.
-    debug_assert!(expanded.is_ok());
+    Hkdf::<Sha256>::new(None, ikm)
+        .expand(info, output.as_mut())
+        .expect("32 bytes are below HKDF's limit of 255 * 32");
     output
 }
 

@@ -30,9 +30,12 @@ pub mod rsa;
 pub mod shares;
 pub mod x509;
 
+// The tests compile the other provider too, to compare the two; they do not use all of it.
 #[cfg(all(feature = "aws-lc", any(test, not(feature = "pure"))))]
+#[cfg_attr(feature = "pure", allow(dead_code))]
 mod aws_lc;
 #[cfg(any(feature = "pure", test))]
+#[cfg_attr(not(feature = "pure"), allow(dead_code))]
 mod pure;
 
 #[cfg(all(feature = "aws-lc", not(feature = "pure")))]
@@ -48,5 +51,7 @@ pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};
 pub use shares::{LedgerSecret, Share, ShareFormat, WrappingKey};
 pub use x509::Certificate;
 
+#[cfg(test)]
+mod real_data;
 #[cfg(test)]
 mod testing;

@@ -158,3 +158,6 @@ fn check_size(bits: usize) -> Result<(), Error> {
         Err(Error::RsaKeySize { bits })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,8 @@ use field::{GaloisField, MersenneField};
 
 /// Number of polynomials of the new format.
 const LIMBS: usize = 10;
-/// More shares than any service has members, and few enough that splitting is instant.
-const MAX_SHARES: usize = 1 << 16;
+/// More than any service has members, and few enough that splitting (`threshold` · `n` steps) is instant.
+const MAX_SHARES: usize = 1024;
 
 /// A decrypted recovery share.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -58,21 +58,19 @@ impl Share {
         let wrong = Error::ShareLength { found: bytes.len() };
         match bytes.len() {
             44 => {
-                let mut words = bytes.chunks_exact(4).map(|word| {
-                    // `chunks_exact(4)` gives four bytes.
-                    u32::from_le_bytes(word.try_into().unwrap_or_default())
-                });
-                let x = words.next().ok_or(wrong)?;
+                let (words, _) = bytes.as_chunks::<4>();
+                let (x, limbs) = words.split_first().ok_or(wrong)?;
                 let mut y = [0; LIMBS];
-                y.iter_mut()
-                    .zip(words)
-                    .for_each(|(limb, word)| *limb = word);
-                Ok(Share::New { x, y })
+                for (limb, word) in y.iter_mut().zip(limbs) {
+                    *limb = u32::from_le_bytes(*word);
+                }
+                Ok(Share::New {
+                    x: u32::from_le_bytes(*x),
+                    y,
+                })
             }
             113 => {
-                let (Some((&x, rest)), wrong) = (bytes.split_first(), wrong.clone()) else {
-                    return Err(wrong);
-                };
+                let (&x, rest) = bytes.split_first().ok_or(wrong.clone())?;
                 let (y, sealed) = rest.split_first_chunk::<32>().ok_or(wrong.clone())?;
                 Ok(Share::Old {
                     x,
@@ -156,10 +154,8 @@ pub fn combine(shares: &[&Share], threshold: usize) -> Result<WrappingKey, Error
     match used.first() {
         Some(Share::New { .. }) => {
             let points = new_points(used).ok_or(Error::MixedShares)?;
-            Ok(WrappingKey::from_limbs(&field::interpolate::<
-                MersenneField,
-                LIMBS,
-            >(&points, 0)))
+            let limbs = Zeroizing::new(field::interpolate::<MersenneField, LIMBS>(&points, 0));
+            Ok(WrappingKey::from_limbs(&limbs))
         }
         Some(Share::Old { sealed, .. }) => {
             let points = old_points(used).ok_or(Error::MixedShares)?;
@@ -180,7 +176,7 @@ pub fn combine(shares: &[&Share], threshold: usize) -> Result<WrappingKey, Error
 /// key as a share for recovery owners (`x` = 0).
 ///
 /// # Errors
-/// [`Error::InvalidThreshold`] unless 1 ≤ `threshold` ≤ `n` ≤ 65536.
+/// [`Error::InvalidThreshold`] unless 1 ≤ `threshold` ≤ `n` ≤ 1024.
 pub fn split(
     threshold: usize,
     n: usize,
@@ -208,7 +204,7 @@ pub fn split(
         }
         Share::New { x, y }
     };
-    // n is at most 65536.
+    // n is at most 1024.
     let shares = (1..=n as u32).map(at).collect();
     let owner = at(0);
     let key = combine(&[&owner], 1)?;
@@ -381,3 +377,6 @@ impl LedgerSecret {
 fn seal_32_bytes(key: &AeadKey, secret: &LedgerSecret, iv: [u8; 12]) -> Vec<u8> {
     seal_blob(key, &iv, secret.as_bytes()).expect("GCM encrypts 32 bytes")
 }
+
+#[cfg(test)]
+mod tests;

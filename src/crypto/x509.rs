@@ -71,7 +71,15 @@ impl Certificate {
             _ => return Err(malformed("signature")),
         };
         let (hash, signature_oid) = signature_algorithm(algorithm)?;
-        let (subject, spki) = subject_and_key(signed)?;
+        let Signed {
+            algorithm: signed_algorithm,
+            subject,
+            spki,
+        } = Signed::parse(signed)?;
+        // RFC 5280, section 4.1.1.2: the unsigned copy must not say anything else.
+        if algorithm != signed_algorithm {
+            return Err(malformed("signature algorithm"));
+        }
         let start = der.len() - outer.value().len();
         Ok(Self {
             signed: start..start + signed.len(),
@@ -207,21 +215,37 @@ fn signature_algorithm(der: &[u8]) -> Result<(Option<HashAlgorithm>, String), Er
     Ok((hash, oid.to_string()))
 }
 
-/// The DER of subject and SubjectPublicKeyInfo in a TBSCertificate (RFC 5280, section 4.1).
-fn subject_and_key(signed: &[u8]) -> Result<(&[u8], &[u8]), Error> {
-    const VERSION: Tag = Tag::ContextSpecific {
-        constructed: true,
-        number: TagNumber(0),
-    };
-    let sequence = element(signed, "signed part")?;
-    let mut reader = SliceReader::new(sequence.value()).map_err(|_| malformed("signed part"))?;
-    if Tag::peek(&reader).is_ok_and(|tag| tag == VERSION) {
-        reader.tlv_bytes().map_err(|_| malformed("version"))?;
-    }
-    for field in ["serial number", "signature algorithm", "issuer", "validity"] {
-        reader.tlv_bytes().map_err(|_| malformed(field))?;
-    }
-    let subject = reader.tlv_bytes().map_err(|_| malformed("subject"))?;
-    let spki = reader.tlv_bytes().map_err(|_| malformed("public key"))?;
-    Ok((subject, spki))
+/// The DER of what is of interest in a TBSCertificate (RFC 5280, section 4.1).
+struct Signed<'a> {
+    algorithm: &'a [u8],
+    subject: &'a [u8],
+    spki: &'a [u8],
 }
+
+impl<'a> Signed<'a> {
+    fn parse(der: &'a [u8]) -> Result<Self, Error> {
+        const VERSION: Tag = Tag::ContextSpecific {
+            constructed: true,
+            number: TagNumber(0),
+        };
+        let sequence = element(der, "signed part")?;
+        let mut reader =
+            SliceReader::new(sequence.value()).map_err(|_| malformed("signed part"))?;
+        if Tag::peek(&reader).is_ok_and(|tag| tag == VERSION) {
+            reader.tlv_bytes().map_err(|_| malformed("version"))?;
+        }
+        let mut field = |name| reader.tlv_bytes().map_err(|_| malformed(name));
+        field("serial number")?;
+        let algorithm = field("signature algorithm")?;
+        field("issuer")?;
+        field("validity")?;
+        Ok(Self {
+            algorithm,
+            subject: field("subject")?,
+            spki: field("public key")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -155,32 +155,6 @@ impl Batch {
     }
 
     /// Loads the writes, last one first.
-    /// Hands every public key to `each`, with its map's name.
-    ///
-    /// # Errors
-    /// If the snapshot is malformed.
-    pub fn public_state(&self, each: impl FnMut(&str, StateEntry<'_>)) -> Result<()> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
-        let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
-        snapshot.public_state(each).map_err(|why| unreadable(why.to_string()))
-    }
-
-    /// Decrypts the private part, which authenticates the public one.
-    ///
-    /// # Errors
-    /// If the key does not fit, or what it opens can't be read.
-    pub fn private_plaintext(&self, key: &AeadKey) -> Result<Zeroizing<Vec<u8>>> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
-        let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
-        let entry = &snapshot.entry;
-        let mut plaintext = Zeroizing::new(Vec::new());
-        key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext).map_err(|_| {
-            unreadable("its private part does not decrypt with the ledger secret of its seqno".to_owned())
-        })?;
-        private_state(&plaintext, |_, _| ()).map_err(|why| unreadable(format!("private part: {why}")))?;
-        Ok(plaintext)
-    }
-
     fn load_into(&self, base: &mut Base) {
         let mut rest = self.bytes.as_slice();
         for write in self.writes.iter().rev() {
