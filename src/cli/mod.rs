@@ -5,6 +5,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod bench;
 mod compare;
 mod export;
 mod input;
@@ -50,6 +51,7 @@ enum Command {
     Unlock(unlock::Args),
     Export(export::Args),
     Compare(compare::Args),
+    Bench(bench::Args),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -72,6 +74,7 @@ pub fn main() -> u8 {
         Command::Unlock(args) => unlock::run(&args, &cli.common),
         Command::Export(args) => export::run(&args, &cli.common),
         Command::Compare(args) => compare::run(&args, &cli.common),
+        Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

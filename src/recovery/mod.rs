@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod bench;
 pub mod checkpoint;
 pub mod compare;
 mod diagnose;

@@ -1,0 +1,305 @@
+//! `bench`: each stage alone and the whole, beside the limit measured in the same run.
+//!
+//! The limit of a verification is raw SHA-256 of the same messages (entries, leaves, tree nodes) and raw ECDSA of the
+//! same signatures; that of an unlocking is raw AES-GCM of the same messages and raw SHA-256 of their evidence. All with
+//! the same number of threads, from the same mapped pages, with the places of all messages known beforehand.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::crypto::aead::AeadKey;
+use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::error::Result;
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::kv::base::Base;
+use crate::merkle::Accumulator;
+use crate::merkle::accumulator::Subtrees;
+use crate::recovery::join::{Joiner, Mode};
+use crate::recovery::progress::Silent;
+use crate::recovery::scan::scan_segment;
+use crate::recovery::secrets::LedgerSecrets;
+use crate::recovery::segments::{Segment, Windows};
+use crate::recovery::state::{Selection, load_state};
+use crate::recovery::trust::{Check, Trust};
+use crate::recovery::unlock::decrypt_all;
+use crate::recovery::verify::{Options, verify};
+
+/// One stage alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: &'static str,
+    /// Median time.
+    pub seconds: f64,
+    /// Rate.
+    pub bytes_per_s: f64,
+    /// Rate.
+    pub entries_per_s: f64,
+}
+
+/// A whole command beside its limit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Whole {
+    /// Median time.
+    pub seconds: f64,
+    /// Median time of the raw work alone.
+    pub limit_seconds: f64,
+    /// Limit divided by time: 1 is as fast as the raw work.
+    pub fraction: f64,
+}
+
+/// What was measured. Serialised, it is the document that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// Threads used.
+    pub threads: usize,
+    /// Entries in the ledger.
+    pub entries: u64,
+    /// Bytes of entries.
+    pub bytes: u64,
+    /// Signatures of both kinds.
+    pub signatures: usize,
+    /// The stages.
+    pub stages: Vec<Stage>,
+    /// Verification in audit mode.
+    pub verify: Whole,
+    /// Unlocking, where keys were given.
+    pub unlock: Option<Whole>,
+}
+
+/// Counted repetitions of each measurement, after one that is not counted.
+const REPETITIONS: usize = 5;
+
+/// Measures everything.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<BenchReport> {
+    let segments = all_segments(files)?;
+    let places: Vec<Vec<Place>> = segments.par_iter().map(places).collect();
+    let entries: u64 = places.iter().map(|places| places.len() as u64).sum();
+    let bytes: u64 = segments.iter().map(|segment| segment.size_bytes).sum();
+    let checks = collect_checks(files)?;
+    let stage = |name, seconds: f64| Stage {
+        name,
+        seconds,
+        bytes_per_s: bytes as f64 / seconds,
+        entries_per_s: entries as f64 / seconds,
+    };
+    let work: Vec<(&Segment, &Vec<Place>)> = segments.iter().zip(&places).collect();
+    let mut stages = vec![
+        stage("map", median(|| per_segment(&work, |segment, _| sum_bytes(segment)))),
+        stage("parse", median(|| per_segment(&work, |segment, _| parse(segment)))),
+        stage("digest", median(|| per_segment(&work, |segment, _| digest(segment)))),
+        stage("tree", median(|| per_segment(&work, |segment, places| tree(segment, places)))),
+        stage("signatures", median(|| verify_all(&checks))),
+    ];
+    if let Some(secrets) = secrets {
+        stages.push(stage("decrypt", median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets)))));
+    }
+    let keys = secrets.map(|secrets| secrets as &dyn crate::recovery::writes::Keys);
+    stages.push(stage("state", median(|| build_state(files, keys))));
+
+    let mut outcome = Ok(());
+    let limit = median(|| {
+        per_segment(&work, raw_hashing);
+        verify_all(&checks);
+    });
+    let seconds = median(|| {
+        if let Err(why) = verify(files, &Options::default(), &Silent) {
+            outcome = Err(why);
+        }
+    });
+    outcome?;
+    let mut unlock = None;
+    if let Some(secrets) = secrets {
+        let limit_seconds = median(|| per_segment(&work, |segment, places| raw_opening(segment, places, secrets)));
+        let mut outcome = Ok(());
+        let seconds = median(|| {
+            if let Err(why) = decrypt_all(files, secrets, Seqno::MAX, &Silent) {
+                outcome = Err(why);
+            }
+        });
+        outcome?;
+        unlock = Some(whole(seconds, limit_seconds));
+    }
+    Ok(BenchReport {
+        threads: rayon::current_num_threads(),
+        entries,
+        bytes,
+        signatures: checks.iter().map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some())).sum(),
+        stages,
+        verify: whole(seconds, limit),
+        unlock,
+    })
+}
+
+fn whole(seconds: f64, limit_seconds: f64) -> Whole {
+    Whole {
+        seconds,
+        limit_seconds,
+        fraction: limit_seconds / seconds,
+    }
+}
+
+fn median(mut work: impl FnMut()) -> f64 {
+    work();
+    let mut times: Vec<f64> = (0..REPETITIONS)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times.get(REPETITIONS / 2).copied().unwrap_or_default()
+}
+
+fn all_segments(files: &LedgerFiles) -> Result<Vec<Segment>> {
+    let mut windows = Windows::new(files, files.first_seqno(), Seqno::MAX);
+    let mut segments = Vec::new();
+    while let Some(window) = windows.next_window()? {
+        segments.extend(window);
+    }
+    Ok(segments)
+}
+
+/// Every check of a verification, made without verifying them.
+fn collect_checks(files: &LedgerFiles) -> Result<Vec<Check>> {
+    let mut joiner = Joiner::new(files, Mode::Audit, 1, Some(Accumulator::genesis()), Trust::default());
+    let mut windows = Windows::new(files, 1, Seqno::MAX);
+    let mut checks = Vec::new();
+    while let Some(window) = windows.next_window()? {
+        let scans: Vec<_> = window.into_par_iter().map(|segment| scan_segment(segment, &[])).collect();
+        for scan in scans {
+            checks.extend(joiner.join(scan, &[]));
+        }
+    }
+    checks.extend(joiner.release());
+    Ok(checks)
+}
+
+/// Where one entry's messages are in its chunk.
+#[derive(Clone, Copy)]
+struct Place {
+    seqno: Seqno,
+    raw: (u32, u32),
+    public: (u32, u32),
+}
+
+fn places(segment: &Segment) -> Vec<Place> {
+    let mut places = Vec::new();
+    segment.for_each(|located| {
+        let entry = &located.entry;
+        let at = located.offset as u32;
+        let public_at = at + (entry.raw.len() - entry.private.len() - entry.public.len()) as u32;
+        places.push(Place {
+            seqno: located.seqno,
+            raw: (at, at + entry.raw.len() as u32),
+            public: (public_at, public_at + entry.public.len() as u32),
+        });
+    });
+    places
+}
+
+fn per_segment(work: &[(&Segment, &Vec<Place>)], each: impl Fn(&Segment, &[Place]) -> u64 + Sync) {
+    let total: u64 = work.par_iter().map(|(segment, places)| each(segment, places)).sum();
+    std::hint::black_box(total);
+}
+
+fn slice(segment: &Segment, (from, to): (u32, u32)) -> &[u8] {
+    segment.chunk.map.bytes().get(from as usize..to as usize).unwrap_or(&[])
+}
+
+fn sum_bytes(segment: &Segment) -> u64 {
+    let end = segment.offset + segment.size_bytes;
+    let bytes = segment.chunk.map.bytes().get(segment.offset as usize..end as usize).unwrap_or(&[]);
+    bytes.as_chunks::<8>().0.iter().fold(0, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
+}
+
+fn parse(segment: &Segment) -> u64 {
+    let mut writes = 0;
+    segment.for_each(|located| {
+        let _ = located.maps.for_each(|_, _| writes += 1);
+    });
+    writes
+}
+
+fn digest(segment: &Segment) -> u64 {
+    let mut sum = 0;
+    segment.for_each(|located| sum += u64::from(first_byte(&located.entry.leaf(&located.public))));
+    sum
+}
+
+fn first_byte(digest: &Digest) -> u8 {
+    let [first, ..] = digest;
+    *first
+}
+
+fn tree(segment: &Segment, places: &[Place]) -> u64 {
+    let mut subtrees = Subtrees::starting_at(segment.from);
+    places.iter().for_each(|place| subtrees.append([place.seqno as u8; 32]));
+    subtrees.take().len() as u64
+}
+
+fn verify_all(checks: &[Check]) {
+    let wrong: usize = checks.par_iter().map(|check| check.verify().len()).sum();
+    std::hint::black_box(wrong);
+}
+
+fn raw_hashing(segment: &Segment, places: &[Place]) -> u64 {
+    let mut sum = 0;
+    for place in places {
+        let entry = sha256(slice(segment, place.raw));
+        let leaf = sha256_three(&entry, &entry, &entry);
+        sum += u64::from(first_byte(&sha256_pair(&leaf, &entry)));
+    }
+    sum
+}
+
+fn decrypt(segment: &Segment, places: &[Place], secrets: &LedgerSecrets) -> u64 {
+    let mut plaintext = Vec::new();
+    let opened = places.iter().filter(|place| {
+        let key = secrets.at(place.seqno).map(|secret| &secret.aead);
+        key.is_some_and(|key| open_at(segment, place, key, &mut plaintext))
+    });
+    opened.count() as u64
+}
+
+fn open_at(segment: &Segment, place: &Place, key: &AeadKey, plaintext: &mut Vec<u8>) -> bool {
+    let raw = slice(segment, place.raw);
+    let (Some(tag), Some(iv)) = (
+        raw.get(8..24).and_then(|tag| tag.first_chunk::<16>()),
+        raw.get(24..36).and_then(|iv| iv.first_chunk::<12>()),
+    ) else {
+        return false;
+    };
+    let private = slice(segment, (place.public.1, place.raw.1));
+    key.open(iv, slice(segment, place.public), tag, private, plaintext).is_ok()
+}
+
+fn raw_opening(segment: &Segment, places: &[Place], secrets: &LedgerSecrets) -> u64 {
+    let mut plaintext = Vec::new();
+    let mut sum = 0;
+    for place in places {
+        let key = secrets.at(place.seqno).map(|secret| &secret.aead);
+        sum += u64::from(key.is_some_and(|key| open_at(segment, place, key, &mut plaintext)));
+        // The nonce is two compressions (with the key's state at hand), its digest with the text around it two more.
+        let nonce = sha256_pair(&[place.seqno as u8; 32], &[1; 32]);
+        sum += u64::from(first_byte(&sha256_pair(&nonce, &nonce)));
+    }
+    sum
+}
+
+fn build_state(files: &LedgerFiles, keys: Option<&dyn crate::recovery::writes::Keys>) {
+    let selection = Selection {
+        at: Seqno::MAX,
+        tables: None,
+        keys,
+    };
+    let state: Option<Base> = load_state(files, None, &selection).ok().map(|state| state.base);
+    std::hint::black_box(state.map(|state| state.len()));
+}
