@@ -1,0 +1,52 @@
+//! Floor 0: every cryptographic operation of Rekindle, and nothing else.
+//!
+//! Invariants: input is hostile, so nothing here panics or allocates more than a small multiple of what it
+//! was given; secrets are wiped on drop, have no `Debug` and never appear in an [`Error`]; everything that
+//! signs, splits or generates is a function of its inputs and its random number generator alone.
+//!
+//! Two providers do AES-256-GCM, ECDSA verification and RSA-OAEP decryption: aws-lc-rs (feature `aws-lc`)
+//! and RustCrypto (feature `pure`, which wins when both are on). Everything else is the same code in both.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+#[cfg(not(any(feature = "aws-lc", feature = "pure")))]
+compile_error!("choose a crypto provider: feature `aws-lc` (default) or feature `pure`");
+
+pub mod aead;
+pub mod cose;
+pub mod digest;
+pub mod ecdsa;
+mod error;
+pub mod kdf;
+mod pem;
+pub mod rsa;
+pub mod shares;
+pub mod x509;
+
+#[cfg(all(feature = "aws-lc", any(test, not(feature = "pure"))))]
+mod aws_lc;
+#[cfg(any(feature = "pure", test))]
+mod pure;
+
+#[cfg(all(feature = "aws-lc", not(feature = "pure")))]
+use aws_lc as provider;
+#[cfg(feature = "pure")]
+use pure as provider;
+
+pub use aead::{AeadKey, GcmBlob, seal_blob};
+pub use digest::{Digest, Sha256Stream, sha256, sha256_pair, sha256_parts, sha256_three};
+pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
+pub use error::Error;
+pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};
+pub use shares::{LedgerSecret, Share, ShareFormat, WrappingKey};
+pub use x509::Certificate;
+
+#[cfg(test)]
+mod testing;

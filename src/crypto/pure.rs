@@ -1,0 +1,98 @@
+//! The provider on RustCrypto: same items as `aws_lc`, no C and no assembler to build.
+
+use aes_gcm::aead::{AeadInOut, Generate, KeyInit};
+use aes_gcm::{Aes256Gcm, Key};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use p384::ecdsa::signature::hazmat::PrehashVerifier;
+
+use super::ecdsa::{Curve, HashAlgorithm};
+
+/// An expanded AES-256-GCM key, wiped on drop.
+pub(super) struct AesKey(Aes256Gcm);
+
+impl AesKey {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+
+    /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
+    pub(super) fn open(
+        &self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        tag: &[u8; 16],
+        ciphertext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        out.extend_from_slice(ciphertext);
+        self.0
+            .decrypt_inout_detached(iv.into(), aad, out.as_mut_slice().into(), tag.into())
+            .is_ok()
+    }
+
+    /// Encrypts `buffer` in place.
+    pub(super) fn seal(&self, iv: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; 16]> {
+        self.0
+            .encrypt_inout_detached(iv.into(), aad, buffer.into())
+            .ok()
+            .map(Into::into)
+    }
+}
+
+/// A public key on one of the two curves.
+pub(super) enum PublicKey {
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+}
+
+impl PublicKey {
+    /// From a SEC1 point; `None` if it is not on the curve.
+    pub(super) fn from_sec1(curve: Curve, point: &[u8]) -> Option<Self> {
+        match curve {
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .ok()
+                .map(Self::P256),
+            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
+                .ok()
+                .map(Self::P384),
+        }
+    }
+
+    /// Whether the DER signature is of `digest`, which has the length of `hash`.
+    pub(super) fn verify(&self, _hash: HashAlgorithm, digest: &[u8], der: &[u8]) -> bool {
+        match self {
+            Self::P256(key) => p256::ecdsa::Signature::from_der(der)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            Self::P384(key) => p384::ecdsa::Signature::from_der(der)
+                .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+        }
+    }
+}
+
+/// An RSA private key for OAEP with SHA-256.
+pub(super) struct OaepKey(::rsa::RsaPrivateKey);
+
+impl OaepKey {
+    /// From a key that is already parsed.
+    pub(super) fn from_pkcs8(parsed: &::rsa::RsaPrivateKey, _pkcs8_der: &[u8]) -> Option<Self> {
+        Some(Self(parsed.clone()))
+    }
+
+    /// The plaintext of `ciphertext`.
+    ///
+    /// Blinded with fresh randomness, because the `rsa` crate's private-key operation does not take constant
+    /// time (RUSTSEC-2023-0071).
+    pub(super) fn decrypt(&self, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let seed = Key::<Aes256Gcm>::try_generate().ok()?;
+        let mut rng = ChaCha20Rng::from_seed(seed.into());
+        let padding = ::rsa::Oaep::<Sha256>::new();
+        self.0
+            .decrypt_blinded(&mut rng, padding, ciphertext)
+            .ok()
+            .map(Zeroizing::new)
+    }
+}
