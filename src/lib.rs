@@ -5,6 +5,7 @@
 //! | floor | room | what it is for |
 //! |---|---|---|
 //! | 7 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 6 | [`fixture`] | made-up service histories, for tests and rehearsals |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | the one pen: write set, sealed entry, leaf, chunk file; signatures; snapshots |
 //! | 4 | [`kv`] | versioned store |
@@ -16,6 +17,7 @@
 pub mod cli;
 pub mod crypto;
 pub mod error;
+pub mod fixture;
 pub mod format;
 pub mod journal;
 pub mod kv;

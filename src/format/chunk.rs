@@ -509,6 +509,20 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         self.positions.is_empty()
     }
 
+    /// Drops all entries but the first `entries`. The file keeps its length until its owner cuts it.
+    ///
+    /// # Errors
+    /// Whatever seeking answers.
+    pub fn rewind(&mut self, entries: u64) -> std::io::Result<()> {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        if let Some(position) = self.positions.get(entries) {
+            self.at = u64::from(*position);
+            self.positions.truncate(entries);
+            self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        }
+        Ok(())
+    }
+
     /// Leaves the chunk open, and gives the file back.
     ///
     /// # Errors

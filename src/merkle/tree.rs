@@ -158,6 +158,19 @@ impl Tree {
         }
     }
 
+    /// Drops the leaves from `leaves` on; those that were flushed stay.
+    pub fn retract_to(&mut self, leaves: u64) {
+        let kept = leaves.saturating_sub(self.flushed.leaves());
+        self.recent.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.all = self.flushed.clone();
+        self.recent.iter().for_each(|leaf| self.all.append(leaf));
+    }
+
+    /// The last leaf, unless it is flushed.
+    pub fn last(&self) -> Option<&Digest> {
+        self.recent.last()
+    }
+
     /// The bytes for `public:ccf.internal.tree`.
     pub fn serialise(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + 32 * (self.recent.len() + 64));
@@ -258,6 +271,14 @@ mod tests {
             assert_eq!((view.flushed, view.len()), (flushed, leaves));
             assert_eq!(view.root(), Some(tree.root()));
         }
+    }
+
+    #[test]
+    fn a_retracted_tree_is_the_one_that_never_grew() {
+        let mut grown = tree(13, 40);
+        grown.retract_to(22);
+        assert_eq!((grown.len(), grown.root()), (22, tree(13, 22).root()));
+        assert_eq!(grown.serialise(), tree(13, 22).serialise());
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! The chunk files of a journal: their names from the first entry to the opening of a recovered service.
+//!
+//! A chunk is `ledger_S` while it grows and `ledger_S-E.committed` once it is complete. What a recovering service
+//! writes has `.recovery` behind it until that service opens: a crash before leaves files that the next recovery sets
+//! aside. Format specification, sections 1.1, 1.2 and 1.6.
+
+use std::fs::{File, OpenOptions};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::chunk::ChunkWriter;
+use crate::format::names::{ChunkKind, ChunkName, FileName};
+
+/// Bytes that are collected before the file is written to.
+const BUFFER_SIZE: usize = 1 << 20;
+
+/// Makes sure that `directory` exists and holds nothing.
+///
+/// # Errors
+/// [`Error::Usage`] if it holds anything; [`Error::Io`] if it can't be made or read.
+pub fn claim_directory(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory).map_err(Error::io("make the directory", directory))?;
+    let mut entries = std::fs::read_dir(directory).map_err(Error::io("read the directory", directory))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::Usage(format!(
+            "{} is not empty: nothing is written over, give a directory that is new or empty",
+            directory.display()
+        ))),
+    }
+}
+
+struct OpenChunk {
+    first: Seqno,
+    path: PathBuf,
+    writer: ChunkWriter<BufWriter<File>>,
+}
+
+/// The chunk files, written in order.
+pub struct ChunkFiles {
+    directory: PathBuf,
+    /// Whether a recovered service writes that is not open yet.
+    recovering: bool,
+    open: Option<OpenChunk>,
+}
+
+impl ChunkFiles {
+    /// Takes an empty directory.
+    ///
+    /// # Errors
+    /// As [`claim_directory`].
+    pub fn create(directory: &Path) -> Result<Self> {
+        claim_directory(directory)?;
+        Ok(ChunkFiles {
+            directory: directory.to_owned(),
+            recovering: false,
+            open: None,
+        })
+    }
+
+    /// Size in bytes of the chunk that is open; 8 before its first entry.
+    pub fn open_size(&self) -> u64 {
+        self.open.as_ref().map_or(8, |chunk| chunk.writer.size())
+    }
+
+    /// Appends the raw entry of `seqno`, which starts a chunk where none is open.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, seqno: Seqno, raw: &[u8]) -> Result<()> {
+        let chunk = match &mut self.open {
+            Some(chunk) => chunk,
+            none => none.insert(Self::start(&self.directory, seqno, self.recovering)?),
+        };
+        chunk.writer.append(raw).map_err(Error::io("write to the chunk", &chunk.path))
+    }
+
+    fn start(directory: &Path, first: Seqno, recovering: bool) -> Result<OpenChunk> {
+        let kind = if recovering { ChunkKind::OpenRecovery } else { ChunkKind::Open };
+        let name = ChunkName {
+            first,
+            last: None,
+            kind,
+        };
+        let path = directory.join(name.to_string());
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = file.map_err(Error::io("create the chunk", &path))?;
+        let writer = ChunkWriter::create(BufWriter::with_capacity(BUFFER_SIZE, file))
+            .map_err(Error::io("write to the chunk", &path))?;
+        Ok(OpenChunk {
+            first,
+            path,
+            writer,
+        })
+    }
+
+    /// Completes the open chunk, whose last entry must be a signature, and gives it its committed name.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn complete(&mut self) -> Result<()> {
+        let Some(OpenChunk {
+            first,
+            path,
+            writer,
+        }) = self.open.take()
+        else {
+            return Ok(());
+        };
+        let last = first + writer.len() - 1;
+        let length = writer.size() + 4 * writer.len();
+        let file = writer.complete().map_err(Error::io("complete the chunk", &path))?;
+        // Only longer where entries were dropped.
+        file.get_ref().set_len(length).map_err(Error::io("cut the chunk", &path))?;
+        let kind = match self.recovering {
+            true => ChunkKind::CommittedRecovery,
+            false => ChunkKind::Committed,
+        };
+        let name = ChunkName {
+            first,
+            last: Some(last),
+            kind,
+        };
+        let to = self.directory.join(name.to_string());
+        std::fs::rename(&path, &to).map_err(Error::io("rename the chunk", &path))
+    }
+
+    /// Drops the entries after `last` from the open chunk; removes the chunk if none is left. Committed chunks are
+    /// never cut: what they hold is signed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn truncate(&mut self, last: Seqno) -> Result<()> {
+        let Some(chunk) = &mut self.open else {
+            return Ok(());
+        };
+        if last < chunk.first {
+            let path = chunk.path.clone();
+            self.open = None;
+            return std::fs::remove_file(&path).map_err(Error::io("remove the chunk", &path));
+        }
+        let kept = last - chunk.first + 1;
+        chunk.writer.rewind(kept).map_err(Error::io("cut the chunk", &chunk.path))
+    }
+
+    /// From here on a recovered service writes, in new files with `.recovery` behind their names.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_recovery(&mut self) -> Result<()> {
+        self.complete()?;
+        self.recovering = true;
+        Ok(())
+    }
+
+    /// The recovered service is open: its files lose their `.recovery`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish_recovery(&mut self) -> Result<()> {
+        self.recovering = false;
+        let entries = std::fs::read_dir(&self.directory).map_err(Error::io("read the directory", &self.directory))?;
+        for entry in entries {
+            let entry = entry.map_err(Error::io("read the directory", &self.directory))?;
+            let Some(FileName::Chunk(mut name)) = entry.file_name().to_str().map(FileName::parse) else {
+                continue;
+            };
+            name.kind = match name.kind {
+                ChunkKind::CommittedRecovery => ChunkKind::Committed,
+                ChunkKind::OpenRecovery => ChunkKind::Open,
+                ChunkKind::Committed | ChunkKind::Open => continue,
+            };
+            let to = self.directory.join(name.to_string());
+            std::fs::rename(entry.path(), &to).map_err(Error::io("rename the chunk", &entry.path()))?;
+            if let Some(open) = &mut self.open
+                && open.path == entry.path()
+            {
+                open.path = to;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the writing; the last chunk stays open, as a crash or a stop leaves it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn close(mut self) -> Result<()> {
+        let Some(OpenChunk { path, writer, .. }) = self.open.take() else {
+            return Ok(());
+        };
+        let length = writer.size();
+        let file = writer.leave_open().map_err(Error::io("write to the chunk", &path))?;
+        file.get_ref().set_len(length).map_err(Error::io("cut the chunk", &path))
+    }
+}

@@ -1,0 +1,241 @@
+//! The journal itself.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{ChunkFiles, claim_directory};
+use super::seal::{SealKey, Sealed, Sealer};
+use super::sign::Signers;
+use super::snapshot::{self, Pending};
+use crate::crypto::digest::{Digest, sha256};
+use crate::error::{Error, Result};
+use crate::format::domain::{EntryType, WriteSet};
+use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
+use crate::format::{Seqno, TxId, View};
+use crate::kv::base::Base;
+use crate::merkle::Tree;
+use crate::merkle::receipt::LeafComponents;
+use crate::tables::values::{HexDigest, SnapshotEvidence, to_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// View of the first transaction of a service, and by how much a recovery raises the view.
+pub const VIEW_STEP: View = 2;
+
+/// How a journal is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// A chunk ends with the first signature that brings it to this many bytes.
+    pub chunk_size: u64,
+    /// Type of the entries: 4, or an older one.
+    pub entry_type: EntryType,
+}
+
+/// The last signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSigned {
+    /// Its transaction.
+    pub txid: TxId,
+    /// The root it signs.
+    pub root: Digest,
+}
+
+/// Writes one service's ledger, transaction by transaction.
+pub struct Journal {
+    settings: Settings,
+    files: ChunkFiles,
+    snapshots: PathBuf,
+    key: SealKey,
+    signers: Signers,
+    view: View,
+    tree: Tree,
+    sealer: Sealer,
+    /// Whether the next entry starts a recovered service.
+    starts_recovery: bool,
+    last_signed: Option<LastSigned>,
+    /// First seqno of each view, from view 1 on.
+    view_history: Vec<Seqno>,
+    pending: Vec<Pending>,
+}
+
+impl Journal {
+    /// Starts a ledger in the directory `ledger`, its snapshots in `snapshots`; both must be empty or absent.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a directory holds anything; [`Error::Io`].
+    pub fn create(
+        ledger: &Path,
+        snapshots: &Path,
+        settings: Settings,
+        key: SealKey,
+        signers: Signers,
+    ) -> Result<Self> {
+        claim_directory(snapshots)?;
+        Ok(Journal {
+            settings,
+            files: ChunkFiles::create(ledger)?,
+            snapshots: snapshots.to_owned(),
+            key,
+            signers,
+            view: VIEW_STEP,
+            tree: Tree::genesis(),
+            sealer: Sealer::default(),
+            starts_recovery: false,
+            last_signed: None,
+            view_history: Vec::new(),
+            pending: Vec::new(),
+        })
+    }
+
+    /// The transaction that will be written next.
+    pub fn next(&self) -> TxId {
+        TxId {
+            view: self.view,
+            seqno: self.tree.len(),
+        }
+    }
+
+    /// The last signature, if there is one.
+    pub fn last_signed(&self) -> Option<LastSigned> {
+        self.last_signed
+    }
+
+    /// Who signs.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// Writes one transaction.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is too large; [`Error::Io`].
+    pub fn append(&mut self, writes: &WriteSet, claims: Option<&Digest>) -> Result<TxId> {
+        let txid = self.next();
+        let flags = if self.starts_recovery { FLAG_CHUNK_BEFORE } else { 0 };
+        self.write(txid, writes, claims, |_| flags)?;
+        self.starts_recovery = false;
+        Ok(txid)
+    }
+
+    fn write(
+        &mut self,
+        txid: TxId,
+        writes: &WriteSet,
+        claims: Option<&Digest>,
+        flags: impl FnOnce(u64) -> u8,
+    ) -> Result<Sealed> {
+        let sealed = self.sealer.seal(&self.key, self.settings.entry_type, txid, writes, claims, flags)?;
+        self.files.append(txid.seqno, self.sealer.raw())?;
+        self.tree.append(sealed.leaf);
+        Ok(sealed)
+    }
+
+    /// Writes a signature transaction over everything before it, and answers its writes, for the store.
+    ///
+    /// Ends the chunk where it is large enough or `end_chunk` asks for it. Snapshots whose evidence it covers get
+    /// their receipts.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sign(&mut self, issued_at_s: u64, end_chunk: bool) -> Result<(TxId, WriteSet)> {
+        let txid = self.next();
+        // What one signature before has committed need not be in the tree any more (format specification, 5.3).
+        if let Some(previous) = self.last_signed {
+            self.tree.flush_to(previous.txid.seqno);
+        }
+        let signed = self.signers.sign(txid, &self.tree, issued_at_s);
+        let root = self.tree.root();
+        for pending in std::mem::take(&mut self.pending) {
+            pending.commit(&self.tree, &signed, &self.signers)?;
+        }
+        let room = self.settings.chunk_size.saturating_sub(self.files.open_size());
+        let mut ends = end_chunk;
+        self.write(txid, &signed.writes, None, |size| {
+            ends |= size >= room;
+            if ends { FLAG_CHUNK_AFTER } else { 0 }
+        })?;
+        if ends {
+            self.files.complete()?;
+        }
+        let first = self.last_signed.map_or(1, |previous| previous.txid.seqno + 1);
+        while (self.view_history.len() as u64) < self.view {
+            self.view_history.push(first);
+        }
+        self.last_signed = Some(LastSigned { txid, root });
+        Ok((txid, signed.writes))
+    }
+
+    /// Seals later transactions with another ledger secret.
+    pub fn rekey(&mut self, key: SealKey) {
+        self.key = key;
+    }
+
+    /// Writes a snapshot of `state`, which must be the state right after the last signature, as no transaction
+    /// has come behind it yet; then its evidence. Answers the evidence's writes, for the store.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the last transaction is no signature, or its entries' type has no claims; [`Error::Io`].
+    pub fn snapshot(&mut self, state: &Base) -> Result<(TxId, WriteSet)> {
+        let txid = self.next();
+        let seqno = txid.seqno - 1;
+        let at_signature = self.last_signed.is_some_and(|signed| signed.txid.seqno == seqno);
+        let leaf = self.tree.last().filter(|_| at_signature).ok_or_else(|| {
+            Error::Usage(format!("a snapshot is of the state at a signature, but transaction {seqno} is none"))
+        })?;
+        if !self.settings.entry_type.has_commit_evidence() {
+            return Err(Error::Usage(
+                "entries of types 0 and 2 have no commit evidence, so a snapshot could have no receipt".into(),
+            ));
+        }
+        let entry = snapshot::seal(&self.key, seqno, leaf, &self.view_history, state)?;
+        let claims_digest = sha256(&entry);
+        let evidence = SnapshotEvidence {
+            hash: HexDigest(claims_digest),
+            version: seqno,
+        };
+        let mut writes = WriteSet::new();
+        writes.put(names::SNAPSHOT_EVIDENCE, SINGLETON_KEY, to_json(&evidence));
+        let sealed = self.write(txid, &writes, Some(&claims_digest), |_| 0)?;
+        let components = LeafComponents {
+            write_set_digest: sealed.write_set_digest,
+            commit_evidence: self.key.evidence_text(txid),
+            claims_digest,
+        };
+        self.pending.push(Pending::write(&self.snapshots, seqno, txid.seqno, &entry, components)?);
+        Ok((txid, writes))
+    }
+
+    /// Begins a recovery as CCF does: everything behind the last signature is dropped, the view rises by two, and a
+    /// new service with a new ledger secret writes to new files. Answers the transaction that was last.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if nothing is signed; [`Error::Io`].
+    pub fn recover(&mut self, key: SealKey, signers: Signers) -> Result<LastSigned> {
+        let last = self.last_signed.ok_or_else(|| {
+            Error::Usage("a ledger without a signature can't be recovered: nothing in it is proven".into())
+        })?;
+        self.tree.retract_to(last.txid.seqno + 1);
+        self.files.truncate(last.txid.seqno)?;
+        self.files.start_recovery()?;
+        self.pending.retain(|pending| pending.evidence_seqno() <= last.txid.seqno);
+        self.view = self.view_history.len() as u64 + VIEW_STEP;
+        self.key = key;
+        self.signers = signers;
+        self.starts_recovery = true;
+        Ok(last)
+    }
+
+    /// The recovered service is open: its files get their names.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn opened(&mut self) -> Result<()> {
+        self.files.finish_recovery()
+    }
+
+    /// Ends the writing; the last chunk stays open.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn close(self) -> Result<()> {
+        self.files.close()
+    }
+}
