@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
 use crate::crypto::kdf::CommitSecret;
-use crate::crypto::rsa::DecryptionKey;
+use crate::crypto::rsa::{DecryptionKey, EncryptionKey};
 use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consistent};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
@@ -192,11 +190,10 @@ impl RecoveryTables {
     }
 }
 
-/// The DER inside a public key's PEM, without looking at what it is.
+/// The DER inside a public key's PEM.
 fn spki_of_pem(pem: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(pem).ok()?;
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
-    STANDARD.decode(body).ok()
+    let key = EncryptionKey::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
+    Some(key.spki_der().to_vec())
 }
 
 /// Keys and shares that were given, with the name by which each is shown.
@@ -322,7 +319,8 @@ fn reassemble(
 ) -> Option<LedgerSecret> {
     let wrapped = &shares.wrapped_latest_ledger_secret.0;
     let available: Vec<usize> = distinct(candidates);
-    let mut outcome = None;
+    let mut outcome: Option<(Vec<usize>, LedgerSecret)> = None;
+    let mut witnesses: Option<Vec<usize>> = None;
     for format in [ShareFormat::Owner, ShareFormat::New, ShareFormat::Old] {
         let of_format: Vec<usize> = available
             .iter()
@@ -330,21 +328,27 @@ fn reassemble(
             .filter(|&i| candidates.get(i).and_then(|c| c.share.as_ref()).is_some_and(|share| share.format() == format))
             .collect();
         let needed = if format == ShareFormat::Owner { 1 } else { threshold as usize };
-        if needed == 0 || of_format.len() < needed || outcome.is_some() {
+        if needed == 0 || of_format.len() < needed {
             continue;
         }
+        let mut found = None;
         for_each_subset(&of_format, needed, MAX_SUBSETS, |subset| {
             let chosen: Vec<&Share> = subset.iter().filter_map(|&i| candidates.get(i)?.share.as_ref()).collect();
             let secret = combine(&chosen, needed).and_then(|key| key.unwrap_secret(wrapped)).ok();
-            outcome = secret.map(|secret| (subset.to_vec(), secret));
-            outcome.is_none()
+            found = secret.map(|secret| (subset.to_vec(), secret));
+            found.is_none()
         });
+        // An owner's key needs no others, but those that are there are judged all the same.
+        if let Some((subset, _)) = found.as_ref().filter(|_| format != ShareFormat::Owner) {
+            witnesses = Some(subset.clone());
+        }
+        outcome = outcome.or(found);
     }
     let Some((used, secret)) = outcome else {
         findings.push(not_unlocked(candidates, threshold, available.len(), generation));
         return None;
     };
-    judge(candidates, &used, threshold, generation, findings);
+    judge(candidates, &used, witnesses.as_deref(), generation, findings);
     Some(secret)
 }
 
@@ -368,34 +372,39 @@ fn distinct(candidates: &mut [Candidate]) -> Vec<usize> {
     available
 }
 
-fn judge(candidates: &mut [Candidate], used: &[usize], threshold: u64, generation: Seqno, findings: &mut Vec<Finding>) {
-    let good: Vec<Share> = used
+/// Says of every share whether it is right: those that were used are, and others by the ones that open the secret.
+fn judge(
+    candidates: &mut [Candidate],
+    used: &[usize],
+    witnesses: Option<&[usize]>,
+    generation: Seqno,
+    findings: &mut Vec<Finding>,
+) {
+    let good: Vec<Share> = witnesses
+        .unwrap_or(&[])
         .iter()
         .filter_map(|&i| Share::parse(&candidates.get(i)?.share.as_ref()?.to_bytes()).ok())
         .collect();
     let good: Vec<&Share> = good.iter().collect();
-    let by_owner = good.iter().any(|share| share.format() == ShareFormat::Owner);
     for (i, candidate) in candidates.iter_mut().enumerate() {
         let report = &mut candidate.report;
         report.used = used.contains(&i);
         if let Some(share) = &candidate.share {
-            report.verdict = match (report.used, by_owner) {
+            let consistent = !good.is_empty() && is_consistent(&good, share);
+            report.verdict = match (report.used || consistent, share.format()) {
                 (true, _) => "ok",
-                // One point says nothing about the others' polynomial, unless it is the polynomial.
-                (false, true) if threshold > 1 => "not needed",
-                (false, _) if share.format() == ShareFormat::Owner || !is_consistent(&good, share) => "wrong",
-                (false, _) => "ok",
+                (false, ShareFormat::Owner) => "wrong",
+                (false, _) if good.is_empty() => "undecided",
+                (false, _) => "wrong",
             }
             .to_owned();
         }
         if report.verdict.starts_with("wrong") {
-            findings.push(
-                Finding::new(
-                    Code::WrongShare,
-                    format!("the share of {} is not one of this generation (seqno {generation}): {}", report.member, report.verdict),
-                )
-                .seqno(generation),
+            let text = format!(
+                "the share of {} is not one of this generation (seqno {generation}): it is of another service, or from before the last refresh",
+                report.member
             );
+            findings.push(Finding::new(Code::WrongShare, text).seqno(generation));
         }
     }
 }
