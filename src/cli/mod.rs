@@ -1,1 +1,3 @@
 //! One file a sub-command.
+
+pub mod fixture;
