@@ -74,7 +74,7 @@ pub struct Args {
     /// Shares of 113 bytes, as before CCF 4.0.9, up to the first recovery.
     #[arg(long)]
     pub old_shares: bool,
-    /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2).
+    /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader can't read 2).
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
     pub entry_type: u8,
     /// Everything random comes from this number.
