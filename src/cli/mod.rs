@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod bench;
 mod compare;
 mod export;
+mod fixture;
 mod input;
 mod inspect;
 mod keys;
@@ -51,6 +52,7 @@ enum Command {
     Unlock(unlock::Args),
     Export(export::Args),
     Compare(compare::Args),
+    Fixture(fixture::Args),
     Bench(bench::Args),
     /// Print a completion script for a shell
     Completions {
@@ -74,6 +76,7 @@ pub fn main() -> u8 {
         Command::Unlock(args) => unlock::run(&args, &cli.common),
         Command::Export(args) => export::run(&args, &cli.common),
         Command::Compare(args) => compare::run(&args, &cli.common),
+        Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),

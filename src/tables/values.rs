@@ -220,6 +220,18 @@ pub struct PreviousSecret {
     pub previous_secret_stored_version: Option<Seqno>,
 }
 
+/// One element of `encrypted_ledger_secrets`: a ledger secret for one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptedLedgerSecret {
+    /// First seqno of the secret; null on rekey, where it is the seqno after this write.
+    pub version: Option<Seqno>,
+    /// RSA-OAEP ciphertext of the secret, for the node's encryption key.
+    pub encrypted_secret: Base64,
+    /// Seqno of the write that stored the secret before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret_stored_version: Option<Seqno>,
+}
+
 /// `previous_service_identity_endorsement`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityEndorsement {

@@ -1,0 +1,175 @@
+//! `rekindle fixture`: writes a made-up service history with all its keys.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::cli::{Common, output};
+use crate::crypto::Curve;
+use crate::error::{Error, Result};
+use crate::fixture::{Expected, Options, generate};
+use crate::format::domain::EntryType;
+use crate::journal::SignatureMode;
+
+/// Write a made-up service history, with all its keys, for tests, rehearsals and measurements.
+///
+/// The directory gets `ledger/`, `snapshots/`, `common/` (members' certificates and keys, the service's certificate)
+/// and `expected.json`, what a reader must find. The same options and seed give the same bytes everywhere. The keys are
+/// no secrets: never use them for anything else.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Directory to write to; must be empty or not exist yet.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Number of application entries; signatures, governance and snapshots come on top.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub entries: u64,
+    /// Bytes of each value; an entry is about 200 bytes larger.
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub value_size: usize,
+    /// Share of the entries that write to a private map, 0 to 1.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.5)]
+    pub private: f64,
+    /// Number of application entries between signatures.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub signature_every: u64,
+    /// Bytes at which a chunk ends, at the next signature.
+    #[arg(long, value_name = "BYTES", default_value_t = 5_000_000)]
+    pub chunk_size: u64,
+    /// Number of members who hold a recovery share.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub members: usize,
+    /// Number of shares that a recovery needs.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub threshold: usize,
+    /// Number of recovery owners, who hold the full key; not counted in --members. Every second recovery is theirs.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub owners: usize,
+    /// Replace the ledger secret after every so many application entries; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub rekey_every: u64,
+    /// Give out new shares after every so many application entries; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub reshare_every: u64,
+    /// Number of disaster recoveries, spread evenly over the entries.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub recoveries: u64,
+    /// Take a snapshot at the signature after every so many application entries; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub snapshot_every: u64,
+    /// Curve of the service's and the nodes' keys.
+    #[arg(long, value_enum, default_value_t = CurveName::P384)]
+    pub curve: CurveName,
+    /// Who signs: the node (up to CCF 5), node and service (6 and 7), or the service alone (CCF 7).
+    #[arg(long, value_enum, default_value_t = Signatures::Dual)]
+    pub signatures: Signatures,
+    /// Number of different keys in each application map.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub keys: u64,
+    /// Number of entries behind the last signature, which a recovery would drop.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub unsigned_tail: u64,
+    /// Leave the `.recovery` chunks of a last recovery that did not open.
+    #[arg(long)]
+    pub unfinished_recovery: bool,
+    /// Shares of 113 bytes, as before CCF 4.0.9, up to the first recovery.
+    #[arg(long)]
+    pub old_shares: bool,
+    /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader can't read 2).
+    #[arg(long, value_name = "TYPE", default_value_t = 4)]
+    pub entry_type: u8,
+    /// Everything random comes from this number.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Curves by the names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CurveName {
+    /// NIST P-256.
+    P256,
+    /// NIST P-384, CCF's default.
+    P384,
+}
+
+/// Signature modes by the names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Signatures {
+    /// The node alone.
+    Node,
+    /// Node and service.
+    Dual,
+    /// The service alone, COSE.
+    Cose,
+}
+
+impl Args {
+    /// What the arguments ask for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an entry type that doesn't exist.
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            entries: self.entries,
+            value_size: self.value_size,
+            private: self.private,
+            signature_every: self.signature_every,
+            chunk_size: self.chunk_size,
+            members: self.members,
+            threshold: self.threshold,
+            owners: self.owners,
+            rekey_every: self.rekey_every,
+            reshare_every: self.reshare_every,
+            recoveries: self.recoveries,
+            snapshot_every: self.snapshot_every,
+            curve: match self.curve {
+                CurveName::P256 => Curve::P256,
+                CurveName::P384 => Curve::P384,
+            },
+            signatures: match self.signatures {
+                Signatures::Node => SignatureMode::Node,
+                Signatures::Dual => SignatureMode::Dual,
+                Signatures::Cose => SignatureMode::Cose,
+            },
+            keys: self.keys,
+            unsigned_tail: self.unsigned_tail,
+            unfinished_recovery: self.unfinished_recovery,
+            old_shares: self.old_shares,
+            entry_type: match self.entry_type {
+                0 => EntryType::WriteSet,
+                2 => EntryType::WriteSetWithClaims,
+                3 => EntryType::WriteSetWithCommitEvidence,
+                4 => EntryType::WriteSetWithCommitEvidenceAndClaims,
+                other => {
+                    return Err(Error::Usage(format!("entry type {other} is not written: choose 0, 2, 3 or 4")));
+                }
+            },
+            seed: self.seed,
+        })
+    }
+}
+
+/// Runs the command; answers the exit code.
+///
+/// # Errors
+/// [`Error::Usage`] for options that can't be, or a directory that is not empty; [`Error::Io`].
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let expected = generate(&args.options()?, &args.out)?;
+    match common.json {
+        true => output::json(&expected)?,
+        false => output::text(&summary(args, &expected))?,
+    }
+    Ok(0)
+}
+
+fn summary(args: &Args, expected: &Expected) -> String {
+    let signed = expected.last_signed.map_or("nothing".into(), |txid| txid.to_string());
+    format!(
+        "Wrote {} entries (signed up to {signed}), {} service identities, {} ledger secrets and {} snapshots to {}.\n",
+        expected.entries,
+        expected.services.len(),
+        expected.secrets.len(),
+        expected.snapshots.len(),
+        args.out.display()
+    )
+}
