@@ -13,6 +13,7 @@ use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId};
 use crate::recovery::output::Output;
 use crate::recovery::report::Verdict;
+use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::{Exported, Selection, completing_snapshot, load_state, write_history, write_state};
 use crate::recovery::writes::{Keys, last_signed};
 
@@ -75,7 +76,7 @@ fn export(args: &Args, as_json: bool) -> Result<u8> {
     }
     let files = LedgerFiles::list(&args.directories, args.include_recovery)?;
     let end = end_of_export(args, &files)?;
-    let keys = super::keys::open(&files, &args.member_key, &args.snapshots, args.at)?;
+    let keys = open_keys(args, &files)?;
     let selection = Selection {
         at: end.map_or(Seqno::MAX, |end| end.seqno),
         tables: args.table.as_ref(),
@@ -91,6 +92,16 @@ fn export(args: &Args, as_json: bool) -> Result<u8> {
     };
     out.finish()?;
     report(args, as_json, end, exported)
+}
+
+/// The secrets as the whole ledger gives them, which open every earlier seqno too; else, with keys from before a
+/// change of members, those of the seqno asked for.
+fn open_keys(args: &Args, files: &LedgerFiles) -> Result<Option<LedgerSecrets>> {
+    let open = |at| super::keys::open(files, &args.member_key, &args.snapshots, at);
+    match (open(None), args.at) {
+        (Err(why), Some(at)) => open(Some(at)).map_err(|_| why),
+        (outcome, _) => outcome,
+    }
 }
 
 /// The last transaction that counts; `None` is the end of what can be read.
