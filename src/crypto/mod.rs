@@ -25,6 +25,8 @@ pub mod digest;
 pub mod ecdsa;
 mod error;
 pub mod kdf;
+#[cfg(feature = "remember-verified")]
+mod memo;
 mod pem;
 pub mod rsa;
 pub mod shares;
