@@ -3,5 +3,9 @@
 
 mod anatomy;
 mod flips;
+mod forged;
+mod forger;
 mod ground;
+mod hostile;
 mod judge;
+mod seeded;
