@@ -279,6 +279,9 @@ impl Verdict {
 /// Findings of one kind that are listed one by one; further ones are counted in a last finding of that kind.
 const LISTED_PER_CODE: usize = 1000;
 
+/// Findings that a new one is compared with.
+const REMEMBERED: usize = 32;
+
 /// Collects findings; hostile ledgers can have millions, so each kind is listed up to a bound and then counted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
@@ -287,8 +290,15 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Adds one.
+    /// Adds one. What was said a moment ago is not said again, as where writes are applied anew.
     pub fn push(&mut self, finding: Finding) {
+        let same = |said: &Finding| {
+            (said.code, said.seqno, said.offset, &said.message, &said.file)
+                == (finding.code, finding.seqno, finding.offset, &finding.message, &finding.file)
+        };
+        if self.listed.iter().rev().take(REMEMBERED).any(same) {
+            return;
+        }
         let count = self.counts.entry(finding.code).or_default();
         *count += 1;
         if *count <= LISTED_PER_CODE {

@@ -19,6 +19,11 @@ use crate::tables::values::{
     HexDigest, IdentityEndorsement, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json,
 };
 
+mod predecessor;
+mod saved;
+
+pub use saved::SavedTrust;
+
 /// One service identity in the history of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceRecord {
@@ -297,95 +302,6 @@ impl Trust {
         Ok(())
     }
 
-    fn check_previous_identity(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
-        let Some(value) = &write.value else {
-            return Ok(());
-        };
-        let pem: String = from_json(value).map_err(|e| format!("previous_service_identity can't be read: {e}"))?;
-        let named = self.certificate(&pem).ok_or("previous_service_identity is no certificate")?;
-        // Maps are written in order of their names: service.info of the same transaction has been applied.
-        let previous = self.service.as_ref().and_then(|service| service.previous.clone());
-        if let Some(previous) = previous.filter(|previous| previous.key_id() != named.key_id()) {
-            findings.push(Finding::new(
-                Code::PreviousIdentity,
-                format!(
-                    "the recovered service names {} as its predecessor, the ledger's is {}",
-                    hex::encode(named.key_id()),
-                    hex::encode(previous.key_id())
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_previous_root(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
-        let Some(value) = &write.value else {
-            return Ok(());
-        };
-        let named: HexDigest =
-            from_json(value).map_err(|e| format!("previous_service_last_signed_root can't be read: {e}"))?;
-        if let Some(root) = self.last_root.filter(|root| *root != named.0) {
-            findings.push(Finding::new(
-                Code::PreviousRoot,
-                format!(
-                    "the recovered service says {} was signed last before it, the ledger's last signed root is {}",
-                    hex::encode(named.0),
-                    hex::encode(root)
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_endorsement(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
-        let Some(value) = &write.value else {
-            return Ok(());
-        };
-        let endorsement: IdentityEndorsement =
-            from_json(value).map_err(|e| format!("previous_service_identity_endorsement can't be read: {e}"))?;
-        let begin = endorsement.endorsement_epoch_begin;
-        if let Some(end) = endorsement.endorsement_epoch_end.filter(|end| begin.seqno > end.seqno) {
-            findings.push(Finding::new(
-                Code::EndorsementIllFormed,
-                format!("an endorsement from {begin} to {end}, which is before it"),
-            ));
-            return Ok(());
-        }
-        if let Err(why) = self.verify_endorsement(&endorsement) {
-            findings.push(Finding::new(Code::Endorsement, format!("the endorsement of the previous service identity: {why}")));
-        }
-        Ok(())
-    }
-
-    fn verify_endorsement(&self, endorsement: &IdentityEndorsement) -> Result<(), String> {
-        let key = VerifyingKey::from_spki_der(&endorsement.endorsing_key.0)
-            .map_err(|e| format!("its endorsing key can't be read: {e}"))?;
-        let service = self.service.as_ref().ok_or("there is no service yet")?;
-        if key.id() != service.id {
-            return Err(format!(
-                "it is made by {}, expected the service in force, {}",
-                hex::encode(key.id()),
-                hex::encode(service.id)
-            ));
-        }
-        let message = Sign1::parse(&endorsement.endorsement.0).map_err(|e| format!("it can't be read: {e}"))?;
-        message.verify(&key, None).map_err(|e| format!("its signature does not verify: {e}"))?;
-        let endorsed = sha256(message.payload().unwrap_or(&[]));
-        let expected = match (endorsement.endorsement_epoch_end, &service.previous) {
-            (None, _) => Some(service.id),
-            (Some(_), Some(previous)) => Some(previous.key_id()),
-            (Some(_), None) => None,
-        };
-        match expected.filter(|expected| *expected != endorsed) {
-            Some(expected) => Err(format!(
-                "it endorses {}, expected {}",
-                hex::encode(endorsed),
-                hex::encode(expected)
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// Makes the check of a signature transaction over `root`, and says what can be seen to be wrong without it.
     pub fn check(&mut self, tx: &SignatureTx, root: Digest) -> (Check, Outcome) {
         let mut wrong = Outcome::new();
@@ -517,73 +433,4 @@ fn can_follow(before: ServiceStatus, after: ServiceStatus) -> bool {
                 | (Recovering, WaitingForRecoveryShares | Open)
                 | (WaitingForRecoveryShares, Open)
         )
-}
-
-/// A [`Trust`] as it is saved in a checkpoint: certificates as PEM.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct SavedTrust {
-    /// Id, status, certificate, and whether the service must have endorsed that.
-    nodes: Vec<(String, Option<NodeStatus>, Option<String>, bool)>,
-    /// Certificate, status, the certificate before, and whether its nodes send theirs.
-    service: Option<(String, ServiceStatus, Option<String>, bool)>,
-    services: Vec<ServiceRecord>,
-    identities: Vec<String>,
-    last_root: Option<HexDigest>,
-}
-
-impl Trust {
-    /// What is needed to go on from here.
-    pub fn save(&self) -> SavedTrust {
-        let mut nodes: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|(id, node)| (id.clone(), node.status, node.certificate.as_ref().map(|c| c.to_pem()), node.is_endorsed))
-            .collect();
-        nodes.sort_by(|a, b| a.0.cmp(&b.0));
-        SavedTrust {
-            nodes,
-            service: self.service.as_ref().map(|service| {
-                let previous = service.previous.as_ref().map(|p| p.to_pem());
-                (service.certificate.to_pem(), service.status, previous, service.sends_certificates)
-            }),
-            services: self.services.clone(),
-            identities: self.identities.iter().map(|identity| identity.to_pem()).collect(),
-            last_root: self.last_root.map(HexDigest),
-        }
-    }
-
-    /// The state that was saved; `None` if a certificate in it can't be read.
-    pub fn restore(saved: SavedTrust) -> Option<Trust> {
-        let mut trust = Trust {
-            services: saved.services,
-            last_root: saved.last_root.map(|root| root.0),
-            ..Trust::default()
-        };
-        for pem in &saved.identities {
-            let identity = trust.certificate(pem)?;
-            trust.identities.push(identity);
-        }
-        for (id, status, pem, is_endorsed) in saved.nodes {
-            let certificate = match pem {
-                Some(pem) => Some(trust.certificate(&pem)?),
-                None => None,
-            };
-            trust.nodes.insert(id, Node { status, certificate, is_endorsed });
-        }
-        if let Some((pem, status, previous, sends_certificates)) = saved.service {
-            let certificate = trust.certificate(&pem)?;
-            let previous = match previous {
-                Some(pem) => Some(trust.certificate(&pem)?),
-                None => None,
-            };
-            trust.service = Some(Service {
-                id: certificate.key_id(),
-                certificate,
-                status,
-                previous,
-                sends_certificates,
-            });
-        }
-        Some(trust)
-    }
 }

@@ -107,16 +107,17 @@ impl<'a> Judge<'a> {
             return Answer::Wrong(format!("finding {} says more is proven than is", finding.code.as_str()));
         }
         match fault {
-            Fault::Flip { file, offset, .. } => self.weigh_flip(file, offset, report),
+            Fault::Flip { file, offset, bit } => self.weigh_flip(file, offset, bit, report),
             Fault::Cut { file, length } => self.weigh_cut(file, length, report),
         }
     }
 
-    fn weigh_flip(&self, file: usize, offset: usize, report: &VerifyReport) -> Answer {
+    fn weigh_flip(&self, file: usize, offset: usize, bit: u8, report: &VerifyReport) -> Answer {
         if is_clean(report) {
-            return match self.anatomy.late_field(file, offset).filter(|field| UNCOVERED.contains(field)) {
-                Some(field) => Answer::Uncovered(field.to_owned()),
-                None => Answer::Wrong("no finding".into()),
+            return match self.anatomy.late_field(file, offset) {
+                Some(field) if UNCOVERED.contains(&field) => Answer::Uncovered(field.to_owned()),
+                Some("entry flags") if bit == 0 => Answer::Uncovered("flag 0x01".to_owned()),
+                _ => Answer::Wrong("no finding".into()),
             };
         }
         let last = self.anatomy.last_signature();
