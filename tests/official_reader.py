@@ -1,4 +1,4 @@
-"""What the official CCF package says of a service's ledger, as JSON on stdout: one object for each directory given.
+"""What the official CCF package says of ledgers and snapshots, as JSON on stdout: one object for each path given.
 
 Its validator checks node signatures and roots, and COSE signatures where a node has signed too; where the service
 signs alone, its COSE functions check the signature over its own Merkle root here. Anything it objects to ends this
@@ -8,9 +8,10 @@ script with an error.
 import base64
 import hashlib
 import json
+import os
 import sys
 
-from ccf import cose, ledger, receipt
+from ccf import cose, ledger
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 
@@ -53,9 +54,15 @@ def examine(directory):
             found["cose_signatures"] += by_service
             if by_node or by_service:
                 found["root"] = root.hex()
-                found["last_signed"] = transaction.get_txid() if hasattr(transaction, "get_txid") else None
+                found["last_signed"] = transaction.get_txid()
     return found
 
 
+def snapshot(path):
+    with ledger.Snapshot(path) as opened:
+        public = opened.get_public_domain()
+        return dict(seqno=public.get_seqno(), tables=len(public.get_tables()))
+
+
 if __name__ == "__main__":
-    print(json.dumps([examine(directory) for directory in sys.argv[1:]]))
+    print(json.dumps([examine(path) if os.path.isdir(path) else snapshot(path) for path in sys.argv[1:]]))
