@@ -41,59 +41,62 @@ pub(super) fn digest_many(prefix: &Prefix, messages: &[&[u8]], digests: &mut Vec
 }
 
 /// One lane's message, cut into blocks: those inside the message, then one or two that hold its end and the padding.
-struct Lane {
+struct Lane<'a> {
+    /// Which message; none is [`IDLE`].
     message: usize,
     /// Blocks done.
     done: usize,
-    /// Whole blocks in the message.
-    whole: usize,
-    /// Blocks in all.
+    /// Blocks in all; for an idle lane, more than any other has left.
     blocks: usize,
-    tail: [u8; 128],
+    body: &'a [[u8; 64]],
+    tail: [[u8; 64]; 2],
 }
 
-impl Lane {
+/// A lane without a message.
+const IDLE: usize = usize::MAX;
+
+impl<'a> Lane<'a> {
     fn idle() -> Self {
         Lane {
-            message: usize::MAX,
+            message: IDLE,
             done: 0,
-            whole: 0,
-            blocks: 0,
-            tail: [0; 128],
+            blocks: IDLE,
+            body: &[],
+            tail: [[0; 64]; 2],
         }
     }
 
-    fn start(&mut self, index: usize, message: &[u8], prefix_bytes: u64) {
-        let (blocks, rest) = message.as_chunks::<64>();
+    fn start(&mut self, index: usize, message: &'a [u8], prefix_bytes: u64) {
+        let (body, rest) = message.as_chunks::<64>();
+        // The end mark takes one byte, the length eight.
+        let tail_blocks = if rest.len() < 56 { 1 } else { 2 };
         self.message = index;
         self.done = 0;
-        self.whole = blocks.len();
-        let tail_blocks = if rest.len() < 56 { 1 } else { 2 };
-        self.blocks = self.whole + tail_blocks;
-        self.tail = [0; 128];
-        for (to, from) in self.tail.iter_mut().zip(rest.iter().chain(&[0x80])) {
-            *to = *from;
+        self.blocks = body.len() + tail_blocks;
+        self.body = body;
+        self.tail = [[0; 64]; 2];
+        let tail = self.tail.as_flattened_mut();
+        if let Some((end, behind)) = tail.split_at_mut_checked(rest.len()) {
+            end.copy_from_slice(rest);
+            if let Some(mark) = behind.first_mut() {
+                *mark = 0x80;
+            }
         }
-        let bits = prefix_bytes.wrapping_add(message.len() as u64).wrapping_mul(8).to_be_bytes();
-        let length = self.tail.get_mut(tail_blocks * 64 - 8..tail_blocks * 64);
-        if let Some(length) = length {
-            length.copy_from_slice(&bits);
+        let bits = prefix_bytes.wrapping_add(message.len() as u64).wrapping_mul(8);
+        if let Some(length) = self.tail.get_mut(tail_blocks - 1).and_then(|block| block.last_chunk_mut()) {
+            *length = bits.to_be_bytes();
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.message == usize::MAX
-    }
-
-    /// The next block.
+    /// The next block; whatever, for an idle lane.
     #[inline]
-    fn block<'a>(&'a self, messages: &[&'a [u8]]) -> &'a [u8; 64] {
-        static ZEROS: [u8; 64] = [0; 64];
-        let source = match self.done.checked_sub(self.whole) {
-            Some(tail_block) => self.tail.get(tail_block * 64..),
-            None => messages.get(self.message).and_then(|message| message.get(self.done * 64..)),
-        };
-        source.and_then(|bytes| bytes.first_chunk()).unwrap_or(&ZEROS)
+    fn next_block(&mut self) -> &[u8; 64] {
+        let at = self.done;
+        self.done += 1;
+        match self.body.get(at) {
+            Some(block) => block,
+            None => self.tail.get(at - self.body.len()).unwrap_or(&self.tail[0]),
+        }
     }
 }
 
@@ -101,7 +104,7 @@ impl Lane {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{Digest, Lane, Prefix, state_to_digest};
+    use super::{Digest, IDLE, Lane, Prefix, state_to_digest};
 
     const LANES: usize = 16;
 
@@ -124,33 +127,40 @@ mod avx512 {
     /// Digests every message. Lanes are refilled as they run empty.
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn run(prefix: &Prefix, messages: &[&[u8]], out: &mut [Digest]) {
-        let mut lanes: [Lane; LANES] = std::array::from_fn(|_| Lane::idle());
+        let mut lanes: [Lane<'_>; LANES] = std::array::from_fn(|_| Lane::idle());
         let mut states: States = [[0; LANES]; 8];
         let mut next = 0;
         loop {
-            for (number, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_idle()) {
-                if let Some(message) = messages.get(next) {
-                    lane.start(next, message, prefix.bytes);
+            for (number, lane) in lanes.iter_mut().enumerate() {
+                if lane.message == IDLE && next < messages.len() {
+                    lane.start(next, messages.get(next).unwrap_or(&NOTHING), prefix.bytes);
                     set_state(&mut states, number, &prefix.state);
                     next += 1;
                 }
             }
             // All lanes go on together until the first one is through.
-            let active = lanes.iter().filter(|lane| !lane.is_idle());
-            let Some(blocks) = active.map(|lane| lane.blocks - lane.done).min() else {
+            let blocks = lanes.iter().map(|lane| lane.blocks - lane.done).min().unwrap_or(0);
+            if lanes.iter().all(|lane| lane.message == IDLE) {
                 return;
-            };
-            compress(&mut states, &mut lanes, messages, blocks);
+            }
+            compress(&mut states, &mut lanes, blocks);
             for (number, lane) in lanes.iter_mut().enumerate() {
-                if !lane.is_idle() && lane.done == lane.blocks {
+                if lane.message == IDLE {
+                    lane.done = 0;
+                } else if lane.done == lane.blocks {
                     if let Some(digest) = out.get_mut(lane.message) {
                         *digest = state_to_digest(&state(&states, number));
                     }
-                    *lane = Lane::idle();
+                    lane.message = IDLE;
+                    lane.blocks = IDLE;
+                    lane.done = 0;
+                    lane.body = &[];
                 }
             }
         }
     }
+
+    static NOTHING: &[u8] = &[];
 
     fn set_state(states: &mut States, lane: usize, state: &[u32; 8]) {
         for (words, word) in states.iter_mut().zip(state) {
@@ -166,7 +176,7 @@ mod avx512 {
 
     /// Hashes `blocks` more blocks of every lane.
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn compress(states: &mut States, lanes: &mut [Lane; LANES], messages: &[&[u8]], blocks: usize) {
+    fn compress(states: &mut States, lanes: &mut [Lane<'_>; LANES], blocks: usize) {
         let mut vectors: [__m512i; 8] = std::array::from_fn(|_| _mm512_setzero_si512());
         for (vector, words) in vectors.iter_mut().zip(states.iter()) {
             // SAFETY: `words` is 64 readable bytes; the load needs no alignment.
@@ -176,10 +186,7 @@ mod avx512 {
             let mut rows: [__m512i; LANES] = std::array::from_fn(|_| _mm512_setzero_si512());
             for (row, lane) in rows.iter_mut().zip(lanes.iter_mut()) {
                 // SAFETY: a block is 64 readable bytes; the load needs no alignment.
-                *row = unsafe { _mm512_loadu_si512(lane.block(messages).as_ptr().cast()) };
-                if !lane.is_idle() {
-                    lane.done += 1;
-                }
+                *row = unsafe { _mm512_loadu_si512(lane.next_block().as_ptr().cast()) };
             }
             let words = transpose(rows);
             rounds(&mut vectors, words);
@@ -249,34 +256,58 @@ mod avx512 {
     fn rounds(states: &mut [__m512i; 8], words: [__m512i; LANES]) {
         let mut words = words;
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *states;
+        // Written out by eights, where the eight variables are back in their places: no register is ever moved.
+        macro_rules! round {
+            ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $input:expr) => {
+                let sum1 = _mm512_ternarylogic_epi32::<XOR>(
+                    _mm512_ror_epi32::<6>($e),
+                    _mm512_ror_epi32::<11>($e),
+                    _mm512_ror_epi32::<25>($e),
+                );
+                let choice = _mm512_ternarylogic_epi32::<CHOOSE>($e, $f, $g);
+                let t1 = _mm512_add_epi32(_mm512_add_epi32($h, $input), _mm512_add_epi32(sum1, choice));
+                let sum0 = _mm512_ternarylogic_epi32::<XOR>(
+                    _mm512_ror_epi32::<2>($a),
+                    _mm512_ror_epi32::<13>($a),
+                    _mm512_ror_epi32::<22>($a),
+                );
+                let majority = _mm512_ternarylogic_epi32::<MAJORITY>($a, $b, $c);
+                $d = _mm512_add_epi32($d, t1);
+                $h = _mm512_add_epi32(t1, _mm512_add_epi32(sum0, majority));
+            };
+        }
+        macro_rules! eight_rounds {
+            ($words:expr, $constants:expr) => {
+                let [w0, w1, w2, w3, w4, w5, w6, w7] = $words;
+                let [k0, k1, k2, k3, k4, k5, k6, k7] = $constants;
+                round!(a b c d e f g h, add(w0, k0));
+                round!(h a b c d e f g, add(w1, k1));
+                round!(g h a b c d e f, add(w2, k2));
+                round!(f g h a b c d e, add(w3, k3));
+                round!(e f g h a b c d, add(w4, k4));
+                round!(d e f g h a b c, add(w5, k5));
+                round!(c d e f g h a b, add(w6, k6));
+                round!(b c d e f g h a, add(w7, k7));
+            };
+        }
         for (sixteen, constants) in ROUND_CONSTANTS.as_chunks::<16>().0.iter().enumerate() {
             if sixteen > 0 {
                 schedule(&mut words);
             }
-            for (word, constant) in words.iter().zip(constants) {
-                let sum1 = _mm512_ternarylogic_epi32::<XOR>(
-                    _mm512_ror_epi32::<6>(e),
-                    _mm512_ror_epi32::<11>(e),
-                    _mm512_ror_epi32::<25>(e),
-                );
-                let choice = _mm512_ternarylogic_epi32::<CHOOSE>(e, f, g);
-                let input = _mm512_add_epi32(*word, _mm512_set1_epi32(*constant as i32));
-                let t1 = _mm512_add_epi32(_mm512_add_epi32(h, input), _mm512_add_epi32(sum1, choice));
-                let sum0 = _mm512_ternarylogic_epi32::<XOR>(
-                    _mm512_ror_epi32::<2>(a),
-                    _mm512_ror_epi32::<13>(a),
-                    _mm512_ror_epi32::<22>(a),
-                );
-                let majority = _mm512_ternarylogic_epi32::<MAJORITY>(a, b, c);
-                (h, g, f) = (g, f, e);
-                e = _mm512_add_epi32(d, t1);
-                (d, c, b) = (c, b, a);
-                a = _mm512_add_epi32(t1, _mm512_add_epi32(sum0, majority));
-            }
+            let [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15] = words;
+            let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = *constants;
+            eight_rounds!([w0, w1, w2, w3, w4, w5, w6, w7], [k0, k1, k2, k3, k4, k5, k6, k7]);
+            eight_rounds!([w8, w9, w10, w11, w12, w13, w14, w15], [k8, k9, k10, k11, k12, k13, k14, k15]);
         }
         for (state, add) in states.iter_mut().zip([a, b, c, d, e, f, g, h]) {
             *state = _mm512_add_epi32(*state, add);
         }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn add(word: __m512i, constant: u32) -> __m512i {
+        _mm512_add_epi32(word, _mm512_set1_epi32(constant as i32))
     }
 
     /// The next sixteen words of the message schedule, in place.
