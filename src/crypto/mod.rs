@@ -26,6 +26,8 @@ pub mod ecdsa;
 mod error;
 pub mod kdf;
 mod lanes;
+#[cfg(feature = "remember-verified")]
+mod memo;
 mod pem;
 pub mod rsa;
 pub mod shares;

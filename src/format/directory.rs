@@ -61,8 +61,17 @@ pub enum Note {
         /// First seqno by its first entry.
         found: Seqno,
     },
-    /// No whole entry in it, where its name doesn't promise any.
+    /// Named like a chunk, but a directory, a pipe or the like; not read.
+    NotAFile(PathBuf),
+    /// Nothing but a header word in it, where its name doesn't promise any entry.
     EmptyChunk(PathBuf),
+    /// Cut inside its header word or its first entry, where its name doesn't promise any entry.
+    CutChunk {
+        /// The file.
+        path: PathBuf,
+        /// First seqno by its name.
+        seqno: Seqno,
+    },
     /// Seqnos that no file has.
     Gap {
         /// First missing seqno.
@@ -196,6 +205,10 @@ fn examine(
     main: bool,
     notes: &mut Vec<Note>,
 ) -> Result<Option<ChunkFile>> {
+    if !std::fs::metadata(&path).map_err(Error::io("open", &path))?.is_file() {
+        notes.push(Note::NotAFile(path));
+        return Ok(None);
+    }
     let map = MappedFile::open(&path).map_err(Error::io("open", &path))?;
     let bytes = map.bytes();
     let layout = Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes));
@@ -213,7 +226,13 @@ fn examine(
         .or(named_len)
         .unwrap_or_else(|| count_entries(bytes, layout, first));
     if len == 0 && named_len.is_none() {
-        notes.push(Note::EmptyChunk(path));
+        notes.push(match bytes.len() {
+            8 => Note::EmptyChunk(path),
+            _ => Note::CutChunk {
+                path,
+                seqno: name.first,
+            },
+        });
         return Ok(None);
     }
     // A name that promises entries is planned for them, so that their absence is found.

@@ -380,7 +380,8 @@ fn pick_out(
             why,
         });
     }
-    if signature.node.is_none() && signature.cose.is_none() {
+    // Nothing but a signature transaction writes a tree: one without a signature is a damaged one.
+    if signature.node.is_none() && signature.cose.is_none() && signature.tree.is_none() {
         return None;
     }
     Some(take_apart(signature, offset, seqno, entry.iv().view, chunk_index))
@@ -396,6 +397,7 @@ fn take_apart(
 ) -> SignatureTx {
     let tree = found.tree.map(TreeView::parse);
     let tree_fault = match &tree {
+        _ if found.node.is_none() && found.cose.is_none() => Some("it writes a tree, but no signature".to_owned()),
         None => Some("it writes no tree".to_owned()),
         Some(Err(why)) => Some(format!("its tree can't be read: {why}")),
         Some(Ok(tree)) if tree.len() != seqno => {
