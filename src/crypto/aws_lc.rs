@@ -8,6 +8,14 @@ use zeroize::Zeroizing;
 
 use super::ecdsa::{Curve, HashAlgorithm};
 
+/// SHA-256 of one message.
+#[inline]
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    out
+}
+
 /// An expanded AES-256-GCM key; aws-lc wipes it when it is freed.
 pub(super) struct AesKey(LessSafeKey);
 

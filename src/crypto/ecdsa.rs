@@ -184,7 +184,12 @@ impl VerifyingKey {
     }
 
     fn check(&self, hash: HashAlgorithm, digest: &[u8], der_sig: &[u8]) -> Result<(), Error> {
-        if self.0.key.verify(hash, digest, der_sig) {
+        let verify = || self.0.key.verify(hash, digest, der_sig);
+        #[cfg(feature = "remember-verified")]
+        let valid = super::memo::remember(&[&self.id(), &[hash as u8], digest, der_sig], verify);
+        #[cfg(not(feature = "remember-verified"))]
+        let valid = verify();
+        if valid {
             Ok(())
         } else {
             Err(Error::SignatureInvalid)

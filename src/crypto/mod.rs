@@ -25,6 +25,9 @@ pub mod digest;
 pub mod ecdsa;
 mod error;
 pub mod kdf;
+mod lanes;
+#[cfg(feature = "remember-verified")]
+mod memo;
 mod pem;
 pub mod rsa;
 pub mod shares;
@@ -44,7 +47,7 @@ use aws_lc as provider;
 use pure as provider;
 
 pub use aead::{AeadKey, GcmBlob, seal_blob};
-pub use digest::{Digest, Sha256Stream, sha256, sha256_pair, sha256_parts, sha256_three};
+pub use digest::{Digest, Sha256Stream, sha256, sha256_many, sha256_pair, sha256_parts, sha256_three};
 pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
 pub use error::Error;
 pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};

@@ -4,12 +4,18 @@ use aes_gcm::aead::{AeadInOut, Generate, KeyInit};
 use aes_gcm::{Aes256Gcm, Key};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use p384::ecdsa::signature::hazmat::PrehashVerifier;
 
 use super::ecdsa::{Curve, HashAlgorithm};
+
+/// SHA-256 of one message.
+#[inline]
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    Sha256::digest(data).into()
+}
 
 /// An expanded AES-256-GCM key, wiped on drop.
 pub(super) struct AesKey(Aes256Gcm);

@@ -78,6 +78,35 @@ impl Layout {
         (first == FIRST_ENTRY && entries_end > FIRST_ENTRY).then_some(layout)
     }
 
+    /// The layout of a file whose positions table can't be used: the entries end where their headers say, if that is
+    /// where the header word says or where the file ends.
+    pub fn by_headers(bytes: &[u8]) -> Option<Layout> {
+        let size = bytes.len() as u64;
+        let word = Cursor::new(bytes).u64_le("chunk header").ok()?;
+        [word, size].into_iter().filter(|&end| end <= size).find_map(|end| {
+            Layout::count_entries(bytes, end).map(|_| Layout {
+                entries_end: end,
+                table_len: None,
+            })
+        })
+    }
+
+    /// Number of entries by the sizes in their headers, if these lead exactly to `end`.
+    pub fn count_entries(bytes: &[u8], end: u64) -> Option<u64> {
+        let mut at = FIRST_ENTRY;
+        let mut count = 0;
+        while at < end {
+            let header = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<HEADER_SIZE>()?;
+            let header = EntryHeader::from_bytes(header);
+            if header.version != VERSION || header.size == 0 {
+                return None;
+            }
+            at = at.checked_add(HEADER_SIZE as u64 + header.size)?;
+            count += 1;
+        }
+        (at == end && count > 0).then_some(count)
+    }
+
     /// Offset of entry `index` by the table; the end of the entries for the index behind the last one.
     #[inline]
     pub fn position(&self, bytes: &[u8], index: u64) -> Option<u64> {
@@ -202,11 +231,12 @@ fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Ma
             format!("entry says its seqno is {}, expected {seqno}", public.seqno),
         ));
     }
-    if entry.iv().seqno != seqno {
-        return Err(Malformed::at(
-            24,
-            format!("GCM IV says its seqno is {}, expected {seqno}", entry.iv().seqno),
-        ));
+    let iv = entry.iv();
+    if iv.seqno != seqno {
+        return Err(Malformed::at(24, format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno)));
+    }
+    if iv.snapshot {
+        return Err(Malformed::at(32, "GCM IV says it is a snapshot's, expected a transaction's"));
     }
     Ok(Located {
         offset,

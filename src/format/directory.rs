@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::chunk::Layout;
+use super::chunk::{Layout, Step, Walker};
 use super::cursor::Cursor;
 use super::domain::PublicHeader;
 use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
@@ -61,8 +61,17 @@ pub enum Note {
         /// First seqno by its first entry.
         found: Seqno,
     },
-    /// No whole entry in it, where its name doesn't promise any.
+    /// Named like a chunk, but a directory, a pipe or the like; not read.
+    NotAFile(PathBuf),
+    /// Nothing but a header word in it, where its name doesn't promise any entry.
     EmptyChunk(PathBuf),
+    /// Cut inside its header word or its first entry, where its name doesn't promise any entry.
+    CutChunk {
+        /// The file.
+        path: PathBuf,
+        /// First seqno by its name.
+        seqno: Seqno,
+    },
     /// Seqnos that no file has.
     Gap {
         /// First missing seqno.
@@ -196,6 +205,10 @@ fn examine(
     main: bool,
     notes: &mut Vec<Note>,
 ) -> Result<Option<ChunkFile>> {
+    if !std::fs::metadata(&path).map_err(Error::io("open", &path))?.is_file() {
+        notes.push(Note::NotAFile(path));
+        return Ok(None);
+    }
     let map = MappedFile::open(&path).map_err(Error::io("open", &path))?;
     let bytes = map.bytes();
     let layout = Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes));
@@ -211,9 +224,15 @@ fn examine(
     let len = layout
         .table_len
         .or(named_len)
-        .unwrap_or_else(|| count_headers(bytes, layout.entries_end));
+        .unwrap_or_else(|| count_entries(bytes, layout, first));
     if len == 0 && named_len.is_none() {
-        notes.push(Note::EmptyChunk(path));
+        notes.push(match bytes.len() {
+            8 => Note::EmptyChunk(path),
+            _ => Note::CutChunk {
+                path,
+                seqno: name.first,
+            },
+        });
         return Ok(None);
     }
     // A name that promises entries is planned for them, so that their absence is found.
@@ -235,22 +254,34 @@ fn first_seqno(bytes: &[u8]) -> Option<Seqno> {
     (public.seqno == entry.iv().seqno && public.seqno > 0).then_some(public.seqno)
 }
 
-/// Counts whole entries by their headers alone.
-fn count_headers(bytes: &[u8], end: u64) -> u64 {
-    let mut cursor = Cursor::new(bytes.get(..end as usize).unwrap_or(bytes));
-    let mut count = 0;
-    if cursor.take(8, "chunk header").is_err() {
-        return 0;
+/// Counts the seqnos of a chunk without a table: by the entries' headers alone where they lead to the end, else by
+/// walking over what is damaged.
+fn count_entries(bytes: &[u8], layout: Layout, first: Seqno) -> u64 {
+    if let Some(count) = count_headers(bytes) {
+        return count;
     }
-    while let Ok(header) = cursor.array::<HEADER_SIZE>("entry header") {
-        let header = EntryHeader::from_bytes(header);
-        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
-        if header.version != VERSION || size == 0 || cursor.take(size, "entry").is_err() {
-            break;
+    let mut walker = Walker::new(bytes, layout, first);
+    let mut faults = Vec::new();
+    while !matches!(walker.step(&mut faults), Step::End) {
+        faults.clear();
+    }
+    walker.seqno().saturating_sub(first)
+}
+
+/// Counts entries by their headers; `None` if these don't lead to the end of the file.
+fn count_headers(bytes: &[u8]) -> Option<u64> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(8, "chunk header").ok()?;
+    let mut count = 0;
+    while !cursor.is_empty() {
+        let header = EntryHeader::from_bytes(cursor.array::<HEADER_SIZE>("entry header").ok()?);
+        if header.version != VERSION || header.size == 0 {
+            return None;
         }
+        cursor.take(usize::try_from(header.size).ok()?, "entry").ok()?;
         count += 1;
     }
-    count
+    Some(count)
 }
 
 /// Chooses, for every seqno, the file it is read from.

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,7 +50,8 @@ impl MappedFile {
     pub fn open(path: &Path) -> io::Result<MappedFile> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(install_handler);
-        let file = File::open(path)?;
+        // A pipe named like a chunk would block whoever opens it to read; with this flag it opens, and is refused below.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));

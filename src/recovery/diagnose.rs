@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 use crate::crypto::digest::Digest;
 use crate::format::Seqno;
 use crate::format::chunk::{Layout, Located};
+use crate::format::cursor::Cursor;
 use crate::format::directory::LedgerFiles;
-use crate::format::domain::Maps;
+use crate::format::domain::{Maps, PublicHeader};
 use crate::format::entry::Entry;
 use crate::merkle::Accumulator;
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::{Joiner, LastSignature};
-use crate::recovery::report::{Code, Severity};
+use crate::recovery::report::Code;
 use crate::recovery::scan::SignatureTx;
 use crate::recovery::segments::{OpenChunk, Windows};
-use crate::tables::names;
+use crate::recovery::shape;
+use crate::tables::{SINGLETON_KEY, names};
 
 /// What a mismatch turned out to be.
 pub enum Diagnosis {
@@ -40,43 +42,41 @@ pub enum Diagnosis {
 pub fn mismatch(joiner: &mut Joiner<'_>, tx: &SignatureTx, root: Option<Digest>) -> Diagnosis {
     let recorded = tx.recorded_root();
     let shown = recorded.map_or("none".to_owned(), hex::encode);
-    if let Some(root) = root {
-        let (check, _) = joiner.trust.check(tx, root);
-        if (check.node.is_some() || check.cose.is_some()) && check.verify().is_empty() {
-            return Diagnosis::RecordWrong(format!(
-                "the signature is over the entries' root {}, but the transaction records {shown}",
-                hex::encode(root)
-            ));
+    let bytes = read_tree(joiner.files, tx.chunk_index, tx.offset);
+    let tree = bytes.as_deref().and_then(|bytes| TreeView::parse(bytes).ok()).filter(|tree| tree.len() == tx.seqno);
+    let accumulator = tree.and_then(|tree| tree.accumulator(tx.seqno));
+    if let (Some(tree), Some(accumulator)) = (tree, accumulator) {
+        let tree_root = accumulator.root();
+        // Where the recorded root is the tree's, the two vouch for each other: entries are then held against the tree
+        // even if the signature is no good or its key is not known, which the caller finds out.
+        if root != Some(tree_root) && (recorded == Some(tree_root) || is_signed(joiner, tx, tree_root)) {
+            let differing = compare_leaves(joiner, tx, &tree);
+            if let (Some(root), true) = (root, differing.is_empty()) {
+                let text = format!(
+                    "the signed root is {}, the entries' root is {}; entries {} to {} are the signed ones, so the difference lies before them",
+                    hex::encode(tree_root),
+                    hex::encode(root),
+                    tree.flushed,
+                    tx.seqno - 1
+                );
+                joiner.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
+            }
+            return Diagnosis::EntriesDiffer { accumulator, differing };
         }
     }
-    let Some(bytes) = read_tree(joiner.files, tx.chunk_index, tx.offset) else {
-        return Diagnosis::NothingKnown(no_root_signed(root, &shown));
-    };
-    let Ok(tree) = TreeView::parse(&bytes) else {
-        return Diagnosis::NothingKnown(no_root_signed(root, &shown));
-    };
-    let Some(accumulator) = tree.accumulator(tx.seqno).filter(|_| tree.len() == tx.seqno) else {
-        return Diagnosis::NothingKnown(no_root_signed(root, &shown));
-    };
-    let (check, _) = joiner.trust.check(tx, accumulator.root());
-    // Where nothing before is known, neither are the keys: the tree is then held against what the transaction records.
-    let bridging = root.is_none() && check.node.is_none() && recorded == Some(accumulator.root());
-    let signed = (check.node.is_some() || check.cose.is_some()) && check.verify().is_empty();
-    if !signed && !bridging {
-        return Diagnosis::NothingKnown(no_root_signed(root, &shown));
+    match root {
+        Some(root) if is_signed(joiner, tx, root) => Diagnosis::RecordWrong(format!(
+            "the signature is over the entries' root {}, but the transaction records {shown}",
+            hex::encode(root)
+        )),
+        _ => Diagnosis::NothingKnown(no_root_signed(root, &shown)),
     }
-    let differing = compare_leaves(joiner, tx, &tree);
-    if differing.is_empty() && root.is_some() && !joiner.findings_since(tree.flushed) {
-        let text = format!(
-            "the signed root is {}, the entries' root is {}; entries {} to {} are the signed ones, so the difference lies before them",
-            hex::encode(accumulator.root()),
-            root.map_or(String::new(), hex::encode),
-            tree.flushed,
-            tx.seqno - 1
-        );
-        joiner.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
-    }
-    Diagnosis::EntriesDiffer { accumulator, differing }
+}
+
+/// Whether the transaction's signatures verify over `root`, by keys that were trusted.
+fn is_signed(joiner: &mut Joiner<'_>, tx: &SignatureTx, root: Digest) -> bool {
+    let (check, _) = joiner.trust.check(tx, root);
+    (check.node.is_some() || check.cose.is_some()) && check.verify().is_empty()
 }
 
 fn no_root_signed(root: Option<Digest>, recorded: &str) -> String {
@@ -89,23 +89,16 @@ fn no_root_signed(root: Option<Digest>, recorded: &str) -> String {
     }
 }
 
-impl Joiner<'_> {
-    /// Whether something was already found to be wrong from `seqno` on.
-    fn findings_since(&mut self, seqno: Seqno) -> bool {
-        self.findings
-            .iter_mut()
-            .any(|finding| finding.severity == Severity::Error && finding.seqno.is_some_and(|at| at >= seqno))
-    }
-}
-
-/// Reports the entries whose leaves are not the tree's, and returns their seqnos.
+/// Reports the entries whose leaves are not the tree's, and returns their seqnos and those that can't be read.
 fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>) -> BTreeSet<Seqno> {
-    let mut differing = BTreeSet::new();
+    // The tree's leaves are in the file, so there are no more of them than it has bytes.
+    let mut differing: BTreeSet<Seqno> = (tree.flushed.max(1)..tx.seqno).collect();
     let mut found = Vec::new();
-    let outcome = for_each_entry(joiner.files, tree.flushed.max(1), tx.seqno - 1, |chunk_index, located| {
+    let outcome = for_each_entry(joiner.files, tree.flushed.max(1), tx.seqno.saturating_sub(1), |chunk_index, located| {
         let leaf = located.entry.leaf(&located.public);
-        if tree.leaf(located.seqno).is_some_and(|signed| *signed != leaf) {
-            differing.insert(located.seqno);
+        if tree.leaf(located.seqno).is_some_and(|signed| *signed == leaf) {
+            differing.remove(&located.seqno);
+        } else {
             found.push((chunk_index, located.offset, located.seqno, leaf));
         }
     });
@@ -119,7 +112,7 @@ fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>
         }
         let signed = tree.leaf(seqno).map_or(String::new(), hex::encode);
         let text = format!("the entry's digest is {}, the signed one is {signed}", hex::encode(leaf));
-        joiner.report(Code::EntryDiffers, text, chunk_index, offset, seqno);
+        joiner.list(Code::EntryDiffers, text, chunk_index, offset, seqno);
     }
     differing
 }
@@ -144,28 +137,44 @@ pub(super) fn for_each_entry(
     Ok(())
 }
 
-/// Reads the serialised tree of a signature transaction again.
-fn read_tree(files: &LedgerFiles, chunk_index: usize, offset: u64) -> Option<Vec<u8>> {
+/// Hands the entry at this place to `each`, if it can be read.
+fn with_entry<T>(files: &LedgerFiles, chunk_index: usize, offset: u64, each: impl FnOnce(Entry<'_>) -> Option<T>) -> Option<T> {
     let planned = files.chunks.get(chunk_index)?;
     let chunk = OpenChunk::open(&planned.file).ok()?;
     let Layout { entries_end, .. } = chunk.layout;
     let bytes = chunk.map.bytes().get(offset as usize..entries_end as usize)?;
-    let entry = Entry::parse(bytes).ok()?;
-    let mut cursor = crate::format::cursor::Cursor::new(entry.public);
-    crate::format::domain::PublicHeader::read(&mut cursor).ok()?;
-    let mut tree = None;
-    let walked = Maps::new(cursor).for_each(|name, write| {
-        if name == names::TREE && write.key == crate::tables::SINGLETON_KEY {
-            tree = write.value.map(<[u8]>::to_vec);
-        }
-    });
-    // What stands before the damage is as good as the rest: its root decides.
-    let _ = walked;
-    tree
+    each(Entry::parse(bytes).ok()?)
 }
 
-/// What is wrong with the tree in the last signature, which no later signature covers.
-pub fn last_tree(files: &LedgerFiles, last: &LastSignature) -> Option<String> {
+/// Reads the serialised tree of a signature transaction again.
+fn read_tree(files: &LedgerFiles, chunk_index: usize, offset: u64) -> Option<Vec<u8>> {
+    with_entry(files, chunk_index, offset, |entry| {
+        let mut cursor = Cursor::new(entry.public);
+        PublicHeader::read(&mut cursor).ok()?;
+        let mut tree = None;
+        let walked = Maps::new(cursor).for_each(|name, write| {
+            if name == names::TREE && write.key == SINGLETON_KEY {
+                tree = write.value.map(<[u8]>::to_vec);
+            }
+        });
+        // What stands before the damage is as good as the rest: its root decides.
+        let _ = walked;
+        tree
+    })
+}
+
+/// What is wrong with the last signature transaction beside its signature: no later signature covers it.
+pub fn last_signature(files: &LedgerFiles, last: &LastSignature) -> Vec<(Code, String)> {
+    let mut wrong = Vec::new();
+    if let Some(text) = last_tree(files, last) {
+        wrong.push((Code::TreeDiffers, text));
+    }
+    let complaints = with_entry(files, last.chunk_index, last.offset, |entry| Some(shape::complaints(&entry)));
+    wrong.extend(complaints.unwrap_or_default().into_iter().map(|text| (Code::SignatureShape, text)));
+    wrong
+}
+
+fn last_tree(files: &LedgerFiles, last: &LastSignature) -> Option<String> {
     let root = last.root.filter(|_| !last.tree_is_judged)?.0;
     let bytes = read_tree(files, last.chunk_index, last.offset)?;
     let tree_root = TreeView::parse(&bytes).ok()?.root()?;

@@ -301,7 +301,9 @@ fn note_finding(note: &Note) -> Finding {
         Note::NameDisagrees { path, named, found } => {
             (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
         }
-        Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no whole entry".to_owned()),
+        Note::NotAFile(path) => (Code::NotAFile, Some(path), "named like a chunk, but no file; not read".to_owned()),
+        Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no entry".to_owned()),
+        Note::CutChunk { path, .. } => (Code::TornTail, Some(path), "cut before the end of its first entry".to_owned()),
         Note::Gap { from, to } => (Code::Gap, None, format!("seqnos {from} to {to} are in no file")),
     };
     let finding = Finding::new(code, message);

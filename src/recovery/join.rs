@@ -120,7 +120,9 @@ pub struct Joiner<'f> {
     /// The last signature whose root was found right; whether it verifies may not be known yet.
     pub(super) last_matching: Option<TxId>,
     /// The last signature that verified, with everything before it.
-    pub(super) proven: Option<SignedRoot>,
+    proven: Option<SignedRoot>,
+    /// The one before: what is proven where the last one's own entry turns out to be damaged.
+    proven_before: Option<SignedRoot>,
     /// The last signature transaction read, for the check of its tree.
     pub(super) last_signature: Option<LastSignature>,
     /// In integrity mode, the check that stands for all since the last identity change.
@@ -151,6 +153,7 @@ impl<'f> Joiner<'f> {
             broken_at: None,
             last_matching: None,
             proven: None,
+            proven_before: None,
             last_signature: None,
             held: None,
             last_view: 0,
@@ -177,12 +180,17 @@ impl<'f> Joiner<'f> {
 
     /// Adds a finding about an entry.
     pub(super) fn report(&mut self, code: Code, message: String, chunk_index: usize, offset: u64, seqno: Seqno) {
-        let mut finding = Finding::new(code, message).file(self.path(chunk_index)).offset(offset).seqno(seqno);
-        finding.proven_to = self.last_matching.map(|txid| txid.seqno);
-        self.findings.push(finding);
+        self.list(code, message, chunk_index, offset, seqno);
         if breaks_proof(code) {
             self.break_at(seqno);
         }
+    }
+
+    /// Adds a finding whose consequence for the proof the caller draws.
+    pub(super) fn list(&mut self, code: Code, message: String, chunk_index: usize, offset: u64, seqno: Seqno) {
+        let mut finding = Finding::new(code, message).file(self.path(chunk_index)).offset(offset).seqno(seqno);
+        finding.proven_to = self.last_matching.map(|txid| txid.seqno);
+        self.findings.push(finding);
     }
 
     pub(super) fn break_at(&mut self, seqno: Seqno) {
@@ -197,7 +205,9 @@ impl<'f> Joiner<'f> {
                 Note::UnfinishedRecovery(path) => (Code::UnfinishedRecovery, Some(path), "written by a recovery that did not open, not read".to_owned()),
                 Note::UnreadableName(path) => (Code::UnreadableName, Some(path), "the name is not that of a chunk, not read".to_owned()),
                 Note::OpenInReadOnly(path) => (Code::OpenInReadOnly, Some(path), "not committed, in a read-only directory, not read".to_owned()),
-                Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no whole entry".to_owned()),
+                Note::NotAFile(path) => (Code::NotAFile, Some(path), "named like a chunk, but no file; not read".to_owned()),
+                Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no entry".to_owned()),
+                Note::CutChunk { path, .. } => (Code::TornTail, Some(path), "cut before the end of its first entry".to_owned()),
                 Note::NameDisagrees { path, named, found } => {
                     (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
                 }
@@ -210,6 +220,9 @@ impl<'f> Joiner<'f> {
             let mut finding = Finding::new(code, message);
             if let Some(path) = path {
                 finding = finding.file(path);
+            }
+            if let Note::CutChunk { seqno, .. } = note {
+                finding = finding.seqno(*seqno);
             }
             self.findings.push(finding);
         }
@@ -351,9 +364,13 @@ impl<'f> Joiner<'f> {
         }
         match diagnose::mismatch(self, &tx, root) {
             Diagnosis::RecordWrong(text) => {
+                self.trust.last_root = root;
                 self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
             }
             Diagnosis::EntriesDiffer { accumulator, differing } => {
+                if root.is_some() || !differing.is_empty() {
+                    self.break_by(&tx, differing.first().copied());
+                }
                 if let Some(before) = before.filter(|_| !differing.is_empty()) {
                     self.trust = before;
                     let sound = writes.into_iter().filter(|write| !differing.contains(&write.seqno));
@@ -367,6 +384,21 @@ impl<'f> Joiner<'f> {
                 let code = if root.is_some() { Code::RootDiffers } else { Code::NodeSignature };
                 self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
             }
+        }
+    }
+
+    /// Ends the proof where entries differ from a signature's tree, `first` being the first of them. What an earlier
+    /// signature covers stays proven by it: then two signatures contradict each other, and the later history is another.
+    fn break_by(&mut self, tx: &SignatureTx, first: Option<Seqno>) {
+        let covered = self.last_matching.map_or(0, |txid| txid.seqno);
+        let contradicts = first.is_none_or(|first| first < covered);
+        match first {
+            Some(first) if !contradicts => self.break_at(first),
+            _ => self.break_at(covered + 1),
+        }
+        if contradicts && covered > 0 {
+            let text = format!("its tree contradicts the root that was signed at {covered}: two histories are mixed");
+            self.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
         }
     }
 
@@ -449,12 +481,24 @@ impl<'f> Joiner<'f> {
             if self.broken_at.is_some_and(|at| at <= check.txid.seqno) {
                 continue;
             }
+            self.proven_before = self.proven.take();
             self.proven = Some(SignedRoot {
                 txid: check.txid,
                 root: HexDigest(check.root),
                 signer: check.signer,
             });
         }
+    }
+
+    /// Whether anything was found that ends the proof.
+    pub fn is_broken(&self) -> bool {
+        self.broken_at.is_some()
+    }
+
+    /// The last signature that verified before anything that ends the proof.
+    pub(super) fn proven(&self) -> Option<SignedRoot> {
+        let before_damage = |signed: &SignedRoot| self.broken_at.is_none_or(|at| signed.txid.seqno < at);
+        [self.proven, self.proven_before].into_iter().flatten().find(before_damage)
     }
 
     /// The checks that were held back.
@@ -464,12 +508,13 @@ impl<'f> Joiner<'f> {
         checks
     }
 
-    /// Checks the tree in the last signature transaction, which no later signature covers.
-    pub fn check_last_tree(&mut self) {
-        if let Some(last) = self.last_signature
-            && let Some(text) = diagnose::last_tree(self.files, &last)
-        {
-            self.report(Code::TreeDiffers, text, last.chunk_index, last.offset, last.seqno);
+    /// Checks what the last signature transaction holds beside its signature, which no later signature covers.
+    pub fn check_last_signature(&mut self) {
+        let Some(last) = self.last_signature else {
+            return;
+        };
+        for (code, text) in diagnose::last_signature(self.files, &last) {
+            self.report(code, text, last.chunk_index, last.offset, last.seqno);
         }
     }
 
@@ -488,6 +533,7 @@ impl<'f> Joiner<'f> {
             broken_at: self.broken_at,
             last_matching: self.last_matching,
             proven: self.proven,
+            proven_before: self.proven_before,
             last_signature: self.last_signature,
             last_view: self.last_view,
             against: self.against,
@@ -513,6 +559,7 @@ impl<'f> Joiner<'f> {
         joiner.broken_at = saved.broken_at;
         joiner.last_matching = saved.last_matching;
         joiner.proven = saved.proven;
+        joiner.proven_before = saved.proven_before;
         joiner.last_signature = saved.last_signature;
         joiner.last_view = saved.last_view;
         joiner.against = saved.against;
@@ -536,6 +583,7 @@ pub struct SavedJoiner {
     broken_at: Option<Seqno>,
     last_matching: Option<TxId>,
     proven: Option<SignedRoot>,
+    proven_before: Option<SignedRoot>,
     last_signature: Option<LastSignature>,
     last_view: View,
     against: Option<(Seqno, Option<HexDigest>)>,

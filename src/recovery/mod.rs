@@ -22,6 +22,7 @@ pub mod report;
 pub mod scan;
 pub mod secrets;
 pub mod segments;
+mod shape;
 pub mod snapshots;
 mod spares;
 pub mod state;

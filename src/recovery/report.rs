@@ -73,6 +73,8 @@ codes! {
     EmptyChunk = "L0107", Info, "nothing; CCF deletes such a file at start";
     /// The ledger does not begin at seqno 1, and no snapshot covers what is missing.
     LateStart = "L0108", Error, "give the directory that holds the earlier chunks, or start from a snapshot with --snapshots and --from-snapshot";
+    /// Something that is named like a chunk but is no file.
+    NotAFile = "L0113", Warning, "it was not read; move it out of the ledger's directory";
     /// The same seqnos are in two files, with the same bytes.
     SpareAgrees = "L0109", Info, "nothing; one of the two was read";
     /// The same seqnos are in two files, with different bytes.
@@ -121,6 +123,8 @@ codes! {
     TreeDiffers = "L0310", Error, "take the chunk from another copy";
     /// Entries behind the last signature.
     Unsigned = "L0311", Info, "a recovery drops them: they were never committed";
+    /// The last signature transaction holds, in bytes that no signature covers, what CCF does not write there.
+    SignatureShape = "L0314", Warning, "everything before it is proven; take the chunk from another copy if there is one";
     /// No signature verifies at all.
     NothingSigned = "L0312", Error, "nothing here can be recovered; look for another copy of the ledger";
     /// A table that decides who may sign holds a value that can't be read.

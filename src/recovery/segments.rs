@@ -51,26 +51,46 @@ impl OpenChunk {
     }
 }
 
-/// Reads the layout and holds it against the number of entries that the name promises.
+/// Reads the layout and holds it against the number of entries that the name promises. Where they disagree, the entries'
+/// own headers decide where the entries end.
 fn read_layout(bytes: &[u8], file: &ChunkFile) -> (Layout, Option<(u64, String)>) {
     let promised = file.name.last.map(|last| last.saturating_sub(file.name.first).saturating_add(1));
-    let by_name = promised.and_then(|n| Layout::by_count(bytes, n));
-    match Layout::read(bytes) {
-        Err(why) => {
-            let fault = Some((why.offset as u64, why.what));
-            (by_name.unwrap_or_else(|| Layout::unusable(bytes)), fault)
-        }
-        Ok(layout) if layout.table_len.is_none() && file.name.kind.is_committed() => {
-            let what = "the chunk is named committed, but its header word says it is not complete";
-            (by_name.unwrap_or(layout), Some((0, what.to_owned())))
-        }
-        Ok(layout) => match (layout.table_len, promised) {
-            (Some(found), Some(promised)) if found != promised => {
-                let what = format!("positions table has {found} entries, the file's name promises {promised}");
-                (by_name.unwrap_or(layout), Some((0, what)))
-            }
-            _ => (layout, None),
+    let (read, fault) = match Layout::read(bytes) {
+        Err(why) => (None, (why.offset as u64, why.what)),
+        Ok(layout) => match complaint(bytes, file, layout, promised) {
+            None => return (layout, None),
+            Some(what) => (Some(layout), (0, what)),
         },
+    };
+    let mended = promised
+        .and_then(|count| Layout::by_count(bytes, count))
+        .or_else(|| Layout::by_headers(bytes))
+        .or(read)
+        .unwrap_or_else(|| Layout::unusable(bytes));
+    (mended, Some(fault))
+}
+
+/// What is wrong with a layout that could be read.
+fn complaint(bytes: &[u8], file: &ChunkFile, layout: Layout, promised: Option<u64>) -> Option<String> {
+    let Some(found) = layout.table_len else {
+        let what = "the chunk is named committed, but its header word says it is not complete";
+        return file.name.kind.is_committed().then(|| what.to_owned());
+    };
+    if let Some(promised) = promised.filter(|&promised| promised != found) {
+        return Some(format!("positions table has {found} entries, the file's name promises {promised}"));
+    }
+    let first = layout.position(bytes, 0).filter(|_| found > 0);
+    if first != Some(FIRST_ENTRY) {
+        let first = first.map_or("nowhere".to_owned(), |first| format!("at {first}"));
+        return Some(format!("positions table says the first entry stands {first}, expected at {FIRST_ENTRY}"));
+    }
+    // Nothing else says how many entries there are.
+    let by_headers = || Layout::count_entries(bytes, layout.entries_end);
+    match promised.is_none().then(by_headers) {
+        Some(Some(count)) if count != found => {
+            Some(format!("positions table has {found} entries, the entries' headers make {count}"))
+        }
+        _ => None,
     }
 }
 

@@ -37,12 +37,16 @@ struct Service {
     status: ServiceStatus,
     /// Identity before this one, if this ledger (or its snapshot) told.
     previous: Option<Arc<Certificate>>,
+    /// Whether a node's signature came with its certificate: every node since 2.x does that.
+    sends_certificates: bool,
 }
 
 #[derive(Clone, Default)]
 struct Node {
     status: Option<NodeStatus>,
     certificate: Option<Arc<Certificate>>,
+    /// Whether that is the one which the service must have endorsed, not the self-signed one of 1.x.
+    is_endorsed: bool,
 }
 
 /// The keys in force at one point of a ledger.
@@ -240,6 +244,7 @@ impl Trust {
             });
             self.identities.push(Arc::clone(&certificate));
         }
+        let sends_certificates = renewed && before.as_ref().is_some_and(|before| before.sends_certificates);
         let previous = match (renewed, before) {
             (true, Some(before)) => before.previous,
             (_, before) => before.map(|before| before.certificate),
@@ -249,6 +254,7 @@ impl Trust {
             id,
             status: info.status,
             previous,
+            sends_certificates,
         });
         Ok(())
     }
@@ -268,6 +274,7 @@ impl Trust {
         node.status = Some(info.status);
         if certificate.is_some() {
             node.certificate = certificate;
+            node.is_endorsed = false;
         }
         Ok(())
     }
@@ -284,7 +291,9 @@ impl Trust {
             .ok()
             .and_then(|pem| self.certificate(pem))
             .ok_or_else(|| format!("the endorsed certificate of node {id} can't be read"))?;
-        self.nodes.entry(id).or_default().certificate = Some(certificate);
+        let node = self.nodes.entry(id).or_default();
+        node.certificate = Some(certificate);
+        node.is_endorsed = true;
         Ok(())
     }
 
@@ -405,6 +414,7 @@ impl Trust {
                 check.node = key.map(|key| (key, signature.sig.0.clone()));
             }
             Some(Err(why)) => wrong.push((Code::SignatureMalformed, format!("its node signature can't be read: {why}"))),
+            None if tx.cose.is_none() => wrong.push((Code::SignatureMalformed, "it holds no signature".to_owned())),
             None => {}
         }
         match (&tx.cose, self.service_certificate()) {
@@ -448,7 +458,10 @@ impl Trust {
                 self.check_embedded(pem, certificate.as_deref(), &id, wrong);
                 certificate
             }
-            None => None,
+            None => {
+                self.check_without_certificate(&node, &id, wrong);
+                None
+            }
         };
         let known = node.certificate.or_else(|| embedded.clone());
         if let (Some(known), Some(embedded)) = (&known, &embedded)
@@ -462,6 +475,19 @@ impl Trust {
         known
     }
 
+    /// A signature that comes without its node's certificate: of 1.x, or made to look like it.
+    fn check_without_certificate(&mut self, node: &Node, id: &str, wrong: &mut Outcome) {
+        if self.service.as_ref().is_some_and(|service| service.sends_certificates) {
+            wrong.push((Code::NotEndorsed, format!("the signature of node {id} comes without a certificate, earlier ones of this service had one")));
+        }
+        let Some(certificate) = node.certificate.as_ref().filter(|_| node.is_endorsed) else {
+            return;
+        };
+        if !self.is_endorsed(&certificate.to_pem(), certificate) {
+            wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by the service")));
+        }
+    }
+
     fn check_embedded(&mut self, pem: &str, certificate: Option<&Certificate>, id: &str, wrong: &mut Outcome) {
         let Some(certificate) = certificate else {
             wrong.push((Code::SignatureMalformed, "the certificate in the signature can't be read".to_owned()));
@@ -473,6 +499,8 @@ impl Trust {
         if !self.is_endorsed(pem, certificate) {
             let service = self.service.as_ref().map_or("unknown".to_owned(), |s| hex::encode(s.id));
             wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by service identity {service}")));
+        } else if let Some(service) = &mut self.service {
+            service.sends_certificates = true;
         }
     }
 }
@@ -494,8 +522,10 @@ fn can_follow(before: ServiceStatus, after: ServiceStatus) -> bool {
 /// A [`Trust`] as it is saved in a checkpoint: certificates as PEM.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SavedTrust {
-    nodes: Vec<(String, Option<NodeStatus>, Option<String>)>,
-    service: Option<(String, ServiceStatus, Option<String>)>,
+    /// Id, status, certificate, and whether the service must have endorsed that.
+    nodes: Vec<(String, Option<NodeStatus>, Option<String>, bool)>,
+    /// Certificate, status, the certificate before, and whether its nodes send theirs.
+    service: Option<(String, ServiceStatus, Option<String>, bool)>,
     services: Vec<ServiceRecord>,
     identities: Vec<String>,
     last_root: Option<HexDigest>,
@@ -507,14 +537,14 @@ impl Trust {
         let mut nodes: Vec<_> = self
             .nodes
             .iter()
-            .map(|(id, node)| (id.clone(), node.status, node.certificate.as_ref().map(|c| c.to_pem())))
+            .map(|(id, node)| (id.clone(), node.status, node.certificate.as_ref().map(|c| c.to_pem()), node.is_endorsed))
             .collect();
         nodes.sort_by(|a, b| a.0.cmp(&b.0));
         SavedTrust {
             nodes,
             service: self.service.as_ref().map(|service| {
                 let previous = service.previous.as_ref().map(|p| p.to_pem());
-                (service.certificate.to_pem(), service.status, previous)
+                (service.certificate.to_pem(), service.status, previous, service.sends_certificates)
             }),
             services: self.services.clone(),
             identities: self.identities.iter().map(|identity| identity.to_pem()).collect(),
@@ -533,14 +563,14 @@ impl Trust {
             let identity = trust.certificate(pem)?;
             trust.identities.push(identity);
         }
-        for (id, status, pem) in saved.nodes {
+        for (id, status, pem, is_endorsed) in saved.nodes {
             let certificate = match pem {
                 Some(pem) => Some(trust.certificate(&pem)?),
                 None => None,
             };
-            trust.nodes.insert(id, Node { status, certificate });
+            trust.nodes.insert(id, Node { status, certificate, is_endorsed });
         }
-        if let Some((pem, status, previous)) = saved.service {
+        if let Some((pem, status, previous, sends_certificates)) = saved.service {
             let certificate = trust.certificate(&pem)?;
             let previous = match previous {
                 Some(pem) => Some(trust.certificate(&pem)?),
@@ -551,6 +581,7 @@ impl Trust {
                 certificate,
                 status,
                 previous,
+                sends_certificates,
             });
         }
         Some(trust)

@@ -9,8 +9,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::crypto::digest::Digest;
 use crate::error::Result;
-use crate::format::Seqno;
+use crate::format::{Seqno, View};
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
 use crate::recovery::progress::Progress;
@@ -217,6 +218,7 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
         keys: None,
     };
     let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+    let mut evidence = EvidenceBatch::default();
     let read = reader.entries(segment, |located, _| {
         let entry = &located.entry;
         let seqno = located.seqno;
@@ -238,18 +240,62 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
             },
             Ok(()) => {}
         }
-        if let Some(evidence) = located.public.commit_evidence_digest {
+        if let Some(digest) = located.public.commit_evidence_digest {
+            let due = Due {
+                txid: (entry.iv().view, seqno),
+                offset: located.offset,
+                digest: *digest,
+                secret: secret.from_seqno,
+            };
+            if !evidence.fits(&due) {
+                evidence.check(segment, secrets, &mut tally);
+            }
+            evidence.due.push(due);
+        }
+    });
+    evidence.check(segment, secrets, &mut tally);
+    read.findings.finish().into_iter().for_each(|finding| tally.findings.push(finding));
+    tally
+}
+
+/// Evidence digests recomputed together, so that they fill the vector lanes.
+const EVIDENCE_BATCH: usize = 256;
+
+struct Due {
+    txid: (View, Seqno),
+    offset: u64,
+    digest: Digest,
+    secret: Seqno,
+}
+
+/// Commit evidence digests of entries under one secret, still to be checked.
+#[derive(Default)]
+struct EvidenceBatch {
+    due: Vec<Due>,
+}
+
+impl EvidenceBatch {
+    fn fits(&self, next: &Due) -> bool {
+        self.due.len() < EVIDENCE_BATCH && self.due.last().is_none_or(|last| last.secret == next.secret)
+    }
+
+    fn check(&mut self, segment: &Segment, secrets: &LedgerSecrets, tally: &mut Tally) {
+        let Some(secret) = self.due.first().and_then(|due| secrets.at(due.txid.1)) else {
+            return;
+        };
+        let txids: Vec<(View, Seqno)> = self.due.iter().map(|due| due.txid).collect();
+        let mut digests = Vec::with_capacity(txids.len());
+        secret.commit.evidence_digests(&txids, &mut digests);
+        for (due, digest) in self.due.drain(..).zip(digests) {
             tally.evidence_checked += 1;
-            if secret.commit.evidence_digest(entry.iv().view, seqno) == *evidence {
+            if due.digest == digest {
                 tally.evidence_ok += 1;
             } else {
                 let text = "the commit evidence digest is not the one that the secret in force gives";
-                tally.findings.push(finding(Code::CommitEvidence, text.to_owned(), segment, located.offset, seqno));
+                tally.findings.push(finding(Code::CommitEvidence, text.to_owned(), segment, due.offset, due.txid.1));
             }
         }
-    });
-    read.findings.finish().into_iter().for_each(|finding| tally.findings.push(finding));
-    tally
+    }
 }
 
 /// Decrypts the private part of every snapshot up to `at`.

@@ -26,7 +26,7 @@ use crate::recovery::trust::{Check, Outcome, ServiceRecord, Trust};
 use crate::tables::values::HexDigest;
 
 /// What to verify, and against what.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Which signatures are verified; audit if not given.
     pub mode: Option<Mode>,
@@ -63,7 +63,7 @@ pub struct Earlier {
 pub struct VerifyReport {
     /// The short answer.
     pub verdict: Verdict,
-    /// Which signatures were verified.
+    /// Which signatures were verified: where `integrity` finds damage, all of them are.
     pub mode: Mode,
     /// Entries that could be read.
     pub entries: u64,
@@ -128,7 +128,13 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
 
     progress.begin("verify", files.size_bytes());
     run(&mut joiner, options.until.unwrap_or(Seqno::MAX), &watch, checkpoint.as_ref(), progress)?;
-    joiner.check_last_tree();
+    if mode == Mode::Integrity && joiner.is_broken() {
+        // Which signature is the last good one can only be said by verifying them all.
+        progress.end();
+        let audit = Options { mode: Some(Mode::Audit), ..options.clone() };
+        return verify(files, &audit, progress);
+    }
+    joiner.check_last_signature();
     let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, start);
     spares::check_all(&mut joiner)?;
     progress.end();
@@ -208,7 +214,7 @@ fn verify_checks(checks: Vec<Check>) -> Vec<(Check, Outcome)> {
 }
 
 fn report(mut joiner: Joiner<'_>, options: &Options, mode: Mode, snapshots: Vec<SnapshotVerdict>, began: Instant) -> VerifyReport {
-    let proven = joiner.proven.filter(|signed| joiner.broken_at.is_none_or(|at| signed.txid.seqno < at));
+    let proven = joiner.proven();
     let last_seqno = joiner.next.saturating_sub(1);
     if let Some(earlier) = &options.against {
         check_against(&mut joiner, earlier, proven.as_ref());

@@ -290,7 +290,11 @@ fn fault_finding(segment: &Segment, fault: &Fault) -> Finding {
             format!("the entry's header claims {found} bytes, the positions table gives it {expected}"),
         ),
         Fault::Lost { from, to, offset, why } => {
-            let message = format!("entries {from} to {} can't be read: {}", to.saturating_sub(1), why.what);
+            let range = match to.saturating_sub(1) {
+                last if last == *from => format!("entry {from}"),
+                last => format!("entries {from} to {last}"),
+            };
+            let message = format!("{range} can't be read: {}", why.what);
             (Code::EntriesLost, offset, from, message)
         }
         Fault::Writes { seqno, offset, why } => {

@@ -1,0 +1,7 @@
+//! No corruption passes: faults of every kind are made in copies of real and made-up ledgers, and `verify` must find
+//! each, name its place, and prove nothing beyond it. What nothing covers is in docs/coverage.md, by name.
+
+mod anatomy;
+mod flips;
+mod ground;
+mod judge;
