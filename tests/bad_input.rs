@@ -97,7 +97,8 @@ fn certificates_and_earlier_reports_that_are_something_else() {
     rekindle!["verify", &ledger, "--against", &key].expect_sentence(2, &[key.to_str().unwrap(), "rekindle verify --json"]);
     rekindle!["verify", &ledger, "--against", &ledger].expect_sentence(2, &["is a directory, expected a file"]);
     rekindle!["verify", &ledger, "--against", "/nowhere.json"].expect_sentence(3, &["/nowhere.json"]);
-    rekindle!["verify", &ledger, "--checkpoint", &ledger.join("x")].expect_sentence(2, &["--checkpoint"]);
+    rekindle!["verify", &ledger, "--checkpoint", &ledger.join("x")].expect_sentence(2, &["never written to"]);
+    rekindle!["verify", &ledger, "--checkpoint", "/nowhere/x"].expect_sentence(3, &["/nowhere"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use support::{Run, Service, chunks, codes, command, copy_files, timeless};
 fn long() -> &'static Service {
     static LONG: OnceLock<Service> = OnceLock::new();
     LONG.get_or_init(|| {
-        let options = ["--entries", "8000", "--value-size", "30000", "--private", "0", "--signature-every", "2", "--chunk-size", "4000000000"];
+        let options = ["--entries", "8000", "--value-size", "30000", "--private", "0", "--signature-every", "2", "--chunk-size", "2000000000"];
         Service::made(&options)
     })
 }

@@ -89,6 +89,16 @@ fn starting_behind_a_snapshot_proves_the_same_end() {
 }
 
 #[test]
+fn snapshots_of_services_before_the_start_are_left_unjudged_without_alarm() {
+    let small = Service::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small"));
+    let run = rekindle!["verify", small.ledger(), "--snapshots", small.snapshots(), "--from-snapshot", "latest", "--json"];
+    let report = run.expect(0).json();
+    assert_eq!(report["last_signed"], small.expected()["last_signed"]);
+    assert_eq!(codes(&report), ["L0503", "L0503"]);
+    assert!(report["findings"].as_array().unwrap().iter().all(|finding| finding["severity"] == "info"));
+}
+
+#[test]
 fn a_ledger_whose_start_is_gone_is_proven_from_a_snapshot_and_not_without() {
     let Some(ledgers) = ledgers() else { return };
     let service = Service::at(ledgers.join("real_small"));
@@ -188,6 +198,16 @@ fn one_thread_finds_what_many_find() {
     }
 }
 
+/// A report without the directories of what was found.
+fn placeless(report: Value) -> Value {
+    let mut report = timeless(report);
+    for finding in report["findings"].as_array_mut().unwrap() {
+        let name = finding["file"].as_str().map(|file| file.rsplit('/').next().unwrap().to_owned());
+        finding["file"] = name.into();
+    }
+    report
+}
+
 #[test]
 fn several_directories_are_one_ledger() {
     let Some(ledgers) = ledgers() else { return };
@@ -202,7 +222,7 @@ fn several_directories_are_one_ledger() {
             std::fs::copy(path, parts[part].join(path.file_name().unwrap())).unwrap();
         }
         let parted = rekindle!["verify", &parts[0], &parts[1], &parts[2], "--json"].expect(0).json();
-        assert_eq!(timeless(parted), timeless(whole), "{name}");
+        assert_eq!(placeless(parted), placeless(whole), "{name}");
         let main = rekindle!["verify", &parts[0], "--json"].expect(1).json();
         assert!(codes(&main).contains(&"L0108"), "the main directory alone is not the ledger");
     }
@@ -255,6 +275,10 @@ fn nothing_is_ever_written_to_a_ledger() {
     let before = contents(scratch.path());
     for run in every_command(&service) {
         run.expect(0);
+    }
+    // Not even where it was asked for.
+    for checkpoint in [service.ledger().join("checkpoint"), service.snapshots().join("checkpoint")] {
+        rekindle!["verify", service.ledger(), "--snapshots", service.snapshots(), "--checkpoint", checkpoint].expect(2);
     }
     assert!(contents(scratch.path()) == before, "a file was written, added or removed");
 }

@@ -152,7 +152,7 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
             "private_domains_left_out": tally.private_locked,
             "findings": findings,
         });
-        println!("{document:#}");
+        super::output::json(&document)?;
         return Ok(verdict.exit_code());
     }
     let until = match end {

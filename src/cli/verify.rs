@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{Common, input, output, progress};
 use crate::error::Result;
 use crate::recovery::join::Mode;
+use crate::recovery::output::refuse_ledger_directories;
 use crate::recovery::verify::{Options, VerifyReport, verify};
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
@@ -53,6 +54,9 @@ enum ModeName {
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let files = input::ledger(&args.directories, args.include_recovery)?;
+    if let Some(checkpoint) = &args.checkpoint {
+        refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
+    }
     let options = Options {
         mode: Some(match args.mode {
             ModeName::Audit => Mode::Audit,

@@ -20,9 +20,8 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
 pub(super) struct AesKey(LessSafeKey);
 
 impl AesKey {
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used)] // The only failing path is a wrong key length.
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        // The only failing path is a wrong key length.
         Self(LessSafeKey::new(
             UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are an AES-256 key"),
         ))

@@ -17,16 +17,15 @@ use super::digest::{Digest, INITIAL_STATE, last_block_of_96_bytes, state_to_dige
 const COMMIT_SECRET_LABEL: &[u8; 8] = b"Commit S";
 
 /// HMAC-SHA256 of `message` under `key` (of any length).
-#[allow(clippy::expect_used)]
+#[allow(clippy::expect_used)] // The trait also serves algorithms with fixed key sizes; HMAC takes keys of any length.
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
-    // The trait also serves algorithms with fixed key sizes; HMAC hashes or pads keys of any length.
     let mac =
         <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.chain_update(message).finalize().into_bytes().into()
 }
 
 /// HKDF-SHA256 with an empty salt: 32 bytes from `ikm` and `info`.
-#[allow(clippy::expect_used)]
+#[allow(clippy::expect_used)] // 32 bytes are below the limit of 255 * 32.
 pub fn hkdf_sha256(ikm: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut output = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, ikm)

@@ -120,7 +120,11 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
     Ok(directory_of(path).join(name))
 }
 
-fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<()> {
+/// Turns down a file that would lie in one of these directories, or below.
+///
+/// # Errors
+/// If it does, or its own directory is not there.
+pub fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<()> {
     let parent = directory_of(path);
     let parent = parent.canonicalize().map_err(Error::io("find directory", parent))?;
     let inside = |directory: &&PathBuf| directory.canonicalize().is_ok_and(|directory| parent.starts_with(directory));

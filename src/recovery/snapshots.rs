@@ -12,7 +12,7 @@ use crate::merkle::Accumulator;
 use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::Joiner;
-use crate::recovery::report::{Code, Finding, Verdict};
+use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
 use crate::tables::{SINGLETON_KEY, names, values};
@@ -198,8 +198,15 @@ pub(super) fn check_all(files: &[SnapshotFile], joiner: &mut Joiner<'_>, start: 
 
 fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // A run that starts behind another snapshot knows that one's service, and none from before it.
+    let unjudged = file.name.evidence_seqno <= start;
     let mut report = |code: Code, why: String| {
         let mut finding = Finding::new(code, why).file(&file.path).seqno(file.name.seqno);
+        if code == Code::SnapshotSigner && unjudged {
+            finding = finding
+                .severity(Severity::Info)
+                .next("to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it");
+        }
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         findings.push(finding);
     };
