@@ -7,7 +7,8 @@ use rekindle::merkle::Accumulator;
 use rekindle::recovery::join::{Joiner, Mode};
 use rekindle::recovery::scan::scan_segment;
 use rekindle::recovery::segments::Windows;
-use rekindle::recovery::trust::{Check, Trust};
+use rekindle::recovery::check::Check;
+use rekindle::recovery::trust::Trust;
 
 fn checks(bench: &support::Bench) -> Vec<Check> {
     let mut joiner = Joiner::new(&bench.files, Mode::Audit, 1, Some(Accumulator::genesis()), Trust::default());

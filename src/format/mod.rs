@@ -17,6 +17,7 @@
 )]
 
 pub mod chunk;
+pub mod chunk_writer;
 pub mod cursor;
 pub mod directory;
 pub mod domain;

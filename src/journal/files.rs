@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::chunk::ChunkWriter;
+use crate::format::chunk_writer::ChunkWriter;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 
 /// Bytes that are collected before the file is written to.

@@ -23,7 +23,8 @@ use crate::recovery::scan::scan_segment;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::state::{Selection, load_state};
-use crate::recovery::trust::{Check, Trust};
+use crate::recovery::check::Check;
+use crate::recovery::trust::Trust;
 use crate::recovery::unlock::decrypt_all;
 use crate::recovery::verify::{Options, verify};
 

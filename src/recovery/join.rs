@@ -10,15 +10,20 @@ use std::path::Path;
 use crate::crypto::digest::Digest;
 use crate::format::chunk::Fault;
 use crate::format::directory::{LedgerFiles, Note};
-use crate::format::names::ChunkKind;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::diagnose::{self, Diagnosis};
+use crate::recovery::faults::{self, Described};
 use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Run, SegmentScan, SignatureTx, TrustTable, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
-use crate::recovery::trust::{Check, Outcome, SavedTrust, Trust};
+use crate::recovery::check::{Check, Outcome};
+use crate::recovery::trust::Trust;
 use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
+
+mod saved;
+
+pub use saved::SavedJoiner;
 
 /// A signature that was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -199,33 +204,9 @@ impl<'f> Joiner<'f> {
 
     /// Reports what the directories' listing showed.
     pub fn report_notes(&mut self) {
-        for note in &self.files.notes {
-            let (code, path, message) = match note {
-                Note::SetAside(path) => (Code::SetAside, Some(path), "set aside by CCF, not read".to_owned()),
-                Note::UnfinishedRecovery(path) => (Code::UnfinishedRecovery, Some(path), "written by a recovery that did not open, not read".to_owned()),
-                Note::UnreadableName(path) => (Code::UnreadableName, Some(path), "the name is not that of a chunk, not read".to_owned()),
-                Note::OpenInReadOnly(path) => (Code::OpenInReadOnly, Some(path), "not committed, in a read-only directory, not read".to_owned()),
-                Note::NotAFile(path) => (Code::NotAFile, Some(path), "named like a chunk, but no file; not read".to_owned()),
-                Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no entry".to_owned()),
-                Note::CutChunk { path, .. } => (Code::TornTail, Some(path), "cut before the end of its first entry".to_owned()),
-                Note::NameDisagrees { path, named, found } => {
-                    (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
-                }
-                Note::Gap { from, to } => (Code::Gap, None, format!("seqnos {from} to {to} are in no file")),
-            };
-            // A gap is reported where the walk meets it, so that what lies before a snapshot does not count.
-            if code == Code::Gap {
-                continue;
-            }
-            let mut finding = Finding::new(code, message);
-            if let Some(path) = path {
-                finding = finding.file(path);
-            }
-            if let Note::CutChunk { seqno, .. } = note {
-                finding = finding.seqno(*seqno);
-            }
-            self.findings.push(finding);
-        }
+        // A gap is reported where the walk meets it, so that what lies before a snapshot does not count.
+        let notes = self.files.notes.iter().filter(|note| !matches!(note, Note::Gap { .. }));
+        notes.map(faults::of_note).for_each(|finding| self.findings.push(finding));
     }
 
     /// Joins one segment, and returns the checks that can be verified now.
@@ -304,28 +285,8 @@ impl<'f> Joiner<'f> {
     }
 
     fn report_fault(&mut self, fault: &Fault, segment: &Segment) {
-        let chunk = &segment.chunk;
-        let (code, offset, seqno, text) = match fault {
-            Fault::Position { seqno, offset, found, expected } => {
-                (Code::Position, *offset, *seqno, format!("positions table says {found}, the entry stands at {expected}"))
-            }
-            Fault::Size { seqno, offset, found, expected } => {
-                (Code::EntrySize, *offset, *seqno, format!("the entry's header says {found} bytes, it fills {expected}"))
-            }
-            Fault::Lost { from, to, offset, why } => {
-                let range = if to - from == 1 { format!("entry {from}") } else { format!("entries {from} to {}", to - 1) };
-                (Code::EntriesLost, *offset, *from, format!("{range} can't be read: {}", why.what))
-            }
-            Fault::Writes { seqno, offset, why } => (Code::Writes, *offset, *seqno, format!("the writes can't be read: {}", why.what)),
-            Fault::End { seqno, offset, why } => {
-                // Only an open chunk may be torn, and only the last one of a ledger is open.
-                let last = segment.chunk_index + 1 == self.files.chunks.len();
-                let open = chunk.file.name.kind != ChunkKind::Committed && chunk.layout.table_len.is_none();
-                let code = if last && open { Code::TornTail } else { Code::EntriesLost };
-                let rest = chunk.layout.entries_end.saturating_sub(*offset);
-                (code, *offset, *seqno, format!("entry {seqno} can't be read, nor the {rest} bytes from there on: {}", why.what))
-            }
-        };
+        let is_last = segment.chunk_index + 1 == self.files.chunks.len();
+        let Described { code, offset, seqno, text } = faults::describe(fault, &segment.chunk, is_last);
         self.report(code, text, segment.chunk_index, offset, seqno);
     }
 
@@ -517,74 +478,4 @@ impl<'f> Joiner<'f> {
             self.report(code, text, last.chunk_index, last.offset, last.seqno);
         }
     }
-
-    /// Everything a checkpoint keeps. Checks must have been released and settled.
-    pub fn save(&self) -> SavedJoiner {
-        SavedJoiner {
-            peaks: self.accumulator.as_ref().map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
-            next: self.next,
-            position: self.position,
-            trust: self.trust.save(),
-            pending: self.pending.iter().cloned().collect(),
-            counts: self.counts,
-            findings: self.findings.clone(),
-            evidence: self.evidence.clone(),
-            watched: self.watched.iter().map(|(seqno, leaf)| (*seqno, HexDigest(*leaf))).collect(),
-            broken_at: self.broken_at,
-            last_matching: self.last_matching,
-            proven: self.proven,
-            proven_before: self.proven_before,
-            last_signature: self.last_signature,
-            last_view: self.last_view,
-            against: self.against,
-        }
-    }
-
-    /// Goes on from what was saved; `None` if it can't be read.
-    pub fn restore(files: &'f LedgerFiles, mode: Mode, saved: SavedJoiner) -> Option<Joiner<'f>> {
-        let accumulator = match saved.peaks {
-            Some((leaves, peaks)) => {
-                let peaks: Vec<Digest> = peaks.into_iter().map(|peak| peak.0).collect();
-                Some(Accumulator::from_peaks(leaves, &peaks)?)
-            }
-            None => None,
-        };
-        let mut joiner = Joiner::new(files, mode, saved.next, accumulator, Trust::restore(saved.trust)?);
-        joiner.position = saved.position;
-        joiner.pending = saved.pending.into();
-        joiner.counts = saved.counts;
-        joiner.findings = saved.findings;
-        joiner.evidence = saved.evidence;
-        joiner.watched = saved.watched.into_iter().map(|(seqno, leaf)| (seqno, leaf.0)).collect();
-        joiner.broken_at = saved.broken_at;
-        joiner.last_matching = saved.last_matching;
-        joiner.proven = saved.proven;
-        joiner.proven_before = saved.proven_before;
-        joiner.last_signature = saved.last_signature;
-        joiner.last_view = saved.last_view;
-        joiner.against = saved.against;
-        Some(joiner)
-    }
-}
-
-/// A [`Joiner`] between two windows.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct SavedJoiner {
-    peaks: Option<(u64, Vec<HexDigest>)>,
-    /// The next seqno.
-    pub next: Seqno,
-    position: Option<(usize, u64)>,
-    trust: SavedTrust,
-    pending: Vec<TrustWrite>,
-    counts: Counts,
-    findings: Findings,
-    evidence: Vec<Evidence>,
-    watched: Vec<(Seqno, HexDigest)>,
-    broken_at: Option<Seqno>,
-    last_matching: Option<TxId>,
-    proven: Option<SignedRoot>,
-    proven_before: Option<SignedRoot>,
-    last_signature: Option<LastSignature>,
-    last_view: View,
-    against: Option<(Seqno, Option<HexDigest>)>,
 }

@@ -11,13 +11,16 @@
 )]
 
 pub mod bench;
+pub mod check;
 pub mod checkpoint;
 pub mod compare;
 mod diagnose;
+mod faults;
 pub mod inspect;
 pub mod join;
 pub mod output;
 pub mod progress;
+pub mod recovery_tables;
 pub mod report;
 pub mod scan;
 pub mod secrets;

@@ -22,7 +22,8 @@ use crate::recovery::scan::{SegmentScan, scan_segment};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::spares;
-use crate::recovery::trust::{Check, Outcome, ServiceRecord, Trust};
+use crate::recovery::check::{Check, Outcome};
+use crate::recovery::trust::{ServiceRecord, Trust};
 use crate::tables::values::HexDigest;
 
 /// What to verify, and against what.

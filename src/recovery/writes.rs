@@ -6,6 +6,7 @@
 
 use regex::Regex;
 
+use super::faults::{self, Described};
 use super::report::{Code, Finding, Findings};
 use super::segments::{Segment, Windows};
 use crate::crypto::aead::AeadKey;
@@ -276,39 +277,9 @@ pub(super) fn finding(code: Code, message: String, segment: &Segment, offset: u6
 }
 
 fn fault_finding(segment: &Segment, fault: &Fault) -> Finding {
-    let (code, offset, seqno, message) = match fault {
-        Fault::Position { seqno, offset, found, expected } => (
-            Code::Position,
-            offset,
-            seqno,
-            format!("the positions table says byte {found}, the entry is at {expected}"),
-        ),
-        Fault::Size { seqno, offset, found, expected } => (
-            Code::EntrySize,
-            offset,
-            seqno,
-            format!("the entry's header claims {found} bytes, the positions table gives it {expected}"),
-        ),
-        Fault::Lost { from, to, offset, why } => {
-            let range = match to.saturating_sub(1) {
-                last if last == *from => format!("entry {from}"),
-                last => format!("entries {from} to {last}"),
-            };
-            let message = format!("{range} can't be read: {}", why.what);
-            (Code::EntriesLost, offset, from, message)
-        }
-        Fault::Writes { seqno, offset, why } => {
-            (Code::Writes, offset, seqno, format!("the public writes can't be read: {}", why.what))
-        }
-        Fault::End { seqno, offset, why } => {
-            // Only an open chunk may be torn.
-            let committed = segment.chunk.file.name.kind.is_committed();
-            let open = segment.chunk.layout.table_len.is_none() && !committed;
-            let code = if open { Code::TornTail } else { Code::EntriesLost };
-            (code, offset, seqno, format!("entry {seqno} can't be read, nor anything behind it: {}", why.what))
-        }
-    };
-    finding(code, message, segment, *offset, *seqno)
+    // Only one chunk of a ledger is open, and it is the last.
+    let Described { code, offset, seqno, text } = faults::describe(fault, &segment.chunk, true);
+    finding(code, text, segment, offset, seqno)
 }
 
 /// Seqnos in `from..=until` that no file has.

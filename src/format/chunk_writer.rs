@@ -1,0 +1,95 @@
+//! The writing side of a chunk file; [`super::chunk`] draws its layout.
+
+use super::chunk::FIRST_ENTRY;
+
+/// Writes chunk files: entries appended to a growing file, then the positions table.
+///
+/// As CCF does it: the header word stays 0 until the table is in place.
+pub struct ChunkWriter<W> {
+    out: W,
+    positions: Vec<u32>,
+    at: u64,
+}
+
+impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
+    /// Starts an open chunk in an empty file.
+    ///
+    /// # Errors
+    /// Whatever writing answers.
+    pub fn create(mut out: W) -> std::io::Result<Self> {
+        out.write_all(&0u64.to_le_bytes())?;
+        Ok(ChunkWriter {
+            out,
+            positions: Vec::new(),
+            at: FIRST_ENTRY,
+        })
+    }
+
+    /// Appends one entry, as [`super::entry::write_entry`] made it.
+    ///
+    /// # Errors
+    /// Whatever writing answers; also if the chunk would grow to 4 GiB, which its positions could not express.
+    pub fn append(&mut self, entry: &[u8]) -> std::io::Result<()> {
+        let position = u32::try_from(self.at)
+            .ok()
+            .filter(|_| self.at + entry.len() as u64 <= u64::from(u32::MAX))
+            .ok_or_else(|| std::io::Error::other("a chunk can't grow beyond 4 GiB"))?;
+        self.out.write_all(entry)?;
+        self.positions.push(position);
+        self.at += entry.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.at
+    }
+
+    /// Number of entries so far.
+    pub fn len(&self) -> u64 {
+        self.positions.len() as u64
+    }
+
+    /// True before the first entry.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Drops all entries but the first `entries`. The file keeps its length until its owner cuts it.
+    ///
+    /// # Errors
+    /// Whatever seeking answers.
+    pub fn rewind(&mut self, entries: u64) -> std::io::Result<()> {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        if let Some(position) = self.positions.get(entries) {
+            self.at = u64::from(*position);
+            self.positions.truncate(entries);
+            self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the chunk open, and gives the file back.
+    ///
+    /// # Errors
+    /// Whatever flushing answers.
+    pub fn leave_open(mut self) -> std::io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Completes the chunk: writes the table, then the header word, and gives the file back.
+    ///
+    /// # Errors
+    /// Whatever writing answers.
+    pub fn complete(mut self) -> std::io::Result<W> {
+        for position in &self.positions {
+            self.out.write_all(&position.to_le_bytes())?;
+        }
+        self.out.flush()?;
+        self.out.seek(std::io::SeekFrom::Start(0))?;
+        self.out.write_all(&self.at.to_le_bytes())?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
