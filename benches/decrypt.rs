@@ -19,7 +19,10 @@ fn decrypt(c: &mut Criterion) {
                 segment.for_each(|located| {
                     let entry = &located.entry;
                     let secret = secrets.at(located.seqno).unwrap();
-                    secret.aead.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext).unwrap();
+                    secret
+                        .aead
+                        .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
+                        .unwrap();
                 });
             }
         });

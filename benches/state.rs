@@ -11,9 +11,21 @@ fn state(c: &mut Criterion) {
     let secrets = bench.secrets();
     let mut group = c.benchmark_group("state");
     group.throughput(Throughput::Elements(bench.entries));
-    for (name, keys) in [("public", None), ("public and private", Some(&secrets as &dyn rekindle::recovery::writes::Keys))] {
-        let selection = Selection { at: Seqno::MAX, tables: None, keys };
-        group.bench_function(name, |b| b.iter(|| load_state(&bench.files, None, &selection).unwrap().tally.entries));
+    for (name, keys) in [
+        ("public", None),
+        (
+            "public and private",
+            Some(&secrets as &dyn rekindle::recovery::writes::Keys),
+        ),
+    ] {
+        let selection = Selection {
+            at: Seqno::MAX,
+            tables: None,
+            keys,
+        };
+        group.bench_function(name, |b| {
+            b.iter(|| load_state(&bench.files, None, &selection).unwrap().tally.entries)
+        });
     }
 }
 

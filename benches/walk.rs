@@ -15,15 +15,23 @@ fn walk(c: &mut Criterion) {
             for segment in &bench.segments {
                 let end = segment.offset + segment.size_bytes;
                 let bytes = &segment.chunk.map.bytes()[segment.offset as usize..end as usize];
-                sum = bytes.as_chunks::<8>().0.iter().fold(sum, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
+                sum = bytes
+                    .as_chunks::<8>()
+                    .0
+                    .iter()
+                    .fold(sum, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
             }
             sum
         });
     });
     group.bench_function("entries", |b| {
-        b.iter(|| bench.segments.iter().for_each(|segment| drop(segment.for_each(|located| {
-            black_box(located.entry.tag);
-        }))));
+        b.iter(|| {
+            bench.segments.iter().for_each(|segment| {
+                drop(segment.for_each(|located| {
+                    black_box(located.entry.tag);
+                }))
+            })
+        });
     });
     group.bench_function("entries and writes", |b| {
         b.iter(|| {

@@ -42,7 +42,12 @@ fn an_empty_directory_or_one_with_no_ledger_in_it() {
     for directory in [empty.path(), other.path()] {
         for command in WITH_DIRECTORY {
             let run = on(command, directory);
-            assert!(matches!(run.code, Some(2 | 3)), "{command:?}: {:?} {}", run.code, run.stderr);
+            assert!(
+                matches!(run.code, Some(2 | 3)),
+                "{command:?}: {:?} {}",
+                run.code,
+                run.stderr
+            );
             let code = run.code.unwrap();
             run.expect_sentence(code, &[directory.to_str().unwrap(), "ledger_"]);
         }
@@ -77,8 +82,15 @@ fn snapshots_that_are_not_there_or_not_snapshots() {
     let ledger = service.ledger();
     rekindle!["verify", &ledger, "--snapshots", "/nowhere"].expect_sentence(3, &["/nowhere"]);
     rekindle!["verify", &ledger, "--from-snapshot", "latest"].expect_sentence(2, &["--snapshots"]);
-    rekindle!["verify", &ledger, "--from-snapshot", "latest", "--snapshots", service.snapshots()]
-        .expect_sentence(2, &["no committed snapshot"]);
+    rekindle![
+        "verify",
+        &ledger,
+        "--from-snapshot",
+        "latest",
+        "--snapshots",
+        service.snapshots()
+    ]
+    .expect_sentence(2, &["no committed snapshot"]);
     let (_, chunk) = support::chunks(&ledger).swap_remove(0);
     let run = rekindle!["verify", &ledger, "--from-snapshot", &chunk];
     let code = run.code.unwrap();
@@ -94,7 +106,8 @@ fn certificates_and_earlier_reports_that_are_something_else() {
     let ledger = service.ledger();
     let key = service.key(0);
     rekindle!["verify", &ledger, "--service-cert", &key].expect_sentence(2, &[key.to_str().unwrap(), "certificate"]);
-    rekindle!["verify", &ledger, "--against", &key].expect_sentence(2, &[key.to_str().unwrap(), "rekindle verify --json"]);
+    rekindle!["verify", &ledger, "--against", &key]
+        .expect_sentence(2, &[key.to_str().unwrap(), "rekindle verify --json"]);
     rekindle!["verify", &ledger, "--against", &ledger].expect_sentence(2, &["is a directory, expected a file"]);
     rekindle!["verify", &ledger, "--against", "/nowhere.json"].expect_sentence(3, &["/nowhere.json"]);
     rekindle!["verify", &ledger, "--checkpoint", &ledger.join("x")].expect_sentence(2, &["never written to"]);
@@ -127,20 +140,31 @@ fn keys_that_do_not_open_it_when_something_private_is_asked_for() {
 #[test]
 fn a_ledger_that_is_garbage_is_a_finding_and_not_a_crash() {
     let directory = tempfile::tempdir().unwrap();
-    let noise: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..5000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     std::fs::write(directory.path().join("ledger_1-9.committed"), &noise).unwrap();
     std::fs::write(directory.path().join("ledger_10"), b"").unwrap();
     let report = rekindle!["verify", directory.path(), "--json"].expect(1).json();
     assert!(codes(&report).contains(&"L0312"), "{:?}", codes(&report));
     assert!(rekindle!["inspect", directory.path()].code.is_some());
-    assert!(rekindle!["export", directory.path(), "--history", "-o", "-"].code.is_some());
+    assert!(
+        rekindle!["export", directory.path(), "--history", "-o", "-"]
+            .code
+            .is_some()
+    );
 }
 
 #[test]
 fn fixtures_that_can_not_be() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("out");
-    for wrong in [["--private", "2"], ["--threshold", "9"], ["--entry-type", "1"], ["--signature-every", "0"]] {
+    for wrong in [
+        ["--private", "2"],
+        ["--threshold", "9"],
+        ["--entry-type", "1"],
+        ["--signature-every", "0"],
+    ] {
         let run = rekindle!["fixture", "--out", &out, wrong[0], wrong[1]];
         assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.stderr);
         assert!(!out.exists(), "{wrong:?}");

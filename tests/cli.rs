@@ -7,7 +7,17 @@ use std::process::Stdio;
 
 use support::{Run, Service, command};
 
-const COMMANDS: [&str; 9] = ["verify", "inspect", "unlock", "export", "compare", "fixture", "bench", "completions", "man"];
+const COMMANDS: [&str; 9] = [
+    "verify",
+    "inspect",
+    "unlock",
+    "export",
+    "compare",
+    "fixture",
+    "bench",
+    "completions",
+    "man",
+];
 
 #[test]
 fn help_of_everything_reads_from_top_to_bottom() {
@@ -17,10 +27,16 @@ fn help_of_everything_reads_from_top_to_bottom() {
         let long = rekindle![name, "--help"].expect(0).text();
         assert!(long.contains("Usage:") && long.contains("--json"), "{name}");
         let first = long.lines().next().unwrap();
-        assert!(first.len() > 20 && !first.starts_with("Usage"), "{name} says what it is for: {first}");
+        assert!(
+            first.len() > 20 && !first.starts_with("Usage"),
+            "{name} says what it is for: {first}"
+        );
     }
     assert!(help.contains("Exit codes"));
-    assert_eq!(rekindle!["--version"].expect(0).text(), format!("rekindle {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        rekindle!["--version"].expect(0).text(),
+        format!("rekindle {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -106,8 +122,15 @@ fn a_reader_that_goes_away_early_is_no_accident() {
     let service = Service::made(&["--entries", "400", "--signature-every", "10"]);
     let scratch = tempfile::tempdir().unwrap();
     let mut all = commands(&service, scratch.path());
-    all.extend([vec!["man".to_owned()], vec!["completions".to_owned(), "bash".to_owned()]]);
-    all.push(["export", service.ledger().to_str().unwrap(), "--history", "-o", "-"].map(str::to_owned).to_vec());
+    all.extend([
+        vec!["man".to_owned()],
+        vec!["completions".to_owned(), "bash".to_owned()],
+    ]);
+    all.push(
+        ["export", service.ledger().to_str().unwrap(), "--history", "-o", "-"]
+            .map(str::to_owned)
+            .to_vec(),
+    );
     for arguments in all {
         for json in [false, true] {
             let both_want_stdout = json && arguments.contains(&"-".to_owned());
@@ -120,7 +143,12 @@ fn a_reader_that_goes_away_early_is_no_accident() {
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             drop(child.stdout.take());
             let run = Run::from(child.wait_with_output().unwrap());
-            assert!(matches!(run.code, Some(0 | 1)), "{arguments:?}: {:?} {}", run.code, run.stderr);
+            assert!(
+                matches!(run.code, Some(0 | 1)),
+                "{arguments:?}: {:?} {}",
+                run.code,
+                run.stderr
+            );
             assert!(!run.stderr.contains("roken pipe"), "{arguments:?}: {}", run.stderr);
         }
     }

@@ -20,7 +20,12 @@ fn the_history_of_real_small_holds_exactly_what_its_writer_wrote() {
         for (key, writes) in keys {
             for write in writes {
                 let message = Value::from(write["msg"].as_str().unwrap()).to_string();
-                wanted.push((write["seqno"].as_u64().unwrap(), visibility == "private", key.clone(), message));
+                wanted.push((
+                    write["seqno"].as_u64().unwrap(),
+                    visibility == "private",
+                    key.clone(),
+                    message,
+                ));
             }
         }
     }
@@ -76,7 +81,10 @@ fn the_state_is_what_the_history_adds_up_to_at_every_generation() {
             let state = service.export(true, &["--at", &seqno.to_string()]);
             assert_eq!(sorted(state), sorted(replay(&history, seqno)), "{name} at {seqno}");
         }
-        let expected = replay(&history, u64::MAX).into_iter().filter(|line| line["private"] == false).collect();
+        let expected = replay(&history, u64::MAX)
+            .into_iter()
+            .filter(|line| line["private"] == false)
+            .collect();
         assert_eq!(sorted(service.export(false, &[])), sorted(expected), "{name}");
     }
 }
@@ -90,11 +98,17 @@ fn a_line_has_exactly_the_promised_fields() {
         for field in ["key", "value"] {
             let value = &line[field];
             let encoded = value.is_object() && value.as_object().unwrap().keys().eq(["base64"]);
-            assert!(value.is_string() || encoded || (field == "value" && value.is_null()), "{line}");
+            assert!(
+                value.is_string() || encoded || (field == "value" && value.is_null()),
+                "{line}"
+            );
         }
     }
     let state = service.export(true, &[]);
-    assert!(state.iter().all(|line| !line["value"].is_null()), "what was removed is not part of the state");
+    assert!(
+        state.iter().all(|line| !line["value"].is_null()),
+        "what was removed is not part of the state"
+    );
     assert_eq!(sorted(state), sorted(replay(&history, u64::MAX)));
 }
 
@@ -128,11 +142,21 @@ fn a_table_is_chosen_by_a_regular_expression() {
 #[test]
 fn the_state_ends_at_the_last_signature_and_the_history_at_the_last_entry() {
     let service = Service::made(&["--entries", "30", "--signature-every", "10", "--unsigned-tail", "4"]);
-    let signed: u64 = service.expected()["last_signed"].as_str().unwrap().split_once('.').unwrap().1.parse().unwrap();
+    let signed: u64 = service.expected()["last_signed"]
+        .as_str()
+        .unwrap()
+        .split_once('.')
+        .unwrap()
+        .1
+        .parse()
+        .unwrap();
     let last = |lines: &[Value]| lines.iter().map(|line| line["seqno"].as_u64().unwrap()).max().unwrap();
     assert_eq!(last(&service.export(true, &[])), signed);
     assert_eq!(last(&service.export(true, &["--history"])), signed + 4);
-    assert_eq!(last(&service.export(true, &["--at", &(signed + 2).to_string()])), signed + 2);
+    assert_eq!(
+        last(&service.export(true, &["--at", &(signed + 2).to_string()])),
+        signed + 2
+    );
     rekindle!["export", service.ledger(), "--at", (signed + 5).to_string(), "-o", "-"]
         .expect_sentence(2, &[&format!("seqnos 1 to {}", signed + 4)]);
 }
@@ -156,7 +180,10 @@ fn a_ledger_that_starts_late_is_completed_from_a_snapshot() {
             assert_eq!(completed, service.export(keys, &[]), "{name}, with keys: {keys}");
         }
         let run = rekindle!["export", &tail, "-o", "-"].expect(1);
-        assert!(run.stderr.contains("L0108"), "an incomplete state is not passed off as a whole one");
+        assert!(
+            run.stderr.contains("L0108"),
+            "an incomplete state is not passed off as a whole one"
+        );
     }
 }
 
@@ -181,7 +208,8 @@ fn an_export_into_the_ledger_is_refused_and_writes_nothing() {
     let (ledger, snapshots) = (service.ledger(), service.snapshots());
     let around = ledger.join("../ledger/state.jsonl");
     for out in [ledger.join("state.jsonl"), snapshots.join("state.jsonl"), around] {
-        rekindle!["export", &ledger, "--snapshots", &snapshots, "-o", &out].expect_sentence(2, &[out.to_str().unwrap()]);
+        rekindle!["export", &ledger, "--snapshots", &snapshots, "-o", &out]
+            .expect_sentence(2, &[out.to_str().unwrap()]);
     }
     let link = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(&ledger, link.path().join("link")).unwrap();
@@ -204,8 +232,14 @@ fn an_earlier_file_is_replaced_as_a_whole_or_not_at_all() {
     std::fs::write(&file, "earlier").unwrap();
     rekindle!["export", service.ledger(), "--at", "9999", "-o", &file].expect(2);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "earlier");
-    let report = rekindle!["export", service.ledger(), "-o", &file, "--json"].expect(0).json();
+    let report = rekindle!["export", service.ledger(), "-o", &file, "--json"]
+        .expect(0)
+        .json();
     let written = lines(&std::fs::read_to_string(&file).unwrap());
     assert_eq!(json!(written.len()), report["records"]);
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing else is left behind");
+    assert_eq!(
+        std::fs::read_dir(scratch.path()).unwrap().count(),
+        1,
+        "nothing else is left behind"
+    );
 }

@@ -27,14 +27,17 @@ fn committed() -> Vec<PathBuf> {
 /// Every file below a directory, by its path in it.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let all = support::contents(directory).into_iter();
-    all.filter_map(|(path, (_, bytes))| Some((path.strip_prefix(directory).unwrap().to_owned(), bytes?))).collect()
+    all.filter_map(|(path, (_, bytes))| Some((path.strip_prefix(directory).unwrap().to_owned(), bytes?)))
+        .collect()
 }
 
 #[test]
 fn every_fixture_is_made_again_to_the_byte_by_its_command_line() {
     let readme = std::fs::read_to_string(root().join("fixtures/README.md")).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let lines = readme.split('`').filter_map(|text| text.strip_prefix("rekindle fixture --out "));
+    let lines = readme
+        .split('`')
+        .filter_map(|text| text.strip_prefix("rekindle fixture --out "));
     let mut made = Vec::new();
     for line in lines {
         let (name, options) = line.split_once(' ').unwrap();
@@ -43,7 +46,11 @@ fn every_fixture_is_made_again_to_the_byte_by_its_command_line() {
         arguments.extend(options.split(' ').map(Into::into));
         Run::of(&arguments).expect(0);
         let (committed, again) = (files(&root().join(name)), files(&out));
-        assert_eq!(committed.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>(), "{name}");
+        assert_eq!(
+            committed.keys().collect::<Vec<_>>(),
+            again.keys().collect::<Vec<_>>(),
+            "{name}"
+        );
         for (file, bytes) in &committed {
             assert!(again[file] == *bytes, "{name}: {} differs", file.display());
         }
@@ -66,25 +73,52 @@ fn every_fixture_is_verified_unlocked_and_exported_as_expected() {
         }
         options.extend(["--service-cert".into(), service.common("service_cert.pem").into()]);
         let report = Run::of(&options).expect(0).json();
-        for field in ["entries", "last_seqno", "signatures", "cose_signatures", "last_signed", "root", "unsigned_entries"] {
+        for field in [
+            "entries",
+            "last_seqno",
+            "signatures",
+            "cose_signatures",
+            "last_signed",
+            "root",
+            "unsigned_entries",
+        ] {
             assert_eq!(report[field], expected[field], "{name}: {field}");
         }
-        for (found, expected) in report["services"].as_array().unwrap().iter().zip(expected["services"].as_array().unwrap()) {
+        for (found, expected) in report["services"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(expected["services"].as_array().unwrap())
+        {
             assert_eq!(found["from_seqno"], expected["from_seqno"], "{name}");
             assert_eq!(found["identity"], expected["identity"], "{name}");
         }
-        assert_eq!(report["services"].as_array().unwrap().len(), expected["services"].as_array().unwrap().len());
-        assert_eq!(report["snapshots"].as_array().unwrap().len(), expected["snapshots"].as_array().unwrap().len());
+        assert_eq!(
+            report["services"].as_array().unwrap().len(),
+            expected["services"].as_array().unwrap().len()
+        );
+        assert_eq!(
+            report["snapshots"].as_array().unwrap().len(),
+            expected["snapshots"].as_array().unwrap().len()
+        );
 
         let report = service.with_keys("unlock", &["--json"]).expect(0).json();
         assert_eq!(report["threshold"], expected["threshold"], "{name}");
         assert_eq!(report["private_decrypted"], report["private_domains"], "{name}");
-        assert_eq!(report["secrets"].as_array().unwrap().len(), expected["secrets"].as_array().unwrap().len(), "{name}");
+        assert_eq!(
+            report["secrets"].as_array().unwrap().len(),
+            expected["secrets"].as_array().unwrap().len(),
+            "{name}"
+        );
 
         let history = service.export(true, &["--history"]);
         let private = history.iter().filter(|line| line["private"] == true).count();
         assert_eq!(private as u64, expected["private_writes"].as_u64().unwrap(), "{name}");
-        assert_eq!((history.len() - private) as u64, expected["public_writes"].as_u64().unwrap(), "{name}");
+        assert_eq!(
+            (history.len() - private) as u64,
+            expected["public_writes"].as_u64().unwrap(),
+            "{name}"
+        );
     }
 }
 

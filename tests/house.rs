@@ -20,7 +20,12 @@ fn sources() -> Vec<(String, String)> {
             if path.is_dir() {
                 waiting.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+                let name = path
+                    .strip_prefix(root().join("src"))
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
                 found.push((name, std::fs::read_to_string(&path).unwrap()));
             }
         }
@@ -31,8 +36,16 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// The rooms of each floor, lowest first. Rooms of one floor do not use each other.
-const FLOORS: [&[&str]; 8] =
-    [&["crypto"], &["format"], &["merkle"], &["tables"], &["kv"], &["recovery", "journal"], &["fixture"], &["cli"]];
+const FLOORS: [&[&str]; 8] = [
+    &["crypto"],
+    &["format"],
+    &["merkle"],
+    &["tables"],
+    &["kv"],
+    &["recovery", "journal"],
+    &["fixture"],
+    &["cli"],
+];
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
@@ -43,7 +56,13 @@ fn rooms_used(text: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
-        let word = |text: &str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("").to_owned();
+        let word = |text: &str| {
+            text.trim()
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or("")
+                .to_owned()
+        };
         match rest.strip_prefix('{') {
             None => drop(used.insert(word(rest))),
             Some(list) => {
@@ -94,13 +113,20 @@ fn no_floor_uses_a_higher_one() {
 #[test]
 fn the_parser_of_imports_sees_through_braces() {
     let text = "use crate::{kv::base::{Base, Live}, error::Result};\nlet x = crate::merkle::root();";
-    assert_eq!(rooms_used(text).into_iter().collect::<Vec<_>>(), ["error", "kv", "merkle"]);
+    assert_eq!(
+        rooms_used(text).into_iter().collect::<Vec<_>>(),
+        ["error", "kv", "merkle"]
+    );
 }
 
 #[test]
 fn every_source_file_is_small_enough_to_be_one_room() {
     let lines = |text: &str| text.lines().count();
-    let large: Vec<_> = sources().into_iter().filter(|(_, text)| lines(text) > 500).map(|(name, text)| (name, lines(&text))).collect();
+    let large: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| lines(text) > 500)
+        .map(|(name, text)| (name, lines(&text)))
+        .collect();
     assert!(large.is_empty(), "over 500 lines: {large:?}");
 }
 
@@ -113,13 +139,23 @@ fn unsafe_stands_only_where_it_is_allowed_each_with_its_safety_line() {
         let lines: Vec<&str> = text.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let code = line.split("//").next().unwrap();
-            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|form| code.contains(form));
+            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+                .iter()
+                .any(|form| code.contains(form));
             if !is_unsafe {
                 continue;
             }
-            assert!(UNSAFE_ALLOWED.iter().any(|allowed| name.starts_with(allowed.trim_end_matches(".rs"))), "{name}:{}", i + 1);
+            assert!(
+                UNSAFE_ALLOWED
+                    .iter()
+                    .any(|allowed| name.starts_with(allowed.trim_end_matches(".rs"))),
+                "{name}:{}",
+                i + 1
+            );
             let above = &lines[i.saturating_sub(8)..i];
-            let explained = above.iter().any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
+            let explained = above
+                .iter()
+                .any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
             assert!(explained, "{name}:{} has no SAFETY: line above it", i + 1);
         }
     }
@@ -144,14 +180,29 @@ fn every_allowed_lint_says_why() {
 #[test]
 fn every_sub_command_is_in_the_readme() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
-    let help = Command::new(env!("CARGO_BIN_EXE_rekindle")).arg("--help").output().unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .arg("--help")
+        .output()
+        .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names: Vec<_> = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")).collect();
+    let commands = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .split("Options:")
+        .next()
+        .unwrap();
+    let names: Vec<_> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .collect();
     assert!(names.len() >= 9, "{names:?}");
     for line in names {
         let name = line.split_whitespace().next().unwrap();
-        assert!(name == "help" || readme.contains(&format!("rekindle {name}")), "`rekindle {name}` is not in the README");
+        assert!(
+            name == "help" || readme.contains(&format!("rekindle {name}")),
+            "`rekindle {name}` is not in the README"
+        );
     }
 }
 
@@ -160,7 +211,12 @@ fn findings_table() -> String {
     let mut table = String::from("| code | severity | what it means | what to do next |\n|---|---|---|---|\n");
     for code in Code::ALL {
         let severity = format!("{:?}", code.severity()).to_lowercase();
-        table.push_str(&format!("| `{}` | {severity} | {} | {} |\n", code.as_str(), code.meaning().trim(), code.next()));
+        table.push_str(&format!(
+            "| `{}` | {severity} | {} | {} |\n",
+            code.as_str(),
+            code.meaning().trim(),
+            code.next()
+        ));
     }
     table
 }
@@ -170,7 +226,11 @@ fn the_findings_in_the_documentation_are_those_of_the_code() {
     let path = root().join("docs/findings.md");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let begin = text.find("| code |").unwrap_or(text.len());
-    let length: usize = text[begin..].split_inclusive('\n').take_while(|line| line.starts_with('|')).map(str::len).sum();
+    let length: usize = text[begin..]
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('|'))
+        .map(str::len)
+        .sum();
     let table = findings_table();
     if text[begin..begin + length] != table {
         if std::env::var_os("REKINDLE_WRITE_DOCS").is_some() {
@@ -184,7 +244,13 @@ fn the_findings_in_the_documentation_are_those_of_the_code() {
 #[test]
 fn no_dependency_is_named_without_being_used() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let section = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let section = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
     let all: String = sources().into_iter().map(|(_, text)| text).collect();
     for line in section.lines().filter(|line| line.contains(" = ")) {
         let name = line.split(" = ").next().unwrap().trim().replace('-', "_");
@@ -197,6 +263,9 @@ fn no_path_of_one_machine_is_in_the_code() {
     let home: PathBuf = root().parent().unwrap().to_owned();
     for (name, text) in sources() {
         assert!(!text.contains("/home/") && !text.contains("/root/"), "{name}");
-        assert!(home.components().count() < 3 || !text.contains(home.to_str().unwrap()), "{name}");
+        assert!(
+            home.components().count() < 3 || !text.contains(home.to_str().unwrap()),
+            "{name}"
+        );
     }
 }

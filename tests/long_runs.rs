@@ -19,7 +19,18 @@ use support::{Run, Service, chunks, codes, command, copy_files, timeless};
 fn long() -> &'static Service {
     static LONG: OnceLock<Service> = OnceLock::new();
     LONG.get_or_init(|| {
-        let options = ["--entries", "8000", "--value-size", "30000", "--private", "0", "--signature-every", "2", "--chunk-size", "2000000000"];
+        let options = [
+            "--entries",
+            "8000",
+            "--value-size",
+            "30000",
+            "--private",
+            "0",
+            "--signature-every",
+            "2",
+            "--chunk-size",
+            "2000000000",
+        ];
         Service::made(&options)
     })
 }
@@ -34,7 +45,10 @@ fn slowly(options: &[&Path]) -> Child {
 fn wait_for(checkpoint: &Path, child: &mut Child) {
     let began = Instant::now();
     while !checkpoint.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it saved anything: make the ledger longer");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it saved anything: make the ledger longer"
+        );
         assert!(began.elapsed() < Duration::from_secs(120));
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -54,7 +68,9 @@ fn an_interrupted_verification_goes_on_where_it_was_unless_the_ledger_or_the_che
     child.wait().unwrap();
     let saved = std::fs::read(&checkpoint).unwrap();
 
-    let resumed = rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"].expect(0).json();
+    let resumed = rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
+        .expect(0)
+        .json();
     assert_eq!(timeless(resumed), timeless(whole.clone()));
     assert!(!checkpoint.exists(), "a complete run leaves no checkpoint");
 
@@ -71,9 +87,15 @@ fn an_interrupted_verification_goes_on_where_it_was_unless_the_ledger_or_the_che
 
     let verify = |saved: &[u8], code: i32| -> Value {
         std::fs::write(&checkpoint, saved).unwrap();
-        rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"].expect(code).json()
+        rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
+            .expect(code)
+            .json()
     };
-    assert_eq!(timeless(verify(&saved, 0)), timeless(whole), "went on behind the change");
+    assert_eq!(
+        timeless(verify(&saved, 0)),
+        timeless(whole),
+        "went on behind the change"
+    );
     let mut damaged = saved.clone();
     damaged[saved.len() / 2] ^= 1;
     verify(&damaged, 1);
@@ -93,10 +115,20 @@ fn a_chunk_that_shrinks_while_it_is_read_is_a_finding() {
     let mut child = slowly(&[&ledger, Path::new("--checkpoint"), &checkpoint]);
     wait_for(&checkpoint, &mut child);
     let most = std::fs::metadata(&chunk).unwrap().len() / 10 * 9;
-    std::fs::File::options().write(true).open(&chunk).unwrap().set_len(most).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&chunk)
+        .unwrap()
+        .set_len(most)
+        .unwrap();
     let report = Run::from(child.wait_with_output().unwrap()).expect(1).json();
     assert!(codes(&report).contains(&"L0112"), "{:?}", codes(&report));
-    let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "L0112").unwrap();
+    let finding = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["code"] == "L0112")
+        .unwrap();
     assert_eq!(finding["file"].as_str(), chunk.to_str());
 }
 
@@ -108,16 +140,21 @@ fn an_interrupted_export_leaves_no_half_file() {
         // A file may have 8 MB here: the system stops whoever writes more, or answers with an error where that is ignored.
         let script = format!("{precaution}ulimit -f 16000; exec \"$0\" export \"$1\" --history -o \"$2\"");
         let mut shell = std::process::Command::new("sh");
-        shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_rekindle")).arg(long().ledger()).arg(&out);
+        shell
+            .arg("-c")
+            .arg(script)
+            .arg(env!("CARGO_BIN_EXE_rekindle"))
+            .arg(long().ledger())
+            .arg(&out);
         let run = Run::from(shell.stdin(Stdio::null()).output().unwrap());
         assert!(!out.exists(), "{name}");
         match precaution {
             "" => assert_eq!(run.code, None, "stopped by a signal"),
             _ => {
                 run.expect_sentence(3, &["could not write", name]);
-                let left = std::fs::read_dir(scratch.path()).unwrap().filter(|entry| {
-                    entry.as_ref().unwrap().file_name().to_string_lossy().contains("full")
-                });
+                let left = std::fs::read_dir(scratch.path())
+                    .unwrap()
+                    .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("full"));
                 assert_eq!(left.count(), 0, "nothing is left of what could not be finished");
             }
         }

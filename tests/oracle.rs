@@ -17,13 +17,23 @@ use support::{Service, expected, ledgers};
 fn python() -> Option<PathBuf> {
     let venv = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ccf-venv/bin/python");
     let python = std::env::var_os("REKINDLE_CCF_PYTHON").map_or_else(venv, PathBuf::from);
-    let works = Command::new(&python).args(["-c", "import ccf.ledger"]).output().is_ok_and(|output| output.status.success());
+    let works = Command::new(&python)
+        .args(["-c", "import ccf.ledger"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if works {
         return Some(python);
     }
     let required = std::env::var_os("REKINDLE_REQUIRE_ORACLE").is_some_and(|value| value == "1");
-    assert!(!required, "REKINDLE_REQUIRE_ORACLE=1, but {} can't import ccf.ledger", python.display());
-    eprintln!("skipped: no official reader in {}; `bash .ci/run` installs it", python.display());
+    assert!(
+        !required,
+        "REKINDLE_REQUIRE_ORACLE=1, but {} can't import ccf.ledger",
+        python.display()
+    );
+    eprintln!(
+        "skipped: no official reader in {}; `bash .ci/run` installs it",
+        python.display()
+    );
     None
 }
 
@@ -31,18 +41,32 @@ fn python() -> Option<PathBuf> {
 fn official(python: &Path, paths: &[PathBuf]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/official_reader.py");
     let output = Command::new(python).arg(script).args(paths).output().unwrap();
-    assert!(output.status.success(), "{paths:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{paths:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[track_caller]
 fn assert_agree(report: &Value, official: &Value, what: &str) {
-    for field in ["entries", "last_seqno", "signatures", "cose_signatures", "last_signed", "root"] {
+    for field in [
+        "entries",
+        "last_seqno",
+        "signatures",
+        "cose_signatures",
+        "last_signed",
+        "root",
+    ] {
         assert_eq!(report[field], official[field], "{what}: {field}");
     }
     let identities = |document: &Value| -> Vec<(Value, Value)> {
         let services = document["services"].as_array().unwrap();
-        services.iter().map(|service| (service["from_seqno"].clone(), service["identity"].clone())).collect()
+        services
+            .iter()
+            .map(|service| (service["from_seqno"].clone(), service["identity"].clone()))
+            .collect()
     };
     assert_eq!(identities(report), identities(official), "{what}");
 }
@@ -60,7 +84,11 @@ fn check(python: &Path, options: &str) {
         arguments.extend(["--snapshots".into(), service.snapshots().into_os_string()]);
     }
     let report = support::Run::of(&arguments).expect(0).json();
-    let readable: Vec<PathBuf> = if options.contains(&"cose") { Vec::new() } else { snapshots.clone() };
+    let readable: Vec<PathBuf> = if options.contains(&"cose") {
+        Vec::new()
+    } else {
+        snapshots.clone()
+    };
     let paths = [&[service.ledger()], readable.as_slice()].concat();
     let official = official(python, &paths);
     assert_agree(&report, &official[0], &options.join(" "));
@@ -70,11 +98,21 @@ fn check(python: &Path, options: &str) {
         assert_eq!(found["seqno"].to_string(), name.split('_').nth(1).unwrap(), "{name}");
     }
     let expected = service.expected();
-    for field in ["entries", "last_seqno", "signatures", "cose_signatures", "last_signed", "root"] {
+    for field in [
+        "entries",
+        "last_seqno",
+        "signatures",
+        "cose_signatures",
+        "last_signed",
+        "root",
+    ] {
         assert_eq!(report[field], expected[field], "{options:?}: {field}");
     }
     let unlocked = service.with_keys("unlock", &["--json"]).expect(0).json();
-    assert_eq!(unlocked["private_decrypted"], unlocked["private_domains"], "{options:?}");
+    assert_eq!(
+        unlocked["private_decrypted"], unlocked["private_domains"],
+        "{options:?}"
+    );
 }
 
 #[test]
@@ -82,7 +120,8 @@ fn both_readers_agree_on_every_kind_of_signature_and_curve() {
     let Some(python) = python() else { return };
     for signatures in ["node", "dual", "cose"] {
         for curve in ["p256", "p384"] {
-            let what = "--entries 120 --signature-every 15 --chunk-size 20000 --recoveries 1 --snapshot-every 40 --keys 20";
+            let what =
+                "--entries 120 --signature-every 15 --chunk-size 20000 --recoveries 1 --snapshot-every 40 --keys 20";
             check(&python, &format!("{what} --signatures {signatures} --curve {curve}"));
         }
     }
@@ -141,7 +180,11 @@ fn both_readers_object_to_the_same_damage() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x20;
         std::fs::write(&chunk, damaged).unwrap();
-        let output = Command::new(&python).arg(&script).arg(service.ledger()).output().unwrap();
+        let output = Command::new(&python)
+            .arg(&script)
+            .arg(service.ledger())
+            .output()
+            .unwrap();
         if !output.status.success() {
             objected += 1;
             rekindle!["verify", service.ledger()].expect(1);

@@ -14,7 +14,14 @@ fn every_real_ledger_is_what_the_official_reader_says_it_is() {
     for (name, expected) in expected(&ledgers) {
         let report = rekindle!["verify", ledgers.join(&name), "--json"].expect(0).json();
         assert_eq!(report["verdict"], "ok", "{name}");
-        for field in ["entries", "last_seqno", "signatures", "cose_signatures", "last_signed", "root"] {
+        for field in [
+            "entries",
+            "last_seqno",
+            "signatures",
+            "cose_signatures",
+            "last_signed",
+            "root",
+        ] {
             assert_eq!(report[field], expected[field], "{name}: {field}");
         }
         let services: Vec<Value> = report["services"]
@@ -31,19 +38,57 @@ fn every_real_ledger_is_what_the_official_reader_says_it_is() {
 
 #[test]
 fn the_document_has_exactly_the_promised_fields() {
-    let service = Service::made(&["--entries", "20", "--signature-every", "5", "--snapshot-every", "10", "--unsigned-tail", "1"]);
-    let report = rekindle!["verify", service.ledger(), "--snapshots", service.snapshots(), "--json"].expect(0).json();
+    let service = Service::made(&[
+        "--entries",
+        "20",
+        "--signature-every",
+        "5",
+        "--snapshot-every",
+        "10",
+        "--unsigned-tail",
+        "1",
+    ]);
+    let report = rekindle!["verify", service.ledger(), "--snapshots", service.snapshots(), "--json"]
+        .expect(0)
+        .json();
     let of_report = [
-        "verdict", "mode", "entries", "signatures", "cose_signatures", "chunks", "bytes", "last_seqno", "last_signed",
-        "root", "signer", "unsigned_entries", "services", "snapshots", "findings", "elapsed_s", "entries_per_s",
+        "verdict",
+        "mode",
+        "entries",
+        "signatures",
+        "cose_signatures",
+        "chunks",
+        "bytes",
+        "last_seqno",
+        "last_signed",
+        "root",
+        "signer",
+        "unsigned_entries",
+        "services",
+        "snapshots",
+        "findings",
+        "elapsed_s",
+        "entries_per_s",
         "bytes_per_s",
     ];
     assert_fields(&report, &of_report);
     assert_fields(&report["services"][0], &["from_seqno", "identity", "recovery_count"]);
     assert_fields(&report["snapshots"][0], &["file", "seqno", "verdict"]);
-    let of_finding = ["code", "severity", "file", "offset", "seqno", "message", "proven_to", "next"];
+    let of_finding = [
+        "code",
+        "severity",
+        "file",
+        "offset",
+        "seqno",
+        "message",
+        "proven_to",
+        "next",
+    ];
     assert_fields(&report["findings"][0], &of_finding);
-    assert_eq!(report["unsigned_entries"], 1, "an entry behind the last signature is reported");
+    assert_eq!(
+        report["unsigned_entries"], 1,
+        "an entry behind the last signature is reported"
+    );
     assert_eq!(codes(&report), ["L0311"]);
     assert_eq!(report["verdict"], "ok", "and is no reason for concern");
 }
@@ -59,9 +104,20 @@ const WITH_SNAPSHOTS: [(&str, &str, usize); 3] = [
 fn every_real_snapshot_is_proven() {
     let Some(ledgers) = ledgers() else { return };
     for (ledger, snapshots, count) in WITH_SNAPSHOTS {
-        let report = rekindle!["verify", ledgers.join(ledger), "--snapshots", ledgers.join(snapshots), "--json"];
+        let report = rekindle![
+            "verify",
+            ledgers.join(ledger),
+            "--snapshots",
+            ledgers.join(snapshots),
+            "--json"
+        ];
         let report = report.expect(0).json();
-        let verdicts: Vec<_> = report["snapshots"].as_array().unwrap().iter().map(|snapshot| &snapshot["verdict"]).collect();
+        let verdicts: Vec<_> = report["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|snapshot| &snapshot["verdict"])
+            .collect();
         assert_eq!(verdicts, vec!["ok"; count], "{ledger}");
     }
 }
@@ -72,10 +128,24 @@ fn starting_behind_a_snapshot_proves_the_same_end() {
     for (ledger, snapshots, count) in WITH_SNAPSHOTS {
         let (ledger, snapshots) = (ledgers.join(ledger), ledgers.join(snapshots));
         let whole = rekindle!["verify", &ledger, "--json"].expect(0).json();
-        let latest = rekindle!["verify", &ledger, "--snapshots", &snapshots, "--from-snapshot", "latest", "--json"];
+        let latest = rekindle![
+            "verify",
+            &ledger,
+            "--snapshots",
+            &snapshots,
+            "--from-snapshot",
+            "latest",
+            "--json"
+        ];
         let mut runs = vec![latest];
         for file in std::fs::read_dir(&snapshots).unwrap() {
-            runs.push(rekindle!["verify", &ledger, "--from-snapshot", file.unwrap().path(), "--json"]);
+            runs.push(rekindle![
+                "verify",
+                &ledger,
+                "--from-snapshot",
+                file.unwrap().path(),
+                "--json"
+            ]);
         }
         assert_eq!(runs.len(), count + 1);
         for run in runs {
@@ -83,7 +153,10 @@ fn starting_behind_a_snapshot_proves_the_same_end() {
             for field in ["last_signed", "root", "signer", "last_seqno", "verdict"] {
                 assert_eq!(report[field], whole[field], "{}: {field}", ledger.display());
             }
-            assert!(report["entries"].as_u64() < whole["entries"].as_u64(), "entries before the snapshot are not read");
+            assert!(
+                report["entries"].as_u64() < whole["entries"].as_u64(),
+                "entries before the snapshot are not read"
+            );
         }
     }
 }
@@ -91,11 +164,25 @@ fn starting_behind_a_snapshot_proves_the_same_end() {
 #[test]
 fn snapshots_of_services_before_the_start_are_left_unjudged_without_alarm() {
     let small = Service::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small"));
-    let run = rekindle!["verify", small.ledger(), "--snapshots", small.snapshots(), "--from-snapshot", "latest", "--json"];
+    let run = rekindle![
+        "verify",
+        small.ledger(),
+        "--snapshots",
+        small.snapshots(),
+        "--from-snapshot",
+        "latest",
+        "--json"
+    ];
     let report = run.expect(0).json();
     assert_eq!(report["last_signed"], small.expected()["last_signed"]);
     assert_eq!(codes(&report), ["L0503", "L0503"]);
-    assert!(report["findings"].as_array().unwrap().iter().all(|finding| finding["severity"] == "info"));
+    assert!(
+        report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|finding| finding["severity"] == "info")
+    );
 }
 
 #[test]
@@ -114,7 +201,15 @@ fn a_ledger_whose_start_is_gone_is_proven_from_a_snapshot_and_not_without() {
     }
     let report = rekindle!["verify", late.path(), "--json"].expect(1).json();
     assert!(codes(&report).contains(&"L0108"), "{report}");
-    let report = rekindle!["verify", late.path(), "--snapshots", service.snapshots(), "--from-snapshot", "latest", "--json"];
+    let report = rekindle![
+        "verify",
+        late.path(),
+        "--snapshots",
+        service.snapshots(),
+        "--from-snapshot",
+        "latest",
+        "--json"
+    ];
     assert_eq!(report.expect(0).json()["last_signed"], "2.578");
 }
 
@@ -123,7 +218,9 @@ fn integrity_mode_comes_to_the_same_result() {
     let Some(ledgers) = ledgers() else { return };
     for name in expected(&ledgers).keys() {
         let audit = rekindle!["verify", ledgers.join(name), "--json"].expect(0).json();
-        let mut integrity = rekindle!["verify", ledgers.join(name), "--mode", "integrity", "--json"].expect(0).json();
+        let mut integrity = rekindle!["verify", ledgers.join(name), "--mode", "integrity", "--json"]
+            .expect(0)
+            .json();
         assert_eq!(integrity["mode"], "integrity");
         integrity["mode"] = "audit".into();
         assert_eq!(timeless(integrity), timeless(audit), "{name}");
@@ -136,9 +233,14 @@ fn until_stops_behind_that_seqno_at_the_last_signature_before_it() {
     let service = Service::at(ledgers.join("real_small"));
     let history = service.export(false, &["--history", "--table", "^public:ccf.internal.signatures$"]);
     for until in [20, 300, 301, 302, 577] {
-        let report = rekindle!["verify", service.ledger(), "--until", until.to_string(), "--json"].expect(0).json();
+        let report = rekindle!["verify", service.ledger(), "--until", until.to_string(), "--json"]
+            .expect(0)
+            .json();
         assert_eq!(report["last_seqno"], until);
-        let last = history.iter().rfind(|line| line["seqno"].as_u64().unwrap() <= until).unwrap();
+        let last = history
+            .iter()
+            .rfind(|line| line["seqno"].as_u64().unwrap() <= until)
+            .unwrap();
         let signature: Value = serde_json::from_str(last["value"].as_str().unwrap()).unwrap();
         assert_eq!(report["last_signed"], format!("2.{}", last["seqno"]), "until {until}");
         assert_eq!(report["root"], signature["root"], "until {until}");
@@ -151,11 +253,19 @@ fn the_service_certificate_must_be_that_of_the_last_service() {
     let Some(ledgers) = ledgers() else { return };
     for name in support::REAL_SERVICES {
         let service = Service::at(ledgers.join(name));
-        rekindle!["verify", service.ledger(), "--service-cert", service.common("service_cert.pem")].expect(0);
+        rekindle![
+            "verify",
+            service.ledger(),
+            "--service-cert",
+            service.common("service_cert.pem")
+        ]
+        .expect(0);
     }
     let owner = Service::at(ledgers.join("real_owner"));
     let other = ledgers.join("real_small/common/service_cert.pem");
-    let report = rekindle!["verify", owner.ledger(), "--service-cert", other, "--json"].expect(1).json();
+    let report = rekindle!["verify", owner.ledger(), "--service-cert", other, "--json"]
+        .expect(1)
+        .json();
     assert_eq!(codes(&report), ["L0407"]);
     assert_eq!(report["last_signed"], "6.160", "what is proven is said all the same");
 }
@@ -175,16 +285,26 @@ fn a_ledger_rolled_back_or_rewritten_since_an_earlier_report_is_found() {
     let earlier = saved(scratch.path(), &report);
     rekindle!["verify", node(2), "--against", &earlier].expect(0);
     rekindle!["verify", node(0), "--against", &earlier].expect(0);
-    let found = |ledger: &Path| rekindle!["verify", ledger, "--against", &earlier, "--json"].expect(1).json();
+    let found = |ledger: &Path| {
+        rekindle!["verify", ledger, "--against", &earlier, "--json"]
+            .expect(1)
+            .json()
+    };
     let rolled_back = found(&node(1));
     assert_eq!(codes(&rolled_back), ["L0601"]);
     assert_eq!(rolled_back["last_signed"], "2.424", "what is there is sound in itself");
-    assert_eq!(codes(&found(&ledgers.join("real_small/ledger"))), ["L0802"], "another service's");
+    assert_eq!(
+        codes(&found(&ledgers.join("real_small/ledger"))),
+        ["L0802"],
+        "another service's"
+    );
 
     let mut rewritten = report;
     rewritten["root"] = "00".repeat(32).into();
     let earlier = saved(scratch.path(), &rewritten);
-    let report = rekindle!["verify", node(0), "--against", &earlier, "--json"].expect(1).json();
+    let report = rekindle!["verify", node(0), "--against", &earlier, "--json"]
+        .expect(1)
+        .json();
     assert_eq!(codes(&report), ["L0602"]);
 }
 
@@ -192,8 +312,12 @@ fn a_ledger_rolled_back_or_rewritten_since_an_earlier_report_is_found() {
 fn one_thread_finds_what_many_find() {
     let Some(ledgers) = ledgers() else { return };
     for name in expected(&ledgers).keys() {
-        let many = rekindle!["verify", ledgers.join(name), "--json", "--jobs", "4"].expect(0).json();
-        let one = rekindle!["verify", ledgers.join(name), "--json", "--jobs", "1"].expect(0).json();
+        let many = rekindle!["verify", ledgers.join(name), "--json", "--jobs", "4"]
+            .expect(0)
+            .json();
+        let one = rekindle!["verify", ledgers.join(name), "--json", "--jobs", "1"]
+            .expect(0)
+            .json();
         assert_eq!(timeless(one), timeless(many), "{name}");
     }
 }
@@ -202,7 +326,9 @@ fn one_thread_finds_what_many_find() {
 fn placeless(report: Value) -> Value {
     let mut report = timeless(report);
     for finding in report["findings"].as_array_mut().unwrap() {
-        let name = finding["file"].as_str().map(|file| file.rsplit('/').next().unwrap().to_owned());
+        let name = finding["file"]
+            .as_str()
+            .map(|file| file.rsplit('/').next().unwrap().to_owned());
         finding["file"] = name.into();
     }
     report
@@ -214,17 +340,25 @@ fn several_directories_are_one_ledger() {
     for name in ["real_small/ledger", "double_sealed_service/ledger"] {
         let whole = rekindle!["verify", ledgers.join(name), "--json"].expect(0).json();
         let scratch = tempfile::tempdir().unwrap();
-        let parts: Vec<_> = ["main", "older", "oldest"].iter().map(|part| scratch.path().join(part)).collect();
+        let parts: Vec<_> = ["main", "older", "oldest"]
+            .iter()
+            .map(|part| scratch.path().join(part))
+            .collect();
         parts.iter().for_each(|part| std::fs::create_dir(part).unwrap());
         let chunks = chunks(&ledgers.join(name));
         for (i, (_, path)) in chunks.iter().enumerate() {
             let part = if i + 3 > chunks.len() { 0 } else { 1 + i % 2 };
             std::fs::copy(path, parts[part].join(path.file_name().unwrap())).unwrap();
         }
-        let parted = rekindle!["verify", &parts[0], &parts[1], &parts[2], "--json"].expect(0).json();
+        let parted = rekindle!["verify", &parts[0], &parts[1], &parts[2], "--json"]
+            .expect(0)
+            .json();
         assert_eq!(placeless(parted), placeless(whole), "{name}");
         let main = rekindle!["verify", &parts[0], "--json"].expect(1).json();
-        assert!(codes(&main).contains(&"L0108"), "the main directory alone is not the ledger");
+        assert!(
+            codes(&main).contains(&"L0108"),
+            "the main directory alone is not the ledger"
+        );
     }
 }
 
@@ -236,7 +370,12 @@ fn a_missing_chunk_is_a_gap_and_what_is_proven_ends_before_it() {
     let (first, path) = chunks(copy.path()).swap_remove(10);
     std::fs::remove_file(path).unwrap();
     let report = rekindle!["verify", copy.path(), "--json"].expect(1).json();
-    let gap = report["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "L0101").unwrap();
+    let gap = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["code"] == "L0101")
+        .unwrap();
     assert_eq!(gap["seqno"], first);
     assert_eq!(report["last_signed"], format!("2.{}", first - 1));
 }
@@ -247,8 +386,22 @@ fn every_command(service: &Service) -> Vec<Run> {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("out.jsonl.zst");
     vec![
-        rekindle!["verify", &ledger, "--snapshots", &snapshots, "--checkpoint", scratch.path().join("checkpoint")],
-        rekindle!["verify", &ledger, "--snapshots", &snapshots, "--from-snapshot", "latest"],
+        rekindle![
+            "verify",
+            &ledger,
+            "--snapshots",
+            &snapshots,
+            "--checkpoint",
+            scratch.path().join("checkpoint")
+        ],
+        rekindle![
+            "verify",
+            &ledger,
+            "--snapshots",
+            &snapshots,
+            "--from-snapshot",
+            "latest"
+        ],
         rekindle!["inspect", &ledger, "--snapshots", &snapshots],
         rekindle!["inspect", &ledger, "--seqno", "1..20"],
         service.with_keys("unlock", &["--snapshots", snapshots.to_str().unwrap()]),
@@ -277,8 +430,22 @@ fn nothing_is_ever_written_to_a_ledger() {
         run.expect(0);
     }
     // Not even where it was asked for.
-    for checkpoint in [service.ledger().join("checkpoint"), service.snapshots().join("checkpoint")] {
-        rekindle!["verify", service.ledger(), "--snapshots", service.snapshots(), "--checkpoint", checkpoint].expect(2);
+    for checkpoint in [
+        service.ledger().join("checkpoint"),
+        service.snapshots().join("checkpoint"),
+    ] {
+        rekindle![
+            "verify",
+            service.ledger(),
+            "--snapshots",
+            service.snapshots(),
+            "--checkpoint",
+            checkpoint
+        ]
+        .expect(2);
     }
-    assert!(contents(scratch.path()) == before, "a file was written, added or removed");
+    assert!(
+        contents(scratch.path()) == before,
+        "a file was written, added or removed"
+    );
 }

@@ -26,7 +26,11 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Bench {
         let directory = tempfile::tempdir().unwrap();
-        let options = Options { entries: 20_000, signature_every: 500, ..Options::default() };
+        let options = Options {
+            entries: 20_000,
+            signature_every: 500,
+            ..Options::default()
+        };
         let expected = generate(&options, directory.path()).unwrap();
         let files = LedgerFiles::list(&[directory.path().join("ledger")], false).unwrap();
         let mut windows = Windows::new(&files, 1, Seqno::MAX);
@@ -35,18 +39,33 @@ impl Bench {
             segments.extend(window);
         }
         let bytes = segments.iter().map(|segment| segment.size_bytes).sum();
-        Bench { files, segments, entries: expected.entries, bytes, directory }
+        Bench {
+            files,
+            segments,
+            entries: expected.entries,
+            bytes,
+            directory,
+        }
     }
 
     /// The ledger's secrets, opened with its members' keys.
     pub fn secrets(&self) -> LedgerSecrets {
         let mut material = Material::default();
         for member in 0..2 {
-            let path: PathBuf = self.directory.path().join(format!("common/member{member}_enc_privk.pem"));
+            let path: PathBuf = self
+                .directory
+                .path()
+                .join(format!("common/member{member}_enc_privk.pem"));
             let pem = std::fs::read_to_string(&path).unwrap();
-            material.member_keys.push((path.display().to_string(), DecryptionKey::from_pem(&pem).unwrap()));
+            material
+                .member_keys
+                .push((path.display().to_string(), DecryptionKey::from_pem(&pem).unwrap()));
         }
-        open_secrets(&self.files, &[], &material, None).unwrap().0.secrets.unwrap()
+        open_secrets(&self.files, &[], &material, None)
+            .unwrap()
+            .0
+            .secrets
+            .unwrap()
     }
 }
 

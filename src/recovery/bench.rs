@@ -95,7 +95,7 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
         stage("map", median(|| per_segment(&work, |segment, _| sum_bytes(segment)))),
         stage("parse", median(|| per_segment(&work, |segment, _| parse(segment)))),
         stage("digest", median(|| per_segment(&work, |segment, _| digest(segment)))),
-        stage("tree", median(|| per_segment(&work, |segment, places| tree(segment, places)))),
+        stage("tree", median(|| per_segment(&work, tree))),
         stage("signatures", median(|| verify_all(&checks))),
     ];
     if let Some(secrets) = secrets {

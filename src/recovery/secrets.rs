@@ -306,10 +306,9 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
         let Some(at) = (0..size).rev().find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at)) else {
             return;
         };
-        let mut next = chosen.get(at).map_or(0, |&i| i + 1);
-        for index in chosen.iter_mut().skip(at) {
+        let next = chosen.get(at).map_or(0, |&i| i + 1);
+        for (index, next) in chosen.iter_mut().skip(at).zip(next..) {
             *index = next;
-            next += 1;
         }
     }
 }

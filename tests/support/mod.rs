@@ -94,7 +94,11 @@ pub fn ledgers() -> Option<PathBuf> {
         return Some(path);
     }
     let required = std::env::var_os("REKINDLE_REQUIRE_CCF_LEDGERS").is_some_and(|value| value == "1");
-    assert!(!required, "REKINDLE_REQUIRE_CCF_LEDGERS=1, but there are no ledgers in {}", path.display());
+    assert!(
+        !required,
+        "REKINDLE_REQUIRE_CCF_LEDGERS=1, but there are no ledgers in {}",
+        path.display()
+    );
     eprintln!("skipped: no real ledgers in {}", path.display());
     None
 }
@@ -151,7 +155,10 @@ impl Service {
 
     /// Those of all members who have one.
     pub fn keys(&self) -> Vec<PathBuf> {
-        (0..20).map(|member| self.key(member)).filter(|path| path.exists()).collect()
+        (0..20)
+            .map(|member| self.key(member))
+            .filter(|path| path.exists())
+            .collect()
     }
 
     pub fn expected(&self) -> Value {
@@ -169,7 +176,12 @@ impl Service {
     /// Exports lines of JSON.
     pub fn export(&self, keys: bool, options: &[&str]) -> Vec<Value> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut arguments = vec!["export".into(), self.ledger().into_os_string(), "-o".into(), file.path().into()];
+        let mut arguments = vec![
+            "export".into(),
+            self.ledger().into_os_string(),
+            "-o".into(),
+            file.path().into(),
+        ];
         arguments.extend(options.iter().map(OsString::from));
         if keys {
             arguments.push("--member-key".into());
@@ -228,7 +240,15 @@ pub fn chunks(ledger: &Path) -> Vec<(u64, PathBuf)> {
         .map(|entry| entry.unwrap().path())
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name["ledger_".len()..].split(['-', '.']).next().unwrap().parse().unwrap(), path)
+            (
+                name["ledger_".len()..]
+                    .split(['-', '.'])
+                    .next()
+                    .unwrap()
+                    .parse()
+                    .unwrap(),
+                path,
+            )
         })
         .collect();
     chunks.sort();
@@ -245,7 +265,12 @@ pub fn timeless(mut report: Value) -> Value {
 
 /// Codes of a report's findings.
 pub fn codes(report: &Value) -> Vec<&str> {
-    report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap()).collect()
+    report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect()
 }
 
 /// Names of an object's fields, sorted.
