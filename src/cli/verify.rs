@@ -108,8 +108,8 @@ pub fn render(report: &VerifyReport) -> String {
         output::count(report.signatures),
         output::count(report.cose_signatures),
         match report.mode {
-            Mode::Audit => "all verified (audit)",
-            Mode::Integrity => "the last of each service identity verified (integrity)",
+            Mode::Audit => "all checked (audit)",
+            Mode::Integrity => "the last of each service identity checked (integrity)",
         }
     ));
     line(format!("chunks       {} files, {}", report.chunks, output::size(report.bytes)));
