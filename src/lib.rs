@@ -22,6 +22,8 @@ pub mod format;
 pub mod journal;
 pub mod kv;
 pub mod merkle;
+#[doc(hidden)]
+pub mod probes;
 pub mod recovery;
 pub mod tables;
 

@@ -254,11 +254,22 @@ pub struct Walker<'a> {
     first_seqno: Seqno,
     offset: u64,
     seqno: Seqno,
+    /// Offset of the entry handed out last, if the next one should follow it.
+    previous: Option<u64>,
     /// Where reading goes on after entries that were lost.
     resume: Option<(u64, Seqno)>,
     /// Cleared once no entry could be found through the table, so that hostile tables are not searched again.
     table_is_useful: bool,
     done: bool,
+}
+
+/// The seqno of the entry at `at`, if what stands there looks like one.
+#[inline]
+fn seqno_if_entry(bytes: &[u8], at: usize) -> Option<Seqno> {
+    let [VERSION, 0..=3, header @ ..] = bytes.get(at..)?.first_chunk::<44>()? else {
+        return None;
+    };
+    Some(u64::from_le_bytes(*header.get(22..)?.first_chunk::<8>()?))
 }
 
 /// What [`Walker::step`] found.
@@ -294,6 +305,7 @@ impl<'a> Walker<'a> {
             first_seqno,
             offset,
             seqno,
+            previous: None,
             resume: None,
             table_is_useful: true,
             done: false,
@@ -345,6 +357,7 @@ impl<'a> Walker<'a> {
 
     #[inline]
     fn advance_to(&mut self, offset: u64) {
+        self.previous = Some(self.offset);
         self.offset = offset;
         self.seqno += 1;
     }
@@ -422,7 +435,19 @@ impl<'a> Walker<'a> {
             self.advance_to(end);
             return Step::Entry(located);
         }
-        match self.next_readable() {
+        let next = self.next_readable();
+        let limit = next.map_or(self.layout.entries_end, |(offset, _)| offset);
+        if let Some((previous, at)) = self.mis_sized(limit) {
+            faults.push(Fault::Size {
+                seqno: seqno - 1,
+                offset: previous,
+                found: offset - previous,
+                expected: at - previous,
+            });
+            self.offset = at;
+            return self.step(faults);
+        }
+        match next {
             Some((next_offset, next_seqno)) => {
                 faults.push(Fault::Lost {
                     from: seqno,
@@ -456,6 +481,20 @@ impl<'a> Walker<'a> {
         Step::Lost(lost)
     }
 
+    /// The entry that should stand here, if it stands elsewhere before `limit`: then the size of the one before is
+    /// wrong. Answers where that is, and where this one stands. Where there is a table, that has told already.
+    fn mis_sized(&mut self, limit: u64) -> Option<(u64, u64)> {
+        let previous = self.previous.take().filter(|_| self.layout.table_len.is_none())?;
+        let (seqno, end) = (self.seqno, self.layout.entries_end);
+        let bytes = self.bytes.get(..end as usize)?;
+        let from = usize::try_from(previous.checked_add(MIN_ENTRY)?).ok()?;
+        let to = usize::try_from(limit).ok()?;
+        (from..to).find_map(|at| {
+            let found = seqno_if_entry(bytes, at)? == seqno && read_at(bytes, at as u64, end, seqno).is_ok();
+            found.then_some((previous, at as u64))
+        })
+    }
+
     /// The nearest entry behind the present one that can be read: by the table, else by looking at every byte.
     fn next_readable(&mut self) -> Option<(u64, Seqno)> {
         let end = self.layout.entries_end;
@@ -474,11 +513,7 @@ impl<'a> Walker<'a> {
         }
         let bytes = self.bytes.get(..end as usize)?;
         (self.offset as usize + 1..bytes.len()).find_map(|at| {
-            let header = bytes.get(at..)?.first_chunk::<44>()?;
-            if header[0] != VERSION || header[1] > 3 {
-                return None;
-            }
-            let seqno = u64::from_le_bytes(*header.get(24..)?.first_chunk::<8>()?);
+            let seqno = seqno_if_entry(bytes, at)?;
             let lost = seqno.checked_sub(self.seqno).filter(|&lost| lost > 0)?;
             let fits = lost.checked_mul(MIN_ENTRY)? <= at as u64 - self.offset;
             (fits && read_at(bytes, at as u64, end, seqno).is_ok()).then_some((at as u64, seqno))

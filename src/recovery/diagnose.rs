@@ -5,7 +5,7 @@
 //! verification go on behind the damage. This is the slow path; an undamaged ledger never comes here but once, for the
 //! tree of its last signature.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::digest::Digest;
 use crate::format::Seqno;
@@ -18,7 +18,7 @@ use crate::merkle::Accumulator;
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::{Joiner, LastSignature};
 use crate::recovery::report::Code;
-use crate::recovery::scan::SignatureTx;
+use crate::recovery::scan::{LOST_LEAF, SignatureTx};
 use crate::recovery::segments::{OpenChunk, Windows};
 use crate::recovery::shape;
 use crate::tables::{SINGLETON_KEY, names};
@@ -33,6 +33,8 @@ pub enum Diagnosis {
         accumulator: Accumulator,
         /// Seqnos whose entries are not the signed ones.
         differing: BTreeSet<Seqno>,
+        /// Whether that is all the difference: what lies before the tree's first leaf is what was signed.
+        is_all: bool,
     },
     /// Neither the entries' root nor the recorded one is signed.
     NothingKnown(String),
@@ -47,21 +49,31 @@ pub fn mismatch(joiner: &mut Joiner<'_>, tx: &SignatureTx, root: Option<Digest>)
     let accumulator = tree.and_then(|tree| tree.accumulator(tx.seqno));
     if let (Some(tree), Some(accumulator)) = (tree, accumulator) {
         let tree_root = accumulator.root();
-        // Where the recorded root is the tree's, the two vouch for each other: entries are then held against the tree
-        // even if the signature is no good or its key is not known, which the caller finds out.
-        if root != Some(tree_root) && (recorded == Some(tree_root) || is_signed(joiner, tx, tree_root)) {
+        // Where a node recorded the tree's root, the two vouch for each other: entries are then held against the tree
+        // even if the signature is no good or its key is not known, which the caller finds out. Where nothing before is
+        // known, the tree is all there is.
+        let vouched = match &tx.node {
+            Some(Ok(signature)) => signature.root.0 == tree_root,
+            _ => root.is_none(),
+        };
+        if root != Some(tree_root) && (vouched || is_signed(joiner, tx, tree_root)) {
             let differing = compare_leaves(joiner, tx, &tree);
+            let is_all = root.is_none() || root == root_with(&tree, &differing);
             if let (Some(root), true) = (root, differing.is_empty()) {
                 let text = format!(
                     "the signed root is {}, the entries' root is {}; entries {} to {} are the signed ones, so the difference lies before them",
                     hex::encode(tree_root),
                     hex::encode(root),
                     tree.flushed,
-                    tx.seqno - 1
+                    tx.seqno.saturating_sub(1)
                 );
                 joiner.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
             }
-            return Diagnosis::EntriesDiffer { accumulator, differing };
+            return Diagnosis::EntriesDiffer {
+                accumulator,
+                differing: differing.into_keys().collect(),
+                is_all,
+            };
         }
     }
     match root {
@@ -89,16 +101,27 @@ fn no_root_signed(root: Option<Digest>, recorded: &str) -> String {
     }
 }
 
-/// Reports the entries whose leaves are not the tree's, and returns their seqnos and those that can't be read.
-fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>) -> BTreeSet<Seqno> {
+/// The root of the tree with the leaves that the entries really have.
+fn root_with(tree: &TreeView<'_>, differing: &BTreeMap<Seqno, Digest>) -> Option<Digest> {
+    let mut accumulator = tree.accumulator(tree.flushed)?;
+    for (index, leaf) in (tree.flushed..).zip(tree.leaves()) {
+        accumulator.append(differing.get(&index).unwrap_or(leaf));
+    }
+    Some(accumulator.root())
+}
+
+/// Reports the entries whose leaves are not the tree's. Returns their leaves, and the stand-in of those that can't be
+/// read.
+fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>) -> BTreeMap<Seqno, Digest> {
     // The tree's leaves are in the file, so there are no more of them than it has bytes.
-    let mut differing: BTreeSet<Seqno> = (tree.flushed.max(1)..tx.seqno).collect();
+    let mut differing: BTreeMap<Seqno, Digest> = (tree.flushed.max(1)..tx.seqno).map(|seqno| (seqno, LOST_LEAF)).collect();
     let mut found = Vec::new();
     let outcome = for_each_entry(joiner.files, tree.flushed.max(1), tx.seqno.saturating_sub(1), |chunk_index, located| {
         let leaf = located.entry.leaf(&located.public);
         if tree.leaf(located.seqno).is_some_and(|signed| *signed == leaf) {
             differing.remove(&located.seqno);
         } else {
+            differing.insert(located.seqno, leaf);
             found.push((chunk_index, located.offset, located.seqno, leaf));
         }
     });

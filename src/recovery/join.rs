@@ -130,6 +130,8 @@ pub struct Joiner<'f> {
     proven_before: Option<SignedRoot>,
     /// The last signature transaction read, for the check of its tree.
     pub(super) last_signature: Option<LastSignature>,
+    /// The last one whose root was found right before anything that ends the proof: nothing sound covers it either.
+    last_good: Option<LastSignature>,
     /// In integrity mode, the check that stands for all since the last identity change.
     held: Option<Check>,
     last_view: View,
@@ -160,6 +162,7 @@ impl<'f> Joiner<'f> {
             proven: None,
             proven_before: None,
             last_signature: None,
+            last_good: None,
             held: None,
             last_view: 0,
             history: None,
@@ -328,9 +331,9 @@ impl<'f> Joiner<'f> {
                 self.trust.last_root = root;
                 self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
             }
-            Diagnosis::EntriesDiffer { accumulator, differing } => {
+            Diagnosis::EntriesDiffer { accumulator, differing, is_all } => {
                 if root.is_some() || !differing.is_empty() {
-                    self.break_by(&tx, differing.first().copied());
+                    self.break_by(&tx, differing.first().copied().filter(|_| is_all));
                 }
                 if let Some(before) = before.filter(|_| !differing.is_empty()) {
                     self.trust = before;
@@ -342,22 +345,26 @@ impl<'f> Joiner<'f> {
                 self.accept(&tx, root);
             }
             Diagnosis::NothingKnown(text) => {
+                if let Some(last) = &mut self.last_signature {
+                    last.root = None;
+                }
                 let code = if root.is_some() { Code::RootDiffers } else { Code::NodeSignature };
                 self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
             }
         }
     }
 
-    /// Ends the proof where entries differ from a signature's tree, `first` being the first of them. What an earlier
+    /// Ends the proof where entries differ from a signature's tree, `first` being the first that does. What an earlier
     /// signature covers stays proven by it: then two signatures contradict each other, and the later history is another.
     fn break_by(&mut self, tx: &SignatureTx, first: Option<Seqno>) {
         let covered = self.last_matching.map_or(0, |txid| txid.seqno);
         let contradicts = first.is_none_or(|first| first < covered);
+        let was_broken = self.broken_at.is_some();
         match first {
             Some(first) if !contradicts => self.break_at(first),
             _ => self.break_at(covered + 1),
         }
-        if contradicts && covered > 0 {
+        if contradicts && covered > 0 && !was_broken {
             let text = format!("its tree contradicts the root that was signed at {covered}: two histories are mixed");
             self.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
         }
@@ -370,8 +377,12 @@ impl<'f> Joiner<'f> {
             self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
         }
         self.trust.last_root = Some(root);
-        if self.broken_at.is_none() {
+        if let Some(last) = &mut self.last_signature {
+            last.root = Some(HexDigest(root));
+        }
+        if self.broken_at.is_none_or(|at| check.txid.seqno < at) {
             self.last_matching = Some(check.txid);
+            self.last_good = self.last_signature;
             self.remember(&check);
         }
         match self.mode {
@@ -471,11 +482,12 @@ impl<'f> Joiner<'f> {
 
     /// Checks what the last signature transaction holds beside its signature, which no later signature covers.
     pub fn check_last_signature(&mut self) {
-        let Some(last) = self.last_signature else {
-            return;
-        };
-        for (code, text) in diagnose::last_signature(self.files, &last) {
-            self.report(code, text, last.chunk_index, last.offset, last.seqno);
+        let last = self.last_signature;
+        let good = self.last_good.filter(|good| last.is_none_or(|last| last.seqno != good.seqno));
+        for last in good.into_iter().chain(last) {
+            for (code, text) in diagnose::last_signature(self.files, &last) {
+                self.report(code, text, last.chunk_index, last.offset, last.seqno);
+            }
         }
     }
 }

@@ -62,9 +62,12 @@ fn read_layout(bytes: &[u8], file: &ChunkFile) -> (Layout, Option<(u64, String)>
             Some(what) => (Some(layout), (0, what)),
         },
     };
-    let mended = promised
-        .and_then(|count| Layout::by_count(bytes, count))
+    let by_name = promised.and_then(|count| Layout::by_count(bytes, count));
+    let agrees = |layout: &Layout| Layout::count_entries(bytes, layout.entries_end) == layout.table_len;
+    let mended = by_name
+        .filter(agrees)
         .or_else(|| Layout::by_headers(bytes))
+        .or(by_name)
         .or(read)
         .unwrap_or_else(|| Layout::unusable(bytes));
     (mended, Some(fault))

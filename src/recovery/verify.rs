@@ -242,10 +242,14 @@ fn report(mut joiner: Joiner<'_>, options: &Options, mode: Mode, snapshots: Vec<
         joiner.findings.push(finding);
     }
     for finding in joiner.findings.iter_mut() {
-        finding.proven_to = match finding.proven_to {
-            Some(seqno) => Some(seqno.min(proven_to)).filter(|&seqno| seqno > 0),
-            None => proven.map(|signed| signed.txid.seqno).filter(|_| finding.seqno.is_none_or(|at| at > proven_to)),
-        };
+        finding.proven_to = match (finding.seqno, finding.proven_to) {
+            // Faults are met before the signatures in front of them are joined.
+            (Some(at), _) if at > proven_to => Some(proven_to),
+            (_, Some(seqno)) => Some(seqno.min(proven_to)),
+            (None, None) => Some(proven_to),
+            (Some(_), None) => None,
+        }
+        .filter(|&seqno| seqno > 0);
     }
     let elapsed_s = began.elapsed().as_secs_f64();
     let mut history = joiner.history.take().unwrap_or_default();

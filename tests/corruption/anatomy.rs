@@ -24,7 +24,6 @@ pub enum Part {
 /// One chunk, taken apart.
 pub struct Chunk {
     pub entries: Vec<(Seqno, Range<usize>)>,
-    pub entries_end: usize,
     pub is_open: bool,
 }
 
@@ -63,7 +62,6 @@ impl Anatomy {
         let mut faults = Vec::new();
         let mut chunk = Chunk {
             entries: Vec::new(),
-            entries_end: layout.entries_end as usize,
             is_open: layout.table_len.is_none(),
         };
         while let Step::Entry(located) = walker.step(&mut faults) {

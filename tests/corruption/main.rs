@@ -5,5 +5,9 @@
 
 mod anatomy;
 mod flips;
+mod forged;
+mod forger;
 mod ground;
+mod hostile;
 mod judge;
+mod seeded;

@@ -28,6 +28,7 @@ impl<'f> Joiner<'f> {
             proven: self.proven,
             proven_before: self.proven_before,
             last_signature: self.last_signature,
+            last_good: self.last_good,
             last_view: self.last_view,
             against: self.against,
         }
@@ -54,6 +55,7 @@ impl<'f> Joiner<'f> {
         joiner.proven = saved.proven;
         joiner.proven_before = saved.proven_before;
         joiner.last_signature = saved.last_signature;
+        joiner.last_good = saved.last_good;
         joiner.last_view = saved.last_view;
         joiner.against = saved.against;
         Some(joiner)
@@ -78,6 +80,7 @@ pub struct SavedJoiner {
     proven: Option<SignedRoot>,
     proven_before: Option<SignedRoot>,
     last_signature: Option<LastSignature>,
+    last_good: Option<LastSignature>,
     last_view: View,
     against: Option<(Seqno, Option<HexDigest>)>,
 }

@@ -1,0 +1,205 @@
+//! One function for each parser of bytes that come from outside: it reads them as far as anything in them can be read.
+//!
+//! For tests alone. The fuzz targets in `fuzz/` and the seeded mutations in `tests/parsers.rs` call the same functions;
+//! a probe must neither panic nor use more memory than a small multiple of what it was given.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+use crate::crypto::cose::Sign1;
+use crate::crypto::ecdsa::VerifyingKey;
+use crate::crypto::{AeadKey, Certificate, GcmBlob, Share, SigningKey, shares};
+use crate::format::chunk::{Layout, Step, Walker};
+use crate::format::cursor::Cursor;
+use crate::format::directory::LedgerFiles;
+use crate::format::domain::{Maps, PublicHeader};
+use crate::format::entry::Entry;
+use crate::format::names::{FileName, SnapshotName};
+use crate::format::snapshot::{Snapshot, private_state};
+use crate::merkle::receipt::Receipt;
+use crate::merkle::tree::TreeView;
+use crate::recovery::join::{Joiner, Mode, SavedJoiner};
+use crate::tables::{codec, names};
+
+/// A probe and its name, which is that of its fuzz target.
+pub type Probe = (&'static str, fn(&[u8]));
+
+/// Every probe.
+pub const ALL: &[Probe] = &[
+    ("entry", entry),
+    ("domain", domain),
+    ("chunk", chunk),
+    ("snapshot", snapshot),
+    ("tree", tree),
+    ("receipt", receipt),
+    ("cose", cose),
+    ("certificate", certificate),
+    ("share", share),
+    ("gcm_blob", gcm_blob),
+    ("file_names", file_names),
+    ("table_values", table_values),
+    ("checkpoint", checkpoint),
+];
+
+/// One entry, its leaf and its writes.
+pub fn entry(bytes: &[u8]) {
+    if let Ok(entry) = Entry::parse(bytes) {
+        let mut cursor = Cursor::new(entry.public);
+        if let Ok(public) = PublicHeader::read(&mut cursor) {
+            let _ = entry.leaf(&public);
+            let _ = Maps::new(cursor).for_each(|_, _| ());
+        }
+    }
+}
+
+/// A private domain, decrypted; and a public one behind its header.
+pub fn domain(bytes: &[u8]) {
+    let _ = Maps::private(bytes).for_each(|_, _| ());
+    let mut cursor = Cursor::new(bytes);
+    if PublicHeader::read(&mut cursor).is_ok() {
+        let _ = Maps::new(cursor).for_each(|_, _| ());
+    }
+}
+
+/// A chunk file: first byte of the input chooses what its name says, the rest is the file.
+pub fn chunk(input: &[u8]) {
+    let Some((choice, bytes)) = input.split_first() else {
+        return;
+    };
+    let promised = u64::from(*choice);
+    let layout = match Layout::read(bytes) {
+        Ok(layout) if promised.is_multiple_of(2) => layout,
+        _ => Layout::by_count(bytes, promised)
+            .or_else(|| Layout::by_headers(bytes))
+            .unwrap_or_else(|| Layout::unusable(bytes)),
+    };
+    let mut faults = Vec::new();
+    for first in [1, promised] {
+        let mut walker = Walker::new(bytes, layout, first);
+        loop {
+            match walker.step(&mut faults) {
+                Step::Entry(located) => drop(located.maps.for_each(|_, _| ())),
+                Step::Lost(_) => {}
+                Step::End => break,
+            }
+        }
+    }
+}
+
+/// A snapshot file and its public state; the same bytes as a decrypted private state; and its receipt.
+pub fn snapshot(bytes: &[u8]) {
+    if let Ok(snapshot) = Snapshot::parse(bytes) {
+        let _ = snapshot.public_state(|_, _| ());
+        let _ = snapshot.view_history().count();
+        receipt(snapshot.receipt);
+    }
+    let _ = private_state(bytes, |_, _| ());
+}
+
+/// A serialised Merkle tree, rebuilt.
+pub fn tree(bytes: &[u8]) {
+    if let Ok(tree) = TreeView::parse(bytes) {
+        let _ = tree.root();
+        let _ = tree.leaf(tree.flushed);
+        let _ = tree.accumulator(tree.len() / 2);
+    }
+}
+
+/// A receipt, JSON or COSE.
+pub fn receipt(bytes: &[u8]) {
+    if let Ok(receipt) = Receipt::parse(bytes) {
+        let _ = receipt.root();
+    }
+}
+
+/// A COSE_Sign1 message.
+pub fn cose(bytes: &[u8]) {
+    if let Ok(message) = Sign1::parse(bytes) {
+        let _ = (message.kid(), message.txid(), message.issuer(), message.payload());
+        let _ = message.inclusion_proofs();
+    }
+}
+
+/// A certificate or a key, DER and PEM.
+pub fn certificate(bytes: &[u8]) {
+    if let Ok(certificate) = Certificate::from_der(bytes) {
+        let _ = certificate.subject();
+        let _ = certificate.is_signed_by(certificate.key());
+    }
+    let _ = VerifyingKey::from_spki_der(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Certificate::from_pem(text);
+        let _ = VerifyingKey::from_spki_pem(text);
+        let _ = SigningKey::from_pkcs8_pem(text);
+    }
+}
+
+/// A share, alone and combined with itself.
+pub fn share(bytes: &[u8]) {
+    if let Ok(share) = Share::parse(bytes) {
+        let _ = share.to_bytes();
+        let _ = shares::combine(&[&share, &share], 2);
+        let _ = shares::combine(&[&share], 1);
+    }
+}
+
+/// A GCM blob: tag, IV, ciphertext.
+pub fn gcm_blob(bytes: &[u8]) {
+    if let Ok(blob) = GcmBlob::parse(bytes) {
+        let _ = blob.open(&AeadKey::new(&[0; 32]));
+    }
+}
+
+/// Names of chunks and snapshots.
+pub fn file_names(bytes: &[u8]) {
+    let name = String::from_utf8_lossy(bytes);
+    if let FileName::Chunk(name) = FileName::parse(&name) {
+        let _ = FileName::parse(&name.to_string());
+    }
+    let _ = SnapshotName::parse(&name).map(|name| name.to_string());
+}
+
+/// Tables whose values are shown decoded; the first byte of the input chooses.
+const TABLES: &[&str] = &[
+    names::SIGNATURES,
+    names::COSE_SIGNATURES,
+    names::TREE,
+    names::SERVICE_INFO,
+    names::NODES_INFO,
+    names::NODES_ENDORSED_CERTIFICATES,
+    names::RECOVERY_SHARES,
+    names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT,
+    names::SNAPSHOT_EVIDENCE,
+    names::MEMBERS_CERTS,
+    "public:app",
+];
+
+/// A table's key and value, described.
+pub fn table_values(input: &[u8]) {
+    let Some((choice, bytes)) = input.split_first() else {
+        return;
+    };
+    if let Some(table) = TABLES.get(usize::from(*choice) % TABLES.len()) {
+        let _ = codec::describe_value(table, bytes);
+        let _ = codec::describe_key(table, bytes);
+    }
+}
+
+/// The state in a checkpoint.
+pub fn checkpoint(bytes: &[u8]) {
+    let files = LedgerFiles {
+        chunks: Vec::new(),
+        spares: Vec::new(),
+        notes: Vec::new(),
+    };
+    if let Ok(saved) = serde_json::from_slice::<SavedJoiner>(bytes) {
+        let _ = Joiner::restore(&files, Mode::Audit, saved);
+    }
+}

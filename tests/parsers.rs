@@ -1,0 +1,152 @@
+//! No parser panics or asks for much memory, whatever it is given: seeded mutations of real inputs, on the functions that
+//! the fuzz targets in `fuzz/` call.
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rekindle::format::chunk::{Layout, Step, Walker};
+use rekindle::format::names::FileName;
+use rekindle::format::snapshot::Snapshot;
+use rekindle::probes;
+
+/// The largest single allocation since it was last set to 0.
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+struct Watching;
+
+// SAFETY: passes every call on to the system's allocator unchanged.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        LARGEST.fetch_max(memory.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, memory: Memory) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, memory) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, memory: Memory, size: usize) -> *mut u8 {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, memory, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+/// Numbers that look random and are the same each time (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Inputs that the parsers read to their end: chunks, entries, table values, snapshots, receipts, PEM files, names.
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![b"ledger_1-18446744073709551615.committed".to_vec(), b"snapshot_13_14.committed_16".to_vec()];
+    for fixture in ["small", "cose", "p256"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+        seeds.extend(files(&root.join("common")).into_iter().map(|path| std::fs::read(path).unwrap()));
+        for path in files(&root.join("ledger")) {
+            let bytes = std::fs::read(&path).unwrap();
+            let FileName::Chunk(name) = FileName::parse(path.file_name().unwrap().to_str().unwrap()) else { continue };
+            let mut walker = Walker::new(&bytes, Layout::read(&bytes).unwrap(), name.first);
+            while let Step::Entry(located) = walker.step(&mut Vec::new()) {
+                let maps = located.maps.clone();
+                if located.seqno < 12 {
+                    seeds.push(located.entry.raw.to_vec());
+                    seeds.push(located.entry.public.to_vec());
+                    let mut each = |_: &str, write: rekindle::format::domain::Write<'_>| {
+                        seeds.extend(write.value.map(<[u8]>::to_vec));
+                    };
+                    maps.for_each(&mut each).unwrap();
+                }
+            }
+            seeds.push([&[0], &bytes[..]].concat());
+        }
+        if root.join("snapshots").is_dir() {
+            for path in files(&root.join("snapshots")) {
+                let bytes = std::fs::read(path).unwrap();
+                seeds.push(Snapshot::parse(&bytes).unwrap().receipt.to_vec());
+                seeds.push(bytes);
+            }
+        }
+    }
+    // Shares of both formats, blobs and small trees are nothing but lengths.
+    seeds.extend([44, 60, 113, 16 + 32 * 3].map(|length| vec![1; length]));
+    seeds
+}
+
+fn mutate(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..1 + dice.below(4) {
+        if bytes.is_empty() {
+            bytes.push(0);
+        }
+        let at = dice.below(bytes.len());
+        match dice.below(6) {
+            0 => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes[at] = dice.below(256) as u8,
+            2 => bytes.truncate(at),
+            3 => {
+                let end = bytes.len().min(at + 8);
+                let extreme = [0, 0xff, 0x7f, 0x80][dice.below(4)];
+                bytes[at..end].fill(extreme);
+            }
+            4 => {
+                let end = bytes.len().min(at + dice.below(64));
+                let doubled = bytes[at..end].to_vec();
+                bytes.splice(at..at, doubled);
+            }
+            _ => {
+                let end = bytes.len().min(at + dice.below(64));
+                bytes.drain(at..end);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_parser_panics_or_asks_for_much_more_memory_than_it_was_given_bytes() {
+    let seeds = seeds();
+    let mut dice = Dice(1);
+    for round in 0..150_000 {
+        let seed = &seeds[dice.below(seeds.len())];
+        let bytes = if round < seeds.len() { seeds[round].clone() } else { mutate(seed, &mut dice) };
+        for (name, probe) in probes::ALL {
+            LARGEST.store(0, Ordering::Relaxed);
+            let outcome = std::panic::catch_unwind(|| probe(&bytes));
+            assert!(outcome.is_ok(), "{name} panics in round {round}");
+            let largest = LARGEST.load(Ordering::Relaxed);
+            assert!(largest <= 64 * bytes.len() + (64 << 10), "{name} allocates {largest} for {} bytes in round {round}", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn every_probe_has_a_fuzz_target() {
+    let targets = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets"));
+    let mut targets: Vec<String> = targets.iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    targets.sort();
+    let mut probes: Vec<&str> = probes::ALL.iter().map(|(name, _)| *name).collect();
+    probes.sort();
+    assert_eq!(targets, probes);
+}
