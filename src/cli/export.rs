@@ -108,9 +108,9 @@ fn open_keys(args: &Args, files: &LedgerFiles) -> Result<Option<LedgerSecrets>> 
 fn end_of_export(args: &Args, files: &LedgerFiles) -> Result<Option<End>> {
     let (first, last) = (files.first_seqno(), files.last_seqno());
     match args.at {
-        Some(at) if !(first..=last).contains(&at) => {
-            Err(Error::Usage(format!("there is no seqno {at}: the ledger holds seqnos {first} to {last}")))
-        }
+        Some(at) if !(first..=last).contains(&at) => Err(Error::Usage(format!(
+            "there is no seqno {at}: the ledger holds seqnos {first} to {last}"
+        ))),
         Some(seqno) => Ok(Some(End { seqno, signed: None })),
         None if args.history => Ok(None),
         None => match last_signed(files, Seqno::MAX)? {
@@ -173,7 +173,11 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
         );
     }
     if !to_stdout(args) {
-        eprintln!("{} lines in {}: the {what} {until}", exported.records, args.output.display());
+        eprintln!(
+            "{} lines in {}: the {what} {until}",
+            exported.records,
+            args.output.display()
+        );
     }
     Ok(verdict.exit_code())
 }

@@ -102,7 +102,11 @@ pub fn render(report: &VerifyReport) -> String {
         0 => "none behind it".to_owned(),
         n => format!("{} behind it, which a recovery would drop", output::count(n)),
     };
-    line(format!("entries      {} up to seqno {}, {dropped}", output::count(report.entries), report.last_seqno));
+    line(format!(
+        "entries      {} up to seqno {}, {dropped}",
+        output::count(report.entries),
+        report.last_seqno
+    ));
     line(format!(
         "signatures   {} by nodes, {} by the service (COSE), {}",
         output::count(report.signatures),
@@ -112,17 +116,30 @@ pub fn render(report: &VerifyReport) -> String {
             Mode::Integrity => "the last of each service identity checked (integrity)",
         }
     ));
-    line(format!("chunks       {} files, {}", report.chunks, output::size(report.bytes)));
+    line(format!(
+        "chunks       {} files, {}",
+        report.chunks,
+        output::size(report.bytes)
+    ));
     for service in &report.services {
-        let recoveries = service.recovery_count.map_or(String::new(), |n| format!(", recovery {n}"));
-        line(format!("service      {} from seqno {}{recoveries}", hex::encode(service.identity.0), service.from_seqno));
+        let recoveries = service
+            .recovery_count
+            .map_or(String::new(), |n| format!(", recovery {n}"));
+        line(format!(
+            "service      {} from seqno {}{recoveries}",
+            hex::encode(service.identity.0),
+            service.from_seqno
+        ));
     }
     for snapshot in &report.snapshots {
         let verdict = match snapshot.verdict.exit_code() {
             0 => "ok",
             _ => "see findings",
         };
-        line(format!("snapshot     {} at seqno {}: {verdict}", snapshot.file, snapshot.seqno));
+        line(format!(
+            "snapshot     {} at seqno {}: {verdict}",
+            snapshot.file, snapshot.seqno
+        ));
     }
     line(format!(
         "took         {:.3} s, {} entries/s, {}/s",

@@ -28,14 +28,7 @@ impl AesKey {
     }
 
     /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
-    pub(super) fn open(
-        &self,
-        iv: &[u8; 12],
-        aad: &[u8],
-        tag: &[u8; 16],
-        ciphertext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(super) fn open(&self, iv: &[u8; 12], aad: &[u8], tag: &[u8; 16], ciphertext: &[u8], out: &mut Vec<u8>) -> bool {
         out.resize(ciphertext.len(), 0);
         let nonce = Nonce::assume_unique_for_key(*iv);
         self.0
@@ -46,10 +39,7 @@ impl AesKey {
     /// Encrypts `buffer` in place.
     pub(super) fn seal(&self, iv: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; 16]> {
         let nonce = Nonce::assume_unique_for_key(*iv);
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), buffer)
-            .ok()?;
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), buffer).ok()?;
         tag.as_ref().try_into().ok()
     }
 }
@@ -100,13 +90,9 @@ impl PublicKey {
         match hash {
             HashAlgorithm::Sha256 => self.sha256.verify_digest_sig(&digest, der).is_ok(),
             HashAlgorithm::Sha384 => self.sha384.verify_digest_sig(&digest, der).is_ok(),
-            HashAlgorithm::Sha512 => sig::VerificationAlgorithm::verify_digest_sig(
-                self.sha512,
-                &self.point,
-                &digest,
-                der,
-            )
-            .is_ok(),
+            HashAlgorithm::Sha512 => {
+                sig::VerificationAlgorithm::verify_digest_sig(self.sha512, &self.point, &digest, der).is_ok()
+            }
         }
     }
 }

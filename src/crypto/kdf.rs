@@ -10,8 +10,8 @@ use sha2::Sha256;
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::lanes::{self, Prefix};
 use super::digest::{Digest, INITIAL_STATE, last_block_of_96_bytes, state_to_digest};
+use super::lanes::{self, Prefix};
 
 /// Message from which the commit secret is derived: these 8 bytes, no more (format specification, section 0).
 const COMMIT_SECRET_LABEL: &[u8; 8] = b"Commit S";
@@ -19,8 +19,7 @@ const COMMIT_SECRET_LABEL: &[u8; 8] = b"Commit S";
 /// HMAC-SHA256 of `message` under `key` (of any length).
 #[allow(clippy::expect_used)] // The trait also serves algorithms with fixed key sizes; HMAC takes keys of any length.
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
-    let mac =
-        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.chain_update(message).finalize().into_bytes().into()
 }
 
@@ -95,7 +94,11 @@ impl CommitSecret {
         let mut nonces = Vec::with_capacity(txids.len());
         let messages: Vec<&[u8]> = inner.iter().map(<[u8; 32]>::as_slice).collect();
         lanes::digest_many(&behind(self.outer), &messages, &mut nonces);
-        let evidence: Vec<Text> = texts.iter().zip(&nonces).map(|(txid, nonce)| Text::evidence(txid, nonce)).collect();
+        let evidence: Vec<Text> = texts
+            .iter()
+            .zip(&nonces)
+            .map(|(txid, nonce)| Text::evidence(txid, nonce))
+            .collect();
         let messages: Vec<&[u8]> = evidence.iter().map(Text::as_bytes).collect();
         lanes::digest_many(&lanes::START, &messages, digests);
     }
@@ -231,11 +234,7 @@ impl Text {
 #[inline]
 fn hex_pair(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| {
-        if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }
+        if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
     };
     [digit(byte >> 4), digit(byte & 15)]
 }
@@ -292,17 +291,16 @@ mod tests {
                 let nonce = hmac_sha256(&key, format!("{view}.{seqno}").as_bytes());
                 assert_eq!(secret.nonce(view, seqno), nonce, "{view}.{seqno}");
                 let text = secret.evidence_text(view, seqno);
-                assert_eq!(
-                    secret.evidence_digest(view, seqno),
-                    sha256(text.as_bytes()),
-                    "{text}"
-                );
+                assert_eq!(secret.evidence_digest(view, seqno), sha256(text.as_bytes()), "{text}");
             }
         }
         let txids: Vec<(u64, u64)> = numbers.iter().map(|&number| (number, number)).collect();
         let mut many = Vec::new();
         secret.evidence_digests(&txids, &mut many);
-        let one_by_one: Vec<_> = txids.iter().map(|&(view, seqno)| secret.evidence_digest(view, seqno)).collect();
+        let one_by_one: Vec<_> = txids
+            .iter()
+            .map(|&(view, seqno)| secret.evidence_digest(view, seqno))
+            .collect();
         assert_eq!(many, one_by_one);
     }
 }

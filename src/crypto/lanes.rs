@@ -83,7 +83,11 @@ impl<'a> Lane<'a> {
             }
         }
         let bits = prefix_bytes.wrapping_add(message.len() as u64).wrapping_mul(8);
-        if let Some(length) = self.tail.get_mut(tail_blocks - 1).and_then(|block| block.last_chunk_mut()) {
+        if let Some(length) = self
+            .tail
+            .get_mut(tail_blocks - 1)
+            .and_then(|block| block.last_chunk_mut())
+        {
             *length = bits.to_be_bytes();
         }
     }
@@ -297,7 +301,10 @@ mod avx512 {
             let [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15] = words;
             let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = *constants;
             eight_rounds!([w0, w1, w2, w3, w4, w5, w6, w7], [k0, k1, k2, k3, k4, k5, k6, k7]);
-            eight_rounds!([w8, w9, w10, w11, w12, w13, w14, w15], [k8, k9, k10, k11, k12, k13, k14, k15]);
+            eight_rounds!(
+                [w8, w9, w10, w11, w12, w13, w14, w15],
+                [k8, k9, k10, k11, k12, k13, k14, k15]
+            );
         }
         for (state, add) in states.iter_mut().zip([a, b, c, d, e, f, g, h]) {
             *state = _mm512_add_epi32(*state, add);

@@ -8,12 +8,7 @@
 //! and RustCrypto (feature `pure`, which wins when both are on). Everything else is the same code in both.
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
 #[cfg(not(any(feature = "aws-lc", feature = "pure")))]

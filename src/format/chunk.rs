@@ -14,111 +14,10 @@ use super::domain::{Maps, PublicHeader};
 use super::entry::{Entry, EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
 use super::{Malformed, Seqno};
 
+pub use super::layout::Layout;
+
 /// Offset of the first entry.
 pub const FIRST_ENTRY: u64 = 8;
-
-/// Where the parts of a chunk are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// End of the entries: T in a complete chunk, the end of the file in an open one.
-    pub entries_end: u64,
-    /// Number of entries in the positions table; `None` in an open chunk.
-    pub table_len: Option<u64>,
-}
-
-impl Layout {
-    /// Reads the header word and checks it against the file's size.
-    ///
-    /// # Errors
-    /// [`Malformed`] if the file is shorter than 8 bytes, T lies outside it, or the table is not a whole number of u32.
-    pub fn read(bytes: &[u8]) -> Result<Layout, Malformed> {
-        let table = Cursor::new(bytes).u64_le("chunk header")?;
-        let size = bytes.len() as u64;
-        if table == 0 {
-            return Ok(Layout {
-                entries_end: size,
-                table_len: None,
-            });
-        }
-        if table < FIRST_ENTRY || table > size {
-            return Err(Malformed::at(
-                0,
-                format!("positions table offset is {table}, expected {FIRST_ENTRY} to {size} (the file's size)"),
-            ));
-        }
-        if !(size - table).is_multiple_of(4) {
-            return Err(Malformed::at(
-                table as usize,
-                format!("positions table has {} bytes, expected a multiple of 4", size - table),
-            ));
-        }
-        Ok(Layout {
-            entries_end: table,
-            table_len: Some((size - table) / 4),
-        })
-    }
-
-    /// The layout of a file whose header can't be used: everything after it is read as entries.
-    pub fn unusable(bytes: &[u8]) -> Layout {
-        Layout {
-            entries_end: bytes.len() as u64,
-            table_len: None,
-        }
-    }
-
-    /// The layout of a complete chunk of `count` entries whose header word can't be used: the table fills the end of
-    /// the file. `None` if there is no table that starts where the first entry stands.
-    pub fn by_count(bytes: &[u8], count: u64) -> Option<Layout> {
-        let entries_end = (bytes.len() as u64).checked_sub(count.checked_mul(4)?)?;
-        let layout = Layout {
-            entries_end,
-            table_len: Some(count),
-        };
-        let first = layout.position(bytes, 0)?;
-        (first == FIRST_ENTRY && entries_end > FIRST_ENTRY).then_some(layout)
-    }
-
-    /// The layout of a file whose positions table can't be used: the entries end where their headers say, if that is
-    /// where the header word says or where the file ends.
-    pub fn by_headers(bytes: &[u8]) -> Option<Layout> {
-        let size = bytes.len() as u64;
-        let word = Cursor::new(bytes).u64_le("chunk header").ok()?;
-        [word, size].into_iter().filter(|&end| end <= size).find_map(|end| {
-            Layout::count_entries(bytes, end).map(|_| Layout {
-                entries_end: end,
-                table_len: None,
-            })
-        })
-    }
-
-    /// Number of entries by the sizes in their headers, if these lead exactly to `end`.
-    pub fn count_entries(bytes: &[u8], end: u64) -> Option<u64> {
-        let mut at = FIRST_ENTRY;
-        let mut count = 0;
-        while at < end {
-            let header = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<HEADER_SIZE>()?;
-            let header = EntryHeader::from_bytes(header);
-            if header.version != VERSION || header.size == 0 {
-                return None;
-            }
-            at = at.checked_add(HEADER_SIZE as u64 + header.size)?;
-            count += 1;
-        }
-        (at == end && count > 0).then_some(count)
-    }
-
-    /// Offset of entry `index` by the table; the end of the entries for the index behind the last one.
-    #[inline]
-    pub fn position(&self, bytes: &[u8], index: u64) -> Option<u64> {
-        let len = self.table_len?;
-        if index >= len {
-            return (index == len).then_some(self.entries_end);
-        }
-        let at = self.entries_end.checked_add(index.checked_mul(4)?)?;
-        let word = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<4>()?;
-        Some(u64::from(u32::from_le_bytes(*word)))
-    }
-}
 
 /// Something in a chunk's structure that isn't as it should be. Offsets are from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,10 +132,16 @@ fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Ma
     }
     let iv = entry.iv();
     if iv.seqno != seqno {
-        return Err(Malformed::at(24, format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno)));
+        return Err(Malformed::at(
+            24,
+            format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno),
+        ));
     }
     if iv.snapshot {
-        return Err(Malformed::at(32, "GCM IV says it is a snapshot's, expected a transaction's"));
+        return Err(Malformed::at(
+            32,
+            "GCM IV says it is a snapshot's, expected a transaction's",
+        ));
     }
     Ok(Located {
         offset,
@@ -292,13 +197,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks from the entry of `seqno`, which stands at `offset`.
-    pub fn starting_at(
-        bytes: &'a [u8],
-        layout: Layout,
-        first_seqno: Seqno,
-        offset: u64,
-        seqno: Seqno,
-    ) -> Self {
+    pub fn starting_at(bytes: &'a [u8], layout: Layout, first_seqno: Seqno, offset: u64, seqno: Seqno) -> Self {
         Walker {
             bytes,
             layout,
@@ -364,13 +263,7 @@ impl<'a> Walker<'a> {
 
     /// An entry that can be read, but ends elsewhere than the table says.
     #[cold]
-    fn resolve(
-        &mut self,
-        located: Located<'a>,
-        end: u64,
-        hint: u64,
-        faults: &mut Vec<Fault>,
-    ) -> Step<'a> {
+    fn resolve(&mut self, located: Located<'a>, end: u64, hint: u64, faults: &mut Vec<Fault>) -> Step<'a> {
         let seqno = self.seqno;
         let offset = self.offset;
         if self.follows(end) || !self.follows(hint) {
@@ -503,8 +396,7 @@ impl<'a> Walker<'a> {
             let by_table = (first..len).find_map(|index| {
                 let offset = self.layout.position(self.bytes, index)?;
                 let seqno = self.first_seqno + index;
-                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok())
-                    .then_some((offset, seqno))
+                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok()).then_some((offset, seqno))
             });
             if by_table.is_some() {
                 return by_table;

@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Seqno;
 use super::chunk::{Layout, Step, Walker};
 use super::cursor::Cursor;
 use super::domain::PublicHeader;
 use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
 use super::map::MappedFile;
 use super::names::{ChunkKind, ChunkName, FileName};
-use super::Seqno;
 use crate::error::{Error, Result};
 
 /// One chunk file of a ledger.
@@ -107,11 +107,7 @@ impl LedgerFiles {
             return Err(no_ledger(directories, &notes));
         }
         let (chunks, spares) = plan(found, &mut notes);
-        Ok(LedgerFiles {
-            chunks,
-            spares,
-            notes,
-        })
+        Ok(LedgerFiles { chunks, spares, notes })
     }
 
     /// First seqno in the ledger.
@@ -141,7 +137,12 @@ fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
     let names: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
     let unread = notes
         .iter()
-        .filter(|note| matches!(note, Note::UnfinishedRecovery(_) | Note::SetAside(_) | Note::OpenInReadOnly(_)))
+        .filter(|note| {
+            matches!(
+                note,
+                Note::UnfinishedRecovery(_) | Note::SetAside(_) | Note::OpenInReadOnly(_)
+            )
+        })
         .count();
     let aside = match unread {
         0 => String::new(),
@@ -199,12 +200,7 @@ fn list_directory(
 }
 
 /// Opens a chunk briefly to see which seqnos it holds.
-fn examine(
-    path: PathBuf,
-    name: ChunkName,
-    main: bool,
-    notes: &mut Vec<Note>,
-) -> Result<Option<ChunkFile>> {
+fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) -> Result<Option<ChunkFile>> {
     if !std::fs::metadata(&path).map_err(Error::io("open", &path))?.is_file() {
         notes.push(Note::NotAFile(path));
         return Ok(None);
@@ -303,7 +299,13 @@ fn plan(mut files: Vec<ChunkFile>, notes: &mut Vec<Note>) -> (Vec<PlannedChunk>,
         let best = active.iter().copied().max_by_key(|&i| {
             files.get(i).map(|file| {
                 let committed = file.name.kind == ChunkKind::Committed;
-                (committed, file.first == next, file.last, file.main, std::cmp::Reverse(i))
+                (
+                    committed,
+                    file.first == next,
+                    file.last,
+                    file.main,
+                    std::cmp::Reverse(i),
+                )
             })
         });
         match best.and_then(|i| Some((i, files.get(i)?))) {
@@ -345,7 +347,11 @@ mod tests {
     use super::*;
 
     fn file(first: Seqno, last: Seqno, committed: bool, main: bool) -> ChunkFile {
-        let kind = if committed { ChunkKind::Committed } else { ChunkKind::Open };
+        let kind = if committed {
+            ChunkKind::Committed
+        } else {
+            ChunkKind::Open
+        };
         let name = ChunkName {
             first,
             last: committed.then_some(last),

@@ -46,10 +46,7 @@ impl Accumulator {
         Some(Accumulator {
             peaks: levels
                 .zip(digests)
-                .map(|(level, digest)| Node {
-                    level,
-                    digest: *digest,
-                })
+                .map(|(level, digest)| Node { level, digest: *digest })
                 .collect(),
             leaves,
         })
@@ -141,10 +138,7 @@ impl Subtrees {
     #[inline]
     pub fn append(&mut self, leaf: Digest) {
         // Leaf i closes one subtree for every trailing one of i, if that subtree began within the range.
-        self.append_node(Node {
-            level: 0,
-            digest: leaf,
-        });
+        self.append_node(Node { level: 0, digest: leaf });
     }
 
     /// Appends many leaves: whole aligned blocks level by level, on all vector lanes.
@@ -216,7 +210,10 @@ mod tests {
             1 => leaves[0],
             n => {
                 let split = (n / 2 + n % 2).next_power_of_two();
-                sha256_pair(&root_by_definition(&leaves[..split]), &root_by_definition(&leaves[split..]))
+                sha256_pair(
+                    &root_by_definition(&leaves[..split]),
+                    &root_by_definition(&leaves[split..]),
+                )
             }
         }
     }

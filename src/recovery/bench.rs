@@ -17,13 +17,13 @@ use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::merkle::Accumulator;
 use crate::merkle::accumulator::Subtrees;
+use crate::recovery::check::Check;
 use crate::recovery::join::{Joiner, Mode};
 use crate::recovery::progress::Silent;
 use crate::recovery::scan::scan_segment;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::state::{Selection, load_state};
-use crate::recovery::check::Check;
 use crate::recovery::trust::Trust;
 use crate::recovery::unlock::decrypt_all;
 use crate::recovery::verify::{Options, verify};
@@ -99,7 +99,10 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
         stage("signatures", median(|| verify_all(&checks))),
     ];
     if let Some(secrets) = secrets {
-        stages.push(stage("decrypt", median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets)))));
+        stages.push(stage(
+            "decrypt",
+            median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets))),
+        ));
     }
     let keys = secrets.map(|secrets| secrets as &dyn crate::recovery::writes::Keys);
     stages.push(stage("state", median(|| build_state(files, keys))));
@@ -131,7 +134,10 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
         threads: rayon::current_num_threads(),
         entries,
         bytes,
-        signatures: checks.iter().map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some())).sum(),
+        signatures: checks
+            .iter()
+            .map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some()))
+            .sum(),
         stages,
         verify: whole(seconds, limit),
         unlock,
@@ -174,7 +180,10 @@ fn collect_checks(files: &LedgerFiles) -> Result<Vec<Check>> {
     let mut windows = Windows::new(files, 1, Seqno::MAX);
     let mut checks = Vec::new();
     while let Some(window) = windows.next_window()? {
-        let scans: Vec<_> = window.into_par_iter().map(|segment| scan_segment(segment, &[])).collect();
+        let scans: Vec<_> = window
+            .into_par_iter()
+            .map(|segment| scan_segment(segment, &[]))
+            .collect();
         for scan in scans {
             checks.extend(joiner.join(scan, &[]));
         }
@@ -217,8 +226,17 @@ fn slice(segment: &Segment, (from, to): (u32, u32)) -> &[u8] {
 
 fn sum_bytes(segment: &Segment) -> u64 {
     let end = segment.offset + segment.size_bytes;
-    let bytes = segment.chunk.map.bytes().get(segment.offset as usize..end as usize).unwrap_or(&[]);
-    bytes.as_chunks::<8>().0.iter().fold(0, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
+    let bytes = segment
+        .chunk
+        .map
+        .bytes()
+        .get(segment.offset as usize..end as usize)
+        .unwrap_or(&[]);
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .fold(0, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
 }
 
 fn parse(segment: &Segment) -> u64 {
@@ -279,7 +297,8 @@ fn open_at(segment: &Segment, place: &Place, key: &AeadKey, plaintext: &mut Vec<
         return false;
     };
     let private = slice(segment, (place.public.1, place.raw.1));
-    key.open(iv, slice(segment, place.public), tag, private, plaintext).is_ok()
+    key.open(iv, slice(segment, place.public), tag, private, plaintext)
+        .is_ok()
 }
 
 fn raw_opening(segment: &Segment, places: &[Place], secrets: &LedgerSecrets) -> u64 {

@@ -54,7 +54,12 @@ impl Check {
     fn verify_cose(&self, key: &VerifyingKey, message: &[u8]) -> Outcome {
         let message = match Sign1::parse(message) {
             Ok(message) => message,
-            Err(why) => return vec![(Code::SignatureMalformed, format!("its COSE signature can't be read: {why}"))],
+            Err(why) => {
+                return vec![(
+                    Code::SignatureMalformed,
+                    format!("its COSE signature can't be read: {why}"),
+                )];
+            }
         };
         let mut wrong = Outcome::new();
         if let Err(why) = message.verify(key, Some(&self.root)) {
@@ -67,11 +72,17 @@ impl Check {
         }
         let kid = hex::encode(key.id());
         if message.kid().is_some_and(|found| found != kid.as_bytes()) {
-            wrong.push((Code::SignatureFields, format!("its COSE signature names another key than service identity {kid}")));
+            wrong.push((
+                Code::SignatureFields,
+                format!("its COSE signature names another key than service identity {kid}"),
+            ));
         }
         match message.txid() {
             Some(found) if found != self.txid.to_string() => {
-                wrong.push((Code::SignatureFields, format!("its COSE signature is for transaction {found}, expected {}", self.txid)));
+                wrong.push((
+                    Code::SignatureFields,
+                    format!("its COSE signature is for transaction {found}, expected {}", self.txid),
+                ));
             }
             _ => {}
         }

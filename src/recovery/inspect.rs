@@ -141,13 +141,21 @@ pub fn list(files: &LedgerFiles, directories: &[PathBuf]) -> Result<Listing> {
     Ok(Listing {
         first_seqno: files.first_seqno(),
         last_seqno: files.last_seqno(),
-        entries: chunks.iter().map(|chunk| (chunk.last + 1).saturating_sub(chunk.read_from)).sum(),
+        entries: chunks
+            .iter()
+            .map(|chunk| (chunk.last + 1).saturating_sub(chunk.read_from))
+            .sum(),
         size_bytes: files.size_bytes(),
         chunks,
         spares: spares.collect(),
         snapshots: match directories.is_empty() {
             true => None,
-            false => Some(snapshots::list(directories)?.iter().map(snapshot_row).collect::<Result<_>>()?),
+            false => Some(
+                snapshots::list(directories)?
+                    .iter()
+                    .map(snapshot_row)
+                    .collect::<Result<_>>()?,
+            ),
         },
         findings: files.notes.iter().map(faults::of_note).collect(),
     })
@@ -164,7 +172,9 @@ fn chunk_row(file: &ChunkFile, read_from: Seqno) -> Result<ChunkRow> {
     }
     let view = |located: &Option<Located<'_>>| located.as_ref().map(|located| located.entry.iv().view);
     let has_flag = |located: &Option<Located<'_>>, flag: u8| {
-        located.as_ref().is_some_and(|located| located.entry.header.flags & flag != 0)
+        located
+            .as_ref()
+            .is_some_and(|located| located.entry.header.flags & flag != 0)
     };
     Ok(ChunkRow {
         file: file.path.clone(),

@@ -103,7 +103,12 @@ impl RecoveryTables {
 
     /// Takes one write. A value that can't be read counts as not written: verify reports it.
     fn take(&mut self, found: Found) {
-        let Found { seqno, table, key, value } = found;
+        let Found {
+            seqno,
+            table,
+            key,
+            value,
+        } = found;
         match (table.as_str(), value) {
             (names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, value) => {
                 let member = String::from_utf8_lossy(&key).into_owned();

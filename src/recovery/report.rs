@@ -317,8 +317,13 @@ impl Findings {
                 ));
             }
         }
-        self.listed
-            .sort_by_key(|finding| (finding.seqno.unwrap_or(Seqno::MAX), std::cmp::Reverse(finding.severity), finding.code));
+        self.listed.sort_by_key(|finding| {
+            (
+                finding.seqno.unwrap_or(Seqno::MAX),
+                std::cmp::Reverse(finding.severity),
+                finding.code,
+            )
+        });
         self.listed
     }
 }

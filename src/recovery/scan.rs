@@ -167,13 +167,16 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
                 let view = located.entry.iv().view;
                 scan.first_view.get_or_insert(view);
                 if view < batch.last_view {
-                    scan.view_drops.push((located.seqno, located.offset, view, batch.last_view));
+                    scan.view_drops
+                        .push((located.seqno, located.offset, view, batch.last_view));
                 }
                 batch.last_view = view;
                 scan.entries += 1;
                 batch.push(&located);
                 if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
-                    batch.signatures.push((batch.messages.len() - 1, view, Box::new(signature)));
+                    batch
+                        .signatures
+                        .push((batch.messages.len() - 1, view, Box::new(signature)));
                 }
             }
             Step::Lost(_) => batch.push_lost(),
@@ -237,7 +240,8 @@ impl<'a> Batch<'a> {
     fn push(&mut self, located: &Located<'a>) {
         self.messages.push(located.entry.raw);
         let public = &located.public;
-        self.headers.push(Header::Digests(public.commit_evidence_digest, public.claims_digest));
+        self.headers
+            .push(Header::Digests(public.commit_evidence_digest, public.claims_digest));
     }
 
     #[cold]
@@ -317,11 +321,7 @@ struct SignatureValues<'a> {
 
 /// Walks an entry's public writes: keeps those to trust tables, and takes a signature transaction apart.
 #[inline]
-fn pick_out(
-    located: Located<'_>,
-    chunk_index: usize,
-    scan: &mut SegmentScan,
-) -> Option<SignatureTx> {
+fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) -> Option<SignatureTx> {
     let Located {
         offset,
         seqno,
@@ -388,21 +388,13 @@ fn pick_out(
 }
 
 #[cold]
-fn take_apart(
-    found: SignatureValues<'_>,
-    offset: u64,
-    seqno: Seqno,
-    view: View,
-    chunk_index: usize,
-) -> SignatureTx {
+fn take_apart(found: SignatureValues<'_>, offset: u64, seqno: Seqno, view: View, chunk_index: usize) -> SignatureTx {
     let tree = found.tree.map(TreeView::parse);
     let tree_fault = match &tree {
         _ if found.node.is_none() && found.cose.is_none() => Some("it writes a tree, but no signature".to_owned()),
         None => Some("it writes no tree".to_owned()),
         Some(Err(why)) => Some(format!("its tree can't be read: {why}")),
-        Some(Ok(tree)) if tree.len() != seqno => {
-            Some(format!("its tree has {} leaves, expected {seqno}", tree.len()))
-        }
+        Some(Ok(tree)) if tree.len() != seqno => Some(format!("its tree has {} leaves, expected {seqno}", tree.len())),
         Some(Ok(_)) => None,
     };
     let node = found.node.map(values::from_json::<values::Signature>);
@@ -412,7 +404,9 @@ fn take_apart(
         view,
         offset,
         chunk_index,
-        cose: found.cose.map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
+        cose: found
+            .cose
+            .map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
         tree_root: match (&tree, recorded) {
             (Some(Ok(tree)), false) if tree_fault.is_none() => tree.root(),
             _ => None,

@@ -9,8 +9,8 @@ use crate::crypto::kdf::CommitSecret;
 use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consistent};
 use crate::format::Seqno;
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::report::{Code, Finding};
 use crate::recovery::writes::Keys;
 use crate::tables::values::RecoveryShares;
 
@@ -121,7 +121,13 @@ pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
         return opened;
     };
     let mut candidates = candidates(tables, shares, material);
-    let latest = reassemble(&mut candidates, shares, opened.threshold, *generation, &mut opened.findings);
+    let latest = reassemble(
+        &mut candidates,
+        shares,
+        opened.threshold,
+        *generation,
+        &mut opened.findings,
+    );
     opened.shares = candidates.into_iter().map(|candidate| candidate.report).collect();
     opened.secrets = latest.map(|latest| walk_back(tables, *generation, &latest, &mut opened.findings));
     opened
@@ -131,15 +137,24 @@ pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
 fn candidates(tables: &RecoveryTables, shares: &RecoveryShares, material: &Material) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (file, key) in &material.member_keys {
-        let member = tables.member_keys.iter().find(|(_, spki)| spki.as_slice() == key.public_spki_der());
+        let member = tables
+            .member_keys
+            .iter()
+            .find(|(_, spki)| spki.as_slice() == key.public_spki_der());
         let (member, outcome) = match member {
-            None => (file, Err("no member of this service has this key at this seqno".to_owned())),
+            None => (
+                file,
+                Err("no member of this service has this key at this seqno".to_owned()),
+            ),
             Some((member, _)) => (member, decrypt_share(shares, member, key)),
         };
         candidates.push(candidate(member, outcome));
     }
     for (file, share) in &material.shares {
-        candidates.push(candidate(file, Share::parse(&share.to_bytes()).map_err(|e| e.to_string())));
+        candidates.push(candidate(
+            file,
+            Share::parse(&share.to_bytes()).map_err(|e| e.to_string()),
+        ));
     }
     candidates
 }
@@ -149,7 +164,9 @@ fn decrypt_share(shares: &RecoveryShares, member: &str, key: &DecryptionKey) -> 
         .encrypted_shares
         .get(member)
         .ok_or("this member takes no part in recoveries: it has no share")?;
-    let share = key.decrypt(&encrypted.0).map_err(|e| format!("wrong: the share can't be decrypted: {e}"))?;
+    let share = key
+        .decrypt(&encrypted.0)
+        .map_err(|e| format!("wrong: the share can't be decrypted: {e}"))?;
     Share::parse(&share).map_err(|e| format!("wrong: {e}"))
 }
 
@@ -192,15 +209,27 @@ fn reassemble(
         let of_format: Vec<usize> = available
             .iter()
             .copied()
-            .filter(|&i| candidates.get(i).and_then(|c| c.share.as_ref()).is_some_and(|share| share.format() == format))
+            .filter(|&i| {
+                candidates
+                    .get(i)
+                    .and_then(|c| c.share.as_ref())
+                    .is_some_and(|share| share.format() == format)
+            })
             .collect();
-        let needed = if format == ShareFormat::Owner { 1 } else { threshold as usize };
+        let needed = if format == ShareFormat::Owner {
+            1
+        } else {
+            threshold as usize
+        };
         if needed == 0 || of_format.len() < needed {
             continue;
         }
         let mut found = None;
         for_each_subset(&of_format, needed, MAX_SUBSETS, |subset| {
-            let chosen: Vec<&Share> = subset.iter().filter_map(|&i| candidates.get(i)?.share.as_ref()).collect();
+            let chosen: Vec<&Share> = subset
+                .iter()
+                .filter_map(|&i| candidates.get(i)?.share.as_ref())
+                .collect();
             let secret = combine(&chosen, needed).and_then(|key| key.unwrap_secret(wrapped)).ok();
             found = secret.map(|secret| (subset.to_vec(), secret));
             found.is_none()
@@ -303,7 +332,10 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
             return;
         }
         // The next combination in lexicographic order: raise the last index that can be raised.
-        let Some(at) = (0..size).rev().find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at)) else {
+        let Some(at) = (0..size)
+            .rev()
+            .find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at))
+        else {
             return;
         };
         let next = chosen.get(at).map_or(0, |&i| i + 1);
@@ -314,7 +346,12 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
 }
 
 /// From the newest secret to the first (format specification, section 8.4).
-fn walk_back(tables: &RecoveryTables, generation: Seqno, latest: &LedgerSecret, findings: &mut Vec<Finding>) -> LedgerSecrets {
+fn walk_back(
+    tables: &RecoveryTables,
+    generation: Seqno,
+    latest: &LedgerSecret,
+    findings: &mut Vec<Finding>,
+) -> LedgerSecrets {
     let mut secrets = LedgerSecrets::default();
     let start = tables
         .historical

@@ -82,7 +82,10 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         let reader = selection.reader(from);
         tally.findings = gaps(files, range);
         in_groups(files, range, Order::NewestFirst, |group| {
-            let loaded: Vec<_> = group.par_iter().map(|segment| Batch::read(segment, &reader, &base)).collect();
+            let loaded: Vec<_> = group
+                .par_iter()
+                .map(|segment| Batch::read(segment, &reader, &base))
+                .collect();
             for (batch, met) in loaded {
                 batch.load_into(&mut base);
                 tally.add(met);
@@ -98,7 +101,10 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
                 format!("the ledger starts at seqno {from}: what was written before is not in this state"),
             )
             .seqno(1)
-            .next(format!("give the earlier chunks, or with --snapshots a snapshot at seqno {} or later", from - 1)),
+            .next(format!(
+                "give the earlier chunks, or with --snapshots a snapshot at seqno {} or later",
+                from - 1
+            )),
         ),
         None => {}
     }
@@ -160,7 +166,9 @@ impl Batch {
         for write in self.writes.iter().rev() {
             let value_at = rest.len().saturating_sub(write.value.unwrap_or(0));
             let (before, value) = rest.split_at_checked(value_at).unwrap_or_default();
-            let (before, key) = before.split_at_checked(value_at.saturating_sub(write.key)).unwrap_or_default();
+            let (before, key) = before
+                .split_at_checked(value_at.saturating_sub(write.key))
+                .unwrap_or_default();
             rest = before;
             if let Some(table) = self.tables.get(write.table as usize) {
                 base.insert_if_absent(table, key, write.seqno, write.value.map(|_| value));
@@ -212,9 +220,10 @@ impl MappedSnapshot {
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         let mut plaintext = Zeroizing::new(Vec::new());
-        key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext).map_err(|_| {
-            unreadable("its private part does not decrypt with the ledger secret of its seqno".to_owned())
-        })?;
+        key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
+            .map_err(|_| {
+                unreadable("its private part does not decrypt with the ledger secret of its seqno".to_owned())
+            })?;
         private_state(&plaintext, |_, _| ()).map_err(|why| unreadable(format!("private part: {why}")))?;
         Ok(plaintext)
     }
@@ -230,7 +239,9 @@ impl MappedSnapshot {
                 base.insert_if_absent(table, entry.key, version, Some(entry.value));
             }
         };
-        snapshot.public_state(&mut load).map_err(|why| unreadable(why.to_string()))?;
+        snapshot
+            .public_state(&mut load)
+            .map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         if entry.private.is_empty() {
             return Ok(());
@@ -256,7 +267,9 @@ pub fn completing_snapshot(files: &LedgerFiles, directories: &[PathBuf], at: Seq
         return Ok(None);
     }
     let usable = |name: SnapshotName| name.committed && name.seqno + 1 >= first && name.seqno <= at;
-    let found = snapshots::list(directories)?.into_iter().find(|snapshot| usable(snapshot.name));
+    let found = snapshots::list(directories)?
+        .into_iter()
+        .find(|snapshot| usable(snapshot.name));
     found.map(|snapshot| MappedSnapshot::open(&snapshot.path)).transpose()
 }
 
@@ -376,17 +389,30 @@ mod tests {
     #[test]
     fn a_batch_is_loaded_from_its_end() {
         let mut batch = Batch::default();
-        for (seqno, key, value) in [(1, "k", Some("old")), (2, "k", None), (3, "k", Some("new")), (3, "l", Some(""))] {
+        for (seqno, key, value) in [
+            (1, "k", Some("old")),
+            (2, "k", None),
+            (3, "k", Some("new")),
+            (3, "l", Some("")),
+        ] {
             let table = batch.table("t");
             batch.bytes.extend_from_slice(key.as_bytes());
             batch.bytes.extend_from_slice(value.unwrap_or_default().as_bytes());
             let (key, value) = (key.len(), value.map(str::len));
-            batch.writes.push(Kept { seqno, table, key, value });
+            batch.writes.push(Kept {
+                seqno,
+                table,
+                key,
+                value,
+            });
         }
         let mut base = Base::new();
         batch.load_into(&mut base);
         base.finish_loading();
-        let live: Vec<_> = base.sorted("t").map(|live| (live.key, live.value, live.version)).collect();
+        let live: Vec<_> = base
+            .sorted("t")
+            .map(|live| (live.key, live.value, live.version))
+            .collect();
         assert_eq!(live, [(&b"k"[..], &b"new"[..], 3), (&b"l"[..], &b""[..], 3)]);
     }
 }

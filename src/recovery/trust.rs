@@ -13,9 +13,7 @@ use crate::crypto::x509::Certificate;
 use crate::format::Seqno;
 use crate::recovery::report::{Code, Finding};
 use crate::recovery::scan::{TrustTable, TrustWrite};
-use crate::tables::values::{
-    HexDigest, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json,
-};
+use crate::tables::values::{HexDigest, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json};
 
 mod saved;
 mod signer;
@@ -71,7 +69,6 @@ pub struct Trust {
 
 /// Certificates remembered at most; a real service has one per node and renewal.
 const REMEMBERED: usize = 4096;
-
 
 impl Trust {
     /// The service identities so far.
@@ -158,7 +155,10 @@ impl Trust {
             if wrong && renewed {
                 findings.push(Finding::new(
                     Code::StatusTransition,
-                    format!("the service's status goes from {:?} to {:?}", before.status, info.status),
+                    format!(
+                        "the service's status goes from {:?} to {:?}",
+                        before.status, info.status
+                    ),
                 ));
             } else if wrong {
                 findings.push(Finding::new(
@@ -232,9 +232,7 @@ impl Trust {
         node.is_endorsed = true;
         Ok(())
     }
-
 }
-
 
 /// Whether a service of one identity may go from one status to the other.
 fn can_follow(before: ServiceStatus, after: ServiceStatus) -> bool {

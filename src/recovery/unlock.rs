@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use crate::crypto::digest::Digest;
 use crate::error::Result;
-use crate::format::{Seqno, View};
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
+use crate::format::{Seqno, View};
 use crate::recovery::progress::Progress;
-use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
 use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
 use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport, open};
 use crate::recovery::segments::Segment;
 use crate::recovery::snapshots::{self, SnapshotVerdict};
@@ -99,7 +99,11 @@ impl Tally {
             (Some((first, _, n, private)), Some((_, last, m, more))) => Some((first, last, n + m, private + more)),
             (one, other) => one.or(other),
         };
-        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
+        other
+            .findings
+            .finish()
+            .into_iter()
+            .for_each(|finding| self.findings.push(finding));
     }
 
     fn lock(&mut self, seqno: Seqno, private: bool) {
@@ -112,7 +116,12 @@ impl Tally {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn open_secrets(files: &LedgerFiles, snapshot_directories: &[PathBuf], material: &Material, at: Option<Seqno>) -> Result<(Opened, Seqno)> {
+pub fn open_secrets(
+    files: &LedgerFiles,
+    snapshot_directories: &[PathBuf],
+    material: &Material,
+    at: Option<Seqno>,
+) -> Result<(Opened, Seqno)> {
     let at = match at {
         Some(at) => at,
         None => last_signed(files, Seqno::MAX)?.map_or(0, |txid| txid.seqno),
@@ -176,7 +185,9 @@ pub fn unlock(
 
 fn report_locked(tally: &mut Tally) {
     if let Some((first, last, entries, private)) = tally.locked {
-        let text = format!("no secret is known for {entries} entries, {first} to {last}, of which {private} have a private part");
+        let text = format!(
+            "no secret is known for {entries} entries, {first} to {last}, of which {private} have a private part"
+        );
         let mut finding = Finding::new(Code::NoSecret, text).seqno(first);
         if private == 0 {
             finding = finding.severity(Severity::Info).next("nothing private is lost with it");
@@ -189,7 +200,12 @@ fn report_locked(tally: &mut Tally) {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn decrypt_all(files: &LedgerFiles, secrets: &LedgerSecrets, until: Seqno, progress: &dyn Progress) -> Result<Tally> {
+pub fn decrypt_all(
+    files: &LedgerFiles,
+    secrets: &LedgerSecrets,
+    until: Seqno,
+    progress: &dyn Progress,
+) -> Result<Tally> {
     let mut total = Tally::default();
     let range = (files.first_seqno(), until);
     in_groups(files, range, Order::OldestFirst, |group| {
@@ -231,13 +247,24 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
             return;
         };
         let mut report = |code: Code, text: &str| {
-            tally.findings.push(finding(code, text.to_owned(), segment, located.offset, seqno));
+            tally
+                .findings
+                .push(finding(code, text.to_owned(), segment, located.offset, seqno));
         };
-        match secret.aead.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext) {
-            Err(_) => report(Code::Undecryptable, "the entry does not authenticate with the secret in force at its seqno"),
+        match secret
+            .aead
+            .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
+        {
+            Err(_) => report(
+                Code::Undecryptable,
+                "the entry does not authenticate with the secret in force at its seqno",
+            ),
             Ok(()) if has_private => match Maps::private(&plaintext).for_each(|_, _| ()) {
                 Ok(()) => tally.private_decrypted += 1,
-                Err(why) => report(Code::PrivateWrites, &format!("the decrypted private writes can't be read: {why}")),
+                Err(why) => report(
+                    Code::PrivateWrites,
+                    &format!("the decrypted private writes can't be read: {why}"),
+                ),
             },
             Ok(()) => {}
         }
@@ -255,7 +282,10 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
         }
     });
     evidence.check(segment, secrets, &mut tally);
-    read.findings.finish().into_iter().for_each(|finding| tally.findings.push(finding));
+    read.findings
+        .finish()
+        .into_iter()
+        .for_each(|finding| tally.findings.push(finding));
     tally
 }
 
@@ -293,16 +323,30 @@ impl EvidenceBatch {
                 tally.evidence_ok += 1;
             } else {
                 let text = "the commit evidence digest is not the one that the secret in force gives";
-                tally.findings.push(finding(Code::CommitEvidence, text.to_owned(), segment, due.offset, due.txid.1));
+                tally.findings.push(finding(
+                    Code::CommitEvidence,
+                    text.to_owned(),
+                    segment,
+                    due.offset,
+                    due.txid.1,
+                ));
             }
         }
     }
 }
 
 /// Decrypts the private part of every snapshot up to `at`.
-fn open_snapshots(directories: &[PathBuf], secrets: &LedgerSecrets, at: Seqno, findings: &mut Findings) -> Result<Vec<SnapshotVerdict>> {
+fn open_snapshots(
+    directories: &[PathBuf],
+    secrets: &LedgerSecrets,
+    at: Seqno,
+    findings: &mut Findings,
+) -> Result<Vec<SnapshotVerdict>> {
     let mut verdicts = Vec::new();
-    for file in snapshots::list(directories)?.into_iter().filter(|file| file.name.seqno <= at) {
+    for file in snapshots::list(directories)?
+        .into_iter()
+        .filter(|file| file.name.seqno <= at)
+    {
         let found = open_snapshot(&file, secrets);
         verdicts.push(SnapshotVerdict {
             file: file.path.display().to_string(),

@@ -84,7 +84,11 @@ impl Tally {
         self.entries += other.entries;
         self.private_domains += other.private_domains;
         self.private_locked += other.private_locked;
-        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
+        other
+            .findings
+            .finish()
+            .into_iter()
+            .for_each(|finding| self.findings.push(finding));
     }
 }
 
@@ -141,7 +145,13 @@ impl Reader<'_> {
                 Private::Opened => {
                     if let Err(why) = wanted.hand_out(Maps::private(&plaintext), txid, true, &mut each) {
                         let message = format!("the decrypted private writes can't be read: {why}");
-                        tally.findings.push(finding(Code::PrivateWrites, message, segment, located.offset, txid.seqno));
+                        tally.findings.push(finding(
+                            Code::PrivateWrites,
+                            message,
+                            segment,
+                            located.offset,
+                            txid.seqno,
+                        ));
                     }
                 }
             }
@@ -168,7 +178,10 @@ impl Reader<'_> {
         }
         for fault in &faults {
             let finding = fault_finding(segment, fault);
-            if finding.seqno.is_some_and(|seqno| (self.from..=self.until).contains(&seqno)) {
+            if finding
+                .seqno
+                .is_some_and(|seqno| (self.from..=self.until).contains(&seqno))
+            {
                 tally.findings.push(finding);
             }
         }
@@ -268,17 +281,31 @@ pub fn txid(located: &Located<'_>) -> TxId {
 /// What is said of a private domain that its key does not open.
 pub fn undecryptable(segment: &Segment, located: &Located<'_>) -> Finding {
     let message = "the private domain does not decrypt with the ledger secret of its seqno";
-    finding(Code::Undecryptable, message.to_owned(), segment, located.offset, located.seqno)
+    finding(
+        Code::Undecryptable,
+        message.to_owned(),
+        segment,
+        located.offset,
+        located.seqno,
+    )
 }
 
 /// A finding about one entry of a segment.
 pub(super) fn finding(code: Code, message: String, segment: &Segment, offset: u64, seqno: Seqno) -> Finding {
-    Finding::new(code, message).file(segment.chunk.map.path()).offset(offset).seqno(seqno)
+    Finding::new(code, message)
+        .file(segment.chunk.map.path())
+        .offset(offset)
+        .seqno(seqno)
 }
 
 fn fault_finding(segment: &Segment, fault: &Fault) -> Finding {
     // Only one chunk of a ledger is open, and it is the last.
-    let Described { code, offset, seqno, text } = faults::describe(fault, &segment.chunk, true);
+    let Described {
+        code,
+        offset,
+        seqno,
+        text,
+    } = faults::describe(fault, &segment.chunk, true);
     finding(code, text, segment, offset, seqno)
 }
 

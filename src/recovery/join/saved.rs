@@ -14,7 +14,10 @@ impl<'f> Joiner<'f> {
     /// Everything a checkpoint keeps. Checks must have been released and settled.
     pub fn save(&self) -> SavedJoiner {
         SavedJoiner {
-            peaks: self.accumulator.as_ref().map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
+            peaks: self
+                .accumulator
+                .as_ref()
+                .map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
             next: self.next,
             position: self.position,
             trust: self.trust.save(),
@@ -22,7 +25,11 @@ impl<'f> Joiner<'f> {
             counts: self.counts,
             findings: self.findings.clone(),
             evidence: self.evidence.clone(),
-            watched: self.watched.iter().map(|(seqno, leaf)| (*seqno, HexDigest(*leaf))).collect(),
+            watched: self
+                .watched
+                .iter()
+                .map(|(seqno, leaf)| (*seqno, HexDigest(*leaf)))
+                .collect(),
             broken_at: self.broken_at,
             last_matching: self.last_matching,
             proven: self.proven,

@@ -28,7 +28,10 @@ impl Trust {
             cose: None,
         };
         if let Some(table) = &tx.foreign_table {
-            wrong.push((Code::SignatureMalformed, format!("a signature transaction writes {table}, which it may not")));
+            wrong.push((
+                Code::SignatureMalformed,
+                format!("a signature transaction writes {table}, which it may not"),
+            ));
         }
         if let Some(fault) = &tx.tree_fault {
             wrong.push((Code::SignatureMalformed, format!("a signature transaction: {fault}")));
@@ -39,7 +42,10 @@ impl Trust {
                 let key = self.node_key(tx, signature, &mut wrong);
                 check.node = key.map(|key| (key, signature.sig.0.clone()));
             }
-            Some(Err(why)) => wrong.push((Code::SignatureMalformed, format!("its node signature can't be read: {why}"))),
+            Some(Err(why)) => wrong.push((
+                Code::SignatureMalformed,
+                format!("its node signature can't be read: {why}"),
+            )),
             None if tx.cose.is_none() => wrong.push((Code::SignatureMalformed, "it holds no signature".to_owned())),
             None => {}
         }
@@ -47,8 +53,14 @@ impl Trust {
             (Some(Ok(message)), Some(certificate)) => {
                 check.cose = Some((Arc::clone(certificate), message.clone()));
             }
-            (Some(Ok(_)), None) => wrong.push((Code::CoseSignature, "no service certificate is known to verify its COSE signature".to_owned())),
-            (Some(Err(why)), _) => wrong.push((Code::SignatureMalformed, format!("its COSE signature can't be read: {why}"))),
+            (Some(Ok(_)), None) => wrong.push((
+                Code::CoseSignature,
+                "no service certificate is known to verify its COSE signature".to_owned(),
+            )),
+            (Some(Err(why)), _) => wrong.push((
+                Code::SignatureMalformed,
+                format!("its COSE signature can't be read: {why}"),
+            )),
             (None, _) => {}
         }
         (check, wrong)
@@ -71,12 +83,18 @@ impl Trust {
         let id = hex::encode(signature.node.0);
         let node = self.nodes.get(&id).cloned();
         let Some(node) = node else {
-            wrong.push((Code::UnknownNode, format!("signed by node {id}, which this ledger does not know")));
+            wrong.push((
+                Code::UnknownNode,
+                format!("signed by node {id}, which this ledger does not know"),
+            ));
             return None;
         };
         if !matches!(node.status, Some(NodeStatus::Trusted | NodeStatus::Retired)) {
             let status = node.status.map_or("unknown".to_owned(), |s| format!("{s:?}"));
-            wrong.push((Code::UntrustedNode, format!("signed by node {id}, whose status is {status}, expected Trusted")));
+            wrong.push((
+                Code::UntrustedNode,
+                format!("signed by node {id}, whose status is {status}, expected Trusted"),
+            ));
         }
         let embedded = match &signature.cert {
             Some(pem) => {
@@ -93,7 +111,10 @@ impl Trust {
         if let (Some(known), Some(embedded)) = (&known, &embedded)
             && known.key_id() != embedded.key_id()
         {
-            wrong.push((Code::OtherNodeKey, format!("the certificate in the signature is not that of node {id}")));
+            wrong.push((
+                Code::OtherNodeKey,
+                format!("the certificate in the signature is not that of node {id}"),
+            ));
         }
         if known.is_none() {
             wrong.push((Code::UnknownNode, format!("no certificate is known for node {id}")));
@@ -104,27 +125,45 @@ impl Trust {
     /// A signature that comes without its node's certificate: of 1.x, or made to look like it.
     fn check_without_certificate(&mut self, node: &Node, id: &str, wrong: &mut Outcome) {
         if self.service.as_ref().is_some_and(|service| service.sends_certificates) {
-            wrong.push((Code::NotEndorsed, format!("the signature of node {id} comes without a certificate, earlier ones of this service had one")));
+            wrong.push((
+                Code::NotEndorsed,
+                format!("the signature of node {id} comes without a certificate, earlier ones of this service had one"),
+            ));
         }
         let Some(certificate) = node.certificate.as_ref().filter(|_| node.is_endorsed) else {
             return;
         };
         if !self.is_endorsed(&certificate.to_pem(), certificate) {
-            wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by the service")));
+            wrong.push((
+                Code::NotEndorsed,
+                format!("the certificate of node {id} is not signed by the service"),
+            ));
         }
     }
 
     fn check_embedded(&mut self, pem: &str, certificate: Option<&Certificate>, id: &str, wrong: &mut Outcome) {
         let Some(certificate) = certificate else {
-            wrong.push((Code::SignatureMalformed, "the certificate in the signature can't be read".to_owned()));
+            wrong.push((
+                Code::SignatureMalformed,
+                "the certificate in the signature can't be read".to_owned(),
+            ));
             return;
         };
         if hex::encode(certificate.key_id()) != *id {
-            wrong.push((Code::OtherNodeKey, format!("the key of the certificate in the signature is not that of node {id}")));
+            wrong.push((
+                Code::OtherNodeKey,
+                format!("the key of the certificate in the signature is not that of node {id}"),
+            ));
         }
         if !self.is_endorsed(pem, certificate) {
-            let service = self.service.as_ref().map_or("unknown".to_owned(), |s| hex::encode(s.id));
-            wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by service identity {service}")));
+            let service = self
+                .service
+                .as_ref()
+                .map_or("unknown".to_owned(), |s| hex::encode(s.id));
+            wrong.push((
+                Code::NotEndorsed,
+                format!("the certificate of node {id} is not signed by service identity {service}"),
+            ));
         } else if let Some(service) = &mut self.service {
             service.sends_certificates = true;
         }
