@@ -4,6 +4,7 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::format::Seqno;
+use rekindle::recovery::progress::Silent;
 use rekindle::recovery::state::{Selection, load_state};
 
 fn state(c: &mut Criterion) {
@@ -22,6 +23,7 @@ fn state(c: &mut Criterion) {
             at: Seqno::MAX,
             tables: None,
             keys,
+            progress: &Silent,
         };
         group.bench_function(name, |b| {
             b.iter(|| load_state(&bench.files, None, &selection).unwrap().tally.entries)

@@ -77,10 +77,12 @@ fn export(args: &Args, as_json: bool) -> Result<u8> {
     let files = LedgerFiles::list(&args.directories, args.include_recovery)?;
     let end = end_of_export(args, &files)?;
     let keys = open_keys(args, &files)?;
+    let progress = super::progress::for_terminal();
     let selection = Selection {
         at: end.map_or(Seqno::MAX, |end| end.seqno),
         tables: args.table.as_ref(),
         keys: keys.as_ref().map(|keys| keys as &dyn Keys),
+        progress: progress.as_ref(),
     };
     let forbidden = [args.directories.as_slice(), &args.snapshots].concat();
     let mut out = Output::create(&args.output, &forbidden)?;

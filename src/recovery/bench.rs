@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
-use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::crypto::digest::{Digest, sha256, sha256_many, sha256_pair, sha256_three};
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
@@ -20,7 +20,7 @@ use crate::merkle::accumulator::Subtrees;
 use crate::recovery::check::Check;
 use crate::recovery::join::{Joiner, Mode};
 use crate::recovery::progress::Silent;
-use crate::recovery::scan::scan_segment;
+use crate::recovery::scan::{BATCH, scan_segment};
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::state::{Selection, load_state};
@@ -94,7 +94,7 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
     let mut stages = vec![
         stage("map", median(|| per_segment(&work, |segment, _| sum_bytes(segment)))),
         stage("parse", median(|| per_segment(&work, |segment, _| parse(segment)))),
-        stage("digest", median(|| per_segment(&work, |segment, _| digest(segment)))),
+        stage("digest", median(|| per_segment(&work, digest))),
         stage("tree", median(|| per_segment(&work, tree))),
         stage("signatures", median(|| verify_all(&checks))),
     ];
@@ -247,10 +247,19 @@ fn parse(segment: &Segment) -> u64 {
     writes
 }
 
-fn digest(segment: &Segment) -> u64 {
-    let mut sum = 0;
-    segment.for_each(|located| sum += u64::from(first_byte(&located.entry.leaf(&located.public))));
-    sum
+/// Entries and leaves, as many at once as the scan takes.
+fn digest(segment: &Segment, places: &[Place]) -> u64 {
+    let (mut digests, mut leaves) = (Vec::new(), Vec::new());
+    for places in places.chunks(BATCH) {
+        let messages: Vec<&[u8]> = places.iter().map(|place| slice(segment, place.raw)).collect();
+        digests.clear();
+        sha256_many(&messages, &mut digests);
+        let parts: Vec<[Digest; 3]> = digests.iter().map(|digest| [*digest; 3]).collect();
+        let messages: Vec<&[u8]> = parts.iter().map(|parts| parts.as_flattened()).collect();
+        leaves.clear();
+        sha256_many(&messages, &mut leaves);
+    }
+    leaves.len() as u64
 }
 
 fn first_byte(digest: &Digest) -> u8 {
@@ -260,7 +269,8 @@ fn first_byte(digest: &Digest) -> u8 {
 
 fn tree(segment: &Segment, places: &[Place]) -> u64 {
     let mut subtrees = Subtrees::starting_at(segment.from);
-    places.iter().for_each(|place| subtrees.append([place.seqno as u8; 32]));
+    let leaves: Vec<Digest> = places.iter().map(|place| [place.seqno as u8; 32]).collect();
+    leaves.chunks(BATCH).for_each(|leaves| subtrees.append_all(leaves));
     subtrees.take().len() as u64
 }
 
@@ -319,6 +329,7 @@ fn build_state(files: &LedgerFiles, keys: Option<&dyn crate::recovery::writes::K
         at: Seqno::MAX,
         tables: None,
         keys,
+        progress: &Silent,
     };
     let state: Option<Base> = load_state(files, None, &selection).ok().map(|state| state.base);
     std::hint::black_box(state.map(|state| state.len()));

@@ -142,7 +142,7 @@ pub struct SegmentScan {
 
 /// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
 /// digests stay in the first-level cache.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
 pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {

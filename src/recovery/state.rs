@@ -13,6 +13,7 @@ use regex::Regex;
 use zeroize::Zeroizing;
 
 use super::output::Output;
+use super::progress::Progress;
 use super::report::{Code, Finding};
 use super::segments::Segment;
 use super::snapshots;
@@ -37,6 +38,8 @@ pub struct Selection<'k> {
     pub tables: Option<&'k Regex>,
     /// Keys of private domains; without them these are left out.
     pub keys: Option<&'k dyn Keys>,
+    /// Is told how far reading is.
+    pub progress: &'k dyn Progress,
 }
 
 impl<'k> Selection<'k> {
@@ -81,17 +84,20 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         let range = (from, selection.at);
         let reader = selection.reader(from);
         tally.findings = gaps(files, range);
+        selection.progress.begin("read", files.size_bytes());
         in_groups(files, range, Order::NewestFirst, |group| {
             let loaded: Vec<_> = group
                 .par_iter()
                 .map(|segment| Batch::read(segment, &reader, &base))
                 .collect();
-            for (batch, met) in loaded {
+            for ((batch, met), segment) in loaded.into_iter().zip(group) {
+                selection.progress.advance(segment.size_bytes, met.entries);
                 batch.load_into(&mut base);
                 tally.add(met);
             }
             Ok(())
         })?;
+        selection.progress.end();
     }
     match snapshot {
         Some(snapshot) => snapshot.load_into(&mut base, selection, &mut tally)?,
@@ -311,6 +317,7 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
     let reader = selection.reader(range.0);
     let mut exported = Exported::default();
     exported.tally.findings = gaps(files, range);
+    selection.progress.begin("export", files.size_bytes());
     in_groups(files, range, Order::OldestFirst, |group| {
         let written: Vec<_> = group
             .par_iter()
@@ -325,7 +332,8 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
                 (lines, records, private_records, tally)
             })
             .collect();
-        for (lines, records, private_records, tally) in written {
+        for ((lines, records, private_records, tally), segment) in written.into_iter().zip(group) {
+            selection.progress.advance(segment.size_bytes, tally.entries);
             out.write(&lines)?;
             exported.records += records;
             exported.private_records += private_records;
@@ -333,6 +341,7 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
         }
         Ok(())
     })?;
+    selection.progress.end();
     Ok(exported)
 }
 
