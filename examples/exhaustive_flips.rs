@@ -70,7 +70,11 @@ fn main() {
     let files = read_ledger(&args.directory);
     let anatomy = Anatomy::of(&files);
     let undamaged = audit(&args.directory);
-    assert!(is_clean(&undamaged), "the ledger is damaged already: {}", show(&undamaged));
+    assert!(
+        is_clean(&undamaged),
+        "the ledger is damaged already: {}",
+        show(&undamaged)
+    );
     let mut faults = every_fault(&files);
     let all = faults.len();
     if let Some(sample) = args.sample.filter(|&sample| sample < all) {
@@ -86,7 +90,12 @@ fn main() {
         "integrity" => &[Mode::Integrity],
         _ => &[Mode::Audit, Mode::Integrity],
     };
-    println!("{} of {all} faults in {} files, {} mode", faults.len(), files.len(), args.mode);
+    println!(
+        "{} of {all} faults in {} files, {} mode",
+        faults.len(),
+        files.len(),
+        args.mode
+    );
     // Panics are judged; their text would only be in the way.
     std::panic::set_hook(Box::new(|_| ()));
     let began = Instant::now();
@@ -115,7 +124,11 @@ fn main() {
         watch(&busy, &next, faults.len(), began);
     });
     let tally = tally.into_inner().unwrap();
-    println!("{} faults judged in {:.0} s", faults.len() * modes.len(), began.elapsed().as_secs_f64());
+    println!(
+        "{} faults judged in {:.0} s",
+        faults.len() * modes.len(),
+        began.elapsed().as_secs_f64()
+    );
     println!("{} named, with the right file and entry", tally.named);
     for (field, number) in &tally.uncovered {
         println!("{number} not found, as nothing covers: {field}");

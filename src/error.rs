@@ -30,11 +30,7 @@ impl Error {
     /// An I/O error with what was being done to what.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Error::Io { doing, path, source }
     }
 
     /// The process's exit code: 2 for usage, 3 for what could not be read or written.

@@ -53,20 +53,32 @@ impl Dice {
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
 
 /// Inputs that the parsers read to their end: chunks, entries, table values, snapshots, receipts, PEM files, names.
 fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds = vec![b"ledger_1-18446744073709551615.committed".to_vec(), b"snapshot_13_14.committed_16".to_vec()];
+    let mut seeds = vec![
+        b"ledger_1-18446744073709551615.committed".to_vec(),
+        b"snapshot_13_14.committed_16".to_vec(),
+    ];
     for fixture in ["small", "cose", "p256"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
-        seeds.extend(files(&root.join("common")).into_iter().map(|path| std::fs::read(path).unwrap()));
+        seeds.extend(
+            files(&root.join("common"))
+                .into_iter()
+                .map(|path| std::fs::read(path).unwrap()),
+        );
         for path in files(&root.join("ledger")) {
             let bytes = std::fs::read(&path).unwrap();
-            let FileName::Chunk(name) = FileName::parse(path.file_name().unwrap().to_str().unwrap()) else { continue };
+            let FileName::Chunk(name) = FileName::parse(path.file_name().unwrap().to_str().unwrap()) else {
+                continue;
+            };
             let mut walker = Walker::new(&bytes, Layout::read(&bytes).unwrap(), name.first);
             while let Step::Entry(located) = walker.step(&mut Vec::new()) {
                 let maps = located.maps.clone();
@@ -130,13 +142,21 @@ fn no_parser_panics_or_asks_for_much_more_memory_than_it_was_given_bytes() {
     let mut dice = Dice(1);
     for round in 0..150_000 {
         let seed = &seeds[dice.below(seeds.len())];
-        let bytes = if round < seeds.len() { seeds[round].clone() } else { mutate(seed, &mut dice) };
+        let bytes = if round < seeds.len() {
+            seeds[round].clone()
+        } else {
+            mutate(seed, &mut dice)
+        };
         for (name, probe) in probes::ALL {
             LARGEST.store(0, Ordering::Relaxed);
             let outcome = std::panic::catch_unwind(|| probe(&bytes));
             assert!(outcome.is_ok(), "{name} panics in round {round}");
             let largest = LARGEST.load(Ordering::Relaxed);
-            assert!(largest <= 64 * bytes.len() + (64 << 10), "{name} allocates {largest} for {} bytes in round {round}", bytes.len());
+            assert!(
+                largest <= 64 * bytes.len() + (64 << 10),
+                "{name} allocates {largest} for {} bytes in round {round}",
+                bytes.len()
+            );
         }
     }
 }
@@ -144,7 +164,10 @@ fn no_parser_panics_or_asks_for_much_more_memory_than_it_was_given_bytes() {
 #[test]
 fn every_probe_has_a_fuzz_target() {
     let targets = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets"));
-    let mut targets: Vec<String> = targets.iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let mut targets: Vec<String> = targets
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
     targets.sort();
     let mut probes: Vec<&str> = probes::ALL.iter().map(|(name, _)| *name).collect();
     probes.sort();

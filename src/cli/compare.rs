@@ -20,11 +20,21 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let mut seen = std::collections::HashSet::new();
-    if let Some(twice) = args.directories.iter().find(|directory| !seen.insert(directory.as_path())) {
-        return Err(Error::Usage(format!("{} is given twice; give one directory for each copy", twice.display())));
+    if let Some(twice) = args
+        .directories
+        .iter()
+        .find(|directory| !seen.insert(directory.as_path()))
+    {
+        return Err(Error::Usage(format!(
+            "{} is given twice; give one directory for each copy",
+            twice.display()
+        )));
     }
     let progress = progress::for_terminal();
-    let copies = args.directories.iter().map(|directory| examine(directory.clone(), progress.as_ref()));
+    let copies = args
+        .directories
+        .iter()
+        .map(|directory| examine(directory.clone(), progress.as_ref()));
     let report = compare(copies.collect::<Result<Vec<_>>>()?)?;
     match common.json {
         true => output::json(&report)?,
@@ -38,9 +48,15 @@ fn render(report: &CompareReport) -> String {
     for copy in &report.copies {
         let signed = copy.last_signed.map_or("nothing".to_owned(), |txid| txid.to_string());
         out.push_str(&format!("{}. {}\n", copy.rank, copy.directory));
-        out.push_str(&format!("   signed up to {signed}, last entry {}, {} behind the last signature\n", copy.last_seqno, copy.unsigned_entries));
+        out.push_str(&format!(
+            "   signed up to {signed}, last entry {}, {} behind the last signature\n",
+            copy.last_seqno, copy.unsigned_entries
+        ));
         for loss in &copy.loses {
-            out.push_str(&format!("   choosing it loses seqnos {} to {}, which {} has signed\n", loss.from_seqno, loss.to_seqno, loss.to));
+            out.push_str(&format!(
+                "   choosing it loses seqnos {} to {}, which {} has signed\n",
+                loss.from_seqno, loss.to_seqno, loss.to
+            ));
         }
         if copy.verdict.exit_code() != 0 {
             let text = output::findings(&copy.findings);
@@ -52,15 +68,25 @@ fn render(report: &CompareReport) -> String {
         let at = pair.first_difference.unwrap_or(0);
         let relation = match pair.relation {
             Relation::Same => "hold the same entries".to_owned(),
-            Relation::Prefix => format!("are the same up to seqno {}, where the shorter one ends", at.saturating_sub(1)),
+            Relation::Prefix => format!(
+                "are the same up to seqno {}, where the shorter one ends",
+                at.saturating_sub(1)
+            ),
             Relation::UnsignedDifference => format!("differ from seqno {at} on, where at most one of them is proven"),
             Relation::Fork => format!("are a fork: two signed histories from seqno {at} on"),
             Relation::OtherService => "belong to different services".to_owned(),
         };
         out.push_str(&format!("{} and {} {relation}\n", pair.a, pair.b));
         for evidence in &pair.evidence {
-            let signer = evidence.signer.map_or("the service".to_owned(), |node| format!("node {}", hex::encode(node.0)));
-            out.push_str(&format!("   {}: {} signed by {signer}, root {}\n", evidence.directory, evidence.txid, hex::encode(evidence.root.0)));
+            let signer = evidence
+                .signer
+                .map_or("the service".to_owned(), |node| format!("node {}", hex::encode(node.0)));
+            out.push_str(&format!(
+                "   {}: {} signed by {signer}, root {}\n",
+                evidence.directory,
+                evidence.txid,
+                hex::encode(evidence.root.0)
+            ));
         }
     }
     out.push('\n');

@@ -77,10 +77,12 @@ fn export(args: &Args, as_json: bool) -> Result<u8> {
     let files = LedgerFiles::list(&args.directories, args.include_recovery)?;
     let end = end_of_export(args, &files)?;
     let keys = open_keys(args, &files)?;
+    let progress = super::progress::for_terminal();
     let selection = Selection {
         at: end.map_or(Seqno::MAX, |end| end.seqno),
         tables: args.table.as_ref(),
         keys: keys.as_ref().map(|keys| keys as &dyn Keys),
+        progress: progress.as_ref(),
     };
     let forbidden = [args.directories.as_slice(), &args.snapshots].concat();
     let mut out = Output::create(&args.output, &forbidden)?;
@@ -108,9 +110,9 @@ fn open_keys(args: &Args, files: &LedgerFiles) -> Result<Option<LedgerSecrets>> 
 fn end_of_export(args: &Args, files: &LedgerFiles) -> Result<Option<End>> {
     let (first, last) = (files.first_seqno(), files.last_seqno());
     match args.at {
-        Some(at) if !(first..=last).contains(&at) => {
-            Err(Error::Usage(format!("there is no seqno {at}: the ledger holds seqnos {first} to {last}")))
-        }
+        Some(at) if !(first..=last).contains(&at) => Err(Error::Usage(format!(
+            "there is no seqno {at}: the ledger holds seqnos {first} to {last}"
+        ))),
         Some(seqno) => Ok(Some(End { seqno, signed: None })),
         None if args.history => Ok(None),
         None => match last_signed(files, Seqno::MAX)? {
@@ -152,7 +154,7 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
             "private_domains_left_out": tally.private_locked,
             "findings": findings,
         });
-        println!("{document:#}");
+        super::output::json(&document)?;
         return Ok(verdict.exit_code());
     }
     let until = match end {
@@ -173,7 +175,11 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
         );
     }
     if !to_stdout(args) {
-        eprintln!("{} lines in {}: the {what} {until}", exported.records, args.output.display());
+        eprintln!(
+            "{} lines in {}: the {what} {until}",
+            exported.records,
+            args.output.display()
+        );
     }
     Ok(verdict.exit_code())
 }

@@ -141,7 +141,9 @@ impl Args {
                 3 => EntryType::WriteSetWithCommitEvidence,
                 4 => EntryType::WriteSetWithCommitEvidenceAndClaims,
                 other => {
-                    return Err(Error::Usage(format!("entry type {other} is not written: choose 0, 2, 3 or 4")));
+                    return Err(Error::Usage(format!(
+                        "entry type {other} is not written: choose 0, 2, 3 or 4"
+                    )));
                 }
             },
             seed: self.seed,

@@ -15,10 +15,17 @@ const MAX_SIZE_BYTES: u64 = 64 << 20;
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
     if metadata.is_dir() {
-        return Err(Error::Usage(format!("{} is a directory, expected a file", path.display())));
+        return Err(Error::Usage(format!(
+            "{} is a directory, expected a file",
+            path.display()
+        )));
     }
     if metadata.len() > MAX_SIZE_BYTES {
-        return Err(Error::Usage(format!("{} has {} bytes, which is more than any key, certificate, share or report has", path.display(), metadata.len())));
+        return Err(Error::Usage(format!(
+            "{} has {} bytes, which is more than any key, certificate, share or report has",
+            path.display(),
+            metadata.len()
+        )));
     }
     std::fs::read(path).map_err(Error::io("read", path))
 }
@@ -38,7 +45,10 @@ pub fn certificate(path: &Path) -> Result<Certificate> {
 /// Reads the JSON of an earlier verification.
 pub fn earlier(path: &Path) -> Result<Earlier> {
     serde_json::from_str(&read_text(path)?).map_err(|why| {
-        Error::Usage(format!("{} is not the JSON that `rekindle verify --json` prints: {why}", path.display()))
+        Error::Usage(format!(
+            "{} is not the JSON that `rekindle verify --json` prints: {why}",
+            path.display()
+        ))
     })
 }
 
@@ -55,8 +65,14 @@ pub fn start_snapshot(choice: &Path, directories: &[PathBuf]) -> Result<PathBuf>
     if directories.is_empty() {
         return Err(Error::Usage("--from-snapshot latest needs --snapshots DIR".to_owned()));
     }
-    let newest = snapshots::list(directories)?.into_iter().rev().find(|file| file.name.committed);
+    let newest = snapshots::list(directories)?
+        .into_iter()
+        .rev()
+        .find(|file| file.name.committed);
     newest.map(|file| file.path).ok_or_else(|| {
-        Error::Usage("--from-snapshot latest: there is no committed snapshot (snapshot_S_E.committed) in the directories given".to_owned())
+        Error::Usage(
+            "--from-snapshot latest: there is no committed snapshot (snapshot_S_E.committed) in the directories given"
+                .to_owned(),
+        )
     })
 }

@@ -88,9 +88,9 @@ fn show(args: &Args, as_json: bool, out: &mut impl Write) -> Result<u8> {
     let values = Values { full: args.full };
     let mut stream = Stream::new(out, as_json, if args.table.is_some() { "writes" } else { "entries" })?;
     let tally = match &args.table {
-        Some(table) => {
-            entries::history(&files, bounds, table, keys, |write| stream.push(&write, || write_text(&write, values)))?
-        }
+        Some(table) => entries::history(&files, bounds, table, keys, |write| {
+            stream.push(&write, || write_text(&write, values))
+        })?,
         None => entries::entries(&files, bounds, keys, |entry| {
             if let Some(txid) = args.txid {
                 entries::check_txid(txid, &entry)?;
@@ -132,9 +132,17 @@ impl<'a, W: Write> Stream<'a, W> {
     fn finish(self, tally: Tally) -> Result<u8> {
         let findings = tally.findings.finish();
         let outcome = if self.json {
-            let start = if self.count == 0 { format!("{{\"{}\":[", self.name) } else { String::new() };
+            let start = if self.count == 0 {
+                format!("{{\"{}\":[", self.name)
+            } else {
+                String::new()
+            };
             let locked = tally.private_locked;
-            writeln!(self.out, "{start}\n],\"private_domains_not_read\":{locked},\"findings\":{}}}", json!(findings))
+            writeln!(
+                self.out,
+                "{start}\n],\"private_domains_not_read\":{locked},\"findings\":{}}}",
+                json!(findings)
+            )
         } else if self.count == 0 && findings.is_empty() {
             let left_out = match tally.private_locked {
                 0 => String::new(),
@@ -160,7 +168,11 @@ pub fn findings_text(findings: &[Finding]) -> String {
         let place = place.into_iter().flatten().collect::<Vec<_>>().join(", ");
         let place = if place.is_empty() { place } else { format!("{place}: ") };
         let severity = format!("{:?}", finding.severity).to_lowercase();
-        format!("{severity} {}: {place}{}\n", finding.code.as_str(), clean(&finding.message))
+        format!(
+            "{severity} {}: {place}{}\n",
+            finding.code.as_str(),
+            clean(&finding.message)
+        )
     };
     findings.iter().map(line).collect()
 }
@@ -178,7 +190,11 @@ fn listing_text(listing: &Listing, args: &Args) -> String {
         ("ends with", Align::Left),
         ("remarks", Align::Left),
     ];
-    let rows: Vec<_> = listing.chunks.iter().map(|chunk| chunk_cells(chunk, one_directory)).collect();
+    let rows: Vec<_> = listing
+        .chunks
+        .iter()
+        .map(|chunk| chunk_cells(chunk, one_directory))
+        .collect();
     let mut text = columns(&headings, &rows);
     text.push_str(&format!(
         "\n{} chunks, {} entries from seqno {} to {}, {}\n",
@@ -276,7 +292,12 @@ fn snapshots_text(snapshots: &[SnapshotRow]) -> String {
             snapshot.evidence_seqno.to_string(),
             size(snapshot.size_bytes),
             size(snapshot.private_bytes),
-            if snapshot.committed { "committed" } else { "not committed" }.to_owned(),
+            if snapshot.committed {
+                "committed"
+            } else {
+                "not committed"
+            }
+            .to_owned(),
             snapshot.receipt.to_owned(),
             snapshot.fault.clone().unwrap_or_default(),
         ]
@@ -302,7 +323,12 @@ fn key_text(write: &Value, values: Values) -> String {
 
 /// One write of a table's history: transaction, table, key, and the value on one line or, with `--full`, below.
 fn write_text(write: &Value, values: Values) -> String {
-    let head = format!("{:>10}  {}  {}", text_of(write, "txid"), clean(&text_of(write, "table")), key_text(write, values));
+    let head = format!(
+        "{:>10}  {}  {}",
+        text_of(write, "txid"),
+        clean(&text_of(write, "table")),
+        key_text(write, values)
+    );
     match write.get("value") {
         None => format!("{head}  removed\n"),
         Some(value) if values.full => {
@@ -327,9 +353,15 @@ fn entry_text(entry: &Value, values: Values) -> String {
         _ => "none".to_owned(),
     };
     let fields = [
-        ("seqno, view", format!("{}, {}", text_of(entry, "seqno"), text_of(entry, "view"))),
+        (
+            "seqno, view",
+            format!("{}, {}", text_of(entry, "seqno"), text_of(entry, "view")),
+        ),
         ("flags", format!("{} ({flags})", text_of(entry, "flags"))),
-        ("type", format!("{} ({})", text_of(entry, "type"), text_of(entry, "type_name"))),
+        (
+            "type",
+            format!("{} ({})", text_of(entry, "type"), text_of(entry, "type_name")),
+        ),
         ("claims digest", text_of(entry, "claims_digest").into_owned()),
         ("evidence digest", text_of(entry, "commit_evidence_digest").into_owned()),
         ("conflict version", text_of(entry, "max_conflict_version").into_owned()),
@@ -352,9 +384,15 @@ fn domain_text(text: &mut String, domain: &str, shown: &Value, values: Values) {
     let maps = match shown {
         Value::Array(maps) if !maps.is_empty() => maps,
         Value::Object(_) => {
-            let why = shown.get("undecodable").and_then(Value::as_str).map(|why| format!("; {}", clean(why)));
+            let why = shown
+                .get("undecodable")
+                .and_then(Value::as_str)
+                .map(|why| format!("; {}", clean(why)));
             let bytes = text_of(shown, "encrypted_bytes");
-            text.push_str(&format!("  {domain:<18}encrypted, {bytes} bytes{}\n", why.unwrap_or_default()));
+            text.push_str(&format!(
+                "  {domain:<18}encrypted, {bytes} bytes{}\n",
+                why.unwrap_or_default()
+            ));
             return;
         }
         _ => {

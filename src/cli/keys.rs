@@ -33,7 +33,8 @@ pub fn read(member_keys: &[PathBuf], shares: &[PathBuf]) -> Result<Material> {
     }
     for path in shares {
         let bytes = Zeroizing::new(input::read(path)?);
-        let share = Share::parse(&bytes).or_else(|why| decode(&bytes).and_then(|raw| Share::parse(&raw).ok()).ok_or(why));
+        let share =
+            Share::parse(&bytes).or_else(|why| decode(&bytes).and_then(|raw| Share::parse(&raw).ok()).ok_or(why));
         let share = share.map_err(|why| {
             Error::Usage(format!(
                 "{} is not a decrypted recovery share: {why}; expected 44 bytes (113 before CCF 4.0.9), raw or in base64",
@@ -54,7 +55,12 @@ fn decode(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 ///
 /// # Errors
 /// If the keys don't open this ledger: the sentence says what is missing or wrong.
-pub fn open(files: &LedgerFiles, member_keys: &[PathBuf], snapshots: &[PathBuf], at: Option<Seqno>) -> Result<Option<LedgerSecrets>> {
+pub fn open(
+    files: &LedgerFiles,
+    member_keys: &[PathBuf],
+    snapshots: &[PathBuf],
+    at: Option<Seqno>,
+) -> Result<Option<LedgerSecrets>> {
     if member_keys.is_empty() {
         return Ok(None);
     }

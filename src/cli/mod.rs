@@ -68,7 +68,9 @@ pub fn main() -> u8 {
     let cli = Cli::parse();
     if let Some(jobs) = cli.common.jobs {
         // Fails only if the pool exists already, which nothing before this makes.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(jobs))
+            .build_global();
     }
     let outcome = match cli.command {
         Command::Verify(args) => verify::run(&args, &cli.common),

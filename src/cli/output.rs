@@ -24,8 +24,8 @@ pub fn text(text: &str) -> Result<()> {
 
 /// Writes one JSON document to stdout.
 pub fn json(document: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec(document)
-        .map_err(|e| Error::Unreadable(format!("could not serialise the report: {e}")))?;
+    let mut text =
+        serde_json::to_vec(document).map_err(|e| Error::Unreadable(format!("could not serialise the report: {e}")))?;
     text.push(b'\n');
     bytes(&text)
 }
@@ -47,7 +47,9 @@ pub fn findings(findings: &[Finding]) -> String {
         }
         out.push_str(&format!(": {}\n", finding.message));
         if let Some(file) = &finding.file {
-            let offset = finding.offset.map_or(String::new(), |offset| format!(", byte {offset}"));
+            let offset = finding
+                .offset
+                .map_or(String::new(), |offset| format!(", byte {offset}"));
             out.push_str(&format!("    in   {file}{offset}\n"));
         }
         if finding.severity > Severity::Info {

@@ -23,16 +23,28 @@ pub enum Align {
 pub fn columns(headings: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let width = |column: usize, heading: &str| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).chain([heading.chars().count()]).max().unwrap_or(0)
+        cells
+            .map(|cell| cell.chars().count())
+            .chain([heading.chars().count()])
+            .max()
+            .unwrap_or(0)
     };
-    let widths: Vec<usize> = headings.iter().enumerate().map(|(i, (heading, _))| width(i, heading)).collect();
+    let widths: Vec<usize> = headings
+        .iter()
+        .enumerate()
+        .map(|(i, (heading, _))| width(i, heading))
+        .collect();
     let titles = headings.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let mut out = String::new();
     for row in std::iter::once(&titles).chain(rows) {
-        let cells = row.iter().zip(headings).zip(&widths).map(|((cell, (_, align)), &width)| match align {
-            Align::Left => format!("{cell:<width$}"),
-            Align::Right => format!("{cell:>width$}"),
-        });
+        let cells = row
+            .iter()
+            .zip(headings)
+            .zip(&widths)
+            .map(|((cell, (_, align)), &width)| match align {
+                Align::Left => format!("{cell:<width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            });
         let line = cells.collect::<Vec<_>>().join("  ");
         out.push_str(line.trim_end());
         out.push('\n');
@@ -108,7 +120,10 @@ impl Values {
     /// A text on one line, cut if it is long.
     pub fn line(self, text: &str) -> String {
         let first = text.lines().next().unwrap_or_default();
-        let cut: String = first.chars().take(if self.full { usize::MAX } else { SHOWN_CHARS }).collect();
+        let cut: String = first
+            .chars()
+            .take(if self.full { usize::MAX } else { SHOWN_CHARS })
+            .collect();
         if cut.len() == text.trim_end().len() {
             return clean(&cut);
         }
@@ -131,7 +146,8 @@ impl Values {
 /// Text without control characters: each is shown as its escape.
 pub fn clean(text: &str) -> String {
     // Also what reverses or hides text: bidirectional controls and the like.
-    let hides = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let hides =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c.is_control() || hides(c) {
             true => out.extend(c.escape_default()),
@@ -148,21 +164,31 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["long".to_owned(), "100".to_owned()]];
+        let rows = [
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["long".to_owned(), "100".to_owned()],
+        ];
         let text = columns(&[("file", Align::Left), ("n", Align::Right)], &rows);
         assert_eq!(text, "file    n\na       1\nlong  100\n");
     }
 
     #[test]
     fn sizes_have_units() {
-        assert_eq!([999, 1000, 66_101, 4_294_967_296].map(size), ["999 B", "1.0 kB", "66.1 kB", "4.3 GB"]);
+        assert_eq!(
+            [999, 1000, 66_101, 4_294_967_296].map(size),
+            ["999 B", "1.0 kB", "66.1 kB", "4.3 GB"]
+        );
     }
 
     #[test]
     fn nothing_from_a_ledger_reaches_the_terminal_as_a_control() {
         let mut out = String::new();
         let values = Values { full: true };
-        values.append(&mut out, &json!({ "a\u{1b}[2J": "b\u{1b}]0;x\u{7}\r\n\u{202e}c", "d": ["\u{9b}1m"] }), 2);
+        values.append(
+            &mut out,
+            &json!({ "a\u{1b}[2J": "b\u{1b}]0;x\u{7}\r\n\u{202e}c", "d": ["\u{9b}1m"] }),
+            2,
+        );
         assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
         assert!(!out.contains('\u{202e}'));
     }

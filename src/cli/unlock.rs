@@ -42,7 +42,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     }
     let files = input::ledger(&args.directories, args.include_recovery)?;
     let material = keys::read(&args.member_key, &args.share)?;
-    let report = unlock(&files, &args.snapshots, &material, args.at, progress::for_terminal().as_ref())?;
+    let report = unlock(
+        &files,
+        &args.snapshots,
+        &material,
+        args.at,
+        progress::for_terminal().as_ref(),
+    )?;
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
@@ -65,7 +71,10 @@ fn render(report: &UnlockReport) -> String {
         line(format!("  {}{format}: {}{used}", share.member, share.verdict));
     }
     for secret in &report.secrets {
-        line(format!("secret       from seqno {}, recovered at seqno {}", secret.from_seqno, secret.recovered_at_seqno));
+        line(format!(
+            "secret       from seqno {}, recovered at seqno {}",
+            secret.from_seqno, secret.recovered_at_seqno
+        ));
     }
     line(format!("entries      {}", output::count(report.entries)));
     line(format!(
@@ -79,7 +88,11 @@ fn render(report: &UnlockReport) -> String {
         output::count(report.evidence_checked)
     ));
     for snapshot in &report.snapshots {
-        let verdict = if snapshot.verdict.exit_code() == 0 { "decrypted" } else { "see findings" };
+        let verdict = if snapshot.verdict.exit_code() == 0 {
+            "decrypted"
+        } else {
+            "see findings"
+        };
         line(format!("snapshot     {}: {verdict}", snapshot.file));
     }
     line(format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{Common, input, output, progress};
 use crate::error::Result;
 use crate::recovery::join::Mode;
+use crate::recovery::output::refuse_ledger_directories;
 use crate::recovery::verify::{Options, VerifyReport, verify};
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
@@ -53,6 +54,9 @@ enum ModeName {
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let files = input::ledger(&args.directories, args.include_recovery)?;
+    if let Some(checkpoint) = &args.checkpoint {
+        refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
+    }
     let options = Options {
         mode: Some(match args.mode {
             ModeName::Audit => Mode::Audit,
@@ -98,27 +102,44 @@ pub fn render(report: &VerifyReport) -> String {
         0 => "none behind it".to_owned(),
         n => format!("{} behind it, which a recovery would drop", output::count(n)),
     };
-    line(format!("entries      {} up to seqno {}, {dropped}", output::count(report.entries), report.last_seqno));
+    line(format!(
+        "entries      {} up to seqno {}, {dropped}",
+        output::count(report.entries),
+        report.last_seqno
+    ));
     line(format!(
         "signatures   {} by nodes, {} by the service (COSE), {}",
         output::count(report.signatures),
         output::count(report.cose_signatures),
         match report.mode {
-            Mode::Audit => "all verified (audit)",
-            Mode::Integrity => "the last of each service identity verified (integrity)",
+            Mode::Audit => "all checked (audit)",
+            Mode::Integrity => "the last of each service identity checked (integrity)",
         }
     ));
-    line(format!("chunks       {} files, {}", report.chunks, output::size(report.bytes)));
+    line(format!(
+        "chunks       {} files, {}",
+        report.chunks,
+        output::size(report.bytes)
+    ));
     for service in &report.services {
-        let recoveries = service.recovery_count.map_or(String::new(), |n| format!(", recovery {n}"));
-        line(format!("service      {} from seqno {}{recoveries}", hex::encode(service.identity.0), service.from_seqno));
+        let recoveries = service
+            .recovery_count
+            .map_or(String::new(), |n| format!(", recovery {n}"));
+        line(format!(
+            "service      {} from seqno {}{recoveries}",
+            hex::encode(service.identity.0),
+            service.from_seqno
+        ));
     }
     for snapshot in &report.snapshots {
         let verdict = match snapshot.verdict.exit_code() {
             0 => "ok",
             _ => "see findings",
         };
-        line(format!("snapshot     {} at seqno {}: {verdict}", snapshot.file, snapshot.seqno));
+        line(format!(
+            "snapshot     {} at seqno {}: {verdict}",
+            snapshot.file, snapshot.seqno
+        ));
     }
     line(format!(
         "took         {:.3} s, {} entries/s, {}/s",

@@ -45,18 +45,10 @@ impl AeadKey {
     ///
     /// # Errors
     /// [`Error::EncryptionFailed`] where the plaintext is beyond the limit of GCM; `out` is then as before.
-    pub fn seal(
-        &self,
-        iv: &[u8; 12],
-        aad: &[u8],
-        plaintext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<[u8; 16], Error> {
+    pub fn seal(&self, iv: &[u8; 12], aad: &[u8], plaintext: &[u8], out: &mut Vec<u8>) -> Result<[u8; 16], Error> {
         let start = out.len();
         out.extend_from_slice(plaintext);
-        let tag = out
-            .get_mut(start..)
-            .and_then(|buffer| self.0.seal(iv, aad, buffer));
+        let tag = out.get_mut(start..).and_then(|buffer| self.0.seal(iv, aad, buffer));
         tag.ok_or_else(|| {
             if let Some(buffer) = out.get_mut(start..) {
                 buffer.zeroize();
@@ -91,11 +83,7 @@ impl<'a> GcmBlob<'a> {
         let Some((iv, ciphertext)) = rest.split_first_chunk() else {
             return Err(too_short);
         };
-        Ok(GcmBlob {
-            tag,
-            iv,
-            ciphertext,
-        })
+        Ok(GcmBlob { tag, iv, ciphertext })
     }
 
     /// The plaintext, wiped on drop.
@@ -143,10 +131,7 @@ mod tests {
     #[test]
     fn the_worked_example_opens() {
         let entry = hex::decode(ENTRY).unwrap();
-        let (tag, iv) = (
-            entry[8..24].try_into().unwrap(),
-            entry[24..36].try_into().unwrap(),
-        );
+        let (tag, iv) = (entry[8..24].try_into().unwrap(), entry[24..36].try_into().unwrap());
         let (aad, ciphertext) = (&entry[44..125], &entry[125..]);
         let mut out = b"left over".to_vec();
         spec_key().open(iv, aad, tag, ciphertext, &mut out).unwrap();
@@ -171,29 +156,20 @@ mod tests {
     #[test]
     fn a_failed_open_leaves_nothing_in_the_output() {
         let mut out = Vec::new();
-        let mut tag = spec_key()
-            .seal(&[1; 12], b"", b"secret text", &mut out)
-            .unwrap();
+        let mut tag = spec_key().seal(&[1; 12], b"", b"secret text", &mut out).unwrap();
         let ciphertext = std::mem::take(&mut out);
         tag[0] ^= 1;
         let result = spec_key().open(&[1; 12], b"", &tag, &ciphertext, &mut out);
-        assert_eq!(
-            (result, out.is_empty()),
-            (Err(Error::AuthenticationFailed), true)
-        );
+        assert_eq!((result, out.is_empty()), (Err(Error::AuthenticationFailed), true));
     }
 
     #[test]
     fn opening_reuses_the_capacity_of_the_output() {
         let mut sealed = Vec::new();
-        let tag = spec_key()
-            .seal(&[1; 12], b"", &[5; 300], &mut sealed)
-            .unwrap();
+        let tag = spec_key().seal(&[1; 12], b"", &[5; 300], &mut sealed).unwrap();
         let mut out = Vec::with_capacity(300);
         let address = out.as_ptr();
-        spec_key()
-            .open(&[1; 12], b"", &tag, &sealed, &mut out)
-            .unwrap();
+        spec_key().open(&[1; 12], b"", &tag, &sealed, &mut out).unwrap();
         assert_eq!((out.as_ptr(), out.len()), (address, 300));
     }
 
@@ -201,28 +177,18 @@ mod tests {
     fn blobs_round_trip_and_every_truncation_or_alteration_is_refused() {
         let blob = seal_blob(&spec_key(), &[3; 12], &[9; 32]).unwrap();
         assert_eq!(blob.len(), 60);
-        assert_eq!(
-            *GcmBlob::parse(&blob).unwrap().open(&spec_key()).unwrap(),
-            [9; 32]
-        );
+        assert_eq!(*GcmBlob::parse(&blob).unwrap().open(&spec_key()).unwrap(), [9; 32]);
         for length in 0..blob.len() {
             match GcmBlob::parse(&blob[..length]) {
                 Err(error) => assert_eq!(error, Error::BlobTooShort { found: length }),
-                Ok(cut) => assert_eq!(
-                    cut.open(&spec_key()).err(),
-                    Some(Error::AuthenticationFailed)
-                ),
+                Ok(cut) => assert_eq!(cut.open(&spec_key()).err(), Some(Error::AuthenticationFailed)),
             }
         }
         for byte in 0..blob.len() {
             let mut altered = blob.clone();
             altered[byte] ^= 0x10;
             let opened = GcmBlob::parse(&altered).unwrap().open(&spec_key());
-            assert_eq!(
-                opened.err(),
-                Some(Error::AuthenticationFailed),
-                "byte {byte}"
-            );
+            assert_eq!(opened.err(), Some(Error::AuthenticationFailed), "byte {byte}");
         }
     }
 }

@@ -8,27 +8,27 @@ use zeroize::Zeroizing;
 
 use super::ecdsa::{Curve, HashAlgorithm};
 
+/// SHA-256 of one message.
+#[inline]
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    out
+}
+
 /// An expanded AES-256-GCM key; aws-lc wipes it when it is freed.
 pub(super) struct AesKey(LessSafeKey);
 
 impl AesKey {
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used)] // The only failing path is a wrong key length.
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        // The only failing path is a wrong key length.
         Self(LessSafeKey::new(
             UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are an AES-256 key"),
         ))
     }
 
     /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
-    pub(super) fn open(
-        &self,
-        iv: &[u8; 12],
-        aad: &[u8],
-        tag: &[u8; 16],
-        ciphertext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(super) fn open(&self, iv: &[u8; 12], aad: &[u8], tag: &[u8; 16], ciphertext: &[u8], out: &mut Vec<u8>) -> bool {
         out.resize(ciphertext.len(), 0);
         let nonce = Nonce::assume_unique_for_key(*iv);
         self.0
@@ -39,10 +39,7 @@ impl AesKey {
     /// Encrypts `buffer` in place.
     pub(super) fn seal(&self, iv: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Option<[u8; 16]> {
         let nonce = Nonce::assume_unique_for_key(*iv);
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), buffer)
-            .ok()?;
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), buffer).ok()?;
         tag.as_ref().try_into().ok()
     }
 }
@@ -93,13 +90,9 @@ impl PublicKey {
         match hash {
             HashAlgorithm::Sha256 => self.sha256.verify_digest_sig(&digest, der).is_ok(),
             HashAlgorithm::Sha384 => self.sha384.verify_digest_sig(&digest, der).is_ok(),
-            HashAlgorithm::Sha512 => sig::VerificationAlgorithm::verify_digest_sig(
-                self.sha512,
-                &self.point,
-                &digest,
-                der,
-            )
-            .is_ok(),
+            HashAlgorithm::Sha512 => {
+                sig::VerificationAlgorithm::verify_digest_sig(self.sha512, &self.point, &digest, der).is_ok()
+            }
         }
     }
 }

@@ -57,11 +57,8 @@ impl Sign1 {
         let Value::Tag(TAG_SIGN1, content) = decode(bytes, "it is not one CBOR item")? else {
             return Err(Error::CoseTagMissing);
         };
-        let fields = content
-            .into_array()
-            .map_err(|_| malformed("it is not an array"))?;
-        let Ok([protected, unprotected, payload, signature]) = <[Value; 4]>::try_from(fields)
-        else {
+        let fields = content.into_array().map_err(|_| malformed("it is not an array"))?;
+        let Ok([protected, unprotected, payload, signature]) = <[Value; 4]>::try_from(fields) else {
             return Err(malformed("it does not have four fields"));
         };
         let protected_bytes = protected
@@ -99,9 +96,7 @@ impl Sign1 {
 
     /// Label 4: in CCF the ASCII hex of the signing key's id.
     pub fn kid(&self) -> Option<&[u8]> {
-        label(&self.protected, LABEL_KID)?
-            .as_bytes()
-            .map(Vec::as_slice)
+        label(&self.protected, LABEL_KID)?.as_bytes().map(Vec::as_slice)
     }
 
     /// Label 395: the verifiable data structure (2 for the CCF ledger).
@@ -136,9 +131,7 @@ impl Sign1 {
 
     /// A bytes field of the `ccf.v1` claims: `epoch.end.merkle.root`.
     pub fn ccf_bytes(&self, name: &str) -> Option<&[u8]> {
-        named(self.ccf_claims()?, name)?
-            .as_bytes()
-            .map(Vec::as_slice)
+        named(self.ccf_claims()?, name)?.as_bytes().map(Vec::as_slice)
     }
 
     /// The embedded payload; `None` if it is detached.
@@ -201,10 +194,7 @@ impl Sign1 {
             (Some(payload), _) | (None, Some(payload)) => payload,
             (None, None) => return Err(Error::CosePayloadMissing),
         };
-        key.verify_fixed(
-            &write::to_be_signed(&self.protected_bytes, payload),
-            &self.signature,
-        )
+        key.verify_fixed(&write::to_be_signed(&self.protected_bytes, payload), &self.signature)
     }
 
     fn claim(&self, claim: i64) -> Option<&Value> {

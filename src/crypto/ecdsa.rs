@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use p384::ecdsa::signature::Signer;
 use p384::ecdsa::signature::hazmat::PrehashSigner;
-use p384::pkcs8::{
-    DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding, PrivateKeyInfoRef,
-};
+use p384::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding, PrivateKeyInfoRef};
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_cert::der::Decode;
@@ -94,15 +92,9 @@ impl VerifyingKey {
             what: "public key (SubjectPublicKeyInfo)",
         };
         let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| malformed.clone())?;
-        let parameters = spki
-            .algorithm
-            .parameters
-            .and_then(|any| any.decode_as().ok());
+        let parameters = spki.algorithm.parameters.and_then(|any| any.decode_as().ok());
         let curve = supported_curve(spki.algorithm.oid, parameters)?;
-        let point = spki
-            .subject_public_key
-            .as_bytes()
-            .ok_or(malformed.clone())?;
+        let point = spki.subject_public_key.as_bytes().ok_or(malformed.clone())?;
         // Both providers would also have to agree on hybrid points and the point at infinity: refuse them here.
         let expected = match point.first() {
             Some(2 | 3) => 1 + curve.scalar_bytes(),
@@ -170,12 +162,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`Error::SignatureInvalid`].
-    pub fn verify_der(
-        &self,
-        hash: HashAlgorithm,
-        message: &[u8],
-        der_sig: &[u8],
-    ) -> Result<(), Error> {
+    pub fn verify_der(&self, hash: HashAlgorithm, message: &[u8], der_sig: &[u8]) -> Result<(), Error> {
         match hash {
             HashAlgorithm::Sha256 => self.check(hash, &Sha256::digest(message), der_sig),
             HashAlgorithm::Sha384 => self.check(hash, &Sha384::digest(message), der_sig),
@@ -189,11 +176,7 @@ impl VerifyingKey {
         let valid = super::memo::remember(&[&self.id(), &[hash as u8], digest, der_sig], verify);
         #[cfg(not(feature = "remember-verified"))]
         let valid = verify();
-        if valid {
-            Ok(())
-        } else {
-            Err(Error::SignatureInvalid)
-        }
+        if valid { Ok(()) } else { Err(Error::SignatureInvalid) }
     }
 }
 
@@ -207,20 +190,12 @@ impl Eq for VerifyingKey {}
 
 impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "VerifyingKey({:?} {})",
-            self.curve(),
-            hex::encode(self.id())
-        )
+        write!(f, "VerifyingKey({:?} {})", self.curve(), hex::encode(self.id()))
     }
 }
 
 /// The curve that an algorithm identifier names.
-fn supported_curve(
-    algorithm: ObjectIdentifier,
-    parameters: Option<ObjectIdentifier>,
-) -> Result<Curve, Error> {
+fn supported_curve(algorithm: ObjectIdentifier, parameters: Option<ObjectIdentifier>) -> Result<Curve, Error> {
     let found = match (algorithm, parameters) {
         (ID_EC_PUBLIC_KEY, Some(ID_P256)) => return Ok(Curve::P256),
         (ID_EC_PUBLIC_KEY, Some(ID_P384)) => return Ok(Curve::P384),
@@ -299,28 +274,17 @@ impl SigningKey {
         let block = pem::first_block(pem)?;
         let key = match block.label {
             "PRIVATE KEY" => {
-                let info =
-                    PrivateKeyInfoRef::from_der(&block.der).map_err(|_| malformed.clone())?;
-                let parameters = info
-                    .algorithm
-                    .parameters
-                    .and_then(|any| any.decode_as().ok());
+                let info = PrivateKeyInfoRef::from_der(&block.der).map_err(|_| malformed.clone())?;
+                let parameters = info.algorithm.parameters.and_then(|any| any.decode_as().ok());
                 match supported_curve(info.algorithm.oid, parameters)? {
-                    Curve::P256 => {
-                        p256::ecdsa::SigningKey::from_pkcs8_der(&block.der).map(Private::P256)
-                    }
-                    Curve::P384 => {
-                        p384::ecdsa::SigningKey::from_pkcs8_der(&block.der).map(Private::P384)
-                    }
+                    Curve::P256 => p256::ecdsa::SigningKey::from_pkcs8_der(&block.der).map(Private::P256),
+                    Curve::P384 => p384::ecdsa::SigningKey::from_pkcs8_der(&block.der).map(Private::P384),
                 }
                 .map_err(|_| malformed)?
             }
             "EC PRIVATE KEY" => {
-                let p256 =
-                    p256::SecretKey::from_sec1_der(&block.der).map(|key| Private::P256(key.into()));
-                let p384 = || {
-                    p384::SecretKey::from_sec1_der(&block.der).map(|key| Private::P384(key.into()))
-                };
+                let p256 = p256::SecretKey::from_sec1_der(&block.der).map(|key| Private::P256(key.into()));
+                let p384 = || p384::SecretKey::from_sec1_der(&block.der).map(|key| Private::P384(key.into()));
                 p256.or_else(|_| p384()).map_err(|_| malformed)?
             }
             other => return Err(pem::wrong_kind(EXPECTED, other)),
@@ -335,8 +299,7 @@ impl SigningKey {
             Private::P384(key) => key.verifying_key().to_public_key_der(),
         };
         let spki = spki.expect("a public key of fixed size encodes");
-        let public =
-            VerifyingKey::from_spki_der(spki.as_bytes()).expect("a derived public key is valid");
+        let public = VerifyingKey::from_spki_der(spki.as_bytes()).expect("a derived public key is valid");
         Self { key, public }
     }
 
@@ -364,13 +327,11 @@ impl SigningKey {
     pub fn sign_prehashed_der(&self, digest: &Digest) -> Vec<u8> {
         match &self.key {
             Private::P256(key) => {
-                let signature: p256::ecdsa::Signature =
-                    key.sign_prehash(digest).expect("never fails");
+                let signature: p256::ecdsa::Signature = key.sign_prehash(digest).expect("never fails");
                 signature.to_der().as_bytes().to_vec()
             }
             Private::P384(key) => {
-                let signature: p384::ecdsa::Signature =
-                    key.sign_prehash(digest).expect("never fails");
+                let signature: p384::ecdsa::Signature = key.sign_prehash(digest).expect("never fails");
                 signature.to_der().as_bytes().to_vec()
             }
         }

@@ -9,9 +9,7 @@ use super::ecdsa::Curve;
 #[non_exhaustive]
 pub enum Error {
     /// An AES-256-GCM tag did not match.
-    #[error(
-        "decryption failed: the key is not the one this was encrypted with, or the bytes were altered"
-    )]
+    #[error("decryption failed: the key is not the one this was encrypted with, or the bytes were altered")]
     AuthenticationFailed,
     /// AES-GCM refused to encrypt (more than about 64 GiB at once).
     #[error("encryption failed: the plaintext is too long for AES-GCM")]
@@ -64,9 +62,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// A certificate signed with something else than ECDSA and SHA-2.
-    #[error(
-        "certificate signature algorithm {oid} is not supported (only ECDSA with SHA-256, SHA-384 or SHA-512)"
-    )]
+    #[error("certificate signature algorithm {oid} is not supported (only ECDSA with SHA-256, SHA-384 or SHA-512)")]
     UnsupportedSignatureAlgorithm {
         /// Object identifier in dotted form, or `unknown`.
         oid: String,
@@ -101,9 +97,7 @@ pub enum Error {
     #[error("the COSE_Sign1 embeds a payload other than the expected one")]
     CosePayloadMismatch,
     /// A decrypted recovery share has neither known length.
-    #[error(
-        "a recovery share has {found} bytes; known shares have 44 (CCF 4.0.9 and later) or 113 (before)"
-    )]
+    #[error("a recovery share has {found} bytes; known shares have 44 (CCF 4.0.9 and later) or 113 (before)")]
     ShareLength {
         /// Bytes found.
         found: usize,
@@ -128,9 +122,7 @@ pub enum Error {
     )]
     MixedShares,
     /// The box inside old-format shares did not open.
-    #[error(
-        "the recovery shares do not fit together: at least one is wrong, damaged or from another time"
-    )]
+    #[error("the recovery shares do not fit together: at least one is wrong, damaged or from another time")]
     ShareBoxFailed,
     /// A threshold or number of shares that makes no sense.
     #[error("cannot make or combine {shares} recovery shares with a threshold of {threshold}")]
@@ -141,9 +133,7 @@ pub enum Error {
         shares: usize,
     },
     /// RSA-OAEP decryption failed.
-    #[error(
-        "RSA-OAEP decryption failed: this was encrypted for another key, or the bytes were altered"
-    )]
+    #[error("RSA-OAEP decryption failed: this was encrypted for another key, or the bytes were altered")]
     RsaDecryptionFailed,
     /// RSA-OAEP encryption failed.
     #[error("RSA-OAEP encryption failed: {length} bytes do not fit this key")]

@@ -8,12 +8,7 @@
 //! and RustCrypto (feature `pure`, which wins when both are on). Everything else is the same code in both.
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
 #[cfg(not(any(feature = "aws-lc", feature = "pure")))]
@@ -25,6 +20,7 @@ pub mod digest;
 pub mod ecdsa;
 mod error;
 pub mod kdf;
+mod lanes;
 #[cfg(feature = "remember-verified")]
 mod memo;
 mod pem;
@@ -46,7 +42,7 @@ use aws_lc as provider;
 use pure as provider;
 
 pub use aead::{AeadKey, GcmBlob, seal_blob};
-pub use digest::{Digest, Sha256Stream, sha256, sha256_pair, sha256_parts, sha256_three};
+pub use digest::{Digest, Sha256Stream, sha256, sha256_many, sha256_pair, sha256_parts, sha256_three};
 pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
 pub use error::Error;
 pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};

@@ -39,20 +39,13 @@ pub(super) fn first_block(text: &str) -> Result<Block<'_>, Error> {
         .split_once("-----END ")
         .ok_or(malformed("there is no -----END line"))?;
     if !end.starts_with(label) {
-        return Err(malformed(
-            "the -----END line does not match the -----BEGIN line",
-        ));
+        return Err(malformed("the -----END line does not match the -----BEGIN line"));
     }
     if body.contains("ENCRYPTED") {
-        return Err(malformed(
-            "the key is encrypted with a passphrase; decrypt it first",
-        ));
+        return Err(malformed("the key is encrypted with a passphrase; decrypt it first"));
     }
     let mut digits = Zeroizing::new(Vec::with_capacity(body.len()));
-    digits.extend(
-        body.bytes()
-            .filter(|byte| !byte.is_ascii_whitespace() && *byte != 0),
-    );
+    digits.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != 0));
     // Decoding 4 digits gives 3 bytes, so this never has to grow and leave a copy behind.
     let mut der = Zeroizing::new(Vec::with_capacity(digits.len()));
     BASE64
@@ -116,10 +109,7 @@ mod tests {
 
     #[test]
     fn surroundings_and_line_endings_do_not_matter() {
-        let text = format!(
-            "# note\r\n{}\0\n \n",
-            encode("THING", &[1; 100]).replace('\n', "\r\n")
-        );
+        let text = format!("# note\r\n{}\0\n \n", encode("THING", &[1; 100]).replace('\n', "\r\n"));
         assert_eq!(*first_block(&text).unwrap().der, vec![1; 100]);
     }
 
@@ -131,15 +121,9 @@ mod tests {
             "-----BEGIN X-----",
             "-----BEGIN X-----\n!\n-----END X-----",
         ] {
-            assert!(
-                matches!(first_block(text), Err(Error::MalformedPem { .. })),
-                "{text}"
-            );
+            assert!(matches!(first_block(text), Err(Error::MalformedPem { .. })), "{text}");
         }
         let mismatch = "-----BEGIN X-----\nAAAA\n-----END Y-----";
-        assert!(matches!(
-            first_block(mismatch),
-            Err(Error::MalformedPem { .. })
-        ));
+        assert!(matches!(first_block(mismatch), Err(Error::MalformedPem { .. })));
     }
 }

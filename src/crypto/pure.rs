@@ -4,12 +4,18 @@ use aes_gcm::aead::{AeadInOut, Generate, KeyInit};
 use aes_gcm::{Aes256Gcm, Key};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use p384::ecdsa::signature::hazmat::PrehashVerifier;
 
 use super::ecdsa::{Curve, HashAlgorithm};
+
+/// SHA-256 of one message.
+#[inline]
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    Sha256::digest(data).into()
+}
 
 /// An expanded AES-256-GCM key, wiped on drop.
 pub(super) struct AesKey(Aes256Gcm);
@@ -20,14 +26,7 @@ impl AesKey {
     }
 
     /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
-    pub(super) fn open(
-        &self,
-        iv: &[u8; 12],
-        aad: &[u8],
-        tag: &[u8; 16],
-        ciphertext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(super) fn open(&self, iv: &[u8; 12], aad: &[u8], tag: &[u8; 16], ciphertext: &[u8], out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(ciphertext);
         self.0
             .decrypt_inout_detached(iv.into(), aad, out.as_mut_slice().into(), tag.into())
@@ -53,12 +52,8 @@ impl PublicKey {
     /// From a SEC1 point; `None` if it is not on the curve.
     pub(super) fn from_sec1(curve: Curve, point: &[u8]) -> Option<Self> {
         match curve {
-            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .ok()
-                .map(Self::P256),
-            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
-                .ok()
-                .map(Self::P384),
+            Curve::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(Self::P256),
+            Curve::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(Self::P384),
         }
     }
 

@@ -31,13 +31,7 @@ fn json_values(directory: &Path, start: &str) -> Vec<Value> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             values.extend(json_values(&path, start));
-        } else if path
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("ledger_")
-        {
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with("ledger_") {
             let bytes = std::fs::read(path).unwrap();
             let found = |at: &usize| bytes[*at..].starts_with(start.as_bytes());
             for at in (0..bytes.len()).filter(found) {
@@ -54,31 +48,20 @@ fn both_signatures_of_the_worked_example_verify() {
     let Some(ledgers) = ledgers() else { return };
     let service = ledgers.join("cose_flipflop_service");
     let chunk = std::fs::read(service.join("ledger/ledger_15-46.committed")).unwrap();
-    let certificate =
-        Certificate::from_pem(&text(&service.join("common/service_cert.pem"))).unwrap();
+    let certificate = Certificate::from_pem(&text(&service.join("common/service_cert.pem"))).unwrap();
     // Format specification, section 10.3: the entry is at 322 of the file.
-    let json = |at: usize, length: usize| -> Value {
-        serde_json::from_slice(&chunk[322 + at..322 + at + length]).unwrap()
-    };
+    let json =
+        |at: usize, length: usize| -> Value { serde_json::from_slice(&chunk[322 + at..322 + at + length]).unwrap() };
     let (cose, node) = (json(0xd8, 330), json(0x280, 0x46f));
-    let root: Digest = hex::decode(node["root"].as_str().unwrap())
-        .unwrap()
-        .try_into()
-        .unwrap();
+    let root: Digest = hex::decode(node["root"].as_str().unwrap()).unwrap().try_into().unwrap();
 
     let message = Sign1::parse(&base64(&cose)).unwrap();
     assert_eq!(message.txid(), Some("2.16"));
-    assert_eq!(
-        message.kid(),
-        Some(hex::encode(certificate.key_id()).as_bytes())
-    );
+    assert_eq!(message.kid(), Some(hex::encode(certificate.key_id()).as_bytes()));
     assert_eq!(message.verify(certificate.key(), Some(&root)), Ok(()));
 
     let node_certificate = Certificate::from_pem(node["cert"].as_str().unwrap()).unwrap();
-    assert_eq!(
-        hex::encode(node_certificate.key_id()),
-        node["node"].as_str().unwrap()
-    );
+    assert_eq!(hex::encode(node_certificate.key_id()), node["node"].as_str().unwrap());
     assert_eq!(
         node_certificate
             .key()
@@ -114,10 +97,7 @@ fn real_endorsements_verify_and_have_the_layout_that_is_written_here() {
         );
         let unsigned = again.len() - message.signature().len();
         let original = base64(&value["endorsement"]);
-        assert_eq!(
-            hex::encode(&again[..unsigned]),
-            hex::encode(&original[..unsigned])
-        );
+        assert_eq!(hex::encode(&again[..unsigned]), hex::encode(&original[..unsigned]));
         endorsements += 1;
     }
     assert!(endorsements > 0);
@@ -127,11 +107,7 @@ fn real_endorsements_verify_and_have_the_layout_that_is_written_here() {
 fn the_shares_of_every_real_generation_open_its_secret() {
     let Some(ledgers) = ledgers() else { return };
     let (mut fingerprints, mut formats) = (BTreeSet::new(), Vec::new());
-    for service in ledgers
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-    {
+    for service in ledgers.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
         let common = service.join("common");
         if !common.is_dir() {
             continue;
@@ -144,18 +120,13 @@ fn the_shares_of_every_real_generation_open_its_secret() {
                     continue;
                 }
                 let certificate = text(&common.join(format!("member{member}_cert.pem")));
-                let id = hex::encode(member_id(
-                    Certificate::from_pem(&certificate).unwrap().der(),
-                ));
+                let id = hex::encode(member_id(Certificate::from_pem(&certificate).unwrap().der()));
                 if let Some(encrypted) = table["encrypted_shares"].get(id) {
                     let key = DecryptionKey::from_pem(&text(&key)).unwrap();
                     opened.push(Share::parse(&key.decrypt(&base64(encrypted)).unwrap()).unwrap());
                 }
             }
-            assert_eq!(
-                opened.len(),
-                table["encrypted_shares"].as_object().unwrap().len()
-            );
+            assert_eq!(opened.len(), table["encrypted_shares"].as_object().unwrap().len());
             formats.extend(opened.iter().map(Share::format));
             // More shares than the threshold are right too, as long as none is an owner's.
             let all: Vec<&Share> = opened.iter().collect();
@@ -168,18 +139,10 @@ fn the_shares_of_every_real_generation_open_its_secret() {
         }
     }
     for format in [ShareFormat::New, ShareFormat::Old, ShareFormat::Owner] {
-        assert!(
-            formats.contains(&format),
-            "no {format:?} share in the real ledgers"
-        );
+        assert!(formats.contains(&format), "no {format:?} share in the real ledgers");
     }
     // Format specification, section 8.4; the first of expired_service is of the old format.
-    for expected in [
-        "234b711d", "3608fb6c", "a716eabd", "50c53a86", "a685ccd3", "d0181cac",
-    ] {
-        assert!(
-            fingerprints.contains(expected),
-            "{expected} not among {fingerprints:?}"
-        );
+    for expected in ["234b711d", "3608fb6c", "a716eabd", "50c53a86", "a685ccd3", "d0181cac"] {
+        assert!(fingerprints.contains(expected), "{expected} not among {fingerprints:?}");
     }
 }

@@ -4,9 +4,7 @@
 //! generator can be seeded; they do no private-key operation, so RUSTSEC-2023-0071 does not concern them.
 
 use ::rsa::pkcs1::DecodeRsaPrivateKey;
-use ::rsa::pkcs8::{
-    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding,
-};
+use ::rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 use ::rsa::traits::PublicKeyParts;
 use ::rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
 use rand_core::CryptoRng;
@@ -37,9 +35,7 @@ impl DecryptionKey {
         let block = pem::first_block(pem)?;
         let parsed = match block.label {
             "PRIVATE KEY" => match ecdsa::describe_pkcs8(&block.der) {
-                Some("RSA") => {
-                    RsaPrivateKey::from_pkcs8_der(&block.der).map_err(|_| malformed.clone())?
-                }
+                Some("RSA") => RsaPrivateKey::from_pkcs8_der(&block.der).map_err(|_| malformed.clone())?,
                 Some("EC") => {
                     let found = "an elliptic-curve private key; it looks like a signing key (memberN_privk.pem)";
                     return Err(Error::WrongPemKind {
@@ -50,9 +46,7 @@ impl DecryptionKey {
                 Some(_) => return Err(pem::wrong_kind(PRIVATE, block.label)),
                 None => return Err(malformed),
             },
-            "RSA PRIVATE KEY" => {
-                RsaPrivateKey::from_pkcs1_der(&block.der).map_err(|_| malformed.clone())?
-            }
+            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&block.der).map_err(|_| malformed.clone())?,
             other => return Err(pem::wrong_kind(PRIVATE, other)),
         };
         check_size(parsed.n().bits_vartime() as usize)?;
@@ -73,9 +67,7 @@ impl DecryptionKey {
     /// # Errors
     /// [`Error::RsaDecryptionFailed`], whatever the reason.
     pub fn decrypt(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        self.key
-            .decrypt(ciphertext)
-            .ok_or(Error::RsaDecryptionFailed)
+        self.key.decrypt(ciphertext).ok_or(Error::RsaDecryptionFailed)
     }
 
     /// The DER SubjectPublicKeyInfo of the public half, to find whose key this is.
@@ -100,8 +92,7 @@ impl EncryptionKey {
         if block.label != "PUBLIC KEY" {
             return Err(pem::wrong_kind(PUBLIC, block.label));
         }
-        let key = RsaPublicKey::from_public_key_der(&block.der)
-            .map_err(|_| Error::MalformedKey { what: PUBLIC })?;
+        let key = RsaPublicKey::from_public_key_der(&block.der).map_err(|_| Error::MalformedKey { what: PUBLIC })?;
         check_size(key.n().bits_vartime() as usize)?;
         Ok(Self {
             key,
@@ -131,18 +122,13 @@ impl EncryptionKey {
 ///
 /// # Errors
 /// [`Error::RsaKeySize`] outside 2048 to 8192 bits.
-pub fn generate_key_pair(
-    bits: usize,
-    rng: &mut impl CryptoRng,
-) -> Result<(Zeroizing<String>, String), Error> {
+pub fn generate_key_pair(bits: usize, rng: &mut impl CryptoRng) -> Result<(Zeroizing<String>, String), Error> {
     check_size(bits)?;
     let failed = Error::MalformedKey {
         what: "newly generated RSA key",
     };
     let key = RsaPrivateKey::new(rng, bits).map_err(|_| failed.clone())?;
-    let private = key
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|_| failed.clone())?;
+    let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| failed.clone())?;
     let public = key
         .to_public_key()
         .to_public_key_pem(LineEnding::LF)

@@ -31,11 +31,7 @@ pub enum Share {
     /// itself: the full key of a recovery owner.
     New { x: u32, y: [u32; LIMBS] },
     /// 113 bytes: `x` (u8), `y` (32 bytes in GF(2^8)), then a secretbox of 80 bytes, the same in all shares.
-    Old {
-        x: u8,
-        y: [u8; 32],
-        sealed: [u8; 80],
-    },
+    Old { x: u8, y: [u8; 32], sealed: [u8; 80] },
 }
 
 /// The kinds of share.
@@ -141,14 +137,8 @@ pub fn combine(shares: &[&Share], threshold: usize) -> Result<WrappingKey, Error
         needed: threshold,
     })?;
     for (position, share) in used.iter().enumerate() {
-        if used
-            .iter()
-            .skip(position + 1)
-            .any(|other| same_index(share, other))
-        {
-            return Err(Error::DuplicateShare {
-                index: share.index(),
-            });
+        if used.iter().skip(position + 1).any(|other| same_index(share, other)) {
+            return Err(Error::DuplicateShare { index: share.index() });
         }
     }
     match used.first() {
@@ -177,16 +167,9 @@ pub fn combine(shares: &[&Share], threshold: usize) -> Result<WrappingKey, Error
 ///
 /// # Errors
 /// [`Error::InvalidThreshold`] unless 1 ≤ `threshold` ≤ `n` ≤ 1024.
-pub fn split(
-    threshold: usize,
-    n: usize,
-    rng: &mut impl CryptoRng,
-) -> Result<(WrappingKey, Vec<Share>, Share), Error> {
+pub fn split(threshold: usize, n: usize, rng: &mut impl CryptoRng) -> Result<(WrappingKey, Vec<Share>, Share), Error> {
     if threshold == 0 || threshold > n || n > MAX_SHARES {
-        return Err(Error::InvalidThreshold {
-            threshold,
-            shares: n,
-        });
+        return Err(Error::InvalidThreshold { threshold, shares: n });
     }
     let polynomials: Zeroizing<Vec<[u32; LIMBS]>> = Zeroizing::new(
         (0..threshold)
@@ -227,13 +210,13 @@ pub fn is_consistent(shares_that_work: &[&Share], other: &Share) -> bool {
     }
     match (shares_that_work.first(), other) {
         (Some(Share::New { .. }), Share::New { x, y }) => {
-            let expected = new_points(shares_that_work)
-                .map(|points| field::interpolate::<MersenneField, LIMBS>(&points, *x));
+            let expected =
+                new_points(shares_that_work).map(|points| field::interpolate::<MersenneField, LIMBS>(&points, *x));
             expected == Some(y.map(MersenneField::reduce))
         }
         (Some(Share::Old { sealed: good, .. }), Share::Old { x, y, sealed }) => {
-            let expected = old_points(shares_that_work)
-                .map(|points| field::interpolate::<GaloisField, 32>(&points, *x));
+            let expected =
+                old_points(shares_that_work).map(|points| field::interpolate::<GaloisField, 32>(&points, *x));
             good == sealed && expected == Some(*y)
         }
         _ => false,
@@ -243,9 +226,7 @@ pub fn is_consistent(shares_that_work: &[&Share], other: &Share) -> bool {
 /// Indices modulo the prime, so that no two shares can make interpolation divide by zero.
 fn same_index(a: &Share, b: &Share) -> bool {
     match (a, b) {
-        (Share::New { x: a, .. }, Share::New { x: b, .. }) => {
-            MersenneField::reduce(*a) == MersenneField::reduce(*b)
-        }
+        (Share::New { x: a, .. }, Share::New { x: b, .. }) => MersenneField::reduce(*a) == MersenneField::reduce(*b),
         (Share::Old { x: a, .. }, Share::Old { x: b, .. }) => a == b,
         _ => false,
     }
@@ -367,9 +348,7 @@ impl LedgerSecret {
         let bytes = plaintext.as_slice().try_into();
         bytes
             .map(Self::from_bytes)
-            .map_err(|_| Error::SecretLength {
-                found: plaintext.len(),
-            })
+            .map_err(|_| Error::SecretLength { found: plaintext.len() })
     }
 }
 

@@ -6,8 +6,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 /// Ledger secret 1 of the worked example (format specification, section 10.1): a published test value.
-pub const SPEC_LEDGER_SECRET: &str =
-    "d917951c0773a06148d2ff5bf0c984d075fdceb601255157ac004bb53b351079";
+pub const SPEC_LEDGER_SECRET: &str = "d917951c0773a06148d2ff5bf0c984d075fdceb601255157ac004bb53b351079";
 
 /// A generator whose output depends on `seed` alone.
 pub fn rng(seed: u64) -> ChaCha20Rng {
@@ -22,8 +21,7 @@ pub fn ledgers() -> Option<PathBuf> {
         .chain([PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/ledgers")])
         .find(|path| path.is_dir());
     if found.is_none() {
-        let required =
-            std::env::var("REKINDLE_REQUIRE_CCF_LEDGERS").is_ok_and(|value| value == "1");
+        let required = std::env::var("REKINDLE_REQUIRE_CCF_LEDGERS").is_ok_and(|value| value == "1");
         assert!(
             !required,
             "REKINDLE_REQUIRE_CCF_LEDGERS=1, but there are no real ledgers"

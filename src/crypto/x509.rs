@@ -55,12 +55,9 @@ impl Certificate {
     /// [`Error::MalformedCertificate`]; [`Error::UnsupportedKey`] or [`Error::MalformedKey`] for its key.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
         let outer = element(der, "outer sequence")?;
-        let mut reader =
-            SliceReader::new(outer.value()).map_err(|_| malformed("outer sequence"))?;
+        let mut reader = SliceReader::new(outer.value()).map_err(|_| malformed("outer sequence"))?;
         let signed = reader.tlv_bytes().map_err(|_| malformed("signed part"))?;
-        let algorithm = reader
-            .tlv_bytes()
-            .map_err(|_| malformed("signature algorithm"))?;
+        let algorithm = reader.tlv_bytes().map_err(|_| malformed("signature algorithm"))?;
         let signature = AnyRef::decode(&mut reader).map_err(|_| malformed("signature"))?;
         if outer.tag() != Tag::Sequence || !reader.is_finished() {
             return Err(malformed("outer sequence"));
@@ -124,10 +121,7 @@ impl Certificate {
             oid: self.signature_oid.clone(),
         };
         let hash = self.hash.ok_or_else(unsupported)?;
-        let signed = self
-            .der
-            .get(self.signed.clone())
-            .ok_or(malformed("signed part"))?;
+        let signed = self.der.get(self.signed.clone()).ok_or(malformed("signed part"))?;
         issuer.verify_der(hash, signed, &self.signature)
     }
 
@@ -168,22 +162,15 @@ pub fn issue(
     serial: [u8; 16],
 ) -> Result<Certificate, Error> {
     let cannot = |problem| Error::CannotIssue { problem };
-    let subject = Name::from_str(subject)
-        .map_err(|_| cannot("the subject is not a name such as CN=CCF Service"))?;
+    let subject = Name::from_str(subject).map_err(|_| cannot("the subject is not a name such as CN=CCF Service"))?;
     let issuer = match issuer {
         None => None,
-        Some(issuer) => Some(
-            Name::from_der(&issuer.subject_der)
-                .map_err(|_| cannot("the issuer's name cannot be encoded"))?,
-        ),
+        Some(issuer) => {
+            Some(Name::from_der(&issuer.subject_der).map_err(|_| cannot("the issuer's name cannot be encoded"))?)
+        }
     };
-    let profile = issue::Profile {
-        subject,
-        issuer,
-        ca,
-    };
-    let validity =
-        issue::validity(not_before_unix_s, days).ok_or(cannot("the dates are out of range"))?;
+    let profile = issue::Profile { subject, issuer, ca };
+    let validity = issue::validity(not_before_unix_s, days).ok_or(cannot("the dates are out of range"))?;
     let der = issue::build(profile, subject_key, signer, validity, serial)
         .ok_or(cannot("the certificate could not be encoded"))?;
     Certificate::from_der(&der)
@@ -201,8 +188,7 @@ fn element<'a>(der: &'a [u8], what: &'static str) -> Result<AnyRef<'a>, Error> {
 /// The hash of an AlgorithmIdentifier, where it is ECDSA with SHA-2, and its object identifier as text.
 fn signature_algorithm(der: &[u8]) -> Result<(Option<HashAlgorithm>, String), Error> {
     let sequence = element(der, "signature algorithm")?;
-    let mut reader =
-        SliceReader::new(sequence.value()).map_err(|_| malformed("signature algorithm"))?;
+    let mut reader = SliceReader::new(sequence.value()).map_err(|_| malformed("signature algorithm"))?;
     let Ok(oid) = ObjectIdentifier::decode(&mut reader) else {
         return Ok((None, "unknown".to_owned()));
     };
@@ -229,8 +215,7 @@ impl<'a> Signed<'a> {
             number: TagNumber(0),
         };
         let sequence = element(der, "signed part")?;
-        let mut reader =
-            SliceReader::new(sequence.value()).map_err(|_| malformed("signed part"))?;
+        let mut reader = SliceReader::new(sequence.value()).map_err(|_| malformed("signed part"))?;
         if Tag::peek(&reader).is_ok_and(|tag| tag == VERSION) {
             reader.tlv_bytes().map_err(|_| malformed("version"))?;
         }

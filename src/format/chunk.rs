@@ -14,11 +14,7 @@ use super::domain::{Maps, PublicHeader};
 use super::entry::{Entry, EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
 use super::{Malformed, Seqno};
 
-mod layout;
-mod writer;
-
-pub use layout::Layout;
-pub use writer::ChunkWriter;
+pub use super::layout::Layout;
 
 /// Offset of the first entry.
 pub const FIRST_ENTRY: u64 = 8;
@@ -136,10 +132,16 @@ fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Ma
     }
     let iv = entry.iv();
     if iv.seqno != seqno {
-        return Err(Malformed::at(24, format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno)));
+        return Err(Malformed::at(
+            24,
+            format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno),
+        ));
     }
     if iv.snapshot {
-        return Err(Malformed::at(32, "GCM IV says it is a snapshot's, expected a transaction's"));
+        return Err(Malformed::at(
+            32,
+            "GCM IV says it is a snapshot's, expected a transaction's",
+        ));
     }
     Ok(Located {
         offset,
@@ -195,13 +197,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Walks from the entry of `seqno`, which stands at `offset`.
-    pub fn starting_at(
-        bytes: &'a [u8],
-        layout: Layout,
-        first_seqno: Seqno,
-        offset: u64,
-        seqno: Seqno,
-    ) -> Self {
+    pub fn starting_at(bytes: &'a [u8], layout: Layout, first_seqno: Seqno, offset: u64, seqno: Seqno) -> Self {
         Walker {
             bytes,
             layout,
@@ -267,13 +263,7 @@ impl<'a> Walker<'a> {
 
     /// An entry that can be read, but ends elsewhere than the table says.
     #[cold]
-    fn resolve(
-        &mut self,
-        located: Located<'a>,
-        end: u64,
-        hint: u64,
-        faults: &mut Vec<Fault>,
-    ) -> Step<'a> {
+    fn resolve(&mut self, located: Located<'a>, end: u64, hint: u64, faults: &mut Vec<Fault>) -> Step<'a> {
         let seqno = self.seqno;
         let offset = self.offset;
         if self.follows(end) || !self.follows(hint) {
@@ -406,8 +396,7 @@ impl<'a> Walker<'a> {
             let by_table = (first..len).find_map(|index| {
                 let offset = self.layout.position(self.bytes, index)?;
                 let seqno = self.first_seqno + index;
-                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok())
-                    .then_some((offset, seqno))
+                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok()).then_some((offset, seqno))
             });
             if by_table.is_some() {
                 return by_table;

@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::chunk::Layout;
+use super::Seqno;
+use super::chunk::{Layout, Step, Walker};
 use super::cursor::Cursor;
 use super::domain::PublicHeader;
 use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
 use super::map::MappedFile;
 use super::names::{ChunkKind, ChunkName, FileName};
-use super::Seqno;
 use crate::error::{Error, Result};
 
 /// One chunk file of a ledger.
@@ -107,11 +107,7 @@ impl LedgerFiles {
             return Err(no_ledger(directories, &notes));
         }
         let (chunks, spares) = plan(found, &mut notes);
-        Ok(LedgerFiles {
-            chunks,
-            spares,
-            notes,
-        })
+        Ok(LedgerFiles { chunks, spares, notes })
     }
 
     /// First seqno in the ledger.
@@ -141,7 +137,12 @@ fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
     let names: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
     let unread = notes
         .iter()
-        .filter(|note| matches!(note, Note::UnfinishedRecovery(_) | Note::SetAside(_) | Note::OpenInReadOnly(_)))
+        .filter(|note| {
+            matches!(
+                note,
+                Note::UnfinishedRecovery(_) | Note::SetAside(_) | Note::OpenInReadOnly(_)
+            )
+        })
         .count();
     let aside = match unread {
         0 => String::new(),
@@ -199,12 +200,7 @@ fn list_directory(
 }
 
 /// Opens a chunk briefly to see which seqnos it holds.
-fn examine(
-    path: PathBuf,
-    name: ChunkName,
-    main: bool,
-    notes: &mut Vec<Note>,
-) -> Result<Option<ChunkFile>> {
+fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) -> Result<Option<ChunkFile>> {
     if !std::fs::metadata(&path).map_err(Error::io("open", &path))?.is_file() {
         notes.push(Note::NotAFile(path));
         return Ok(None);
@@ -224,7 +220,7 @@ fn examine(
     let len = layout
         .table_len
         .or(named_len)
-        .unwrap_or_else(|| count_headers(bytes, layout.entries_end));
+        .unwrap_or_else(|| count_entries(bytes, layout, first));
     if len == 0 && named_len.is_none() {
         notes.push(match bytes.len() {
             8 => Note::EmptyChunk(path),
@@ -254,22 +250,34 @@ fn first_seqno(bytes: &[u8]) -> Option<Seqno> {
     (public.seqno == entry.iv().seqno && public.seqno > 0).then_some(public.seqno)
 }
 
-/// Counts whole entries by their headers alone.
-fn count_headers(bytes: &[u8], end: u64) -> u64 {
-    let mut cursor = Cursor::new(bytes.get(..end as usize).unwrap_or(bytes));
-    let mut count = 0;
-    if cursor.take(8, "chunk header").is_err() {
-        return 0;
+/// Counts the seqnos of a chunk without a table: by the entries' headers alone where they lead to the end, else by
+/// walking over what is damaged.
+fn count_entries(bytes: &[u8], layout: Layout, first: Seqno) -> u64 {
+    if let Some(count) = count_headers(bytes) {
+        return count;
     }
-    while let Ok(header) = cursor.array::<HEADER_SIZE>("entry header") {
-        let header = EntryHeader::from_bytes(header);
-        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
-        if header.version != VERSION || size == 0 || cursor.take(size, "entry").is_err() {
-            break;
+    let mut walker = Walker::new(bytes, layout, first);
+    let mut faults = Vec::new();
+    while !matches!(walker.step(&mut faults), Step::End) {
+        faults.clear();
+    }
+    walker.seqno().saturating_sub(first)
+}
+
+/// Counts entries by their headers; `None` if these don't lead to the end of the file.
+fn count_headers(bytes: &[u8]) -> Option<u64> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(8, "chunk header").ok()?;
+    let mut count = 0;
+    while !cursor.is_empty() {
+        let header = EntryHeader::from_bytes(cursor.array::<HEADER_SIZE>("entry header").ok()?);
+        if header.version != VERSION || header.size == 0 {
+            return None;
         }
+        cursor.take(usize::try_from(header.size).ok()?, "entry").ok()?;
         count += 1;
     }
-    count
+    Some(count)
 }
 
 /// Chooses, for every seqno, the file it is read from.
@@ -291,7 +299,13 @@ fn plan(mut files: Vec<ChunkFile>, notes: &mut Vec<Note>) -> (Vec<PlannedChunk>,
         let best = active.iter().copied().max_by_key(|&i| {
             files.get(i).map(|file| {
                 let committed = file.name.kind == ChunkKind::Committed;
-                (committed, file.first == next, file.last, file.main, std::cmp::Reverse(i))
+                (
+                    committed,
+                    file.first == next,
+                    file.last,
+                    file.main,
+                    std::cmp::Reverse(i),
+                )
             })
         });
         match best.and_then(|i| Some((i, files.get(i)?))) {
@@ -333,7 +347,11 @@ mod tests {
     use super::*;
 
     fn file(first: Seqno, last: Seqno, committed: bool, main: bool) -> ChunkFile {
-        let kind = if committed { ChunkKind::Committed } else { ChunkKind::Open };
+        let kind = if committed {
+            ChunkKind::Committed
+        } else {
+            ChunkKind::Open
+        };
         let name = ChunkName {
             first,
             last: committed.then_some(last),

@@ -330,7 +330,10 @@ mod tests {
                 .unwrap();
             assert!(names.is_sorted());
             assert!(read.iter().all(|(name, _)| is_public(name) == public));
-            assert_eq!(read.iter().count(), writes.iter().filter(|(n, _)| is_public(n) == public).count());
+            assert_eq!(
+                read.iter().count(),
+                writes.iter().filter(|(n, _)| is_public(n) == public).count()
+            );
         }
     }
 
@@ -341,8 +344,15 @@ mod tests {
         let mut bytes = Vec::new();
         writes.write_domain(false, &mut bytes);
         let expected = concat!(
-            "0700000000000000", "7265636f726473", "0000000000000000", "0000000000000000",
-            "0100000000000000", "0200000000000000", "3432", "0500000000000000", "68656c6c6f",
+            "0700000000000000",
+            "7265636f726473",
+            "0000000000000000",
+            "0000000000000000",
+            "0100000000000000",
+            "0200000000000000",
+            "3432",
+            "0500000000000000",
+            "68656c6c6f",
             "0000000000000000"
         );
         assert_eq!(hex::encode(bytes), expected);

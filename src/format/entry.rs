@@ -54,8 +54,7 @@ impl EntryHeader {
 
     /// The bytes of the header. The size is cut to 48 bits, which [`write_entry`] has checked.
     pub fn to_bytes(self) -> [u8; HEADER_SIZE] {
-        (u64::from(self.version) | u64::from(self.flags) << 8 | (self.size & MAX_SIZE) << 16)
-            .to_le_bytes()
+        (u64::from(self.version) | u64::from(self.flags) << 8 | (self.size & MAX_SIZE) << 16).to_le_bytes()
     }
 }
 
@@ -135,7 +134,10 @@ impl<'a> Entry<'a> {
         if header.size > available {
             return Err(Malformed::at(
                 2,
-                format!("entry claims {} bytes after its header, {available} are left", header.size),
+                format!(
+                    "entry claims {} bytes after its header, {available} are left",
+                    header.size
+                ),
             ));
         }
         let mut cursor = Cursor::new(bytes);

@@ -8,19 +8,16 @@
 
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
 pub mod chunk;
+pub mod chunk_writer;
 pub mod cursor;
 pub mod directory;
 pub mod domain;
 pub mod entry;
+pub mod layout;
 pub mod map;
 pub mod names;
 pub mod snapshot;
@@ -31,9 +28,7 @@ pub type Seqno = u64;
 pub type View = u64;
 
 /// A transaction's identity, written `view.seqno`. Ordered as CCF ranks histories: by view, then seqno.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct TxId {
     /// The view.
@@ -70,9 +65,7 @@ impl std::str::FromStr for TxId {
                 seqno: seqno.parse().ok()?,
             })
         });
-        parsed.ok_or_else(|| {
-            format!("\"{text}\" is not a transaction ID: expected VIEW.SEQNO, such as 2.345")
-        })
+        parsed.ok_or_else(|| format!("\"{text}\" is not a transaction ID: expected VIEW.SEQNO, such as 2.345"))
     }
 }
 

@@ -128,8 +128,7 @@ impl SnapshotName {
         let rest = name.strip_prefix("snapshot_")?;
         let (numbers, committed) = match rest.split_once(".committed") {
             Some((numbers, tail))
-                if tail.is_empty()
-                    || tail.strip_prefix('_').is_some_and(|n| n.parse::<u64>().is_ok()) =>
+                if tail.is_empty() || tail.strip_prefix('_').is_some_and(|n| n.parse::<u64>().is_ok()) =>
             {
                 (numbers, true)
             }
@@ -164,7 +163,10 @@ mod tests {
             ("ledger_7-9", chunk(7, Some(9), ChunkKind::Open)),
             ("ledger_7-9.committed", chunk(7, Some(9), ChunkKind::Committed)),
             ("ledger_7.recovery", chunk(7, None, ChunkKind::OpenRecovery)),
-            ("ledger_7-9.committed.recovery", chunk(7, Some(9), ChunkKind::CommittedRecovery)),
+            (
+                "ledger_7-9.committed.recovery",
+                chunk(7, Some(9), ChunkKind::CommittedRecovery),
+            ),
             ("ledger_7.recovery.ignored", FileName::SetAside),
             ("ledger_7-9.committed_prefix", FileName::SetAside),
             ("ledger_7.corrupted", FileName::SetAside),

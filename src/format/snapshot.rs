@@ -114,17 +114,11 @@ impl<'a> Snapshot<'a> {
 ///
 /// # Errors
 /// [`Malformed`] at the first place that can't be read.
-pub fn private_state<'a>(
-    plaintext: &'a [u8],
-    each: impl FnMut(&'a str, StateEntry<'a>),
-) -> Result<(), Malformed> {
+pub fn private_state<'a>(plaintext: &'a [u8], each: impl FnMut(&'a str, StateEntry<'a>)) -> Result<(), Malformed> {
     read_maps(Cursor::new(plaintext), each)
 }
 
-fn read_maps<'a>(
-    mut cursor: Cursor<'a>,
-    mut each: impl FnMut(&'a str, StateEntry<'a>),
-) -> Result<(), Malformed> {
+fn read_maps<'a>(mut cursor: Cursor<'a>, mut each: impl FnMut(&'a str, StateEntry<'a>)) -> Result<(), Malformed> {
     while !cursor.is_empty() {
         let at = cursor.position();
         let name = std::str::from_utf8(cursor.prefixed("map name")?)
@@ -148,11 +142,7 @@ fn read_state_entry<'a>(cursor: &mut Cursor<'a>) -> Result<StateEntry<'a>, Malfo
     let version = value.i64_le("version of a value").map_err(|e| e.shifted(at + 8))?;
     let value = value.rest();
     cursor.take(padding(value.len()), "padding of a value")?;
-    Ok(StateEntry {
-        key,
-        version,
-        value,
-    })
+    Ok(StateEntry { key, version, value })
 }
 
 /// Zero bytes that bring a string of `len` bytes (its length word counts) to a multiple of 8.
@@ -162,8 +152,7 @@ fn padding(len: usize) -> usize {
 
 /// The order of keys inside a snapshot's map: the low 32 bits of SipHash-2-4 under CCF's fixed key.
 pub fn key_order(key: &[u8]) -> u32 {
-    let mut hasher =
-        siphasher::sip::SipHasher24::new_with_keys(0x7720_796f_726c_694b, 0x2165_7265_6820_7361);
+    let mut hasher = siphasher::sip::SipHasher24::new_with_keys(0x7720_796f_726c_694b, 0x2165_7265_6820_7361);
     hasher.write(key);
     hasher.finish() as u32
 }
@@ -250,7 +239,9 @@ mod tests {
         assert_eq!(snapshot.view_history().collect::<Vec<_>>(), [1, 1, 29]);
         assert_eq!(snapshot.receipt, b"{}");
         let mut state = Vec::new();
-        snapshot.public_state(|map, e| state.push((map, e.key.to_vec(), e.version, e.value.to_vec()))).unwrap();
+        snapshot
+            .public_state(|map, e| state.push((map, e.key.to_vec(), e.version, e.value.to_vec())))
+            .unwrap();
         state.sort();
         assert_eq!(
             state,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::chunk::ChunkWriter;
+use crate::format::chunk_writer::ChunkWriter;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 
 /// Bytes that are collected before the file is written to.
@@ -74,11 +74,18 @@ impl ChunkFiles {
             Some(chunk) => chunk,
             none => none.insert(Self::start(&self.directory, seqno, self.recovering)?),
         };
-        chunk.writer.append(raw).map_err(Error::io("write to the chunk", &chunk.path))
+        chunk
+            .writer
+            .append(raw)
+            .map_err(Error::io("write to the chunk", &chunk.path))
     }
 
     fn start(directory: &Path, first: Seqno, recovering: bool) -> Result<OpenChunk> {
-        let kind = if recovering { ChunkKind::OpenRecovery } else { ChunkKind::Open };
+        let kind = if recovering {
+            ChunkKind::OpenRecovery
+        } else {
+            ChunkKind::Open
+        };
         let name = ChunkName {
             first,
             last: None,
@@ -89,11 +96,7 @@ impl ChunkFiles {
         let file = file.map_err(Error::io("create the chunk", &path))?;
         let writer = ChunkWriter::create(BufWriter::with_capacity(BUFFER_SIZE, file))
             .map_err(Error::io("write to the chunk", &path))?;
-        Ok(OpenChunk {
-            first,
-            path,
-            writer,
-        })
+        Ok(OpenChunk { first, path, writer })
     }
 
     /// Completes the open chunk, whose last entry must be a signature, and gives it its committed name.
@@ -101,19 +104,16 @@ impl ChunkFiles {
     /// # Errors
     /// [`Error::Io`].
     pub fn complete(&mut self) -> Result<()> {
-        let Some(OpenChunk {
-            first,
-            path,
-            writer,
-        }) = self.open.take()
-        else {
+        let Some(OpenChunk { first, path, writer }) = self.open.take() else {
             return Ok(());
         };
         let last = first + writer.len() - 1;
         let length = writer.size() + 4 * writer.len();
         let file = writer.complete().map_err(Error::io("complete the chunk", &path))?;
         // Only longer where entries were dropped.
-        file.get_ref().set_len(length).map_err(Error::io("cut the chunk", &path))?;
+        file.get_ref()
+            .set_len(length)
+            .map_err(Error::io("cut the chunk", &path))?;
         let kind = match self.recovering {
             true => ChunkKind::CommittedRecovery,
             false => ChunkKind::Committed,
@@ -142,7 +142,10 @@ impl ChunkFiles {
             return std::fs::remove_file(&path).map_err(Error::io("remove the chunk", &path));
         }
         let kept = last - chunk.first + 1;
-        chunk.writer.rewind(kept).map_err(Error::io("cut the chunk", &chunk.path))
+        chunk
+            .writer
+            .rewind(kept)
+            .map_err(Error::io("cut the chunk", &chunk.path))
     }
 
     /// From here on a recovered service writes, in new files with `.recovery` behind their names.
@@ -193,6 +196,8 @@ impl ChunkFiles {
         };
         let length = writer.size();
         let file = writer.leave_open().map_err(Error::io("write to the chunk", &path))?;
-        file.get_ref().set_len(length).map_err(Error::io("cut the chunk", &path))
+        file.get_ref()
+            .set_len(length)
+            .map_err(Error::io("cut the chunk", &path))
     }
 }

@@ -61,13 +61,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Usage`] if a directory holds anything; [`Error::Io`].
-    pub fn create(
-        ledger: &Path,
-        snapshots: &Path,
-        settings: Settings,
-        key: SealKey,
-        signers: Signers,
-    ) -> Result<Self> {
+    pub fn create(ledger: &Path, snapshots: &Path, settings: Settings, key: SealKey, signers: Signers) -> Result<Self> {
         claim_directory(snapshots)?;
         Ok(Journal {
             settings,
@@ -122,7 +116,9 @@ impl Journal {
         claims: Option<&Digest>,
         flags: impl FnOnce(u64) -> u8,
     ) -> Result<Sealed> {
-        let sealed = self.sealer.seal(&self.key, self.settings.entry_type, txid, writes, claims, flags)?;
+        let sealed = self
+            .sealer
+            .seal(&self.key, self.settings.entry_type, txid, writes, claims, flags)?;
         self.files.append(txid.seqno, self.sealer.raw())?;
         self.tree.append(sealed.leaf);
         Ok(sealed)
@@ -178,7 +174,9 @@ impl Journal {
         let seqno = txid.seqno - 1;
         let at_signature = self.last_signed.is_some_and(|signed| signed.txid.seqno == seqno);
         let leaf = self.tree.last().filter(|_| at_signature).ok_or_else(|| {
-            Error::Usage(format!("a snapshot is of the state at a signature, but transaction {seqno} is none"))
+            Error::Usage(format!(
+                "a snapshot is of the state at a signature, but transaction {seqno} is none"
+            ))
         })?;
         if !self.settings.entry_type.has_commit_evidence() {
             return Err(Error::Usage(
@@ -199,7 +197,8 @@ impl Journal {
             commit_evidence: self.key.evidence_text(txid),
             claims_digest,
         };
-        self.pending.push(Pending::write(&self.snapshots, seqno, txid.seqno, &entry, components)?);
+        self.pending
+            .push(Pending::write(&self.snapshots, seqno, txid.seqno, &entry, components)?);
         Ok((txid, writes))
     }
 
@@ -215,7 +214,8 @@ impl Journal {
         self.tree.retract_to(last.txid.seqno + 1);
         self.files.truncate(last.txid.seqno)?;
         self.files.start_recovery()?;
-        self.pending.retain(|pending| pending.evidence_seqno() <= last.txid.seqno);
+        self.pending
+            .retain(|pending| pending.evidence_seqno() <= last.txid.seqno);
         self.view = self.view_history.len() as u64 + VIEW_STEP;
         self.key = key;
         self.signers = signers;

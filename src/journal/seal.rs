@@ -5,9 +5,9 @@ use zeroize::Zeroizing;
 use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
 use crate::crypto::{AeadKey, CommitSecret, LedgerSecret};
 use crate::error::{Error, Result};
+use crate::format::TxId;
 use crate::format::domain::{EntryType, PublicHeader, WriteSet};
 use crate::format::entry::{EntryIv, write_entry};
-use crate::format::TxId;
 
 /// A ledger secret, made ready to seal entries.
 pub struct SealKey {
@@ -108,10 +108,7 @@ impl Sealer {
             (None, Some(claims)) => sha256_pair(&write_set_digest, claims),
             (None, None) => write_set_digest,
         };
-        Ok(Sealed {
-            write_set_digest,
-            leaf,
-        })
+        Ok(Sealed { write_set_digest, leaf })
     }
 
     fn encrypt(&mut self, aead: &AeadKey, iv: EntryIv, flags: impl FnOnce(u64) -> u8) -> Result<()> {

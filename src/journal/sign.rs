@@ -67,7 +67,10 @@ impl Signers {
         };
         if self.mode != SignatureMode::Cose {
             signed.node = self.node.sign_prehashed_der(&root);
-            put(names::SIGNATURES, to_json(&self.signature_value(txid, &root, &signed.node)));
+            put(
+                names::SIGNATURES,
+                to_json(&self.signature_value(txid, &root, &signed.node)),
+            );
         }
         if self.mode != SignatureMode::Node {
             let header = LedgerSignatureHeader {

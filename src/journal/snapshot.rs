@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::seal::SealKey;
-use super::sign::{Signed, SignatureMode, Signers};
+use super::sign::{SignatureMode, Signed, Signers};
 use crate::crypto::cose::with_inclusion_proof;
 use crate::crypto::digest::{Digest, sha256};
 use crate::error::{Error, Result};
@@ -79,7 +79,13 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Writes the snapshot without a receipt.
-    pub(super) fn write(directory: &Path, seqno: Seqno, evidence_seqno: Seqno, entry: &[u8], evidence: LeafComponents) -> Result<Self> {
+    pub(super) fn write(
+        directory: &Path,
+        seqno: Seqno,
+        evidence_seqno: Seqno,
+        entry: &[u8],
+        evidence: LeafComponents,
+    ) -> Result<Self> {
         let name = SnapshotName {
             seqno,
             evidence_seqno,
@@ -88,11 +94,7 @@ impl Pending {
         debug_assert_eq!(evidence.claims_digest, sha256(entry));
         let path = directory.join(name.to_string());
         std::fs::write(&path, entry).map_err(Error::io("write the snapshot", &path))?;
-        Ok(Pending {
-            path,
-            name,
-            evidence,
-        })
+        Ok(Pending { path, name, evidence })
     }
 
     /// Seqno of the evidence.
@@ -119,13 +121,21 @@ impl Pending {
     fn receipt(&self, tree: &Tree, signed: &Signed, signers: &Signers) -> Result<Vec<u8>> {
         let seqno = self.name.evidence_seqno;
         let path = tree.path(seqno).ok_or_else(|| {
-            Error::Usage(format!("the tree holds no path from the snapshot evidence at {seqno} any more"))
+            Error::Usage(format!(
+                "the tree holds no path from the snapshot evidence at {seqno} any more"
+            ))
         })?;
         if signers.mode == SignatureMode::Cose {
             return with_inclusion_proof(&signed.cose, &write_cbor_proof(&self.evidence, &path))
                 .map_err(|why| Error::Usage(format!("the snapshot's receipt can't be made: {why}")));
         }
         let certificate = signers.node_certificate.to_pem();
-        Ok(write_json(&self.evidence, &path, &certificate, &signers.node_id(), &signed.node))
+        Ok(write_json(
+            &self.evidence,
+            &path,
+            &certificate,
+            &signers.node_id(),
+            &signed.node,
+        ))
     }
 }

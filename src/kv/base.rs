@@ -115,7 +115,11 @@ impl Base {
 
     /// Names of all maps ever written to, sorted, with the seqno of their last effective change.
     pub fn maps(&self) -> Vec<(&str, Seqno)> {
-        let mut maps: Vec<_> = self.tables.iter().map(|table| (table.name.as_str(), table.version)).collect();
+        let mut maps: Vec<_> = self
+            .tables
+            .iter()
+            .map(|table| (table.name.as_str(), table.version))
+            .collect();
         maps.sort_unstable();
         maps
     }
@@ -123,7 +127,10 @@ impl Base {
     /// The live keys of a map, in no order.
     pub fn iter(&self, map: &str) -> impl Iterator<Item = Live<'_>> {
         let table = self.by_name.get(map).and_then(|&map| self.tables.get(map));
-        table.into_iter().flat_map(|table| table.index.iter()).filter_map(|place| self.live(*place))
+        table
+            .into_iter()
+            .flat_map(|table| table.index.iter())
+            .filter_map(|place| self.live(*place))
     }
 
     /// The live keys of a map, sorted by their bytes. Takes 13 bytes of memory a key while the result lives.
@@ -154,7 +161,10 @@ impl Base {
 
     /// Number of live keys.
     pub fn len(&self) -> usize {
-        self.tables.iter().map(|table| table.index.len() - table.tombstones).sum()
+        self.tables
+            .iter()
+            .map(|table| table.index.len() - table.tombstones)
+            .sum()
     }
 
     /// True if no key is alive.
@@ -343,7 +353,11 @@ mod tests {
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
-        let op = (0..3u8, any::<u8>(), prop::option::of(prop_oneof![0..200usize, 100_000..400_000usize]));
+        let op = (
+            0..3u8,
+            any::<u8>(),
+            prop::option::of(prop_oneof![0..200usize, 100_000..400_000usize]),
+        );
         prop::collection::vec(op, 0..300)
     }
 
@@ -392,8 +406,14 @@ mod tests {
     #[test]
     fn sorted_is_sorted_by_all_bytes_of_the_keys() {
         let mut base = Base::new();
-        let mut keys: Vec<Vec<u8>> = (0..500u32).map(|i| format!("common/{}", i * 7919 % 500).into_bytes()).collect();
-        keys.extend([b"common/".to_vec(), b"common/1\0".to_vec(), b"common/10000000000000000000000".to_vec()]);
+        let mut keys: Vec<Vec<u8>> = (0..500u32)
+            .map(|i| format!("common/{}", i * 7919 % 500).into_bytes())
+            .collect();
+        keys.extend([
+            b"common/".to_vec(),
+            b"common/1\0".to_vec(),
+            b"common/10000000000000000000000".to_vec(),
+        ]);
         for key in &keys {
             base.insert("m", key, 1, Some(b"v"));
         }
@@ -410,7 +430,12 @@ mod tests {
         let mut highest = 0.0f64;
         for i in 0..400_000u64 {
             let key = format!("key-{:08}", i * 7919 % 90_000);
-            base.insert("records", key.as_bytes(), i, Some(&value(i as usize, 90 + (i * 31 % 20) as usize)));
+            base.insert(
+                "records",
+                key.as_bytes(),
+                i,
+                Some(&value(i as usize, 90 + (i * 31 % 20) as usize)),
+            );
             if i > 60_000 && i % 1_000 == 0 {
                 highest = highest.max(base.allocated_bytes() as f64 / base.live_bytes() as f64);
             }

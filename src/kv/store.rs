@@ -98,7 +98,12 @@ impl Store {
 
     /// The newest value of a key, and the seqno of its write.
     pub fn get(&self, map: &str, key: &[u8]) -> Option<(Seqno, &[u8])> {
-        match self.overlay.get(map).and_then(|keys| keys.get(key)).and_then(|versions| versions.last()) {
+        match self
+            .overlay
+            .get(map)
+            .and_then(|keys| keys.get(key))
+            .and_then(|versions| versions.last())
+        {
             Some((version, value)) => Some((*version, value.as_deref()?)),
             None => self.base.get(map, key).map(|live| (live.version, live.value)),
         }
@@ -179,7 +184,8 @@ impl Transaction<'_> {
     /// Every live key of a map as this transaction sees it, sorted.
     pub fn entries(&self, map: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut entries = BTreeMap::new();
-        self.store.for_each(map, |key, value| drop(entries.insert(key.to_vec(), value.to_vec())));
+        self.store
+            .for_each(map, |key, value| drop(entries.insert(key.to_vec(), value.to_vec())));
         for (_, write) in self.writes.iter().filter(|(name, _)| *name == map) {
             match write.value {
                 Some(value) => drop(entries.insert(write.key.to_vec(), value.to_vec())),
@@ -230,7 +236,10 @@ mod tests {
         assert_eq!((get(&store, "a"), get(&store, "b")), (None, Some((4, &b"4"[..]))));
         store.rollback(2);
         assert_eq!(store.seqno(), 2);
-        assert_eq!((get(&store, "a"), get(&store, "b")), (Some((1, &b"1"[..])), Some((2, &b"2"[..]))));
+        assert_eq!(
+            (get(&store, "a"), get(&store, "b")),
+            (Some((1, &b"1"[..])), Some((2, &b"2"[..])))
+        );
     }
 
     #[test]

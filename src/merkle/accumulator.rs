@@ -4,7 +4,7 @@
 //! reduces any range of leaves to the perfect subtrees inside it, without knowing what stands before: this is what
 //! lets ranges of a ledger be hashed in parallel and joined in order with a handful of hashes.
 
-use crate::crypto::digest::{Digest, sha256_pair};
+use crate::crypto::digest::{Digest, sha256_many, sha256_pair};
 
 /// A perfect subtree of 2^level leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +46,7 @@ impl Accumulator {
         Some(Accumulator {
             peaks: levels
                 .zip(digests)
-                .map(|(level, digest)| Node {
-                    level,
-                    digest: *digest,
-                })
+                .map(|(level, digest)| Node { level, digest: *digest })
                 .collect(),
             leaves,
         })
@@ -104,6 +101,23 @@ impl Accumulator {
     }
 }
 
+/// Blocks of at least 2^5 leaves are reduced level by level: below, the lanes would stay empty.
+const MIN_BLOCK_LEVEL: u32 = 5;
+/// And of at most 2^10: 32 KiB of digests, which fit the first-level cache with their messages.
+const MAX_BLOCK_LEVEL: u32 = 10;
+
+/// The root of 2^k leaves.
+fn reduce(leaves: &[Digest]) -> Digest {
+    let mut row = leaves.to_vec();
+    while row.len() > 1 {
+        let pairs: Vec<&[u8]> = row.as_chunks::<2>().0.iter().map(|pair| pair.as_flattened()).collect();
+        let mut above = Vec::with_capacity(pairs.len());
+        sha256_many(&pairs, &mut above);
+        row = above;
+    }
+    row.first().copied().unwrap_or_default()
+}
+
 /// Reduces consecutive leaves, starting anywhere, to aligned perfect subtrees.
 #[derive(Clone, Debug)]
 pub struct Subtrees {
@@ -123,13 +137,36 @@ impl Subtrees {
     /// Appends the next leaf.
     #[inline]
     pub fn append(&mut self, leaf: Digest) {
-        let mut node = Node {
-            level: 0,
-            digest: leaf,
-        };
         // Leaf i closes one subtree for every trailing one of i, if that subtree began within the range.
-        let mut index = self.next;
-        self.next += 1;
+        self.append_node(Node { level: 0, digest: leaf });
+    }
+
+    /// Appends many leaves: whole aligned blocks level by level, on all vector lanes.
+    pub fn append_all(&mut self, leaves: &[Digest]) {
+        let mut rest = leaves;
+        while let Some((first, others)) = rest.split_first() {
+            let aligned = self.next.trailing_zeros().min(MAX_BLOCK_LEVEL);
+            let fits = rest.len().ilog2();
+            let level = aligned.min(fits);
+            if level < MIN_BLOCK_LEVEL {
+                self.append(*first);
+                rest = others;
+                continue;
+            }
+            let (block, behind) = rest.split_at_checked(1 << level).unwrap_or((rest, &[]));
+            self.append_node(Node {
+                level: level as u8,
+                digest: reduce(block),
+            });
+            rest = behind;
+        }
+    }
+
+    /// Appends a perfect subtree whose first leaf is the next one.
+    fn append_node(&mut self, node: Node) {
+        let mut node = node;
+        let mut index = self.next >> node.level;
+        self.next += 1 << node.level;
         while index & 1 == 1 {
             match self.nodes.last() {
                 Some(left) if left.level == node.level => {
@@ -173,7 +210,10 @@ mod tests {
             1 => leaves[0],
             n => {
                 let split = (n / 2 + n % 2).next_power_of_two();
-                sha256_pair(&root_by_definition(&leaves[..split]), &root_by_definition(&leaves[split..]))
+                sha256_pair(
+                    &root_by_definition(&leaves[..split]),
+                    &root_by_definition(&leaves[split..]),
+                )
             }
         }
     }
@@ -203,6 +243,23 @@ mod tests {
                 }
                 assert_eq!(joined, whole, "cut at {a} and {b}");
             }
+        }
+    }
+
+    #[test]
+    fn many_leaves_at_once_are_the_same_as_one_by_one() {
+        let leaves: Vec<_> = (0..3000).map(leaf).collect();
+        for (first, lengths) in [(0, [3000, 0]), (1, [1500, 1499]), (37, [5, 2000]), (1024, [1, 1025])] {
+            let (mut one_by_one, mut bulk) = (Subtrees::starting_at(first), Subtrees::starting_at(first));
+            let mut at = first as usize;
+            for length in lengths {
+                let some = &leaves[at..(at + length).min(leaves.len())];
+                some.iter().for_each(|leaf| one_by_one.append(*leaf));
+                bulk.append_all(some);
+                at += some.len();
+            }
+            assert_eq!(bulk.next(), one_by_one.next());
+            assert_eq!(bulk.take(), one_by_one.take());
         }
     }
 

@@ -121,8 +121,7 @@ impl Receipt {
     }
 
     fn parse_json(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
-        let json: JsonReceipt =
-            serde_json::from_slice(bytes).map_err(|e| ReceiptError::Unreadable(e.to_string()))?;
+        let json: JsonReceipt = serde_json::from_slice(bytes).map_err(|e| ReceiptError::Unreadable(e.to_string()))?;
         if json.proof.len() > MAX_PATH {
             return Err(ReceiptError::Unreadable(format!(
                 "its path has {} steps, expected at most {MAX_PATH}",
@@ -143,8 +142,8 @@ impl Receipt {
                 }),
             })
             .collect::<Result<_, ReceiptError>>()?;
-        let certificate = Certificate::from_pem(&json.cert)
-            .map_err(|e| ReceiptError::Unreadable(format!("its certificate: {e}")))?;
+        let certificate =
+            Certificate::from_pem(&json.cert).map_err(|e| ReceiptError::Unreadable(format!("its certificate: {e}")))?;
         let signature = STANDARD
             .decode(&json.signature)
             .map_err(|e| ReceiptError::Unreadable(format!("its signature: {e}")))?;
@@ -169,7 +168,10 @@ impl Receipt {
         let message = Sign1::parse(bytes).map_err(|e| unreadable(e.to_string()))?;
         let proofs = message.inclusion_proofs().map_err(|e| unreadable(e.to_string()))?;
         let [proof] = proofs.as_slice() else {
-            return Err(unreadable(format!("it has {} inclusion proofs, expected 1", proofs.len())));
+            return Err(unreadable(format!(
+                "it has {} inclusion proofs, expected 1",
+                proofs.len()
+            )));
         };
         let (leaf_components, path) = read_cbor_proof(proof)?;
         Ok(Receipt {
@@ -192,9 +194,7 @@ impl Receipt {
         let root = self.root();
         let outcome = match &self.signer {
             Signer::Node {
-                certificate,
-                signature,
-                ..
+                certificate, signature, ..
             } => certificate.key().verify_prehashed_der(&root, signature),
             Signer::Service(message) => message.verify(service, Some(&root)),
         };
@@ -302,8 +302,12 @@ fn read_cbor_proof(bytes: &[u8]) -> Result<(LeafComponents, Vec<Step>), ReceiptE
 
 fn hex_digest(text: &str) -> Result<Digest, ReceiptError> {
     let mut digest = [0; 32];
-    hex::decode_to_slice(text, &mut digest)
-        .map_err(|e| ReceiptError::Unreadable(format!("\"{}\" is not a digest: {e}", text.chars().take(80).collect::<String>())))?;
+    hex::decode_to_slice(text, &mut digest).map_err(|e| {
+        ReceiptError::Unreadable(format!(
+            "\"{}\" is not a digest: {e}",
+            text.chars().take(80).collect::<String>()
+        ))
+    })?;
     Ok(digest)
 }
 

@@ -64,7 +64,9 @@ impl<'a> TreeView<'a> {
 
     /// The stored leaf with this index.
     pub fn leaf(&self, index: u64) -> Option<&'a Digest> {
-        let at = usize::try_from(index.checked_sub(self.flushed)?).ok()?.checked_mul(32)?;
+        let at = usize::try_from(index.checked_sub(self.flushed)?)
+            .ok()?
+            .checked_mul(32)?;
         self.leaves.get(at..)?.first_chunk()
     }
 
@@ -119,11 +121,7 @@ impl Tree {
     pub fn continuing(flushed: Accumulator, recent: Vec<Digest>) -> Self {
         let mut all = flushed.clone();
         recent.iter().for_each(|leaf| all.append(leaf));
-        Tree {
-            flushed,
-            recent,
-            all,
-        }
+        Tree { flushed, recent, all }
     }
 
     /// Appends the leaf of the next transaction.

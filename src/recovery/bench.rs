@@ -10,20 +10,21 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
-use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::crypto::digest::{Digest, sha256, sha256_many, sha256_pair, sha256_three};
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::merkle::Accumulator;
 use crate::merkle::accumulator::Subtrees;
+use crate::recovery::check::Check;
 use crate::recovery::join::{Joiner, Mode};
 use crate::recovery::progress::Silent;
-use crate::recovery::scan::scan_segment;
+use crate::recovery::scan::{BATCH, scan_segment};
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::state::{Selection, load_state};
-use crate::recovery::trust::{Check, Trust};
+use crate::recovery::trust::Trust;
 use crate::recovery::unlock::decrypt_all;
 use crate::recovery::verify::{Options, verify};
 
@@ -93,12 +94,15 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
     let mut stages = vec![
         stage("map", median(|| per_segment(&work, |segment, _| sum_bytes(segment)))),
         stage("parse", median(|| per_segment(&work, |segment, _| parse(segment)))),
-        stage("digest", median(|| per_segment(&work, |segment, _| digest(segment)))),
-        stage("tree", median(|| per_segment(&work, |segment, places| tree(segment, places)))),
+        stage("digest", median(|| per_segment(&work, digest))),
+        stage("tree", median(|| per_segment(&work, tree))),
         stage("signatures", median(|| verify_all(&checks))),
     ];
     if let Some(secrets) = secrets {
-        stages.push(stage("decrypt", median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets)))));
+        stages.push(stage(
+            "decrypt",
+            median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets))),
+        ));
     }
     let keys = secrets.map(|secrets| secrets as &dyn crate::recovery::writes::Keys);
     stages.push(stage("state", median(|| build_state(files, keys))));
@@ -130,7 +134,10 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
         threads: rayon::current_num_threads(),
         entries,
         bytes,
-        signatures: checks.iter().map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some())).sum(),
+        signatures: checks
+            .iter()
+            .map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some()))
+            .sum(),
         stages,
         verify: whole(seconds, limit),
         unlock,
@@ -173,7 +180,10 @@ fn collect_checks(files: &LedgerFiles) -> Result<Vec<Check>> {
     let mut windows = Windows::new(files, 1, Seqno::MAX);
     let mut checks = Vec::new();
     while let Some(window) = windows.next_window()? {
-        let scans: Vec<_> = window.into_par_iter().map(|segment| scan_segment(segment, &[])).collect();
+        let scans: Vec<_> = window
+            .into_par_iter()
+            .map(|segment| scan_segment(segment, &[]))
+            .collect();
         for scan in scans {
             checks.extend(joiner.join(scan, &[]));
         }
@@ -216,8 +226,17 @@ fn slice(segment: &Segment, (from, to): (u32, u32)) -> &[u8] {
 
 fn sum_bytes(segment: &Segment) -> u64 {
     let end = segment.offset + segment.size_bytes;
-    let bytes = segment.chunk.map.bytes().get(segment.offset as usize..end as usize).unwrap_or(&[]);
-    bytes.as_chunks::<8>().0.iter().fold(0, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
+    let bytes = segment
+        .chunk
+        .map
+        .bytes()
+        .get(segment.offset as usize..end as usize)
+        .unwrap_or(&[]);
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .fold(0, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
 }
 
 fn parse(segment: &Segment) -> u64 {
@@ -228,10 +247,19 @@ fn parse(segment: &Segment) -> u64 {
     writes
 }
 
-fn digest(segment: &Segment) -> u64 {
-    let mut sum = 0;
-    segment.for_each(|located| sum += u64::from(first_byte(&located.entry.leaf(&located.public))));
-    sum
+/// Entries and leaves, as many at once as the scan takes.
+fn digest(segment: &Segment, places: &[Place]) -> u64 {
+    let (mut digests, mut leaves) = (Vec::new(), Vec::new());
+    for places in places.chunks(BATCH) {
+        let messages: Vec<&[u8]> = places.iter().map(|place| slice(segment, place.raw)).collect();
+        digests.clear();
+        sha256_many(&messages, &mut digests);
+        let parts: Vec<[Digest; 3]> = digests.iter().map(|digest| [*digest; 3]).collect();
+        let messages: Vec<&[u8]> = parts.iter().map(|parts| parts.as_flattened()).collect();
+        leaves.clear();
+        sha256_many(&messages, &mut leaves);
+    }
+    leaves.len() as u64
 }
 
 fn first_byte(digest: &Digest) -> u8 {
@@ -241,7 +269,8 @@ fn first_byte(digest: &Digest) -> u8 {
 
 fn tree(segment: &Segment, places: &[Place]) -> u64 {
     let mut subtrees = Subtrees::starting_at(segment.from);
-    places.iter().for_each(|place| subtrees.append([place.seqno as u8; 32]));
+    let leaves: Vec<Digest> = places.iter().map(|place| [place.seqno as u8; 32]).collect();
+    leaves.chunks(BATCH).for_each(|leaves| subtrees.append_all(leaves));
     subtrees.take().len() as u64
 }
 
@@ -278,7 +307,8 @@ fn open_at(segment: &Segment, place: &Place, key: &AeadKey, plaintext: &mut Vec<
         return false;
     };
     let private = slice(segment, (place.public.1, place.raw.1));
-    key.open(iv, slice(segment, place.public), tag, private, plaintext).is_ok()
+    key.open(iv, slice(segment, place.public), tag, private, plaintext)
+        .is_ok()
 }
 
 fn raw_opening(segment: &Segment, places: &[Place], secrets: &LedgerSecrets) -> u64 {
@@ -299,6 +329,7 @@ fn build_state(files: &LedgerFiles, keys: Option<&dyn crate::recovery::writes::K
         at: Seqno::MAX,
         tables: None,
         keys,
+        progress: &Silent,
     };
     let state: Option<Base> = load_state(files, None, &selection).ok().map(|state| state.base);
     std::hint::black_box(state.map(|state| state.len()));

@@ -180,7 +180,10 @@ fn name(copy: &Copy) -> String {
 
 fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
     let report = &copy.report;
-    let better = all.iter().filter(|other| other.report.last_signed > report.last_signed).count();
+    let better = all
+        .iter()
+        .filter(|other| other.report.last_signed > report.last_signed)
+        .count();
     let directory = name(copy);
     let loses = all
         .iter()
@@ -226,7 +229,9 @@ fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, St
         (true, _) => format!(
             "it is signed furthest, up to {txid}, but another copy holds a signed history that contradicts it: find out first which one clients saw"
         ),
-        (false, true) => format!("it is signed furthest, up to {txid}, and nothing signed in any other copy is missing in it"),
+        (false, true) => {
+            format!("it is signed furthest, up to {txid}, and nothing signed in any other copy is missing in it")
+        }
         (false, false) => format!("it is signed furthest, up to {txid}"),
     };
     (Some(best.directory.clone()), reason)
@@ -244,9 +249,10 @@ fn finding_of(pair: &PairReport) -> Option<Finding> {
                 at.unwrap_or(0)
             ),
         ),
-        Relation::OtherService => {
-            Finding::new(Code::OtherService, format!("{} and {} belong to different services", pair.a, pair.b))
-        }
+        Relation::OtherService => Finding::new(
+            Code::OtherService,
+            format!("{} and {} belong to different services", pair.a, pair.b),
+        ),
         Relation::UnsignedDifference => Finding::new(
             Code::Fork,
             format!(
@@ -260,10 +266,7 @@ fn finding_of(pair: &PairReport) -> Option<Finding> {
         .next("what is proven stands; the other copy's entries from there on would be dropped"),
         Relation::Same | Relation::Prefix => return None,
     };
-    Some(Finding {
-        seqno: at,
-        ..finding
-    })
+    Some(Finding { seqno: at, ..finding })
 }
 
 fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
@@ -277,12 +280,18 @@ fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
     };
     let first_service = |copy: &Copy| copy.report.services.first().map(|service| service.identity);
     let (starts_a, starts_b) = (a.files.first_seqno(), b.files.first_seqno());
-    if starts_a == starts_b && first_service(a).is_some() && first_service(b).is_some() && first_service(a) != first_service(b) {
+    if starts_a == starts_b
+        && first_service(a).is_some()
+        && first_service(b).is_some()
+        && first_service(a) != first_service(b)
+    {
         pair.relation = Relation::OtherService;
         return Ok(pair);
     }
     pair.last_common_signed = last_common(&a.report.history, &b.report.history);
-    let from = pair.last_common_signed.map_or(starts_a.max(starts_b), |txid| txid.seqno);
+    let from = pair
+        .last_common_signed
+        .map_or(starts_a.max(starts_b), |txid| txid.seqno);
     let shorter = a.report.last_seqno.min(b.report.last_seqno);
     pair.first_difference = first_difference(a, b, from, shorter)?;
     if pair.first_difference.is_none() {

@@ -45,7 +45,10 @@ pub fn mismatch(joiner: &mut Joiner<'_>, tx: &SignatureTx, root: Option<Digest>)
     let recorded = tx.recorded_root();
     let shown = recorded.map_or("none".to_owned(), hex::encode);
     let bytes = read_tree(joiner.files, tx.chunk_index, tx.offset);
-    let tree = bytes.as_deref().and_then(|bytes| TreeView::parse(bytes).ok()).filter(|tree| tree.len() == tx.seqno);
+    let tree = bytes
+        .as_deref()
+        .and_then(|bytes| TreeView::parse(bytes).ok())
+        .filter(|tree| tree.len() == tx.seqno);
     let accumulator = tree.and_then(|tree| tree.accumulator(tx.seqno));
     if let (Some(tree), Some(accumulator)) = (tree, accumulator) {
         let tree_root = accumulator.root();
@@ -97,7 +100,9 @@ fn no_root_signed(root: Option<Digest>, recorded: &str) -> String {
             "the entries' root is {}, the transaction records {recorded}, and its signature is over neither",
             hex::encode(root)
         ),
-        None => format!("the transaction records root {recorded}, which its signature is not over, and entries before it are missing"),
+        None => format!(
+            "the transaction records root {recorded}, which its signature is not over, and entries before it are missing"
+        ),
     }
 }
 
@@ -114,17 +119,24 @@ fn root_with(tree: &TreeView<'_>, differing: &BTreeMap<Seqno, Digest>) -> Option
 /// read.
 fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>) -> BTreeMap<Seqno, Digest> {
     // The tree's leaves are in the file, so there are no more of them than it has bytes.
-    let mut differing: BTreeMap<Seqno, Digest> = (tree.flushed.max(1)..tx.seqno).map(|seqno| (seqno, LOST_LEAF)).collect();
+    let mut differing: BTreeMap<Seqno, Digest> = (tree.flushed.max(1)..tx.seqno)
+        .map(|seqno| (seqno, LOST_LEAF))
+        .collect();
     let mut found = Vec::new();
-    let outcome = for_each_entry(joiner.files, tree.flushed.max(1), tx.seqno.saturating_sub(1), |chunk_index, located| {
-        let leaf = located.entry.leaf(&located.public);
-        if tree.leaf(located.seqno).is_some_and(|signed| *signed == leaf) {
-            differing.remove(&located.seqno);
-        } else {
-            differing.insert(located.seqno, leaf);
-            found.push((chunk_index, located.offset, located.seqno, leaf));
-        }
-    });
+    let outcome = for_each_entry(
+        joiner.files,
+        tree.flushed.max(1),
+        tx.seqno.saturating_sub(1),
+        |chunk_index, located| {
+            let leaf = located.entry.leaf(&located.public);
+            if tree.leaf(located.seqno).is_some_and(|signed| *signed == leaf) {
+                differing.remove(&located.seqno);
+            } else {
+                differing.insert(located.seqno, leaf);
+                found.push((chunk_index, located.offset, located.seqno, leaf));
+            }
+        },
+    );
     if outcome.is_err() {
         return differing;
     }
@@ -134,7 +146,10 @@ fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>
             continue;
         }
         let signed = tree.leaf(seqno).map_or(String::new(), hex::encode);
-        let text = format!("the entry's digest is {}, the signed one is {signed}", hex::encode(leaf));
+        let text = format!(
+            "the entry's digest is {}, the signed one is {signed}",
+            hex::encode(leaf)
+        );
         joiner.list(Code::EntryDiffers, text, chunk_index, offset, seqno);
     }
     differing
@@ -161,7 +176,12 @@ pub(super) fn for_each_entry(
 }
 
 /// Hands the entry at this place to `each`, if it can be read.
-fn with_entry<T>(files: &LedgerFiles, chunk_index: usize, offset: u64, each: impl FnOnce(Entry<'_>) -> Option<T>) -> Option<T> {
+fn with_entry<T>(
+    files: &LedgerFiles,
+    chunk_index: usize,
+    offset: u64,
+    each: impl FnOnce(Entry<'_>) -> Option<T>,
+) -> Option<T> {
     let planned = files.chunks.get(chunk_index)?;
     let chunk = OpenChunk::open(&planned.file).ok()?;
     let Layout { entries_end, .. } = chunk.layout;
@@ -192,8 +212,15 @@ pub fn last_signature(files: &LedgerFiles, last: &LastSignature) -> Vec<(Code, S
     if let Some(text) = last_tree(files, last) {
         wrong.push((Code::TreeDiffers, text));
     }
-    let complaints = with_entry(files, last.chunk_index, last.offset, |entry| Some(shape::complaints(&entry)));
-    wrong.extend(complaints.unwrap_or_default().into_iter().map(|text| (Code::SignatureShape, text)));
+    let complaints = with_entry(files, last.chunk_index, last.offset, |entry| {
+        Some(shape::complaints(&entry))
+    });
+    wrong.extend(
+        complaints
+            .unwrap_or_default()
+            .into_iter()
+            .map(|text| (Code::SignatureShape, text)),
+    );
     wrong
 }
 
@@ -202,6 +229,10 @@ fn last_tree(files: &LedgerFiles, last: &LastSignature) -> Option<String> {
     let bytes = read_tree(files, last.chunk_index, last.offset)?;
     let tree_root = TreeView::parse(&bytes).ok()?.root()?;
     (tree_root != root).then(|| {
-        format!("the tree's root is {}, the signed root is {}", hex::encode(tree_root), hex::encode(root))
+        format!(
+            "the tree's root is {}, the signed root is {}",
+            hex::encode(tree_root),
+            hex::encode(root)
+        )
     })
 }

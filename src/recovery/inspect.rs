@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::report::{Code, Finding, Verdict};
+use super::faults;
+use super::report::{Finding, Verdict};
 use super::segments::OpenChunk;
 use super::snapshots::{self, SnapshotFile};
 use super::writes::is_signature;
 use crate::error::{Error, Result};
 use crate::format::chunk::{FIRST_ENTRY, Located, Step, Walker};
-use crate::format::directory::{ChunkFile, LedgerFiles, Note};
+use crate::format::directory::{ChunkFile, LedgerFiles};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::map::MappedFile;
 use crate::format::snapshot::Snapshot;
@@ -140,15 +141,23 @@ pub fn list(files: &LedgerFiles, directories: &[PathBuf]) -> Result<Listing> {
     Ok(Listing {
         first_seqno: files.first_seqno(),
         last_seqno: files.last_seqno(),
-        entries: chunks.iter().map(|chunk| (chunk.last + 1).saturating_sub(chunk.read_from)).sum(),
+        entries: chunks
+            .iter()
+            .map(|chunk| (chunk.last + 1).saturating_sub(chunk.read_from))
+            .sum(),
         size_bytes: files.size_bytes(),
         chunks,
         spares: spares.collect(),
         snapshots: match directories.is_empty() {
             true => None,
-            false => Some(snapshots::list(directories)?.iter().map(snapshot_row).collect::<Result<_>>()?),
+            false => Some(
+                snapshots::list(directories)?
+                    .iter()
+                    .map(snapshot_row)
+                    .collect::<Result<_>>()?,
+            ),
         },
-        findings: files.notes.iter().map(note_finding).collect(),
+        findings: files.notes.iter().map(faults::of_note).collect(),
     })
 }
 
@@ -163,7 +172,9 @@ fn chunk_row(file: &ChunkFile, read_from: Seqno) -> Result<ChunkRow> {
     }
     let view = |located: &Option<Located<'_>>| located.as_ref().map(|located| located.entry.iv().view);
     let has_flag = |located: &Option<Located<'_>>, flag: u8| {
-        located.as_ref().is_some_and(|located| located.entry.header.flags & flag != 0)
+        located
+            .as_ref()
+            .is_some_and(|located| located.entry.header.flags & flag != 0)
     };
     Ok(ChunkRow {
         file: file.path.clone(),
@@ -282,34 +293,4 @@ fn snapshot_row(SnapshotFile { path, name }: &SnapshotFile) -> Result<SnapshotRo
         Err(why) => row.fault = Some(format!("can't be read: {why}")),
     }
     Ok(row)
-}
-
-fn note_finding(note: &Note) -> Finding {
-    let (code, path, message) = match note {
-        Note::SetAside(path) => (Code::SetAside, Some(path), "set aside by CCF; not read".to_owned()),
-        Note::UnfinishedRecovery(path) => {
-            (Code::UnfinishedRecovery, Some(path), "left by a recovery that did not open its service; not read".to_owned())
-        }
-        Note::UnreadableName(path) => {
-            let message = "named almost like a chunk, expected ledger_<first>-<last>.committed; not read";
-            (Code::UnreadableName, Some(path), message.to_owned())
-        }
-        Note::OpenInReadOnly(path) => {
-            let message = "not committed, and only the first directory may hold such chunks; not read";
-            (Code::OpenInReadOnly, Some(path), message.to_owned())
-        }
-        Note::NameDisagrees { path, named, found } => {
-            (Code::NameDisagrees, Some(path), format!("the name says seqno {named} comes first, the first entry is {found}"))
-        }
-        Note::NotAFile(path) => (Code::NotAFile, Some(path), "named like a chunk, but no file; not read".to_owned()),
-        Note::EmptyChunk(path) => (Code::EmptyChunk, Some(path), "holds no entry".to_owned()),
-        Note::CutChunk { path, .. } => (Code::TornTail, Some(path), "cut before the end of its first entry".to_owned()),
-        Note::Gap { from, to } => (Code::Gap, None, format!("seqnos {from} to {to} are in no file")),
-    };
-    let finding = Finding::new(code, message);
-    match (path, note) {
-        (Some(path), _) => finding.file(path),
-        (None, Note::Gap { from, .. }) => finding.seqno(*from),
-        (None, _) => finding,
-    }
 }

@@ -10,18 +10,19 @@ use std::path::Path;
 use crate::crypto::digest::Digest;
 use crate::format::chunk::Fault;
 use crate::format::directory::{LedgerFiles, Note};
-use crate::format::names::ChunkKind;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
-use crate::recovery::diagnose::{self, Diagnosis};
+use crate::recovery::check::{Check, Outcome};
+use crate::recovery::diagnose;
+use crate::recovery::faults::{self, Described};
 use crate::recovery::report::{Code, Finding, Findings, Severity};
-use crate::recovery::scan::{Run, SegmentScan, SignatureTx, TrustTable, TrustWrite, scan_segment};
+use crate::recovery::scan::{Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
-use crate::recovery::trust::{Check, Outcome, SavedTrust, Trust};
-use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
+use crate::recovery::trust::Trust;
+use crate::tables::values::HexDigest;
 
 mod saved;
-mod words;
+mod signatures;
 
 pub use saved::SavedJoiner;
 
@@ -144,7 +145,13 @@ pub struct Joiner<'f> {
 
 impl<'f> Joiner<'f> {
     /// Starts before seqno `next`, with the accumulator of everything before it where that is known.
-    pub fn new(files: &'f LedgerFiles, mode: Mode, next: Seqno, accumulator: Option<Accumulator>, trust: Trust) -> Self {
+    pub fn new(
+        files: &'f LedgerFiles,
+        mode: Mode,
+        next: Seqno,
+        accumulator: Option<Accumulator>,
+        trust: Trust,
+    ) -> Self {
         Joiner {
             files,
             mode,
@@ -183,7 +190,10 @@ impl<'f> Joiner<'f> {
 
     /// The path of a chunk.
     pub(super) fn path(&self, chunk_index: usize) -> &'f Path {
-        self.files.chunks.get(chunk_index).map_or(Path::new(""), |chunk| chunk.file.path.as_path())
+        self.files
+            .chunks
+            .get(chunk_index)
+            .map_or(Path::new(""), |chunk| chunk.file.path.as_path())
     }
 
     /// Adds a finding about an entry.
@@ -196,13 +206,25 @@ impl<'f> Joiner<'f> {
 
     /// Adds a finding whose consequence for the proof the caller draws.
     pub(super) fn list(&mut self, code: Code, message: String, chunk_index: usize, offset: u64, seqno: Seqno) {
-        let mut finding = Finding::new(code, message).file(self.path(chunk_index)).offset(offset).seqno(seqno);
+        let mut finding = Finding::new(code, message)
+            .file(self.path(chunk_index))
+            .offset(offset)
+            .seqno(seqno);
         finding.proven_to = self.last_matching.map(|txid| txid.seqno);
         self.findings.push(finding);
     }
 
     pub(super) fn break_at(&mut self, seqno: Seqno) {
         self.broken_at = Some(self.broken_at.map_or(seqno, |at| at.min(seqno)));
+    }
+
+    /// Reports what the directories' listing showed.
+    pub fn report_notes(&mut self) {
+        // A gap is reported where the walk meets it, so that what lies before a snapshot does not count.
+        let notes = self.files.notes.iter().filter(|note| !matches!(note, Note::Gap { .. }));
+        notes
+            .map(faults::of_note)
+            .for_each(|finding| self.findings.push(finding));
     }
 
     /// Joins one segment, and returns the checks that can be verified now.
@@ -215,7 +237,14 @@ impl<'f> Joiner<'f> {
         {
             // The table pointed this segment to a wrong place: read it again from where the walk really is.
             let from = self.next;
-            scan = scan_segment(Segment { from, offset, ..segment.clone() }, watch);
+            scan = scan_segment(
+                Segment {
+                    from,
+                    offset,
+                    ..segment.clone()
+                },
+                watch,
+            );
         }
         self.counts.entries += scan.entries;
         self.counts.bytes += scan.segment.size_bytes;
@@ -227,8 +256,18 @@ impl<'f> Joiner<'f> {
             self.report(Code::ViewGoesBack, text, segment.chunk_index, offset, seqno);
         }
         if scan.first_view.is_some_and(|view| view < self.last_view) {
-            let text = format!("the view is {:?}, the entry before has {}", scan.first_view.unwrap_or(0), self.last_view);
-            self.report(Code::ViewGoesBack, text, segment.chunk_index, segment.offset, segment.from);
+            let text = format!(
+                "the view is {:?}, the entry before has {}",
+                scan.first_view.unwrap_or(0),
+                self.last_view
+            );
+            self.report(
+                Code::ViewGoesBack,
+                text,
+                segment.chunk_index,
+                segment.offset,
+                segment.from,
+            );
         }
         self.pending.extend(std::mem::take(&mut scan.writes));
         self.watched.append(&mut scan.watched);
@@ -250,7 +289,13 @@ impl<'f> Joiner<'f> {
         }
         self.position = None;
         if let Some((offset, what)) = &segment.chunk.layout_fault {
-            self.report(Code::ChunkHeader, what.clone(), segment.chunk_index, *offset, segment.from);
+            self.report(
+                Code::ChunkHeader,
+                what.clone(),
+                segment.chunk_index,
+                *offset,
+                segment.from,
+            );
         }
         if segment.from > self.next {
             let text = format!("seqnos {} to {} are missing", self.next, segment.from - 1);
@@ -267,17 +312,52 @@ impl<'f> Joiner<'f> {
         let segment = &scan.segment;
         let chunk = &segment.chunk;
         if chunk.map.shrank() {
-            self.report(Code::Shrank, "the file became shorter while it was read".to_owned(), segment.chunk_index, scan.end_offset, self.next);
+            self.report(
+                Code::Shrank,
+                "the file became shorter while it was read".to_owned(),
+                segment.chunk_index,
+                scan.end_offset,
+                self.next,
+            );
         }
         if self.next <= chunk.file.last && (chunk.layout.table_len.is_some() || chunk.file.name.last.is_some()) {
-            let text = format!("the chunk ends before seqno {}, expected entries up to {}", self.next, chunk.file.last);
-            self.report(Code::ChunkEndsEarly, text, segment.chunk_index, scan.end_offset, self.next);
+            let text = format!(
+                "the chunk ends before seqno {}, expected entries up to {}",
+                self.next, chunk.file.last
+            );
+            self.report(
+                Code::ChunkEndsEarly,
+                text,
+                segment.chunk_index,
+                scan.end_offset,
+                self.next,
+            );
         }
         let signed = self.last_signature.is_some_and(|last| last.seqno + 1 == self.next);
         if chunk.layout.table_len.is_some() && !signed {
-            let text = format!("the chunk is complete, but its last entry ({}) is no signature", self.next.saturating_sub(1));
-            self.report(Code::ChunkEndsUnsigned, text, segment.chunk_index, scan.end_offset, self.next.saturating_sub(1));
+            let text = format!(
+                "the chunk is complete, but its last entry ({}) is no signature",
+                self.next.saturating_sub(1)
+            );
+            self.report(
+                Code::ChunkEndsUnsigned,
+                text,
+                segment.chunk_index,
+                scan.end_offset,
+                self.next.saturating_sub(1),
+            );
         }
+    }
+
+    fn report_fault(&mut self, fault: &Fault, segment: &Segment) {
+        let is_last = segment.chunk_index + 1 == self.files.chunks.len();
+        let Described {
+            code,
+            offset,
+            seqno,
+            text,
+        } = faults::describe(fault, &segment.chunk, is_last);
+        self.report(code, text, segment.chunk_index, offset, seqno);
     }
 
     fn join_run(&mut self, run: Run) {
@@ -290,146 +370,6 @@ impl<'f> Joiner<'f> {
         }
         if let Some(tx) = run.signature {
             self.join_signature(tx);
-        }
-    }
-
-    fn join_signature(&mut self, tx: Box<SignatureTx>) {
-        self.counts.signature_transactions += 1;
-        self.counts.signatures += u64::from(tx.node.is_some());
-        self.counts.cose_signatures += u64::from(tx.cose.is_some());
-        let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
-        let before = has_writes.then(|| self.trust.clone());
-        let writes = self.apply_writes_before(tx.seqno);
-        let root = self.accumulator.as_ref().map(Accumulator::root);
-        let recorded = tx.recorded_root();
-        self.last_signature = Some(LastSignature {
-            seqno: tx.seqno,
-            chunk_index: tx.chunk_index,
-            offset: tx.offset,
-            root: root.map(HexDigest),
-            tree_is_judged: tx.tree_fault.is_some() || tx.tree_root.is_some(),
-        });
-        if root.is_some() && root == recorded {
-            self.accept(&tx, recorded.unwrap_or_default());
-            return;
-        }
-        match diagnose::mismatch(self, &tx, root) {
-            Diagnosis::RecordWrong(text) => {
-                self.trust.last_root = root;
-                self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
-            }
-            Diagnosis::EntriesDiffer { accumulator, differing, is_all } => {
-                if root.is_some() || !differing.is_empty() {
-                    self.break_by(&tx, differing.first().copied().filter(|_| is_all));
-                }
-                if let Some(before) = before.filter(|_| !differing.is_empty()) {
-                    self.trust = before;
-                    let sound = writes.into_iter().filter(|write| !differing.contains(&write.seqno));
-                    sound.for_each(|write| self.apply(&write));
-                }
-                self.accumulator = Some(accumulator);
-                let root = self.accumulator.as_ref().map_or([0; 32], Accumulator::root);
-                self.accept(&tx, root);
-            }
-            Diagnosis::NothingKnown(text) => {
-                if let Some(last) = &mut self.last_signature {
-                    last.root = None;
-                }
-                let code = if root.is_some() { Code::RootDiffers } else { Code::NodeSignature };
-                self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
-            }
-        }
-    }
-
-    /// Ends the proof where entries differ from a signature's tree, `first` being the first that does. What an earlier
-    /// signature covers stays proven by it: then two signatures contradict each other, and the later history is another.
-    fn break_by(&mut self, tx: &SignatureTx, first: Option<Seqno>) {
-        let covered = self.last_matching.map_or(0, |txid| txid.seqno);
-        let contradicts = first.is_none_or(|first| first < covered);
-        let was_broken = self.broken_at.is_some();
-        match first {
-            Some(first) if !contradicts => self.break_at(first),
-            _ => self.break_at(covered + 1),
-        }
-        if contradicts && covered > 0 && !was_broken {
-            let text = format!("its tree contradicts the root that was signed at {covered}: two histories are mixed");
-            self.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
-        }
-    }
-
-    /// A signature whose root is the one of the entries (or of the tree that replaces them): its check is made.
-    fn accept(&mut self, tx: &SignatureTx, root: Digest) {
-        let (check, wrong) = self.trust.check(tx, root);
-        for (code, text) in wrong {
-            self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
-        }
-        self.trust.last_root = Some(root);
-        if let Some(last) = &mut self.last_signature {
-            last.root = Some(HexDigest(root));
-        }
-        if self.broken_at.is_none_or(|at| check.txid.seqno < at) {
-            self.last_matching = Some(check.txid);
-            self.last_good = self.last_signature;
-            self.remember(&check);
-        }
-        match self.mode {
-            Mode::Audit => self.checks.push(check),
-            Mode::Integrity => self.held = Some(check),
-        }
-    }
-
-    fn remember(&mut self, check: &Check) {
-        if let Some((_, root)) = self.against.as_mut().filter(|(seqno, _)| *seqno == check.txid.seqno) {
-            *root = Some(HexDigest(check.root));
-        }
-        if let Some(history) = &mut self.history {
-            history.push(SignedRoot {
-                txid: check.txid,
-                root: HexDigest(check.root),
-                signer: check.signer,
-            });
-        }
-    }
-
-    /// Applies the writes of transactions below `seqno`, and returns them.
-    fn apply_writes_before(&mut self, seqno: Seqno) -> Vec<TrustWrite> {
-        let mut applied = Vec::new();
-        while self.pending.front().is_some_and(|write| write.seqno < seqno)
-            && let Some(write) = self.pending.pop_front()
-        {
-            self.apply(&write);
-            applied.push(write);
-        }
-        applied
-    }
-
-    fn apply(&mut self, write: &TrustWrite) {
-        if write.table == TrustTable::SnapshotEvidence {
-            self.note_evidence(write);
-        }
-        let services = self.trust.services().len();
-        for finding in self.trust.apply(write) {
-            let mut finding = finding.file(self.path(write.chunk_index));
-            finding.proven_to = self.last_matching.map(|txid| txid.seqno);
-            if breaks_proof(finding.code) {
-                self.break_at(write.seqno);
-            }
-            self.findings.push(finding);
-        }
-        // The identity changes: the held check stands for everything up to the recovery.
-        if self.trust.services().len() > services && let Some(held) = self.held.take() {
-            self.checks.push(held);
-        }
-    }
-
-    fn note_evidence(&mut self, write: &TrustWrite) {
-        if let Some(Ok(evidence)) = write.value.as_deref().map(from_json::<SnapshotEvidence>) {
-            self.evidence.push(Evidence {
-                seqno: write.seqno,
-                snapshot_seqno: evidence.version,
-                digest: evidence.hash,
-                claims_digest: write.claims_digest.map(HexDigest),
-            });
         }
     }
 
@@ -459,7 +399,10 @@ impl<'f> Joiner<'f> {
     /// The last signature that verified before anything that ends the proof.
     pub(super) fn proven(&self) -> Option<SignedRoot> {
         let before_damage = |signed: &SignedRoot| self.broken_at.is_none_or(|at| signed.txid.seqno < at);
-        [self.proven, self.proven_before].into_iter().flatten().find(before_damage)
+        [self.proven, self.proven_before]
+            .into_iter()
+            .flatten()
+            .find(before_damage)
     }
 
     /// The checks that were held back.
@@ -472,7 +415,9 @@ impl<'f> Joiner<'f> {
     /// Checks what the last signature transaction holds beside its signature, which no later signature covers.
     pub fn check_last_signature(&mut self) {
         let last = self.last_signature;
-        let good = self.last_good.filter(|good| last.is_none_or(|last| last.seqno != good.seqno));
+        let good = self
+            .last_good
+            .filter(|good| last.is_none_or(|last| last.seqno != good.seqno));
         for last in good.into_iter().chain(last) {
             for (code, text) in diagnose::last_signature(self.files, &last) {
                 self.report(code, text, last.chunk_index, last.offset, last.seqno);

@@ -2,22 +2,20 @@
 
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic
-    )
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
 pub mod bench;
+pub mod check;
 pub mod checkpoint;
 pub mod compare;
 mod diagnose;
+mod faults;
 pub mod inspect;
 pub mod join;
 pub mod output;
 pub mod progress;
+pub mod recovery_tables;
 pub mod report;
 pub mod scan;
 pub mod secrets;

@@ -36,10 +36,16 @@ impl Output {
         let (file, temporary): (Box<dyn Write + Send>, _) = if path == Path::new("-") {
             (Box::new(io::stdout()), None)
         } else if path.is_dir() {
-            return Err(Error::Usage(format!("{} is a directory; give the name of a file in it", path.display())));
+            return Err(Error::Usage(format!(
+                "{} is a directory; give the name of a file in it",
+                path.display()
+            )));
         } else if path.exists() && !path.is_file() {
             // A device or a pipe: there is nothing to rename.
-            let file = File::options().write(true).open(path).map_err(Error::io("open", path))?;
+            let file = File::options()
+                .write(true)
+                .open(path)
+                .map_err(Error::io("open", path))?;
             (Box::new(file), None)
         } else {
             refuse_ledger_directories(path, forbidden)?;
@@ -115,15 +121,25 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 fn temporary_name(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| Error::Usage(format!("{} is not the name of a file", path.display())))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::Usage(format!("{} is not the name of a file", path.display())))?;
     let name = format!(".{}.{}.partial", name.to_string_lossy(), std::process::id());
     Ok(directory_of(path).join(name))
 }
 
-fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<()> {
+/// Turns down a file that would lie in one of these directories, or below.
+///
+/// # Errors
+/// If it does, or its own directory is not there.
+pub fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<()> {
     let parent = directory_of(path);
     let parent = parent.canonicalize().map_err(Error::io("find directory", parent))?;
-    let inside = |directory: &&PathBuf| directory.canonicalize().is_ok_and(|directory| parent.starts_with(directory));
+    let inside = |directory: &&PathBuf| {
+        directory
+            .canonicalize()
+            .is_ok_and(|directory| parent.starts_with(directory))
+    };
     match forbidden.iter().find(inside) {
         None => Ok(()),
         Some(directory) => Err(Error::Usage(format!(

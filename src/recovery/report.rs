@@ -294,7 +294,13 @@ impl Findings {
     pub fn push(&mut self, finding: Finding) {
         let same = |said: &Finding| {
             (said.code, said.seqno, said.offset, &said.message, &said.file)
-                == (finding.code, finding.seqno, finding.offset, &finding.message, &finding.file)
+                == (
+                    finding.code,
+                    finding.seqno,
+                    finding.offset,
+                    &finding.message,
+                    &finding.file,
+                )
         };
         if self.listed.iter().rev().take(REMEMBERED).any(same) {
             return;
@@ -327,8 +333,13 @@ impl Findings {
                 ));
             }
         }
-        self.listed
-            .sort_by_key(|finding| (finding.seqno.unwrap_or(Seqno::MAX), std::cmp::Reverse(finding.severity), finding.code));
+        self.listed.sort_by_key(|finding| {
+            (
+                finding.seqno.unwrap_or(Seqno::MAX),
+                std::cmp::Reverse(finding.severity),
+                finding.code,
+            )
+        });
         self.listed
     }
 }

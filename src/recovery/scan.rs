@@ -4,7 +4,7 @@
 //! roots per signature interval, the signatures, and the writes to the tables that say who may sign. Nothing in a
 //! [`SegmentScan`] borrows from the map.
 
-use crate::crypto::digest::Digest;
+use crate::crypto::digest::{Digest, sha256_many};
 use crate::format::chunk::{Fault, Located, Step};
 use crate::format::domain::Write;
 use crate::format::{Malformed, Seqno, View};
@@ -140,6 +140,10 @@ pub struct SegmentScan {
     pub first_view: Option<View>,
 }
 
+/// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
+/// digests stay in the first-level cache.
+pub(super) const BATCH: usize = 1024;
+
 /// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
 pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
     let mut scan = SegmentScan {
@@ -155,50 +159,155 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         segment,
     };
     let segment = scan.segment.clone();
-    let first_watched = watch.partition_point(|&seqno| seqno < segment.from);
-    let mut watch = watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable();
-    let mut subtrees = Subtrees::starting_at(segment.from);
+    let mut batch = Batch::new(segment.from, watch);
     let mut walker = segment.walker();
-    let mut last_view = 0;
     while segment.until.is_none_or(|until| walker.seqno() < until) {
-        let leaf = match walker.step(&mut scan.faults) {
+        match walker.step(&mut scan.faults) {
             Step::Entry(located) => {
                 let view = located.entry.iv().view;
                 scan.first_view.get_or_insert(view);
-                if view < last_view {
-                    scan.view_drops.push((located.seqno, located.offset, view, last_view));
+                if view < batch.last_view {
+                    scan.view_drops
+                        .push((located.seqno, located.offset, view, batch.last_view));
                 }
-                last_view = view;
+                batch.last_view = view;
                 scan.entries += 1;
-                let leaf = located.entry.leaf(&located.public);
+                batch.push(&located);
                 if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
-                    scan.runs.push(Run {
-                        nodes: subtrees.take(),
-                        until: signature.seqno,
-                        last_view,
-                        signature: Some(Box::new(signature)),
-                    });
+                    batch
+                        .signatures
+                        .push((batch.messages.len() - 1, view, Box::new(signature)));
                 }
-                leaf
             }
-            Step::Lost(_) => LOST_LEAF,
+            Step::Lost(_) => batch.push_lost(),
             Step::End => break,
-        };
-        if watch.peek() == Some(&subtrees.next()) {
-            scan.watched.push((subtrees.next(), leaf));
-            watch.next();
         }
-        subtrees.append(leaf);
+        if batch.messages.len() == BATCH {
+            batch.digest(&mut scan);
+        }
     }
-    scan.until = subtrees.next();
+    batch.digest(&mut scan);
+    scan.until = batch.subtrees.next();
     scan.end_offset = walker.offset();
     scan.runs.push(Run {
-        nodes: subtrees.take(),
+        nodes: batch.subtrees.take(),
         signature: None,
         until: scan.until,
-        last_view,
+        last_view: batch.last_view,
     });
     scan
+}
+
+/// Entries whose digests are still to be made.
+struct Batch<'a> {
+    /// Raw entries; empty for one that can't be read.
+    messages: Vec<&'a [u8]>,
+    /// Their commit evidence and claims digests.
+    headers: Vec<Header<'a>>,
+    /// Signature transactions among them: index, view, parts.
+    signatures: Vec<(usize, View, Box<SignatureTx>)>,
+    subtrees: Subtrees,
+    last_view: View,
+    watch: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Seqno>>>,
+    digests: Vec<Digest>,
+    leaves: Vec<Digest>,
+}
+
+#[derive(Clone, Copy)]
+enum Header<'a> {
+    /// The leaf is made of the entry's digest and these.
+    Digests(Option<&'a Digest>, Option<&'a Digest>),
+    /// There is no entry to speak of.
+    Lost,
+}
+
+impl<'a> Batch<'a> {
+    fn new(first: Seqno, watch: &'a [Seqno]) -> Self {
+        let first_watched = watch.partition_point(|&seqno| seqno < first);
+        Batch {
+            messages: Vec::with_capacity(BATCH),
+            headers: Vec::with_capacity(BATCH),
+            signatures: Vec::new(),
+            subtrees: Subtrees::starting_at(first),
+            last_view: 0,
+            watch: watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable(),
+            digests: Vec::with_capacity(BATCH),
+            leaves: Vec::with_capacity(BATCH),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, located: &Located<'a>) {
+        self.messages.push(located.entry.raw);
+        let public = &located.public;
+        self.headers
+            .push(Header::Digests(public.commit_evidence_digest, public.claims_digest));
+    }
+
+    #[cold]
+    fn push_lost(&mut self) {
+        self.messages.push(&[]);
+        self.headers.push(Header::Lost);
+    }
+
+    /// Digests what was pushed (format specification, section 4), and hands it on: to the tree, and to whoever watches.
+    fn digest(&mut self, scan: &mut SegmentScan) {
+        self.digests.clear();
+        sha256_many(&self.messages, &mut self.digests);
+        self.make_leaves();
+        let first = self.subtrees.next();
+        while let Some(seqno) = self.watch.next_if(|seqno| *seqno < first + self.leaves.len() as u64) {
+            if let Some(leaf) = self.leaves.get((seqno - first) as usize) {
+                scan.watched.push((seqno, *leaf));
+            }
+        }
+        let mut from = 0;
+        for (index, last_view, signature) in self.signatures.drain(..) {
+            self.subtrees.append_all(self.leaves.get(from..index).unwrap_or(&[]));
+            from = index;
+            scan.runs.push(Run {
+                nodes: self.subtrees.take(),
+                until: signature.seqno,
+                last_view,
+                signature: Some(signature),
+            });
+        }
+        self.subtrees.append_all(self.leaves.get(from..).unwrap_or(&[]));
+        self.messages.clear();
+        self.headers.clear();
+    }
+
+    fn make_leaves(&mut self) {
+        let mut parts: Vec<[Digest; 3]> = Vec::with_capacity(self.headers.len());
+        for (digest, header) in self.digests.iter().zip(&self.headers) {
+            parts.push(match header {
+                Header::Digests(Some(evidence), Some(claims)) => [*digest, **evidence, **claims],
+                Header::Digests(Some(one), None) | Header::Digests(None, Some(one)) => [*digest, **one, [0; 32]],
+                Header::Digests(None, None) | Header::Lost => [*digest, [0; 32], [0; 32]],
+            });
+        }
+        let messages: Vec<&[u8]> = parts
+            .iter()
+            .zip(&self.headers)
+            .map(|(parts, header)| {
+                let used = match header {
+                    Header::Digests(Some(_), Some(_)) => 3,
+                    Header::Digests(None, None) | Header::Lost => 0,
+                    Header::Digests(..) => 2,
+                };
+                parts.get(..used).unwrap_or(&[]).as_flattened()
+            })
+            .collect();
+        self.leaves.clear();
+        sha256_many(&messages, &mut self.leaves);
+        for ((leaf, digest), header) in self.leaves.iter_mut().zip(&self.digests).zip(&self.headers) {
+            match header {
+                Header::Digests(None, None) => *leaf = *digest,
+                Header::Lost => *leaf = LOST_LEAF,
+                Header::Digests(..) => {}
+            }
+        }
+    }
 }
 
 /// The public values of a signature transaction, while its maps are walked.
@@ -212,11 +321,7 @@ struct SignatureValues<'a> {
 
 /// Walks an entry's public writes: keeps those to trust tables, and takes a signature transaction apart.
 #[inline]
-fn pick_out(
-    located: Located<'_>,
-    chunk_index: usize,
-    scan: &mut SegmentScan,
-) -> Option<SignatureTx> {
+fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) -> Option<SignatureTx> {
     let Located {
         offset,
         seqno,
@@ -283,21 +388,13 @@ fn pick_out(
 }
 
 #[cold]
-fn take_apart(
-    found: SignatureValues<'_>,
-    offset: u64,
-    seqno: Seqno,
-    view: View,
-    chunk_index: usize,
-) -> SignatureTx {
+fn take_apart(found: SignatureValues<'_>, offset: u64, seqno: Seqno, view: View, chunk_index: usize) -> SignatureTx {
     let tree = found.tree.map(TreeView::parse);
     let tree_fault = match &tree {
         _ if found.node.is_none() && found.cose.is_none() => Some("it writes a tree, but no signature".to_owned()),
         None => Some("it writes no tree".to_owned()),
         Some(Err(why)) => Some(format!("its tree can't be read: {why}")),
-        Some(Ok(tree)) if tree.len() != seqno => {
-            Some(format!("its tree has {} leaves, expected {seqno}", tree.len()))
-        }
+        Some(Ok(tree)) if tree.len() != seqno => Some(format!("its tree has {} leaves, expected {seqno}", tree.len())),
         Some(Ok(_)) => None,
     };
     let node = found.node.map(values::from_json::<values::Signature>);
@@ -307,7 +404,9 @@ fn take_apart(
         view,
         offset,
         chunk_index,
-        cose: found.cose.map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
+        cose: found
+            .cose
+            .map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
         tree_root: match (&tree, recorded) {
             (Some(Ok(tree)), false) if tree_fault.is_none() => tree.root(),
             _ => None,

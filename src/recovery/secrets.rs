@@ -1,26 +1,18 @@
 //! Ledger secrets: from members' shares to the newest one, and back through the chain of all older ones.
 //!
-//! The tables that hold them are read once, in parallel; reassembly then touches a handful of values. Nothing here can
-//! print a secret: [`LedgerSecrets`] has no Debug, and a report names members, formats and seqnos only.
+//! Nothing here can print a secret: [`LedgerSecrets`] has no Debug, and a report names members, formats and seqnos only.
 
-use std::collections::BTreeMap;
-
-use rayon::prelude::*;
-use regex::Regex;
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
 use crate::crypto::kdf::CommitSecret;
-use crate::crypto::rsa::{DecryptionKey, EncryptionKey};
+use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consistent};
-use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::directory::LedgerFiles;
+use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::report::{Code, Finding};
-use crate::recovery::state::MappedSnapshot;
-use crate::recovery::writes::{Keys, Order, Reader, in_groups};
-use crate::tables::values::{HistoricalSecret, RecoveryShares, ServiceConfig, from_json};
-use crate::tables::{SINGLETON_KEY, names};
+use crate::recovery::writes::Keys;
+use crate::tables::values::RecoveryShares;
 
 /// One ledger secret, ready for use.
 pub struct SecretKeys {
@@ -69,131 +61,6 @@ impl Keys for LedgerSecrets {
     fn key_at(&self, seqno: Seqno) -> Option<&AeadKey> {
         self.at(seqno).map(|secret| &secret.aead)
     }
-}
-
-/// What the ledger holds about its secrets at one seqno.
-pub struct RecoveryTables {
-    /// The newest shares, and the seqno of their write.
-    pub shares: Option<(Seqno, RecoveryShares)>,
-    /// Every write of the historical secrets, in order.
-    pub historical: Vec<(Seqno, HistoricalSecret)>,
-    /// Shares needed.
-    pub threshold: Option<u64>,
-    /// Members' share-encryption keys, SPKI DER by member id.
-    pub member_keys: BTreeMap<String, Vec<u8>>,
-}
-
-fn pattern() -> Result<Regex> {
-    let tables = [
-        names::RECOVERY_SHARES,
-        names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
-        names::SERVICE_CONFIG,
-        names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
-    ];
-    let alternatives: Vec<String> = tables.iter().map(|name| regex::escape(name)).collect();
-    Regex::new(&format!("^({})$", alternatives.join("|"))).map_err(|e| Error::Usage(e.to_string()))
-}
-
-/// One write to one of those tables.
-struct Found {
-    seqno: Seqno,
-    table: String,
-    key: Vec<u8>,
-    value: Option<Vec<u8>>,
-}
-
-impl RecoveryTables {
-    /// Reads them as they are after seqno `at`, from a snapshot (where the ledger begins behind one) and the ledger.
-    ///
-    /// # Errors
-    /// If a file can't be read.
-    pub fn read(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, at: Seqno) -> Result<RecoveryTables> {
-        let mut tables = RecoveryTables {
-            shares: None,
-            historical: Vec::new(),
-            threshold: None,
-            member_keys: BTreeMap::new(),
-        };
-        let pattern = pattern()?;
-        if let Some(snapshot) = snapshot {
-            snapshot.public_state(|map, entry| {
-                if entry.version >= 0 && pattern.is_match(map) {
-                    tables.take(Found {
-                        seqno: entry.version as u64,
-                        table: map.to_owned(),
-                        key: entry.key.to_vec(),
-                        value: Some(entry.value.to_vec()),
-                    });
-                }
-            })?;
-        }
-        let range = (files.first_seqno(), at);
-        let reader = Reader {
-            from: range.0,
-            until: at,
-            tables: Some(&pattern),
-            keys: None,
-        };
-        in_groups(files, range, Order::OldestFirst, |group| {
-            let found: Vec<Vec<Found>> = group
-                .par_iter()
-                .map(|segment| {
-                    let mut found = Vec::new();
-                    reader.read(segment, |written| {
-                        found.push(Found {
-                            seqno: written.txid.seqno,
-                            table: written.table.to_owned(),
-                            key: written.write.key.to_vec(),
-                            value: written.write.value.map(<[u8]>::to_vec),
-                        });
-                    });
-                    found
-                })
-                .collect();
-            found.into_iter().flatten().for_each(|found| tables.take(found));
-            Ok(())
-        })?;
-        Ok(tables)
-    }
-
-    /// Takes one write. A value that can't be read counts as not written: verify reports it.
-    fn take(&mut self, found: Found) {
-        let Found { seqno, table, key, value } = found;
-        match (table.as_str(), value) {
-            (names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, value) => {
-                let member = String::from_utf8_lossy(&key).into_owned();
-                match value.and_then(|pem| spki_of_pem(&pem)) {
-                    Some(spki) => self.member_keys.insert(member, spki),
-                    None => self.member_keys.remove(&member),
-                };
-            }
-            (_, Some(value)) if key == SINGLETON_KEY => match table.as_str() {
-                names::RECOVERY_SHARES => {
-                    if let Ok(shares) = from_json(&value) {
-                        self.shares = Some((seqno, shares));
-                    }
-                }
-                names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
-                    if let Ok(secret) = from_json(&value) {
-                        self.historical.push((seqno, secret));
-                    }
-                }
-                names::SERVICE_CONFIG => {
-                    if let Ok(config) = from_json::<ServiceConfig>(&value) {
-                        self.threshold = Some(config.recovery_threshold);
-                    }
-                }
-                _ => {}
-            },
-            _ => {}
-        }
-    }
-}
-
-/// The DER inside a public key's PEM.
-fn spki_of_pem(pem: &[u8]) -> Option<Vec<u8>> {
-    let key = EncryptionKey::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
-    Some(key.spki_der().to_vec())
 }
 
 /// Keys and shares that were given, with the name by which each is shown.
@@ -254,7 +121,13 @@ pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
         return opened;
     };
     let mut candidates = candidates(tables, shares, material);
-    let latest = reassemble(&mut candidates, shares, opened.threshold, *generation, &mut opened.findings);
+    let latest = reassemble(
+        &mut candidates,
+        shares,
+        opened.threshold,
+        *generation,
+        &mut opened.findings,
+    );
     opened.shares = candidates.into_iter().map(|candidate| candidate.report).collect();
     opened.secrets = latest.map(|latest| walk_back(tables, *generation, &latest, &mut opened.findings));
     opened
@@ -264,15 +137,24 @@ pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
 fn candidates(tables: &RecoveryTables, shares: &RecoveryShares, material: &Material) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (file, key) in &material.member_keys {
-        let member = tables.member_keys.iter().find(|(_, spki)| spki.as_slice() == key.public_spki_der());
+        let member = tables
+            .member_keys
+            .iter()
+            .find(|(_, spki)| spki.as_slice() == key.public_spki_der());
         let (member, outcome) = match member {
-            None => (file, Err("no member of this service has this key at this seqno".to_owned())),
+            None => (
+                file,
+                Err("no member of this service has this key at this seqno".to_owned()),
+            ),
             Some((member, _)) => (member, decrypt_share(shares, member, key)),
         };
         candidates.push(candidate(member, outcome));
     }
     for (file, share) in &material.shares {
-        candidates.push(candidate(file, Share::parse(&share.to_bytes()).map_err(|e| e.to_string())));
+        candidates.push(candidate(
+            file,
+            Share::parse(&share.to_bytes()).map_err(|e| e.to_string()),
+        ));
     }
     candidates
 }
@@ -282,7 +164,9 @@ fn decrypt_share(shares: &RecoveryShares, member: &str, key: &DecryptionKey) -> 
         .encrypted_shares
         .get(member)
         .ok_or("this member takes no part in recoveries: it has no share")?;
-    let share = key.decrypt(&encrypted.0).map_err(|e| format!("wrong: the share can't be decrypted: {e}"))?;
+    let share = key
+        .decrypt(&encrypted.0)
+        .map_err(|e| format!("wrong: the share can't be decrypted: {e}"))?;
     Share::parse(&share).map_err(|e| format!("wrong: {e}"))
 }
 
@@ -325,15 +209,27 @@ fn reassemble(
         let of_format: Vec<usize> = available
             .iter()
             .copied()
-            .filter(|&i| candidates.get(i).and_then(|c| c.share.as_ref()).is_some_and(|share| share.format() == format))
+            .filter(|&i| {
+                candidates
+                    .get(i)
+                    .and_then(|c| c.share.as_ref())
+                    .is_some_and(|share| share.format() == format)
+            })
             .collect();
-        let needed = if format == ShareFormat::Owner { 1 } else { threshold as usize };
+        let needed = if format == ShareFormat::Owner {
+            1
+        } else {
+            threshold as usize
+        };
         if needed == 0 || of_format.len() < needed {
             continue;
         }
         let mut found = None;
         for_each_subset(&of_format, needed, MAX_SUBSETS, |subset| {
-            let chosen: Vec<&Share> = subset.iter().filter_map(|&i| candidates.get(i)?.share.as_ref()).collect();
+            let chosen: Vec<&Share> = subset
+                .iter()
+                .filter_map(|&i| candidates.get(i)?.share.as_ref())
+                .collect();
             let secret = combine(&chosen, needed).and_then(|key| key.unwrap_secret(wrapped)).ok();
             found = secret.map(|secret| (subset.to_vec(), secret));
             found.is_none()
@@ -436,19 +332,26 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
             return;
         }
         // The next combination in lexicographic order: raise the last index that can be raised.
-        let Some(at) = (0..size).rev().find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at)) else {
+        let Some(at) = (0..size)
+            .rev()
+            .find(|&at| chosen.get(at).is_some_and(|&i| i + size < items.len() + at))
+        else {
             return;
         };
-        let mut next = chosen.get(at).map_or(0, |&i| i + 1);
-        for index in chosen.iter_mut().skip(at) {
+        let next = chosen.get(at).map_or(0, |&i| i + 1);
+        for (index, next) in chosen.iter_mut().skip(at).zip(next..) {
             *index = next;
-            next += 1;
         }
     }
 }
 
 /// From the newest secret to the first (format specification, section 8.4).
-fn walk_back(tables: &RecoveryTables, generation: Seqno, latest: &LedgerSecret, findings: &mut Vec<Finding>) -> LedgerSecrets {
+fn walk_back(
+    tables: &RecoveryTables,
+    generation: Seqno,
+    latest: &LedgerSecret,
+    findings: &mut Vec<Finding>,
+) -> LedgerSecrets {
     let mut secrets = LedgerSecrets::default();
     let start = tables
         .historical

@@ -54,7 +54,10 @@ impl OpenChunk {
 /// Reads the layout and holds it against the number of entries that the name promises. Where they disagree, the entries'
 /// own headers decide where the entries end.
 fn read_layout(bytes: &[u8], file: &ChunkFile) -> (Layout, Option<(u64, String)>) {
-    let promised = file.name.last.map(|last| last.saturating_sub(file.name.first).saturating_add(1));
+    let promised = file
+        .name
+        .last
+        .map(|last| last.saturating_sub(file.name.first).saturating_add(1));
     let (read, fault) = match Layout::read(bytes) {
         Err(why) => (None, (why.offset as u64, why.what)),
         Ok(layout) => match complaint(bytes, file, layout, promised) {
@@ -80,19 +83,23 @@ fn complaint(bytes: &[u8], file: &ChunkFile, layout: Layout, promised: Option<u6
         return file.name.kind.is_committed().then(|| what.to_owned());
     };
     if let Some(promised) = promised.filter(|&promised| promised != found) {
-        return Some(format!("positions table has {found} entries, the file's name promises {promised}"));
+        return Some(format!(
+            "positions table has {found} entries, the file's name promises {promised}"
+        ));
     }
     let first = layout.position(bytes, 0).filter(|_| found > 0);
     if first != Some(FIRST_ENTRY) {
         let first = first.map_or("nowhere".to_owned(), |first| format!("at {first}"));
-        return Some(format!("positions table says the first entry stands {first}, expected at {FIRST_ENTRY}"));
+        return Some(format!(
+            "positions table says the first entry stands {first}, expected at {FIRST_ENTRY}"
+        ));
     }
     // Nothing else says how many entries there are.
     let by_headers = || Layout::count_entries(bytes, layout.entries_end);
     match promised.is_none().then(by_headers) {
-        Some(Some(count)) if count != found => {
-            Some(format!("positions table has {found} entries, the entries' headers make {count}"))
-        }
+        Some(Some(count)) if count != found => Some(format!(
+            "positions table has {found} entries, the entries' headers make {count}"
+        )),
         _ => None,
     }
 }
@@ -298,7 +305,11 @@ fn bounds_by_table(chunk: &OpenChunk, len: u64) -> Vec<(Seqno, u64)> {
                 _ => b = middle,
             }
         }
-        match chunk.layout.position(bytes, a).filter(|&p| a < len && p >= target && p < end) {
+        match chunk
+            .layout
+            .position(bytes, a)
+            .filter(|&p| a < len && p >= target && p < end)
+        {
             Some(position) => {
                 bounds.push((chunk.file.first + a, position));
                 low = a + 1;
@@ -316,7 +327,10 @@ fn bounds_by_headers(chunk: &OpenChunk) -> Vec<(Seqno, u64)> {
     let mut bounds = vec![(chunk.file.first, FIRST_ENTRY)];
     let (mut seqno, mut offset) = (chunk.file.first, FIRST_ENTRY);
     let mut target = FIRST_ENTRY + SEGMENT_BYTES;
-    while let Some(header) = bytes.get(offset as usize..).and_then(|rest| rest.first_chunk::<HEADER_SIZE>()) {
+    while let Some(header) = bytes
+        .get(offset as usize..)
+        .and_then(|rest| rest.first_chunk::<HEADER_SIZE>())
+    {
         let header = EntryHeader::from_bytes(header);
         if header.version != VERSION || header.size == 0 {
             break;

@@ -18,10 +18,16 @@ const OPTIONAL_FIELDS: [&str; 4] = ["cert", "commit_seqno", "commit_view", "hash
 pub fn complaints(entry: &Entry<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     if entry.header.flags & !FLAG_CHUNK_AFTER != 0 {
-        wrong.push(format!("the flags are {:#04x}, expected 0x00 or 0x01", entry.header.flags));
+        wrong.push(format!(
+            "the flags are {:#04x}, expected 0x00 or 0x01",
+            entry.header.flags
+        ));
     }
     if !entry.private.is_empty() {
-        wrong.push(format!("it has {} bytes of private writes, expected none", entry.private.len()));
+        wrong.push(format!(
+            "it has {} bytes of private writes, expected none",
+            entry.private.len()
+        ));
     }
     let mut cursor = Cursor::new(entry.public);
     let Ok(header) = PublicHeader::read(&mut cursor) else {
@@ -32,7 +38,10 @@ pub fn complaints(entry: &Entry<'_>) -> Vec<String> {
     }
     // 1.x, which wrote entries of type 0, put a number here.
     if header.max_conflict_version != 0 && header.entry_type != EntryType::WriteSet {
-        wrong.push(format!("its max conflict version is {}, expected 0", header.max_conflict_version));
+        wrong.push(format!(
+            "its max conflict version is {}, expected 0",
+            header.max_conflict_version
+        ));
     }
     // What can't be read at all was reported when the entry was scanned.
     while !cursor.is_empty() {
@@ -84,11 +93,15 @@ fn node_signature(value: &[u8], wrong: &mut Vec<String>) {
     let known: serde_json::Value = from_json(&known).unwrap_or_default();
     for (name, found) in json.as_object().into_iter().flatten() {
         match known.get(name) {
-            Some(expected) if expected != found => wrong.push(format!("{name} of its node signature is not written as CCF writes it")),
+            Some(expected) if expected != found => {
+                wrong.push(format!("{name} of its node signature is not written as CCF writes it"))
+            }
             Some(_) => {}
             // A later version may add a field; it would hardly drop one of the same length.
             None => {
-                let renamed = OPTIONAL_FIELDS.iter().find(|field| field.len() == name.len() && json.get(**field).is_none());
+                let renamed = OPTIONAL_FIELDS
+                    .iter()
+                    .find(|field| field.len() == name.len() && json.get(**field).is_none());
                 if let Some(field) = renamed {
                     wrong.push(format!("its node signature has a field {name:?}, expected {field:?}"));
                 }
@@ -105,7 +118,8 @@ fn node_signature(value: &[u8], wrong: &mut Vec<String>) {
         ));
     }
     if let Some(pem) = &signature.cert
-        && Certificate::from_pem(pem).is_ok_and(|certificate| certificate.to_pem().trim_end() != pem.trim_end_matches(['\n', '\0']))
+        && Certificate::from_pem(pem)
+            .is_ok_and(|certificate| certificate.to_pem().trim_end() != pem.trim_end_matches(['\n', '\0']))
     {
         wrong.push("the certificate in its node signature is not written as CCF writes it".to_owned());
     }

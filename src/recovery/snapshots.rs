@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
+use crate::format::Seqno;
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::Snapshot;
-use crate::format::Seqno;
 use crate::merkle::Accumulator;
 use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::Joiner;
-use crate::recovery::report::{Code, Finding, Verdict};
+use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
 use crate::tables::{SINGLETON_KEY, names, values};
@@ -75,7 +75,10 @@ pub struct Start {
 pub fn start_from(path: &Path) -> Result<Start> {
     let map = MappedFile::open(path).map_err(Error::io("open snapshot", path))?;
     let refuse = |why: String| {
-        Error::Unreadable(format!("can't start from snapshot {}: {why}; use another snapshot, or none", path.display()))
+        Error::Unreadable(format!(
+            "can't start from snapshot {}: {why}; use another snapshot, or none",
+            path.display()
+        ))
     };
     let snapshot = Snapshot::parse(map.bytes()).map_err(|e| refuse(e.to_string()))?;
     let state = read_state(&snapshot).map_err(|e| refuse(e.to_string()))?;
@@ -164,7 +167,9 @@ fn check_receipt(snapshot: &Snapshot<'_>, trust: &Trust) -> std::result::Result<
             receipt
                 .verify(certificate.key())
                 .map_err(|e| (Code::SnapshotReceipt, e.to_string()))?;
-            let endorsed = identities.iter().any(|service| certificate.is_signed_by(service.key()).is_ok());
+            let endorsed = identities
+                .iter()
+                .any(|service| certificate.is_signed_by(service.key()).is_ok());
             if !endorsed {
                 let why = "the certificate of the node that signed its receipt is not signed by any service identity of this ledger";
                 return Err((Code::SnapshotSigner, why.to_owned()));
@@ -198,8 +203,15 @@ pub(super) fn check_all(files: &[SnapshotFile], joiner: &mut Joiner<'_>, start: 
 
 fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // A run that starts behind another snapshot knows that one's service, and none from before it.
+    let unjudged = file.name.evidence_seqno <= start;
     let mut report = |code: Code, why: String| {
         let mut finding = Finding::new(code, why).file(&file.path).seqno(file.name.seqno);
+        if code == Code::SnapshotSigner && unjudged {
+            finding = finding
+                .severity(Severity::Info)
+                .next("to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it");
+        }
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         findings.push(finding);
     };
@@ -218,17 +230,29 @@ fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Find
         }
     };
     if snapshot.seqno != file.name.seqno {
-        report(Code::SnapshotUnreadable, format!("it holds the state of seqno {}, its name says {}", snapshot.seqno, file.name.seqno));
+        report(
+            Code::SnapshotUnreadable,
+            format!(
+                "it holds the state of seqno {}, its name says {}",
+                snapshot.seqno, file.name.seqno
+            ),
+        );
     }
     if let Err(why) = snapshot.public_state(|_, _| ()) {
         report(Code::SnapshotUnreadable, why.to_string());
     }
     if !file.name.committed {
-        report(Code::SnapshotUncommitted, "it was not committed: it has no receipt".to_owned());
+        report(
+            Code::SnapshotUncommitted,
+            "it was not committed: it has no receipt".to_owned(),
+        );
     } else if let Err((code, why)) = check_receipt(&snapshot, &joiner.trust) {
         // 1.x proved a snapshot by the ledger alone.
         let by_ledger = snapshot.receipt.is_empty()
-            && joiner.evidence.iter().any(|e| e.snapshot_seqno == snapshot.seqno && e.digest.0 == snapshot.digest());
+            && joiner
+                .evidence
+                .iter()
+                .any(|e| e.snapshot_seqno == snapshot.seqno && e.digest.0 == snapshot.digest());
         if !by_ledger {
             report(code, why);
         }
@@ -246,13 +270,17 @@ fn check_against_ledger(
     joiner: &Joiner<'_>,
     report: &mut impl FnMut(Code, String),
 ) {
-    let leaf_of = |seqno: Seqno| -> Option<&Digest> {
-        joiner.watched.iter().find(|(at, _)| *at == seqno).map(|(_, leaf)| leaf)
-    };
+    let leaf_of =
+        |seqno: Seqno| -> Option<&Digest> { joiner.watched.iter().find(|(at, _)| *at == seqno).map(|(_, leaf)| leaf) };
     if let Some(leaf) = leaf_of(snapshot.seqno).filter(|leaf| *leaf != snapshot.leaf) {
         report(
             Code::SnapshotLeaf,
-            format!("it says the digest of transaction {} is {}, the ledger's is {}", snapshot.seqno, hex::encode(snapshot.leaf), hex::encode(leaf)),
+            format!(
+                "it says the digest of transaction {} is {}, the ledger's is {}",
+                snapshot.seqno,
+                hex::encode(snapshot.leaf),
+                hex::encode(leaf)
+            ),
         );
     }
     let evidence_seqno = file.name.evidence_seqno;
@@ -260,7 +288,10 @@ fn check_against_ledger(
         if file.name.committed {
             report(
                 Code::SnapshotAhead,
-                format!("its evidence is transaction {evidence_seqno}, but the ledger ends at {}", joiner.next.saturating_sub(1)),
+                format!(
+                    "its evidence is transaction {evidence_seqno}, but the ledger ends at {}",
+                    joiner.next.saturating_sub(1)
+                ),
             );
         }
         return;
@@ -276,8 +307,14 @@ fn check_against_ledger(
             snapshot.seqno,
             hex::encode(digest)
         )),
-        Some(evidence) if evidence.claims_digest.is_some_and(|claims| claims.0 != digest && claims.0 != [0; 32]) => {
-            Some(format!("the claims digest of transaction {evidence_seqno} is not its digest"))
+        Some(evidence)
+            if evidence
+                .claims_digest
+                .is_some_and(|claims| claims.0 != digest && claims.0 != [0; 32]) =>
+        {
+            Some(format!(
+                "the claims digest of transaction {evidence_seqno} is not its digest"
+            ))
         }
         Some(_) => None,
     };
@@ -287,6 +324,9 @@ fn check_against_ledger(
     if let Ok(receipt) = Receipt::parse(snapshot.receipt)
         && leaf_of(evidence_seqno).is_some_and(|leaf| *leaf != receipt.leaf_components.leaf())
     {
-        report(Code::SnapshotReceipt, format!("its receipt proves another transaction than the ledger's {evidence_seqno}"));
+        report(
+            Code::SnapshotReceipt,
+            format!("its receipt proves another transaction than the ledger's {evidence_seqno}"),
+        );
     }
 }

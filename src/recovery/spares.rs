@@ -22,7 +22,10 @@ pub(super) fn check_all(joiner: &mut Joiner<'_>) -> Result<()> {
         let finding = match first_difference(files, spare)? {
             None => Finding::new(
                 Code::SpareAgrees,
-                format!("its entries ({} to {}) are read from another file and are the same", spare.first, spare.last),
+                format!(
+                    "its entries ({} to {}) are read from another file and are the same",
+                    spare.first, spare.last
+                ),
             ),
             Some((seqno, offset)) => Finding::new(
                 Code::SpareDiffers,
@@ -37,7 +40,9 @@ pub(super) fn check_all(joiner: &mut Joiner<'_>) -> Result<()> {
 }
 
 fn other_file(files: &LedgerFiles, seqno: Seqno) -> String {
-    files.chunk_of(seqno).map_or("the file read".to_owned(), |chunk| chunk.file.path.display().to_string())
+    files.chunk_of(seqno).map_or("the file read".to_owned(), |chunk| {
+        chunk.file.path.display().to_string()
+    })
 }
 
 /// Seqno and offset of the first entry of a spare file that is not the one read.

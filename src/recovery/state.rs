@@ -13,6 +13,7 @@ use regex::Regex;
 use zeroize::Zeroizing;
 
 use super::output::Output;
+use super::progress::Progress;
 use super::report::{Code, Finding};
 use super::segments::Segment;
 use super::snapshots;
@@ -37,6 +38,8 @@ pub struct Selection<'k> {
     pub tables: Option<&'k Regex>,
     /// Keys of private domains; without them these are left out.
     pub keys: Option<&'k dyn Keys>,
+    /// Is told how far reading is.
+    pub progress: &'k dyn Progress,
 }
 
 impl<'k> Selection<'k> {
@@ -81,14 +84,20 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         let range = (from, selection.at);
         let reader = selection.reader(from);
         tally.findings = gaps(files, range);
+        selection.progress.begin("read", files.size_bytes());
         in_groups(files, range, Order::NewestFirst, |group| {
-            let loaded: Vec<_> = group.par_iter().map(|segment| Batch::read(segment, &reader, &base)).collect();
-            for (batch, met) in loaded {
+            let loaded: Vec<_> = group
+                .par_iter()
+                .map(|segment| Batch::read(segment, &reader, &base))
+                .collect();
+            for ((batch, met), segment) in loaded.into_iter().zip(group) {
+                selection.progress.advance(segment.size_bytes, met.entries);
                 batch.load_into(&mut base);
                 tally.add(met);
             }
             Ok(())
         })?;
+        selection.progress.end();
     }
     match snapshot {
         Some(snapshot) => snapshot.load_into(&mut base, selection, &mut tally)?,
@@ -98,7 +107,10 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
                 format!("the ledger starts at seqno {from}: what was written before is not in this state"),
             )
             .seqno(1)
-            .next(format!("give the earlier chunks, or with --snapshots a snapshot at seqno {} or later", from - 1)),
+            .next(format!(
+                "give the earlier chunks, or with --snapshots a snapshot at seqno {} or later",
+                from - 1
+            )),
         ),
         None => {}
     }
@@ -160,7 +172,9 @@ impl Batch {
         for write in self.writes.iter().rev() {
             let value_at = rest.len().saturating_sub(write.value.unwrap_or(0));
             let (before, value) = rest.split_at_checked(value_at).unwrap_or_default();
-            let (before, key) = before.split_at_checked(value_at.saturating_sub(write.key)).unwrap_or_default();
+            let (before, key) = before
+                .split_at_checked(value_at.saturating_sub(write.key))
+                .unwrap_or_default();
             rest = before;
             if let Some(table) = self.tables.get(write.table as usize) {
                 base.insert_if_absent(table, key, write.seqno, write.value.map(|_| value));
@@ -212,9 +226,10 @@ impl MappedSnapshot {
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         let mut plaintext = Zeroizing::new(Vec::new());
-        key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext).map_err(|_| {
-            unreadable("its private part does not decrypt with the ledger secret of its seqno".to_owned())
-        })?;
+        key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
+            .map_err(|_| {
+                unreadable("its private part does not decrypt with the ledger secret of its seqno".to_owned())
+            })?;
         private_state(&plaintext, |_, _| ()).map_err(|why| unreadable(format!("private part: {why}")))?;
         Ok(plaintext)
     }
@@ -230,7 +245,9 @@ impl MappedSnapshot {
                 base.insert_if_absent(table, entry.key, version, Some(entry.value));
             }
         };
-        snapshot.public_state(&mut load).map_err(|why| unreadable(why.to_string()))?;
+        snapshot
+            .public_state(&mut load)
+            .map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         if entry.private.is_empty() {
             return Ok(());
@@ -256,7 +273,9 @@ pub fn completing_snapshot(files: &LedgerFiles, directories: &[PathBuf], at: Seq
         return Ok(None);
     }
     let usable = |name: SnapshotName| name.committed && name.seqno + 1 >= first && name.seqno <= at;
-    let found = snapshots::list(directories)?.into_iter().find(|snapshot| usable(snapshot.name));
+    let found = snapshots::list(directories)?
+        .into_iter()
+        .find(|snapshot| usable(snapshot.name));
     found.map(|snapshot| MappedSnapshot::open(&snapshot.path)).transpose()
 }
 
@@ -298,6 +317,7 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
     let reader = selection.reader(range.0);
     let mut exported = Exported::default();
     exported.tally.findings = gaps(files, range);
+    selection.progress.begin("export", files.size_bytes());
     in_groups(files, range, Order::OldestFirst, |group| {
         let written: Vec<_> = group
             .par_iter()
@@ -312,7 +332,8 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
                 (lines, records, private_records, tally)
             })
             .collect();
-        for (lines, records, private_records, tally) in written {
+        for ((lines, records, private_records, tally), segment) in written.into_iter().zip(group) {
+            selection.progress.advance(segment.size_bytes, tally.entries);
             out.write(&lines)?;
             exported.records += records;
             exported.private_records += private_records;
@@ -320,6 +341,7 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
         }
         Ok(())
     })?;
+    selection.progress.end();
     Ok(exported)
 }
 
@@ -376,17 +398,30 @@ mod tests {
     #[test]
     fn a_batch_is_loaded_from_its_end() {
         let mut batch = Batch::default();
-        for (seqno, key, value) in [(1, "k", Some("old")), (2, "k", None), (3, "k", Some("new")), (3, "l", Some(""))] {
+        for (seqno, key, value) in [
+            (1, "k", Some("old")),
+            (2, "k", None),
+            (3, "k", Some("new")),
+            (3, "l", Some("")),
+        ] {
             let table = batch.table("t");
             batch.bytes.extend_from_slice(key.as_bytes());
             batch.bytes.extend_from_slice(value.unwrap_or_default().as_bytes());
             let (key, value) = (key.len(), value.map(str::len));
-            batch.writes.push(Kept { seqno, table, key, value });
+            batch.writes.push(Kept {
+                seqno,
+                table,
+                key,
+                value,
+            });
         }
         let mut base = Base::new();
         batch.load_into(&mut base);
         base.finish_loading();
-        let live: Vec<_> = base.sorted("t").map(|live| (live.key, live.value, live.version)).collect();
+        let live: Vec<_> = base
+            .sorted("t")
+            .map(|live| (live.key, live.value, live.version))
+            .collect();
         assert_eq!(live, [(&b"k"[..], &b"new"[..], 3), (&b"l"[..], &b""[..], 3)]);
     }
 }

@@ -8,19 +8,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::cose::Sign1;
 use crate::crypto::digest::{Digest, sha256};
-use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::x509::Certificate;
-use crate::format::{Seqno, TxId};
+use crate::format::Seqno;
 use crate::recovery::report::{Code, Finding};
-use crate::recovery::scan::{SignatureTx, TrustTable, TrustWrite};
-use crate::tables::values::{
-    HexDigest, IdentityEndorsement, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json,
-};
+use crate::recovery::scan::{TrustTable, TrustWrite};
+use crate::tables::values::{HexDigest, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json};
 
-mod predecessor;
 mod saved;
+mod signer;
+mod succession;
 
 pub use saved::SavedTrust;
 
@@ -72,75 +69,6 @@ pub struct Trust {
 
 /// Certificates remembered at most; a real service has one per node and renewal.
 const REMEMBERED: usize = 4096;
-
-/// Signatures to be verified, with the keys that must have made them.
-pub struct Check {
-    /// Seqno and view of the signature transaction.
-    pub txid: TxId,
-    /// Where it is.
-    pub chunk_index: usize,
-    /// Offset of its entry.
-    pub offset: u64,
-    /// The root that must have been signed.
-    pub root: Digest,
-    /// The node's key and its signature.
-    pub node: Option<(Arc<Certificate>, Vec<u8>)>,
-    /// Id of the node that signed, hex.
-    pub signer: Option<HexDigest>,
-    /// The service's key and its COSE signature.
-    pub cose: Option<(Arc<Certificate>, Vec<u8>)>,
-}
-
-/// What verifying a [`Check`] gave: what is wrong, if anything.
-pub type Outcome = Vec<(Code, String)>;
-
-impl Check {
-    /// Verifies both signatures over the root. This is where most of an audit's time goes on a quiet service.
-    pub fn verify(&self) -> Outcome {
-        let mut wrong = Outcome::new();
-        if let Some((certificate, signature)) = &self.node
-            && certificate.key().verify_prehashed_der(&self.root, signature).is_err()
-        {
-            let text = format!(
-                "the node's signature does not verify over root {} with the key of node {}",
-                hex::encode(self.root),
-                hex::encode(certificate.key_id())
-            );
-            wrong.push((Code::NodeSignature, text));
-        }
-        if let Some((certificate, message)) = &self.cose {
-            wrong.extend(self.verify_cose(certificate.key(), message));
-        }
-        wrong
-    }
-
-    fn verify_cose(&self, key: &VerifyingKey, message: &[u8]) -> Outcome {
-        let message = match Sign1::parse(message) {
-            Ok(message) => message,
-            Err(why) => return vec![(Code::SignatureMalformed, format!("its COSE signature can't be read: {why}"))],
-        };
-        let mut wrong = Outcome::new();
-        if let Err(why) = message.verify(key, Some(&self.root)) {
-            let text = format!(
-                "the service's COSE signature does not verify over root {} with service identity {}: {why}",
-                hex::encode(self.root),
-                hex::encode(key.id())
-            );
-            wrong.push((Code::CoseSignature, text));
-        }
-        let kid = hex::encode(key.id());
-        if message.kid().is_some_and(|found| found != kid.as_bytes()) {
-            wrong.push((Code::SignatureFields, format!("its COSE signature names another key than service identity {kid}")));
-        }
-        match message.txid() {
-            Some(found) if found != self.txid.to_string() => {
-                wrong.push((Code::SignatureFields, format!("its COSE signature is for transaction {found}, expected {}", self.txid)));
-            }
-            _ => {}
-        }
-        wrong
-    }
-}
 
 impl Trust {
     /// The service identities so far.
@@ -227,7 +155,10 @@ impl Trust {
             if wrong && renewed {
                 findings.push(Finding::new(
                     Code::StatusTransition,
-                    format!("the service's status goes from {:?} to {:?}", before.status, info.status),
+                    format!(
+                        "the service's status goes from {:?} to {:?}",
+                        before.status, info.status
+                    ),
                 ));
             } else if wrong {
                 findings.push(Finding::new(
@@ -300,124 +231,6 @@ impl Trust {
         node.certificate = Some(certificate);
         node.is_endorsed = true;
         Ok(())
-    }
-
-    /// Makes the check of a signature transaction over `root`, and says what can be seen to be wrong without it.
-    pub fn check(&mut self, tx: &SignatureTx, root: Digest) -> (Check, Outcome) {
-        let mut wrong = Outcome::new();
-        let mut check = Check {
-            txid: TxId {
-                view: tx.view,
-                seqno: tx.seqno,
-            },
-            chunk_index: tx.chunk_index,
-            offset: tx.offset,
-            root,
-            node: None,
-            signer: None,
-            cose: None,
-        };
-        if let Some(table) = &tx.foreign_table {
-            wrong.push((Code::SignatureMalformed, format!("a signature transaction writes {table}, which it may not")));
-        }
-        if let Some(fault) = &tx.tree_fault {
-            wrong.push((Code::SignatureMalformed, format!("a signature transaction: {fault}")));
-        }
-        match &tx.node {
-            Some(Ok(signature)) => {
-                check.signer = Some(signature.node);
-                let key = self.node_key(tx, signature, &mut wrong);
-                check.node = key.map(|key| (key, signature.sig.0.clone()));
-            }
-            Some(Err(why)) => wrong.push((Code::SignatureMalformed, format!("its node signature can't be read: {why}"))),
-            None if tx.cose.is_none() => wrong.push((Code::SignatureMalformed, "it holds no signature".to_owned())),
-            None => {}
-        }
-        match (&tx.cose, self.service_certificate()) {
-            (Some(Ok(message)), Some(certificate)) => {
-                check.cose = Some((Arc::clone(certificate), message.clone()));
-            }
-            (Some(Ok(_)), None) => wrong.push((Code::CoseSignature, "no service certificate is known to verify its COSE signature".to_owned())),
-            (Some(Err(why)), _) => wrong.push((Code::SignatureMalformed, format!("its COSE signature can't be read: {why}"))),
-            (None, _) => {}
-        }
-        (check, wrong)
-    }
-
-    /// The certificate of the node that must have made a signature, if that node had the right to.
-    fn node_key(
-        &mut self,
-        tx: &SignatureTx,
-        signature: &crate::tables::values::Signature,
-        wrong: &mut Outcome,
-    ) -> Option<Arc<Certificate>> {
-        if (signature.seqno, signature.view) != (tx.seqno, tx.view) {
-            let text = format!(
-                "the signature says it is transaction {}.{}, expected {}.{}",
-                signature.view, signature.seqno, tx.view, tx.seqno
-            );
-            wrong.push((Code::SignatureFields, text));
-        }
-        let id = hex::encode(signature.node.0);
-        let node = self.nodes.get(&id).cloned();
-        let Some(node) = node else {
-            wrong.push((Code::UnknownNode, format!("signed by node {id}, which this ledger does not know")));
-            return None;
-        };
-        if !matches!(node.status, Some(NodeStatus::Trusted | NodeStatus::Retired)) {
-            let status = node.status.map_or("unknown".to_owned(), |s| format!("{s:?}"));
-            wrong.push((Code::UntrustedNode, format!("signed by node {id}, whose status is {status}, expected Trusted")));
-        }
-        let embedded = match &signature.cert {
-            Some(pem) => {
-                let certificate = self.certificate(pem);
-                self.check_embedded(pem, certificate.as_deref(), &id, wrong);
-                certificate
-            }
-            None => {
-                self.check_without_certificate(&node, &id, wrong);
-                None
-            }
-        };
-        let known = node.certificate.or_else(|| embedded.clone());
-        if let (Some(known), Some(embedded)) = (&known, &embedded)
-            && known.key_id() != embedded.key_id()
-        {
-            wrong.push((Code::OtherNodeKey, format!("the certificate in the signature is not that of node {id}")));
-        }
-        if known.is_none() {
-            wrong.push((Code::UnknownNode, format!("no certificate is known for node {id}")));
-        }
-        known
-    }
-
-    /// A signature that comes without its node's certificate: of 1.x, or made to look like it.
-    fn check_without_certificate(&mut self, node: &Node, id: &str, wrong: &mut Outcome) {
-        if self.service.as_ref().is_some_and(|service| service.sends_certificates) {
-            wrong.push((Code::NotEndorsed, format!("the signature of node {id} comes without a certificate, earlier ones of this service had one")));
-        }
-        let Some(certificate) = node.certificate.as_ref().filter(|_| node.is_endorsed) else {
-            return;
-        };
-        if !self.is_endorsed(&certificate.to_pem(), certificate) {
-            wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by the service")));
-        }
-    }
-
-    fn check_embedded(&mut self, pem: &str, certificate: Option<&Certificate>, id: &str, wrong: &mut Outcome) {
-        let Some(certificate) = certificate else {
-            wrong.push((Code::SignatureMalformed, "the certificate in the signature can't be read".to_owned()));
-            return;
-        };
-        if hex::encode(certificate.key_id()) != *id {
-            wrong.push((Code::OtherNodeKey, format!("the key of the certificate in the signature is not that of node {id}")));
-        }
-        if !self.is_endorsed(pem, certificate) {
-            let service = self.service.as_ref().map_or("unknown".to_owned(), |s| hex::encode(s.id));
-            wrong.push((Code::NotEndorsed, format!("the certificate of node {id} is not signed by service identity {service}")));
-        } else if let Some(service) = &mut self.service {
-            service.sends_certificates = true;
-        }
     }
 }
 

@@ -9,13 +9,15 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::crypto::digest::Digest;
 use crate::error::Result;
-use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
+use crate::format::{Seqno, View};
 use crate::recovery::progress::Progress;
+use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
-use crate::recovery::secrets::{LedgerSecrets, Material, Opened, RecoveryTables, ShareReport, open};
+use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport, open};
 use crate::recovery::segments::Segment;
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
@@ -97,7 +99,11 @@ impl Tally {
             (Some((first, _, n, private)), Some((_, last, m, more))) => Some((first, last, n + m, private + more)),
             (one, other) => one.or(other),
         };
-        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
+        other
+            .findings
+            .finish()
+            .into_iter()
+            .for_each(|finding| self.findings.push(finding));
     }
 
     fn lock(&mut self, seqno: Seqno, private: bool) {
@@ -110,7 +116,12 @@ impl Tally {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn open_secrets(files: &LedgerFiles, snapshot_directories: &[PathBuf], material: &Material, at: Option<Seqno>) -> Result<(Opened, Seqno)> {
+pub fn open_secrets(
+    files: &LedgerFiles,
+    snapshot_directories: &[PathBuf],
+    material: &Material,
+    at: Option<Seqno>,
+) -> Result<(Opened, Seqno)> {
     let at = match at {
         Some(at) => at,
         None => last_signed(files, Seqno::MAX)?.map_or(0, |txid| txid.seqno),
@@ -174,7 +185,9 @@ pub fn unlock(
 
 fn report_locked(tally: &mut Tally) {
     if let Some((first, last, entries, private)) = tally.locked {
-        let text = format!("no secret is known for {entries} entries, {first} to {last}, of which {private} have a private part");
+        let text = format!(
+            "no secret is known for {entries} entries, {first} to {last}, of which {private} have a private part"
+        );
         let mut finding = Finding::new(Code::NoSecret, text).seqno(first);
         if private == 0 {
             finding = finding.severity(Severity::Info).next("nothing private is lost with it");
@@ -187,7 +200,12 @@ fn report_locked(tally: &mut Tally) {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn decrypt_all(files: &LedgerFiles, secrets: &LedgerSecrets, until: Seqno, progress: &dyn Progress) -> Result<Tally> {
+pub fn decrypt_all(
+    files: &LedgerFiles,
+    secrets: &LedgerSecrets,
+    until: Seqno,
+    progress: &dyn Progress,
+) -> Result<Tally> {
     let mut total = Tally::default();
     let range = (files.first_seqno(), until);
     in_groups(files, range, Order::OldestFirst, |group| {
@@ -217,6 +235,7 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
         keys: None,
     };
     let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+    let mut evidence = EvidenceBatch::default();
     let read = reader.entries(segment, |located, _| {
         let entry = &located.entry;
         let seqno = located.seqno;
@@ -228,34 +247,106 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
             return;
         };
         let mut report = |code: Code, text: &str| {
-            tally.findings.push(finding(code, text.to_owned(), segment, located.offset, seqno));
+            tally
+                .findings
+                .push(finding(code, text.to_owned(), segment, located.offset, seqno));
         };
-        match secret.aead.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext) {
-            Err(_) => report(Code::Undecryptable, "the entry does not authenticate with the secret in force at its seqno"),
+        match secret
+            .aead
+            .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
+        {
+            Err(_) => report(
+                Code::Undecryptable,
+                "the entry does not authenticate with the secret in force at its seqno",
+            ),
             Ok(()) if has_private => match Maps::private(&plaintext).for_each(|_, _| ()) {
                 Ok(()) => tally.private_decrypted += 1,
-                Err(why) => report(Code::PrivateWrites, &format!("the decrypted private writes can't be read: {why}")),
+                Err(why) => report(
+                    Code::PrivateWrites,
+                    &format!("the decrypted private writes can't be read: {why}"),
+                ),
             },
             Ok(()) => {}
         }
-        if let Some(evidence) = located.public.commit_evidence_digest {
-            tally.evidence_checked += 1;
-            if secret.commit.evidence_digest(entry.iv().view, seqno) == *evidence {
-                tally.evidence_ok += 1;
-            } else {
-                let text = "the commit evidence digest is not the one that the secret in force gives";
-                tally.findings.push(finding(Code::CommitEvidence, text.to_owned(), segment, located.offset, seqno));
+        if let Some(digest) = located.public.commit_evidence_digest {
+            let due = Due {
+                txid: (entry.iv().view, seqno),
+                offset: located.offset,
+                digest: *digest,
+                secret: secret.from_seqno,
+            };
+            if !evidence.fits(&due) {
+                evidence.check(segment, secrets, &mut tally);
             }
+            evidence.due.push(due);
         }
     });
-    read.findings.finish().into_iter().for_each(|finding| tally.findings.push(finding));
+    evidence.check(segment, secrets, &mut tally);
+    read.findings
+        .finish()
+        .into_iter()
+        .for_each(|finding| tally.findings.push(finding));
     tally
 }
 
+/// Evidence digests recomputed together, so that they fill the vector lanes.
+const EVIDENCE_BATCH: usize = 256;
+
+struct Due {
+    txid: (View, Seqno),
+    offset: u64,
+    digest: Digest,
+    secret: Seqno,
+}
+
+/// Commit evidence digests of entries under one secret, still to be checked.
+#[derive(Default)]
+struct EvidenceBatch {
+    due: Vec<Due>,
+}
+
+impl EvidenceBatch {
+    fn fits(&self, next: &Due) -> bool {
+        self.due.len() < EVIDENCE_BATCH && self.due.last().is_none_or(|last| last.secret == next.secret)
+    }
+
+    fn check(&mut self, segment: &Segment, secrets: &LedgerSecrets, tally: &mut Tally) {
+        let Some(secret) = self.due.first().and_then(|due| secrets.at(due.txid.1)) else {
+            return;
+        };
+        let txids: Vec<(View, Seqno)> = self.due.iter().map(|due| due.txid).collect();
+        let mut digests = Vec::with_capacity(txids.len());
+        secret.commit.evidence_digests(&txids, &mut digests);
+        for (due, digest) in self.due.drain(..).zip(digests) {
+            tally.evidence_checked += 1;
+            if due.digest == digest {
+                tally.evidence_ok += 1;
+            } else {
+                let text = "the commit evidence digest is not the one that the secret in force gives";
+                tally.findings.push(finding(
+                    Code::CommitEvidence,
+                    text.to_owned(),
+                    segment,
+                    due.offset,
+                    due.txid.1,
+                ));
+            }
+        }
+    }
+}
+
 /// Decrypts the private part of every snapshot up to `at`.
-fn open_snapshots(directories: &[PathBuf], secrets: &LedgerSecrets, at: Seqno, findings: &mut Findings) -> Result<Vec<SnapshotVerdict>> {
+fn open_snapshots(
+    directories: &[PathBuf],
+    secrets: &LedgerSecrets,
+    at: Seqno,
+    findings: &mut Findings,
+) -> Result<Vec<SnapshotVerdict>> {
     let mut verdicts = Vec::new();
-    for file in snapshots::list(directories)?.into_iter().filter(|file| file.name.seqno <= at) {
+    for file in snapshots::list(directories)?
+        .into_iter()
+        .filter(|file| file.name.seqno <= at)
+    {
         let found = open_snapshot(&file, secrets);
         verdicts.push(SnapshotVerdict {
             file: file.path.display().to_string(),

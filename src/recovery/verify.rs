@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
+use crate::recovery::check::{Check, Outcome};
 use crate::recovery::checkpoint::Checkpoint;
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
 use crate::recovery::progress::Progress;
@@ -22,7 +23,7 @@ use crate::recovery::scan::{SegmentScan, scan_segment};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::spares;
-use crate::recovery::trust::{Check, Outcome, ServiceRecord, Trust};
+use crate::recovery::trust::{ServiceRecord, Trust};
 use crate::tables::values::HexDigest;
 
 /// What to verify, and against what.
@@ -118,7 +119,10 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     watch.dedup();
 
     let (mut joiner, start) = begin(files, options, mode)?;
-    let checkpoint = options.checkpoint.as_deref().map(|path| Checkpoint::new(path, files, mode, start));
+    let checkpoint = options
+        .checkpoint
+        .as_deref()
+        .map(|path| Checkpoint::new(path, files, mode, start));
     if let Some(saved) = checkpoint.as_ref().and_then(Checkpoint::load) {
         joiner = Joiner::restore(files, mode, saved).unwrap_or(joiner);
     }
@@ -127,11 +131,20 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     }
 
     progress.begin("verify", files.size_bytes());
-    run(&mut joiner, options.until.unwrap_or(Seqno::MAX), &watch, checkpoint.as_ref(), progress)?;
+    run(
+        &mut joiner,
+        options.until.unwrap_or(Seqno::MAX),
+        &watch,
+        checkpoint.as_ref(),
+        progress,
+    )?;
     if mode == Mode::Integrity && joiner.is_broken() {
         // Which signature is the last good one can only be said by verifying them all.
         progress.end();
-        let audit = Options { mode: Some(Mode::Audit), ..options.clone() };
+        let audit = Options {
+            mode: Some(Mode::Audit),
+            ..options.clone()
+        };
         return verify(files, &audit, progress);
     }
     joiner.check_last_signature();
@@ -150,9 +163,15 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
         Some(path) => {
             let start = snapshots::start_from(path)?;
             let next = start.seqno + 1;
-            (Joiner::new(files, mode, next, Some(start.accumulator), start.trust), start.seqno)
+            (
+                Joiner::new(files, mode, next, Some(start.accumulator), start.trust),
+                start.seqno,
+            )
         }
-        None => (Joiner::new(files, mode, 1, Some(Accumulator::genesis()), Trust::default()), 0),
+        None => (
+            Joiner::new(files, mode, 1, Some(Accumulator::genesis()), Trust::default()),
+            0,
+        ),
     };
     joiner.report_notes();
     if let Some(earlier) = options.against.as_ref().and_then(|earlier| earlier.last_signed) {
@@ -213,7 +232,13 @@ fn verify_checks(checks: Vec<Check>) -> Vec<(Check, Outcome)> {
         .collect()
 }
 
-fn report(mut joiner: Joiner<'_>, options: &Options, mode: Mode, snapshots: Vec<SnapshotVerdict>, began: Instant) -> VerifyReport {
+fn report(
+    mut joiner: Joiner<'_>,
+    options: &Options,
+    mode: Mode,
+    snapshots: Vec<SnapshotVerdict>,
+    began: Instant,
+) -> VerifyReport {
     let proven = joiner.proven();
     let last_seqno = joiner.next.saturating_sub(1);
     if let Some(earlier) = &options.against {
@@ -231,7 +256,10 @@ fn report(mut joiner: Joiner<'_>, options: &Options, mode: Mode, snapshots: Vec<
         };
         joiner.findings.push(Finding::new(Code::NothingSigned, text));
     } else if unsigned_entries > 0 {
-        let text = format!("{unsigned_entries} entries, {} to {last_seqno}, are behind the last proven signature", proven_to + 1);
+        let text = format!(
+            "{unsigned_entries} entries, {} to {last_seqno}, are behind the last proven signature",
+            proven_to + 1
+        );
         let mut finding = Finding::new(Code::Unsigned, text).seqno(proven_to + 1);
         if joiner.broken_at.is_some() {
             finding = finding
@@ -291,15 +319,26 @@ fn check_against(joiner: &mut Joiner<'_>, earlier: &Earlier, proven: Option<&Sig
     {
         Finding::new(
             Code::OtherService,
-            format!("the earlier report is about service {}, this ledger is of service {}", hex::encode(was.0), hex::encode(is.0)),
+            format!(
+                "the earlier report is about service {}, this ledger is of service {}",
+                hex::encode(was.0),
+                hex::encode(is.0)
+            ),
         )
     } else if proven.is_none_or(|signed| signed.txid.seqno < last.seqno) {
         let now = proven.map_or("nothing".to_owned(), |signed| signed.txid.to_string());
-        Finding::new(Code::RolledBack, format!("the earlier report found {last} signed, here the last proven signature is {now}"))
+        Finding::new(
+            Code::RolledBack,
+            format!("the earlier report found {last} signed, here the last proven signature is {now}"),
+        )
     } else if found != earlier.root {
         Finding::new(
             Code::Rewritten,
-            format!("the earlier report found root {} signed at {last}, here it is {}", shown(earlier.root), shown(found)),
+            format!(
+                "the earlier report found root {} signed at {last}, here it is {}",
+                shown(earlier.root),
+                shown(found)
+            ),
         )
     } else {
         return;
@@ -311,12 +350,23 @@ fn check_service(joiner: &mut Joiner<'_>, certificate: &Certificate) {
     let expected = certificate.key_id();
     let found = joiner.trust.services().last().map(|service| service.identity.0);
     if found != Some(expected) {
-        let earlier = joiner.trust.services().iter().any(|service| service.identity.0 == expected);
+        let earlier = joiner
+            .trust
+            .services()
+            .iter()
+            .any(|service| service.identity.0 == expected);
         let found = found.map_or("none".to_owned(), hex::encode);
-        let note = if earlier { ", which is an earlier one of this ledger" } else { "" };
+        let note = if earlier {
+            ", which is an earlier one of this ledger"
+        } else {
+            ""
+        };
         joiner.findings.push(Finding::new(
             Code::ServiceCertificate,
-            format!("the ledger's last service identity is {found}, the certificate given is of {}{note}", hex::encode(expected)),
+            format!(
+                "the ledger's last service identity is {found}, the certificate given is of {}{note}",
+                hex::encode(expected)
+            ),
         ));
     }
 }

@@ -6,6 +6,7 @@
 
 use regex::Regex;
 
+use super::faults::{self, Described};
 use super::report::{Code, Finding, Findings};
 use super::segments::{Segment, Windows};
 use crate::crypto::aead::AeadKey;
@@ -83,7 +84,11 @@ impl Tally {
         self.entries += other.entries;
         self.private_domains += other.private_domains;
         self.private_locked += other.private_locked;
-        other.findings.finish().into_iter().for_each(|finding| self.findings.push(finding));
+        other
+            .findings
+            .finish()
+            .into_iter()
+            .for_each(|finding| self.findings.push(finding));
     }
 }
 
@@ -140,7 +145,13 @@ impl Reader<'_> {
                 Private::Opened => {
                     if let Err(why) = wanted.hand_out(Maps::private(&plaintext), txid, true, &mut each) {
                         let message = format!("the decrypted private writes can't be read: {why}");
-                        tally.findings.push(finding(Code::PrivateWrites, message, segment, located.offset, txid.seqno));
+                        tally.findings.push(finding(
+                            Code::PrivateWrites,
+                            message,
+                            segment,
+                            located.offset,
+                            txid.seqno,
+                        ));
                     }
                 }
             }
@@ -167,7 +178,10 @@ impl Reader<'_> {
         }
         for fault in &faults {
             let finding = fault_finding(segment, fault);
-            if finding.seqno.is_some_and(|seqno| (self.from..=self.until).contains(&seqno)) {
+            if finding
+                .seqno
+                .is_some_and(|seqno| (self.from..=self.until).contains(&seqno))
+            {
                 tally.findings.push(finding);
             }
         }
@@ -267,44 +281,32 @@ pub fn txid(located: &Located<'_>) -> TxId {
 /// What is said of a private domain that its key does not open.
 pub fn undecryptable(segment: &Segment, located: &Located<'_>) -> Finding {
     let message = "the private domain does not decrypt with the ledger secret of its seqno";
-    finding(Code::Undecryptable, message.to_owned(), segment, located.offset, located.seqno)
+    finding(
+        Code::Undecryptable,
+        message.to_owned(),
+        segment,
+        located.offset,
+        located.seqno,
+    )
 }
 
 /// A finding about one entry of a segment.
 pub(super) fn finding(code: Code, message: String, segment: &Segment, offset: u64, seqno: Seqno) -> Finding {
-    Finding::new(code, message).file(segment.chunk.map.path()).offset(offset).seqno(seqno)
+    Finding::new(code, message)
+        .file(segment.chunk.map.path())
+        .offset(offset)
+        .seqno(seqno)
 }
 
 fn fault_finding(segment: &Segment, fault: &Fault) -> Finding {
-    let (code, offset, seqno, message) = match fault {
-        Fault::Position { seqno, offset, found, expected } => (
-            Code::Position,
-            offset,
-            seqno,
-            format!("the positions table says byte {found}, the entry is at {expected}"),
-        ),
-        Fault::Size { seqno, offset, found, expected } => (
-            Code::EntrySize,
-            offset,
-            seqno,
-            format!("the entry's header claims {found} bytes, the positions table gives it {expected}"),
-        ),
-        Fault::Lost { from, to, offset, why } => {
-            let message = format!("entries {from} to {} can't be read: {}", to.saturating_sub(1), why.what);
-            (Code::EntriesLost, offset, from, message)
-        }
-        Fault::Writes { seqno, offset, why } => {
-            (Code::Writes, offset, seqno, format!("the public writes can't be read: {}", why.what))
-        }
-        Fault::End { seqno, offset, why } => {
-            // Only an open chunk may be torn.
-            let committed = segment.chunk.file.name.kind.is_committed();
-            let open = segment.chunk.layout.table_len.is_none() && !committed;
-            let code = if open { Code::TornTail } else { Code::EntriesLost };
-            (code, offset, seqno, format!("entry {seqno} can't be read, nor anything behind it: {}", why.what))
-        }
-    };
-    finding(code, message, segment, *offset, *seqno)
+    // Only one chunk of a ledger is open, and it is the last.
+    let Described {
+        code,
+        offset,
+        seqno,
+        text,
+    } = faults::describe(fault, &segment.chunk, true);
+    finding(code, text, segment, offset, seqno)
 }
 
 /// Seqnos in `from..=until` that no file has.

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::describe::{certificate_der, cose_base64, parse_json, public_key_der, read_pem_inside, text_or_base64, tree};
+use super::describe::{
+    certificate_der, cose_base64, parse_json, public_key_der, read_pem_inside, text_or_base64, tree,
+};
 use super::{SINGLETON_KEY, names};
 
 /// How a table's keys are serialised.

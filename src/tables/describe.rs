@@ -33,9 +33,12 @@ pub(super) fn read_pem_inside(value: Value) -> Value {
     match value {
         Value::String(text) => pem(&text).unwrap_or(Value::String(text)),
         Value::Array(items) => items.into_iter().map(read_pem_inside).collect(),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (name, read_pem_inside(value))).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, read_pem_inside(value)))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -138,9 +141,12 @@ pub fn cose(bytes: &[u8]) -> Result<Value, String> {
         return Err("expected a COSE_Sign1: tag 18 and an array of four".to_owned());
     };
     let mut shown = Map::new();
-    let protected = protected.as_bytes().ok_or("COSE: the protected header is not a byte string")?;
+    let protected = protected
+        .as_bytes()
+        .ok_or("COSE: the protected header is not a byte string")?;
     if !protected.is_empty() {
-        let headers: Cbor = ciborium::from_reader(protected.as_slice()).map_err(|e| format!("COSE protected header: {e}"))?;
+        let headers: Cbor =
+            ciborium::from_reader(protected.as_slice()).map_err(|e| format!("COSE protected header: {e}"))?;
         add_headers(&headers, &mut shown);
     }
     let mut outside = Map::new();
@@ -273,7 +279,11 @@ fn date(seconds: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -298,10 +308,18 @@ mod tests {
                     (Cbor::from(2), Cbor::from("ledger.signature")),
                 ]),
             ),
-            (Cbor::from("ccf.v1"), Cbor::Map(vec![(Cbor::from("txid"), Cbor::from("2.16"))])),
+            (
+                Cbor::from("ccf.v1"),
+                Cbor::Map(vec![(Cbor::from("txid"), Cbor::from("2.16"))]),
+            ),
         ]);
         ciborium::into_writer(&headers, &mut protected).unwrap();
-        let parts = vec![Cbor::Bytes(protected), Cbor::Map(vec![]), Cbor::Null, Cbor::Bytes(vec![0; 3])];
+        let parts = vec![
+            Cbor::Bytes(protected),
+            Cbor::Map(vec![]),
+            Cbor::Null,
+            Cbor::Bytes(vec![0; 3]),
+        ];
         let mut out = Vec::new();
         ciborium::into_writer(&Cbor::Tag(18, Box::new(Cbor::Array(parts))), &mut out).unwrap();
         out

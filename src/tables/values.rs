@@ -41,7 +41,10 @@ impl From<Base64> for String {
 impl TryFrom<String> for Base64 {
     type Error = String;
     fn try_from(text: String) -> Result<Base64, String> {
-        STANDARD.decode(text).map(Base64).map_err(|e| format!("not base64: {e}"))
+        STANDARD
+            .decode(text)
+            .map(Base64)
+            .map_err(|e| format!("not base64: {e}"))
     }
 }
 

@@ -66,10 +66,16 @@ impl Anatomy {
         };
         while let Step::Entry(located) = walker.step(&mut faults) {
             let start = located.offset as usize;
-            chunk.entries.push((located.seqno, start..start + located.entry.raw.len()));
+            chunk
+                .entries
+                .push((located.seqno, start..start + located.entry.raw.len()));
             self.last_seqno = self.last_seqno.max(located.seqno);
             let mut is_signature = false;
-            located.maps.clone().for_each(|map, _| is_signature |= map == names::TREE).unwrap();
+            located
+                .maps
+                .clone()
+                .for_each(|map, _| is_signature |= map == names::TREE)
+                .unwrap();
             if is_signature {
                 if self.signatures.iter().all(|&earlier| earlier < located.seqno) {
                     self.last_fields = fields(index, &located);
@@ -98,7 +104,12 @@ impl Anatomy {
 
     /// The last signature transaction below `seqno`; 0 if there is none.
     pub fn signature_before(&self, seqno: Seqno) -> Seqno {
-        self.signatures.iter().rev().copied().find(|&signature| signature < seqno).unwrap_or(0)
+        self.signatures
+            .iter()
+            .rev()
+            .copied()
+            .find(|&signature| signature < seqno)
+            .unwrap_or(0)
     }
 
     /// The name of the field at this place, if it is in the last signature transaction or behind it.
@@ -123,10 +134,21 @@ fn fields(file: usize, located: &Located<'_>) -> Vec<(usize, Range<usize>, Strin
         file,
         fields: Vec::new(),
     };
-    for (size, name) in [(1, "entry version"), (1, "entry flags"), (6, "entry size"), (16, "GCM tag")] {
+    for (size, name) in [
+        (1, "entry version"),
+        (1, "entry flags"),
+        (6, "entry size"),
+        (16, "GCM tag"),
+    ] {
         pen.name(size, name);
     }
-    for (size, name) in [(8, "IV seqno"), (4, "IV view"), (8, "public size"), (1, "entry type"), (8, "seqno")] {
+    for (size, name) in [
+        (8, "IV seqno"),
+        (4, "IV view"),
+        (8, "public size"),
+        (1, "entry type"),
+        (8, "seqno"),
+    ] {
         pen.name(size, name);
     }
     if located.public.claims_digest.is_some() {

@@ -17,7 +17,11 @@ fn sample(directory: &std::path::Path, flips: usize, cuts: usize, seed: u64) {
         let file = dice.below(files.len());
         let offset = dice.below(files[file].bytes.len());
         let fault = match number < flips {
-            true => Fault::Flip { file, offset, bit: dice.below(8) as u8 },
+            true => Fault::Flip {
+                file,
+                offset,
+                bit: dice.below(8) as u8,
+            },
             false => Fault::Cut { file, length: offset },
         };
         let mode = if number % 2 == 0 { Mode::Audit } else { Mode::Integrity };
@@ -26,7 +30,13 @@ fn sample(directory: &std::path::Path, flips: usize, cuts: usize, seed: u64) {
         }
     }
     let first: Vec<_> = wrong.iter().take(5).cloned().collect();
-    assert!(wrong.is_empty(), "{} of {} are wrong, such as\n{}", wrong.len(), flips + cuts, first.join("\n\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} are wrong, such as\n{}",
+        wrong.len(),
+        flips + cuts,
+        first.join("\n\n")
+    );
 }
 
 #[test]

@@ -44,7 +44,10 @@ fn refuse(forger: Forger, code: Code, last: u64) -> VerifyReport {
     let (_scratch, ledger) = forger.end();
     let report = audit(&ledger);
     assert!(!is_clean(&report), "{}", show(&report));
-    let named = report.findings.iter().any(|finding| finding.code == code && finding.seqno.is_some_and(|seqno| seqno > last));
+    let named = report
+        .findings
+        .iter()
+        .any(|finding| finding.code == code && finding.seqno.is_some_and(|seqno| seqno > last));
     assert!(named, "expected {}: {}", code.as_str(), show(&report));
     assert_eq!(last_signed(&report), last, "{}", show(&report));
     report
@@ -153,7 +156,14 @@ fn a_service_of_an_intruder_that_claims_a_recovery_is_listed_and_refused_by_its_
         ..Options::default()
     };
     let report = verify_with(&[&ledger], &options).unwrap();
-    assert!(report.findings.iter().any(|finding| finding.code == Code::ServiceCertificate), "{}", show(&report));
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::ServiceCertificate),
+        "{}",
+        show(&report)
+    );
 }
 
 /// Two histories of one service that part behind seqno `parting`, in three chunks each.
@@ -191,10 +201,22 @@ fn a_chunk_of_another_signed_history_is_found_where_it_begins_to_contradict() {
             // The second chunk of the other history can't stand behind the first; the third not behind the second.
             let proven = last_signed(&report);
             let first_of_splice = parting + 1 + (spliced as u64 - 1) * 14;
-            let named = report.findings.iter().any(|finding| finding.file.as_ref().is_some_and(|path| path.ends_with(&names[spliced]) || path.ends_with(&names[(spliced + 1).min(names.len() - 1)])));
+            let named = report.findings.iter().any(|finding| {
+                finding.file.as_ref().is_some_and(|path| {
+                    path.ends_with(&names[spliced]) || path.ends_with(&names[(spliced + 1).min(names.len() - 1)])
+                })
+            });
             assert!(named, "{spliced}: {}", show(&report));
-            let bound = if spliced == 1 { first_of_splice + 13 } else { first_of_splice - 1 };
-            assert!(proven >= parting && proven <= bound, "{proven} of {bound}: {}", show(&report));
+            let bound = if spliced == 1 {
+                first_of_splice + 13
+            } else {
+                first_of_splice - 1
+            };
+            assert!(
+                proven >= parting && proven <= bound,
+                "{proven} of {bound}: {}",
+                show(&report)
+            );
         }
     }
 }
@@ -214,9 +236,16 @@ fn a_rollback_is_found_against_an_earlier_report_and_only_so() {
         let copy = Copy::of(&files);
         std::fs::remove_file(copy.file(chunk_names(&ledger).last().unwrap())).unwrap();
         assert!(is_clean(&audit(copy.path())), "a shorter ledger is a good ledger");
-        let options = Options { against: Some(earlier(&before)), ..Options::default() };
+        let options = Options {
+            against: Some(earlier(&before)),
+            ..Options::default()
+        };
         let report = verify_with(&[copy.path()], &options).unwrap();
-        assert!(!is_clean(&report) && report.findings.iter().any(|finding| finding.code == Code::RolledBack), "{}", show(&report));
+        assert!(
+            !is_clean(&report) && report.findings.iter().any(|finding| finding.code == Code::RolledBack),
+            "{}",
+            show(&report)
+        );
         assert!(is_clean(&verify_with(&[&ledger], &options).unwrap()));
     }
 }
@@ -225,7 +254,14 @@ fn a_rollback_is_found_against_an_earlier_report_and_only_so() {
 fn a_rewritten_history_is_found_against_an_earlier_report() {
     let (_a, one, _) = fork(SignatureMode::Dual, "one");
     let (_b, two, _) = fork(SignatureMode::Dual, "two");
-    let options = Options { against: Some(earlier(&audit(&one))), ..Options::default() };
+    let options = Options {
+        against: Some(earlier(&audit(&one))),
+        ..Options::default()
+    };
     let report = verify_with(&[&two], &options).unwrap();
-    assert!(!is_clean(&report) && report.findings.iter().any(|finding| finding.code == Code::Rewritten), "{}", show(&report));
+    assert!(
+        !is_clean(&report) && report.findings.iter().any(|finding| finding.code == Code::Rewritten),
+        "{}",
+        show(&report)
+    );
 }

@@ -36,10 +36,23 @@ impl Identity {
     fn new(seed: u64, issuer: Option<&Identity>) -> Identity {
         let key = SigningKey::generate(Curve::P256, &mut ChaCha20Rng::seed_from_u64(seed));
         let signer = issuer.map_or(&key, |issuer| &issuer.key);
-        let subject = if issuer.is_some() { "CN=CCF Node" } else { "CN=CCF Service" };
+        let subject = if issuer.is_some() {
+            "CN=CCF Node"
+        } else {
+            "CN=CCF Service"
+        };
         let issuer = issuer.map(|issuer| &issuer.certificate);
         let public = key.verifying_key();
-        let certificate = issue(subject, &public, issuer, signer, issuer.is_none(), 1_700_000_000, 365, [seed as u8 + 1; 16]);
+        let certificate = issue(
+            subject,
+            &public,
+            issuer,
+            signer,
+            issuer.is_none(),
+            1_700_000_000,
+            365,
+            [seed as u8 + 1; 16],
+        );
         Identity {
             key: Arc::new(key),
             certificate: certificate.unwrap(),
@@ -65,8 +78,16 @@ pub fn put_service(writes: &mut WriteSet, service: &Identity, status: ServiceSta
 
 pub fn put_node(writes: &mut WriteSet, node: &Identity, status: &str) {
     let id = node.id();
-    writes.put(names::NODES_INFO, id.as_str(), to_json(&serde_json::json!({ "status": status })));
-    writes.put(names::NODES_ENDORSED_CERTIFICATES, id.as_str(), node.certificate.to_pem());
+    writes.put(
+        names::NODES_INFO,
+        id.as_str(),
+        to_json(&serde_json::json!({ "status": status })),
+    );
+    writes.put(
+        names::NODES_ENDORSED_CERTIFICATES,
+        id.as_str(),
+        node.certificate.to_pem(),
+    );
 }
 
 /// A history being written, and the tree of it, so that signatures can be made by hand too.
@@ -97,10 +118,19 @@ impl Forger {
     /// A service whose first transaction trusts `node`, and makes known, as Pending, `other`.
     pub fn begin(mode: SignatureMode, service: &Identity, node: &Identity, other: &Identity) -> Forger {
         let scratch = tempfile::tempdir().unwrap();
-        let settings = Settings { chunk_size: 1 << 30, entry_type: ENTRY_TYPE };
+        let settings = Settings {
+            chunk_size: 1 << 30,
+            entry_type: ENTRY_TYPE,
+        };
         let (ledger, snapshots) = (scratch.path().join("ledger"), scratch.path().join("snapshots"));
         let journal = Journal::create(&ledger, &snapshots, settings, seal_key(), signers(mode, service, node)).unwrap();
-        let mut forger = Forger { scratch, journal, tree: Tree::genesis(), sealer: Sealer::default(), mode };
+        let mut forger = Forger {
+            scratch,
+            journal,
+            tree: Tree::genesis(),
+            sealer: Sealer::default(),
+            mode,
+        };
         let mut writes = WriteSet::new();
         put_service(&mut writes, service, ServiceStatus::Opening);
         put_node(&mut writes, node, "Trusted");
@@ -120,7 +150,10 @@ impl Forger {
     }
 
     fn follow(&mut self, txid: TxId, writes: &WriteSet) {
-        let sealed = self.sealer.seal(&seal_key(), ENTRY_TYPE, txid, writes, None, |_| 0).unwrap();
+        let sealed = self
+            .sealer
+            .seal(&seal_key(), ENTRY_TYPE, txid, writes, None, |_| 0)
+            .unwrap();
         self.tree.append(sealed.leaf);
     }
 
@@ -142,7 +175,10 @@ impl Forger {
 
     /// From here on, others sign: what an intruder writes behind the last signature, in a later view.
     pub fn take_over(&mut self, service: &Identity, node: &Identity) -> TxId {
-        self.journal.recover(seal_key(), signers(self.mode, service, node)).unwrap().txid
+        self.journal
+            .recover(seal_key(), signers(self.mode, service, node))
+            .unwrap()
+            .txid
     }
 
     /// A node's signature as 1.x made it, without a certificate. Right only where no signature before ended a chunk.
@@ -182,7 +218,11 @@ pub fn chunk_names(directory: &Path) -> Vec<String> {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     names.sort_by_key(|name| {
-        let digits: String = name.trim_start_matches("ledger_").chars().take_while(char::is_ascii_digit).collect();
+        let digits: String = name
+            .trim_start_matches("ledger_")
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
         digits.parse::<u64>().unwrap()
     });
     names

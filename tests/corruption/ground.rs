@@ -19,7 +19,11 @@ pub fn ledgers() -> Option<PathBuf> {
         return Some(path);
     }
     let required = std::env::var_os("REKINDLE_REQUIRE_CCF_LEDGERS").is_some_and(|value| value == "1");
-    assert!(!required, "REKINDLE_REQUIRE_CCF_LEDGERS=1, but there are no ledgers in {}", path.display());
+    assert!(
+        !required,
+        "REKINDLE_REQUIRE_CCF_LEDGERS=1, but there are no ledgers in {}",
+        path.display()
+    );
     eprintln!("skipped: no ledgers in {}", path.display());
     None
 }
@@ -62,7 +66,9 @@ impl Copy {
             true => tempfile::tempdir_in(memory),
             false => tempfile::tempdir(),
         };
-        let copy = Copy { directory: directory.unwrap() };
+        let copy = Copy {
+            directory: directory.unwrap(),
+        };
         files.iter().for_each(|file| copy.restore(file));
         copy
     }
@@ -126,9 +132,17 @@ pub fn is_fault(finding: &Finding) -> bool {
 
 /// The findings as lines, for a failing test to show.
 pub fn show(report: &VerifyReport) -> String {
-    let mut text = format!("{:?}, last signed {:?}", report.verdict, report.last_signed.map(|txid| txid.to_string()));
+    let mut text = format!(
+        "{:?}, last signed {:?}",
+        report.verdict,
+        report.last_signed.map(|txid| txid.to_string())
+    );
     for finding in &report.findings {
-        let file = finding.file.as_deref().and_then(|file| file.rsplit('/').next()).unwrap_or("-");
+        let file = finding
+            .file
+            .as_deref()
+            .and_then(|file| file.rsplit('/').next())
+            .unwrap_or("-");
         text += &format!(
             "\n  {} {:?} {file}@{:?} seqno {:?} proven to {:?}: {}",
             finding.code.as_str(),

@@ -15,14 +15,20 @@ use rekindle::recovery::join::Mode;
 fn answer(directory: &Path) -> rekindle::Result<VerifyReport> {
     let (send, receive) = channel();
     let path = directory.to_owned();
-    std::thread::spawn(move || drop(send.send(Box::new(verify_in(&path, Mode::Audit)))));
-    *receive.recv_timeout(Duration::from_secs(60)).expect("verify neither answers nor fails")
+    // Nobody listens any more if this takes too long.
+    std::thread::spawn(move || drop(send.send(verify_in(&path, Mode::Audit))));
+    receive
+        .recv_timeout(Duration::from_secs(60))
+        .expect("verify neither answers nor fails")
 }
 
 /// The findings about this file, which must be there.
 fn named(report: &VerifyReport, file: &str) {
     let same = |path: &String| path.ends_with(file);
-    let found = report.findings.iter().any(|finding| is_fault(finding) && finding.file.as_ref().is_some_and(same));
+    let found = report
+        .findings
+        .iter()
+        .any(|finding| is_fault(finding) && finding.file.as_ref().is_some_and(same));
     assert!(found, "{file} is not named: {}", show(report));
 }
 
@@ -50,7 +56,11 @@ fn names_with_huge_or_senseless_ranges_are_answered_and_named() {
             if let Ok(report) = answer(copy.path())
                 && is_clean(&report)
             {
-                assert!(bytes == [0; 8] && !name.contains('-'), "{name} with {} bytes passes", bytes.len());
+                assert!(
+                    bytes == [0; 8] && !name.contains('-'),
+                    "{name} with {} bytes passes",
+                    bytes.len()
+                );
             }
         }
     }
@@ -69,7 +79,9 @@ fn a_chunk_that_claims_everything_does_not_hide_that_others_are_whole() {
 fn directories_and_pipes_named_like_chunks_are_named_and_not_opened() {
     let copy = small();
     std::fs::create_dir(copy.file("ledger_7-9.committed")).unwrap();
-    let pipe = std::process::Command::new("mkfifo").arg(copy.file("ledger_90")).status();
+    let pipe = std::process::Command::new("mkfifo")
+        .arg(copy.file("ledger_90"))
+        .status();
     assert!(pipe.is_ok_and(|status| status.success()), "mkfifo");
     let report = answer(copy.path()).unwrap();
     named(&report, "ledger_7-9.committed");
@@ -79,7 +91,9 @@ fn directories_and_pipes_named_like_chunks_are_named_and_not_opened() {
 #[test]
 fn a_pipe_named_like_a_snapshot_is_named_and_not_waited_for() {
     let copy = small();
-    let pipe = std::process::Command::new("mkfifo").arg(copy.file("snapshot_5_6.committed")).status();
+    let pipe = std::process::Command::new("mkfifo")
+        .arg(copy.file("snapshot_5_6.committed"))
+        .status();
     assert!(pipe.is_ok_and(|status| status.success()), "mkfifo");
     let options = rekindle::recovery::verify::Options {
         snapshot_directories: vec![copy.path().to_owned()],
@@ -122,7 +136,11 @@ fn a_chunk_that_shrinks_while_it_is_read_gives_an_answer() {
         scope.spawn(|| {
             let mut length = largest.bytes.len();
             while !stop.load(Ordering::Relaxed) {
-                length = if length < 10_000 { largest.bytes.len() } else { length / 2 };
+                length = if length < 10_000 {
+                    largest.bytes.len()
+                } else {
+                    length / 2
+                };
                 match length == largest.bytes.len() {
                     true => copy.write_at(&largest.name, 0, &largest.bytes),
                     false => copy.cut(&largest.name, length),

@@ -65,7 +65,9 @@ impl<'a> Judge<'a> {
             // A ledger of one file that is cut to nothing is no ledger: said as an error, with exit code 3.
             Ok(Err(why)) => Answer::Wrong(format!("{fault:?}: {why}")),
             Ok(Ok(report)) => match self.weigh(fault, &report) {
-                Answer::Wrong(why) => Answer::Wrong(format!("{fault:?} in {}: {why}\n{}", self.place(fault), show(&report))),
+                Answer::Wrong(why) => {
+                    Answer::Wrong(format!("{fault:?} in {}: {why}\n{}", self.place(fault), show(&report)))
+                }
                 answer => answer,
             },
         }
@@ -75,7 +77,8 @@ impl<'a> Judge<'a> {
         match fault {
             Fault::Flip { file, offset, bit } => {
                 let file = &self.files[file];
-                self.copy.write_at(&file.name, offset, &[file.bytes[offset] ^ (1 << bit)]);
+                self.copy
+                    .write_at(&file.name, offset, &[file.bytes[offset] ^ (1 << bit)]);
             }
             Fault::Cut { file, length } => self.copy.cut(&self.files[file].name, length),
         }
@@ -103,7 +106,11 @@ impl<'a> Judge<'a> {
 
     fn weigh(&self, fault: Fault, report: &VerifyReport) -> Answer {
         let proven = last_signed(report);
-        if let Some(finding) = report.findings.iter().find(|finding| finding.proven_to.is_some_and(|to| to > proven)) {
+        if let Some(finding) = report
+            .findings
+            .iter()
+            .find(|finding| finding.proven_to.is_some_and(|to| to > proven))
+        {
             return Answer::Wrong(format!("finding {} says more is proven than is", finding.code.as_str()));
         }
         match fault {
@@ -125,18 +132,23 @@ impl<'a> Judge<'a> {
         match self.anatomy.part(file, offset) {
             // Behind the last signature only the framing says where an entry ends: the next one may be named.
             Part::Entry(seqno) if seqno > last && named(None) && last_signed(report) == last => Answer::Named,
-            Part::Entry(seqno) if !named(Some(seqno)) => Answer::Wrong(format!("no finding names entry {seqno} in that file")),
+            Part::Entry(seqno) if !named(Some(seqno)) => {
+                Answer::Wrong(format!("no finding names entry {seqno} in that file"))
+            }
             // What is wrong with the last signature's tree or framing need not make its signature wrong.
             Part::Entry(seqno) if seqno == last && last_signed(report) == last => Answer::Named,
-            Part::Entry(seqno) if last_signed(report) != self.anatomy.signature_before(seqno).min(last) => Answer::Wrong(format!(
-                "last signed is {}, expected {}",
-                last_signed(report),
-                self.anatomy.signature_before(seqno)
-            )),
-            Part::HeaderWord | Part::Table if !named(None) => Answer::Wrong("no finding names that file".into()),
-            Part::HeaderWord | Part::Table if last_signed(report) != last => {
-                Answer::Wrong(format!("last signed is {}, expected {last}: every entry is whole", last_signed(report)))
+            Part::Entry(seqno) if last_signed(report) != self.anatomy.signature_before(seqno).min(last) => {
+                Answer::Wrong(format!(
+                    "last signed is {}, expected {}",
+                    last_signed(report),
+                    self.anatomy.signature_before(seqno)
+                ))
             }
+            Part::HeaderWord | Part::Table if !named(None) => Answer::Wrong("no finding names that file".into()),
+            Part::HeaderWord | Part::Table if last_signed(report) != last => Answer::Wrong(format!(
+                "last signed is {}, expected {last}: every entry is whole",
+                last_signed(report)
+            )),
             _ => Answer::Named,
         }
     }
@@ -145,7 +157,9 @@ impl<'a> Judge<'a> {
         let chunk = &self.anatomy.chunks[file];
         let whole = chunk.entries.iter().filter(|(_, bytes)| bytes.end <= length).count();
         let lost = chunk.entries.get(whole).map(|(seqno, _)| *seqno);
-        let expected = lost.map_or(self.anatomy.last_signature(), |seqno| self.anatomy.signature_before(seqno));
+        let expected = lost.map_or(self.anatomy.last_signature(), |seqno| {
+            self.anatomy.signature_before(seqno)
+        });
         if last_signed(report) != expected {
             return Answer::Wrong(format!("last signed is {}, expected {expected}", last_signed(report)));
         }
@@ -165,9 +179,16 @@ impl<'a> Judge<'a> {
     /// Whether a finding that is more than information names this file, and this seqno where one is given.
     fn named(&self, file: usize, seqno: Option<u64>, report: &VerifyReport) -> bool {
         let name = &self.files[file].name;
-        report.findings.iter().filter(|finding| is_fault(finding)).any(|finding| {
-            let same_file = finding.file.as_ref().is_some_and(|path| path.rsplit('/').next() == Some(name));
-            same_file && (seqno.is_none() || finding.seqno == seqno)
-        })
+        report
+            .findings
+            .iter()
+            .filter(|finding| is_fault(finding))
+            .any(|finding| {
+                let same_file = finding
+                    .file
+                    .as_ref()
+                    .is_some_and(|path| path.rsplit('/').next() == Some(name));
+                same_file && (seqno.is_none() || finding.seqno == seqno)
+            })
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use rekindle::recovery::verify::{Options, VerifyReport};
 
 use super::anatomy::{Anatomy, Part};
-use super::ground::{Copy, Dice, Original, audit, fixture, is_clean, is_fault, last_signed, ledgers, read_ledger, show, verify_with};
+use super::ground::{
+    Copy, Dice, Original, audit, fixture, is_clean, is_fault, last_signed, ledgers, read_ledger, show, verify_with,
+};
 
 /// The ledgers that every test here runs on: fixtures always, real ones where they are.
 fn grounds() -> Vec<PathBuf> {
@@ -25,7 +27,10 @@ fn on_each(mut test: impl FnMut(&Path, &[Original], &Anatomy)) {
 
 fn names(report: &VerifyReport, file: &str) -> bool {
     let same = |path: &String| path.rsplit('/').next() == Some(file);
-    report.findings.iter().any(|finding| is_fault(finding) && finding.file.as_ref().is_some_and(same))
+    report
+        .findings
+        .iter()
+        .any(|finding| is_fault(finding) && finding.file.as_ref().is_some_and(same))
 }
 
 /// The first byte in which two files differ.
@@ -37,8 +42,13 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
 /// Puts `bytes` in place of a file, and holds what is found against the first byte that is not as it was.
 fn replace(copy: &Copy, files: &[Original], anatomy: &Anatomy, file: usize, bytes: Vec<u8>, what: &str) {
     let original = &files[file];
-    let Some(first) = first_difference(&original.bytes, &bytes) else { return };
-    let changed = Original { name: original.name.clone(), bytes };
+    let Some(first) = first_difference(&original.bytes, &bytes) else {
+        return;
+    };
+    let changed = Original {
+        name: original.name.clone(),
+        bytes,
+    };
     copy.restore(&changed);
     let report = audit(copy.path());
     copy.restore(original);
@@ -49,10 +59,20 @@ fn replace(copy: &Copy, files: &[Original], anatomy: &Anatomy, file: usize, byte
         now != Some(&original.bytes[range.clone()])
     });
     let damaged = damaged.map(|(seqno, _)| *seqno);
-    let said = || format!("{what} in {} from byte {first}, entry {damaged:?}: {}", original.name, show(&report));
+    let said = || {
+        format!(
+            "{what} in {} from byte {first}, entry {damaged:?}: {}",
+            original.name,
+            show(&report)
+        )
+    };
     let last = anatomy.last_signature();
     let place = anatomy.part(file, first.min(original.bytes.len() - 1));
-    if place == Part::Entry(last) && anatomy.late_field(file, first).is_some_and(|field| super::judge::UNCOVERED.contains(&field)) {
+    if place == Part::Entry(last)
+        && anatomy
+            .late_field(file, first)
+            .is_some_and(|field| super::judge::UNCOVERED.contains(&field))
+    {
         return;
     }
     if damaged.is_some_and(|seqno| seqno > last) {
@@ -63,14 +83,33 @@ fn replace(copy: &Copy, files: &[Original], anatomy: &Anatomy, file: usize, byte
     let expected = damaged.map_or(last, |seqno| anatomy.signature_before(seqno));
     // A signature transaction whose damage begins behind its signature may be the last one that is left.
     let own = damaged.is_some_and(|seqno| anatomy.signatures.contains(&seqno) && last_signed(&report) == seqno);
-    assert!(last_signed(&report) == expected || own, "expected {expected}: {}", said());
-    assert!(report.findings.iter().all(|finding| finding.proven_to.is_none_or(|to| to <= last_signed(&report))), "{}", said());
+    assert!(
+        last_signed(&report) == expected || own,
+        "expected {expected}: {}",
+        said()
+    );
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.proven_to.is_none_or(|to| to <= last_signed(&report))),
+        "{}",
+        said()
+    );
     if let Some(seqno) = damaged {
         // Where the signature over the entry is lost with it, only what can't be read at all is seen; and bytes put
         // between two entries may be said to belong to the one before.
-        let until = anatomy.signatures.iter().find(|&&signature| signature > seqno).copied().unwrap_or(last);
+        let until = anatomy
+            .signatures
+            .iter()
+            .find(|&&signature| signature > seqno)
+            .copied()
+            .unwrap_or(last);
         let around = seqno - 1..=until;
-        let named = report.findings.iter().any(|finding| is_fault(finding) && finding.seqno.is_some_and(|at| around.contains(&at)));
+        let named = report
+            .findings
+            .iter()
+            .any(|finding| is_fault(finding) && finding.seqno.is_some_and(|at| around.contains(&at)));
         assert!(named, "{}", said());
     }
 }
@@ -167,17 +206,28 @@ fn damage_in_two_intervals_is_reported_at_both() {
             }
             seqnos.sort();
             seqnos.dedup();
-            let (Some(&first), true) = (seqnos.first(), damaged.iter().zip(files).any(|(a, b)| a.bytes != b.bytes)) else {
+            let (Some(&first), true) = (
+                seqnos.first(),
+                damaged.iter().zip(files).any(|(a, b)| a.bytes != b.bytes),
+            ) else {
                 continue;
             };
             damaged.iter().for_each(|file| copy.restore(file));
             let report = audit(copy.path());
             files.iter().for_each(|file| copy.restore(file));
             for seqno in seqnos {
-                let named = report.findings.iter().any(|finding| is_fault(finding) && finding.seqno == Some(seqno));
+                let named = report
+                    .findings
+                    .iter()
+                    .any(|finding| is_fault(finding) && finding.seqno == Some(seqno));
                 assert!(named, "entry {seqno}: {}", show(&report));
             }
-            assert_eq!(last_signed(&report), anatomy.signature_before(first), "{}", show(&report));
+            assert_eq!(
+                last_signed(&report),
+                anatomy.signature_before(first),
+                "{}",
+                show(&report)
+            );
         }
     });
 }
@@ -194,8 +244,20 @@ fn a_missing_chunk_is_a_gap_and_what_comes_behind_it_is_still_examined() {
             std::fs::remove_file(copy.file(&file.name)).unwrap();
             let report = audit(copy.path());
             copy.restore(file);
-            assert!(report.findings.iter().any(|finding| is_fault(finding) && finding.seqno == Some(first)), "{}", show(&report));
-            assert_eq!(last_signed(&report), anatomy.signature_before(first), "{}", show(&report));
+            assert!(
+                report
+                    .findings
+                    .iter()
+                    .any(|finding| is_fault(finding) && finding.seqno == Some(first)),
+                "{}",
+                show(&report)
+            );
+            assert_eq!(
+                last_signed(&report),
+                anatomy.signature_before(first),
+                "{}",
+                show(&report)
+            );
             assert_eq!(report.last_seqno, anatomy.last_seqno);
         }
     });
@@ -213,7 +275,11 @@ fn swapped_chunks_are_named_both_and_read_in_their_right_place() {
             let report = audit(copy.path());
             copy.restore(a);
             copy.restore(b);
-            assert!(!is_clean(&report) && names(&report, &a.name) && names(&report, &b.name), "{}", show(&report));
+            assert!(
+                !is_clean(&report) && names(&report, &a.name) && names(&report, &b.name),
+                "{}",
+                show(&report)
+            );
             assert!(last_signed(&report) <= anatomy.last_signature(), "{}", show(&report));
         }
     });
@@ -243,7 +309,12 @@ fn a_chunk_copied_over_another_leaves_a_gap_where_that_was() {
 #[test]
 fn a_second_copy_of_a_chunk_is_fine_if_it_is_the_same_and_named_if_it_is_not() {
     on_each(|directory, files, anatomy| {
-        for (file, chunk) in files.iter().zip(&anatomy.chunks).filter(|(file, _)| file.name.ends_with(".committed")).take(4) {
+        for (file, chunk) in files
+            .iter()
+            .zip(&anatomy.chunks)
+            .filter(|(file, _)| file.name.ends_with(".committed"))
+            .take(4)
+        {
             let aside = Copy::of(std::slice::from_ref(file));
             let options = Options::default();
             let report = verify_with(&[directory, aside.path()], &options).unwrap();
@@ -253,7 +324,9 @@ fn a_second_copy_of_a_chunk_is_fine_if_it_is_the_same_and_named_if_it_is_not() {
             let report = verify_with(&[directory, aside.path()], &options).unwrap();
             assert!(!is_clean(&report), "{}", show(&report));
             let path = aside.file(&file.name).display().to_string();
-            let named = |finding: &rekindle::recovery::report::Finding| finding.file.as_ref() == Some(&path) && finding.seqno == Some(*seqno);
+            let named = |finding: &rekindle::recovery::report::Finding| {
+                finding.file.as_ref() == Some(&path) && finding.seqno == Some(*seqno)
+            };
             assert!(report.findings.iter().any(named), "{}", show(&report));
         }
     });

@@ -64,15 +64,9 @@ fn verification_needs_the_right_root_key_curve_and_payload() {
         message.verify(&verifying, Some(&sha256(b"other"))),
         Err(Error::SignatureInvalid)
     );
-    assert_eq!(
-        message.verify(&verifying, None),
-        Err(Error::CosePayloadMissing)
-    );
+    assert_eq!(message.verify(&verifying, None), Err(Error::CosePayloadMissing));
     let stranger = SigningKey::generate(Curve::P384, &mut rng(2)).verifying_key();
-    assert_eq!(
-        message.verify(&stranger, Some(&root())),
-        Err(Error::SignatureInvalid)
-    );
+    assert_eq!(message.verify(&stranger, Some(&root())), Err(Error::SignatureInvalid));
     assert_eq!(
         message.verify(&key(Curve::P256).verifying_key(), Some(&root())),
         Err(Error::CoseAlgorithmMismatch {
@@ -93,15 +87,9 @@ fn endorsement_embeds_the_endorsed_key_and_its_epoch() {
     assert_eq!(message.issued_at(), Some(5));
     assert_eq!(message.ccf_text("epoch.start.txid"), Some("2.1"));
     assert_eq!(message.ccf_text("epoch.end.txid"), Some("4.9"));
-    assert_eq!(
-        message.ccf_bytes("epoch.end.merkle.root"),
-        Some(&root()[..])
-    );
+    assert_eq!(message.ccf_bytes("epoch.end.merkle.root"), Some(&root()[..]));
     assert_eq!(message.verify(&signer.verifying_key(), None), Ok(()));
-    assert_eq!(
-        message.verify(&signer.verifying_key(), Some(payload)),
-        Ok(())
-    );
+    assert_eq!(message.verify(&signer.verifying_key(), Some(payload)), Ok(()));
     assert_eq!(
         message.verify(&signer.verifying_key(), Some(b"another key")),
         Err(Error::CosePayloadMismatch)
@@ -127,23 +115,14 @@ fn adding_a_proof_keeps_the_signature_valid_and_replaces_an_older_proof() {
 #[test]
 fn a_message_without_its_tag_is_named_as_such() {
     let message = sign_ledger_root(&key(Curve::P384), &HEADER, &root());
-    assert_eq!(
-        Sign1::parse(&message[1..]).unwrap_err(),
-        Error::CoseTagMissing
-    );
-    assert_eq!(
-        Sign1::parse(b"\xd1\x80").unwrap_err(),
-        Error::CoseTagMissing
-    );
+    assert_eq!(Sign1::parse(&message[1..]).unwrap_err(), Error::CoseTagMissing);
+    assert_eq!(Sign1::parse(b"\xd1\x80").unwrap_err(), Error::CoseTagMissing);
 }
 
 #[test]
 fn missing_labels_are_tolerated() {
     let message = Sign1::parse(b"\xd2\x84\x40\xa0\xf6\x40").unwrap();
-    assert_eq!(
-        (message.algorithm(), message.kid(), message.txid()),
-        (None, None, None)
-    );
+    assert_eq!((message.algorithm(), message.kid(), message.txid()), (None, None, None));
     assert_eq!((message.issued_at(), message.issuer()), (None, None));
     let key = key(Curve::P384).verifying_key();
     let mismatch = Error::CoseAlgorithmMismatch {
@@ -156,15 +135,11 @@ fn missing_labels_are_tolerated() {
 #[test]
 fn every_truncation_and_every_flipped_bit_is_refused() {
     let signer = key(Curve::P256);
-    let message =
-        with_inclusion_proof(&sign_ledger_root(&signer, &HEADER, &root()), b"proof").unwrap();
+    let message = with_inclusion_proof(&sign_ledger_root(&signer, &HEADER, &root()), b"proof").unwrap();
     for length in 0..message.len() {
         assert!(Sign1::parse(&message[..length]).is_err(), "{length} bytes");
     }
-    assert!(
-        Sign1::parse(&[&message[..], &[0]].concat()).is_err(),
-        "one byte more"
-    );
+    assert!(Sign1::parse(&[&message[..], &[0]].concat()).is_err(), "one byte more");
     let key = signer.verifying_key();
     // Only the unprotected header (13 bytes before nil) and the form of nil itself are not signed.
     let nil = message.len() - 64 - 3;

@@ -3,9 +3,8 @@
 //! The few CBOR items needed are written by hand, because their order and form must be exactly CCF's.
 
 use super::{
-    CCF_CLAIMS, CLAIM_ISSUED_AT, CLAIM_ISSUER, CLAIM_SUBJECT, Digest, Error, LABEL_ALGORITHM,
-    LABEL_CWT_CLAIMS, LABEL_KID, LABEL_PROOFS, LABEL_VDS, PROOF_INCLUSION, Sign1, SigningKey,
-    TAG_SIGN1, Value, integer, malformed,
+    CCF_CLAIMS, CLAIM_ISSUED_AT, CLAIM_ISSUER, CLAIM_SUBJECT, Digest, Error, LABEL_ALGORITHM, LABEL_CWT_CLAIMS,
+    LABEL_KID, LABEL_PROOFS, LABEL_VDS, PROOF_INCLUSION, Sign1, SigningKey, TAG_SIGN1, Value, integer, malformed,
 };
 
 /// Verifiable data structure 2: the CCF ledger.
@@ -27,31 +26,19 @@ pub struct LedgerSignatureHeader<'a> {
 }
 
 /// Signs a Merkle root as the service does: detached payload, empty unprotected header.
-pub fn sign_ledger_root(
-    key: &SigningKey,
-    header: &LedgerSignatureHeader,
-    root: &Digest,
-) -> Vec<u8> {
+pub fn sign_ledger_root(key: &SigningKey, header: &LedgerSignatureHeader, root: &Digest) -> Vec<u8> {
     let mut protected = Cbor::new();
     protected.map(5);
     protected
         .integer(LABEL_ALGORITHM)
         .integer(key.verifying_key().curve().cose_algorithm());
-    protected
-        .integer(LABEL_KID)
-        .bytes(header.kid_hex.as_bytes());
+    protected.integer(LABEL_KID).bytes(header.kid_hex.as_bytes());
     protected.integer(LABEL_VDS).integer(VDS_CCF_LEDGER);
     protected.integer(LABEL_CWT_CLAIMS).map(3);
-    protected
-        .integer(CLAIM_ISSUED_AT)
-        .integer(header.issued_at_s);
+    protected.integer(CLAIM_ISSUED_AT).integer(header.issued_at_s);
     protected.integer(CLAIM_ISSUER).text(header.issuer);
     protected.integer(CLAIM_SUBJECT).text(header.subject);
-    protected
-        .text(CCF_CLAIMS)
-        .map(1)
-        .text("txid")
-        .text(header.txid);
+    protected.text(CCF_CLAIMS).map(1).text("txid").text(header.txid);
     let signature = key.sign_fixed(&to_be_signed(&protected.0, root));
     let mut message = Cbor::new();
     message
@@ -195,9 +182,7 @@ impl Cbor {
     }
 
     fn text(&mut self, text: &str) -> &mut Self {
-        self.head(3, text.len() as u64)
-            .0
-            .extend_from_slice(text.as_bytes());
+        self.head(3, text.len() as u64).0.extend_from_slice(text.as_bytes());
         self
     }
 

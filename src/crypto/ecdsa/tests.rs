@@ -25,16 +25,10 @@ fn every_form_of_signature_verifies_with_its_own_key_only() {
         assert_eq!(public.verify_fixed(b"text", &fixed), Ok(()));
         assert_eq!(public.verify_der(curve.hash(), b"text", &der), Ok(()));
         let invalid = Err(Error::SignatureInvalid);
-        assert_eq!(
-            public.verify_prehashed_der(&sha256(b"other"), &prehashed),
-            invalid
-        );
+        assert_eq!(public.verify_prehashed_der(&sha256(b"other"), &prehashed), invalid);
         assert_eq!(public.verify_fixed(b"other", &fixed), invalid);
         assert_eq!(public.verify_der(curve.hash(), b"other", &der), invalid);
-        assert_eq!(
-            public.verify_der(HashAlgorithm::Sha512, b"text", &der),
-            invalid
-        );
+        assert_eq!(public.verify_der(HashAlgorithm::Sha512, b"text", &der), invalid);
         assert_eq!(stranger.verify_prehashed_der(&digest, &prehashed), invalid);
         assert_eq!(stranger.verify_fixed(b"text", &fixed), invalid);
     }
@@ -46,10 +40,7 @@ fn the_digest_is_signed_as_it_is() {
     for curve in CURVES {
         let signature = key(curve).sign_prehashed_der(&sha256(b"message"));
         let public = key(curve).verifying_key();
-        assert_eq!(
-            public.verify_der(HashAlgorithm::Sha256, b"message", &signature),
-            Ok(())
-        );
+        assert_eq!(public.verify_der(HashAlgorithm::Sha256, b"message", &signature), Ok(()));
     }
 }
 
@@ -75,11 +66,7 @@ fn truncated_or_altered_signatures_never_verify() {
             key.sign_fixed(b"text"),
         );
         for length in 0..der.len() {
-            assert!(
-                public
-                    .verify_prehashed_der(&digest, &der[..length])
-                    .is_err()
-            );
+            assert!(public.verify_prehashed_der(&digest, &der[..length]).is_err());
         }
         for length in 0..fixed.len() {
             assert!(public.verify_fixed(b"text", &fixed[..length]).is_err());
@@ -103,17 +90,10 @@ fn keys_survive_their_encodings() {
         assert_eq!(VerifyingKey::from_spki_pem(&pem).unwrap(), public);
         assert_eq!(public.id(), sha256(public.spki_der()));
         let sec1 = match key.private() {
-            Private::P256(key) => p256::SecretKey::from(key)
-                .to_sec1_pem(LineEnding::LF)
-                .unwrap(),
-            Private::P384(key) => p384::SecretKey::from(key)
-                .to_sec1_pem(LineEnding::LF)
-                .unwrap(),
+            Private::P256(key) => p256::SecretKey::from(key).to_sec1_pem(LineEnding::LF).unwrap(),
+            Private::P384(key) => p384::SecretKey::from(key).to_sec1_pem(LineEnding::LF).unwrap(),
         };
-        assert_eq!(
-            SigningKey::from_pkcs8_pem(&sec1).unwrap().verifying_key(),
-            public
-        );
+        assert_eq!(SigningKey::from_pkcs8_pem(&sec1).unwrap().verifying_key(), public);
     }
 }
 
@@ -167,8 +147,7 @@ fn debug_shows_the_id_and_nothing_secret() {
 
 #[test]
 fn real_signing_keys_load_and_match_their_certificates() {
-    let Some(files) = common_files(|name| name.ends_with("_privk.pem") && !name.contains("enc"))
-    else {
+    let Some(files) = common_files(|name| name.ends_with("_privk.pem") && !name.contains("enc")) else {
         return;
     };
     for (path, text) in files {

@@ -6,8 +6,7 @@ use super::*;
 use crate::crypto::ecdsa::{Curve, SigningKey};
 use crate::crypto::testing::{common_files, rng};
 
-static PAIR: LazyLock<(Zeroizing<String>, String)> =
-    LazyLock::new(|| generate_key_pair(2048, &mut rng(1)).unwrap());
+static PAIR: LazyLock<(Zeroizing<String>, String)> = LazyLock::new(|| generate_key_pair(2048, &mut rng(1)).unwrap());
 
 fn refusal(pem: &str) -> String {
     match DecryptionKey::from_pem(pem) {
@@ -30,13 +29,7 @@ fn what_is_encrypted_for_a_key_opens_with_it_alone() {
     assert_eq!(other.decrypt(&ciphertext), Err(Error::RsaDecryptionFailed));
     let mut altered = ciphertext.clone();
     altered[200] ^= 1;
-    for wrong in [
-        &altered[..],
-        &ciphertext[1..],
-        &[],
-        &[0xff; 256],
-        &[0xff; 4096],
-    ] {
+    for wrong in [&altered[..], &ciphertext[1..], &[], &[0xff; 256], &[0xff; 4096]] {
         assert_eq!(decryption.decrypt(wrong), Err(Error::RsaDecryptionFailed));
     }
 }
@@ -45,14 +38,8 @@ fn what_is_encrypted_for_a_key_opens_with_it_alone() {
 fn generation_and_encryption_depend_on_the_seed_alone() {
     assert_eq!(generate_key_pair(2048, &mut rng(1)).unwrap(), *PAIR);
     let key = EncryptionKey::from_pem(&PAIR.1).unwrap();
-    assert_eq!(
-        key.encrypt(b"x", &mut rng(4)),
-        key.encrypt(b"x", &mut rng(4))
-    );
-    assert_ne!(
-        key.encrypt(b"x", &mut rng(4)),
-        key.encrypt(b"x", &mut rng(5))
-    );
+    assert_eq!(key.encrypt(b"x", &mut rng(4)), key.encrypt(b"x", &mut rng(4)));
+    assert_ne!(key.encrypt(b"x", &mut rng(4)), key.encrypt(b"x", &mut rng(5)));
 }
 
 #[test]
@@ -91,10 +78,7 @@ fn a_wrong_pem_is_refused_by_what_it_is() {
         ("EC PRIVATE KEY", "elliptic-curve"),
         ("ENCRYPTED PRIVATE KEY", "passphrase"),
     ] {
-        assert!(
-            refusal(&pem::encode(label, &[1, 2, 3])).contains(hint),
-            "{label}"
-        );
+        assert!(refusal(&pem::encode(label, &[1, 2, 3])).contains(hint), "{label}");
     }
     assert!(refusal("no key here").contains("no -----BEGIN line"));
     assert!(refusal(&PAIR.0.replace("-----END", "")).contains("no -----END line"));
@@ -140,10 +124,7 @@ fn both_providers_decrypt_alike() {
         .encrypt(b"", &mut rng(1))
         .unwrap();
     assert_eq!(fast.decrypt(&ciphertext), slow.decrypt(&ciphertext));
-    assert!(
-        fast.decrypt(&ciphertext)
-            .is_some_and(|plaintext| plaintext.is_empty())
-    );
+    assert!(fast.decrypt(&ciphertext).is_some_and(|plaintext| plaintext.is_empty()));
     assert_eq!(fast.decrypt(&ciphertext[1..]), None);
     assert_eq!(slow.decrypt(&ciphertext[1..]), None);
 }

@@ -15,10 +15,7 @@ pub(super) fn open(key: &[u8; 32], sealed: &[u8; 80]) -> Option<Zeroizing<[u8; 6
     let (mut cipher, mac) = start(key);
     let expected = mac.compute_unpadded(ciphertext);
     // Compared without an early end, though the one who could measure it holds the share.
-    let difference = expected
-        .iter()
-        .zip(tag)
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
+    let difference = expected.iter().zip(tag).fold(0, |sum, (a, b)| sum | (a ^ b));
     if difference != 0 {
         return None;
     }

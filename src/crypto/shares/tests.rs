@@ -54,17 +54,11 @@ fn any_threshold_of_new_shares_gives_back_the_key_and_fewer_do_not() {
         let mut shares = references(&shares);
         for _ in 0..n {
             shares.rotate_left(1);
-            let combined = combine(&shares, threshold)
-                .unwrap()
-                .unwrap_secret(&wrapped)
-                .unwrap();
+            let combined = combine(&shares, threshold).unwrap().unwrap_secret(&wrapped).unwrap();
             assert_eq!(combined.fingerprint(), secret().fingerprint());
         }
         let full = combine(&[&owner], threshold).unwrap();
-        assert_eq!(
-            full.unwrap_secret(&wrapped).unwrap().as_bytes(),
-            secret().as_bytes()
-        );
+        assert_eq!(full.unwrap_secret(&wrapped).unwrap().as_bytes(), secret().as_bytes());
         let few = combine(&shares[..threshold - 1], threshold);
         let expected = Error::InsufficientShares {
             found: threshold - 1,
@@ -72,9 +66,7 @@ fn any_threshold_of_new_shares_gives_back_the_key_and_fewer_do_not() {
         };
         assert_eq!(refusal(few), Some(expected));
         if threshold > 1 {
-            let lower = combine(&shares, threshold - 1)
-                .unwrap()
-                .unwrap_secret(&wrapped);
+            let lower = combine(&shares, threshold - 1).unwrap().unwrap_secret(&wrapped);
             assert_eq!(refusal(lower), Some(Error::AuthenticationFailed));
         }
     }
@@ -100,12 +92,7 @@ fn the_wrapping_key_is_hkdf_of_the_limbs_with_the_limbs_as_info() {
     let limbs: Vec<u8> = y.iter().flat_map(|limb| limb.to_le_bytes()).collect();
     let expected = AeadKey::new(&hkdf_sha256(&limbs, &limbs));
     let wrapped = seal_blob(&expected, &[0; 12], secret().as_bytes()).unwrap();
-    assert!(
-        combine(&[&share], 1)
-            .unwrap()
-            .unwrap_secret(&wrapped)
-            .is_ok()
-    );
+    assert!(combine(&[&share], 1).unwrap().unwrap_secret(&wrapped).is_ok());
 }
 
 #[test]
@@ -166,16 +153,10 @@ fn old_shares_combine_and_a_wrong_one_is_noticed() {
             y[31] ^= 0x80;
         }
         let shares = references(&shares);
-        assert_eq!(
-            refusal(combine(&shares, threshold)),
-            Some(Error::ShareBoxFailed)
-        );
+        assert_eq!(refusal(combine(&shares, threshold)), Some(Error::ShareBoxFailed));
         if shares.len() > threshold {
             assert!(!is_consistent(&shares[1..=threshold], shares[0]));
-            assert!(is_consistent(
-                &shares[1..=threshold],
-                shares[shares.len() - 1]
-            ));
+            assert!(is_consistent(&shares[1..=threshold], shares[shares.len() - 1]));
         }
     }
 }
@@ -200,14 +181,8 @@ const SECRETBOX_VECTOR: &str = "d2cd20e8695f1e44728d3889f689db8d4a0ef04198aabf33
 fn shares_that_cannot_be_combined_are_refused_with_the_reason() {
     let (_, new, _) = split(2, 2, &mut rng(1)).unwrap();
     let old = split_old(2, 2, &[0; 64]);
-    assert_eq!(
-        refusal(combine(&[&new[0], &old[1]], 2)),
-        Some(Error::MixedShares)
-    );
-    assert_eq!(
-        refusal(combine(&[&old[0], &new[1]], 2)),
-        Some(Error::MixedShares)
-    );
+    assert_eq!(refusal(combine(&[&new[0], &old[1]], 2)), Some(Error::MixedShares));
+    assert_eq!(refusal(combine(&[&old[0], &new[1]], 2)), Some(Error::MixedShares));
     let duplicate = Some(Error::DuplicateShare { index: 2 });
     assert_eq!(refusal(combine(&[&new[1], &new[1]], 2)), duplicate);
     assert_eq!(refusal(combine(&[&old[1], &old[1]], 2)), duplicate);
@@ -242,20 +217,11 @@ fn shares_parse_back_to_their_bytes_and_other_lengths_are_refused() {
 
 #[test]
 fn secrets_seal_one_another() {
-    let (new, old) = (
-        LedgerSecret::generate(&mut rng(1)),
-        LedgerSecret::generate(&mut rng(2)),
-    );
+    let (new, old) = (LedgerSecret::generate(&mut rng(1)), LedgerSecret::generate(&mut rng(2)));
     let blob = new.seal(&old, [6; 12]);
     assert_eq!(blob.len(), 60);
     assert_eq!(new.unseal(&blob).unwrap().as_bytes(), old.as_bytes());
-    assert_eq!(
-        refusal(old.unseal(&blob)),
-        Some(Error::AuthenticationFailed)
-    );
+    assert_eq!(refusal(old.unseal(&blob)), Some(Error::AuthenticationFailed));
     let long = seal_blob(&new.aead(), &[0; 12], &[0; 33]).unwrap();
-    assert_eq!(
-        refusal(new.unseal(&long)),
-        Some(Error::SecretLength { found: 33 })
-    );
+    assert_eq!(refusal(new.unseal(&long)), Some(Error::SecretLength { found: 33 }));
 }

@@ -13,17 +13,7 @@ fn key(curve: Curve, seed: u64) -> SigningKey {
 
 fn service(key: &SigningKey) -> Certificate {
     let public = key.verifying_key();
-    issue(
-        "CN=CCF Service",
-        &public,
-        None,
-        key,
-        true,
-        NOT_BEFORE,
-        365,
-        [0x8f; 16],
-    )
-    .unwrap()
+    issue("CN=CCF Service", &public, None, key, true, NOT_BEFORE, 365, [0x8f; 16]).unwrap()
 }
 
 #[test]
@@ -49,10 +39,7 @@ fn an_issued_certificate_is_signed_by_its_issuer_alone() {
         assert_eq!(node.key_id(), node_public.id());
         assert_eq!(node.is_signed_by(service.key()), Ok(()));
         assert_eq!(node.is_signed_by(node.key()), Err(Error::SignatureInvalid));
-        assert_eq!(
-            Certificate::from_pem(&node.to_pem()).unwrap().der(),
-            node.der()
-        );
+        assert_eq!(Certificate::from_pem(&node.to_pem()).unwrap().der(), node.der());
     }
 }
 
@@ -64,9 +51,7 @@ fn the_same_arguments_issue_the_same_bytes() {
 
 #[test]
 fn extensions_and_dates_are_those_of_the_specification() {
-    use x509_cert::ext::pkix::{
-        AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier,
-    };
+    use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectKeyIdentifier};
     let service_key = key(Curve::P384, 1);
     let service = service(&service_key);
     let node_key = key(Curve::P384, 2).verifying_key();
@@ -96,10 +81,7 @@ fn extensions_and_dates_are_those_of_the_specification() {
         dates.not_after.to_unix_duration().as_secs(),
         NOT_BEFORE + 365 * 86_400 - 1
     );
-    let (_, service_id) = tbs
-        .get_extension::<SubjectKeyIdentifier>()
-        .unwrap()
-        .unwrap();
+    let (_, service_id) = tbs.get_extension::<SubjectKeyIdentifier>().unwrap().unwrap();
     let parsed = x509_cert::Certificate::from_der(node.der()).unwrap();
     let tbs = parsed.tbs_certificate();
     let constraints = BasicConstraints {
@@ -108,10 +90,7 @@ fn extensions_and_dates_are_those_of_the_specification() {
     };
     assert_eq!(tbs.get_extension().unwrap(), Some((true, constraints)));
     assert_eq!(tbs.get_extension::<KeyUsage>().unwrap(), None);
-    let (_, issuer_id) = tbs
-        .get_extension::<AuthorityKeyIdentifier>()
-        .unwrap()
-        .unwrap();
+    let (_, issuer_id) = tbs.get_extension::<AuthorityKeyIdentifier>().unwrap().unwrap();
     assert_eq!(issuer_id.key_identifier, Some(service_id.0));
 }
 
@@ -125,9 +104,7 @@ fn names_and_dates_that_cannot_be_encoded_are_refused() {
         ("CN=x", u64::MAX, 1),
         ("CN=x", 1, u32::MAX),
     ] {
-        let refused = issue(
-            subject, &public, None, &key, true, not_before, days, [1; 16],
-        );
+        let refused = issue(subject, &public, None, &key, true, not_before, days, [1; 16]);
         assert!(
             matches!(refused, Err(Error::CannotIssue { .. })),
             "{subject} {not_before} {days}"
@@ -140,20 +117,14 @@ fn truncated_or_altered_certificates_do_not_verify() {
     let key = key(Curve::P256, 1);
     let der = service(&key).der().to_vec();
     for length in 0..der.len() {
-        assert!(
-            Certificate::from_der(&der[..length]).is_err(),
-            "{length} bytes"
-        );
+        assert!(Certificate::from_der(&der[..length]).is_err(), "{length} bytes");
     }
     for bit in 0..der.len() * 8 {
         let mut altered = der.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
         if let Ok(certificate) = Certificate::from_der(&altered) {
             let _ = (certificate.subject(), certificate.to_pem());
-            assert!(
-                certificate.is_signed_by(&key.verifying_key()).is_err(),
-                "bit {bit}"
-            );
+            assert!(certificate.is_signed_by(&key.verifying_key()).is_err(), "bit {bit}");
         }
     }
 }
@@ -162,17 +133,11 @@ fn truncated_or_altered_certificates_do_not_verify() {
 fn a_negative_serial_and_odd_dates_do_not_matter() {
     // Reading stops at the structure: put 0xff in the first byte of serial number and validity.
     let der = service(&key(Curve::P256, 1)).der().to_vec();
-    let serial = der
-        .windows(16)
-        .position(|window| window == [0x8f; 16])
-        .unwrap();
+    let serial = der.windows(16).position(|window| window == [0x8f; 16]).unwrap();
     let mut odd = der.clone();
     odd[serial - 1] = 0xff;
     assert!(Certificate::from_der(&odd).is_ok());
-    let date = der
-        .windows(6)
-        .position(|window| window == b"261001")
-        .unwrap();
+    let date = der.windows(6).position(|window| window == b"261001").unwrap();
     odd[date] = 0xff;
     assert!(Certificate::from_der(&odd).is_ok());
 }
@@ -189,11 +154,7 @@ fn real_certificates_parse_and_are_self_signed() {
             "{path:?}: {}",
             certificate.subject()
         );
-        assert_eq!(
-            certificate.is_signed_by(certificate.key()),
-            Ok(()),
-            "{path:?}"
-        );
+        assert_eq!(certificate.is_signed_by(certificate.key()), Ok(()), "{path:?}");
     }
 }
 
@@ -202,8 +163,7 @@ fn the_last_identity_of_a_real_service_is_the_id_of_its_certificate() {
     let Some(ledgers) = crate::crypto::testing::ledgers() else {
         return;
     };
-    let text =
-        std::fs::read_to_string(ledgers.join("cose_flipflop_service/common/service_cert.pem"));
+    let text = std::fs::read_to_string(ledgers.join("cose_flipflop_service/common/service_cert.pem"));
     assert_eq!(
         hex::encode(Certificate::from_pem(&text.unwrap()).unwrap().key_id()),
         "df77875da5452d5d4ebca2e90c644fbde9ff96b92bc655a899fdc9171641ffdb"

@@ -45,7 +45,10 @@ impl std::str::FromStr for Range {
             },
         };
         match range.to {
-            Some(to) if to < range.from => Err(format!("{to} is before {}: expected A..B with A not above B", range.from)),
+            Some(to) if to < range.from => Err(format!(
+                "{to} is before {}: expected A..B with A not above B",
+                range.from
+            )),
             _ => Ok(range),
         }
     }
@@ -60,7 +63,10 @@ pub fn bounds(files: &LedgerFiles, range: Option<Range>) -> Result<(Seqno, Seqno
     let Some(range) = range else {
         return Ok((first, Seqno::MAX));
     };
-    let outside = [Some(range.from), range.to].into_iter().flatten().find(|seqno| !(first..=last).contains(seqno));
+    let outside = [Some(range.from), range.to]
+        .into_iter()
+        .flatten()
+        .find(|seqno| !(first..=last).contains(seqno));
     match outside {
         Some(seqno) => Err(Error::Usage(format!(
             "there is no seqno {seqno}: the ledger holds seqnos {first} to {last}"
@@ -81,7 +87,9 @@ pub fn entries(
 ) -> Result<Tally> {
     decoded(files, range, None, keys, each, |reader, segment| {
         let mut shown = Vec::new();
-        let tally = reader.entries(segment, |located, tally| shown.push(describe_entry(reader, segment, located, tally)));
+        let tally = reader.entries(segment, |located, tally| {
+            shown.push(describe_entry(reader, segment, located, tally))
+        });
         (shown, tally)
     })
 }
@@ -160,8 +168,15 @@ pub fn check_txid(asked: TxId, found: &Value) -> Result<()> {
 fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>, tally: &mut Tally) -> Value {
     let (entry, public) = (&located.entry, &located.public);
     let iv = entry.iv();
-    let flags = [(FLAG_CHUNK_AFTER, "chunk ends after this"), (FLAG_CHUNK_BEFORE, "chunk starts before this")];
-    let flags: Vec<&str> = flags.iter().filter(|(bit, _)| entry.header.flags & bit != 0).map(|(_, name)| *name).collect();
+    let flags = [
+        (FLAG_CHUNK_AFTER, "chunk ends after this"),
+        (FLAG_CHUNK_BEFORE, "chunk starts before this"),
+    ];
+    let flags: Vec<&str> = flags
+        .iter()
+        .filter(|(bit, _)| entry.header.flags & bit != 0)
+        .map(|(_, name)| *name)
+        .collect();
     let mut shown = json!({
         "txid": txid(located),
         "seqno": located.seqno,

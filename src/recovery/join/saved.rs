@@ -1,12 +1,23 @@
-//! A joiner in a checkpoint.
+//! A [`Joiner`] in a checkpoint.
 
-use super::*;
+use super::{Counts, Evidence, Joiner, LastSignature, Mode, SignedRoot};
+use crate::crypto::digest::Digest;
+use crate::format::directory::LedgerFiles;
+use crate::format::{Seqno, TxId, View};
+use crate::merkle::Accumulator;
+use crate::recovery::report::Findings;
+use crate::recovery::scan::TrustWrite;
+use crate::recovery::trust::{SavedTrust, Trust};
+use crate::tables::values::HexDigest;
 
 impl<'f> Joiner<'f> {
     /// Everything a checkpoint keeps. Checks must have been released and settled.
     pub fn save(&self) -> SavedJoiner {
         SavedJoiner {
-            peaks: self.accumulator.as_ref().map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
+            peaks: self
+                .accumulator
+                .as_ref()
+                .map(|a| (a.leaves(), a.peaks().map(|peak| HexDigest(*peak)).collect())),
             next: self.next,
             position: self.position,
             trust: self.trust.save(),
@@ -14,7 +25,11 @@ impl<'f> Joiner<'f> {
             counts: self.counts,
             findings: self.findings.clone(),
             evidence: self.evidence.clone(),
-            watched: self.watched.iter().map(|(seqno, leaf)| (*seqno, HexDigest(*leaf))).collect(),
+            watched: self
+                .watched
+                .iter()
+                .map(|(seqno, leaf)| (*seqno, HexDigest(*leaf)))
+                .collect(),
             broken_at: self.broken_at,
             last_matching: self.last_matching,
             proven: self.proven,

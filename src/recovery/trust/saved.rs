@@ -1,6 +1,9 @@
-//! The trust in force, in a checkpoint.
+//! A [`Trust`] in a checkpoint.
 
-use super::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Node, Service, ServiceRecord, Trust};
+use crate::tables::values::{HexDigest, NodeStatus, ServiceStatus};
 
 /// A [`Trust`] as it is saved in a checkpoint: certificates as PEM.
 #[derive(Clone, Serialize, Deserialize)]
@@ -20,14 +23,26 @@ impl Trust {
         let mut nodes: Vec<_> = self
             .nodes
             .iter()
-            .map(|(id, node)| (id.clone(), node.status, node.certificate.as_ref().map(|c| c.to_pem()), node.is_endorsed))
+            .map(|(id, node)| {
+                (
+                    id.clone(),
+                    node.status,
+                    node.certificate.as_ref().map(|c| c.to_pem()),
+                    node.is_endorsed,
+                )
+            })
             .collect();
         nodes.sort_by(|a, b| a.0.cmp(&b.0));
         SavedTrust {
             nodes,
             service: self.service.as_ref().map(|service| {
                 let previous = service.previous.as_ref().map(|p| p.to_pem());
-                (service.certificate.to_pem(), service.status, previous, service.sends_certificates)
+                (
+                    service.certificate.to_pem(),
+                    service.status,
+                    previous,
+                    service.sends_certificates,
+                )
             }),
             services: self.services.clone(),
             identities: self.identities.iter().map(|identity| identity.to_pem()).collect(),
@@ -51,7 +66,14 @@ impl Trust {
                 Some(pem) => Some(trust.certificate(&pem)?),
                 None => None,
             };
-            trust.nodes.insert(id, Node { status, certificate, is_endorsed });
+            trust.nodes.insert(
+                id,
+                Node {
+                    status,
+                    certificate,
+                    is_endorsed,
+                },
+            );
         }
         if let Some((pem, status, previous, sends_certificates)) = saved.service {
             let certificate = trust.certificate(&pem)?;

@@ -1,6 +1,6 @@
-//! Writing chunk files.
+//! The writing side of a chunk file; [`super::chunk`] draws its layout.
 
-use super::FIRST_ENTRY;
+use super::chunk::FIRST_ENTRY;
 
 /// Writes chunk files: entries appended to a growing file, then the positions table.
 ///

@@ -1,9 +1,9 @@
-//! Where the parts of a chunk are: by its header word, or by what else says so where that is damaged.
+//! Where the parts of a chunk file are: entries, and the positions table of a complete one.
 
-use super::FIRST_ENTRY;
-use crate::format::Malformed;
-use crate::format::cursor::Cursor;
-use crate::format::entry::{EntryHeader, HEADER_SIZE, VERSION};
+use super::Malformed;
+use super::chunk::FIRST_ENTRY;
+use super::cursor::Cursor;
+use super::entry::{EntryHeader, HEADER_SIZE, VERSION};
 
 /// Where the parts of a chunk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,26 @@
-//! What a recovered service says of the one before it, held against the ledger.
+//! One service following another: what a recovered service says of the one before it must be what the ledger says.
 
-use super::*;
+use super::Trust;
+use crate::crypto::cose::Sign1;
+use crate::crypto::digest::sha256;
+use crate::crypto::ecdsa::VerifyingKey;
+use crate::recovery::report::{Code, Finding};
+use crate::recovery::scan::TrustWrite;
+use crate::tables::values::{HexDigest, IdentityEndorsement, from_json};
 
 impl Trust {
-    pub(super) fn check_previous_identity(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
+    pub(super) fn check_previous_identity(
+        &mut self,
+        write: &TrustWrite,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), String> {
         let Some(value) = &write.value else {
             return Ok(());
         };
         let pem: String = from_json(value).map_err(|e| format!("previous_service_identity can't be read: {e}"))?;
-        let named = self.certificate(&pem).ok_or("previous_service_identity is no certificate")?;
+        let named = self
+            .certificate(&pem)
+            .ok_or("previous_service_identity is no certificate")?;
         // Maps are written in order of their names: service.info of the same transaction has been applied.
         let previous = self.service.as_ref().and_then(|service| service.previous.clone());
         if let Some(previous) = previous.filter(|previous| previous.key_id() != named.key_id()) {
@@ -24,7 +36,11 @@ impl Trust {
         Ok(())
     }
 
-    pub(super) fn check_previous_root(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
+    pub(super) fn check_previous_root(
+        &mut self,
+        write: &TrustWrite,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), String> {
         let Some(value) = &write.value else {
             return Ok(());
         };
@@ -58,7 +74,10 @@ impl Trust {
             return Ok(());
         }
         if let Err(why) = self.verify_endorsement(&endorsement) {
-            findings.push(Finding::new(Code::Endorsement, format!("the endorsement of the previous service identity: {why}")));
+            findings.push(Finding::new(
+                Code::Endorsement,
+                format!("the endorsement of the previous service identity: {why}"),
+            ));
         }
         Ok(())
     }
@@ -75,7 +94,9 @@ impl Trust {
             ));
         }
         let message = Sign1::parse(&endorsement.endorsement.0).map_err(|e| format!("it can't be read: {e}"))?;
-        message.verify(&key, None).map_err(|e| format!("its signature does not verify: {e}"))?;
+        message
+            .verify(&key, None)
+            .map_err(|e| format!("its signature does not verify: {e}"))?;
         let endorsed = sha256(message.payload().unwrap_or(&[]));
         let expected = match (endorsement.endorsement_epoch_end, &service.previous) {
             (None, _) => Some(service.id),

@@ -1,0 +1,161 @@
+//! What happens at a signature transaction: roots compared, trust brought up to date, the check made.
+
+use super::{Evidence, Joiner, LastSignature, Mode, SignedRoot, breaks_proof};
+use crate::crypto::digest::Digest;
+use crate::format::Seqno;
+use crate::merkle::Accumulator;
+use crate::recovery::check::Check;
+use crate::recovery::diagnose::{self, Diagnosis};
+use crate::recovery::report::Code;
+use crate::recovery::scan::{SignatureTx, TrustTable, TrustWrite};
+use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
+
+impl Joiner<'_> {
+    pub(super) fn join_signature(&mut self, tx: Box<SignatureTx>) {
+        self.counts.signature_transactions += 1;
+        self.counts.signatures += u64::from(tx.node.is_some());
+        self.counts.cose_signatures += u64::from(tx.cose.is_some());
+        let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
+        let before = has_writes.then(|| self.trust.clone());
+        let writes = self.apply_writes_before(tx.seqno);
+        let root = self.accumulator.as_ref().map(Accumulator::root);
+        let recorded = tx.recorded_root();
+        self.last_signature = Some(LastSignature {
+            seqno: tx.seqno,
+            chunk_index: tx.chunk_index,
+            offset: tx.offset,
+            root: root.map(HexDigest),
+            tree_is_judged: tx.tree_fault.is_some() || tx.tree_root.is_some(),
+        });
+        if root.is_some() && root == recorded {
+            self.accept(&tx, recorded.unwrap_or_default());
+            return;
+        }
+        match diagnose::mismatch(self, &tx, root) {
+            Diagnosis::RecordWrong(text) => {
+                self.trust.last_root = root;
+                self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
+            }
+            Diagnosis::EntriesDiffer {
+                accumulator,
+                differing,
+                is_all,
+            } => {
+                if root.is_some() || !differing.is_empty() {
+                    self.break_by(&tx, differing.first().copied().filter(|_| is_all));
+                }
+                if let Some(before) = before.filter(|_| !differing.is_empty()) {
+                    self.trust = before;
+                    let sound = writes.into_iter().filter(|write| !differing.contains(&write.seqno));
+                    sound.for_each(|write| self.apply(&write));
+                }
+                self.accumulator = Some(accumulator);
+                let root = self.accumulator.as_ref().map_or([0; 32], Accumulator::root);
+                self.accept(&tx, root);
+            }
+            Diagnosis::NothingKnown(text) => {
+                if let Some(last) = &mut self.last_signature {
+                    last.root = None;
+                }
+                let code = if root.is_some() {
+                    Code::RootDiffers
+                } else {
+                    Code::NodeSignature
+                };
+                self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
+            }
+        }
+    }
+
+    /// Ends the proof where entries differ from a signature's tree, `first` being the first that does. What an earlier
+    /// signature covers stays proven by it: then two signatures contradict each other, and the later history is another.
+    fn break_by(&mut self, tx: &SignatureTx, first: Option<Seqno>) {
+        let covered = self.last_matching.map_or(0, |txid| txid.seqno);
+        let contradicts = first.is_none_or(|first| first < covered);
+        let was_broken = self.broken_at.is_some();
+        match first {
+            Some(first) if !contradicts => self.break_at(first),
+            _ => self.break_at(covered + 1),
+        }
+        if contradicts && covered > 0 && !was_broken {
+            let text = format!("its tree contradicts the root that was signed at {covered}: two histories are mixed");
+            self.list(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
+        }
+    }
+
+    /// A signature whose root is the one of the entries (or of the tree that replaces them): its check is made.
+    fn accept(&mut self, tx: &SignatureTx, root: Digest) {
+        let (check, wrong) = self.trust.check(tx, root);
+        for (code, text) in wrong {
+            self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
+        }
+        self.trust.last_root = Some(root);
+        if let Some(last) = &mut self.last_signature {
+            last.root = Some(HexDigest(root));
+        }
+        if self.broken_at.is_none_or(|at| check.txid.seqno < at) {
+            self.last_matching = Some(check.txid);
+            self.last_good = self.last_signature;
+            self.remember(&check);
+        }
+        match self.mode {
+            Mode::Audit => self.checks.push(check),
+            Mode::Integrity => self.held = Some(check),
+        }
+    }
+
+    fn remember(&mut self, check: &Check) {
+        if let Some((_, root)) = self.against.as_mut().filter(|(seqno, _)| *seqno == check.txid.seqno) {
+            *root = Some(HexDigest(check.root));
+        }
+        if let Some(history) = &mut self.history {
+            history.push(SignedRoot {
+                txid: check.txid,
+                root: HexDigest(check.root),
+                signer: check.signer,
+            });
+        }
+    }
+
+    /// Applies the writes of transactions below `seqno`, and returns them.
+    fn apply_writes_before(&mut self, seqno: Seqno) -> Vec<TrustWrite> {
+        let mut applied = Vec::new();
+        while let Some(write) = self.pending.pop_front_if(|write| write.seqno < seqno) {
+            self.apply(&write);
+            applied.push(write);
+        }
+        applied
+    }
+
+    fn apply(&mut self, write: &TrustWrite) {
+        if write.table == TrustTable::SnapshotEvidence {
+            self.note_evidence(write);
+        }
+        let services = self.trust.services().len();
+        for finding in self.trust.apply(write) {
+            let mut finding = finding.file(self.path(write.chunk_index));
+            finding.proven_to = self.last_matching.map(|txid| txid.seqno);
+            if breaks_proof(finding.code) {
+                self.break_at(write.seqno);
+            }
+            self.findings.push(finding);
+        }
+        // The identity changes: the held check stands for everything up to the recovery.
+        if self.trust.services().len() > services
+            && let Some(held) = self.held.take()
+        {
+            self.checks.push(held);
+        }
+    }
+
+    fn note_evidence(&mut self, write: &TrustWrite) {
+        if let Some(Ok(evidence)) = write.value.as_deref().map(from_json::<SnapshotEvidence>) {
+            self.evidence.push(Evidence {
+                seqno: write.seqno,
+                snapshot_seqno: evidence.version,
+                digest: evidence.hash,
+                claims_digest: write.claims_digest.map(HexDigest),
+            });
+        }
+    }
+}

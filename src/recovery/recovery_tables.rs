@@ -1,0 +1,147 @@
+//! What a ledger holds about its secrets at one seqno: shares, historical secrets, threshold, members' keys.
+//!
+//! Read once, in parallel; reassembly then touches a handful of values.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use regex::Regex;
+
+use crate::crypto::rsa::EncryptionKey;
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::recovery::state::MappedSnapshot;
+use crate::recovery::writes::{Order, Reader, in_groups};
+use crate::tables::values::{HistoricalSecret, RecoveryShares, ServiceConfig, from_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// What the ledger holds about its secrets at one seqno.
+pub struct RecoveryTables {
+    /// The newest shares, and the seqno of their write.
+    pub shares: Option<(Seqno, RecoveryShares)>,
+    /// Every write of the historical secrets, in order.
+    pub historical: Vec<(Seqno, HistoricalSecret)>,
+    /// Shares needed.
+    pub threshold: Option<u64>,
+    /// Members' share-encryption keys, SPKI DER by member id.
+    pub member_keys: BTreeMap<String, Vec<u8>>,
+}
+
+fn pattern() -> Result<Regex> {
+    let tables = [
+        names::RECOVERY_SHARES,
+        names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
+        names::SERVICE_CONFIG,
+        names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
+    ];
+    let alternatives: Vec<String> = tables.iter().map(|name| regex::escape(name)).collect();
+    Regex::new(&format!("^({})$", alternatives.join("|"))).map_err(|e| Error::Usage(e.to_string()))
+}
+
+/// One write to one of those tables.
+struct Found {
+    seqno: Seqno,
+    table: String,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl RecoveryTables {
+    /// Reads them as they are after seqno `at`, from a snapshot (where the ledger begins behind one) and the ledger.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    pub fn read(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, at: Seqno) -> Result<RecoveryTables> {
+        let mut tables = RecoveryTables {
+            shares: None,
+            historical: Vec::new(),
+            threshold: None,
+            member_keys: BTreeMap::new(),
+        };
+        let pattern = pattern()?;
+        if let Some(snapshot) = snapshot {
+            snapshot.public_state(|map, entry| {
+                if entry.version >= 0 && pattern.is_match(map) {
+                    tables.take(Found {
+                        seqno: entry.version as u64,
+                        table: map.to_owned(),
+                        key: entry.key.to_vec(),
+                        value: Some(entry.value.to_vec()),
+                    });
+                }
+            })?;
+        }
+        let range = (files.first_seqno(), at);
+        let reader = Reader {
+            from: range.0,
+            until: at,
+            tables: Some(&pattern),
+            keys: None,
+        };
+        in_groups(files, range, Order::OldestFirst, |group| {
+            let found: Vec<Vec<Found>> = group
+                .par_iter()
+                .map(|segment| {
+                    let mut found = Vec::new();
+                    reader.read(segment, |written| {
+                        found.push(Found {
+                            seqno: written.txid.seqno,
+                            table: written.table.to_owned(),
+                            key: written.write.key.to_vec(),
+                            value: written.write.value.map(<[u8]>::to_vec),
+                        });
+                    });
+                    found
+                })
+                .collect();
+            found.into_iter().flatten().for_each(|found| tables.take(found));
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+
+    /// Takes one write. A value that can't be read counts as not written: verify reports it.
+    fn take(&mut self, found: Found) {
+        let Found {
+            seqno,
+            table,
+            key,
+            value,
+        } = found;
+        match (table.as_str(), value) {
+            (names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, value) => {
+                let member = String::from_utf8_lossy(&key).into_owned();
+                match value.and_then(|pem| spki_of_pem(&pem)) {
+                    Some(spki) => self.member_keys.insert(member, spki),
+                    None => self.member_keys.remove(&member),
+                };
+            }
+            (_, Some(value)) if key == SINGLETON_KEY => match table.as_str() {
+                names::RECOVERY_SHARES => {
+                    if let Ok(shares) = from_json(&value) {
+                        self.shares = Some((seqno, shares));
+                    }
+                }
+                names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
+                    if let Ok(secret) = from_json(&value) {
+                        self.historical.push((seqno, secret));
+                    }
+                }
+                names::SERVICE_CONFIG => {
+                    if let Ok(config) = from_json::<ServiceConfig>(&value) {
+                        self.threshold = Some(config.recovery_threshold);
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// The DER inside a public key's PEM.
+fn spki_of_pem(pem: &[u8]) -> Option<Vec<u8>> {
+    let key = EncryptionKey::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
+    Some(key.spki_der().to_vec())
+}

@@ -1,0 +1,201 @@
+//! `rekindle compare`: which copy is the best, and what would each lose?
+
+#[macro_use]
+mod support;
+
+use serde_json::{Value, json};
+use support::{Service, assert_fields, chunks, codes, copy_files, ledgers};
+
+fn named<'a>(report: &'a Value, directory: &std::path::Path) -> &'a Value {
+    let copies = report["copies"].as_array().unwrap();
+    copies
+        .iter()
+        .find(|copy| copy["directory"].as_str() == directory.to_str())
+        .unwrap()
+}
+
+#[test]
+fn the_copies_of_three_dead_nodes_are_ranked_with_what_each_would_lose() {
+    let Some(ledgers) = ledgers() else { return };
+    let [node0, node1, node2] = [0, 1, 2].map(|n| ledgers.join(format!("real_three_nodes/node{n}")));
+    let report = rekindle!["compare", &node1, &node0, &node2, "--json"].expect(0).json();
+    let order: Vec<_> = report["copies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|copy| copy["directory"].clone())
+        .collect();
+    assert_eq!(order, [json!(node0), json!(node2), json!(node1)]);
+    assert_eq!(report["recommended"], json!(node0));
+    assert_eq!(
+        report["verdict"], "ok",
+        "a copy that is shorter than another is not wrong"
+    );
+
+    let loss = |to: &std::path::Path, from_seqno: u64, to_seqno: u64| json!({"to": to, "from_seqno": from_seqno, "to_seqno": to_seqno});
+    let expected = [
+        (&node0, "2.764", 1, json!([])),
+        (&node2, "2.563", 2, json!([loss(&node0, 564, 764)])),
+        (
+            &node1,
+            "2.424",
+            3,
+            json!([loss(&node0, 425, 764), loss(&node2, 425, 563)]),
+        ),
+    ];
+    for (node, last_signed, rank, loses) in expected {
+        let copy = named(&report, node);
+        assert_eq!(
+            (&copy["last_signed"], &copy["rank"]),
+            (&json!(last_signed), &json!(rank))
+        );
+        assert_eq!(copy["loses"], loses);
+    }
+    for (pair, (common, first)) in
+        report["pairs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip([("2.563", 564), ("2.424", 425), ("2.424", 425)])
+    {
+        assert_eq!(pair["relation"], "prefix");
+        assert_eq!(
+            (&pair["last_common_signed"], &pair["first_difference"]),
+            (&json!(common), &json!(first))
+        );
+    }
+    let text = rekindle!["compare", &node0, &node1, &node2].expect(0).text();
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("recommended") && last.contains("node0"), "{last}");
+}
+
+#[test]
+fn two_signed_histories_that_contradict_each_other_are_a_fork_with_both_signatures() {
+    // The same service up to its 60th application entry; then one of them gets a new ledger secret.
+    let a = Service::made(&["--entries", "100", "--signature-every", "20"]);
+    let b = Service::made(&["--entries", "120", "--signature-every", "20", "--rekey-every", "70"]);
+    let (a_ledger, b_ledger) = (a.ledger(), b.ledger());
+    let report = rekindle!["compare", &a_ledger, &b_ledger, "--json"].expect(1).json();
+    assert_eq!(codes(&report), ["L0801"]);
+    let pair = &report["pairs"][0];
+    assert_eq!(pair["relation"], "fork");
+    let at = pair["first_difference"].as_u64().unwrap();
+    assert_eq!(report["findings"][0]["seqno"], at);
+
+    // Where they differ is where their histories do.
+    let [left, right] = [&a, &b].map(|service| {
+        let raw = rekindle![
+            "inspect",
+            service.ledger(),
+            "--seqno",
+            format!("{}..{at}", at - 1),
+            "--json"
+        ]
+        .expect(0)
+        .json();
+        [0, 1].map(|i| raw["entries"][i]["write_set_digest"].as_str().unwrap().to_owned())
+    });
+    assert_eq!(left[0], right[0]);
+    assert_ne!(left[1], right[1]);
+
+    let evidence = pair["evidence"].as_array().unwrap();
+    assert_eq!(evidence.len(), 2);
+    for (proof, ledger) in evidence.iter().map(|proof| {
+        (
+            proof,
+            if proof["directory"] == json!(a_ledger) {
+                &a_ledger
+            } else {
+                &b_ledger
+            },
+        )
+    }) {
+        assert_fields(proof, &["directory", "txid", "root", "signer"]);
+        let (_, seqno) = proof["txid"].as_str().unwrap().split_once('.').unwrap();
+        assert!(
+            seqno.parse::<u64>().unwrap() > at,
+            "the first signature over what differs"
+        );
+        let verified = rekindle!["verify", ledger, "--until", seqno, "--json"].expect(0).json();
+        assert_eq!(
+            (&verified["last_signed"], &verified["root"]),
+            (&proof["txid"], &proof["root"])
+        );
+        assert_eq!(verified["signer"], proof["signer"]);
+    }
+    assert_ne!(evidence[0]["root"], evidence[1]["root"]);
+    assert!(
+        report["reason"].as_str().unwrap().contains("contradicts"),
+        "{}",
+        report["reason"]
+    );
+}
+
+#[test]
+fn entries_that_only_one_copy_has_but_nobody_signed_are_no_fork() {
+    let a = Service::made(&["--entries", "40", "--signature-every", "20"]);
+    let b = Service::made(&["--entries", "40", "--signature-every", "20", "--unsigned-tail", "3"]);
+    let report = rekindle!["compare", a.ledger(), b.ledger(), "--json"].expect(0).json();
+    let relation = report["pairs"][0]["relation"].as_str().unwrap();
+    assert!(["prefix", "unsigned_difference"].contains(&relation), "{relation}");
+    assert!(
+        report["copies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|copy| copy["loses"] == json!([])),
+        "nothing signed is lost"
+    );
+}
+
+#[test]
+fn equal_copies_share_the_first_rank() {
+    let a = Service::made(&["--entries", "20"]);
+    let b = Service::made(&["--entries", "20"]);
+    let report = rekindle!["compare", a.ledger(), b.ledger(), "--json"].expect(0).json();
+    assert_eq!(report["pairs"][0]["relation"], "same");
+    assert!(
+        report["copies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|copy| copy["rank"] == 1)
+    );
+}
+
+#[test]
+fn copies_of_different_services_are_told_apart_and_none_is_recommended() {
+    let a = Service::made(&["--entries", "20"]);
+    let b = Service::made(&["--entries", "30", "--seed", "2"]);
+    let report = rekindle!["compare", a.ledger(), b.ledger(), "--json"].expect(1).json();
+    assert_eq!(codes(&report), ["L0802"]);
+    assert_eq!(report["recommended"], Value::Null);
+}
+
+#[test]
+fn a_damaged_longer_copy_ranks_by_what_is_proven_of_it() {
+    let Some(ledgers) = ledgers() else { return };
+    let [node0, node2] = [0, 2].map(|n| ledgers.join(format!("real_three_nodes/node{n}")));
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(&node0, copy.path());
+    let (first, chunk) = chunks(copy.path()).swap_remove(2);
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&chunk, bytes).unwrap();
+    let report = rekindle!["compare", copy.path(), &node2, "--json"].expect(1).json();
+    assert_eq!(report["recommended"], json!(node2));
+    let damaged = named(&report, copy.path());
+    assert_eq!((&damaged["verdict"], &damaged["rank"]), (&json!("findings"), &json!(2)));
+    assert!(!damaged["findings"].as_array().unwrap().is_empty());
+    let proven: u64 = damaged["last_signed"].as_str().unwrap()[2..].parse().unwrap();
+    assert!(proven < 563 && proven + 1 >= first, "{proven}");
+}
+
+#[test]
+fn one_directory_or_the_same_twice_is_a_mistake() {
+    let service = Service::made(&["--entries", "10"]);
+    rekindle!["compare", service.ledger(), service.ledger()]
+        .expect_sentence(2, &["twice", "one directory for each copy"]);
+    assert_eq!(rekindle!["compare", service.ledger()].code, Some(2));
+}

@@ -1,0 +1,271 @@
+//! The house style where no lint reaches: floors, sizes of files, `unsafe`, and documentation in step with the code.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rekindle::recovery::report::Code;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file under src, by its path there, with its text.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().join("src")];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path
+                    .strip_prefix(root().join("src"))
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 50);
+    found
+}
+
+/// The rooms of each floor, lowest first. Rooms of one floor do not use each other.
+const FLOORS: [&[&str]; 8] = [
+    &["crypto"],
+    &["format"],
+    &["merkle"],
+    &["tables"],
+    &["kv"],
+    &["recovery", "journal"],
+    &["fixture"],
+    &["cli"],
+];
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The first names behind `crate::` in a text, also those in braces: `use crate::{format, kv::base};`.
+fn rooms_used(text: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let word = |text: &str| {
+            text.trim()
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or("")
+                .to_owned()
+        };
+        match rest.strip_prefix('{') {
+            None => drop(used.insert(word(rest))),
+            Some(list) => {
+                let mut depth = 0;
+                let mut item = String::new();
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => drop(used.insert(word(&std::mem::take(&mut item)))),
+                        _ => {}
+                    }
+                    if c != ',' || depth > 0 {
+                        item.push(c);
+                    }
+                }
+                used.insert(word(&item));
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn no_floor_uses_a_higher_one() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (name, text) in sources() {
+        let room = name.split(['/', '.']).next().unwrap();
+        let Some(own) = floor(room) else { continue };
+        seen += 1;
+        // What tests are made of may come from above: a fixture is the best input there is.
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        if name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.ends_with("real_data.rs") {
+            continue;
+        }
+        for used in rooms_used(code) {
+            if used != room && floor(&used).is_some_and(|other| other >= own) {
+                wrong.push(format!("{name} uses {used}"));
+            }
+        }
+    }
+    assert!(seen > 50);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_parser_of_imports_sees_through_braces() {
+    let text = "use crate::{kv::base::{Base, Live}, error::Result};\nlet x = crate::merkle::root();";
+    assert_eq!(
+        rooms_used(text).into_iter().collect::<Vec<_>>(),
+        ["error", "kv", "merkle"]
+    );
+}
+
+#[test]
+fn every_source_file_is_small_enough_to_be_one_room() {
+    let lines = |text: &str| text.lines().count();
+    let large: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| lines(text) > 500)
+        .map(|(name, text)| (name, lines(&text)))
+        .collect();
+    assert!(large.is_empty(), "over 500 lines: {large:?}");
+}
+
+/// Files that may hold `unsafe`: where memory is mapped, and where the digest is computed in lanes.
+const UNSAFE_ALLOWED: [&str; 2] = ["format/map.rs", "crypto/lanes.rs"];
+
+#[test]
+fn unsafe_stands_only_where_it_is_allowed_each_with_its_safety_line() {
+    for (name, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap();
+            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+                .iter()
+                .any(|form| code.contains(form));
+            if !is_unsafe {
+                continue;
+            }
+            assert!(
+                UNSAFE_ALLOWED
+                    .iter()
+                    .any(|allowed| name.starts_with(allowed.trim_end_matches(".rs"))),
+                "{name}:{}",
+                i + 1
+            );
+            let above = &lines[i.saturating_sub(8)..i];
+            let explained = above
+                .iter()
+                .any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
+            assert!(explained, "{name}:{} has no SAFETY: line above it", i + 1);
+        }
+    }
+}
+
+#[test]
+fn every_allowed_lint_says_why() {
+    for (name, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            if !line.trim_start().starts_with("#[allow") && !line.trim_start().starts_with("#![allow") {
+                continue;
+            }
+            let attribute: String = lines[i..].iter().take(8).copied().collect();
+            let inside = attribute.split(")]").next().unwrap().contains("reason");
+            let before = i > 0 && lines[i - 1].trim_start().starts_with("//");
+            assert!(inside || before || line.contains("//"), "{name}:{}: {line}", i + 1);
+        }
+    }
+}
+
+#[test]
+fn every_sub_command_is_in_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    let help = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .split("Options:")
+        .next()
+        .unwrap();
+    let names: Vec<_> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .collect();
+    assert!(names.len() >= 9, "{names:?}");
+    for line in names {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(
+            name == "help" || readme.contains(&format!("rekindle {name}")),
+            "`rekindle {name}` is not in the README"
+        );
+    }
+}
+
+/// The table of docs/findings.md, by the code.
+fn findings_table() -> String {
+    let mut table = String::from("| code | severity | what it means | what to do next |\n|---|---|---|---|\n");
+    for code in Code::ALL {
+        let severity = format!("{:?}", code.severity()).to_lowercase();
+        table.push_str(&format!(
+            "| `{}` | {severity} | {} | {} |\n",
+            code.as_str(),
+            code.meaning().trim(),
+            code.next()
+        ));
+    }
+    table
+}
+
+#[test]
+fn the_findings_in_the_documentation_are_those_of_the_code() {
+    let path = root().join("docs/findings.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let begin = text.find("| code |").unwrap_or(text.len());
+    let length: usize = text[begin..]
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('|'))
+        .map(str::len)
+        .sum();
+    let table = findings_table();
+    if text[begin..begin + length] != table {
+        if std::env::var_os("REKINDLE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, format!("{}{table}{}", &text[..begin], &text[begin + length..])).unwrap();
+            return;
+        }
+        panic!("docs/findings.md is behind: REKINDLE_WRITE_DOCS=1 cargo test --release --test house");
+    }
+}
+
+#[test]
+fn no_dependency_is_named_without_being_used() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let section = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    let all: String = sources().into_iter().map(|(_, text)| text).collect();
+    for line in section.lines().filter(|line| line.contains(" = ")) {
+        let name = line.split(" = ").next().unwrap().trim().replace('-', "_");
+        assert!(all.contains(&format!("{name}::")), "{name} is not used in src");
+    }
+}
+
+#[test]
+fn no_path_of_one_machine_is_in_the_code() {
+    let home: PathBuf = root().parent().unwrap().to_owned();
+    for (name, text) in sources() {
+        assert!(!text.contains("/home/") && !text.contains("/root/"), "{name}");
+        assert!(
+            home.components().count() < 3 || !text.contains(home.to_str().unwrap()),
+            "{name}"
+        );
+    }
+}

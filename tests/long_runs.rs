@@ -1,0 +1,162 @@
+//! What happens to a run that takes long: it is interrupted, or the ledger changes under it.
+//!
+//! One made-up ledger serves all of these: a single chunk of some windows, with enough signatures in it that one thread
+//! needs several seconds.
+
+#[macro_use]
+mod support;
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Run, Service, chunks, codes, command, copy_files, timeless};
+
+/// 8,000 entries of 30 kB, two signatures behind every second one.
+fn long() -> &'static Service {
+    static LONG: OnceLock<Service> = OnceLock::new();
+    LONG.get_or_init(|| {
+        let options = [
+            "--entries",
+            "8000",
+            "--value-size",
+            "30000",
+            "--private",
+            "0",
+            "--signature-every",
+            "2",
+            "--chunk-size",
+            "2000000000",
+        ];
+        Service::made(&options)
+    })
+}
+
+fn slowly(options: &[&Path]) -> Child {
+    let mut command = command();
+    command.arg("verify").args(options).args(["--jobs", "1", "--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for a run's first checkpoint: it is in the middle of its work then.
+fn wait_for(checkpoint: &Path, child: &mut Child) {
+    let began = Instant::now();
+    while !checkpoint.exists() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it saved anything: make the ledger longer"
+        );
+        assert!(began.elapsed() < Duration::from_secs(120));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_interrupted_verification_goes_on_where_it_was_unless_the_ledger_or_the_checkpoint_changed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let ledger = scratch.path().join("ledger");
+    copy_files(&long().ledger(), &ledger);
+    let checkpoint = scratch.path().join("checkpoint");
+    let whole = rekindle!["verify", &ledger, "--json"].expect(0).json();
+
+    let mut child = slowly(&[&ledger, Path::new("--checkpoint"), &checkpoint]);
+    wait_for(&checkpoint, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let saved = std::fs::read(&checkpoint).unwrap();
+
+    let resumed = rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
+        .expect(0)
+        .json();
+    assert_eq!(timeless(resumed), timeless(whole.clone()));
+    assert!(!checkpoint.exists(), "a complete run leaves no checkpoint");
+
+    // A byte near the start changes, but neither size nor time: whoever goes on can't see it, whoever starts anew does.
+    let (_, chunk) = chunks(&ledger).swap_remove(0);
+    let changed = std::fs::metadata(&chunk).unwrap().modified().unwrap();
+    let mut file = std::fs::File::options().read(true).write(true).open(&chunk).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(1_000_000)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(1_000_000)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+    file.set_modified(changed).unwrap();
+
+    let verify = |saved: &[u8], code: i32| -> Value {
+        std::fs::write(&checkpoint, saved).unwrap();
+        rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
+            .expect(code)
+            .json()
+    };
+    assert_eq!(
+        timeless(verify(&saved, 0)),
+        timeless(whole),
+        "went on behind the change"
+    );
+    let mut damaged = saved.clone();
+    damaged[saved.len() / 2] ^= 1;
+    verify(&damaged, 1);
+    verify(&saved[..saved.len() / 2], 1);
+    verify(b"", 1);
+    file.set_modified(changed + Duration::from_secs(1)).unwrap();
+    verify(&saved, 1);
+}
+
+#[test]
+fn a_chunk_that_shrinks_while_it_is_read_is_a_finding() {
+    let scratch = tempfile::tempdir().unwrap();
+    let ledger = scratch.path().join("ledger");
+    copy_files(&long().ledger(), &ledger);
+    let (_, chunk) = chunks(&ledger).swap_remove(0);
+    let checkpoint = scratch.path().join("checkpoint");
+    let mut child = slowly(&[&ledger, Path::new("--checkpoint"), &checkpoint]);
+    wait_for(&checkpoint, &mut child);
+    let most = std::fs::metadata(&chunk).unwrap().len() / 10 * 9;
+    std::fs::File::options()
+        .write(true)
+        .open(&chunk)
+        .unwrap()
+        .set_len(most)
+        .unwrap();
+    let report = Run::from(child.wait_with_output().unwrap()).expect(1).json();
+    assert!(codes(&report).contains(&"L0112"), "{:?}", codes(&report));
+    let finding = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["code"] == "L0112")
+        .unwrap();
+    assert_eq!(finding["file"].as_str(), chunk.to_str());
+}
+
+#[test]
+fn an_interrupted_export_leaves_no_half_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, precaution) in [("killed.jsonl", ""), ("full.jsonl", "trap '' XFSZ; ")] {
+        let out = scratch.path().join(name);
+        // A file may have 8 MB here: the system stops whoever writes more, or answers with an error where that is ignored.
+        let script = format!("{precaution}ulimit -f 16000; exec \"$0\" export \"$1\" --history -o \"$2\"");
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .arg("-c")
+            .arg(script)
+            .arg(env!("CARGO_BIN_EXE_rekindle"))
+            .arg(long().ledger())
+            .arg(&out);
+        let run = Run::from(shell.stdin(Stdio::null()).output().unwrap());
+        assert!(!out.exists(), "{name}");
+        match precaution {
+            "" => assert_eq!(run.code, None, "stopped by a signal"),
+            _ => {
+                run.expect_sentence(3, &["could not write", name]);
+                let left = std::fs::read_dir(scratch.path())
+                    .unwrap()
+                    .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("full"));
+                assert_eq!(left.count(), 0, "nothing is left of what could not be finished");
+            }
+        }
+    }
+}
