@@ -29,8 +29,8 @@ struct Cli {
 }
 
 const EPILOGUE: &str = "\
-Several directories given to one command are one ledger: its main directory first, then its read-only ones
-(`compare` takes one directory for each copy). Nothing is ever written to a ledger directory.
+Several directories given to one command are one ledger, its main directory first, then its read-only ones; `compare` \
+takes one directory for each copy. Nothing is ever written to a ledger directory.
 
 Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write.";
 
