@@ -11,7 +11,7 @@
 //! | 4 | [`kv`] | versioned store |
 //! | 3 | [`tables`] | names, keys and values of the public tables |
 //! | 2 | [`merkle`] | tree, accumulator, proofs, receipts |
-//! | 1 | [`format`] | bytes on disk, reader and writer side by side |
+//! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
 pub mod cli;

@@ -144,7 +144,7 @@ impl Sign1 {
         &self.signature
     }
 
-    /// The encoded inclusion proofs: unprotected {396: {-1: [bytes]}} (format specification, section 7.3).
+    /// The encoded inclusion proofs: unprotected `{396: {-1: [bytes]}}` (format specification, section 7.3).
     /// Empty where there are none.
     ///
     /// # Errors

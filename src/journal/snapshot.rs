@@ -1,7 +1,7 @@
 //! Snapshots: the state at a signature, sealed; its evidence in the ledger; a receipt from the signature after that.
 //!
-//! A snapshot lives through three steps: [`seal`] makes the entry, the journal writes evidence of its digest as a
-//! claim, and once that is signed [`Pending::commit`] puts the receipt behind it and gives it its committed name.
+//! A snapshot lives through three steps: `seal` makes the entry, the journal writes evidence of its digest as a
+//! claim, and once that is signed `Pending::commit` puts the receipt behind it and gives it its committed name.
 //! Format specification, section 7.
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //!
 //! The [`Joiner`] holds the accumulator and the trust in force. At every signature it compares the root of all entries so
 //! far with the recorded one, and makes the check of the signatures that is then verified in parallel. Where the roots
-//! differ it asks [`super::diagnose`] which entries are not the signed ones, and goes on from the signed tree.
+//! differ it asks `diagnose` which entries are not the signed ones, and goes on from the signed tree.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Which keys are valid when: nodes, the service, and the chain of service identities across recoveries.
 //!
 //! The only sequential state of a verification, and small. It changes by the writes to trust tables, in order; at every
-//! signature it answers which key must have signed, and makes the [`Check`] that is then verified in parallel.
+//! signature it answers which key must have signed, and makes the [`super::check::Check`] that is then verified in parallel.
 
 use std::collections::HashMap;
 use std::sync::Arc;

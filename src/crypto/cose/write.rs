@@ -96,7 +96,7 @@ pub fn sign_endorsement(
     message.0
 }
 
-/// An existing message with one inclusion proof in its unprotected header, {396: {-1: [proof]}}: a COSE
+/// An existing message with one inclusion proof in its unprotected header, `{396: {-1: [proof]}}`: a COSE
 /// snapshot receipt (format specification, section 7.3). Proofs already there are replaced; everything that
 /// is signed stays as it was.
 ///
