@@ -156,7 +156,7 @@ impl Args {
 /// # Errors
 /// [`Error::Usage`] for options that can't be, or a directory that is not empty; [`Error::Io`].
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    let expected = generate(&args.options()?, &args.out)?;
+    let expected = generate(&args.options()?, &args.out, super::progress::for_terminal().as_ref())?;
     match common.json {
         true => output::json(&expected)?,
         false => output::text(&summary(args, &expected))?,

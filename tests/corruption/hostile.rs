@@ -127,7 +127,12 @@ fn a_chunk_that_shrinks_while_it_is_read_gives_an_answer() {
         ..Default::default()
     };
     let scratch = tempfile::tempdir().unwrap();
-    rekindle::fixture::generate(&options, &scratch.path().join("out")).unwrap();
+    rekindle::fixture::generate(
+        &options,
+        &scratch.path().join("out"),
+        &rekindle::recovery::progress::Silent,
+    )
+    .unwrap();
     let files = read_ledger(&scratch.path().join("out/ledger"));
     let largest = files.iter().max_by_key(|file| file.bytes.len()).unwrap();
     let copy = Copy::of(&files);
