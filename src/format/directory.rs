@@ -217,8 +217,10 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
         });
     }
     let named_len = name.last.map(|last| last - name.first + 1);
-    let len = layout
-        .table_len
+    // Where the header word and the name disagree, a table that fits the name says which one is damaged.
+    let mended = named_len.filter(|&named| Layout::by_count(bytes, named).is_some());
+    let len = mended
+        .or(layout.table_len)
         .or(named_len)
         .unwrap_or_else(|| count_entries(bytes, layout, first));
     if len == 0 && named_len.is_none() {
