@@ -5,6 +5,8 @@
 //! | floor | room | what it is for |
 //! |---|---|---|
 //! | 7 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 6 | [`node`] | the living node: configuration, recovery, sequencer, governance, HTTP |
+//! | 6 | [`member`] | a consortium member's client |
 //! | 6 | [`fixture`] | made-up service histories, for tests and rehearsals |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | the one pen: write set, sealed entry, leaf, chunk file; signatures; snapshots |
@@ -21,7 +23,9 @@ pub mod fixture;
 pub mod format;
 pub mod journal;
 pub mod kv;
+pub mod member;
 pub mod merkle;
+pub mod node;
 #[doc(hidden)]
 pub mod probes;
 pub mod recovery;

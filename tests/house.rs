@@ -36,14 +36,15 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// The rooms of each floor, lowest first. Rooms of one floor do not use each other.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["crypto"],
     &["format"],
     &["merkle"],
     &["tables"],
     &["kv"],
     &["recovery", "journal"],
-    &["fixture"],
+    &["fixture", "member", "node"],
+    &["drill"],
     &["cli"],
 ];
 

@@ -1,0 +1,1 @@
+//! A consortium member's client: keys, signed requests, proposals, ballots, shares.

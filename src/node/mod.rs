@@ -1,0 +1,4 @@
+//! The living node: from a configuration file to an open service.
+
+pub mod governance;
+pub mod http;
