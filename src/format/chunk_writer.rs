@@ -69,6 +69,20 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         Ok(())
     }
 
+    /// After a failed append: goes back to the end of the last whole entry, and shows the file, for its owner to cut.
+    ///
+    /// # Errors
+    /// Whatever seeking answers.
+    pub fn repair(&mut self) -> std::io::Result<&mut W> {
+        self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        Ok(&mut self.out)
+    }
+
+    /// What is written to.
+    pub fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Leaves the chunk open, and gives the file back.
     ///
     /// # Errors
@@ -78,18 +92,22 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         Ok(self.out)
     }
 
-    /// Completes the chunk: writes the table, then the header word, and gives the file back.
+    /// Completes the chunk: writes the table, then the header word. May be called again where it failed; nothing may be
+    /// appended any more once it has not.
     ///
     /// # Errors
     /// Whatever writing answers.
-    pub fn complete(mut self) -> std::io::Result<W> {
-        for position in &self.positions {
-            self.out.write_all(&position.to_le_bytes())?;
-        }
+    pub fn complete(&mut self) -> std::io::Result<()> {
+        self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        let table: Vec<u8> = self
+            .positions
+            .iter()
+            .flat_map(|position| position.to_le_bytes())
+            .collect();
+        self.out.write_all(&table)?;
         self.out.flush()?;
         self.out.seek(std::io::SeekFrom::Start(0))?;
         self.out.write_all(&self.at.to_le_bytes())?;
-        self.out.flush()?;
-        Ok(self.out)
+        self.out.flush()
     }
 }
