@@ -2,3 +2,4 @@
 
 pub mod governance;
 pub mod http;
+pub mod status;
