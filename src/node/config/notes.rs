@@ -1,0 +1,91 @@
+//! What is accepted without having its meaning here, and names that are no longer right.
+
+use super::section::Report;
+use super::{Authority, Config, FieldPath, Protocol};
+
+/// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
+/// `*` stands for any name.
+pub const WITHOUT_MEANING: [(&str, &str); 20] = [
+    ("memory", "it sizes buffers between CCF's threads, which do not exist here"),
+    ("tick_interval", "nothing here is driven by a tick"),
+    ("slow_io_logging_threshold", "slow input and output is not logged"),
+    ("worker_threads", "threads follow the number of processors"),
+    ("node_client_interface", "outgoing connections leave by the interface that the system chooses"),
+    ("node_to_node_message_limit", "nodes here have no channels whose keys would be renewed"),
+    ("historical_cache_soft_limit", "old entries are read from the ledger's files"),
+    ("logging.host_level", "CCF ignores it too; the command line option --log-level counts"),
+    ("consensus.message_timeout", "a recovering node has nobody to send heartbeats to"),
+    ("consensus.election_timeout", "a recovering node has nobody to hold elections with"),
+    ("jwt", "no keys are fetched from issuers of tokens"),
+    ("identity_history_fetch", "the history of identities is read from the ledger's files"),
+    ("snapshots.backup_fetch", "there are no backups that would fetch the primary's snapshots"),
+    ("network.acme", "no certificates are fetched from ACME servers; CCF has removed this in November 2025"),
+    (
+        "network.rpc_interfaces.*.endorsement.acme_configuration",
+        "no certificates are fetched from ACME servers; CCF has removed this in November 2025",
+    ),
+    ("network.rpc_interfaces.*.forwarding_timeout_ms", "no requests are forwarded"),
+    ("network.rpc_interfaces.*.redirections", "no requests are redirected"),
+    (
+        "attestation.snp_endorsements_servers",
+        "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
+    ),
+    ("enable_local_sealing", SEALING_UNAVAILABLE),
+    ("local_sealing_identity", SEALING_UNAVAILABLE),
+];
+
+/// Fields that would have a meaning on hardware that is not supported yet.
+const SEALING: [&str; 3] = [
+    "output_files.sealed_ledger_secret_location",
+    "command.recover.previous_sealed_ledger_secret_location",
+    "sealing_recovery.location",
+];
+const SEALING_UNAVAILABLE: &str = "local sealing needs AMD SEV-SNP and is not available yet: nothing is sealed or \
+                                   unsealed, and a recovery needs the members' shares";
+
+/// Adds the notes about a whole document.
+pub(super) fn add(config: &Config, report: &mut Report) {
+    for (pattern, reason) in WITHOUT_MEANING {
+        for path in report.present(pattern) {
+            report.note(path, format!("accepted, but has no meaning here: {reason}"));
+        }
+    }
+    for field in SEALING {
+        for path in report.present(field) {
+            report.note(path, SEALING_UNAVAILABLE);
+        }
+    }
+    let interfaces = FieldPath::dotted("network.rpc_interfaces");
+    for (name, interface) in &config.network.rpc_interfaces {
+        let path = interfaces.field(name);
+        if interface.endorsement.authority == Authority::Acme {
+            report.note(
+                path.field("endorsement").field("authority"),
+                "ACME is served like Service: with the certificate that the service has endorsed",
+            );
+        }
+        if interface.endorsement.authority == Authority::Unsecured {
+            report.note(
+                path.field("endorsement").field("authority"),
+                "everything on this interface goes over the network in clear text, shares too",
+            );
+        }
+        if interface.protocol == Protocol::Udp {
+            report.note(path.field("protocol"), "udp is not served: this interface will not listen");
+        }
+    }
+    if config.network.node_to_node_interface.is_none() {
+        report.note(
+            FieldPath::dotted("network.node_to_node_interface"),
+            "absent: enough here, but a CCF node would refuse this file",
+        );
+    }
+    if let Some(recover) = &config.command.recover
+        && recover.previous_service_identity_file.is_none()
+    {
+        report.note(
+            FieldPath::dotted("command.recover.previous_service_identity_file"),
+            "absent: the previous service is then known from the ledger alone (a CCF node would refuse this file)",
+        );
+    }
+}
