@@ -20,6 +20,7 @@ use super::{error::Error, pem};
 
 mod alternative;
 mod issue;
+mod issuer;
 mod request;
 mod time;
 

@@ -2,4 +2,4 @@
 
 pub mod error;
 
-pub use error::ApiError;
+pub use error::{ApiError, ApiResult};
