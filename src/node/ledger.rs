@@ -44,12 +44,12 @@ pub struct Ledger {
 #[derive(Default)]
 pub(super) struct Writing {
     /// Transactions since the last signature, and when the first of them was written.
-    unsigned: u64,
-    unsigned_since: Option<Instant>,
+    pub(super) unsigned: u64,
+    pub(super) unsigned_since: Option<Instant>,
     /// A signature that is not settled yet.
-    unsettled: Option<TxId>,
+    pub(super) unsettled: Option<TxId>,
     /// The next signature ends the chunk.
-    end_chunk: bool,
+    pub(super) end_chunk: bool,
     /// The next signature is followed by a snapshot.
     pub(super) snapshot: bool,
     /// Snapshots are made: not before the private state is there.
@@ -57,7 +57,7 @@ pub(super) struct Writing {
     /// Seqno of the last snapshot.
     pub(super) last_snapshot: Seqno,
     /// A transaction has written to the nodes' table since the last commit.
-    nodes_changed: bool,
+    pub(super) nodes_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
     pub(super) opens_at: Option<Seqno>,
 }

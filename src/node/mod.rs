@@ -3,6 +3,7 @@
 pub mod attestation;
 pub mod config;
 pub mod directory;
+pub mod found;
 pub mod governance;
 pub mod http;
 pub mod identity;

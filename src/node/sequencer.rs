@@ -3,6 +3,7 @@
 //! Whoever wants to write sends a closure over a transaction; it runs here, against the newest state, and what it wrote
 //! becomes one entry. Signatures come by count and by delay. Readers share the store and never wait for a closure.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -36,18 +37,16 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// Starts the thread. `make` gets the sender's other half as soon as it exists, for what comes back later.
+    /// Starts the thread.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(make: impl FnOnce(Sequencer) -> Ledger) -> std::io::Result<Sequencer> {
+    pub fn start(ledger: Ledger) -> std::io::Result<Sequencer> {
         let (commands, queue) = sync_channel(QUEUE);
-        let sequencer = Sequencer { commands };
-        let ledger = make(sequencer.clone());
         std::thread::Builder::new()
             .name("sequencer".to_owned())
             .spawn(move || run(ledger, &queue))?;
-        Ok(sequencer)
+        Ok(Sequencer { commands })
     }
 
     /// Runs `body` in a transaction. Where it answers `Ok`, what it wrote is in the ledger when this returns, and the
@@ -105,7 +104,12 @@ fn run(mut ledger: Ledger, queue: &Receiver<Command>) {
             None => LONGEST_SLEEP,
         };
         match queue.recv_timeout(sleep) {
-            Ok(Command::Run(job)) => job(&mut ledger),
+            Ok(Command::Run(job)) => {
+                // Only a fault in this program gets here; its client is told 503, the next one is served.
+                if catch_unwind(AssertUnwindSafe(|| job(&mut ledger))).is_err() {
+                    tracing::error!("a transaction panicked; nothing of it was written");
+                }
+            }
             Ok(Command::PrivateStateLoaded(state)) => ledger.private_state_loaded(state),
             Ok(Command::Stop(done)) => {
                 ledger.close();
