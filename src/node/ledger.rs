@@ -202,7 +202,7 @@ impl Ledger {
     fn commit(&mut self, seqno: Seqno) {
         let node = Arc::clone(&self.node);
         node.status.set_view_history(self.journal.view_history());
-        node.status.signed(seqno);
+        node.status.committed(seqno);
         node.store
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -77,7 +77,7 @@ pub fn recover_public(
         None => return Err(nothing_signed(&report)),
     };
     let last = foundation.signed.txid.seqno;
-    status.signed(last);
+    status.committed(last);
     check_loss(
         &files,
         &report.findings,
