@@ -46,7 +46,9 @@ impl Outgoing {
         let opened = spawn_blocking(move || {
             let mut file = File::open(path)?;
             if file.metadata()?.len() < range.end {
-                return Err(io::Error::other("the file is shorter than the range of it that is to be sent"));
+                return Err(io::Error::other(
+                    "the file is shorter than the range of it that is to be sent",
+                ));
             }
             file.seek(SeekFrom::Start(range.start))?;
             Ok(file)

@@ -197,7 +197,11 @@ pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
-        let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let mut digit = || {
+            char::from(bytes.next()?)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         decoded.push(match byte {
             b'%' => digit()? << 4 | digit()?,
             byte => byte,
@@ -224,7 +228,10 @@ mod tests {
     #[test]
     fn queries_are_decoded_and_may_repeat_a_name() {
         let query = parse_query("api-version=2024-07-01&a=%C3%A4+b&a=2&flag&&x=%zz&y=1=2");
-        let pairs: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<_> = query
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let expected = [
             ("api-version", "2024-07-01"),
             ("a", "\u{e4} b"),
