@@ -172,6 +172,7 @@ impl Driver<'_> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut winding_down = false;
         loop {
+            let mut last = false;
             tokio::select! {
                 result = connection.as_mut() => return Some(result),
                 changed = self.phase.changed() => {
@@ -182,11 +183,15 @@ impl Driver<'_> {
                 }
                 _ = ticks.tick() => {
                     if self.activity.is_overdue(headers, idle) {
-                        return None;
+                        // Once politely, so that TLS is closed as it should be.
+                        if winding_down {
+                            return None;
+                        }
+                        last = true;
                     }
                 }
             }
-            let last = self.refused && self.activity.answered.load(Relaxed) > 0;
+            last |= self.refused && self.activity.answered.load(Relaxed) > 0;
             if !winding_down && (last || *self.phase.borrow() == Phase::Draining) {
                 winding_down = true;
                 wind_down(connection.as_mut());

@@ -22,7 +22,8 @@ use crate::crypto::x509::any_certificate_spki;
 use crate::crypto::{Certificate, SigningKey};
 use crate::error::{Error, Result};
 
-/// Cryptography restricted to what CCF allows, in its order of preference.
+/// Cryptography restricted to what CCF allows, in its order of preference. Of the groups, rustls takes the one that the
+/// client prefers.
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![
