@@ -212,6 +212,14 @@ pub fn check_any_certificate(der: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// The DER of the public key (SubjectPublicKeyInfo) of a DER certificate, whatever its kind.
+///
+/// # Errors
+/// [`Error::MalformedCertificate`].
+pub fn any_certificate_spki(der: &[u8]) -> Result<&[u8], Error> {
+    Ok(Signed::parse(Envelope::parse(der)?.signed)?.spki)
+}
+
 /// Issues an X.509 v3 certificate (recovery specification, section 8.6). The same arguments give the same bytes.
 ///
 /// `subject` is RFC 4514 text such as `CN=CCF Service`. Without an `issuer` the certificate is self-issued:
