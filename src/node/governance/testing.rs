@@ -4,7 +4,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 
-use super::Effects;
+use super::{Effects, ONLY_KEY};
 use crate::crypto::x509::{issue, member_id};
 use crate::crypto::{Certificate, Curve, SigningKey};
 use crate::format::Seqno;
@@ -14,9 +14,6 @@ use crate::tables::{names, values};
 
 /// A constitution in as few words as possible: one action that writes what it is told, one that throws.
 pub(crate) const CONSTITUTION: &str = include_str!("testing.js");
-
-/// The key of a table with one value.
-pub(crate) const ONLY_KEY: [u8; 8] = [0; 8];
 
 /// Writes down what it is asked for.
 #[derive(Default)]

@@ -20,6 +20,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Which function is called, with what.
 pub(super) enum Call {
+    /// None: the module of a ballot is loaded, no more.
+    Load,
     Validate {
         proposal: String,
     },
@@ -202,7 +204,7 @@ impl Call {
     fn function(&self) -> &'static str {
         match self {
             Call::Validate { .. } => "validate",
-            Call::Vote { .. } => "vote",
+            Call::Load | Call::Vote { .. } => "vote",
             Call::Resolve { .. } => "resolve",
             Call::Apply { .. } => "apply",
         }
@@ -211,6 +213,7 @@ impl Call {
 
 fn answer<'js>(ctx: &Ctx<'js>, function: &Function<'js>, call: &Call) -> rquickjs::Result<Answer> {
     match call {
+        Call::Load => Ok(Answer::Done),
         Call::Validate { proposal } => {
             let Some(object) = function.call::<_, Value>((proposal,))?.into_object() else {
                 return Ok(Answer::Done);

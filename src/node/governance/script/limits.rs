@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::kv::store::Transaction;
+use crate::node::governance::ONLY_KEY;
 use crate::tables::{names, values};
 
-/// The key of a table that holds one value.
-const ONLY_KEY: [u8; 8] = [0; 8];
 const DEFAULT_HEAP_BYTES: u64 = 100 << 20;
 const DEFAULT_STACK_BYTES: u64 = 1 << 20;
 const DEFAULT_TIME_MS: u64 = 5_000;

@@ -90,6 +90,14 @@ pub fn validate(transaction: &Transaction<'_>, constitution: &str, proposal: &st
     }
 }
 
+/// Loads a ballot without asking it.
+///
+/// # Errors
+/// [`Failure`] if it is no module that exports a function `vote`.
+pub fn check_ballot(transaction: &Transaction<'_>, ballot: &str, name: String) -> Result<(), Failure> {
+    run(State::Reading(transaction), ballot, name, Call::Load).map(drop)
+}
+
 /// `vote(proposal, proposerId)` of a ballot: true only if it returned exactly `true`.
 ///
 /// # Errors

@@ -3,7 +3,8 @@ use std::time::Instant;
 use super::*;
 use crate::format::domain::WriteSet;
 use crate::kv::store::Store;
-use crate::node::governance::testing::{CONSTITUTION, ONLY_KEY, Recorder, read_json};
+use crate::node::governance::ONLY_KEY;
+use crate::node::governance::testing::{CONSTITUTION, Recorder, read_json};
 
 fn store(writes: &[(&str, &str, &str)]) -> Store {
     let mut set = WriteSet::new();
