@@ -1,5 +1,6 @@
 //! The living node: from a configuration file to an open service.
 
+pub mod api;
 pub mod attestation;
 pub mod config;
 pub mod directory;

@@ -1,17 +1,19 @@
 //! What requests and the sequencer share: the store, the status, and who the node is. No private key is in here.
 
 use std::collections::BTreeMap;
-use std::sync::{OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
 use super::config::Config;
+use super::http::{Metrics, Sessions};
 use super::sequencer::Sequencer;
 use super::status::Status;
-use crate::crypto::Certificate;
-use crate::format::TxId;
+use crate::crypto::{Certificate, CommitSecret};
+use crate::format::{Seqno, TxId};
 use crate::kv::store::Store;
+use crate::recovery::secrets::LedgerSecrets;
 
 /// The node, as requests see it.
 pub struct Node {
@@ -31,6 +33,16 @@ pub struct Node {
     pub store: RwLock<Store>,
     /// Writes transactions, once there is a service.
     pub sequencer: OnceLock<Sequencer>,
+    /// The documentation of the endpoints, by their first segment.
+    pub documentation: OnceLock<BTreeMap<&'static str, Value>>,
+    /// Open sessions by interface.
+    pub sessions: OnceLock<Arc<Sessions>>,
+    /// Everything counted, for Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
+    pub old_secrets: OnceLock<LedgerSecrets>,
+    /// Commit secrets of the service's own ledger secrets, by the first seqno of each.
+    pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
     pub consensus: RwLock<Option<Value>>,
     /// Is told the node's certificate whenever the service endorses a new one.

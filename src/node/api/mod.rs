@@ -42,11 +42,7 @@ fn application(node: &Node, request: &Request) -> ApiResult<Response> {
 }
 
 fn not_open() -> ApiError {
-    ApiError::new(
-        hyper::StatusCode::NOT_FOUND,
-        "FrontendNotOpen",
-        "Frontend is not open.",
-    )
+    ApiError::new(hyper::StatusCode::NOT_FOUND, "FrontendNotOpen", "Frontend is not open.")
 }
 
 /// Answers with what `read` makes of the newest state, and the transaction that it is the state of.
@@ -102,7 +98,9 @@ fn check_gov(node: &Node) -> ApiResult<()> {
 /// Runs a transaction and answers with what it answers.
 async fn transact<F>(node: &Arc<Node>, body: F) -> ApiResult<Response>
 where
-    F: FnOnce(&mut Transaction<'_>, &mut super::session::Session<'_>) -> ApiResult<ApiResult<Response>> + Send + 'static,
+    F: FnOnce(&mut Transaction<'_>, &mut super::session::Session<'_>) -> ApiResult<ApiResult<Response>>
+        + Send
+        + 'static,
 {
     let sequencer = node.sequencer.get().ok_or_else(not_open)?;
     let (response, txid) = sequencer.transact(body).await?;

@@ -37,7 +37,11 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         get("/node/network/nodes/self", "This node", handler!(own)),
         get("/node/network/nodes/primary", "The primary", handler!(primary_node)),
         get("/node/network/nodes/{node_id}", "One node", handler!(node_by_id)),
-        get("/node/network/removable_nodes", "Retired nodes that may be removed", handler!(removable)),
+        get(
+            "/node/network/removable_nodes",
+            "Retired nodes that may be removed",
+            handler!(removable),
+        ),
         Route::new(
             Method::DELETE,
             "/node/network/nodes/{node_id}",
@@ -46,7 +50,11 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         ),
         get("/node/quotes", "What trusted nodes attest", handler!(quotes)),
         get("/node/quotes/self", "What this node attests", handler!(own_quote)),
-        get("/node/attestations", "What trusted nodes attest", handler!(attestations)),
+        get(
+            "/node/attestations",
+            "What trusted nodes attest",
+            handler!(attestations),
+        ),
         get("/node/attestations/self", "What this node attests", handler!(own_quote)),
     ]
 }
@@ -232,7 +240,10 @@ fn attestations(node: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
-    let quote = node.quote.get().ok_or_else(|| ApiError::not_found("Could not find node quote"))?;
+    let quote = node
+        .quote
+        .get()
+        .ok_or_else(|| ApiError::not_found("Could not find node quote"))?;
     answer(node, |_| {
         Ok(Response::json(&json!({
             "endorsements": "",

@@ -14,7 +14,12 @@ use crate::tables::values::ServiceInfo;
 
 pub(super) fn routes() -> Vec<Route<Node>> {
     vec![
-        Route::new(Method::GET, "/node/state", "State of the node, and how far a recovery is", handler!(state)),
+        Route::new(
+            Method::GET,
+            "/node/state",
+            "State of the node, and how far a recovery is",
+            handler!(state),
+        ),
         Route::new(Method::GET, "/node/network", "State of the service", handler!(network)),
         Route::new(
             Method::GET,
@@ -28,10 +33,20 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "The service's configuration",
             handler!(configuration),
         ),
-        Route::new(Method::GET, "/node/ready/app", "Whether users are served", handler!(ready_app))
-            .success(StatusCode::NO_CONTENT),
-        Route::new(Method::GET, "/node/ready/gov", "Whether members are served", handler!(ready_gov))
-            .success(StatusCode::NO_CONTENT),
+        Route::new(
+            Method::GET,
+            "/node/ready/app",
+            "Whether users are served",
+            handler!(ready_app),
+        )
+        .success(StatusCode::NO_CONTENT),
+        Route::new(
+            Method::GET,
+            "/node/ready/gov",
+            "Whether members are served",
+            handler!(ready_gov),
+        )
+        .success(StatusCode::NO_CONTENT),
         Route::new(
             Method::GET,
             "/node/self_signed_certificate",
@@ -69,8 +84,7 @@ fn service_info(transaction: &Transaction<'_>) -> Option<ServiceInfo> {
 
 fn network(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let info =
-            service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
+        let info = service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
         let founded = node.sequencer.get().is_some();
         Ok(Response::json(&json!({
             "current_service_create_txid": info.current_service_create_txid,
@@ -122,5 +136,7 @@ fn ready_gov(node: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 fn self_signed_certificate(node: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!({"self_signed_certificate": node.self_signed.to_pem()})))
+    Ok(Response::json(
+        &json!({"self_signed_certificate": node.self_signed.to_pem()}),
+    ))
 }
