@@ -12,6 +12,7 @@ mod fixture;
 mod input;
 mod inspect;
 mod keys;
+mod node;
 mod output;
 mod progress;
 mod text;
@@ -24,8 +25,13 @@ mod verify;
 struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Run a node with this configuration: the same as `rekindle node --config FILE`
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    node: node::Settings,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 const EPILOGUE: &str = "\
@@ -47,6 +53,7 @@ pub struct Common {
 
 #[derive(Subcommand)]
 enum Command {
+    Node(node::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
@@ -72,7 +79,24 @@ pub fn main() -> u8 {
             .num_threads(usize::from(jobs))
             .build_global();
     }
-    let outcome = match cli.command {
+    let command = match (cli.command, cli.config) {
+        (Some(command), None) => command,
+        (None, Some(config)) => Command::Node(node::Args {
+            config,
+            settings: cli.node,
+        }),
+        (Some(_), Some(_)) => {
+            eprintln!("rekindle: --config is given before a command; it belongs to `node`, or stands alone");
+            return 2;
+        }
+        (None, None) => {
+            // As clap answers where nothing is given.
+            let _ = Cli::command().print_help();
+            return 2;
+        }
+    };
+    let outcome = match command {
+        Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),

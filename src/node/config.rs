@@ -44,7 +44,7 @@ pub use settings::{
     Logging, Memory, NodeCertificate, RecoveryDecisionProtocol, SealingRecovery,
 };
 pub use storage::{BackupFetch, FilesCleanup, Ledger, LedgerSignatures, OutputFiles, Snapshots};
-pub use values::{Address, EndpointPattern, SubjectAltName};
+pub use values::{Address, EndpointPattern, SubjectAltName, parse_time};
 
 use json::Json;
 use section::{Report, Section};

@@ -136,6 +136,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     if let Ok(mut consensus) = node.consensus.write() {
         *consensus = Some(replication.describe());
     }
+    node.knows_secret(txid.seqno, &secret);
     let mut ledger = Ledger {
         node: Arc::clone(node),
         journal,

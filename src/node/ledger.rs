@@ -132,6 +132,7 @@ impl Ledger {
         } = afterwards;
         if let Some(secret) = rekey {
             self.journal.rekey(SealKey::new(&secret));
+            self.node.knows_secret(txid.seqno + 1, &secret);
             self.secrets.push(KnownSecret {
                 secret,
                 from: txid.seqno + 1,

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod private;
 pub mod public;
 pub mod replication;
+pub mod run;
 pub mod sequencer;
 pub mod service;
 pub mod session;

@@ -50,6 +50,7 @@ impl Ledger {
             let node = Arc::clone(&node);
             move || {
                 let state = read_private(&node, snapshot, &secrets, last, fingerprint);
+                let _ = node.old_secrets.set(secrets);
                 if let Some(sequencer) = node.sequencer.get() {
                     sequencer.private_state_loaded(state.map(Box::new));
                 }

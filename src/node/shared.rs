@@ -10,7 +10,7 @@ use super::config::Config;
 use super::http::{Metrics, Sessions};
 use super::sequencer::Sequencer;
 use super::status::Status;
-use crate::crypto::{Certificate, CommitSecret};
+use crate::crypto::{Certificate, CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
 use crate::kv::store::Store;
 use crate::recovery::secrets::LedgerSecrets;
@@ -52,6 +52,13 @@ pub struct Node {
 }
 
 impl Node {
+    /// Learns a ledger secret of the service, for receipts.
+    pub fn knows_secret(&self, from: Seqno, secret: &LedgerSecret) {
+        if let Ok(mut own) = self.own_secrets.write() {
+            own.push((from, secret.commit_secret()));
+        }
+    }
+
     /// Reads the store, with the transaction that the state is of.
     pub fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> (T, TxId) {
         // A poisoned lock means that applying a transaction panicked: what it wrote is whole, or not there.

@@ -12,6 +12,8 @@ mod nodes;
 mod receipts;
 mod state;
 
+pub(crate) use diagnostics::process_memory;
+
 use std::sync::Arc;
 
 use super::http::{ApiError, ApiResult, Request, Response, Router};

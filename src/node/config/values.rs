@@ -197,6 +197,11 @@ pub(super) fn size(json: &Json) -> Result<u64, Expected> {
     parsed.ok_or(SIZE.into())
 }
 
+/// Reads a duration as configurations have it: `5s`, `100ms`, a bare number of microseconds.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    time(&Json::Text(text.to_owned())).ok()
+}
+
 /// A duration; a bare number is microseconds.
 pub(super) fn time(json: &Json) -> Result<Duration, Expected> {
     let parsed = match json {

@@ -1,0 +1,125 @@
+//! `node`, and `rekindle --config FILE`: a node from its configuration file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::error::{Error, Result};
+use crate::node::config::{Config, LogFormat, await_file, frames};
+use crate::node::run::{Options, run as run_node};
+
+/// Run a node: recover a dead service from what is left of its ledger
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The node's configuration (JSON), as CCF's nodes take it
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What else the command line may say.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Settings {
+    /// Wait so long for the file to be there and complete, such as 5s or 2min [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub config_timeout: Option<Duration>,
+    /// Check the configuration and the files it names, change nothing, and end
+    #[arg(long)]
+    pub check: bool,
+    /// How much is logged
+    #[arg(long, value_name = "LEVEL", ignore_case = true, default_value = "info")]
+    pub log_level: Level,
+    /// Drop everything behind this seqno, also entries of committed chunks: it must be the last proven signature, which a
+    /// refused recovery names. What is dropped stays in files named .ignored
+    #[arg(long, value_name = "SEQNO")]
+    pub drop_after: Option<u64>,
+}
+
+/// CCF's log levels.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Level {
+    /// Everything.
+    Trace,
+    /// For whoever changes this program.
+    Debug,
+    /// What an operator wants to see.
+    Info,
+    /// What is wrong.
+    Fail,
+    /// What ends the node.
+    Fatal,
+}
+
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    crate::node::config::parse_time(text)
+        .ok_or_else(|| "expected a number with us, ms, s, min or h behind it, such as 5s".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// For a configuration that can't be read or is wrong, and whatever ends the node.
+pub fn run(args: &Args) -> Result<u8> {
+    let settings = &args.settings;
+    let loaded = match settings.config_timeout {
+        Some(timeout) => await_file(&args.config, timeout),
+        None => Config::load(&args.config),
+    };
+    let loaded = loaded.map_err(|why| Error::Usage(why.to_string()))?;
+    if settings.check {
+        return check(args, &loaded.config, &loaded.notes);
+    }
+    start_log(loaded.config.logging.format, settings.log_level);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %args.config.display(), "rekindle");
+    for note in &loaded.notes {
+        tracing::warn!("configuration: {note}");
+    }
+    let options = Options {
+        drop_after: settings.drop_after,
+    };
+    match run_node(loaded.config, options) {
+        Ok(()) => Ok(0),
+        Err(why) => {
+            // In the log too, which may be all that is kept.
+            tracing::error!("{why}");
+            Err(why)
+        }
+    }
+}
+
+fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> Result<u8> {
+    for note in notes {
+        eprintln!("note: {note}");
+    }
+    let base = std::env::current_dir().map_err(Error::io("find", std::path::Path::new("the working directory")))?;
+    let problems = config.check_files(&base);
+    if problems.is_empty() {
+        super::output::text(&format!("{} is valid\n", args.config.display()))?;
+        return Ok(0);
+    }
+    Err(Error::Usage(format!(
+        "{} names files that are not as they should be:{}",
+        args.config.display(),
+        frames(&problems)
+    )))
+}
+
+fn start_log(format: LogFormat, level: Level) {
+    let filter = match level {
+        Level::Trace => tracing::Level::TRACE,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Info => tracing::Level::INFO,
+        Level::Fail | Level::Fatal => tracing::Level::ERROR,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter)
+        .with_target(false)
+        .with_ansi(false);
+    // Fails only where a log was started before, as in a test.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
