@@ -157,10 +157,7 @@ pub fn await_file(path: &Path, timeout: Duration) -> Result<Loaded, ConfigError>
     let start = Instant::now();
     loop {
         let outcome = Config::load(path);
-        let may_come = matches!(
-            outcome,
-            Err(ConfigError::Unreadable(_) | ConfigError::Syntax { .. })
-        );
+        let may_come = matches!(outcome, Err(ConfigError::Unreadable(_) | ConfigError::Syntax { .. }));
         let left = timeout.saturating_sub(start.elapsed());
         if !may_come || left.is_zero() {
             return outcome;

@@ -225,11 +225,7 @@ fn start(section: &mut Section<'_>) -> Start {
                 365,
                 values::count(1),
             ),
-            recent_cose_proposals_window_size: section.or(
-                "recent_cose_proposals_window_size",
-                100,
-                values::count(1),
-            ),
+            recent_cose_proposals_window_size: section.or("recent_cose_proposals_window_size", 100, values::count(1)),
         }),
         initial_service_certificate_validity_days: section.or(
             "initial_service_certificate_validity_days",
@@ -298,7 +294,10 @@ fn self_healing_open(section: &mut Section<'_>) -> SelfHealingOpen {
     section.tolerates_unknown();
     let addresses = section.list("addresses", values::address);
     if section.is_there() && !section.has("addresses") {
-        section.miss("addresses", "an array of all nodes' addresses, host:port each".to_owned());
+        section.miss(
+            "addresses",
+            "an array of all nodes' addresses, host:port each".to_owned(),
+        );
     }
     let retry_timeout = section.or("retry_timeout", Duration::from_millis(100), values::time);
     let failover_timeout = section.optional("failover_timeout", values::time);

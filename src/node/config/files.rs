@@ -141,14 +141,15 @@ impl Look<'_> {
     fn member(&mut self, base: &FieldPath, member: &Member) {
         self.certificate_file(base.field("certificate_file"), &member.certificate_file);
         if let Some(path) = &member.encryption_public_key_file {
-            let outcome = self.text(path).and_then(|text| {
-                EncryptionKey::from_pem(&text)
-                    .map(drop)
-                    .map_err(|why| why.to_string())
-            });
+            let outcome = self
+                .text(path)
+                .and_then(|text| EncryptionKey::from_pem(&text).map(drop).map_err(|why| why.to_string()));
             if let Err(why) = outcome {
                 let field = base.field("encryption_public_key_file");
-                self.problem(field, format!("{} is not a share-encryption key: {why}", path.display()));
+                self.problem(
+                    field,
+                    format!("{} is not a share-encryption key: {why}", path.display()),
+                );
             }
         }
         if let Some(path) = &member.data_json_file {
@@ -218,7 +219,10 @@ impl Look<'_> {
     fn directory_to_read(&mut self, field: FieldPath, directory: &Path, of: &str) -> bool {
         let at = self.at(directory);
         if !at.is_dir() {
-            self.problem(field, format!("{} read-only {of} is not a directory", directory.display()));
+            self.problem(
+                field,
+                format!("{} read-only {of} is not a directory", directory.display()),
+            );
             return false;
         }
         match std::fs::read_dir(at) {

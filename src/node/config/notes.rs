@@ -6,25 +6,58 @@ use super::{Authority, Config, FieldPath, Protocol};
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
 pub const WITHOUT_MEANING: [(&str, &str); 20] = [
-    ("memory", "it sizes buffers between CCF's threads, which do not exist here"),
+    (
+        "memory",
+        "it sizes buffers between CCF's threads, which do not exist here",
+    ),
     ("tick_interval", "nothing here is driven by a tick"),
     ("slow_io_logging_threshold", "slow input and output is not logged"),
     ("worker_threads", "threads follow the number of processors"),
-    ("node_client_interface", "outgoing connections leave by the interface that the system chooses"),
-    ("node_to_node_message_limit", "nodes here have no channels whose keys would be renewed"),
-    ("historical_cache_soft_limit", "old entries are read from the ledger's files"),
-    ("logging.host_level", "CCF ignores it too; the command line option --log-level counts"),
-    ("consensus.message_timeout", "a recovering node has nobody to send heartbeats to"),
-    ("consensus.election_timeout", "a recovering node has nobody to hold elections with"),
+    (
+        "node_client_interface",
+        "outgoing connections leave by the interface that the system chooses",
+    ),
+    (
+        "node_to_node_message_limit",
+        "nodes here have no channels whose keys would be renewed",
+    ),
+    (
+        "historical_cache_soft_limit",
+        "old entries are read from the ledger's files",
+    ),
+    (
+        "logging.host_level",
+        "CCF ignores it too; the command line option --log-level counts",
+    ),
+    (
+        "consensus.message_timeout",
+        "a recovering node has nobody to send heartbeats to",
+    ),
+    (
+        "consensus.election_timeout",
+        "a recovering node has nobody to hold elections with",
+    ),
     ("jwt", "no keys are fetched from issuers of tokens"),
-    ("identity_history_fetch", "the history of identities is read from the ledger's files"),
-    ("snapshots.backup_fetch", "there are no backups that would fetch the primary's snapshots"),
-    ("network.acme", "no certificates are fetched from ACME servers; CCF has removed this in November 2025"),
+    (
+        "identity_history_fetch",
+        "the history of identities is read from the ledger's files",
+    ),
+    (
+        "snapshots.backup_fetch",
+        "there are no backups that would fetch the primary's snapshots",
+    ),
+    (
+        "network.acme",
+        "no certificates are fetched from ACME servers; CCF has removed this in November 2025",
+    ),
     (
         "network.rpc_interfaces.*.endorsement.acme_configuration",
         "no certificates are fetched from ACME servers; CCF has removed this in November 2025",
     ),
-    ("network.rpc_interfaces.*.forwarding_timeout_ms", "no requests are forwarded"),
+    (
+        "network.rpc_interfaces.*.forwarding_timeout_ms",
+        "no requests are forwarded",
+    ),
     ("network.rpc_interfaces.*.redirections", "no requests are redirected"),
     (
         "attestation.snp_endorsements_servers",
@@ -71,7 +104,10 @@ pub(super) fn add(config: &Config, report: &mut Report) {
             );
         }
         if interface.protocol == Protocol::Udp {
-            report.note(path.field("protocol"), "udp is not served: this interface will not listen");
+            report.note(
+                path.field("protocol"),
+                "udp is not served: this interface will not listen",
+            );
         }
     }
     if config.network.node_to_node_interface.is_none() {

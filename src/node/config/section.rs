@@ -285,32 +285,19 @@ impl<'a> Section<'a> {
     }
 
     /// A field that may be absent.
-    pub(super) fn optional<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Fn(&Json) -> Result<T, Expected>,
-    ) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, name: &'static str, read: impl Fn(&Json) -> Result<T, Expected>) -> Option<T> {
         let json = self.ask(name)?;
         self.value(&self.path.field(name), json, read)
     }
 
     /// A field that may be absent or null.
-    pub(super) fn nullable<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Fn(&Json) -> Result<T, Expected>,
-    ) -> Option<T> {
+    pub(super) fn nullable<T>(&mut self, name: &'static str, read: impl Fn(&Json) -> Result<T, Expected>) -> Option<T> {
         let json = self.ask(name).filter(|json| **json != Json::Null)?;
         self.value(&self.path.field(name), json, read)
     }
 
     /// A field with a default.
-    pub(super) fn or<T>(
-        &mut self,
-        name: &'static str,
-        default: T,
-        read: impl Fn(&Json) -> Result<T, Expected>,
-    ) -> T {
+    pub(super) fn or<T>(&mut self, name: &'static str, default: T, read: impl Fn(&Json) -> Result<T, Expected>) -> T {
         self.optional(name, read).unwrap_or(default)
     }
 
@@ -390,11 +377,7 @@ impl<'a> Section<'a> {
     }
 
     /// An object whose names are free, each with an object.
-    pub(super) fn map<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Fn(&mut Section<'a>) -> T,
-    ) -> BTreeMap<String, T> {
+    pub(super) fn map<T>(&mut self, name: &'static str, read: impl Fn(&mut Section<'a>) -> T) -> BTreeMap<String, T> {
         let path = self.path.field(name);
         match self.ask(name) {
             Some(Json::Object(fields)) => fields

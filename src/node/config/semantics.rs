@@ -89,10 +89,20 @@ fn members(start: &Start, report: &mut Report) {
             );
         }
     }
-    let with_role = |role| start.members.iter().filter(|member| member.recovery_role == role).count();
+    let with_role = |role| {
+        start
+            .members
+            .iter()
+            .filter(|member| member.recovery_role == role)
+            .count()
+    };
     let (participants, owners) = (with_role(RecoveryRole::Participant), with_role(RecoveryRole::Owner));
     let threshold = start.service_configuration.recovery_threshold;
-    let most = if participants == 0 && owners > 0 { 1 } else { participants };
+    let most = if participants == 0 && owners > 0 {
+        1
+    } else {
+        participants
+    };
     if threshold as usize > most {
         report.unfit(
             FieldPath::dotted("command.start.service_configuration.recovery_threshold"),

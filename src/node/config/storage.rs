@@ -123,11 +123,7 @@ pub(super) fn snapshots(section: &mut Section<'_>) -> Snapshots {
             enabled: section.or("enabled", false, values::boolean),
             max_attempts: section.or("max_attempts", 3, values::count(0)),
             retry_interval: section.or("retry_interval", Duration::from_secs(1), values::time),
-            target_rpc_interface: section.or(
-                "target_rpc_interface",
-                "primary_rpc_interface".to_owned(),
-                values::text,
-            ),
+            target_rpc_interface: section.or("target_rpc_interface", "primary_rpc_interface".to_owned(), values::text),
             max_size: section.or("max_size", 200 * MIB, values::size),
         }),
     }

@@ -20,10 +20,10 @@ pub(super) type Expected = Cow<'static, str>;
 const SIZE: &str = "a size: a whole number followed by b, kb, mb, gb, tb or pb (powers of 1024), such as \"5MB\"";
 const TIME: &str = "a time: a whole number followed by us, ms, s, min or h, such as \"1000ms\"";
 const ADDRESS: &str = "an address: host:port with a port from 0 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
-const ALTERNATIVE_NAME: &str =
-    "an alternative name: \"iPAddress:\" and an address, or \"dNSName:\" and a host name, such as \"dNSName:ccf.example\"";
+const ALTERNATIVE_NAME: &str = "an alternative name: \"iPAddress:\" and an address, or \"dNSName:\" and a host name, such as \"dNSName:ccf.example\"";
 const SUBJECT_NAME: &str = "a subject name as RFC 4514 writes them, such as \"CN=CCF Node\"";
-const PATTERN: &str = "a regular expression (without look-around and back-references) that a path must match as a whole";
+const PATTERN: &str =
+    "a regular expression (without look-around and back-references) that a path must match as a whole";
 
 /// Where something listens or is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,11 +164,13 @@ pub(super) fn number(range: std::ops::RangeInclusive<u64>) -> impl Fn(&Json) -> 
 
 /// A count that fits 32 bits, from `least` on.
 pub(super) fn count(least: u32) -> impl Fn(&Json) -> Result<u32, Expected> {
-    move |json| match json {
-        Json::Unsigned(value) => u32::try_from(*value).ok().filter(|value| *value >= least),
-        _ => None,
+    move |json| {
+        match json {
+            Json::Unsigned(value) => u32::try_from(*value).ok().filter(|value| *value >= least),
+            _ => None,
+        }
+        .ok_or_else(|| format!("a whole number from {least} to {}", u32::MAX).into())
     }
-    .ok_or_else(|| format!("a whole number from {least} to {}", u32::MAX).into())
 }
 
 /// Bytes.
@@ -296,7 +298,16 @@ mod tests {
             assert_eq!(size(&json(text)), Ok(bytes), "{text}");
         }
         assert_eq!(size(&Json::Unsigned(9)), Ok(9));
-        for text in ["", "MB", "-1", "5 MB", "1.5MB", "5MiB", "16384pb", "99999999999999999999"] {
+        for text in [
+            "",
+            "MB",
+            "-1",
+            "5 MB",
+            "1.5MB",
+            "5MiB",
+            "16384pb",
+            "99999999999999999999",
+        ] {
             assert!(size(&json(text)).is_err(), "{text}");
         }
         assert!(size(&Json::Negative(-1)).is_err());
@@ -325,8 +336,20 @@ mod tests {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         for text in [
-            "", ":80", "host", "host:", "host:65536", "host:-1", "host:+1", "::1", "::1:80", "[::1:80", "[x]:1",
-            "https://host:80", "a b:80", "host:8 ",
+            "",
+            ":80",
+            "host",
+            "host:",
+            "host:65536",
+            "host:-1",
+            "host:+1",
+            "::1",
+            "::1:80",
+            "[::1:80",
+            "[x]:1",
+            "https://host:80",
+            "a b:80",
+            "host:8 ",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
@@ -334,10 +357,23 @@ mod tests {
 
     #[test]
     fn alternative_names_are_addresses_or_host_names() {
-        for text in ["iPAddress:10.0.0.1", "iPAddress:::1", "dNSName:a.example", "dNSName:*.example"] {
+        for text in [
+            "iPAddress:10.0.0.1",
+            "iPAddress:::1",
+            "dNSName:a.example",
+            "dNSName:*.example",
+        ] {
             assert!(text.parse::<SubjectAltName>().is_ok(), "{text}");
         }
-        for text in ["", "10.0.0.1", "iPAddress:a.example", "dNSName:", "dNSName:a..b", "DNS:a", "dNSName:a b"] {
+        for text in [
+            "",
+            "10.0.0.1",
+            "iPAddress:a.example",
+            "dNSName:",
+            "dNSName:a..b",
+            "DNS:a",
+            "dNSName:a b",
+        ] {
             assert!(text.parse::<SubjectAltName>().is_err(), "{text}");
         }
     }
