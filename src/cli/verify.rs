@@ -72,6 +72,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         against: args.against.as_deref().map(input::earlier).transpose()?,
         checkpoint: args.checkpoint.clone(),
         keep_history: false,
+        keep_foundation: false,
     };
     let report = verify(&files, &options, progress::for_terminal().as_ref())?;
     match common.json {

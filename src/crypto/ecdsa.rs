@@ -135,6 +135,11 @@ impl VerifyingKey {
         &self.0.spki_der
     }
 
+    /// The same as PEM, `PUBLIC KEY`.
+    pub fn spki_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", self.spki_der())
+    }
+
     /// SHA-256 of the SPKI DER. Its hex is the node id, the service identity and the COSE `kid`.
     pub fn id(&self) -> Digest {
         self.0.id

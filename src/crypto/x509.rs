@@ -1,21 +1,31 @@
 //! X.509 certificates of services, nodes and members.
 //!
-//! Certificates carry keys here, and chains of one link; validity dates are ignored on purpose, because a
+//! Certificates carry keys here, and chains of one link; validity dates are no part of any check, because a
 //! ledger outlives every certificate in it. So reading is tolerant: it walks the outer structure and leaves
-//! serials, extensions and dates alone, which parsers disagree about. Issuing is deterministic and follows
-//! the recovery specification, section 8.6.
+//! serials, extensions and dates alone until they are asked for, as parsers disagree about them. Issuing is
+//! deterministic and follows the recovery specification, section 8.6.
 
 use std::str::FromStr;
 
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
+use x509_cert::ext::pkix::{SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::name::Name;
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::digest::{Digest, sha256};
 use super::ecdsa::{HashAlgorithm, SigningKey, VerifyingKey};
 use super::{error::Error, pem};
 
+mod alternative;
 mod issue;
+mod request;
+mod time;
+
+pub use alternative::AlternativeName;
+pub use request::{CertificateRequest, request};
+pub use time::{Validity, parse_time};
 
 const PEM_LABEL: &str = "CERTIFICATE";
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -54,39 +64,43 @@ impl Certificate {
     /// # Errors
     /// [`Error::MalformedCertificate`]; [`Error::UnsupportedKey`] or [`Error::MalformedKey`] for its key.
     pub fn from_der(der: &[u8]) -> Result<Self, Error> {
-        let outer = element(der, "outer sequence")?;
-        let mut reader = SliceReader::new(outer.value()).map_err(|_| malformed("outer sequence"))?;
-        let signed = reader.tlv_bytes().map_err(|_| malformed("signed part"))?;
-        let algorithm = reader.tlv_bytes().map_err(|_| malformed("signature algorithm"))?;
-        let signature = AnyRef::decode(&mut reader).map_err(|_| malformed("signature"))?;
-        if outer.tag() != Tag::Sequence || !reader.is_finished() {
-            return Err(malformed("outer sequence"));
-        }
-        // The first byte of a BIT STRING counts unused bits: none in a signature.
-        let signature = match (signature.tag(), signature.value().split_first()) {
-            (Tag::BitString, Some((0, bytes))) => bytes.to_vec(),
-            _ => return Err(malformed("signature")),
-        };
-        let (hash, signature_oid) = signature_algorithm(algorithm)?;
+        let envelope = Envelope::parse(der)?;
         let Signed {
-            algorithm: signed_algorithm,
+            algorithm,
             subject,
             spki,
-        } = Signed::parse(signed)?;
+            ..
+        } = Signed::parse(envelope.signed)?;
         // RFC 5280, section 4.1.1.2: the unsigned copy must not say anything else.
-        if algorithm != signed_algorithm {
+        if envelope.algorithm != algorithm {
             return Err(malformed("signature algorithm"));
         }
-        let start = der.len() - outer.value().len();
         Ok(Self {
-            signed: start..start + signed.len(),
-            hash,
-            signature_oid,
-            signature,
+            signed: envelope.start..envelope.start + envelope.signed.len(),
+            hash: envelope.hash,
+            signature: envelope.signature.to_vec(),
             subject_der: subject.to_vec(),
             key: VerifyingKey::from_spki_der(spki)?,
             der: der.to_vec(),
+            signature_oid: envelope.signature_oid,
         })
+    }
+
+    /// Reads every certificate of a PEM text, in order; other kinds of blocks in it are refused.
+    ///
+    /// # Errors
+    /// As [`Certificate::from_pem`], also where there is none.
+    pub fn bundle_from_pem(pem: &str) -> Result<Vec<Self>, Error> {
+        let mut found = Vec::new();
+        let mut rest = pem;
+        loop {
+            found.push(Self::from_pem(rest)?);
+            // Behind the END line that `from_pem` stopped at: each turn consumes text.
+            rest = rest.split_once("-----END ").map_or("", |(_, rest)| rest);
+            if !rest.contains("-----BEGIN ") {
+                return Ok(found);
+            }
+        }
     }
 
     /// The subject's public key.
@@ -110,6 +124,35 @@ impl Certificate {
             |_| format!("#{}", hex::encode(&self.subject_der)),
             |name| name.to_string(),
         )
+    }
+
+    /// The DER of the subject's name.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.subject_der
+    }
+
+    /// From when to when it says that it is valid.
+    ///
+    /// # Errors
+    /// [`Error::MalformedCertificate`] for dates that are not from 1970 to 9999 in the form of RFC 5280.
+    pub fn validity(&self) -> Result<Validity, Error> {
+        let signed = self.der.get(self.signed.clone()).ok_or(malformed("signed part"))?;
+        Validity::from_der(Signed::parse(signed)?.validity).ok_or(malformed("validity"))
+    }
+
+    /// The DNS names and addresses of its subjectAltName extension; empty where there is none that can be read.
+    pub fn alternative_names(&self) -> Vec<AlternativeName> {
+        self.extension::<SubjectAltName>()
+            .and_then(|names| names.to_der().ok())
+            .and_then(|value| alternative::decode(&value))
+            .unwrap_or_default()
+    }
+
+    /// An extension that occurs once; `None` also where the certificate is too odd for the strict parser.
+    fn extension<T: AssociatedOid + for<'a> Decode<'a>>(&self) -> Option<T> {
+        let certificate = x509_cert::Certificate::from_der(&self.der).ok()?;
+        let found = certificate.tbs_certificate().get_extension::<T>().ok()??;
+        Some(found.1)
     }
 
     /// Checks that the key `issuer` signed this certificate. Dates and extensions are not looked at.
@@ -142,6 +185,32 @@ pub fn member_id(cert_der: &[u8]) -> Digest {
     sha256(cert_der)
 }
 
+/// The DER of the first certificate of a PEM text, whatever its key: members and users may have RSA keys.
+///
+/// # Errors
+/// [`Error::MalformedPem`], [`Error::WrongPemKind`] or [`Error::MalformedCertificate`].
+pub fn any_certificate_from_pem(pem: &str) -> Result<Vec<u8>, Error> {
+    let block = pem::first_block(pem)?;
+    match block.label {
+        PEM_LABEL | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+            check_any_certificate(&block.der)?;
+            Ok(block.der.to_vec())
+        }
+        other => Err(pem::wrong_kind("a certificate", other)),
+    }
+}
+
+/// Checks that `der` has the structure of a certificate with a public key of any kind.
+///
+/// # Errors
+/// [`Error::MalformedCertificate`].
+pub fn check_any_certificate(der: &[u8]) -> Result<(), Error> {
+    let signed = Signed::parse(Envelope::parse(der)?.signed)?;
+    Name::from_der(signed.subject).map_err(|_| malformed("subject"))?;
+    SubjectPublicKeyInfoRef::from_der(signed.spki).map_err(|_| malformed("public key"))?;
+    Ok(())
+}
+
 /// Issues an X.509 v3 certificate (recovery specification, section 8.6). The same arguments give the same bytes.
 ///
 /// `subject` is RFC 4514 text such as `CN=CCF Service`. Without an `issuer` the certificate is self-issued:
@@ -161,19 +230,100 @@ pub fn issue(
     days: u32,
     serial: [u8; 16],
 ) -> Result<Certificate, Error> {
-    let cannot = |problem| Error::CannotIssue { problem };
-    let subject = Name::from_str(subject).map_err(|_| cannot("the subject is not a name such as CN=CCF Service"))?;
-    let issuer = match issuer {
-        None => None,
-        Some(issuer) => {
-            Some(Name::from_der(&issuer.subject_der).map_err(|_| cannot("the issuer's name cannot be encoded"))?)
-        }
+    let profile = issue::Profile {
+        ca,
+        ..profile(subject_name(subject)?, issuer)?
     };
-    let profile = issue::Profile { subject, issuer, ca };
-    let validity = issue::validity(not_before_unix_s, days).ok_or(cannot("the dates are out of range"))?;
-    let der = issue::build(profile, subject_key, signer, validity, serial)
-        .ok_or(cannot("the certificate could not be encoded"))?;
-    Certificate::from_der(&der)
+    let validity = Validity::days(not_before_unix_s, days)?;
+    issue::build(profile, subject_key, signer, validity, serial)
+}
+
+/// Issues a node's self-signed certificate: it may sign (path length 1), and names the node's addresses.
+///
+/// # Errors
+/// [`Error::CannotIssue`] for a subject, names or dates that cannot be encoded.
+pub fn issue_self_signed(
+    subject: &str,
+    names: &[AlternativeName],
+    key: &SigningKey,
+    validity: Validity,
+    serial: [u8; 16],
+) -> Result<Certificate, Error> {
+    let cannot = || Error::CannotIssue {
+        problem: "the subject alternative names cannot be encoded",
+    };
+    let names = match names {
+        [] => None,
+        names => Some(alternative::encode(names).ok_or_else(cannot)?),
+    };
+    let profile = issue::Profile {
+        ca: true,
+        names,
+        ..profile(subject_name(subject)?, None)?
+    };
+    issue::build(profile, &key.verifying_key(), key, validity, serial)
+}
+
+/// Issues a service's self-signed certificate with the subject of `model`, byte for byte: the previous service's, or
+/// the one to be renewed.
+///
+/// # Errors
+/// [`Error::CannotIssue`] for a subject or dates that cannot be encoded again.
+pub fn issue_service_like(
+    model: &Certificate,
+    key: &SigningKey,
+    validity: Validity,
+    serial: [u8; 16],
+) -> Result<Certificate, Error> {
+    let profile = issue::Profile {
+        ca: true,
+        ..profile(name_of(model)?, None)?
+    };
+    issue::build(profile, &key.verifying_key(), key, validity, serial)
+}
+
+/// Issues the endorsed certificate that a node's `request` asks for: its key, subject and names, the subject of the
+/// service certificate `issuer` as issuer, and no right to sign others. `signer` is the service's key.
+///
+/// # Errors
+/// [`Error::CannotIssue`] for an issuer or dates that cannot be encoded.
+pub fn issue_from_request(
+    request: &CertificateRequest,
+    issuer: &Certificate,
+    signer: &SigningKey,
+    validity: Validity,
+    serial: [u8; 16],
+) -> Result<Certificate, Error> {
+    let profile = issue::Profile {
+        names: request.names_der.clone(),
+        ..profile(request.subject.clone(), Some(issuer))?
+    };
+    issue::build(profile, &request.key, signer, validity, serial)
+}
+
+fn profile(subject: Name, issuer: Option<&Certificate>) -> Result<issue::Profile, Error> {
+    Ok(issue::Profile {
+        subject,
+        issuer: issuer.map(name_of).transpose()?,
+        issuer_key_id: issuer.and_then(|issuer| Some(issuer.extension::<SubjectKeyIdentifier>()?.0)),
+        ..issue::Profile::default()
+    })
+}
+
+fn subject_name(subject: &str) -> Result<Name, Error> {
+    Name::from_str(subject).map_err(|_| Error::CannotIssue {
+        problem: "the subject is not a name such as CN=CCF Service",
+    })
+}
+
+/// A certificate's subject, in a form that encodes to the same bytes again.
+fn name_of(certificate: &Certificate) -> Result<Name, Error> {
+    Name::from_der(&certificate.subject_der)
+        .ok()
+        .filter(|name| name.to_der().is_ok_and(|der| der == certificate.subject_der))
+        .ok_or(Error::CannotIssue {
+            problem: "the issuer's or previous certificate's name cannot be encoded again",
+        })
 }
 
 fn malformed(problem: &'static str) -> Error {
@@ -201,9 +351,50 @@ fn signature_algorithm(der: &[u8]) -> Result<(Option<HashAlgorithm>, String), Er
     Ok((hash, oid.to_string()))
 }
 
+/// The common outside of certificates and certificate requests: what is signed, and the signature.
+struct Envelope<'a> {
+    /// Where in the whole `signed` starts.
+    start: usize,
+    signed: &'a [u8],
+    algorithm: &'a [u8],
+    /// `None` for algorithms other than ECDSA with SHA-2.
+    hash: Option<HashAlgorithm>,
+    signature_oid: String,
+    signature: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    /// `der` must be filled.
+    fn parse(der: &'a [u8]) -> Result<Self, Error> {
+        let outer = element(der, "outer sequence")?;
+        let mut reader = SliceReader::new(outer.value()).map_err(|_| malformed("outer sequence"))?;
+        let signed = reader.tlv_bytes().map_err(|_| malformed("signed part"))?;
+        let algorithm = reader.tlv_bytes().map_err(|_| malformed("signature algorithm"))?;
+        let signature = AnyRef::decode(&mut reader).map_err(|_| malformed("signature"))?;
+        if outer.tag() != Tag::Sequence || !reader.is_finished() {
+            return Err(malformed("outer sequence"));
+        }
+        // The first byte of a BIT STRING counts unused bits: none in a signature.
+        let signature = match (signature.tag(), signature.value().split_first()) {
+            (Tag::BitString, Some((0, bytes))) => bytes,
+            _ => return Err(malformed("signature")),
+        };
+        let (hash, signature_oid) = signature_algorithm(algorithm)?;
+        Ok(Self {
+            start: der.len() - outer.value().len(),
+            signed,
+            algorithm,
+            hash,
+            signature_oid,
+            signature,
+        })
+    }
+}
+
 /// The DER of what is of interest in a TBSCertificate (RFC 5280, section 4.1).
 struct Signed<'a> {
     algorithm: &'a [u8],
+    validity: &'a [u8],
     subject: &'a [u8],
     spki: &'a [u8],
 }
@@ -223,9 +414,9 @@ impl<'a> Signed<'a> {
         field("serial number")?;
         let algorithm = field("signature algorithm")?;
         field("issuer")?;
-        field("validity")?;
         Ok(Self {
             algorithm,
+            validity: field("validity")?,
             subject: field("subject")?,
             spki: field("public key")?,
         })

@@ -1,6 +1,7 @@
 //! The writing side of a chunk file; [`super::chunk`] draws its layout.
 
 use super::chunk::FIRST_ENTRY;
+use super::entry::{EntryHeader, HEADER_SIZE};
 
 /// Writes chunk files: entries appended to a growing file, then the positions table.
 ///
@@ -23,6 +24,34 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
             positions: Vec::new(),
             at: FIRST_ENTRY,
         })
+    }
+
+    /// Goes on with a chunk file whose entries end at offset `end`: its header word is set to 0, for a chunk that is
+    /// open, and what stands behind `end` is for its owner to cut.
+    ///
+    /// # Errors
+    /// Whatever reading and writing answer; [`std::io::ErrorKind::InvalidData`] if the entries' headers don't lead to `end`.
+    pub fn reopen(mut out: W, end: u64) -> std::io::Result<Self>
+    where
+        W: std::io::Read,
+    {
+        let mut positions = Vec::new();
+        let mut at = FIRST_ENTRY;
+        while at < end {
+            out.seek(std::io::SeekFrom::Start(at))?;
+            let mut header = [0; HEADER_SIZE];
+            out.read_exact(&mut header)?;
+            positions.push(u32::try_from(at).map_err(std::io::Error::other)?);
+            at = at.saturating_add(HEADER_SIZE as u64 + EntryHeader::from_bytes(&header).size);
+        }
+        if at != end {
+            let what = format!("the entries' headers lead to offset {at}, expected {end}");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+        }
+        out.seek(std::io::SeekFrom::Start(0))?;
+        out.write_all(&0u64.to_le_bytes())?;
+        out.seek(std::io::SeekFrom::Start(end))?;
+        Ok(ChunkWriter { out, positions, at })
     }
 
     /// Appends one entry, as [`super::entry::write_entry`] made it.
@@ -69,6 +98,20 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         Ok(())
     }
 
+    /// After a failed append: goes back to the end of the last whole entry, and shows the file, for its owner to cut.
+    ///
+    /// # Errors
+    /// Whatever seeking answers.
+    pub fn repair(&mut self) -> std::io::Result<&mut W> {
+        self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        Ok(&mut self.out)
+    }
+
+    /// What is written to.
+    pub fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Leaves the chunk open, and gives the file back.
     ///
     /// # Errors
@@ -78,18 +121,22 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         Ok(self.out)
     }
 
-    /// Completes the chunk: writes the table, then the header word, and gives the file back.
+    /// Completes the chunk: writes the table, then the header word. May be called again where it failed; nothing may be
+    /// appended any more once it has not.
     ///
     /// # Errors
     /// Whatever writing answers.
-    pub fn complete(mut self) -> std::io::Result<W> {
-        for position in &self.positions {
-            self.out.write_all(&position.to_le_bytes())?;
-        }
+    pub fn complete(&mut self) -> std::io::Result<()> {
+        self.out.seek(std::io::SeekFrom::Start(self.at))?;
+        let table: Vec<u8> = self
+            .positions
+            .iter()
+            .flat_map(|position| position.to_le_bytes())
+            .collect();
+        self.out.write_all(&table)?;
         self.out.flush()?;
         self.out.seek(std::io::SeekFrom::Start(0))?;
         self.out.write_all(&self.at.to_le_bytes())?;
-        self.out.flush()?;
-        Ok(self.out)
+        self.out.flush()
     }
 }

@@ -38,9 +38,19 @@ struct OpenChunk {
     writer: ChunkWriter<BufWriter<File>>,
 }
 
+/// When bytes reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Whenever the machine likes: for ledgers that can be made again.
+    Buffered,
+    /// Entries reach the file when they are written, the disk when a signature covers them.
+    Signed,
+}
+
 /// The chunk files, written in order.
 pub struct ChunkFiles {
     directory: PathBuf,
+    durability: Durability,
     /// Whether a recovered service writes that is not open yet.
     recovering: bool,
     open: Option<OpenChunk>,
@@ -55,9 +65,20 @@ impl ChunkFiles {
         claim_directory(directory)?;
         Ok(ChunkFiles {
             directory: directory.to_owned(),
+            durability: Durability::Buffered,
             recovering: false,
             open: None,
         })
+    }
+
+    /// Goes on behind the chunks of a service that a new one recovers: its own get `.recovery` behind their names.
+    pub fn recovering(directory: &Path) -> Self {
+        ChunkFiles {
+            directory: directory.to_owned(),
+            durability: Durability::Signed,
+            recovering: true,
+            open: None,
+        }
     }
 
     /// Size in bytes of the chunk that is open; 8 before its first entry.
@@ -65,23 +86,48 @@ impl ChunkFiles {
         self.open.as_ref().map_or(8, |chunk| chunk.writer.size())
     }
 
-    /// Appends the raw entry of `seqno`, which starts a chunk where none is open.
+    /// Appends the raw entry of `seqno`, which starts a chunk where none is open. Where that fails, as on a full disk,
+    /// the chunk is as it was.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn append(&mut self, seqno: Seqno, raw: &[u8]) -> Result<()> {
-        let chunk = match &mut self.open {
-            Some(chunk) => chunk,
-            none => none.insert(Self::start(&self.directory, seqno, self.recovering)?),
+        if self.open.is_none() {
+            self.open = Some(self.start(seqno)?);
+        }
+        let Some(chunk) = &mut self.open else {
+            return Ok(()); // it was opened above
         };
-        chunk
+        let appended = chunk
             .writer
             .append(raw)
-            .map_err(Error::io("write to the chunk", &chunk.path))
+            .map_err(Error::io("write to the chunk", &chunk.path));
+        if appended.is_err() {
+            // Part of the entry may be there: cut it off, so that the next one does not come behind it.
+            let kept = chunk.writer.size();
+            let _ = chunk.writer.repair().and_then(|file| file.get_ref().set_len(kept));
+        }
+        appended
     }
 
-    fn start(directory: &Path, first: Seqno, recovering: bool) -> Result<OpenChunk> {
-        let kind = if recovering {
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&mut self) -> Result<()> {
+        match &mut self.open {
+            Some(chunk) if self.durability == Durability::Signed => chunk
+                .writer
+                .out()
+                .get_ref()
+                .sync_data()
+                .map_err(Error::io("write the chunk to disk", &chunk.path)),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self, first: Seqno) -> Result<OpenChunk> {
+        let kind = if self.recovering {
             ChunkKind::OpenRecovery
         } else {
             ChunkKind::Open
@@ -91,40 +137,53 @@ impl ChunkFiles {
             last: None,
             kind,
         };
-        let path = directory.join(name.to_string());
+        let path = self.directory.join(name.to_string());
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(Error::io("create the chunk", &path))?;
-        let writer = ChunkWriter::create(BufWriter::with_capacity(BUFFER_SIZE, file))
-            .map_err(Error::io("write to the chunk", &path))?;
-        Ok(OpenChunk { first, path, writer })
+        let buffer = match self.durability {
+            Durability::Buffered => BUFFER_SIZE,
+            Durability::Signed => 0,
+        };
+        match ChunkWriter::create(BufWriter::with_capacity(buffer, file)) {
+            Ok(writer) => Ok(OpenChunk { first, path, writer }),
+            Err(why) => {
+                // An empty file under this name would be in the way of the next attempt.
+                let _ = std::fs::remove_file(&path);
+                Err(Error::io("write to the chunk", &path)(why))
+            }
+        }
     }
 
-    /// Completes the open chunk, whose last entry must be a signature, and gives it its committed name.
+    /// Completes the open chunk, whose last entry must be a signature, and gives it its committed name. May be called
+    /// again where it failed.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn complete(&mut self) -> Result<()> {
-        let Some(OpenChunk { first, path, writer }) = self.open.take() else {
+        let Some(OpenChunk { first, path, writer }) = &mut self.open else {
             return Ok(());
         };
-        let last = first + writer.len() - 1;
         let length = writer.size() + 4 * writer.len();
-        let file = writer.complete().map_err(Error::io("complete the chunk", &path))?;
+        writer.complete().map_err(Error::io("complete the chunk", path))?;
+        let file = writer.out().get_ref();
         // Only longer where entries were dropped.
-        file.get_ref()
-            .set_len(length)
-            .map_err(Error::io("cut the chunk", &path))?;
+        file.set_len(length).map_err(Error::io("cut the chunk", path))?;
+        if self.durability == Durability::Signed {
+            file.sync_data().map_err(Error::io("write the chunk to disk", path))?;
+        }
         let kind = match self.recovering {
             true => ChunkKind::CommittedRecovery,
             false => ChunkKind::Committed,
         };
         let name = ChunkName {
-            first,
-            last: Some(last),
+            first: *first,
+            last: Some(*first + writer.len() - 1),
             kind,
         };
         let to = self.directory.join(name.to_string());
-        std::fs::rename(&path, &to).map_err(Error::io("rename the chunk", &path))
+        std::fs::rename(&*path, &to).map_err(Error::io("rename the chunk", path))?;
+        self.open = None;
+        Ok(())
     }
 
     /// Drops the entries after `last` from the open chunk; removes the chunk if none is left. Committed chunks are

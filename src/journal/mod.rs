@@ -19,6 +19,6 @@ pub mod seal;
 pub mod sign;
 pub mod snapshot;
 
-pub use pen::{Journal, Settings};
+pub use pen::{Journal, LastSigned, Recovered, Settings};
 pub use seal::SealKey;
 pub use sign::{SignatureMode, Signers};

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::domain::{EntryType, WriteSet};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Seqno, TxId, View};
-use crate::kv::base::Base;
+use crate::kv::store::State;
 use crate::merkle::Tree;
 use crate::merkle::receipt::LeafComponents;
 use crate::tables::values::{HexDigest, SnapshotEvidence, to_json};
@@ -38,6 +38,16 @@ pub struct LastSigned {
     pub root: Digest,
 }
 
+/// The ledger that a new service continues.
+pub struct Recovered {
+    /// The last signature.
+    pub last: LastSigned,
+    /// All leaves up to and including that transaction's.
+    pub tree: Tree,
+    /// First seqno of each view, from view 1 on.
+    pub view_history: Vec<Seqno>,
+}
+
 /// Writes one service's ledger, transaction by transaction.
 pub struct Journal {
     settings: Settings,
@@ -54,6 +64,10 @@ pub struct Journal {
     /// First seqno of each view, from view 1 on.
     view_history: Vec<Seqno>,
     pending: Vec<Pending>,
+    /// Snapshots that the last signature proves, with the receipts they get.
+    proven: Vec<(Pending, Vec<u8>)>,
+    /// Whether the last signature ends its chunk, and that has not been done yet.
+    ends_chunk: bool,
 }
 
 impl Journal {
@@ -76,7 +90,48 @@ impl Journal {
             last_signed: None,
             view_history: Vec::new(),
             pending: Vec::new(),
+            proven: Vec::new(),
+            ends_chunk: false,
         })
+    }
+
+    /// Goes on with a ledger that a new service recovers, behind the signature `foundation` speaks of: the view rises by
+    /// two, new files are begun. Recovery specification, section 2.5.
+    pub fn recovering(
+        ledger: &Path,
+        snapshots: &Path,
+        settings: Settings,
+        key: SealKey,
+        signers: Signers,
+        on: Recovered,
+    ) -> Self {
+        let view = on.view_history.len() as u64 + VIEW_STEP;
+        Journal {
+            settings,
+            files: ChunkFiles::recovering(ledger),
+            snapshots: snapshots.to_owned(),
+            key,
+            signers,
+            view,
+            tree: on.tree,
+            sealer: Sealer::default(),
+            starts_recovery: true,
+            last_signed: Some(on.last),
+            view_history: on.view_history,
+            pending: Vec::new(),
+            proven: Vec::new(),
+            ends_chunk: false,
+        }
+    }
+
+    /// First seqno of each view, from view 1 on.
+    pub fn view_history(&self) -> &[Seqno] {
+        &self.view_history
+    }
+
+    /// The root of everything written so far.
+    pub fn root(&self) -> Digest {
+        self.tree.root()
     }
 
     /// The transaction that will be written next.
@@ -126,11 +181,11 @@ impl Journal {
 
     /// Writes a signature transaction over everything before it, and answers its writes, for the store.
     ///
-    /// Ends the chunk where it is large enough or `end_chunk` asks for it. Snapshots whose evidence it covers get
-    /// their receipts.
+    /// It ends the chunk where that is large enough or `end_chunk` asks for it, and proves the snapshots whose evidence
+    /// it covers; both happen when it is settled.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; nothing has changed then.
     pub fn sign(&mut self, issued_at_s: u64, end_chunk: bool) -> Result<(TxId, WriteSet)> {
         let txid = self.next();
         // What one signature before has committed need not be in the tree any more (format specification, 5.3).
@@ -139,24 +194,57 @@ impl Journal {
         }
         let signed = self.signers.sign(txid, &self.tree, issued_at_s);
         let root = self.tree.root();
-        for pending in std::mem::take(&mut self.pending) {
-            pending.commit(&self.tree, &signed, &self.signers)?;
-        }
+        let receipts = self
+            .pending
+            .iter()
+            .map(|pending| pending.receipt(&self.tree, &signed, &self.signers));
+        let receipts = receipts.collect::<Result<Vec<_>>>()?;
         let room = self.settings.chunk_size.saturating_sub(self.files.open_size());
         let mut ends = end_chunk;
         self.write(txid, &signed.writes, None, |size| {
             ends |= size >= room;
             if ends { FLAG_CHUNK_AFTER } else { 0 }
         })?;
-        if ends {
-            self.files.complete()?;
-        }
+        self.ends_chunk = ends;
+        self.proven.extend(self.pending.drain(..).zip(receipts));
         let first = self.last_signed.map_or(1, |previous| previous.txid.seqno + 1);
         while (self.view_history.len() as u64) < self.view {
             self.view_history.push(first);
         }
         self.last_signed = Some(LastSigned { txid, root });
         Ok((txid, signed.writes))
+    }
+
+    /// Carries out what the last signature decided, once nothing can take it back: what it covers reaches the disk, the
+    /// chunk is completed. To be called before anything is appended, and again where it failed.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn settle(&mut self) -> Result<()> {
+        self.files.sync()?;
+        if self.ends_chunk {
+            self.files.complete()?;
+            self.ends_chunk = false;
+        }
+        Ok(())
+    }
+
+    /// Gives the snapshots that the last settled signature proves their receipts and committed names; answers these
+    /// files. One for which that fails is given up.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the others follow with the next call.
+    pub fn prove_snapshots(&mut self) -> Result<Vec<PathBuf>> {
+        let mut proven = Vec::new();
+        while let Some((pending, receipt)) = self.proven.pop() {
+            proven.push(pending.commit(&receipt)?);
+        }
+        Ok(proven)
+    }
+
+    /// Lets other keys, or another certificate, sign from here on.
+    pub fn set_signers(&mut self, signers: Signers) {
+        self.signers = signers;
     }
 
     /// Seals later transactions with another ledger secret.
@@ -169,7 +257,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Usage`] if the last transaction is no signature, or its entries' type has no claims; [`Error::Io`].
-    pub fn snapshot(&mut self, state: &Base) -> Result<(TxId, WriteSet)> {
+    pub fn snapshot(&mut self, state: &State) -> Result<(TxId, WriteSet)> {
         let txid = self.next();
         let seqno = txid.seqno - 1;
         let at_signature = self.last_signed.is_some_and(|signed| signed.txid.seqno == seqno);

@@ -12,11 +12,10 @@ use crate::crypto::cose::with_inclusion_proof;
 use crate::crypto::digest::{Digest, sha256};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::domain::is_public;
 use crate::format::entry::{EntryIv, write_entry};
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{StateEntry, write_header, write_map};
-use crate::kv::base::Base;
+use crate::kv::store::State;
 use crate::merkle::Tree;
 use crate::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 
@@ -29,7 +28,7 @@ pub(super) fn seal(
     seqno: Seqno,
     leaf: &Digest,
     view_history: &[Seqno],
-    state: &Base,
+    state: &State,
 ) -> Result<Vec<u8>> {
     let mut public = Vec::new();
     write_header(&mut public, seqno, leaf, view_history);
@@ -52,11 +51,9 @@ pub(super) fn seal(
     Ok(entry)
 }
 
-fn write_maps(out: &mut Vec<u8>, state: &Base, public: bool) {
+fn write_maps(out: &mut Vec<u8>, state: &State, public: bool) {
+    let state = if public { &state.public } else { &state.private };
     for (name, version) in state.maps() {
-        if is_public(name) != public {
-            continue;
-        }
         let mut entries: Vec<_> = state
             .iter(name)
             .map(|live| StateEntry {
@@ -102,23 +99,26 @@ impl Pending {
         self.name.evidence_seqno
     }
 
-    /// Appends the receipt that a signature over `tree` gives, and renames the file.
-    pub(super) fn commit(self, tree: &Tree, signed: &Signed, signers: &Signers) -> Result<()> {
-        let receipt = self.receipt(tree, signed, signers)?;
+    /// Appends the receipt, and gives the file its committed name.
+    pub(super) fn commit(&self, receipt: &[u8]) -> Result<PathBuf> {
         let mut file = std::fs::OpenOptions::new()
             .append(true)
             .open(&self.path)
             .map_err(Error::io("open the snapshot", &self.path))?;
-        std::io::Write::write_all(&mut file, &receipt).map_err(Error::io("write the snapshot", &self.path))?;
+        std::io::Write::write_all(&mut file, receipt)
+            .and_then(|()| file.sync_data())
+            .map_err(Error::io("write the snapshot", &self.path))?;
         let name = SnapshotName {
             committed: true,
             ..self.name
         };
         let to = self.path.with_file_name(name.to_string());
-        std::fs::rename(&self.path, &to).map_err(Error::io("rename the snapshot", &self.path))
+        std::fs::rename(&self.path, &to).map_err(Error::io("rename the snapshot", &self.path))?;
+        Ok(to)
     }
 
-    fn receipt(&self, tree: &Tree, signed: &Signed, signers: &Signers) -> Result<Vec<u8>> {
+    /// The receipt that a signature over `tree` gives.
+    pub(super) fn receipt(&self, tree: &Tree, signed: &Signed, signers: &Signers) -> Result<Vec<u8>> {
         let seqno = self.name.evidence_seqno;
         let path = tree.path(seqno).ok_or_else(|| {
             Error::Usage(format!(

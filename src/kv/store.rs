@@ -10,15 +10,43 @@ use zeroize::Zeroize;
 
 use super::base::Base;
 use crate::format::Seqno;
-use crate::format::domain::{Write, WriteSet};
+use crate::format::domain::{Write, WriteSet, is_public};
 
 /// Writes of one key, oldest first: seqno and value, `None` for a removal.
 type Versions = Vec<(Seqno, Option<Vec<u8>>)>;
 
+/// What is committed: public and private maps apart, because a recovery has the one long before the other.
+#[derive(Default)]
+pub struct State {
+    /// Public maps.
+    pub public: Base,
+    /// Private maps.
+    pub private: Base,
+}
+
+impl State {
+    fn of(&self, map: &str) -> &Base {
+        if is_public(map) { &self.public } else { &self.private }
+    }
+
+    fn insert(&mut self, map: &str, key: &[u8], version: Seqno, value: Option<&[u8]>) {
+        let base = match is_public(map) {
+            true => &mut self.public,
+            false => &mut self.private,
+        };
+        base.insert(map, key, version, value);
+    }
+
+    /// Bytes of live keys and values.
+    pub fn live_bytes(&self) -> u64 {
+        self.public.live_bytes() + self.private.live_bytes()
+    }
+}
+
 /// The state after the last applied transaction.
 #[derive(Default)]
 pub struct Store {
-    base: Base,
+    base: State,
     overlay: BTreeMap<String, BTreeMap<Vec<u8>, Versions>>,
     seqno: Seqno,
 }
@@ -29,10 +57,13 @@ impl Store {
         Self::default()
     }
 
-    /// A store whose committed state was loaded up to `seqno`.
-    pub fn with_base(base: Base, seqno: Seqno) -> Self {
+    /// A store whose committed public state was loaded up to `seqno`.
+    pub fn with_public(public: Base, seqno: Seqno) -> Self {
         Store {
-            base,
+            base: State {
+                public,
+                private: Base::new(),
+            },
             overlay: BTreeMap::new(),
             seqno,
         }
@@ -44,8 +75,13 @@ impl Store {
     }
 
     /// The committed state. Whoever needs all of it compacts first.
-    pub fn base(&self) -> &Base {
+    pub fn committed(&self) -> &State {
         &self.base
+    }
+
+    /// Puts in the private state that a recovery has decrypted. No private map may have been written to before.
+    pub fn set_private(&mut self, private: Base) {
+        self.base.private = private;
     }
 
     /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
@@ -105,14 +141,14 @@ impl Store {
             .and_then(|versions| versions.last())
         {
             Some((version, value)) => Some((*version, value.as_deref()?)),
-            None => self.base.get(map, key).map(|live| (live.version, live.value)),
+            None => self.base.of(map).get(map, key).map(|live| (live.version, live.value)),
         }
     }
 
     /// Hands every live key of a map to `each`, in no order.
     pub fn for_each(&self, map: &str, mut each: impl FnMut(&[u8], &[u8])) {
         let overlay = self.overlay.get(map);
-        for live in self.base.iter(map) {
+        for live in self.base.of(map).iter(map) {
             if overlay.is_none_or(|keys| !keys.contains_key(live.key)) {
                 each(live.key, live.value);
             }
@@ -253,7 +289,7 @@ mod tests {
             store.compact(seqno);
             assert_eq!((get(&store, "a"), get(&store, "b")), (Some((2, &b"2"[..])), None));
         }
-        assert_eq!(store.base().len(), 1);
+        assert_eq!(store.committed().private.len(), 1);
     }
 
     #[test]

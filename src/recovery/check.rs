@@ -7,6 +7,7 @@ use crate::crypto::digest::Digest;
 use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::x509::Certificate;
 use crate::format::TxId;
+use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::report::Code;
 use crate::tables::values::HexDigest;
 
@@ -26,6 +27,8 @@ pub struct Check {
     pub signer: Option<HexDigest>,
     /// The service's key and its COSE signature.
     pub cose: Option<(Arc<Certificate>, Vec<u8>)>,
+    /// Of all entries before the signature transaction.
+    pub fingerprint: Fingerprint,
 }
 
 /// What verifying a [`Check`] gave: what is wrong, if anything.

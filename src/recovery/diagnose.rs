@@ -190,7 +190,7 @@ fn with_entry<T>(
 }
 
 /// Reads the serialised tree of a signature transaction again.
-fn read_tree(files: &LedgerFiles, chunk_index: usize, offset: u64) -> Option<Vec<u8>> {
+pub(super) fn read_tree(files: &LedgerFiles, chunk_index: usize, offset: u64) -> Option<Vec<u8>> {
     with_entry(files, chunk_index, offset, |entry| {
         let mut cursor = Cursor::new(entry.public);
         PublicHeader::read(&mut cursor).ok()?;

@@ -15,6 +15,7 @@ use crate::merkle::Accumulator;
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
+use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
@@ -141,6 +142,8 @@ pub struct Joiner<'f> {
     /// Root of the signature at the seqno that an earlier report ended at.
     pub(super) against: Option<(Seqno, Option<HexDigest>)>,
     checks: Vec<Check>,
+    /// What a recovery would need. Not part of a checkpoint.
+    pub(super) gathered: Gathered,
 }
 
 impl<'f> Joiner<'f> {
@@ -175,6 +178,7 @@ impl<'f> Joiner<'f> {
             history: None,
             against: None,
             checks: Vec::new(),
+            gathered: Gathered::default(),
         }
     }
 
@@ -365,6 +369,7 @@ impl<'f> Joiner<'f> {
             run.nodes.into_iter().for_each(|node| accumulator.append_node(node));
         }
         self.next = run.until;
+        self.gathered.fingerprint.add(run.fingerprint);
         if run.last_view > 0 {
             self.last_view = run.last_view;
         }
@@ -382,6 +387,7 @@ impl<'f> Joiner<'f> {
             if self.broken_at.is_some_and(|at| at <= check.txid.seqno) {
                 continue;
             }
+            self.gathered.prove(&check);
             self.proven_before = self.proven.take();
             self.proven = Some(SignedRoot {
                 txid: check.txid,

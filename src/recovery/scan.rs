@@ -10,6 +10,7 @@ use crate::format::domain::Write;
 use crate::format::{Malformed, Seqno, View};
 use crate::merkle::accumulator::{Node, Subtrees};
 use crate::merkle::tree::TreeView;
+use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::segments::Segment;
 use crate::tables::{names, values};
 
@@ -33,6 +34,8 @@ pub enum TrustTable {
     IdentityEndorsement,
     /// `snapshot_evidence`.
     SnapshotEvidence,
+    /// `historical_encrypted_ledger_secret`.
+    HistoricalSecret,
 }
 
 impl TrustTable {
@@ -45,6 +48,7 @@ impl TrustTable {
             names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT => TrustTable::PreviousServiceLastSignedRoot,
             names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT => TrustTable::IdentityEndorsement,
             names::SNAPSHOT_EVIDENCE => TrustTable::SnapshotEvidence,
+            names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => TrustTable::HistoricalSecret,
             _ => return None,
         })
     }
@@ -114,6 +118,8 @@ pub struct Run {
     pub until: Seqno,
     /// View of the run's last entry that could be read.
     pub last_view: View,
+    /// Of the run's entries.
+    pub fingerprint: Fingerprint,
 }
 
 /// What the scan of one segment found.
@@ -173,10 +179,10 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
                 batch.last_view = view;
                 scan.entries += 1;
                 batch.push(&located);
+                let before = batch.fingerprint;
+                batch.fingerprint.add_entry(located.entry.raw);
                 if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
-                    batch
-                        .signatures
-                        .push((batch.messages.len() - 1, view, Box::new(signature)));
+                    batch.end_run(before, view, signature);
                 }
             }
             Step::Lost(_) => batch.push_lost(),
@@ -194,6 +200,7 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         signature: None,
         until: scan.until,
         last_view: batch.last_view,
+        fingerprint: batch.fingerprint,
     });
     scan
 }
@@ -204,13 +211,23 @@ struct Batch<'a> {
     messages: Vec<&'a [u8]>,
     /// Their commit evidence and claims digests.
     headers: Vec<Header<'a>>,
-    /// Signature transactions among them: index, view, parts.
-    signatures: Vec<(usize, View, Box<SignatureTx>)>,
+    /// Signature transactions among them.
+    signatures: Vec<RunEnd>,
+    /// Of the entries since the last signature, that one included.
+    fingerprint: Fingerprint,
     subtrees: Subtrees,
     last_view: View,
     watch: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Seqno>>>,
     digests: Vec<Digest>,
     leaves: Vec<Digest>,
+}
+
+/// A signature transaction in a batch, which ends a run.
+struct RunEnd {
+    index: usize,
+    view: View,
+    fingerprint: Fingerprint,
+    signature: Box<SignatureTx>,
 }
 
 #[derive(Clone, Copy)]
@@ -228,6 +245,7 @@ impl<'a> Batch<'a> {
             messages: Vec::with_capacity(BATCH),
             headers: Vec::with_capacity(BATCH),
             signatures: Vec::new(),
+            fingerprint: Fingerprint::default(),
             subtrees: Subtrees::starting_at(first),
             last_view: 0,
             watch: watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable(),
@@ -242,6 +260,21 @@ impl<'a> Batch<'a> {
         let public = &located.public;
         self.headers
             .push(Header::Digests(public.commit_evidence_digest, public.claims_digest));
+    }
+
+    /// The entry pushed last is a signature transaction: the run before it, with this fingerprint, is over.
+    #[cold]
+    fn end_run(&mut self, before: Fingerprint, view: View, signature: SignatureTx) {
+        self.fingerprint = Fingerprint::default();
+        if let Some(raw) = self.messages.last() {
+            self.fingerprint.add_entry(raw);
+        }
+        self.signatures.push(RunEnd {
+            index: self.messages.len() - 1,
+            view,
+            fingerprint: before,
+            signature: Box::new(signature),
+        });
     }
 
     #[cold]
@@ -262,14 +295,16 @@ impl<'a> Batch<'a> {
             }
         }
         let mut from = 0;
-        for (index, last_view, signature) in self.signatures.drain(..) {
-            self.subtrees.append_all(self.leaves.get(from..index).unwrap_or(&[]));
-            from = index;
+        for end in self.signatures.drain(..) {
+            self.subtrees
+                .append_all(self.leaves.get(from..end.index).unwrap_or(&[]));
+            from = end.index;
             scan.runs.push(Run {
                 nodes: self.subtrees.take(),
-                until: signature.seqno,
-                last_view,
-                signature: Some(signature),
+                until: end.signature.seqno,
+                last_view: end.view,
+                fingerprint: end.fingerprint,
+                signature: Some(end.signature),
             });
         }
         self.subtrees.append_all(self.leaves.get(from..).unwrap_or(&[]));

@@ -24,6 +24,8 @@ pub struct SecretKeys {
     pub aead: AeadKey,
     /// Gives commit evidence.
     pub commit: CommitSecret,
+    /// The secret itself, for nodes that join.
+    pub secret: LedgerSecret,
 }
 
 /// All secrets of a ledger, by first seqno.
@@ -51,6 +53,7 @@ impl LedgerSecrets {
             recovered_at_seqno,
             aead: secret.aead(),
             commit: secret.commit_secret(),
+            secret: secret.clone(),
         };
         let at = self.secrets.partition_point(|known| known.from_seqno < from_seqno);
         self.secrets.insert(at, keys);

@@ -66,6 +66,10 @@ pub struct Start {
     pub accumulator: Accumulator,
     /// The keys in force there.
     pub trust: Trust,
+    /// First seqno of each view up to there.
+    pub view_history: Vec<Seqno>,
+    /// The last write of the historical secrets.
+    pub historical: Option<(Seqno, values::HistoricalSecret)>,
 }
 
 /// Reads a snapshot as a starting point: its receipt must verify, by a key that its own state trusts.
@@ -96,17 +100,21 @@ pub fn start_from(path: &Path) -> Result<Start> {
         seqno: snapshot.seqno,
         accumulator,
         trust: state.trust,
+        view_history: snapshot.view_history().collect(),
+        historical: state.historical,
     })
 }
 
 struct State {
     tree: Option<Vec<u8>>,
     trust: Trust,
+    historical: Option<(Seqno, values::HistoricalSecret)>,
 }
 
 /// Takes the tree and the trust tables out of a snapshot's public state.
 fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::format::Malformed> {
     let mut tree = None;
+    let mut historical = None;
     let mut writes = Vec::new();
     snapshot.public_state(|map, entry| {
         if entry.version < 0 {
@@ -118,6 +126,11 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
             names::TREE if entry.key == SINGLETON_KEY => {
                 tree = Some(entry.value.to_vec());
+                return;
+            }
+            names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
+                let value = values::from_json(entry.value).ok();
+                historical = value.map(|value| (entry.version as u64, value));
                 return;
             }
             _ => return,
@@ -138,7 +151,11 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
         // A snapshot's state has no history: what can't be read is simply not trusted.
         let _ = trust.apply(write);
     }
-    Ok(State { tree, trust })
+    Ok(State {
+        tree,
+        trust,
+        historical,
+    })
 }
 
 /// The seqno at which a service was created, where `service.info` says so.

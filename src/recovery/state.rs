@@ -22,7 +22,7 @@ use crate::crypto::aead::AeadKey;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::format::domain::is_public;
+use crate::format::domain::{Write, is_public};
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
@@ -118,9 +118,9 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
     Ok(State { base, tally })
 }
 
-/// The writes of a segment that may still count: public ones borrowed from the file, private ones decrypted.
+/// The writes of a segment that may still count, copied: public ones from the file, private ones decrypted.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     /// Keys and values, one behind the other.
     bytes: Zeroizing<Vec<u8>>,
     /// Table names, in the order in which they were met.
@@ -142,19 +142,25 @@ impl Batch {
     fn read(segment: &Segment, reader: &Reader<'_>, newer: &Base) -> (Batch, Tally) {
         let mut batch = Batch::default();
         let tally = reader.read(segment, |written| {
-            if newer.get(written.table, written.write.key).is_none() {
-                let table = batch.table(written.table);
-                batch.bytes.extend_from_slice(written.write.key);
-                batch.bytes.extend_from_slice(written.write.value.unwrap_or_default());
-                batch.writes.push(Kept {
-                    seqno: written.txid.seqno,
-                    table,
-                    key: written.write.key.len(),
-                    value: written.write.value.map(<[u8]>::len),
-                });
-            }
+            batch.take(written.table, written.txid.seqno, written.write, newer);
         });
         (batch, tally)
+    }
+
+    /// Takes a write, unless a newer segment has written its key.
+    pub(super) fn take(&mut self, table: &str, seqno: Seqno, write: Write<'_>, newer: &Base) {
+        if newer.get(table, write.key).is_some() {
+            return;
+        }
+        let table = self.table(table);
+        self.bytes.extend_from_slice(write.key);
+        self.bytes.extend_from_slice(write.value.unwrap_or_default());
+        self.writes.push(Kept {
+            seqno,
+            table,
+            key: write.key.len(),
+            value: write.value.map(<[u8]>::len),
+        });
     }
 
     fn table(&mut self, name: &str) -> u32 {
@@ -167,7 +173,7 @@ impl Batch {
     }
 
     /// Loads the writes, last one first.
-    fn load_into(&self, base: &mut Base) {
+    pub(super) fn load_into(&self, base: &mut Base) {
         let mut rest = self.bytes.as_slice();
         for write in self.writes.iter().rev() {
             let value_at = rest.len().saturating_sub(write.value.unwrap_or(0));

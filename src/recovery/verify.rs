@@ -16,6 +16,7 @@ use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::checkpoint::Checkpoint;
+use crate::recovery::foundation::{Foundation, Gathered};
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
 use crate::recovery::progress::Progress;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
@@ -45,6 +46,8 @@ pub struct Options {
     pub checkpoint: Option<PathBuf>,
     /// Keep the root of every signature, for a comparison.
     pub keep_history: bool,
+    /// Gather what a recovery builds on. Not to be had from a checkpoint.
+    pub keep_foundation: bool,
 }
 
 /// What is needed of an earlier report.
@@ -101,6 +104,9 @@ pub struct VerifyReport {
     /// Root of every signature, where it was asked for.
     #[serde(skip)]
     pub history: Vec<SignedRoot>,
+    /// What a recovery would build on, where it was asked for.
+    #[serde(skip)]
+    pub foundation: Option<Box<Foundation>>,
 }
 
 /// Verifies a ledger.
@@ -163,10 +169,9 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
         Some(path) => {
             let start = snapshots::start_from(path)?;
             let next = start.seqno + 1;
-            (
-                Joiner::new(files, mode, next, Some(start.accumulator), start.trust),
-                start.seqno,
-            )
+            let mut joiner = Joiner::new(files, mode, next, Some(start.accumulator), start.trust);
+            joiner.gathered = Gathered::behind(start.seqno, start.view_history, start.historical);
+            (joiner, start.seqno)
         }
         None => (
             Joiner::new(files, mode, 1, Some(Accumulator::genesis()), Trust::default()),
@@ -279,6 +284,10 @@ fn report(
         .filter(|&seqno| seqno > 0);
     }
     let elapsed_s = began.elapsed().as_secs_f64();
+    let foundation = match options.keep_foundation && options.checkpoint.is_none() {
+        true => Foundation::of(&joiner).map(Box::new),
+        false => None,
+    };
     let mut history = joiner.history.take().unwrap_or_default();
     history.retain(|signed| signed.txid.seqno <= proven_to);
     let findings = joiner.findings.finish();
@@ -302,6 +311,7 @@ fn report(
         entries_per_s: joiner.counts.entries as f64 / elapsed_s,
         bytes_per_s: joiner.counts.bytes as f64 / elapsed_s,
         history,
+        foundation,
     }
 }
 

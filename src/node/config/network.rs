@@ -73,6 +73,16 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// As configurations and answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
 /// HTTP version of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AppProtocol {
@@ -81,6 +91,16 @@ pub enum AppProtocol {
     Http1,
     /// HTTP/2, by ALPN.
     Http2,
+}
+
+impl AppProtocol {
+    /// As configurations and answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AppProtocol::Http1 => "HTTP1",
+            AppProtocol::Http2 => "HTTP2",
+        }
+    }
 }
 
 /// Limits of an interface's requests. Sizes are bytes.
@@ -119,6 +139,18 @@ pub enum Authority {
     Acme,
     /// No TLS at all.
     Unsecured,
+}
+
+impl Authority {
+    /// As configurations and answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Authority::Node => "Node",
+            Authority::Service => "Service",
+            Authority::Acme => "ACME",
+            Authority::Unsecured => "Unsecured",
+        }
+    }
 }
 
 /// Where requests that need another node are sent.

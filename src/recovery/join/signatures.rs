@@ -85,7 +85,9 @@ impl Joiner<'_> {
 
     /// A signature whose root is the one of the entries (or of the tree that replaces them): its check is made.
     fn accept(&mut self, tx: &SignatureTx, root: Digest) {
-        let (check, wrong) = self.trust.check(tx, root);
+        let (mut check, wrong) = self.trust.check(tx, root);
+        check.fingerprint = self.gathered.fingerprint;
+        self.gathered.sign(tx.seqno, tx.view);
         for (code, text) in wrong {
             self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
         }
@@ -130,6 +132,9 @@ impl Joiner<'_> {
     fn apply(&mut self, write: &TrustWrite) {
         if write.table == TrustTable::SnapshotEvidence {
             self.note_evidence(write);
+        }
+        if write.table == TrustTable::HistoricalSecret {
+            self.gathered.take_historical(write);
         }
         let services = self.trust.services().len();
         for finding in self.trust.apply(write) {

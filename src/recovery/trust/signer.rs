@@ -7,6 +7,7 @@ use crate::crypto::digest::Digest;
 use crate::crypto::x509::Certificate;
 use crate::format::TxId;
 use crate::recovery::check::{Check, Outcome};
+use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::report::Code;
 use crate::recovery::scan::SignatureTx;
 use crate::tables::values::NodeStatus;
@@ -26,6 +27,7 @@ impl Trust {
             node: None,
             signer: None,
             cose: None,
+            fingerprint: Fingerprint::default(),
         };
         if let Some(table) = &tx.foreign_table {
             wrong.push((

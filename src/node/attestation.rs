@@ -1,0 +1,64 @@
+//! What a virtual node says it runs: not proof of anything, and marked as such wherever it is shown. Recovery
+//! specification, sections 2.1 and 8.4.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::crypto::Digest;
+use crate::crypto::digest::Sha256Stream;
+use crate::error::{Error, Result};
+
+/// What every virtual node measures.
+pub const VIRTUAL_MEASUREMENT: &str = "Insecure hard-coded virtual measurement v1";
+
+/// A virtual node's quote.
+#[derive(Clone, Debug)]
+pub struct VirtualQuote {
+    /// SHA-256 of the executable, hex.
+    pub host_data: String,
+    /// The quote's text, which is what is passed round as its bytes.
+    pub text: String,
+}
+
+impl VirtualQuote {
+    /// The quote for a node whose id (the digest of its public key) is `report_data`.
+    ///
+    /// # Errors
+    /// If the executable can't be read.
+    pub fn new(report_data: &Digest) -> Result<VirtualQuote> {
+        let host_data = hex::encode(digest_of_executable()?);
+        let text = json!({
+            "host_data": host_data,
+            "measurement": VIRTUAL_MEASUREMENT,
+            "report_data": STANDARD.encode(report_data),
+        });
+        Ok(VirtualQuote {
+            host_data,
+            text: text.to_string(),
+        })
+    }
+
+    /// `quote_info` in `nodes.info`.
+    pub fn info(&self) -> Value {
+        json!({
+            "endorsements": "",
+            "format": "Insecure_Virtual",
+            "quote": STANDARD.encode(&self.text),
+        })
+    }
+}
+
+fn digest_of_executable() -> Result<Digest> {
+    let path = std::env::current_exe().map_err(Error::io("find", std::path::Path::new("the executable")))?;
+    let mut file = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
+    let mut digest = Sha256Stream::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = std::io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", &path))?;
+        match buffer.get(..n) {
+            Some(read) if n > 0 => digest.update(read),
+            _ => return Ok(digest.finish()),
+        }
+    }
+}

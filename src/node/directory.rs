@@ -1,0 +1,185 @@
+//! The ledger's main directory, made ready for a new service: the only place where files of the old one change.
+//!
+//! CCF's rules (recovery specification, section 2.2; format specification, sections 1.4 to 1.6), but nothing is deleted:
+//! what CCF would delete gets `.ignored` behind its name, which CCF does not read either. Every step leaves a directory
+//! that a reader takes for the same ledger, so a process may end anywhere in here.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::chunk_writer::ChunkWriter;
+use crate::format::directory::{LedgerFiles, Note};
+use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::recovery::foundation::Foundation;
+
+/// Sets aside what failed recoveries left behind.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn set_aside_leftovers(files: &LedgerFiles, main: &Path) -> Result<()> {
+    for note in &files.notes {
+        match note {
+            Note::UnfinishedRecovery(path) | Note::EmptyChunk(path) | Note::CutChunk { path, .. }
+                if path.parent() == Some(main) =>
+            {
+                set_aside(path)?;
+            }
+            _ => {}
+        }
+    }
+    // Complete chunks that were never named committed, though a committed one has their entries.
+    for spare in files
+        .spares
+        .iter()
+        .filter(|spare| spare.main && !spare.name.kind.is_committed())
+    {
+        set_aside(&spare.path)?;
+    }
+    Ok(())
+}
+
+/// Appends `.ignored` to a file's name, and a number where that is taken.
+fn set_aside(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut to = path.with_file_name(format!("{name}.ignored"));
+    let mut number = 2;
+    while to.exists() {
+        to = path.with_file_name(format!("{name}.{number}.ignored"));
+        number += 1;
+    }
+    tracing::info!(from = %path.display(), to = %to.display(), "set aside");
+    std::fs::rename(path, &to).map_err(Error::io("rename the chunk", path))
+}
+
+/// What stands behind the last signature: which files hold it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Chunks that are committed and hold entries behind the last signature: dropping those needs a person's word.
+    pub committed: Vec<PathBuf>,
+    /// Open chunks of the main directory that do.
+    pub open: Vec<PathBuf>,
+}
+
+/// Finds what would be dropped behind `last`.
+pub fn tail(files: &LedgerFiles, last: Seqno) -> Tail {
+    let mut tail = Tail::default();
+    for chunk in files.chunks.iter().filter(|chunk| chunk.file.last > last) {
+        match chunk.file.name.kind.is_committed() {
+            true => tail.committed.push(chunk.file.path.clone()),
+            false => tail.open.push(chunk.file.path.clone()),
+        }
+    }
+    tail
+}
+
+/// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
+/// completed and named committed. A committed chunk is cut only with `drop_committed`; the whole of it is kept aside.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Usage`] if a committed chunk would have to be cut without that word.
+pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drop_committed: bool) -> Result<()> {
+    let last = foundation.signed.txid.seqno;
+    for chunk in &files.chunks {
+        let file = &chunk.file;
+        if file.last <= last && file.name.kind.is_committed() {
+            continue;
+        }
+        let in_main = file.path.parent() == Some(main);
+        let committed = file.name.kind.is_committed();
+        if committed && !drop_committed {
+            return Err(Error::Usage(format!(
+                "{} is committed and holds entries behind the last proven signature, {last}",
+                file.path.display()
+            )));
+        }
+        if committed && !in_main {
+            return Err(Error::Usage(format!(
+                "{} is in a read-only directory and holds entries behind the last proven signature, {last}: take that \
+                 directory out of the configuration, and put the chunks before it into the main one",
+                file.path.display()
+            )));
+        }
+        if file.path == foundation.chunk {
+            match committed {
+                true => keep_part(&file.path, main, file.first, foundation)?,
+                false => complete(&file.path, file.first, foundation)?,
+            }
+        } else if in_main {
+            set_aside(&file.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts an open chunk behind the last signature, writes its table, and names it committed.
+fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
+    let io = |doing| Error::io(doing, path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(io("open the chunk"))?;
+    let last = foundation.signed.txid.seqno;
+    // First the header word: from here on the file is an open chunk, whatever it was.
+    let mut writer = ChunkWriter::reopen(file, foundation.end_offset).map_err(io("read the chunk"))?;
+    if writer.len() != last - first + 1 {
+        return Err(Error::Unreadable(format!(
+            "{} holds {} entries up to offset {}, expected {first} to {last}; does something else write to it?",
+            path.display(),
+            writer.len(),
+            foundation.end_offset
+        )));
+    }
+    writer
+        .out()
+        .set_len(foundation.end_offset)
+        .map_err(io("cut the chunk"))?;
+    writer.complete().map_err(io("complete the chunk"))?;
+    writer.out().sync_all().map_err(io("write the chunk to disk"))?;
+    let to = path.with_file_name(committed_name(first, last));
+    std::fs::rename(path, &to).map_err(io("rename the chunk"))
+}
+
+fn committed_name(first: Seqno, last: Seqno) -> String {
+    ChunkName {
+        first,
+        last: Some(last),
+        kind: ChunkKind::Committed,
+    }
+    .to_string()
+}
+
+/// Copies the part of a committed chunk up to the last signature to a chunk of its own, and sets the whole one aside.
+fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
+    // A name that nothing reads until the copy is complete.
+    let copy = main.join(format!(
+        "{}.part.ignored",
+        committed_name(first, foundation.signed.txid.seqno)
+    ));
+    std::fs::copy(path, &copy).map_err(Error::io("copy the chunk", path))?;
+    complete(&copy, first, foundation)?;
+    set_aside(path)
+}
+
+/// The name under which a new service's first chunk will be written must be free.
+///
+/// # Errors
+/// [`Error::Unreadable`] if it is not.
+pub fn check_next_is_free(main: &Path, next: Seqno) -> Result<()> {
+    let name = ChunkName {
+        first: next,
+        last: None,
+        kind: ChunkKind::OpenRecovery,
+    };
+    let path = main.join(name.to_string());
+    debug_assert!(matches!(FileName::parse(&name.to_string()), FileName::Chunk(_)));
+    match path.exists() {
+        true => Err(Error::Unreadable(format!(
+            "{} is there already; another node may be recovering this ledger: stop it first",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}

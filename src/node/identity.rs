@@ -1,0 +1,153 @@
+//! The keys of a node and of the service it founds: made at start, never written to disk, wiped when the process ends.
+//!
+//! Recovery specification, sections 2.1 and 8.6.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use zeroize::Zeroizing;
+
+use super::config::{Config, SubjectAltName};
+use crate::crypto::rsa::generate_system_key_pair;
+use crate::crypto::x509::{self, AlternativeName, Validity};
+use crate::crypto::{Certificate, Curve, SigningKey};
+use crate::error::{Error, Result};
+
+/// A generator seeded by the system.
+///
+/// # Errors
+/// [`Error::Unreadable`] if the system has no random numbers to give.
+pub fn system_rng() -> Result<ChaCha20Rng> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|why| Error::Unreadable(format!("the system gives no random numbers: {why}")))?;
+    Ok(ChaCha20Rng::from_seed(*seed))
+}
+
+/// A certificate's serial number: positive, and 16 bytes in DER.
+pub fn serial(rng: &mut ChaCha20Rng) -> [u8; 16] {
+    let mut serial = [0; 16];
+    rng.fill_bytes(&mut serial);
+    let [first, ..] = &mut serial;
+    *first = *first & 0x3f | 0x40;
+    serial
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
+/// A failure of the crypto floor that only a wrong setting or a fault in this program can cause.
+pub fn failed(what: &'static str) -> impl FnOnce(crate::crypto::Error) -> Error {
+    move |why| Error::Unreadable(format!("could not {what}: {why}"))
+}
+
+/// Who this node is.
+pub struct NodeIdentity {
+    /// Hex digest of the public key.
+    pub id: String,
+    /// Signs the ledger, and serves TLS.
+    pub key: Arc<SigningKey>,
+    /// Valid until the service endorses another one.
+    pub self_signed: Certificate,
+    /// What the service is asked to endorse, PEM.
+    pub request: String,
+}
+
+impl NodeIdentity {
+    /// Makes a node's key and certificates as `config` asks for, under the hosts it publishes.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if there are no random numbers, or a name can't be encoded.
+    pub fn generate(config: &Config) -> Result<NodeIdentity> {
+        let mut rng = system_rng()?;
+        let settings = &config.node_certificate;
+        let key = SigningKey::generate(settings.curve_id, &mut rng);
+        let names = alternative_names(config)?;
+        let validity = Validity::days(now_s(), settings.initial_validity_days).map_err(failed("date a certificate"))?;
+        let subject = &settings.subject_name;
+        let self_signed = x509::issue_self_signed(subject, &names, &key, validity, serial(&mut rng))
+            .map_err(failed("issue the node's certificate"))?;
+        let request = x509::request(subject, &names, &key).map_err(failed("request the node's certificate"))?;
+        Ok(NodeIdentity {
+            id: hex::encode(key.verifying_key().id()),
+            key: Arc::new(key),
+            self_signed,
+            request,
+        })
+    }
+}
+
+/// The configured names, or the hosts of the published addresses.
+fn alternative_names(config: &Config) -> Result<Vec<AlternativeName>> {
+    let configured = &config.node_certificate.subject_alt_names;
+    if !configured.is_empty() {
+        let name = |name: &SubjectAltName| match name {
+            SubjectAltName::IpAddress(ip) => AlternativeName::Ip(*ip),
+            SubjectAltName::DnsName(name) => AlternativeName::Dns(name.clone()),
+        };
+        return Ok(configured.iter().map(name).collect());
+    }
+    let mut names = Vec::new();
+    for interface in config.network.rpc_interfaces.values() {
+        let host = &interface.published_address.host;
+        let name = AlternativeName::of_host(host).map_err(failed("name the node's published host"))?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The RSA key under which ledger secrets are sent to this node.
+pub struct EncryptionIdentity {
+    /// PKCS#8 DER.
+    pub private_der: Zeroizing<Vec<u8>>,
+    /// SPKI PEM.
+    pub public_pem: String,
+}
+
+impl EncryptionIdentity {
+    /// Makes one. Takes tenths of a second: to be done beside something else.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if the provider fails.
+    pub fn generate() -> Result<EncryptionIdentity> {
+        let (private_der, public_pem) = generate_system_key_pair().map_err(failed("make an RSA key"))?;
+        Ok(EncryptionIdentity {
+            private_der,
+            public_pem,
+        })
+    }
+}
+
+/// A new service.
+pub struct ServiceIdentity {
+    /// Signs the ledger and endorses nodes.
+    pub key: Arc<SigningKey>,
+    /// What users and members trust.
+    pub certificate: Certificate,
+}
+
+impl ServiceIdentity {
+    /// Makes a service with the subject of the one before it, or `CN=CCF Service`.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if there are no random numbers, or the name can't be encoded.
+    pub fn generate(curve: Curve, previous: Option<&Certificate>, validity_days: u32) -> Result<ServiceIdentity> {
+        let mut rng = system_rng()?;
+        let key = SigningKey::generate(curve, &mut rng);
+        let validity = Validity::days(now_s(), validity_days).map_err(failed("date a certificate"))?;
+        let certificate = match previous {
+            Some(previous) => x509::issue_service_like(previous, &key, validity, serial(&mut rng)),
+            None => x509::issue_self_signed("CN=CCF Service", &[], &key, validity, serial(&mut rng)),
+        };
+        Ok(ServiceIdentity {
+            key: Arc::new(key),
+            certificate: certificate.map_err(failed("issue the service's certificate"))?,
+        })
+    }
+}

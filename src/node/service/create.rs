@@ -1,0 +1,186 @@
+//! The recovery transaction: the first one of a recovered service. Recovery specification, section 2.6.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{put, service_info};
+use crate::crypto::Certificate;
+use crate::crypto::digest::Digest;
+use crate::format::TxId;
+use crate::kv::store::Transaction;
+use crate::node::attestation::{VIRTUAL_MEASUREMENT, VirtualQuote};
+use crate::node::config::{Address, Config, RpcInterface};
+use crate::node::identity::{EncryptionIdentity, NodeIdentity};
+use crate::recovery::report::Code;
+use crate::tables::values::{HexDigest, NodeStatus, ServiceInfo, ServiceStatus, to_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// What the new service begins with.
+pub struct Creation<'a> {
+    /// The node's settings.
+    pub config: &'a Config,
+    /// The addresses that were bound, where the settings left the port open: by interface.
+    pub published: &'a BTreeMap<String, String>,
+    /// Where other nodes reach this one.
+    pub node_address: &'a str,
+    /// The node.
+    pub node: &'a NodeIdentity,
+    /// Its encryption key.
+    pub encryption: &'a EncryptionIdentity,
+    /// What it runs.
+    pub quote: &'a VirtualQuote,
+    /// The node's certificate, endorsed by the new service.
+    pub endorsed: &'a Certificate,
+    /// The new service's certificate.
+    pub service: &'a Certificate,
+    /// This transaction.
+    pub txid: TxId,
+    /// The last root signed before.
+    pub last_signed_root: Digest,
+    /// What the operator attaches to node and service.
+    pub node_data: Option<Value>,
+    /// As above.
+    pub service_data: Option<Value>,
+}
+
+/// Writes the recovery transaction.
+///
+/// # Errors
+/// In words, if the ledger's own tables can't be read.
+pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Result<(), String> {
+    let previous = service_info(transaction)?;
+    // Where a 1.x service never said which transaction created it, the last write about it is the next best.
+    let created = previous.current_service_create_txid.map(|txid| txid.seqno);
+    let version = created.or_else(|| transaction.version(names::SERVICE_INFO, &SINGLETON_KEY));
+    let info = ServiceInfo {
+        cert: creation.service.to_pem(),
+        status: ServiceStatus::Recovering,
+        previous_service_identity_version: version,
+        recovery_count: Some(previous.recovery_count.map_or(0, |count| count + 1)),
+        current_service_create_txid: Some(creation.txid),
+        service_data: creation.service_data.clone(),
+    };
+    put(transaction, names::SERVICE_INFO, &info);
+    put(transaction, names::PREVIOUS_SERVICE_IDENTITY, &previous.cert);
+    let root = HexDigest(creation.last_signed_root);
+    put(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &root);
+    retire_all_nodes(transaction)?;
+    let id = creation.node.id.as_str();
+    transaction.put(names::NODES_INFO, id, to_json(&node_info(creation)));
+    transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
+    transaction.put(
+        names::NODES_VIRTUAL_MEASUREMENTS,
+        VIRTUAL_MEASUREMENT,
+        to_json(&"AllowedToJoin"),
+    );
+    let host_data = creation.quote.host_data.as_str();
+    transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
+    Ok(())
+}
+
+/// All nodes of the service before are gone.
+fn retire_all_nodes(transaction: &mut Transaction<'_>) -> Result<(), String> {
+    for (id, value) in transaction.entries(names::NODES_INFO) {
+        let mut info = node_object(&value).ok_or_else(|| unreadable(&id))?;
+        let status: Option<NodeStatus> = info.get("status").and_then(|s| serde_json::from_value(s.clone()).ok());
+        if status != Some(NodeStatus::Retired) {
+            info.insert("status".to_owned(), json!("Retired"));
+            transaction.put(names::NODES_INFO, id, to_json(&info));
+        }
+    }
+    Ok(())
+}
+
+fn node_object(value: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(value).ok()
+}
+
+fn unreadable(id: &[u8]) -> String {
+    let id = String::from_utf8_lossy(id);
+    format!("{}: nodes.info of {id} can't be read", Code::TrustValue.as_str())
+}
+
+/// Marks the nodes whose retirement is committed; answers whether there was one.
+pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
+    let mut any = false;
+    for (id, value) in transaction.entries(names::NODES_INFO) {
+        let Some(mut info) = node_object(&value) else {
+            continue;
+        };
+        let retired = info.get("status").and_then(Value::as_str) == Some("Retired");
+        let known = info.get("retired_committed").and_then(Value::as_bool) == Some(true);
+        if retired && !known {
+            info.insert("retired_committed".to_owned(), json!(true));
+            transaction.put(names::NODES_INFO, id, to_json(&info));
+            any = true;
+        }
+    }
+    any
+}
+
+fn node_info(creation: &Creation<'_>) -> Value {
+    let config = creation.config;
+    let mut interfaces = Map::new();
+    for (name, interface) in &config.network.rpc_interfaces {
+        let published = creation.published.get(name).map_or("", String::as_str);
+        interfaces.insert(name.clone(), interface_json(interface, published));
+    }
+    let rpc = creation.published.values().next().map_or("", String::as_str);
+    let (rpc_host, rpc_port) = host_and_port(rpc);
+    let (node_host, node_port) = host_and_port(creation.node_address);
+    let mut info = json!({
+        "certificate_signing_request": creation.node.request,
+        "code_digest": hex::encode(VIRTUAL_MEASUREMENT),
+        "encryption_pub_key": creation.encryption.public_pem,
+        "node_data": creation.node_data,
+        "node_to_node_interface": {
+            "bind_address": creation.node_address, "published_address": creation.node_address,
+        },
+        "nodehost": node_host, "nodeport": node_port,
+        "public_key": creation.node.key.verifying_key().spki_pem(),
+        "pubhost": rpc_host, "pubport": rpc_port,
+        "quote_info": creation.quote.info(),
+        "rpc_interfaces": interfaces,
+        "rpchost": rpc_host, "rpcport": rpc_port,
+        "status": "Trusted",
+    });
+    if creation.node_data.is_none()
+        && let Some(info) = info.as_object_mut()
+    {
+        info.remove("node_data");
+    }
+    info
+}
+
+/// An interface as `nodes.info` and `/node/network/nodes` show it.
+pub fn interface_json(interface: &RpcInterface, published: &str) -> Value {
+    let http = &interface.http_configuration;
+    json!({
+        "app_protocol": interface.app_protocol.as_str(),
+        "bind_address": bound(&interface.bind_address, published),
+        "endorsement": {"authority": interface.endorsement.authority.as_str()},
+        "forwarding_timeout_ms": interface.forwarding_timeout_ms,
+        "http_configuration": {
+            "max_body_size": http.max_body_size.to_string(),
+            "max_header_size": http.max_header_size.to_string(),
+            "max_headers_count": http.max_headers_count,
+        },
+        "max_open_sessions_hard": interface.max_open_sessions_hard,
+        "max_open_sessions_soft": interface.max_open_sessions_soft,
+        "protocol": interface.protocol.as_str(),
+        "published_address": published,
+    })
+}
+
+/// A bind address whose port was left open is shown with the port that was bound, as the published one has it.
+fn bound(address: &Address, published: &str) -> String {
+    match address.port {
+        0 => format!("{}:{}", address.host, host_and_port(published).1),
+        _ => address.to_string(),
+    }
+}
+
+fn host_and_port(address: &str) -> (&str, &str) {
+    address.rsplit_once(':').unwrap_or((address, ""))
+}

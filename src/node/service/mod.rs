@@ -1,0 +1,35 @@
+//! What transactions do to a service: its creation after a disaster, shares, secrets, opening, endorsement.
+//!
+//! Functions over one [`Transaction`]: they read what it sees and write into it. Values are CCF's, field for field.
+//! Recovery specification, sections 2.6 to 2.10 and 5; format specification, sections 6.5, 8.2 and 9.
+
+pub mod create;
+pub mod open;
+pub mod secrets;
+pub mod shares;
+pub mod submit;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::kv::store::Transaction;
+use crate::tables::values::{ServiceInfo, from_json, to_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// The one value of a value table, if it is there and can be read.
+pub fn value<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> Option<T> {
+    from_json(transaction.get(table, &SINGLETON_KEY)?).ok()
+}
+
+/// Writes the one value of a value table.
+pub fn put<T: Serialize>(transaction: &mut Transaction<'_>, table: &str, value: &T) {
+    transaction.put(table, SINGLETON_KEY, to_json(value));
+}
+
+/// `service.info`.
+///
+/// # Errors
+/// In words, if there is none.
+pub fn service_info(transaction: &Transaction<'_>) -> Result<ServiceInfo, String> {
+    value(transaction, names::SERVICE_INFO).ok_or_else(|| "service.info is missing or can't be read".to_owned())
+}

@@ -1,0 +1,149 @@
+//! Opening a service: a vote to open it, and the transaction that opens it once its private state is back.
+//!
+//! Recovery specification, sections 2.7, 2.10 and 4.2.
+
+use rand_chacha::ChaCha20Rng;
+
+use super::secrets::{KnownSecret, chain};
+use super::{put, service_info, shares, value};
+use crate::crypto::Certificate;
+use crate::crypto::cose::sign_endorsement;
+use crate::crypto::digest::Digest;
+use crate::format::TxId;
+use crate::kv::store::Transaction;
+use crate::node::identity::ServiceIdentity;
+use crate::tables::values::{Base64, HexDigest, IdentityEndorsement, ServiceStatus};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// `ccf.node.transitionServiceToOpen` on a node that has recovered the public ledger: shares are waited for from here on.
+///
+/// # Errors
+/// In CCF's words, where the identities in the proposal are not the service's.
+pub fn accept_recovery(transaction: &mut Transaction<'_>, previous: Option<&str>, next: &str) -> Result<(), String> {
+    let mut info = service_info(transaction)?;
+    match info.status {
+        ServiceStatus::WaitingForRecoveryShares | ServiceStatus::Open => return Ok(()),
+        ServiceStatus::Recovering => {}
+        other => return Err(format!("a service with status {other:?} can't be opened by a recovery")),
+    }
+    let expected: String = value(transaction, names::PREVIOUS_SERVICE_IDENTITY)
+        .ok_or("Service identity is missing: the ledger names no previous service")?;
+    let Some(previous) = previous else {
+        return Err("Recovering service: the previous service identity must be in the proposal".to_owned());
+    };
+    if !is_same_certificate(&expected, previous) {
+        return Err(format!(
+            "Previous service identity does not match.\nActual:\n{expected}\nIn proposal:\n{previous}"
+        ));
+    }
+    if !is_same_certificate(&info.cert, next) {
+        return Err(format!(
+            "Service identity mismatch: the next service identity in the transition_service_to_open proposal does not \
+             match the current service identity:\nNext:\n{next}\nCurrent:\n{}",
+            info.cert
+        ));
+    }
+    info.status = ServiceStatus::WaitingForRecoveryShares;
+    put(transaction, names::SERVICE_INFO, &info);
+    transaction.clear(names::ENCRYPTED_SUBMITTED_SHARES);
+    put(transaction, names::LAST_RECOVERY_TYPE, &"RECOVERY_SHARES");
+    Ok(())
+}
+
+/// The same text, or the same certificate in other lines.
+fn is_same_certificate(expected: &str, given: &str) -> bool {
+    if expected == given {
+        return true;
+    }
+    match (Certificate::from_pem(expected), Certificate::from_pem(given)) {
+        (Ok(expected), Ok(given)) => expected.der() == given.der(),
+        _ => false,
+    }
+}
+
+/// What the opening transaction needs to know.
+pub struct Opening<'a> {
+    /// The service.
+    pub service: &'a ServiceIdentity,
+    /// The last secret of the service before, which the shares gave.
+    pub before: &'a KnownSecret,
+    /// The secret of the new service.
+    pub current: &'a KnownSecret,
+    /// Seconds since 1970.
+    pub now_s: u64,
+}
+
+/// Opens a recovered service: new shares, the chain of secrets, the endorsement of the identity before.
+///
+/// # Errors
+/// In words, where the service is not waiting for this, or shares can't be issued.
+pub fn open_recovered(
+    transaction: &mut Transaction<'_>,
+    opening: &Opening<'_>,
+    rng: &mut ChaCha20Rng,
+) -> Result<(), String> {
+    let mut info = service_info(transaction)?;
+    if info.status != ServiceStatus::WaitingForRecoveryShares {
+        return Err(format!(
+            "the service's status is {:?}, expected WaitingForRecoveryShares",
+            info.status
+        ));
+    }
+    transaction.clear(names::ENCRYPTED_SUBMITTED_SHARES);
+    let current = opening.current;
+    let historical = chain(transaction, opening.before, &current.secret, Some(current.from), rng);
+    put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
+    shares::reshare(transaction, current, rng)?;
+    info.status = ServiceStatus::Open;
+    let created = info.current_service_create_txid.unwrap_or(TxId { view: 0, seqno: 0 });
+    put(transaction, names::SERVICE_INFO, &info);
+    endorse(transaction, opening.service, created, opening.now_s);
+    Ok(())
+}
+
+/// The service endorses the one before it; or itself, if the ledger holds no endorsement yet.
+fn endorse(transaction: &mut Transaction<'_>, service: &ServiceIdentity, created: TxId, now_s: u64) {
+    let table = names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT;
+    let own_key = service.key.verifying_key().spki_der().to_vec();
+    let previous: Option<IdentityEndorsement> = value(transaction, table);
+    let previous_version = previous
+        .is_some()
+        .then(|| transaction.version(table, &SINGLETON_KEY))
+        .flatten();
+    let (endorsed, begin, end, root): (_, _, Option<TxId>, Option<Digest>) = match previous {
+        None => (own_key.clone(), created, None, None),
+        Some(previous) => {
+            let begin = match previous.endorsement_epoch_end {
+                Some(end) => TxId {
+                    view: end.view.saturating_add(2),
+                    seqno: end.seqno.saturating_add(1),
+                },
+                None => previous.endorsement_epoch_begin,
+            };
+            let end = TxId {
+                view: created.view.saturating_sub(2),
+                seqno: created.seqno.saturating_sub(1),
+            };
+            let root: Option<HexDigest> = value(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT);
+            (previous.endorsing_key.0, begin, Some(end), root.map(|root| root.0))
+        }
+    };
+    let end_text = end.map(|end| end.to_string());
+    let issued_at = i64::try_from(now_s).unwrap_or(i64::MAX);
+    let message = sign_endorsement(
+        &service.key,
+        issued_at,
+        &endorsed,
+        &begin.to_string(),
+        end_text.as_deref(),
+        root.as_ref(),
+    );
+    let value = IdentityEndorsement {
+        endorsement: Base64(message),
+        endorsing_key: Base64(own_key),
+        endorsement_epoch_begin: begin,
+        endorsement_epoch_end: end,
+        previous_version,
+    };
+    put(transaction, table, &value);
+}

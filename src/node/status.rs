@@ -1,0 +1,349 @@
+//! What the node is doing: read by every request without waiting for anybody, written by recovery and sequencer.
+//!
+//! Numbers are atomics and text is behind locks that are held for a copy, because `/node/state` must answer while both
+//! cores are busy. Recovery specification, sections 2.9 and 3.2.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::format::{Seqno, TxId, View};
+use crate::recovery::progress::Progress;
+use crate::recovery::report::Finding;
+
+/// States of a node, as CCF spells them in answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[repr(u8)]
+pub enum NodeState {
+    /// Before anything.
+    Uninitialized,
+    /// The configuration is read, the keys are made.
+    Initialized,
+    /// The public ledger is replayed.
+    ReadingPublicLedger,
+    /// A new service, which knows the public ledger only.
+    PartOfPublicNetwork,
+    /// The private ledger is decrypted.
+    ReadingPrivateLedger,
+    /// Open.
+    PartOfNetwork,
+}
+
+impl NodeState {
+    const ALL: [NodeState; 6] = [
+        NodeState::Uninitialized,
+        NodeState::Initialized,
+        NodeState::ReadingPublicLedger,
+        NodeState::PartOfPublicNetwork,
+        NodeState::ReadingPrivateLedger,
+        NodeState::PartOfNetwork,
+    ];
+
+    /// The state's name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeState::Uninitialized => "Uninitialized",
+            NodeState::Initialized => "Initialized",
+            NodeState::ReadingPublicLedger => "ReadingPublicLedger",
+            NodeState::PartOfPublicNetwork => "PartOfPublicNetwork",
+            NodeState::ReadingPrivateLedger => "ReadingPrivateLedger",
+            NodeState::PartOfNetwork => "PartOfNetwork",
+        }
+    }
+}
+
+/// How far the reading of a ledger is.
+#[derive(Default)]
+struct Pass {
+    phase: Mutex<Option<(String, Instant)>>,
+    total_bytes: AtomicU64,
+    bytes: AtomicU64,
+    entries: AtomicU64,
+}
+
+/// The node's status.
+pub struct Status {
+    began: Instant,
+    state: AtomicU8,
+    last_signed: AtomicU64,
+    startup_seqno: AtomicU64,
+    stopping: AtomicBool,
+    gov_open: AtomicBool,
+    users_open: AtomicBool,
+    /// Last seqno that is written, and the view it is written in.
+    last_written: AtomicU64,
+    view: AtomicU64,
+    target: AtomicU64,
+    recovered: AtomicU64,
+    pass: Pass,
+    view_history: RwLock<Vec<Seqno>>,
+    findings: Mutex<Vec<Finding>>,
+    durations: Mutex<Vec<(&'static str, f64)>>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Status {
+            began: Instant::now(),
+            state: AtomicU8::new(NodeState::Uninitialized as u8),
+            last_signed: AtomicU64::new(0),
+            startup_seqno: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            gov_open: AtomicBool::new(false),
+            users_open: AtomicBool::new(false),
+            last_written: AtomicU64::new(0),
+            view: AtomicU64::new(0),
+            target: AtomicU64::new(0),
+            recovered: AtomicU64::new(0),
+            pass: Pass::default(),
+            view_history: RwLock::default(),
+            findings: Mutex::default(),
+            durations: Mutex::default(),
+        }
+    }
+}
+
+impl Status {
+    /// The state.
+    pub fn state(&self) -> NodeState {
+        let number = self.state.load(Ordering::Acquire);
+        NodeState::ALL
+            .into_iter()
+            .find(|state| *state as u8 == number)
+            .unwrap_or(NodeState::Uninitialized)
+    }
+
+    /// Takes a step of the state machine, and logs it.
+    pub fn enter(&self, state: NodeState) {
+        let before = self.state();
+        self.state.store(state as u8, Ordering::Release);
+        let at_s = self.began.elapsed().as_secs_f64();
+        tracing::info!(from = before.as_str(), to = state.as_str(), at_s, "state");
+        if let Ok(mut durations) = self.durations.lock() {
+            durations.push((state.as_str(), at_s));
+        }
+    }
+
+    /// When each state was entered, in seconds since the start.
+    pub fn entered(&self) -> Vec<(&'static str, f64)> {
+        self.durations
+            .lock()
+            .map(|durations| durations.clone())
+            .unwrap_or_default()
+    }
+
+    /// The last transaction that is written, committed or not.
+    pub fn last_written(&self) -> TxId {
+        TxId {
+            view: self.view.load(Ordering::Acquire),
+            seqno: self.last_written.load(Ordering::Acquire),
+        }
+    }
+
+    /// A transaction was written.
+    pub fn wrote(&self, txid: TxId) {
+        self.view.store(txid.view, Ordering::Release);
+        self.last_written.store(txid.seqno, Ordering::Release);
+    }
+
+    /// Seqno of the last signature: what is committed.
+    pub fn last_signed(&self) -> Seqno {
+        self.last_signed.load(Ordering::Acquire)
+    }
+
+    /// A signature was committed, or replayed.
+    pub fn signed(&self, seqno: Seqno) {
+        self.last_signed.store(seqno, Ordering::Release);
+    }
+
+    /// Seqno of the snapshot that the node began with; 0 for none.
+    pub fn startup_seqno(&self) -> Seqno {
+        self.startup_seqno.load(Ordering::Acquire)
+    }
+
+    /// The node begins with a snapshot.
+    pub fn begins_at(&self, seqno: Seqno) {
+        self.startup_seqno.store(seqno, Ordering::Release);
+    }
+
+    /// Whether the node was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The node was told to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether members are served.
+    pub fn gov_is_open(&self) -> bool {
+        self.gov_open.load(Ordering::Acquire)
+    }
+
+    /// Members are served from here on.
+    pub fn open_gov(&self) {
+        self.gov_open.store(true, Ordering::Release);
+    }
+
+    /// Whether users are served.
+    pub fn users_are_served(&self) -> bool {
+        self.users_open.load(Ordering::Acquire)
+    }
+
+    /// Users are served from here on.
+    pub fn open_users(&self) {
+        self.users_open.store(true, Ordering::Release);
+    }
+
+    /// First seqno of each view, from view 1 on.
+    pub fn view_history(&self) -> Vec<Seqno> {
+        self.view_history
+            .read()
+            .map(|history| history.clone())
+            .unwrap_or_default()
+    }
+
+    /// Learns the history of views.
+    pub fn set_view_history(&self, history: &[Seqno]) {
+        if let Ok(mut known) = self.view_history.write()
+            && known.len() != history.len()
+        {
+            *known = history.to_vec();
+        }
+    }
+
+    /// The view in which a seqno was written.
+    pub fn view_of(&self, seqno: Seqno) -> View {
+        let last = self.last_written();
+        let known = self.view_history.read();
+        let views = known.map(|history| history.partition_point(|first| *first <= seqno) as View);
+        match views {
+            // What this node has not signed yet is in no history.
+            Ok(_) if seqno > self.last_signed() => last.view,
+            Ok(view) => view,
+            Err(_) => 0,
+        }
+    }
+
+    /// Adds findings, which `/node/state` shows and the log has.
+    pub fn find(&self, found: &[Finding]) {
+        for finding in found {
+            let seqno = finding.seqno.unwrap_or(0);
+            let (code, message, next) = (finding.code.as_str(), &finding.message, &finding.next);
+            let file = finding.file.as_deref().unwrap_or("");
+            match finding.severity {
+                crate::recovery::report::Severity::Info => tracing::info!(code, seqno, file, next, "{message}"),
+                crate::recovery::report::Severity::Warning => tracing::warn!(code, seqno, file, next, "{message}"),
+                crate::recovery::report::Severity::Error => tracing::error!(code, seqno, file, next, "{message}"),
+            }
+        }
+        if let Ok(mut findings) = self.findings.lock() {
+            let room = MAX_FINDINGS.saturating_sub(findings.len());
+            findings.extend(found.iter().take(room).cloned());
+        }
+    }
+
+    /// The private pass begins: it will end at `target`.
+    pub fn recover_to(&self, target: Seqno) {
+        self.recovered.store(0, Ordering::Release);
+        self.target.store(target, Ordering::Release);
+    }
+
+    /// Target and position of the private pass: what CCF answers while it runs.
+    pub fn private_progress(&self) -> (Seqno, Seqno) {
+        let target = self.target.load(Ordering::Acquire);
+        let (bytes, total) = self.pass.read();
+        // Entries are decrypted newest first and in parallel: the share of bytes done is the share of seqnos done.
+        let done = u128::from(target) * u128::from(bytes) / u128::from(total.max(1));
+        (target, (done as Seqno).min(target))
+    }
+
+    /// The object `recovery` of `/node/state`: how far the reading is.
+    pub fn recovery(&self) -> Value {
+        let state = self.state();
+        let findings = self
+            .findings
+            .lock()
+            .map(|findings| findings.clone())
+            .unwrap_or_default();
+        let (bytes, total) = self.pass.read();
+        let entries = self.pass.entries.load(Ordering::Relaxed);
+        let phase = self.pass.phase.lock().ok().and_then(|phase| phase.clone());
+        let mut answer = json!({"findings": findings, "elapsed_s": round(self.began.elapsed().as_secs_f64())});
+        let Some(object) = answer.as_object_mut() else {
+            return answer;
+        };
+        let entered: serde_json::Map<String, Value> = self
+            .entered()
+            .into_iter()
+            .map(|(state, at)| (state.to_owned(), json!(round(at))))
+            .collect();
+        object.insert("entered_s".to_owned(), Value::Object(entered));
+        let name = match (&phase, state) {
+            (Some((name, _)), _) => name.as_str(),
+            (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
+            (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
+            (None, NodeState::PartOfPublicNetwork) => "waiting for members",
+            (None, NodeState::PartOfNetwork) => "done",
+        };
+        object.insert("phase".to_owned(), json!(name));
+        object.insert("seqno".to_owned(), json!(self.last_signed()));
+        object.insert("target".to_owned(), json!(self.target.load(Ordering::Acquire)));
+        if let Some((_, since)) = &phase {
+            let seconds = since.elapsed().as_secs_f64().max(1e-3);
+            let rate = bytes as f64 / seconds;
+            object.insert("bytes".to_owned(), json!(bytes));
+            object.insert("total_bytes".to_owned(), json!(total));
+            object.insert("bytes_per_s".to_owned(), json!(rate as u64));
+            object.insert("entries_per_s".to_owned(), json!((entries as f64 / seconds) as u64));
+            let left = (total.saturating_sub(bytes)) as f64 / rate.max(1.0);
+            object.insert("time_left_s".to_owned(), json!(round(left)));
+        }
+        answer
+    }
+
+    /// Sets the seqno that the public pass will end at, as the files' names promise.
+    pub fn expects(&self, last: Seqno) {
+        self.target.store(last, Ordering::Release);
+    }
+}
+
+/// Findings shown at most: the log has all of them.
+const MAX_FINDINGS: usize = 100;
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+impl Pass {
+    fn read(&self) -> (u64, u64) {
+        let total = self.total_bytes.load(Ordering::Relaxed);
+        (self.bytes.load(Ordering::Relaxed).min(total), total)
+    }
+}
+
+impl Progress for Status {
+    fn begin(&self, phase: &str, total_bytes: u64) {
+        self.pass.bytes.store(0, Ordering::Relaxed);
+        self.pass.entries.store(0, Ordering::Relaxed);
+        self.pass.total_bytes.store(total_bytes, Ordering::Relaxed);
+        if let Ok(mut now) = self.pass.phase.lock() {
+            *now = Some((phase.to_owned(), Instant::now()));
+        }
+    }
+
+    fn advance(&self, bytes: u64, entries: u64) {
+        self.pass.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.pass.entries.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        if let Ok(mut phase) = self.pass.phase.lock() {
+            *phase = None;
+        }
+    }
+}

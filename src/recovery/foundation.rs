@@ -1,0 +1,175 @@
+//! What a recovery builds on: everything that is known at the last proven signature.
+//!
+//! [`Gathered`] is filled while segments are joined; [`Foundation`] is what a new service continues from. Recovery
+//! specification, sections 2.4 and 2.5.
+
+use std::path::PathBuf;
+
+use super::check::Check;
+use super::diagnose::read_tree;
+use super::fingerprint::Fingerprint;
+use super::join::{Joiner, SignedRoot};
+use super::scan::TrustWrite;
+use crate::crypto::cose::Sign1;
+use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::format::cursor::Cursor;
+use crate::format::domain::PublicHeader;
+use crate::format::entry::Entry;
+use crate::format::map::MappedFile;
+use crate::format::{Seqno, View};
+use crate::merkle::tree::TreeView;
+use crate::merkle::{Accumulator, Tree};
+use crate::tables::values::{HistoricalSecret, from_json};
+
+/// What is collected on the way.
+#[derive(Clone, Default)]
+pub(super) struct Gathered {
+    /// First seqno of each view, from view 1 on.
+    pub(super) view_history: Vec<Seqno>,
+    /// Every write of the historical secrets.
+    pub(super) historical: Vec<(Seqno, HistoricalSecret)>,
+    /// Of all entries joined so far.
+    pub(super) fingerprint: Fingerprint,
+    /// Seqno of the last signature transaction.
+    last_signature: Seqno,
+    /// The last two signatures that verified, the last one last.
+    proven: Vec<Proven>,
+}
+
+#[derive(Clone)]
+struct Proven {
+    seqno: Seqno,
+    chunk_index: usize,
+    offset: u64,
+    fingerprint: Fingerprint,
+    cose: Option<Vec<u8>>,
+}
+
+impl Gathered {
+    /// Begins behind a snapshot.
+    pub(super) fn behind(
+        seqno: Seqno,
+        view_history: Vec<Seqno>,
+        historical: Option<(Seqno, HistoricalSecret)>,
+    ) -> Self {
+        Gathered {
+            view_history,
+            historical: historical.into_iter().collect(),
+            last_signature: seqno,
+            ..Gathered::default()
+        }
+    }
+
+    /// Meets a signature transaction.
+    pub(super) fn sign(&mut self, seqno: Seqno, view: View) {
+        let first = self.last_signature + 1;
+        // A hostile view must not decide how much memory is taken: a real one is far below the seqno it is reached at.
+        while (self.view_history.len() as u64) < view.min(MAX_VIEWS) {
+            self.view_history.push(first);
+        }
+        self.last_signature = seqno;
+    }
+
+    /// Takes a write of the historical secrets.
+    pub(super) fn take_historical(&mut self, write: &TrustWrite) {
+        if let Some(Ok(value)) = write.value.as_deref().map(from_json::<HistoricalSecret>) {
+            self.historical.push((write.seqno, value));
+        }
+    }
+
+    /// A signature verified, with everything before it.
+    pub(super) fn prove(&mut self, check: &Check) {
+        if self.proven.len() > 1 {
+            self.proven.remove(0);
+        }
+        self.proven.push(Proven {
+            seqno: check.txid.seqno,
+            chunk_index: check.chunk_index,
+            offset: check.offset,
+            fingerprint: check.fingerprint,
+            cose: check.cose.as_ref().map(|(_, message)| message.clone()),
+        });
+    }
+}
+
+/// Views remembered at most: one for each election.
+const MAX_VIEWS: u64 = 1 << 20;
+
+/// The state of a ledger at its last proven signature.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// The signature.
+    pub signed: SignedRoot,
+    /// All leaves up to and including that transaction's.
+    pub tree: Tree,
+    /// First seqno of each view, from view 1 on.
+    pub view_history: Vec<Seqno>,
+    /// Every write of the historical secrets up to there, in order (where the reading began behind a snapshot: the
+    /// one in it, and those behind it).
+    pub historical: Vec<(Seqno, HistoricalSecret)>,
+    /// Of the entries that were read, up to the one before the signature.
+    pub fingerprint: Fingerprint,
+    /// COSE issuer and subject of the signature; empty where it has none.
+    pub issuer_and_subject: (String, String),
+    /// The file that holds the signature.
+    pub chunk: PathBuf,
+    /// Where its entry ends there.
+    pub end_offset: u64,
+}
+
+impl Foundation {
+    /// What `joiner` knows at the last signature it found proven; `None` if that is nothing, or if its tree can't be
+    /// had: that signature's own is damaged, and entries behind it were read.
+    pub(super) fn of(joiner: &Joiner<'_>) -> Option<Foundation> {
+        let signed = joiner.proven()?;
+        let seqno = signed.txid.seqno;
+        let proven = joiner.gathered.proven.iter().rfind(|proven| proven.seqno == seqno)?;
+        let path = &joiner.files.chunks.get(proven.chunk_index)?.file.path;
+        let map = MappedFile::open(path).ok()?;
+        let offset = usize::try_from(proven.offset).ok()?;
+        let entry = Entry::parse(map.bytes().get(offset..)?).ok()?;
+        let leaf = leaf_of(&entry)?;
+        let own_tree = read_tree(joiner.files, proven.chunk_index, proven.offset)
+            .and_then(|bytes| TreeView::parse(&bytes).ok()?.accumulator(seqno))
+            .filter(|accumulator| accumulator.root() == signed.root.0);
+        let tree = match own_tree {
+            Some(accumulator) => Tree::continuing(accumulator, vec![leaf]),
+            None => Tree::continuing(whole(joiner, seqno)?, Vec::new()),
+        };
+        let gathered = &joiner.gathered;
+        let message = proven.cose.as_deref().and_then(|message| Sign1::parse(message).ok());
+        let claim = |claim: Option<&str>| claim.unwrap_or_default().to_owned();
+        Some(Foundation {
+            signed,
+            tree,
+            view_history: up_to(&gathered.view_history, |first| *first, seqno),
+            historical: up_to(&gathered.historical, |(written, _)| *written, seqno),
+            fingerprint: proven.fingerprint,
+            issuer_and_subject: message.map_or_else(Default::default, |message| {
+                (claim(message.issuer()), claim(message.subject()))
+            }),
+            chunk: path.clone(),
+            end_offset: proven.offset + entry.raw.len() as u64,
+        })
+    }
+}
+
+fn up_to<T: Clone>(items: &[T], seqno_of: impl Fn(&T) -> Seqno, last: Seqno) -> Vec<T> {
+    items.iter().filter(|item| seqno_of(item) <= last).cloned().collect()
+}
+
+/// The state after everything read, if that ends with `seqno`.
+fn whole(joiner: &Joiner<'_>, seqno: Seqno) -> Option<Accumulator> {
+    joiner.accumulator.clone().filter(|all| all.leaves() == seqno + 1)
+}
+
+/// The Merkle leaf of an entry (format specification, section 4).
+pub fn leaf_of(entry: &Entry<'_>) -> Option<Digest> {
+    let public = PublicHeader::read(&mut Cursor::new(entry.public)).ok()?;
+    let own = sha256(entry.raw);
+    Some(match (public.commit_evidence_digest, public.claims_digest) {
+        (Some(evidence), Some(claims)) => sha256_three(&own, evidence, claims),
+        (Some(one), None) | (None, Some(one)) => sha256_pair(&own, one),
+        (None, None) => own,
+    })
+}

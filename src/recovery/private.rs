@@ -1,0 +1,178 @@
+//! The private pass of a recovery: every entry authenticated and decrypted once more, the live private state built.
+//!
+//! Newest first, as [`super::state`] does it, so that memory follows what is alive. Every entry is opened, also one
+//! without a private domain, because that authenticates it; with the fingerprint this proves that the entries are those
+//! which the public pass verified, and so have its root. Recovery specification, section 2.7.
+
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use super::fingerprint::Fingerprint;
+use super::progress::Progress;
+use super::report::{Code, Finding, Findings};
+use super::secrets::LedgerSecrets;
+use super::segments::Segment;
+use super::state::{Batch, MappedSnapshot};
+use super::writes::{Order, Reader, finding, gaps, in_groups, undecryptable};
+use crate::error::Result;
+use crate::format::directory::LedgerFiles;
+use crate::format::domain::Maps;
+use crate::format::snapshot::private_state;
+use crate::format::{Malformed, Seqno};
+use crate::kv::base::Base;
+
+/// What the pass gave.
+pub struct PrivateState {
+    /// Live private keys and values.
+    pub base: Base,
+    /// Of the entries in range but the last one, which is the signature over them.
+    pub fingerprint: Fingerprint,
+    /// Entries read.
+    pub entries: u64,
+    /// What could not be decrypted or read.
+    pub findings: Vec<Finding>,
+}
+
+/// Loads the private state as it is after `until`, the seqno of a signature: from the ledger behind `snapshot`, or all
+/// of it, and from the snapshot.
+///
+/// # Errors
+/// If a file can't be read, or the snapshot does not open with the secret of its seqno.
+pub fn load_private(
+    files: &LedgerFiles,
+    snapshot: Option<&MappedSnapshot>,
+    secrets: &LedgerSecrets,
+    until: Seqno,
+    progress: &dyn Progress,
+) -> Result<PrivateState> {
+    let mut base = Base::new();
+    let mut fingerprint = Fingerprint::default();
+    let mut entries = 0;
+    let from = snapshot.map_or(files.first_seqno(), |snapshot| snapshot.seqno + 1);
+    let mut findings = gaps(files, (from, until));
+    progress.begin("private", files.size_bytes());
+    if from <= until {
+        in_groups(files, (from, until), Order::NewestFirst, |group| {
+            let parts: Vec<Part> = group
+                .par_iter()
+                .map(|segment| {
+                    let part = Part::read(segment, secrets, (from, until), &base);
+                    progress.advance(segment.size_bytes, part.entries);
+                    part
+                })
+                .collect();
+            for part in parts {
+                part.batch.load_into(&mut base);
+                fingerprint.add(part.fingerprint);
+                entries += part.entries;
+                part.findings
+                    .finish()
+                    .into_iter()
+                    .for_each(|found| findings.push(found));
+            }
+            Ok(())
+        })?;
+    }
+    if let Some(snapshot) = snapshot {
+        load_snapshot(snapshot, secrets, &mut base, &mut findings)?;
+    }
+    progress.end();
+    base.finish_loading();
+    Ok(PrivateState {
+        base,
+        fingerprint,
+        entries,
+        findings: findings.finish(),
+    })
+}
+
+#[derive(Default)]
+struct Part {
+    batch: Batch,
+    fingerprint: Fingerprint,
+    entries: u64,
+    findings: Findings,
+}
+
+impl Part {
+    fn read(segment: &Segment, secrets: &LedgerSecrets, (from, until): (Seqno, Seqno), newer: &Base) -> Part {
+        let mut part = Part::default();
+        let reader = Reader {
+            from,
+            until,
+            tables: None,
+            keys: None,
+        };
+        let mut plaintext = Zeroizing::new(Vec::new());
+        let read = reader.entries(segment, |located, _| {
+            let (entry, seqno) = (&located.entry, located.seqno);
+            part.entries += 1;
+            if seqno < until {
+                part.fingerprint.add_entry(entry.raw);
+            }
+            let Some(secret) = secrets.at(seqno) else {
+                let text = "no ledger secret is known for this entry".to_owned();
+                part.findings
+                    .push(finding(Code::NoSecret, text, segment, located.offset, seqno));
+                return;
+            };
+            let opened = secret
+                .aead
+                .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
+            if opened.is_err() {
+                part.findings.push(undecryptable(segment, located));
+                return;
+            }
+            if entry.private.is_empty() {
+                return;
+            }
+            if let Err(why) = part.take(Maps::private(&plaintext), seqno, newer) {
+                let text = format!("the decrypted private writes can't be read: {why}");
+                part.findings
+                    .push(finding(Code::PrivateWrites, text, segment, located.offset, seqno));
+            }
+        });
+        read.findings
+            .finish()
+            .into_iter()
+            .for_each(|found| part.findings.push(found));
+        part
+    }
+
+    fn take(&mut self, mut maps: Maps<'_>, seqno: Seqno, newer: &Base) -> std::result::Result<(), Malformed> {
+        while let Some(table) = maps.next_name()? {
+            maps.writes(|write| self.batch.take(table, seqno, write, newer))?;
+        }
+        Ok(())
+    }
+}
+
+fn load_snapshot(
+    snapshot: &MappedSnapshot,
+    secrets: &LedgerSecrets,
+    base: &mut Base,
+    findings: &mut Findings,
+) -> Result<()> {
+    let Some(secret) = secrets.at(snapshot.seqno) else {
+        let text = "no ledger secret is known for the snapshot".to_owned();
+        findings.push(
+            Finding::new(Code::NoSecret, text)
+                .file(snapshot.path())
+                .seqno(snapshot.seqno),
+        );
+        return Ok(());
+    };
+    let plaintext = snapshot.private_plaintext(&secret.aead)?;
+    let loaded = private_state(&plaintext, |table, entry| {
+        // A negative version is a removed key, which 1.x and 2.x keep.
+        if let Ok(version) = Seqno::try_from(entry.version) {
+            base.insert_if_absent(table, entry.key, version, Some(entry.value));
+        }
+    });
+    if let Err(why) = loaded {
+        findings.push(
+            Finding::new(Code::PrivateWrites, format!("the snapshot's private part: {why}")).file(snapshot.path()),
+        );
+    }
+    Ok(())
+}
