@@ -12,6 +12,7 @@ mod fixture;
 mod input;
 mod inspect;
 mod keys;
+mod member;
 mod output;
 mod progress;
 mod text;
@@ -54,6 +55,7 @@ enum Command {
     Compare(compare::Args),
     Fixture(fixture::Args),
     Bench(bench::Args),
+    Member(member::Args),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -80,6 +82,7 @@ pub fn main() -> u8 {
         Command::Compare(args) => compare::run(&args, &cli.common),
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
+        Command::Member(args) => member::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };
