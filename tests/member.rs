@@ -93,13 +93,15 @@ impl Server {
             .unwrap();
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key = PrivateKeyDer::from_pem_slice(key.to_pkcs8_pem().as_bytes()).unwrap();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        // Not checked against each other: an impostor has a certificate, but not its key.
+        let certified = rustls::sign::CertifiedKey::new(chain, key);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -680,11 +682,13 @@ fn only_a_node_that_the_service_has_endorsed_is_spoken_to() {
     let server = Server::start(stranger.node(Curve::P384), status);
     desk.run(&server, &["status"])
         .expect_sentence(3, &["is not trusted", "not endorsed by the service certificate"]);
+    assert!(server.seen().is_empty());
     // The right certificate without its key.
     let (_, certificate) = desk.service.node(Curve::P384);
-    let (key, _) = stranger.node(Curve::P256);
-    assert_ne!(key.verifying_key(), *certificate.key());
-    assert!(server.seen().is_empty());
+    let impostor = Server::start((stranger.key, certificate), status);
+    desk.run(&impostor, &["status"])
+        .expect_sentence(3, &["is not trusted", "BadSignature"]);
+    assert!(impostor.seen().is_empty());
     // Whoever answers, if that is asked for; and never without one or the other.
     let url = server.url();
     rekindle!["member", "status", "--url", &url, "--insecure"].expect(0);
