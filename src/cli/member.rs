@@ -53,7 +53,8 @@ pub(super) struct Node {
     /// A node of the service
     #[arg(long, value_name = "https://HOST:PORT")]
     url: String,
-    /// The service's certificate, PEM: only nodes that it has endorsed are spoken to
+    /// The service's certificate, PEM: only nodes that it has endorsed are spoken to. The node's own certificate does
+    /// too, for an interface with authority Node
     #[arg(
         long,
         value_name = "PEM",
