@@ -136,6 +136,12 @@ impl Sign1 {
         named(self.ccf_claims()?, name)?.as_bytes().map(Vec::as_slice)
     }
 
+    /// The value of a text label of the protected header: governance requests name what they are about this way
+    /// (recovery specification, section 3.4).
+    pub fn named_header(&self, name: &str) -> Option<&Value> {
+        named(&self.protected, name)
+    }
+
     /// The embedded payload; `None` if it is detached.
     pub fn payload(&self) -> Option<&[u8]> {
         self.payload.as_deref()

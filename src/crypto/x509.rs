@@ -20,6 +20,7 @@ use super::{error::Error, pem};
 
 mod alternative;
 mod issue;
+mod issuer;
 mod request;
 mod time;
 
@@ -209,6 +210,14 @@ pub fn check_any_certificate(der: &[u8]) -> Result<(), Error> {
     Name::from_der(signed.subject).map_err(|_| malformed("subject"))?;
     SubjectPublicKeyInfoRef::from_der(signed.spki).map_err(|_| malformed("public key"))?;
     Ok(())
+}
+
+/// The DER of the public key (SubjectPublicKeyInfo) of a DER certificate, whatever its kind.
+///
+/// # Errors
+/// [`Error::MalformedCertificate`].
+pub fn any_certificate_spki(der: &[u8]) -> Result<&[u8], Error> {
+    Ok(Signed::parse(Envelope::parse(der)?.signed)?.spki)
 }
 
 /// Issues an X.509 v3 certificate (recovery specification, section 8.6). The same arguments give the same bytes.

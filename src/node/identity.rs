@@ -124,7 +124,16 @@ impl EncryptionIdentity {
     }
 }
 
+/// How a new service is called.
+pub enum ServiceName<'a> {
+    /// As the one before it, whose certificate this is.
+    Of(&'a Certificate),
+    /// By an RFC 4514 name.
+    Text(&'a str),
+}
+
 /// A new service.
+#[derive(Clone)]
 pub struct ServiceIdentity {
     /// Signs the ledger and endorses nodes.
     pub key: Arc<SigningKey>,
@@ -133,17 +142,17 @@ pub struct ServiceIdentity {
 }
 
 impl ServiceIdentity {
-    /// Makes a service with the subject of the one before it, or `CN=CCF Service`.
+    /// Makes a service.
     ///
     /// # Errors
     /// [`Error::Unreadable`] if there are no random numbers, or the name can't be encoded.
-    pub fn generate(curve: Curve, previous: Option<&Certificate>, validity_days: u32) -> Result<ServiceIdentity> {
+    pub fn generate(curve: Curve, name: &ServiceName<'_>, validity_days: u32) -> Result<ServiceIdentity> {
         let mut rng = system_rng()?;
         let key = SigningKey::generate(curve, &mut rng);
         let validity = Validity::days(now_s(), validity_days).map_err(failed("date a certificate"))?;
-        let certificate = match previous {
-            Some(previous) => x509::issue_service_like(previous, &key, validity, serial(&mut rng)),
-            None => x509::issue_self_signed("CN=CCF Service", &[], &key, validity, serial(&mut rng)),
+        let certificate = match name {
+            ServiceName::Of(previous) => x509::issue_service_like(previous, &key, validity, serial(&mut rng)),
+            ServiceName::Text(name) => x509::issue_self_signed(name, &[], &key, validity, serial(&mut rng)),
         };
         Ok(ServiceIdentity {
             key: Arc::new(key),

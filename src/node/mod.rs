@@ -1,10 +1,19 @@
 //! The living node: from a configuration file to an open service.
 
+pub mod api;
 pub mod attestation;
 pub mod config;
 pub mod directory;
+pub mod found;
 pub mod governance;
 pub mod http;
 pub mod identity;
+pub mod ledger;
+pub mod private;
+pub mod public;
+pub mod replication;
+pub mod sequencer;
 pub mod service;
+pub mod session;
+pub mod shared;
 pub mod status;

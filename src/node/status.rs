@@ -154,8 +154,8 @@ impl Status {
         self.last_signed.load(Ordering::Acquire)
     }
 
-    /// A signature was committed, or replayed.
-    pub fn signed(&self, seqno: Seqno) {
+    /// A signature was committed.
+    pub fn committed(&self, seqno: Seqno) {
         self.last_signed.store(seqno, Ordering::Release);
     }
 
@@ -327,6 +327,10 @@ impl Pass {
 }
 
 impl Progress for Status {
+    fn signed(&self, seqno: Seqno) {
+        self.last_signed.store(seqno, Ordering::Release);
+    }
+
     fn begin(&self, phase: &str, total_bytes: u64) {
         self.pass.bytes.store(0, Ordering::Relaxed);
         self.pass.entries.store(0, Ordering::Relaxed);

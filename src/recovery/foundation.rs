@@ -10,16 +10,22 @@ use super::diagnose::read_tree;
 use super::fingerprint::Fingerprint;
 use super::join::{Joiner, SignedRoot};
 use super::scan::TrustWrite;
+use super::segments::Windows;
+use super::writes::is_signature;
+use crate::crypto::Certificate;
 use crate::crypto::cose::Sign1;
 use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::error::Result;
 use crate::format::cursor::Cursor;
-use crate::format::domain::PublicHeader;
+use crate::format::directory::LedgerFiles;
+use crate::format::domain::{Maps, PublicHeader};
 use crate::format::entry::Entry;
 use crate::format::map::MappedFile;
 use crate::format::{Seqno, View};
 use crate::merkle::tree::TreeView;
 use crate::merkle::{Accumulator, Tree};
-use crate::tables::values::{HistoricalSecret, from_json};
+use crate::tables::names;
+use crate::tables::values::{HistoricalSecret, Signature, from_json};
 
 /// What is collected on the way.
 #[derive(Clone, Default)]
@@ -115,6 +121,8 @@ pub struct Foundation {
     pub chunk: PathBuf,
     /// Where its entry ends there.
     pub end_offset: u64,
+    /// The last signature transaction that was read at all, proven or not.
+    pub last_signature_read: Seqno,
 }
 
 impl Foundation {
@@ -150,6 +158,7 @@ impl Foundation {
             }),
             chunk: path.clone(),
             end_offset: proven.offset + entry.raw.len() as u64,
+            last_signature_read: joiner.last_signature.map_or(seqno, |last| last.seqno),
         })
     }
 }
@@ -161,6 +170,44 @@ fn up_to<T: Clone>(items: &[T], seqno_of: impl Fn(&T) -> Seqno, last: Seqno) -> 
 /// The state after everything read, if that ends with `seqno`.
 fn whole(joiner: &Joiner<'_>, seqno: Seqno) -> Option<Accumulator> {
     joiner.accumulator.clone().filter(|all| all.leaves() == seqno + 1)
+}
+
+/// The certificate of the node that signed last, as its signature transaction has it. Found from the ledger's end, so
+/// within milliseconds; nothing is verified. `None` where there is none: 1.x wrote none, nor does COSE alone.
+///
+/// # Errors
+/// If a chunk can't be read.
+pub fn last_signing_certificate(files: &LedgerFiles) -> Result<Option<Certificate>> {
+    let mut windows = Windows::newest_first(files, files.first_seqno(), Seqno::MAX);
+    while let Some(window) = windows.next_window()? {
+        for segment in &window {
+            let mut last = None;
+            segment.for_each(|located| {
+                if is_signature(&located) {
+                    last = Some(located.maps);
+                }
+            });
+            if let Some(maps) = last {
+                return Ok(certificate_in(maps));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn certificate_in(mut maps: Maps<'_>) -> Option<Certificate> {
+    let mut certificate = None;
+    while let Some(table) = maps.next_name().ok()? {
+        maps.writes(|write| {
+            if table == names::SIGNATURES
+                && let Some(Ok(signature)) = write.value.map(from_json::<Signature>)
+            {
+                certificate = signature.cert.and_then(|pem| Certificate::from_pem(&pem).ok());
+            }
+        })
+        .ok()?;
+    }
+    certificate
 }
 
 /// The Merkle leaf of an entry (format specification, section 4).

@@ -1,11 +1,15 @@
 //! How long work tells how far it is. The library never draws; whoever calls it does.
 
+use crate::format::Seqno;
+
 /// Receives progress. Called from several threads, a few thousand times a second at most.
 pub trait Progress: Sync {
     /// A phase begins that will handle this many bytes.
     fn begin(&self, phase: &str, total_bytes: u64);
     /// So many more bytes and entries are done.
     fn advance(&self, bytes: u64, entries: u64);
+    /// Everything up to the signature at `seqno` is verified.
+    fn signed(&self, _seqno: Seqno) {}
     /// The phase is over.
     fn end(&self);
 }

@@ -199,6 +199,9 @@ fn run(
         let taken = std::mem::take(&mut checks);
         let (scans, outcomes) = rayon::join(|| scan_window(window, watch, progress), || verify_checks(taken));
         joiner.settle(outcomes);
+        if let Some(proven) = joiner.proven() {
+            progress.signed(proven.txid.seqno);
+        }
         for scan in scans {
             checks.extend(joiner.join(scan, watch));
         }

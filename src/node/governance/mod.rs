@@ -4,8 +4,28 @@
 //! error means that the caller drops the transaction. What an accepted proposal does to the service beyond its tables
 //! goes through [`Effects`]. Recovery specification, sections 3.3, 3.4, 4 and 5.5.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod acks;
+pub mod ballots;
+pub mod parameters;
+pub mod proposals;
+pub mod request;
+mod resolution;
+pub mod script;
+#[cfg(test)]
+mod testing;
+pub mod views;
+pub mod views_of_code;
+
 use crate::format::Seqno;
 use crate::kv::store::Transaction;
+
+/// The key of a table that holds one value.
+const ONLY_KEY: [u8; 8] = [0; 8];
 
 /// What a constitution's `apply` may ask of the node (recovery specification, section 4.5). An error fails the proposal.
 pub trait Effects {

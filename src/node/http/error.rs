@@ -3,6 +3,9 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+/// The result of answering a request.
+pub type ApiResult<T> = Result<T, ApiError>;
+
 /// What went wrong with a request, ready to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {

@@ -1,0 +1,115 @@
+//! Versions, memory, metrics, and the documentation of the endpoints.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{answer, handler};
+use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
+use crate::node::service::value;
+use crate::node::shared::Node;
+use crate::tables::names;
+
+pub(super) fn routes() -> Vec<Route<Node>> {
+    let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
+    vec![
+        get("/node/version", "Which program this is", handler!(version)),
+        get("/node/memory", "Memory of the process", handler!(memory)),
+        get("/node/metrics", "Sessions by interface", handler!(metrics)),
+        get(
+            "/node/metrics/prometheus",
+            "All metrics, for Prometheus",
+            handler!(prometheus),
+        )
+        .returns_bytes("application/openmetrics-text"),
+        get("/node/js_metrics", "Limits of scripts", handler!(js_metrics)),
+        get(
+            "/node/jwt_keys/refresh/metrics",
+            "How often JWT keys were fetched: never, on this node",
+            handler!(jwt_metrics),
+        ),
+        get(
+            "/node/index/strategies",
+            "Indexes of an application: none",
+            handler!(index_strategies),
+        ),
+        get("/node/api", "This documentation", handler!(node_api)),
+        get("/gov/api", "The documentation of governance", handler!(gov_api)),
+    ]
+}
+
+fn version(_: &Node, _: &Request) -> ApiResult<Response> {
+    Ok(Response::json(&json!({
+        "ccf_version": concat!("rekindle-", env!("CARGO_PKG_VERSION")),
+        "quickjs_version": crate::node::governance::script::ENGINE,
+        "unsafe": false,
+    })))
+}
+
+/// Fields of `/proc/self/status`, in bytes.
+pub(crate) fn process_memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+fn memory(_: &Node, _: &Request) -> ApiResult<Response> {
+    Ok(Response::json(&json!({
+        "current_allocated_heap_size": process_memory("RssAnon"),
+        "max_total_heap_size": u64::MAX,
+        "peak_allocated_heap_size": process_memory("VmHWM"),
+    })))
+}
+
+fn metrics(node: &Node, _: &Request) -> ApiResult<Response> {
+    let sessions = node
+        .sessions
+        .get()
+        .ok_or_else(|| ApiError::not_found("No sessions yet"))?;
+    Ok(Response::json(&sessions.to_json()))
+}
+
+fn prometheus(node: &Node, _: &Request) -> ApiResult<Response> {
+    Ok(node.metrics.response())
+}
+
+fn js_metrics(node: &Node, _: &Request) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let options: Value = value(transaction, names::JS_RUNTIME_OPTIONS).unwrap_or(Value::Null);
+        let option = |name: &str, default: u64| options.get(name).and_then(Value::as_u64).unwrap_or(default);
+        Ok(Response::json(&json!({
+            "bytecode_size": 0,
+            "bytecode_used": false,
+            "max_cached_interpreters": option("max_cached_interpreters", 10),
+            "max_execution_time": option("max_execution_time_ms", 5000),
+            "max_heap_size": option("max_heap_bytes", 100 << 20),
+            "max_stack_size": option("max_stack_bytes", 1 << 20),
+        })))
+    })
+}
+
+fn jwt_metrics(_: &Node, _: &Request) -> ApiResult<Response> {
+    Ok(Response::json(&json!({"attempts": 0, "failures": 0, "successes": 0})))
+}
+
+fn index_strategies(_: &Node, _: &Request) -> ApiResult<Response> {
+    Ok(Response::json(&json!([])))
+}
+
+fn document(node: &Node, tag: &str) -> ApiResult<Response> {
+    let documents = node.documentation.get();
+    let document = documents.and_then(|documents| documents.get(tag));
+    Ok(Response::json(
+        document.ok_or_else(|| ApiError::not_found("No documentation"))?,
+    ))
+}
+
+fn node_api(node: &Node, _: &Request) -> ApiResult<Response> {
+    document(node, "node")
+}
+
+fn gov_api(node: &Node, _: &Request) -> ApiResult<Response> {
+    document(node, "gov")
+}

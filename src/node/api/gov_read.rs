@@ -1,0 +1,204 @@
+//! What members and auditors read. Recovery specification, section 3.3.
+
+use hyper::Method;
+use serde_json::json;
+
+use super::{answer, consensus, gov_handler};
+use crate::node::governance::parameters::{ApiVersion, api_version};
+use crate::node::governance::{views, views_of_code};
+use crate::node::http::{ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::shared::Node;
+
+/// The parameter that every `/gov` endpoint requires.
+pub(super) const API_VERSION: &[QueryParameter] = &[QueryParameter {
+    name: "api-version",
+    required: true,
+    description: "2024-07-01 or 2023-06-01-preview",
+}];
+
+pub(super) fn routes() -> Vec<Route<Node>> {
+    let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler).query(API_VERSION);
+    vec![
+        get("/gov/service/info", "The service", gov_handler!(service_info)),
+        get(
+            "/gov/service/constitution",
+            "The constitution",
+            gov_handler!(constitution),
+        )
+        .returns_bytes("text/javascript"),
+        get("/gov/service/members", "The consortium", gov_handler!(members)),
+        get("/gov/service/members/{member_id}", "A member", gov_handler!(member)),
+        get("/gov/service/users", "The users", gov_handler!(users)),
+        get("/gov/service/users/{user_id}", "A user", gov_handler!(user)),
+        get("/gov/service/nodes", "The nodes", gov_handler!(nodes)),
+        get("/gov/service/nodes/{node_id}", "A node", gov_handler!(node_by_id)),
+        get("/gov/service/jwk", "JWT issuers and keys", gov_handler!(jwk)),
+        get(
+            "/gov/service/join-policy",
+            "Which nodes may join",
+            gov_handler!(join_policy),
+        ),
+        get(
+            "/gov/service/javascript-app",
+            "The JavaScript application",
+            gov_handler!(javascript_app),
+        ),
+        get(
+            "/gov/service/javascript-modules",
+            "Its modules",
+            gov_handler!(javascript_modules),
+        ),
+        get(
+            "/gov/service/javascript-modules/{module_name}",
+            "A module",
+            gov_handler!(javascript_module),
+        )
+        .returns_bytes("text/javascript"),
+        get(
+            "/gov/service/transactions/commit",
+            "The last committed transaction",
+            gov_handler!(commit),
+        ),
+        get(
+            "/gov/service/transactions/{transaction_id}",
+            "Status of a transaction",
+            gov_handler!(transaction),
+        ),
+        get("/gov/members/proposals", "Every proposal", gov_handler!(proposals)),
+        get(
+            "/gov/members/proposals/{proposal_id}",
+            "A proposal",
+            gov_handler!(proposal),
+        ),
+        get(
+            "/gov/members/proposals/{proposal_id}/actions",
+            "A proposal as it was submitted",
+            gov_handler!(actions),
+        ),
+        get(
+            "/gov/members/proposals/{proposal_id}/ballots/{member_id}",
+            "A member's ballot",
+            gov_handler!(ballot),
+        )
+        .returns_bytes("text/javascript"),
+        get(
+            "/gov/members/state-digests/{member_id}",
+            "The state digest that a member last asked for",
+            gov_handler!(state_digest),
+        ),
+        get(
+            "/gov/recovery/encrypted-shares/{member_id}",
+            "A member's recovery share, encrypted for that member",
+            gov_handler!(encrypted_share),
+        ),
+    ]
+}
+
+pub(super) fn check_version(request: &Request) -> ApiResult<()> {
+    api_version(request.query_value("api-version"), ApiVersion::Preview).map(|_| ())
+}
+
+macro_rules! view {
+    ($name:ident, |$transaction:ident, $request:ident| $body:expr) => {
+        fn $name(node: &Node, $request: &Request) -> ApiResult<Response> {
+            check_version($request)?;
+            answer(node, |$transaction| Ok(Response::json(&$body)))
+        }
+    };
+}
+
+fn service_info(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    answer(node, |transaction| {
+        Ok(Response::json(&views::service_info(transaction, |seqno| {
+            node.status.view_of(seqno)
+        })?))
+    })
+}
+
+fn constitution(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    answer(node, |transaction| Ok(script(views::constitution(transaction)?)))
+}
+
+fn script(text: String) -> Response {
+    Response::bytes("text/javascript", text)
+}
+
+view!(members, |transaction, request| views::members(transaction));
+view!(member, |transaction, request| views::member(
+    transaction,
+    request.param("member_id")
+)?);
+view!(users, |transaction, request| views::users(transaction));
+view!(user, |transaction, request| views::user(
+    transaction,
+    request.param("user_id")
+)?);
+view!(nodes, |transaction, request| views_of_code::nodes(transaction));
+view!(node_by_id, |transaction, request| views_of_code::node(
+    transaction,
+    request.param("node_id")
+)?);
+view!(jwk, |transaction, request| views_of_code::jwk(transaction));
+view!(join_policy, |transaction, request| views_of_code::join_policy(
+    transaction
+));
+view!(javascript_app, |transaction, request| views_of_code::javascript_app(
+    transaction,
+    request.query_value("case")
+)?);
+view!(javascript_modules, |transaction, request| {
+    views_of_code::javascript_modules(transaction)
+});
+view!(proposals, |transaction, request| views::proposals(transaction));
+view!(proposal, |transaction, request| views::proposal(
+    transaction,
+    request.param("proposal_id")
+)?);
+view!(state_digest, |transaction, request| views::state_digest(
+    transaction,
+    request.param("member_id")
+)?);
+view!(encrypted_share, |transaction, request| views::encrypted_share(
+    transaction,
+    request.param("member_id")
+)?);
+
+fn javascript_module(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    answer(node, |transaction| {
+        let name = request.param("module_name");
+        let module = views_of_code::javascript_module(transaction, name)?;
+        Ok(Response::bytes("text/javascript", module))
+    })
+}
+
+fn actions(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    answer(node, |transaction| {
+        let body = views::actions(transaction, request.param("proposal_id"))?;
+        Ok(Response::bytes("application/json", body))
+    })
+}
+
+fn ballot(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    answer(node, |transaction| {
+        let (proposal, member) = (request.param("proposal_id"), request.param("member_id"));
+        Ok(script(views::ballot(transaction, proposal, member)?))
+    })
+}
+
+fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    let txid = consensus::committed(node)?;
+    Ok(Response::json(&json!({"status": "Committed", "transactionId": txid})))
+}
+
+fn transaction(node: &Node, request: &Request) -> ApiResult<Response> {
+    check_version(request)?;
+    let txid = consensus::parse_transaction_id(request.param("transaction_id"))?;
+    let status = consensus::status_of(node, txid);
+    Ok(Response::json(&json!({"status": status, "transactionId": txid})))
+}

@@ -1,0 +1,223 @@
+//! What members do: every one of these is signed by the member. Recovery specification, sections 3.3 and 5.5.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::gov_read::{API_VERSION, check_version};
+use super::{gov_writer, transact};
+use crate::kv::store::Transaction;
+use crate::node::governance::acks::{acknowledge, update_state_digest};
+use crate::node::governance::ballots::submit_ballot;
+use crate::node::governance::proposals;
+use crate::node::governance::request::{MessageType, SignedRequest, authenticate};
+use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
+use crate::node::service::shares::reshare;
+use crate::node::service::submit::{Refused, Submitted, submit};
+use crate::node::session::Session;
+use crate::node::shared::Node;
+use crate::node::status::NodeState;
+
+pub(super) fn routes() -> Vec<Route<Node>> {
+    let post = |pattern, summary, handler| Route::new(Method::POST, pattern, summary, handler).query(API_VERSION);
+    vec![
+        post(
+            "/gov/members/proposals:create",
+            "Submits a proposal",
+            gov_writer!(create),
+        ),
+        post(
+            "/gov/members/proposals/{proposal_id}:withdraw",
+            "Withdraws an own proposal",
+            gov_writer!(withdraw),
+        ),
+        post(
+            "/gov/members/proposals/{proposal_id}/ballots/{member_id}:submit",
+            "Votes on a proposal",
+            gov_writer!(ballot),
+        ),
+        post(
+            "/gov/members/state-digests/{member_id}:update",
+            "Asks for the digest of the present state",
+            gov_writer!(update_digest),
+        ),
+        post(
+            "/gov/members/state-digests/{member_id}:ack",
+            "Acknowledges it, which makes the member active",
+            gov_writer!(ack),
+        )
+        .success(StatusCode::NO_CONTENT),
+        post(
+            "/gov/recovery/members/{member_id}:recover",
+            "Submits a recovery share",
+            gov_writer!(recover),
+        ),
+    ]
+}
+
+/// Who signed the request, and what for.
+fn signed(
+    transaction: &Transaction<'_>,
+    request: &Request,
+    kind: MessageType,
+    active: bool,
+) -> ApiResult<SignedRequest> {
+    authenticate(transaction, request.header("content-type"), &request.body, kind, active)
+}
+
+async fn create(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, session| {
+        let signed = signed(transaction, &request, MessageType::Proposal, true)?;
+        let root = session.root;
+        let proposal = proposals::create(transaction, &signed, &root, session)?;
+        Ok(Ok(Response::json(&proposal)))
+    })
+    .await
+}
+
+async fn withdraw(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, _| {
+        let signed = signed(transaction, &request, MessageType::Withdrawal, true)?;
+        let proposal = proposals::withdraw(transaction, &signed, request.param("proposal_id"))?;
+        Ok(Ok(match proposal {
+            Some(proposal) => Response::json(&proposal),
+            None => Response::no_content(),
+        }))
+    })
+    .await
+}
+
+async fn ballot(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, session| {
+        let signed = signed(transaction, &request, MessageType::Ballot, true)?;
+        let (proposal, member) = (request.param("proposal_id"), request.param("member_id"));
+        let proposal = submit_ballot(transaction, &signed, proposal, member, session)?;
+        Ok(Ok(Response::json(&proposal)))
+    })
+    .await
+}
+
+async fn update_digest(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, _| {
+        let signed = signed(transaction, &request, MessageType::StateDigest, false)?;
+        let digest = update_state_digest(transaction, &signed, request.param("member_id"))?;
+        Ok(Ok(Response::json(&digest)))
+    })
+    .await
+}
+
+async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, session| {
+        let signed = signed(transaction, &request, MessageType::Ack, false)?;
+        let acknowledged = acknowledge(transaction, &signed, request.param("member_id"))?;
+        if acknowledged.reshare_needed && session.state == NodeState::PartOfNetwork {
+            let current = session.current_secret().map_err(ApiError::internal)?;
+            reshare(transaction, current, &mut session.rng)
+                .map_err(|why| ApiError::internal(format!("Error issuing new recovery shares: {why}")))?;
+        }
+        Ok(Ok(Response::no_content()))
+    })
+    .await
+}
+
+async fn recover(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    check_version(&request)?;
+    transact(&node, move |transaction, session| {
+        let signed = signed(transaction, &request, MessageType::RecoveryShare, true)?;
+        take_share(transaction, session, &signed, request.param("member_id"))
+    })
+    .await
+}
+
+fn take_share(
+    transaction: &mut Transaction<'_>,
+    session: &mut Session<'_>,
+    signed: &SignedRequest,
+    member: &str,
+) -> ApiResult<ApiResult<Response>> {
+    let not_waiting = || {
+        ApiError::forbidden(
+            "ServiceNotWaitingForRecoveryShares",
+            "Service is not waiting for recovery shares.",
+        )
+    };
+    let status = crate::node::service::service_info(transaction)
+        .map_err(ApiError::internal)?
+        .status;
+    if status != crate::tables::values::ServiceStatus::WaitingForRecoveryShares {
+        return Err(not_waiting());
+    }
+    if session.state == NodeState::ReadingPrivateLedger {
+        return Err(ApiError::forbidden(
+            "NodeAlreadyRecovering",
+            "Node is already recovering private ledger.",
+        ));
+    }
+    signed.require_member(member)?;
+    let text = signed.text_field("share")?;
+    let invalid = |why: String| ApiError::bad_request("InvalidInput", why);
+    let share = STANDARD
+        .decode(text.as_bytes())
+        .map(Zeroizing::new)
+        .map_err(|_| invalid("The share is not base64.".to_owned()))?;
+    let current = session.current_secret().map_err(ApiError::internal)?;
+    match submit(
+        transaction,
+        member,
+        &share,
+        current,
+        session.historical,
+        &mut session.rng,
+    ) {
+        Ok(submitted) => Ok(Ok(accepted(session, submitted))),
+        Err(Refused::Invalid(why)) => Err(invalid(format!("The share can't be one of this service: {why}"))),
+        Err(Refused::NotWaiting) => Err(not_waiting()),
+        Err(Refused::Failed(why)) => Err(ApiError::internal(why)),
+        // What was written stands.
+        Err(Refused::DoNotOpen { why, cleared }) => {
+            let next = match cleared {
+                true => "All submitted shares were discarded: every member has to submit again.",
+                false => {
+                    "The shares are kept: with the share of one more member the wrong one can be found, and a member \
+                     may submit again."
+                }
+            };
+            tracing::error!(why, cleared, "the submitted shares do not open the ledger secret");
+            Ok(Err(ApiError::internal(format!(
+                "Failed to initiate private recovery. {next}"
+            ))))
+        }
+    }
+}
+
+fn accepted(session: &mut Session<'_>, submitted: Submitted) -> Response {
+    let Submitted {
+        count,
+        threshold,
+        full_key,
+        opened,
+    } = submitted;
+    let mut message = match full_key {
+        true => "Full recovery key successfully submitted".to_owned(),
+        false => format!("{count}/{threshold} recovery shares successfully submitted"),
+    };
+    if opened.is_some() {
+        message.push_str("\nEnd of recovery procedure initiated");
+    }
+    session.afterwards.unlocked = opened;
+    Response::json(&json!({
+        "fullKeySubmitted": full_key,
+        "message": message,
+        "recoveryThreshold": threshold,
+        "submittedCount": count,
+    }))
+}

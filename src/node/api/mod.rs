@@ -1,0 +1,108 @@
+//! The endpoints: one file a family, each a list of routes whose handlers read the store or send a transaction.
+//!
+//! Handlers that only read take a snapshot of the newest state under a lock that is held for as long as it takes to copy
+//! the answer; none of them waits for the sequencer. Recovery specification, section 3.
+
+mod consensus;
+mod diagnostics;
+mod files;
+mod gov_read;
+mod gov_write;
+mod nodes;
+mod receipts;
+mod state;
+
+use std::sync::Arc;
+
+use super::http::{ApiError, ApiResult, Request, Response, Router};
+use super::shared::Node;
+use crate::format::TxId;
+use crate::kv::store::Transaction;
+
+/// Every endpoint of the node.
+pub fn router() -> Router<Node> {
+    let mut routes = state::routes();
+    routes.extend(nodes::routes());
+    routes.extend(consensus::routes());
+    routes.extend(diagnostics::routes());
+    routes.extend(files::routes());
+    routes.extend(receipts::routes());
+    routes.extend(gov_read::routes());
+    routes.extend(gov_write::routes());
+    Router::new(routes).with_fallback(handler!(application))
+}
+
+/// What there is for users: nothing of our own, but CCF's answers.
+fn application(node: &Node, request: &Request) -> ApiResult<Response> {
+    if !node.status.users_are_served() {
+        return Err(not_open());
+    }
+    let path = request.path.strip_prefix("/app").unwrap_or(&request.path);
+    Err(ApiError::not_found(format!("Unknown path: {path}.")))
+}
+
+fn not_open() -> ApiError {
+    ApiError::new(hyper::StatusCode::NOT_FOUND, "FrontendNotOpen", "Frontend is not open.")
+}
+
+/// Answers with what `read` makes of the newest state, and the transaction that it is the state of.
+fn answer(node: &Node, read: impl FnOnce(&Transaction<'_>) -> ApiResult<Response>) -> ApiResult<Response> {
+    let (response, txid) = node.read(|store| read(&store.transaction()));
+    Ok(with_txid(response?, txid))
+}
+
+fn with_txid(response: Response, txid: TxId) -> Response {
+    match txid.seqno {
+        0 => response,
+        _ => response.with_txid(txid),
+    }
+}
+
+/// Turns `fn(&Node, &Request) -> ApiResult<Response>` into a handler.
+macro_rules! handler {
+    ($function:path) => {
+        |node: std::sync::Arc<Node>, request: Request| Box::pin(async move { $function(&node, &request) })
+    };
+}
+/// The same for an endpoint of members: 404 until these are served.
+macro_rules! gov_handler {
+    ($function:path) => {
+        |node: std::sync::Arc<Node>, request: Request| {
+            Box::pin(async move {
+                $crate::node::api::check_gov(&node)?;
+                $function(&node, &request)
+            })
+        }
+    };
+}
+/// The same for one that writes.
+macro_rules! gov_writer {
+    ($function:path) => {
+        |node: std::sync::Arc<Node>, request: Request| {
+            Box::pin(async move {
+                $crate::node::api::check_gov(&node)?;
+                $function(node, request).await
+            })
+        }
+    };
+}
+use {gov_handler, gov_writer, handler};
+
+fn check_gov(node: &Node) -> ApiResult<()> {
+    match node.status.gov_is_open() {
+        true => Ok(()),
+        false => Err(not_open()),
+    }
+}
+
+/// Runs a transaction and answers with what it answers.
+async fn transact<F>(node: &Arc<Node>, body: F) -> ApiResult<Response>
+where
+    F: FnOnce(&mut Transaction<'_>, &mut super::session::Session<'_>) -> ApiResult<ApiResult<Response>>
+        + Send
+        + 'static,
+{
+    let sequencer = node.sequencer.get().ok_or_else(not_open)?;
+    let (response, txid) = sequencer.transact(body).await?;
+    Ok(with_txid(response?, txid))
+}

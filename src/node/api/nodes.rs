@@ -1,0 +1,256 @@
+//! `/node/network/nodes` and what nodes attest.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::{answer, handler, transact};
+use crate::kv::store::Transaction;
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::service::create::interface_json;
+use crate::node::shared::Node;
+use crate::tables::names;
+
+const FILTERS: &[QueryParameter] = &[
+    QueryParameter {
+        name: "host",
+        required: false,
+        description: "Only nodes that publish this host",
+    },
+    QueryParameter {
+        name: "port",
+        required: false,
+        description: "Only nodes that publish this port",
+    },
+    QueryParameter {
+        name: "status",
+        required: false,
+        description: "Only nodes with this status: Pending, Trusted or Retired",
+    },
+];
+
+pub(super) fn routes() -> Vec<Route<Node>> {
+    let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
+    vec![
+        get("/node/network/nodes", "Every node of the service", handler!(nodes)).query(FILTERS),
+        get("/node/network/nodes/self", "This node", handler!(own)),
+        get("/node/network/nodes/primary", "The primary", handler!(primary_node)),
+        get("/node/network/nodes/{node_id}", "One node", handler!(node_by_id)),
+        get(
+            "/node/network/removable_nodes",
+            "Retired nodes that may be removed",
+            handler!(removable),
+        ),
+        Route::new(
+            Method::DELETE,
+            "/node/network/nodes/{node_id}",
+            "Removes a node whose retirement is committed",
+            |node, request| Box::pin(remove(node, request)),
+        ),
+        get("/node/quotes", "What trusted nodes attest", handler!(quotes)),
+        get("/node/quotes/self", "What this node attests", handler!(own_quote)),
+        get(
+            "/node/attestations",
+            "What trusted nodes attest",
+            handler!(attestations),
+        ),
+        get("/node/attestations/self", "What this node attests", handler!(own_quote)),
+    ]
+}
+
+/// `nodes.info` of every node: id, value, seqno of its write.
+fn all(transaction: &Transaction<'_>) -> Vec<(String, Map<String, Value>, u64)> {
+    let mut all = Vec::new();
+    for (id, value) in transaction.entries(names::NODES_INFO) {
+        let version = transaction.version(names::NODES_INFO, &id).unwrap_or(0);
+        if let Ok(info) = serde_json::from_slice(&value) {
+            all.push((String::from_utf8_lossy(&id).into_owned(), info, version));
+        }
+    }
+    all
+}
+
+fn describe(node: &Node, id: &str, info: &Map<String, Value>, last_written: u64) -> Value {
+    json!({
+        "last_written": last_written,
+        "node_data": info.get("node_data"),
+        "node_id": id,
+        "primary": id == node.id,
+        "rpc_interfaces": info.get("rpc_interfaces"),
+        "status": info.get("status"),
+    })
+}
+
+fn status_of(info: &Map<String, Value>) -> &str {
+    info.get("status").and_then(Value::as_str).unwrap_or("")
+}
+
+fn publishes(info: &Map<String, Value>, host: Option<&str>, port: Option<&str>) -> bool {
+    if host.is_none() && port.is_none() {
+        return true;
+    }
+    let interfaces = info.get("rpc_interfaces").and_then(Value::as_object);
+    let mut addresses = interfaces
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(|interface| interface.get("published_address")?.as_str()?.rsplit_once(':'));
+    addresses.any(|(h, p)| host.is_none_or(|host| host == h) && port.is_none_or(|port| port == p))
+}
+
+fn nodes(node: &Node, request: &Request) -> ApiResult<Response> {
+    let status = request.query_value("status");
+    if let Some(status) = status.filter(|status| !["Pending", "Trusted", "Retired"].contains(status)) {
+        return Err(ApiError::bad_request(
+            "InvalidQueryParameterValue",
+            format!("Query parameter '{status}' is not a valid node status"),
+        ));
+    }
+    let (host, port) = (request.query_value("host"), request.query_value("port"));
+    answer(node, |transaction| {
+        let nodes: Vec<Value> = all(transaction)
+            .into_iter()
+            .filter(|(_, info, _)| status.is_none_or(|status| status_of(info) == status))
+            .filter(|(_, info, _)| publishes(info, host, port))
+            .map(|(id, info, version)| describe(node, &id, &info, version))
+            .collect();
+        Ok(Response::json(&json!({"nodes": nodes})))
+    })
+}
+
+fn find(node: &Node, transaction: &Transaction<'_>, id: &str) -> Option<Value> {
+    let value = transaction.get(names::NODES_INFO, id.as_bytes())?;
+    let info: Map<String, Value> = serde_json::from_slice(value).ok()?;
+    let version = transaction.version(names::NODES_INFO, id.as_bytes()).unwrap_or(0);
+    Some(describe(node, id, &info, version))
+}
+
+fn node_by_id(node: &Node, request: &Request) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let found = find(node, transaction, request.param("node_id"));
+        let found = found.ok_or_else(|| ApiError::not_found("Node not found"))?;
+        Ok(Response::json(&found))
+    })
+}
+
+fn own(node: &Node, _: &Request) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let found = find(node, transaction, &node.id);
+        Ok(Response::json(&found.unwrap_or_else(|| not_in_the_service(node))))
+    })
+}
+
+/// This node before it is part of a service: what its configuration says.
+fn not_in_the_service(node: &Node) -> Value {
+    let interfaces: Map<String, Value> = node
+        .config
+        .network
+        .rpc_interfaces
+        .iter()
+        .map(|(name, interface)| {
+            let published = node.published.get(name).map_or("", String::as_str);
+            (name.clone(), interface_json(interface, published))
+        })
+        .collect();
+    json!({
+        "last_written": 0,
+        "node_data": null,
+        "node_id": node.id,
+        "primary": false,
+        "rpc_interfaces": interfaces,
+        "status": "Pending",
+    })
+}
+
+fn primary_node(node: &Node, _: &Request) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let found = node.sequencer.get().and_then(|_| find(node, transaction, &node.id));
+        let found = found.ok_or_else(|| ApiError::internal("Primary unknown"))?;
+        Ok(Response::json(&found))
+    })
+}
+
+fn is_removable(info: &Map<String, Value>) -> bool {
+    status_of(info) == "Retired" && info.get("retired_committed").and_then(Value::as_bool) == Some(true)
+}
+
+fn removable(node: &Node, _: &Request) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let nodes: Vec<Value> = all(transaction)
+            .into_iter()
+            .filter(|(_, info, _)| is_removable(info))
+            .map(|(id, info, version)| describe(node, &id, &info, version))
+            .collect();
+        Ok(Response::json(&json!({"nodes": nodes})))
+    })
+}
+
+async fn remove(node: std::sync::Arc<Node>, request: Request) -> ApiResult<Response> {
+    let id = request.param("node_id").to_owned();
+    transact(&node, move |transaction, _| {
+        let value = transaction.get(names::NODES_INFO, id.as_bytes());
+        let value = value.ok_or_else(|| ApiError::not_found("No such node"))?;
+        let info: Map<String, Value> =
+            serde_json::from_slice(value).map_err(|why| ApiError::internal(format!("Node can't be read: {why}")))?;
+        if !is_removable(&info) {
+            return Err(ApiError::bad_request(
+                "NodeNotRetiredCommitted",
+                "Node is not completely retired",
+            ));
+        }
+        transaction.remove(names::NODES_INFO, id.as_bytes());
+        transaction.remove(names::NODES_ENDORSED_CERTIFICATES, id.as_bytes());
+        Ok(Ok(Response::json(&true)))
+    })
+    .await
+}
+
+fn quote(id: &str, info: &Map<String, Value>) -> Option<Value> {
+    let quote = info.get("quote_info")?;
+    let mut answer = json!({
+        "endorsements": quote.get("endorsements"),
+        "format": quote.get("format"),
+        "measurement": info.get("code_digest"),
+        "node_id": id,
+        "raw": quote.get("quote"),
+    });
+    if let (Some(endorsements), Some(answer)) = (quote.get("uvm_endorsements"), answer.as_object_mut()) {
+        answer.insert("uvm_endorsements".to_owned(), endorsements.clone());
+    }
+    Some(answer)
+}
+
+fn trusted_quotes(node: &Node, name: &str) -> ApiResult<Response> {
+    answer(node, |transaction| {
+        let quotes: Vec<Value> = all(transaction)
+            .iter()
+            .filter(|(_, info, _)| status_of(info) == "Trusted")
+            .filter_map(|(id, info, _)| quote(id, info))
+            .collect();
+        Ok(Response::json(&json!({name: quotes})))
+    })
+}
+
+fn quotes(node: &Node, _: &Request) -> ApiResult<Response> {
+    trusted_quotes(node, "quotes")
+}
+
+fn attestations(node: &Node, _: &Request) -> ApiResult<Response> {
+    trusted_quotes(node, "attestations")
+}
+
+fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
+    let quote = node
+        .quote
+        .get()
+        .ok_or_else(|| ApiError::not_found("Could not find node quote"))?;
+    answer(node, |_| {
+        Ok(Response::json(&json!({
+            "endorsements": "",
+            "format": "Insecure_Virtual",
+            "measurement": hex::encode(crate::node::attestation::VIRTUAL_MEASUREMENT),
+            "node_id": node.id,
+            "raw": STANDARD.encode(&quote.text),
+        })))
+    })
+}

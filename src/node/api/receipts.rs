@@ -1,0 +1,191 @@
+//! `/node/receipt`: proof that a transaction is in the ledger, made from the files at the moment it is asked for.
+//!
+//! The tree in the first signature behind a transaction gives the path from its leaf to the signed root. Recovery
+//! specification, section 3.2; format specification, sections 5 and 7.3.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::consensus::{status_of, transaction_id};
+use super::with_txid;
+use crate::crypto::digest::{Digest, sha256};
+use crate::format::TxId;
+use crate::format::chunk::Located;
+use crate::format::directory::LedgerFiles;
+use crate::merkle::Tree;
+use crate::merkle::receipt::{LeafComponents, write_json};
+use crate::merkle::tree::TreeView;
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::public::ledger_directories;
+use crate::node::shared::Node;
+use crate::recovery::segments::Windows;
+use crate::recovery::writes::is_signature;
+use crate::tables::names;
+use crate::tables::values::{Signature, from_json};
+
+const TRANSACTION: &[QueryParameter] = &[QueryParameter {
+    name: "transaction_id",
+    required: true,
+    description: "view.seqno",
+}];
+
+pub(super) fn routes() -> Vec<Route<Node>> {
+    vec![
+        Route::new(
+            Method::GET,
+            "/node/receipt",
+            "Proof that a committed transaction is in the ledger",
+            |node, request| Box::pin(receipt(node, request)),
+        )
+        .query(TRANSACTION),
+    ]
+}
+
+async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    let txid = transaction_id(&request)?;
+    let not_found = |code, message| Err(ApiError::new(StatusCode::NOT_FOUND, code, message));
+    match status_of(&node, txid) {
+        "Committed" => {}
+        "Invalid" => return not_found("TransactionInvalid", format!("Transaction {txid} is invalid.")),
+        "Pending" => {
+            return not_found("TransactionPendingOrUnknown", format!("Transaction {txid} is pending."));
+        }
+        _ => {
+            return not_found("TransactionPendingOrUnknown", format!("Transaction {txid} is unknown."));
+        }
+    }
+    let Some(evidence) = commit_evidence(&node, txid) else {
+        return not_found(
+            "TransactionInvalid",
+            format!(
+                "Historical transaction {txid} is not signed by the current service identity key and cannot be retrieved \
+                 until recovery is complete."
+            ),
+        );
+    };
+    let read = tokio::task::spawn_blocking({
+        let node = Arc::clone(&node);
+        move || find(&node, txid, &evidence)
+    });
+    let receipt = read
+        .await
+        .map_err(|_| ApiError::internal("The ledger could not be read."))?;
+    let receipt = receipt.map_err(|why| ApiError::internal(format!("The receipt could not be made: {why}")))?;
+    Ok(with_txid(Response::json(&receipt), node.status.last_written()))
+}
+
+/// The evidence text of a transaction, where its ledger secret is known.
+fn commit_evidence(node: &Node, txid: TxId) -> Option<String> {
+    let own = node.own_secrets.read().ok()?;
+    if let Some((_, secret)) = own.iter().rfind(|(from, _)| *from <= txid.seqno) {
+        return Some(secret.evidence_text(txid.view, txid.seqno));
+    }
+    let old = node.old_secrets.get()?.at(txid.seqno)?;
+    Some(old.commit.evidence_text(txid.view, txid.seqno))
+}
+
+/// The transaction, and the first signature behind it.
+fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Value, String> {
+    let files = LedgerFiles::list(&ledger_directories(&node.config), true).map_err(|why| why.to_string())?;
+    let mut components = None;
+    let mut windows = Windows::new(&files, txid.seqno, u64::MAX);
+    while let Some(window) = windows.next_window().map_err(|why| why.to_string())? {
+        for segment in &window {
+            let mut found = None;
+            segment.for_each(|located| {
+                if located.seqno < txid.seqno || found.is_some() {
+                    return;
+                }
+                let signs = is_signature(&located);
+                match located.seqno == txid.seqno {
+                    true if signs => found = Some(of_signature(&located)),
+                    true => components = Some(leaf_components(&located, evidence)),
+                    false if signs => {
+                        let leaf = components.take().ok_or("the transaction is not where it should be");
+                        found = Some(
+                            leaf.map_err(str::to_owned)
+                                .and_then(|leaf| prove(&located, txid, &leaf)),
+                        );
+                    }
+                    false => {}
+                }
+            });
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+    Err("no signature behind it was found".to_owned())
+}
+
+fn leaf_components(located: &Located<'_>, evidence: &str) -> LeafComponents {
+    LeafComponents {
+        write_set_digest: sha256(located.entry.raw),
+        commit_evidence: evidence.to_owned(),
+        claims_digest: located.public.claims_digest.copied().unwrap_or([0; 32]),
+    }
+}
+
+/// What a signature transaction writes.
+struct Signed {
+    signature: Signature,
+    tree: Vec<u8>,
+}
+
+fn signed(located: &Located<'_>) -> Result<Signed, String> {
+    let (mut signature, mut tree) = (None, None);
+    let mut maps = located.maps.clone();
+    while let Some(table) = maps.next_name().map_err(|why| why.to_string())? {
+        maps.writes(|write| match table {
+            names::SIGNATURES => signature = write.value.map(from_json::<Signature>),
+            names::TREE => tree = write.value.map(<[u8]>::to_vec),
+            _ => {}
+        })
+        .map_err(|why| why.to_string())?;
+    }
+    match (signature, tree) {
+        (Some(Ok(signature)), Some(tree)) => Ok(Signed { signature, tree }),
+        _ => Err(format!(
+            "the signature at {} is not a node's, or has no tree",
+            located.seqno
+        )),
+    }
+}
+
+fn prove(located: &Located<'_>, txid: TxId, leaf: &LeafComponents) -> Result<Value, String> {
+    let Signed { signature, tree } = signed(located)?;
+    let view = TreeView::parse(&tree).map_err(|why| why.to_string())?;
+    let first = view.len() - view.leaves().count() as u64;
+    let flushed = view.accumulator(first).ok_or("the signature's tree can't be read")?;
+    let leaves: Vec<Digest> = view.leaves().copied().collect();
+    let path = Tree::continuing(flushed, leaves).path(txid.seqno).ok_or_else(|| {
+        format!(
+            "the tree of the signature at {} does not reach back to it",
+            located.seqno
+        )
+    })?;
+    let certificate = signature.cert.unwrap_or_default();
+    let receipt = write_json(
+        leaf,
+        &path,
+        &certificate,
+        &hex::encode(signature.node.0),
+        &signature.sig.0,
+    );
+    serde_json::from_slice(&receipt).map_err(|why| why.to_string())
+}
+
+/// A signature transaction proves itself: its leaf is the root that it signs.
+fn of_signature(located: &Located<'_>) -> Result<Value, String> {
+    let Signed { signature, .. } = signed(located)?;
+    Ok(json!({
+        "cert": signature.cert.unwrap_or_default(),
+        "is_signature_transaction": true,
+        "leaf": hex::encode(signature.root.0),
+        "node_id": hex::encode(signature.node.0),
+        "proof": [],
+        "signature": signature.sig,
+    }))
+}

@@ -1,0 +1,178 @@
+//! From a verified ledger to a new service on top of it: files made ready, the first transaction, its signature.
+//!
+//! Recovery specification, sections 2.5 and 2.6.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::attestation::VirtualQuote;
+use super::directory::{check_next_is_free, end_ledger, set_aside_leftovers};
+use super::identity::{EncryptionIdentity, NodeIdentity, ServiceIdentity, failed, serial, system_rng};
+use super::ledger::{Ledger, Writing};
+use super::private::OldLedger;
+use super::public::Public;
+use super::replication::{Replication, Solo};
+use super::sequencer::Sequencer;
+use super::service::create::{Creation, create};
+use super::service::secrets::KnownSecret;
+use super::shared::Node;
+use super::status::NodeState;
+use crate::crypto::LedgerSecret;
+use crate::crypto::x509::{self, CertificateRequest};
+use crate::error::{Error, Result};
+use crate::format::domain::EntryType;
+use crate::journal::{Journal, LastSigned, Recovered, SealKey, Settings, SignatureMode, Signers};
+use crate::kv::store::Store;
+
+/// Everything a new service is made of.
+pub struct Founding {
+    /// The old ledger.
+    pub public: Public,
+    /// The node's keys.
+    pub identity: NodeIdentity,
+    /// Its encryption key.
+    pub encryption: EncryptionIdentity,
+    /// The new service.
+    pub service: ServiceIdentity,
+    /// Where other nodes will reach this one.
+    pub node_address: String,
+    /// What the operator attaches.
+    pub node_data: Option<Value>,
+    /// As above.
+    pub service_data: Option<Value>,
+    /// Whether entries of committed chunks may be dropped.
+    pub drop_committed: bool,
+}
+
+/// Makes the files ready, writes the recovery transaction and signs it. The node is part of a public network then.
+///
+/// # Errors
+/// If a file can't be written, or the ledger's own tables can't be read.
+pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
+    let Founding {
+        public,
+        identity,
+        encryption,
+        service,
+        ..
+    } = &founding;
+    let main = &node.config.ledger.directory;
+    let foundation = &public.foundation;
+    let last = foundation.signed.txid.seqno;
+    set_aside_leftovers(&public.files, main)?;
+    check_next_is_free(main, last + 1)?;
+    end_ledger(&public.files, main, foundation, founding.drop_committed)?;
+    std::fs::create_dir_all(&node.config.snapshots.directory)
+        .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
+
+    let mut rng = system_rng()?;
+    let request = CertificateRequest::from_pem(&identity.request).map_err(failed("read the node's request"))?;
+    let validity = identity
+        .self_signed
+        .validity()
+        .map_err(failed("read the node's certificate"))?;
+    let endorsed = x509::issue_from_request(&request, &service.certificate, &service.key, validity, serial(&mut rng))
+        .map_err(failed("endorse the node"))?;
+    let (issuer, subject) = foundation.issuer_and_subject.clone();
+    let signers = Signers {
+        mode: SignatureMode::Dual,
+        node: Arc::clone(&identity.key),
+        node_certificate: endorsed.clone(),
+        service: Arc::clone(&service.key),
+        issuer,
+        subject,
+    };
+    let secret = LedgerSecret::generate(&mut rng);
+    let settings = Settings {
+        chunk_size: node.config.ledger.chunk_size,
+        entry_type: EntryType::WriteSetWithCommitEvidenceAndClaims,
+    };
+    let recovered = Recovered {
+        last: LastSigned {
+            txid: foundation.signed.txid,
+            root: foundation.signed.root.0,
+        },
+        tree: foundation.tree.clone(),
+        view_history: foundation.view_history.clone(),
+    };
+    let journal = Journal::recovering(
+        main,
+        &node.config.snapshots.directory,
+        settings,
+        SealKey::new(&secret),
+        signers,
+        recovered,
+    );
+    let txid = journal.next();
+    let quote = VirtualQuote::new(&identity.key.verifying_key().id())?;
+    let writes = {
+        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let creation = Creation {
+            config: &node.config,
+            published: &node.published,
+            node_address: &founding.node_address,
+            node: identity,
+            encryption,
+            quote: &quote,
+            endorsed: &endorsed,
+            service: &service.certificate,
+            txid,
+            last_signed_root: foundation.signed.root.0,
+            node_data: founding.node_data.clone(),
+            service_data: founding.service_data.clone(),
+        };
+        store
+            .transact(|transaction| create(transaction, &creation))
+            .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
+    };
+    let _ = node.quote.set(quote);
+    let replication = Solo {
+        node_id: node.id.clone(),
+        address: founding.node_address.clone(),
+        since: txid.seqno,
+        view: txid.view,
+    };
+    if let Ok(mut consensus) = node.consensus.write() {
+        *consensus = Some(replication.describe());
+    }
+    let mut ledger = Ledger {
+        node: Arc::clone(node),
+        journal,
+        replication: Box::new(replication),
+        service: service.clone(),
+        secrets: vec![KnownSecret {
+            secret,
+            from: txid.seqno,
+            previous_stored: None,
+        }],
+        old: OldLedger {
+            historical: foundation.historical.clone(),
+            snapshot: public.snapshot.clone(),
+            last,
+            fingerprint: foundation.fingerprint,
+            latest: None,
+        },
+        unlocked: None,
+        writing: Writing {
+            last_snapshot: last,
+            ..Writing::default()
+        },
+    };
+    ledger.append(&writes)?;
+    node.status.enter(NodeState::PartOfPublicNetwork);
+    ledger.sign();
+    let started = Sequencer::start(ledger).map_err(Error::io("start", std::path::Path::new("the sequencer")))?;
+    let _ = node.sequencer.set(started);
+    Ok(())
+}
+
+/// Puts the public state in place, for requests to see.
+pub fn show_state(node: &Node, public: &mut Public) {
+    let base = std::mem::take(&mut public.base);
+    let foundation = &public.foundation;
+    let last = foundation.signed.txid;
+    node.status.set_view_history(&foundation.view_history);
+    *node.store.write().unwrap_or_else(PoisonError::into_inner) = Store::with_public(base, last.seqno);
+    node.status.wrote(last);
+}

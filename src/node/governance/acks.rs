@@ -1,0 +1,161 @@
+//! State digests and their acknowledgement: how a member becomes active (recovery specification, section 3.3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::ONLY_KEY;
+use super::parameters;
+use super::request::SignedRequest;
+use crate::kv::store::Transaction;
+use crate::node::http::ApiError;
+use crate::tables::names;
+use crate::tables::values::{self, MemberInfo, ServiceInfo, ServiceStatus, Signature};
+
+/// `members.acks`; fields of other versions are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ack {
+    /// Root that the member is to acknowledge, in hex.
+    pub(super) state_digest: String,
+    /// The member's signed acknowledgement, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cose_sign1_req: Option<String>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl Ack {
+    pub(super) fn read(transaction: &Transaction<'_>, member_id: &str) -> Option<Self> {
+        values::from_json(transaction.get(names::MEMBERS_ACKS, member_id.as_bytes())?).ok()
+    }
+
+    fn write(&self, transaction: &mut Transaction<'_>, member_id: &str) {
+        transaction.put(names::MEMBERS_ACKS, member_id, values::to_json(self));
+    }
+
+    pub(super) fn to_api(&self, member_id: &str) -> Value {
+        json!({"memberId": member_id, "stateDigest": self.state_digest})
+    }
+}
+
+/// What an acknowledgement changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The member is active from now on.
+    pub newly_active: bool,
+    /// The member gets a share, so all shares are to be issued anew, in the same transaction.
+    pub reshare_needed: bool,
+}
+
+/// Sets a member's state digest to the root of the last signature, for the member to acknowledge. Answers it.
+///
+/// # Errors
+/// 400 if the member of the path did not sign; 500 while the service has no signature.
+pub fn update_state_digest(
+    transaction: &mut Transaction<'_>,
+    request: &SignedRequest,
+    member_id: &str,
+) -> Result<Value, ApiError> {
+    require_signer(request, member_id)?;
+    let signature: Signature = transaction
+        .get(names::SIGNATURES, &ONLY_KEY)
+        .and_then(|signature| values::from_json(signature).ok())
+        .ok_or_else(|| ApiError::internal("Service has no signatures to ack yet - try again soon."))?;
+    let mut ack = Ack::read(transaction, member_id).unwrap_or_default();
+    ack.state_digest = signature.root.into();
+    ack.write(transaction, member_id);
+    Ok(ack.to_api(member_id))
+}
+
+/// Takes a member's acknowledgement of its state digest, and makes the member active.
+///
+/// # Errors
+/// 400 if the member of the path did not sign, `InvalidInput`, `StateDigestMismatch`; 403 `AuthorizationFailed` without
+/// a digest to acknowledge; 500 for a member without a record.
+pub fn acknowledge(
+    transaction: &mut Transaction<'_>,
+    request: &SignedRequest,
+    member_id: &str,
+) -> Result<Acknowledged, ApiError> {
+    require_signer(request, member_id)?;
+    let mut ack = Ack::read(transaction, member_id).ok_or_else(|| {
+        ApiError::forbidden(
+            "AuthorizationFailed",
+            format!("No ACK record exists for member {member_id}."),
+        )
+    })?;
+    let received = request.text_field("stateDigest")?;
+    if *received != ack.state_digest {
+        let (expected, received) = (&ack.state_digest, parameters::echo(&received));
+        return Err(ApiError::bad_request(
+            "StateDigestMismatch",
+            format!("Submitted state digest is not valid.\nExpected\n {expected}\nReceived\n {received}"),
+        ));
+    }
+    let mut info: MemberInfo = transaction
+        .get(names::MEMBERS_INFO, member_id.as_bytes())
+        .and_then(|info| values::from_json(info).ok())
+        .ok_or_else(|| {
+            ApiError::internal(format!(
+                "Error activating member: there is no record of member {member_id}"
+            ))
+        })?;
+    let status = service_status(transaction);
+    let newly_active = !info.status.eq_ignore_ascii_case("Active");
+    let takes_part = takes_part_in_recovery(transaction, member_id, &info);
+    let recovering = matches!(
+        status,
+        Some(ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)
+    );
+    if newly_active && takes_part && recovering {
+        return Err(ApiError::bad_request(
+            "InvalidInput",
+            "Recovery members cannot be activated during recovery.",
+        ));
+    }
+    if newly_active && takes_part && status.is_none() {
+        return Err(ApiError::internal("No service currently available."));
+    }
+    // Services of 1.x to 4.x kept an HTTP signature here.
+    ack.other.remove("signed_req");
+    ack.cose_sign1_req = Some(STANDARD.encode(request.raw.as_slice()));
+    ack.write(transaction, member_id);
+    if newly_active {
+        info.status = "Active".to_owned();
+        transaction.put(names::MEMBERS_INFO, member_id, values::to_json(&info));
+    }
+    Ok(Acknowledged {
+        newly_active,
+        reshare_needed: newly_active && takes_part && status == Some(ServiceStatus::Open),
+    })
+}
+
+fn require_signer(request: &SignedRequest, member_id: &str) -> Result<(), ApiError> {
+    parameters::member_id(member_id)?;
+    let signer = &request.member_id;
+    match signer == member_id {
+        true => Ok(()),
+        false => Err(ApiError::bad_request(
+            "InvalidAuthenticationInfo",
+            format!(
+                "Member ID from path parameter ({member_id}) does not match member ID from body signature ({signer})."
+            ),
+        )),
+    }
+}
+
+fn service_status(transaction: &Transaction<'_>) -> Option<ServiceStatus> {
+    let info: ServiceInfo = values::from_json(transaction.get(names::SERVICE_INFO, &ONLY_KEY)?).ok()?;
+    Some(info.status)
+}
+
+/// Whether a member gets a share or the full key: by its role, or, before there were roles, by its encryption key.
+fn takes_part_in_recovery(transaction: &Transaction<'_>, member_id: &str, info: &MemberInfo) -> bool {
+    match info.recovery_role.as_deref() {
+        Some(role) => matches!(role, "Participant" | "Owner"),
+        None => transaction
+            .get(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, member_id.as_bytes())
+            .is_some(),
+    }
+}

@@ -1,0 +1,194 @@
+//! A proposal's life: its record in the tables, and what becomes of it with the ballots at hand (recovery
+//! specification, sections 4.1 and 4.4).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::script::{self, Failure};
+use super::{Effects, ONLY_KEY};
+use crate::kv::store::Transaction;
+use crate::node::http::ApiError;
+use crate::tables::{names, values};
+
+/// Where a proposal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ProposalState {
+    Open,
+    Accepted,
+    Withdrawn,
+    Rejected,
+    Failed,
+    Dropped,
+}
+
+impl ProposalState {
+    /// As CCF says it in sentences.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            ProposalState::Open => "open",
+            ProposalState::Accepted => "accepted",
+            ProposalState::Withdrawn => "withdrawn",
+            ProposalState::Rejected => "rejected",
+            ProposalState::Failed => "failed",
+            ProposalState::Dropped => "dropped",
+        }
+    }
+}
+
+/// `proposals_info`; fields of other versions are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ProposalInfo {
+    pub(super) proposer_id: String,
+    pub(super) state: ProposalState,
+    /// Member id to script.
+    #[serde(default)]
+    pub(super) ballots: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) final_votes: Option<BTreeMap<String, bool>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) vote_failures: Option<BTreeMap<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<Value>,
+    #[serde(flatten)]
+    pub(super) other: Map<String, Value>,
+}
+
+impl ProposalInfo {
+    /// A proposal that was just made.
+    pub(super) fn new(proposer_id: &str) -> Self {
+        ProposalInfo {
+            proposer_id: proposer_id.to_owned(),
+            state: ProposalState::Open,
+            ballots: BTreeMap::new(),
+            final_votes: None,
+            vote_failures: None,
+            failure: None,
+            other: Map::new(),
+        }
+    }
+
+    /// Reads the record of a proposal; `None` if there is none.
+    ///
+    /// # Errors
+    /// 500 if it can't be understood.
+    pub(super) fn read(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Option<Self>, ApiError> {
+        transaction
+            .get(names::PROPOSALS_INFO, proposal_id.as_bytes())
+            .map(values::from_json)
+            .transpose()
+            .map_err(|why| ApiError::internal(format!("The record of proposal {proposal_id} can't be read: {why}")))
+    }
+
+    pub(super) fn write(&self, transaction: &mut Transaction<'_>, proposal_id: &str) {
+        transaction.put(names::PROPOSALS_INFO, proposal_id, values::to_json(self));
+    }
+
+    /// As endpoints answer it.
+    pub(super) fn to_api(&self, proposal_id: &str) -> Value {
+        let mut answer = json!({
+            "proposalId": proposal_id,
+            "proposerId": self.proposer_id,
+            "proposalState": self.state,
+            "ballotCount": self.ballots.len(),
+        });
+        if let Some(answer) = answer.as_object_mut() {
+            let optional = [
+                ("finalVotes", self.final_votes.as_ref().map(|votes| json!(votes))),
+                (
+                    "voteFailures",
+                    self.vote_failures.as_ref().map(|failures| json!(failures)),
+                ),
+                ("failure", self.failure.clone()),
+            ];
+            for (name, value) in optional {
+                answer.extend(value.map(|value| (name.to_owned(), value)));
+            }
+        }
+        answer
+    }
+}
+
+/// The service's constitution.
+///
+/// # Errors
+/// 500 if there is none; `for_what` can't be done then.
+pub(super) fn constitution(transaction: &Transaction<'_>, for_what: &str) -> Result<String, ApiError> {
+    transaction
+        .get(names::CONSTITUTION, &ONLY_KEY)
+        .and_then(|text| values::from_json(text).ok())
+        .ok_or_else(|| ApiError::internal(format!("No constitution is set - {for_what} cannot be evaluated")))
+}
+
+/// Removes every proposal that is over, except this one.
+pub(super) fn remove_others(transaction: &mut Transaction<'_>, proposal_id: &str) {
+    for (id, info) in transaction.entries(names::PROPOSALS_INFO) {
+        let over = values::from_json::<ProposalInfo>(&info).is_ok_and(|info| info.state != ProposalState::Open);
+        if over && id != proposal_id.as_bytes() {
+            transaction.remove(names::PROPOSALS, id.clone());
+            transaction.remove(names::PROPOSALS_INFO, id);
+        }
+    }
+}
+
+/// Asks all ballots and the constitution what becomes of an open proposal, and does what they decide. `info` and its
+/// record say what came of it.
+///
+/// # Errors
+/// 500 if `resolve` or `apply` failed: the caller drops the transaction, and with it the ballot that brought this
+/// about. It can be submitted again when the reason is gone.
+pub(super) fn resolve(
+    transaction: &mut Transaction<'_>,
+    constitution: &str,
+    proposal_id: &str,
+    proposal: &str,
+    info: &mut ProposalInfo,
+    effects: &mut dyn Effects,
+) -> Result<(), ApiError> {
+    let mut votes = BTreeMap::new();
+    let mut failures = BTreeMap::new();
+    for (member_id, ballot) in &info.ballots {
+        let name = format!("{}[{proposal_id}].ballots[{member_id}]", names::PROPOSALS_INFO);
+        match script::vote(transaction, ballot, name, proposal, &info.proposer_id) {
+            Ok(vote) => drop(votes.insert(member_id.clone(), vote)),
+            Err(failure) => drop(failures.insert(member_id.clone(), failure.to_json())),
+        }
+    }
+    let decision = script::resolve(
+        transaction,
+        constitution,
+        proposal,
+        &info.proposer_id,
+        &votes,
+        proposal_id,
+    )
+    .map_err(|failure| failed("Failed to resolve(): ", &failure))?;
+    info.state = match decision.as_str() {
+        "Open" => ProposalState::Open,
+        "Accepted" => ProposalState::Accepted,
+        "Rejected" => ProposalState::Rejected,
+        other => {
+            let reason = format!("resolve() returned invalid status value: \"{other}\"");
+            return Err(ApiError::internal(format!("{reason}\nTrace: N/A")));
+        }
+    };
+    if info.state != ProposalState::Open {
+        remove_others(transaction, proposal_id);
+        info.final_votes = Some(votes);
+        info.vote_failures = Some(failures);
+    }
+    info.write(transaction, proposal_id);
+    if info.state == ProposalState::Accepted {
+        tracing::info!(proposal_id, "a proposal was accepted and is applied");
+        script::apply(transaction, constitution, proposal, proposal_id, effects)
+            .map_err(|failure| failed("Failed to apply(): ", &failure))?;
+    }
+    Ok(())
+}
+
+fn failed(what: &str, failure: &Failure) -> ApiError {
+    let trace = failure.trace.as_deref().unwrap_or("N/A");
+    tracing::warn!(reason = %failure.reason, "{}nothing of the request is kept", what);
+    ApiError::internal(format!("{what}{}\nTrace: {trace}", failure.reason))
+}

@@ -1,0 +1,289 @@
+//! One call into one script: an interpreter on a thread of its own, and the watch over it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rquickjs::{Array, CatchResultExt, CaughtError, Coerced, Context, Ctx, FromJs, Function, Module, Object, Value};
+
+use super::access::Access;
+use super::limits::Limits;
+use super::serve::{Reply, Request, State};
+use super::{Failure, Validation, cut, natives};
+
+/// Native frames between the interpreter's own checks of the stack; generous, since it is reserved and not used.
+const NATIVE_STACK_BYTES: usize = 8 << 20;
+/// How long after its time a script is waited for: some built-in functions don't ask whether they should stop.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Which function is called, with what.
+pub(super) enum Call {
+    /// None: the module of a ballot is loaded, no more.
+    Load,
+    Validate {
+        proposal: String,
+    },
+    Vote {
+        proposal: String,
+        proposer_id: String,
+    },
+    Resolve {
+        proposal: String,
+        proposer_id: String,
+        votes: BTreeMap<String, bool>,
+        proposal_id: String,
+    },
+    Apply {
+        proposal: String,
+        proposal_id: String,
+    },
+}
+
+/// What it answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Validation(Validation),
+    Vote(bool),
+    Decision(String),
+    /// Nothing of use.
+    Done,
+}
+
+/// From the script's thread to the caller's.
+enum Message {
+    Ask(Request),
+    Done(Result<Answer, Failure>),
+}
+
+/// The script's end of the two channels.
+pub(super) struct Host {
+    ask: Sender<Message>,
+    replies: Receiver<Reply>,
+    pub(super) access: Access,
+    pub(super) clock: Rc<Clock>,
+    pub(super) limits: Limits,
+}
+
+impl Host {
+    /// Asks the caller's thread; `None` if it has given up.
+    pub(super) fn ask(&self, request: Request) -> Option<Reply> {
+        self.ask.send(Message::Ask(request)).ok()?;
+        self.replies.recv().ok()
+    }
+}
+
+/// When time is up, and whether a script was stopped for it.
+pub(super) struct Clock {
+    deadline: Instant,
+    stopped: Cell<bool>,
+}
+
+impl Clock {
+    /// An interpreter with these limits, that stops when time is up.
+    pub(super) fn runtime(self: &Rc<Self>, limits: Limits) -> rquickjs::Result<rquickjs::Runtime> {
+        let runtime = rquickjs::Runtime::new()?;
+        runtime.set_memory_limit(limits.heap_bytes);
+        runtime.set_max_stack_size(limits.stack_bytes);
+        let clock = Rc::clone(self);
+        runtime.set_interrupt_handler(Some(Box::new(move || {
+            let late = Instant::now() >= clock.deadline;
+            clock.stopped.set(clock.stopped.get() || late);
+            late
+        })));
+        Ok(runtime)
+    }
+}
+
+/// Runs a call, serving the script from `state` until it has answered or its time is long over.
+///
+/// # Errors
+/// What the script threw; that it took too long; or that no thread could be had for it.
+pub(super) fn run(
+    mut state: State<'_, '_>,
+    source: String,
+    name: String,
+    call: Call,
+    limits: Limits,
+) -> Result<Answer, Failure> {
+    let (to_caller, from_script) = mpsc::channel();
+    let (to_script, from_caller) = mpsc::channel();
+    let deadline = Instant::now() + limits.time;
+    let access = state.access();
+    let label = name.clone();
+    let script = move || {
+        let host = Host {
+            ask: to_caller.clone(),
+            replies: from_caller,
+            access,
+            clock: Rc::new(Clock {
+                deadline,
+                stopped: Cell::new(false),
+            }),
+            limits,
+        };
+        // An error means that nobody listens any more.
+        drop(to_caller.send(Message::Done(execute(Rc::new(host), &source, &name, &call))));
+    };
+    // Twice the limit: a constitution that checks another one runs it on top of its own stack.
+    let thread = std::thread::Builder::new()
+        .name("governance script".to_owned())
+        .stack_size(2 * limits.stack_bytes + NATIVE_STACK_BYTES)
+        .spawn(script)
+        .map_err(|why| Failure::new(format!("no thread could be started for the script: {why}")))?;
+    let give_up = deadline + GRACE;
+    loop {
+        match from_script.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
+            Ok(Message::Done(answer)) => {
+                drop(thread.join());
+                return answer;
+            }
+            Ok(Message::Ask(request)) if Instant::now() < give_up => {
+                if to_script.send(state.answer(request)).is_err() {
+                    return Err(Failure::new("the script's thread ended unexpectedly"));
+                }
+            }
+            Ok(Message::Ask(_)) | Err(RecvTimeoutError::Timeout) => {
+                // What it asks from now on fails; it ends as soon as it runs JavaScript again.
+                tracing::warn!(script = %label, "a governance script did not stop in its time: its thread is abandoned");
+                return Err(Failure::timed_out());
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::new("the script's thread ended unexpectedly"));
+            }
+        }
+    }
+}
+
+/// The whole life of an interpreter.
+fn execute(host: Rc<Host>, source: &str, name: &str, call: &Call) -> Result<Answer, Failure> {
+    let started = |why: rquickjs::Error| Failure::new(format!("the interpreter could not be started: {why}"));
+    let runtime = host.clock.runtime(host.limits).map_err(started)?;
+    let context = Context::full(&runtime).map_err(started)?;
+    let result = context.with(|ctx| {
+        natives::install(&ctx, &host).map_err(|why| failure(&ctx, why))?;
+        let function = exported(&ctx, source, name, call.function())?;
+        answer(&ctx, &function, call).map_err(|why| failure(&ctx, why))
+    });
+    result.map_err(|failure| match host.clock.stopped.get() {
+        true => Failure {
+            reason: super::TOOK_TOO_LONG.to_owned(),
+            ..failure
+        },
+        false => failure,
+    })
+}
+
+/// Evaluates a module and takes a function out of it.
+pub(super) fn exported<'js>(
+    ctx: &Ctx<'js>,
+    source: &str,
+    name: &str,
+    function: &str,
+) -> Result<Function<'js>, Failure> {
+    let unusable = |failure: Failure| Failure {
+        unusable: true,
+        ..failure
+    };
+    let module = Module::declare(ctx.clone(), name, source).and_then(Module::eval);
+    let (module, finished) = module.map_err(|why| unusable(failure(ctx, why)))?;
+    finished.finish::<()>().map_err(|why| unusable(failure(ctx, why)))?;
+    let export: Value = module
+        .namespace()
+        .and_then(|exports| exports.get(function))
+        .map_err(|why| unusable(failure(ctx, why)))?;
+    export.into_function().ok_or_else(|| {
+        unusable(Failure::new(format!(
+            "{name} does not export a function named {function}"
+        )))
+    })
+}
+
+impl Call {
+    fn function(&self) -> &'static str {
+        match self {
+            Call::Validate { .. } => "validate",
+            Call::Load | Call::Vote { .. } => "vote",
+            Call::Resolve { .. } => "resolve",
+            Call::Apply { .. } => "apply",
+        }
+    }
+}
+
+fn answer<'js>(ctx: &Ctx<'js>, function: &Function<'js>, call: &Call) -> rquickjs::Result<Answer> {
+    match call {
+        Call::Load => Ok(Answer::Done),
+        Call::Validate { proposal } => {
+            let Some(object) = function.call::<_, Value>((proposal,))?.into_object() else {
+                return Ok(Answer::Done);
+            };
+            let description: Value = object.get("description")?;
+            let description = match description.as_string() {
+                Some(text) => cut(text.to_string()?),
+                None => String::new(),
+            };
+            let valid = object.get::<_, Value>("valid")?.as_bool() == Some(true);
+            Ok(Answer::Validation(Validation { valid, description }))
+        }
+        Call::Vote { proposal, proposer_id } => {
+            let vote: Value = function.call((proposal, proposer_id))?;
+            Ok(Answer::Vote(vote.as_bool() == Some(true)))
+        }
+        Call::Resolve {
+            proposal,
+            proposer_id,
+            votes,
+            proposal_id,
+        } => {
+            let list = Array::new(ctx.clone())?;
+            for (index, (member_id, vote)) in votes.iter().enumerate() {
+                let entry = Object::new(ctx.clone())?;
+                entry.set("member_id", member_id)?;
+                entry.set("vote", *vote)?;
+                list.set(index, entry)?;
+            }
+            let decision: Value = function.call((proposal, proposer_id, list, proposal_id))?;
+            let Coerced(decision) = Coerced::<String>::from_js(ctx, decision)?;
+            Ok(Answer::Decision(cut(decision)))
+        }
+        Call::Apply { proposal, proposal_id } => {
+            function.call::<_, Value>((proposal, proposal_id))?;
+            Ok(Answer::Done)
+        }
+    }
+}
+
+/// What was thrown, as text. Turning it into text may run more of the script, and fail.
+pub(super) fn failure(ctx: &Ctx<'_>, why: rquickjs::Error) -> Failure {
+    match Err::<(), _>(why).catch(ctx) {
+        Ok(()) => Failure::new("nothing"),
+        Err(CaughtError::Error(rquickjs::Error::WouldBlock)) => {
+            Failure::new("the module awaits something that never happens")
+        }
+        Err(CaughtError::Error(why)) => Failure::new(why.to_string()),
+        Err(CaughtError::Exception(exception)) => {
+            let trace = exception.stack();
+            let thrown = exception.into_object().into_value();
+            Failure {
+                trace: trace.map(cut),
+                ..Failure::new(text_of(ctx, thrown))
+            }
+        }
+        Err(CaughtError::Value(thrown)) => Failure::new(text_of(ctx, thrown)),
+    }
+}
+
+fn text_of<'js>(ctx: &Ctx<'js>, thrown: Value<'js>) -> String {
+    if thrown.is_null() || thrown.is_undefined() {
+        return "nothing was thrown; the script may have run out of memory".to_owned();
+    }
+    match Coerced::<String>::from_js(ctx, thrown) {
+        Ok(Coerced(text)) => text,
+        Err(_) => {
+            // What its conversion threw must not be taken for something that happens later.
+            drop(ctx.catch());
+            "something that can't be shown as text".to_owned()
+        }
+    }
+}

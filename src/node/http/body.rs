@@ -1,0 +1,218 @@
+//! Bodies on the wire: responses from memory or, piece by piece, from a file; requests within their limits.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
+
+/// How much of a file is in memory at once per response: large enough that the disk is not asked for crumbs, and 1000
+/// sessions hold 256 MB.
+const PIECE_BYTES: u64 = 256 << 10;
+/// How much of a body that is refused is still read and thrown away, so that its sender gets to read the answer, and how long.
+const DISCARD_BYTES: usize = 8 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// The body of a response.
+pub(super) enum Outgoing {
+    Whole(Bytes),
+    File(FileBody),
+}
+
+/// What is left of a file's range.
+pub(super) struct FileBody {
+    state: FileState,
+    remaining: u64,
+}
+
+enum FileState {
+    Resting(File),
+    Reading(JoinHandle<io::Result<(File, Bytes)>>),
+    Over,
+}
+
+impl Outgoing {
+    /// Opens a file and finds its range in it.
+    pub(super) async fn open(path: PathBuf, range: Range<u64>) -> io::Result<Self> {
+        let remaining = range.end.saturating_sub(range.start);
+        let opened = spawn_blocking(move || {
+            let mut file = File::open(path)?;
+            if file.metadata()?.len() < range.end {
+                return Err(io::Error::other(
+                    "the file is shorter than the range of it that is to be sent",
+                ));
+            }
+            file.seek(SeekFrom::Start(range.start))?;
+            Ok(file)
+        });
+        let file = opened.await.map_err(io::Error::other)??;
+        Ok(Outgoing::File(FileBody {
+            state: FileState::Resting(file),
+            remaining,
+        }))
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Outgoing::Whole(bytes) => bytes.len() as u64,
+            Outgoing::File(file) => file.remaining,
+        }
+    }
+}
+
+impl FileBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            match std::mem::replace(&mut self.state, FileState::Over) {
+                FileState::Over => return Poll::Ready(None),
+                FileState::Resting(_) if self.remaining == 0 => return Poll::Ready(None),
+                FileState::Resting(mut file) => {
+                    let wanted = self.remaining.min(PIECE_BYTES);
+                    self.state = FileState::Reading(spawn_blocking(move || {
+                        let mut piece = Vec::with_capacity(wanted as usize);
+                        (&mut file).take(wanted).read_to_end(&mut piece)?;
+                        if (piece.len() as u64) < wanted {
+                            return Err(io::Error::other("the file shrank while it was being sent"));
+                        }
+                        Ok((file, piece.into()))
+                    }));
+                }
+                FileState::Reading(mut reading) => {
+                    let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
+                        self.state = FileState::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Some(read.map_err(io::Error::other).flatten().map(|(file, piece)| {
+                        self.remaining -= piece.len() as u64;
+                        self.state = FileState::Resting(file);
+                        piece
+                    })));
+                }
+            }
+        }
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = match &mut *self {
+            Outgoing::Whole(bytes) if bytes.is_empty() => None,
+            Outgoing::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            Outgoing::File(file) => ready!(file.poll_piece(cx)),
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length())
+    }
+}
+
+/// Why a request's body was not read to its end.
+#[derive(Debug, PartialEq)]
+pub(super) enum Unread {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+/// Reads a whole body of at most `limit` bytes within `time`.
+pub(super) async fn read(mut body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Unread> {
+    let deadline = Instant::now() + time;
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
+        discard(&mut body).await;
+        return Err(Unread::TooLarge);
+    }
+    let mut first = Bytes::new();
+    let mut whole = Vec::new();
+    loop {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => return Err(Unread::TooSlow),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Unread::Broken),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > limit {
+            discard(&mut body).await;
+            return Err(Unread::TooLarge);
+        }
+        // Most bodies come in one piece, which is then not copied.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.into() })
+}
+
+/// Throws away what is still on its way, within bounds.
+async fn discard(body: &mut Incoming) {
+    let deadline = Instant::now() + DISCARD_TIME;
+    let mut left = DISCARD_BYTES;
+    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn collect(body: Outgoing) -> io::Result<Vec<u8>> {
+        body.collect().await.map(|whole| whole.to_bytes().to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_range_of_a_file_is_sent_in_pieces_of_bounded_size() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..700_000_u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let mut body = Outgoing::open(file.path().to_owned(), 5..690_000).await.unwrap();
+        assert_eq!(body.length(), 689_995);
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() as u64 <= PIECE_BYTES);
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == bytes[5..690_000]);
+        let empty = Outgoing::open(file.path().to_owned(), 7..7).await.unwrap();
+        assert!(collect(empty).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_short_or_shrinking_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![1; 600_000]).unwrap();
+        assert!(Outgoing::open(file.path().to_owned(), 0..600_001).await.is_err());
+        assert!(Outgoing::open(file.path().with_extension("gone"), 0..0).await.is_err());
+        let body = Outgoing::open(file.path().to_owned(), 0..600_000).await.unwrap();
+        std::fs::write(file.path(), vec![1; 300_000]).unwrap();
+        assert!(collect(body).await.is_err());
+    }
+}

@@ -1,0 +1,375 @@
+//! The table of routes: which handler answers what, and what the documentation says about it.
+//!
+//! A pattern's segments are literals (`proposals:create`) or captures with a literal tail (`{member_id}:submit`). Where more
+//! than one pattern matches a path, the one with the more literal segment furthest to the left does: `{id}` does not
+//! swallow `abc:submit` if there is `{id}:submit`. Only then are the methods looked at, so a path has one set of them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::message::{Request, Response, percent_decode};
+
+/// What handlers return.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Answers one request.
+pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError>>;
+
+/// A parameter of the query, for the documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryParameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether the handler refuses a request without it.
+    pub required: bool,
+    /// What it is for.
+    pub description: &'static str,
+}
+
+/// One line of the table.
+pub struct Route<S> {
+    pub(super) method: Method,
+    pub(super) pattern: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) also_head: bool,
+    pub(super) query: &'static [QueryParameter],
+    pub(super) request_schema: Option<&'static str>,
+    pub(super) response_schema: Option<&'static str>,
+    pub(super) content_type: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) handler: Handler<S>,
+    segments: Vec<Segment>,
+}
+
+impl<S> Route<S> {
+    /// A route that answers 200 with JSON. `pattern` is the whole path, whose first segment (`/node`) is the route's tag.
+    pub fn new(method: Method, pattern: &'static str, summary: &'static str, handler: Handler<S>) -> Self {
+        Route {
+            method,
+            pattern,
+            summary,
+            also_head: false,
+            query: &[],
+            request_schema: None,
+            response_schema: None,
+            content_type: "application/json",
+            status: StatusCode::OK,
+            segments: segments(pattern).map(Segment::parse).collect(),
+            handler,
+        }
+    }
+
+    /// Answers HEAD as well: the same headers, no body.
+    pub fn also_head(mut self) -> Self {
+        self.also_head = true;
+        self
+    }
+
+    /// Documents the query's parameters.
+    pub fn query(mut self, parameters: &'static [QueryParameter]) -> Self {
+        self.query = parameters;
+        self
+    }
+
+    /// Documents the body of the request, by the name of its schema.
+    pub fn takes(mut self, schema: &'static str) -> Self {
+        self.request_schema = Some(schema);
+        self
+    }
+
+    /// Documents the body of the response, by the name of its schema.
+    pub fn returns(mut self, schema: &'static str) -> Self {
+        self.response_schema = Some(schema);
+        self
+    }
+
+    /// Documents a response that is not JSON.
+    pub fn returns_bytes(mut self, content_type: &'static str) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    /// Documents another status of success than 200.
+    pub fn success(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The first segment of the pattern: `node` or `gov`.
+    pub fn tag(&self) -> &'static str {
+        segments(self.pattern).next().unwrap_or("")
+    }
+
+    /// The pattern, for counting requests by route.
+    pub fn pattern(&self) -> &'static str {
+        self.pattern
+    }
+
+    /// The names of the captures, from left to right.
+    pub(super) fn captures(&self) -> impl Iterator<Item = &'static str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Capture { name, .. } => Some(*name),
+            Segment::Literal(_) => None,
+        })
+    }
+
+    fn answers(&self, method: &Method) -> bool {
+        self.method == *method || (self.also_head && *method == Method::HEAD)
+    }
+
+    /// What the captures hold, if the path matches.
+    fn matched(&self, path: &[String]) -> Option<Vec<(&'static str, String)>> {
+        if self.segments.len() != path.len() {
+            return None;
+        }
+        let mut params = Vec::new();
+        for (segment, found) in self.segments.iter().zip(path) {
+            match segment {
+                Segment::Literal(literal) if literal == found => {}
+                Segment::Literal(_) => return None,
+                Segment::Capture { name, tail } => {
+                    let value = found.strip_suffix(tail).filter(|value| !value.is_empty())?;
+                    params.push((*name, value.to_owned()));
+                }
+            }
+        }
+        Some(params)
+    }
+
+    /// How literal it is, segment by segment: the greatest of the matching routes wins.
+    fn rank(&self) -> Vec<usize> {
+        let rank = |segment: &Segment| match segment {
+            Segment::Literal(_) => usize::MAX,
+            Segment::Capture { tail, .. } => tail.len(),
+        };
+        self.segments.iter().map(rank).collect()
+    }
+}
+
+/// One segment of a pattern.
+#[derive(Debug, PartialEq)]
+enum Segment {
+    Literal(&'static str),
+    Capture { name: &'static str, tail: &'static str },
+}
+
+impl Segment {
+    fn parse(text: &'static str) -> Self {
+        let capture = text.strip_prefix('{').and_then(|text| text.split_once('}'));
+        capture.map_or(Segment::Literal(text), |(name, tail)| Segment::Capture { name, tail })
+    }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_prefix('/').unwrap_or(path).split('/')
+}
+
+/// All routes of a node, over its state `S`.
+pub struct Router<S> {
+    /// Those with the most literal patterns first.
+    routes: Vec<Route<S>>,
+    fallback: Option<Handler<S>>,
+    pub(super) schemas: BTreeMap<&'static str, Value>,
+}
+
+/// What a path and a method lead to.
+pub(super) enum Found<'a, S> {
+    /// A handler, with what the captures hold.
+    Route(&'a Route<S>, Vec<(&'static str, String)>),
+    /// The path exists, the method does not: the value of the `allow` header.
+    NotAllowed(&'a Route<S>, String),
+    /// Nothing at this path.
+    Nothing,
+}
+
+impl<S> Router<S> {
+    /// A router over these routes.
+    pub fn new(routes: Vec<Route<S>>) -> Self {
+        let mut routes = routes;
+        // Stable, so that routes with one pattern stay in the table's order.
+        routes.sort_by_key(|route| Reverse(route.rank()));
+        Router {
+            routes,
+            fallback: None,
+            schemas: BTreeMap::new(),
+        }
+    }
+
+    /// With a handler for paths whose first segment is no route's tag, instead of a 404: `/app` of a node that has none.
+    pub fn with_fallback(mut self, handler: Handler<S>) -> Self {
+        self.fallback = Some(handler);
+        self
+    }
+
+    /// With a JSON schema for the documentation, under the name that routes refer to.
+    pub fn with_schema(mut self, name: &'static str, schema: Value) -> Self {
+        self.schemas.insert(name, schema);
+        self
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> &[Route<S>] {
+        &self.routes
+    }
+
+    pub(super) fn find(&self, method: &Method, path: &str) -> Found<'_, S> {
+        // Segments are decoded one by one: an encoded slash does not make two of one.
+        let Some(path) = segments(path).map(percent_decode).collect::<Option<Vec<_>>>() else {
+            return Found::Nothing;
+        };
+        let mut matching = self
+            .routes
+            .iter()
+            .filter_map(|route| Some((route, route.matched(&path)?)))
+            .peekable();
+        let Some((best, _)) = matching.peek() else {
+            return Found::Nothing;
+        };
+        let best = *best;
+        let rank = best.rank();
+        let mut allowed = vec![Method::OPTIONS.to_string()];
+        for (route, params) in matching.take_while(|(route, _)| route.rank() == rank) {
+            if route.answers(method) {
+                return Found::Route(route, params);
+            }
+            allowed.push(route.method.to_string());
+            allowed.extend(route.also_head.then(|| Method::HEAD.to_string()));
+        }
+        Found::NotAllowed(best, allowed.join(", "))
+    }
+
+    /// The future that answers a request that no route matches.
+    pub(super) fn call_unknown(&self, state: Arc<S>, request: Request) -> BoxFuture<Result<Response, ApiError>> {
+        let tag = segments(&request.path).next().unwrap_or("");
+        let known = self.routes.iter().any(|route| route.tag() == tag);
+        match self.fallback {
+            Some(fallback) if !known => fallback(state, request),
+            _ => {
+                let message = format!("Unknown path: {}.", self.shown(&request.path));
+                Box::pin(async move { Err(ApiError::not_found(message)) })
+            }
+        }
+    }
+
+    /// A path as CCF shows it in errors: without the tag, if it has one.
+    pub(super) fn shown<'a>(&self, path: &'a str) -> &'a str {
+        let tag = segments(path).next().unwrap_or("");
+        let known = self.routes.iter().any(|route| route.tag() == tag);
+        let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(tag));
+        rest.filter(|rest| known && !rest.is_empty()).unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn echo(_: Arc<()>, request: Request) -> BoxFuture<Result<Response, ApiError>> {
+        Box::pin(async move { Ok(Response::text(request.path)) })
+    }
+
+    pub(crate) fn table() -> Router<()> {
+        let ballot = "/gov/members/proposals/{proposal_id}/ballots/{member_id}";
+        let submit = "/gov/members/proposals/{proposal_id}/ballots/{member_id}:submit";
+        Router::new(vec![
+            Route::new(Method::GET, "/node/network/nodes/{node_id}", "A node", echo).returns("Node"),
+            Route::new(Method::GET, "/node/network/nodes/self", "This node", echo).returns("Node"),
+            Route::new(Method::GET, "/node/primary", "Whether this is the primary", echo).also_head(),
+            Route::new(Method::GET, "/gov/members/proposals", "All", echo),
+            Route::new(Method::POST, "/gov/members/proposals:create", "Propose", echo).takes("Proposal"),
+            Route::new(Method::GET, ballot, "A ballot", echo),
+            Route::new(Method::POST, submit, "Vote", echo),
+            Route::new(Method::GET, "/gov/members/proposals/{proposal_id}", "One", echo),
+            Route::new(Method::DELETE, "/gov/members/proposals/{proposal_id}", "Remove", echo),
+        ])
+    }
+
+    fn found(method: Method, path: &str) -> String {
+        match table().find(&method, path) {
+            Found::Route(route, params) => format!("{} {params:?}", route.pattern),
+            Found::NotAllowed(_, allowed) => allowed,
+            Found::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_more_literal_pattern_wins_and_captures_leave_its_tail_alone() {
+        let ballot = "/gov/members/proposals/{proposal_id}/ballots/{member_id}";
+        for (method, path, expected) in [
+            (
+                Method::GET,
+                "/node/network/nodes/self",
+                "/node/network/nodes/self []".to_owned(),
+            ),
+            (
+                Method::GET,
+                "/node/network/nodes/a%2Fb",
+                "/node/network/nodes/{node_id} [(\"node_id\", \"a/b\")]".to_owned(),
+            ),
+            (
+                Method::POST,
+                "/gov/members/proposals%3Acreate",
+                "/gov/members/proposals:create []".to_owned(),
+            ),
+            (
+                Method::POST,
+                "/gov/members/proposals/p/ballots/m:submit",
+                format!("{ballot}:submit [(\"proposal_id\", \"p\"), (\"member_id\", \"m\")]"),
+            ),
+            (
+                Method::GET,
+                "/gov/members/proposals/p/ballots/m",
+                format!("{ballot} [(\"proposal_id\", \"p\"), (\"member_id\", \"m\")]"),
+            ),
+            (
+                Method::GET,
+                "/gov/members/proposals/p/ballots/m:submit",
+                "OPTIONS, POST".to_owned(),
+            ),
+            (
+                Method::POST,
+                "/gov/members/proposals/p",
+                "OPTIONS, GET, DELETE".to_owned(),
+            ),
+            (Method::POST, "/node/primary", "OPTIONS, GET, HEAD".to_owned()),
+            (Method::HEAD, "/node/primary", "/node/primary []".to_owned()),
+            (Method::HEAD, "/node/network/nodes/self", "OPTIONS, GET".to_owned()),
+        ] {
+            assert_eq!(found(method, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_are_not_in_the_table_lead_nowhere() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "/node",
+            "/node/",
+            "/node/network/nodes/",
+            "/node/network/nodes/self/",
+            "//node/primary",
+            "/node/primary%",
+            "/node/%70rimary/x",
+            "/gov/members/proposals/p/ballots/:submit/x",
+        ] {
+            assert_eq!(found(Method::GET, path), "nothing", "{path}");
+        }
+    }
+
+    #[test]
+    fn errors_show_the_path_without_its_tag() {
+        let router = table();
+        assert_eq!(router.shown("/node/local_tx"), "/local_tx");
+        assert_eq!(router.shown("/app/x"), "/app/x");
+        assert_eq!(router.shown("/node"), "/node");
+        assert_eq!(router.shown("/nodes/x"), "/nodes/x");
+    }
+}

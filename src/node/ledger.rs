@@ -1,0 +1,311 @@
+//! The service at work: transactions, signatures, commits, snapshots. Owned by the sequencer's thread alone.
+//!
+//! Order of things, always: a transaction is appended; sooner or later a signature covers it; that is settled on disk;
+//! then it is committed, and what waited for the commit happens. Nothing is appended between a signature and its
+//! settling, and where writing fails, nothing has changed and it is tried again.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::http::{ApiError, ApiResult};
+use super::identity::{ServiceIdentity, now_s};
+use super::private::OldLedger;
+use super::replication::Replication;
+use super::service::create::commit_retirements;
+use super::service::secrets::KnownSecret;
+use super::service::submit::Opened;
+use super::session::{Afterwards, Session, rng};
+use super::shared::Node;
+use crate::crypto::Certificate;
+use crate::error::Result;
+use crate::format::domain::WriteSet;
+use crate::format::{Seqno, TxId};
+use crate::journal::{Journal, SealKey};
+use crate::kv::store::Transaction;
+use crate::tables::names;
+
+/// The service, with everything it takes to write its ledger.
+pub struct Ledger {
+    pub(super) node: Arc<Node>,
+    pub(super) journal: Journal,
+    pub(super) replication: Box<dyn Replication>,
+    pub(super) service: ServiceIdentity,
+    /// The service's own secrets, oldest first.
+    pub(super) secrets: Vec<KnownSecret>,
+    /// The ledger that was recovered, until its private part is.
+    pub(super) old: OldLedger,
+    /// What the shares opened, until the private phase begins.
+    pub(super) unlocked: Option<Box<Opened>>,
+    pub(super) writing: Writing,
+}
+
+/// Where the writing stands.
+#[derive(Default)]
+pub(super) struct Writing {
+    /// Transactions since the last signature, and when the first of them was written.
+    pub(super) unsigned: u64,
+    pub(super) unsigned_since: Option<Instant>,
+    /// A signature that is not settled yet.
+    pub(super) unsettled: Option<TxId>,
+    /// The next signature ends the chunk.
+    pub(super) end_chunk: bool,
+    /// The next signature is followed by a snapshot.
+    pub(super) snapshot: bool,
+    /// Snapshots are made: not before the private state is there.
+    pub(super) snapshots_enabled: bool,
+    /// Seqno of the last snapshot.
+    pub(super) last_snapshot: Seqno,
+    /// A transaction has written to the nodes' table since the last commit.
+    pub(super) nodes_changed: bool,
+    /// The service was opened by a transaction that is not committed yet.
+    pub(super) opens_at: Option<Seqno>,
+}
+
+impl Ledger {
+    /// Runs `body` in a transaction and writes what it wrote.
+    ///
+    /// # Errors
+    /// Whatever `body` answers; 500 if the ledger can't be written.
+    pub fn transact<T>(
+        &mut self,
+        body: impl FnOnce(&mut Transaction<'_>, &mut Session<'_>) -> ApiResult<T>,
+    ) -> ApiResult<(T, TxId)> {
+        self.settle().map_err(unwritable)?;
+        let node = Arc::clone(&self.node);
+        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = store.transaction();
+        let mut session = Session {
+            txid: self.journal.next(),
+            root: self.journal.root(),
+            signed_root: self.journal.last_signed().map_or([0; 32], |signed| signed.root),
+            state: node.status.state(),
+            now_s: now_s(),
+            rng: rng().map_err(ApiError::internal)?,
+            historical: &self.old.historical,
+            service: &self.service,
+            secrets: &self.secrets,
+            afterwards: Afterwards::default(),
+        };
+        let answer = body(&mut transaction, &mut session)?;
+        let afterwards = session.afterwards;
+        let writes = transaction.into_writes();
+        drop(store);
+        let txid = match writes.is_empty() {
+            true => self.last_written(),
+            false => self.append(&writes).map_err(unwritable)?,
+        };
+        self.after(txid, afterwards);
+        Ok((answer, txid))
+    }
+
+    fn last_written(&self) -> TxId {
+        self.node.status.last_written()
+    }
+
+    /// Writes a transaction, and shows it to readers.
+    pub(super) fn append(&mut self, writes: &WriteSet) -> Result<TxId> {
+        let txid = self.journal.append(writes, None)?;
+        self.wrote(txid, writes);
+        Ok(txid)
+    }
+
+    fn wrote(&mut self, txid: TxId, writes: &WriteSet) {
+        self.node
+            .store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(txid.seqno, writes);
+        self.node.status.wrote(txid);
+        let writing = &mut self.writing;
+        writing.unsigned += 1;
+        writing.unsigned_since.get_or_insert_with(Instant::now);
+        writing.nodes_changed |= writes.iter().any(|(map, _)| map == names::NODES_INFO);
+    }
+
+    fn after(&mut self, txid: TxId, afterwards: Afterwards) {
+        let Afterwards {
+            rekey,
+            chunk,
+            snapshot,
+            unlocked,
+        } = afterwards;
+        if let Some(secret) = rekey {
+            self.journal.rekey(SealKey::new(&secret));
+            self.secrets.push(KnownSecret {
+                secret,
+                from: txid.seqno + 1,
+                previous_stored: Some(txid.seqno),
+            });
+        }
+        self.writing.end_chunk |= chunk;
+        self.writing.snapshot |= snapshot;
+        if let Some(unlocked) = unlocked {
+            self.unlocked = Some(Box::new(unlocked));
+            // The private phase begins once this is committed, so now and not when a signature is due.
+            self.sign();
+        }
+    }
+
+    /// When the next signature is due.
+    pub fn signature_due(&self) -> Option<Instant> {
+        let since = self.writing.unsigned_since?;
+        Some(since + self.node.config.ledger_signatures.delay)
+    }
+
+    /// Signs if that is due, and settles a signature that could not be settled before.
+    pub fn sign_if_due(&mut self) {
+        let settled = self.settle();
+        if let Err(why) = settled {
+            return tracing::error!("a signature could not be written to disk, it is tried again: {why}");
+        }
+        let by_count = self.writing.unsigned >= self.node.config.ledger_signatures.tx_count.max(1);
+        let by_delay = self.signature_due().is_some_and(|due| due <= Instant::now());
+        if self.writing.unsigned > 0 && (by_count || by_delay) {
+            self.sign();
+        }
+    }
+
+    /// Signs everything that is written. What fails is logged, and tried again when the next signature is due.
+    pub(super) fn sign(&mut self) {
+        if let Err(why) = self.try_sign() {
+            // Due again a moment later, not at once: a full disk stays full for a while.
+            self.writing.unsigned_since = Some(Instant::now());
+            tracing::error!("the ledger can't be signed, it is tried again: {why}");
+        }
+    }
+
+    fn try_sign(&mut self) -> Result<()> {
+        self.settle()?;
+        let (txid, writes) = self.journal.sign(now_s(), self.writing.end_chunk)?;
+        self.wrote(txid, &writes);
+        self.writing.unsigned = 0;
+        self.writing.unsigned_since = None;
+        self.writing.end_chunk = false;
+        self.writing.unsettled = Some(txid);
+        self.settle()
+    }
+
+    /// Brings the last signature to disk; then it is committed.
+    fn settle(&mut self) -> Result<()> {
+        let Some(txid) = self.writing.unsettled else {
+            return Ok(());
+        };
+        self.journal.settle()?;
+        self.writing.unsettled = None;
+        let committed = self.replication.signed(txid);
+        self.commit(committed);
+        Ok(())
+    }
+
+    /// Everything up to `seqno` can't be taken back any more: what waited for that happens.
+    fn commit(&mut self, seqno: Seqno) {
+        let node = Arc::clone(&self.node);
+        node.status.set_view_history(self.journal.view_history());
+        node.status.committed(seqno);
+        node.store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .compact(seqno);
+        match self.journal.prove_snapshots() {
+            Ok(proven) => {
+                for path in proven {
+                    tracing::info!(path = %path.display(), "snapshot committed");
+                }
+            }
+            Err(why) => tracing::error!("a snapshot could not be committed: {why}"),
+        }
+        self.snapshot_if_due(seqno);
+        self.adopt_certificates();
+        if !node.status.gov_is_open() {
+            node.status.open_gov();
+        }
+        if self.writing.opens_at.is_some_and(|opened| opened <= seqno) {
+            self.finish_opening();
+        }
+        if std::mem::take(&mut self.writing.nodes_changed) {
+            self.retire();
+        }
+        if let Some(unlocked) = self.unlocked.take() {
+            self.begin_private_phase(*unlocked);
+        }
+    }
+
+    fn snapshot_if_due(&mut self, seqno: Seqno) {
+        let every = self.node.config.snapshots.tx_count.max(1);
+        let due = self.writing.snapshot || seqno.saturating_sub(self.writing.last_snapshot) >= every;
+        let at_signature = self.journal.next().seqno == seqno + 1;
+        if !self.writing.snapshots_enabled || !due || !at_signature {
+            return;
+        }
+        let node = Arc::clone(&self.node);
+        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let made = self.journal.snapshot(store.committed());
+        drop(store);
+        match made {
+            Ok((txid, writes)) => {
+                self.wrote(txid, &writes);
+                self.writing.snapshot = false;
+                self.writing.last_snapshot = seqno;
+                tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
+            }
+            Err(why) => {
+                // Asked for again by the next that is due by count.
+                self.writing.snapshot = false;
+                self.writing.last_snapshot = seqno;
+                tracing::error!("no snapshot could be made: {why}");
+            }
+        }
+    }
+
+    /// Serves and signs with the certificates that the ledger has for this node and its service.
+    fn adopt_certificates(&mut self) {
+        let node = Arc::clone(&self.node);
+        let ((own, info), _) = node.read(|store| {
+            let own = store.get(names::NODES_ENDORSED_CERTIFICATES, node.id.as_bytes());
+            let own = own.and_then(|(_, pem)| std::str::from_utf8(pem).ok().map(str::to_owned));
+            let transaction = store.transaction();
+            (own, super::service::service_info(&transaction).ok())
+        });
+        if let Some(info) = info
+            && info.cert != self.service.certificate.to_pem()
+            && let Ok(certificate) = Certificate::from_pem(&info.cert)
+            && certificate.key_id() == self.service.certificate.key_id()
+        {
+            self.service.certificate = certificate;
+        }
+        let mut signers = self.journal.signers().clone();
+        if let Some(own) = own
+            && (own != signers.node_certificate.to_pem() || !node.status.gov_is_open())
+            && let Ok(certificate) = Certificate::from_pem(&own)
+        {
+            (node.endorsed)(&certificate);
+            signers.node_certificate = certificate;
+            self.journal.set_signers(signers);
+        }
+    }
+
+    /// Marks nodes whose retirement has been committed.
+    fn retire(&mut self) {
+        let retired = self.transact(|transaction, _| Ok(commit_retirements(transaction)));
+        if let Err(why) = retired {
+            tracing::error!("retired nodes could not be marked: {}", why.message);
+        }
+        // That transaction wrote to the nodes' table itself, which is no reason to look again.
+        self.writing.nodes_changed = false;
+    }
+
+    /// Signs what is left and closes the files.
+    pub fn close(mut self) {
+        if self.writing.unsigned > 0 {
+            self.sign();
+        }
+        if let Err(why) = self.journal.close() {
+            tracing::error!("the ledger could not be closed: {why}");
+        }
+    }
+}
+
+fn unwritable(why: crate::Error) -> ApiError {
+    ApiError::internal(format!("The ledger can't be written: {why}"))
+}

@@ -1,0 +1,163 @@
+//! The private phase: from enough shares to an open service. Recovery specification, section 2.7, steps 4 to 7.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use super::identity::now_s;
+use super::ledger::Ledger;
+use super::public::{ledger_directories, list};
+use super::service::open::{Opening, open_recovered};
+use super::service::secrets::KnownSecret;
+use super::service::submit::Opened;
+use super::session::rng;
+use super::shared::Node;
+use super::status::NodeState;
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::recovery::fingerprint::Fingerprint;
+use crate::recovery::private::{PrivateState, load_private};
+use crate::recovery::report::Severity;
+use crate::recovery::secrets::LedgerSecrets;
+use crate::recovery::state::MappedSnapshot;
+use crate::tables::values::HistoricalSecret;
+
+/// The ledger that was recovered: what its private part needs.
+pub struct OldLedger {
+    /// Every value of the historical secrets.
+    pub historical: Vec<(Seqno, HistoricalSecret)>,
+    /// The snapshot that was started from.
+    pub snapshot: Option<PathBuf>,
+    /// The last signature.
+    pub last: Seqno,
+    /// Of the entries that the public phase verified.
+    pub fingerprint: Fingerprint,
+    /// The last secret before the new service, once the shares gave it.
+    pub latest: Option<KnownSecret>,
+}
+
+impl Ledger {
+    /// The shares are in and committed: decrypts the old ledger on other threads.
+    pub(super) fn begin_private_phase(&mut self, opened: Opened) {
+        let node = Arc::clone(&self.node);
+        node.status.find(&opened.findings);
+        node.status.recover_to(node.status.last_written().seqno);
+        node.status.enter(NodeState::ReadingPrivateLedger);
+        self.old.latest = Some(opened.latest);
+        let (snapshot, last, fingerprint) = (self.old.snapshot.clone(), self.old.last, self.old.fingerprint);
+        let secrets = opened.secrets;
+        let spawned = std::thread::Builder::new().name("private-ledger".to_owned()).spawn({
+            let node = Arc::clone(&node);
+            move || {
+                let state = read_private(&node, snapshot, &secrets, last, fingerprint);
+                if let Some(sequencer) = node.sequencer.get() {
+                    sequencer.private_state_loaded(state.map(Box::new));
+                }
+            }
+        });
+        if let Err(why) = spawned {
+            (node.fatal)(format!("no thread could be started to read the private ledger: {why}"));
+        }
+    }
+
+    /// The private state is there: swaps it in and opens the service.
+    pub(super) fn private_state_loaded(&mut self, state: Result<Box<PrivateState>>) {
+        let node = Arc::clone(&self.node);
+        let state = match state {
+            Ok(state) => *state,
+            Err(why) => return (node.fatal)(why.to_string()),
+        };
+        node.store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_private(state.base);
+        self.open();
+    }
+
+    fn open(&mut self) {
+        let node = Arc::clone(&self.node);
+        let opened = self
+            .old
+            .latest
+            .take()
+            .ok_or_else(|| "the secret before is not known".to_owned());
+        let opened = opened.and_then(|before| {
+            let mut rng = rng()?;
+            let service = self.service.clone();
+            let current = self.secrets.last().cloned().ok_or("the service has no secret")?;
+            let opening = self.transact(move |transaction, _| {
+                let opening = Opening {
+                    service: &service,
+                    before: &before,
+                    current: &current,
+                    now_s: now_s(),
+                };
+                open_recovered(transaction, &opening, &mut rng).map_err(super::http::ApiError::internal)
+            });
+            opening.map_err(|why| why.message)
+        });
+        match opened {
+            Ok(((), txid)) => {
+                if let Some(current) = self.secrets.last_mut() {
+                    current.previous_stored = Some(txid.seqno);
+                }
+                self.writing.opens_at = Some(txid.seqno);
+                self.writing.snapshots_enabled = true;
+                self.writing.snapshot = true;
+                node.status.enter(NodeState::PartOfNetwork);
+                self.sign();
+            }
+            Err(why) => (node.fatal)(format!("the recovered service could not be opened: {why}")),
+        }
+    }
+
+    /// The opening is committed: users are served, and the files of the recovery get their names.
+    pub(super) fn finish_opening(&mut self) {
+        match self.journal.opened() {
+            Ok(()) => {
+                self.writing.opens_at = None;
+                self.node.status.open_users();
+                tracing::info!("the service is open");
+            }
+            Err(why) => tracing::error!("ledger files could not be renamed, it is tried again: {why}"),
+        }
+    }
+}
+
+fn read_private(
+    node: &Node,
+    snapshot: Option<PathBuf>,
+    secrets: &LedgerSecrets,
+    last: Seqno,
+    fingerprint: Fingerprint,
+) -> Result<PrivateState> {
+    let files: LedgerFiles = list(&node.config)?;
+    let snapshot = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
+    let state = load_private(&files, snapshot.as_ref(), secrets, last, &node.status)?;
+    node.status.find(&state.findings);
+    if let Some(first) = state
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Error)
+    {
+        return Err(Error::Unreadable(format!(
+            "Private recovery did not reach public ledger seqno: {}/{last}: {} {}; {}",
+            first.seqno.unwrap_or(0),
+            first.code.as_str(),
+            first.message,
+            first.next
+        )));
+    }
+    if state.fingerprint != fingerprint {
+        let directories: Vec<String> = ledger_directories(&node.config)
+            .iter()
+            .map(|directory| directory.display().to_string())
+            .collect();
+        return Err(Error::Unreadable(format!(
+            "Root of public store does not match root of private store at {last}: the ledger in {} is not the one that \
+             the public phase read; something else writes to it",
+            directories.join(", ")
+        )));
+    }
+    Ok(state)
+}

@@ -1,0 +1,296 @@
+//! The public phase: the old ledger verified, its public state loaded, and the decision what is kept.
+//!
+//! Nothing is written here. What can't be kept is said before anything is dropped: a copy that would lose what was
+//! signed is refused unless the operator named the seqno to end at. Recovery specification, sections 2.1 to 2.5.
+
+use std::path::{Path, PathBuf};
+
+use super::config::Config;
+use super::directory::tail;
+use super::status::Status;
+use crate::crypto::Certificate;
+use crate::error::{Error, Result};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::kv::base::Base;
+use crate::recovery::foundation::{Foundation, last_signing_certificate};
+use crate::recovery::join::Mode;
+use crate::recovery::report::{Finding, Severity};
+use crate::recovery::snapshots;
+use crate::recovery::state::{MappedSnapshot, Selection, load_state};
+use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::tables::values::{ServiceInfo, from_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// What the public phase gives.
+pub struct Public {
+    /// The files as they were read.
+    pub files: LedgerFiles,
+    /// The snapshot that was started from.
+    pub snapshot: Option<PathBuf>,
+    /// What a new service is built on.
+    pub foundation: Foundation,
+    /// The public state at the last signature.
+    pub base: Base,
+}
+
+/// All directories of the ledger, the main one first.
+pub fn ledger_directories(config: &Config) -> Vec<PathBuf> {
+    let ledger = &config.ledger;
+    std::iter::once(&ledger.directory)
+        .chain(&ledger.read_only_directories)
+        .cloned()
+        .collect()
+}
+
+/// Lists the ledger's files.
+///
+/// # Errors
+/// If a directory can't be read or holds no ledger.
+pub fn list(config: &Config) -> Result<LedgerFiles> {
+    let main = &config.ledger.directory;
+    if !main.is_dir() {
+        // Everything may be in read-only directories: what a new service writes still needs a place.
+        std::fs::create_dir_all(main).map_err(Error::io("make the directory", main))?;
+    }
+    LedgerFiles::list(&ledger_directories(config), false)
+}
+
+/// Verifies the ledger and loads its public state. `drop_after` is the seqno behind which the operator said that
+/// everything may be dropped.
+///
+/// # Errors
+/// If the ledger can't be read, nothing in it is proven, something signed would be lost, or the previous identity
+/// that was given is not the ledger's.
+pub fn recover_public(
+    config: &Config,
+    files: LedgerFiles,
+    previous: Option<&Certificate>,
+    drop_after: Option<Seqno>,
+    status: &Status,
+) -> Result<Public> {
+    status.expects(files.last_seqno());
+    let (snapshot, report) = verify_from_best_snapshot(config, &files, status)?;
+    status.find(&report.findings);
+    let foundation = match report.foundation {
+        Some(foundation) => *foundation,
+        None => return Err(nothing_signed(&report)),
+    };
+    let last = foundation.signed.txid.seqno;
+    status.committed(last);
+    check_loss(
+        &files,
+        &report.findings,
+        report.unsigned_entries,
+        &foundation,
+        drop_after,
+    )?;
+    let mapped = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
+    if let Some(mapped) = &mapped {
+        status.begins_at(mapped.seqno);
+    }
+    let selection = Selection {
+        at: last,
+        tables: None,
+        keys: None,
+        progress: status,
+    };
+    let state = load_state(&files, mapped.as_ref(), &selection)?;
+    let unread: Vec<Finding> = state.tally.findings.finish();
+    if unread.iter().any(|finding| finding.severity == Severity::Error) {
+        status.find(&unread);
+        return Err(Error::Unreadable(
+            "the ledger changed between two readings; does something else write to it?".to_owned(),
+        ));
+    }
+    if let Some(previous) = previous {
+        check_previous(&state.base, previous)?;
+    }
+    Ok(Public {
+        files,
+        snapshot,
+        foundation,
+        base: state.base,
+    })
+}
+
+/// Verifies from the newest snapshot that can be started from, or from the ledger's start.
+fn verify_from_best_snapshot(
+    config: &Config,
+    files: &LedgerFiles,
+    status: &Status,
+) -> Result<(Option<PathBuf>, VerifyReport)> {
+    for snapshot in start_candidates(config)? {
+        let seqno = snapshot.name.seqno;
+        if seqno > files.last_seqno() {
+            return Err(Error::Unreadable(format!(
+                "snapshot {} holds the state at seqno {seqno}, but the ledger ends at {}: the entries between are in no \
+                 file. Find the missing chunks; or take the snapshot out of its directory, to recover without them",
+                snapshot.path.display(),
+                files.last_seqno()
+            )));
+        }
+        if seqno + 1 < files.first_seqno() {
+            break; // the ledger begins behind this and all older ones: verifying from its start says so
+        }
+        if let Err(why) = snapshots::start_from(&snapshot.path) {
+            tracing::warn!("{why}");
+            continue;
+        }
+        let report = verify(files, &options(Some(snapshot.path.clone())), status)?;
+        if report.foundation.is_some() {
+            tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
+            return Ok((Some(snapshot.path), report));
+        }
+        tracing::warn!(seqno, "no signature behind this snapshot: trying an older one, or none");
+    }
+    Ok((None, verify(files, &options(None), status)?))
+}
+
+fn options(from_snapshot: Option<PathBuf>) -> Options {
+    Options {
+        mode: Some(Mode::Audit),
+        from_snapshot,
+        keep_foundation: true,
+        ..Options::default()
+    }
+}
+
+/// Committed snapshots, newest first.
+fn start_candidates(config: &Config) -> Result<Vec<snapshots::SnapshotFile>> {
+    let read_only = config.snapshots.read_only_directory.iter();
+    let directories: Vec<PathBuf> = std::iter::once(&config.snapshots.directory)
+        .chain(read_only)
+        .filter(|directory| directory.is_dir())
+        .cloned()
+        .collect();
+    let mut found = snapshots::list(&directories)?;
+    found.retain(|snapshot| snapshot.name.committed && snapshot.path.metadata().is_ok_and(|meta| meta.len() > 0));
+    found.reverse();
+    Ok(found)
+}
+
+fn nothing_signed(report: &VerifyReport) -> Error {
+    let why = report
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Error);
+    let why = why.map_or(String::new(), |finding| {
+        format!(": {} {}; {}", finding.code.as_str(), finding.message, finding.next)
+    });
+    Error::Unreadable(format!("No signature found after recovery{why}"))
+}
+
+/// Refuses to lose what was signed, unless that was asked for.
+fn check_loss(
+    files: &LedgerFiles,
+    findings: &[Finding],
+    dropped: u64,
+    foundation: &Foundation,
+    drop_after: Option<Seqno>,
+) -> Result<()> {
+    let last = foundation.signed.txid.seqno;
+    if let Some(asked) = drop_after.filter(|asked| *asked != last) {
+        return Err(Error::Usage(format!(
+            "--drop-after {asked}: the last proven signature of this ledger is {last}, nothing else can be dropped after"
+        )));
+    }
+    let tail = tail(files, last);
+    let first = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error && finding.seqno.is_some_and(|seqno| seqno > last))
+        .min_by_key(|finding| finding.seqno);
+    if let Some(first) = first {
+        tracing::error!(
+            failed_seqno = first.seqno.unwrap_or(0),
+            last_signed = last,
+            dropped,
+            "the replay ends early: {}",
+            first.message
+        );
+    } else if dropped > 0 {
+        tracing::warn!(
+            last_signed = last,
+            dropped,
+            "entries behind the last signature are dropped"
+        );
+    }
+    let signed_later = foundation.last_signature_read > last;
+    if (tail.committed.is_empty() && !signed_later) || drop_after.is_some() {
+        return Ok(());
+    }
+    let why = first.map_or(String::new(), |finding| {
+        format!(
+            " The replay fails at seqno {}: {} {} Next: {}.",
+            finding.seqno.unwrap_or(0),
+            finding.code.as_str(),
+            finding.message,
+            finding.next
+        )
+    });
+    let behind = files.last_seqno().saturating_sub(last);
+    Err(Error::Unreadable(format!(
+        "recovering from this copy would drop what was signed: everything is proven up to seqno {last}, {behind} entries \
+         behind it are not.{why} Nothing was changed. Recover from another copy (`rekindle compare` finds the best), or, to \
+         lose these entries for good, start with --drop-after {last}"
+    )))
+}
+
+/// The identity that the operator gave must be the ledger's last one.
+fn check_previous(base: &Base, previous: &Certificate) -> Result<()> {
+    let info = base.get(names::SERVICE_INFO, &SINGLETON_KEY);
+    let info: Option<ServiceInfo> = info.and_then(|live| from_json(live.value).ok());
+    let found = info.and_then(|info| Certificate::from_pem(&info.cert).ok());
+    match found {
+        Some(found) if found.key_id() == previous.key_id() => Ok(()),
+        found => Err(wrong_previous(
+            previous,
+            found.map(|found| hex::encode(found.key_id())).as_deref(),
+        )),
+    }
+}
+
+/// What is said where the previous identity given is not the ledger's.
+fn wrong_previous(previous: &Certificate, found: Option<&str>) -> Error {
+    Error::Unreadable(format!(
+        "Previous service identity does not match: previous_service_identity_file is of service {}, the ledger's last \
+         service is {}. Give the certificate of the service that wrote this ledger, or leave the setting out: the ledger \
+         knows it",
+        hex::encode(previous.key_id()),
+        found.unwrap_or("not known")
+    ))
+}
+
+/// Reads the certificate of the previous service, if one is configured.
+///
+/// # Errors
+/// In CCF's words, if it can't be read.
+pub fn previous_identity(path: Option<&Path>) -> Result<Option<Certificate>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|why| {
+        Error::Unreadable(format!(
+            "Recovery requires a previous service identity certificate; cannot open '{}': {why}",
+            path.display()
+        ))
+    })?;
+    let certificate = Certificate::from_pem(&text)
+        .map_err(|why| Error::Unreadable(format!("{} is not a service certificate: {why}", path.display())))?;
+    Ok(Some(certificate))
+}
+
+/// Finds out within milliseconds whether the identity given can be right: the certificate in the last signature must
+/// have been issued by it. Answers that certificate, whose issuer is the ledger's last service.
+///
+/// # Errors
+/// If it is not.
+pub fn check_previous_quickly(files: &LedgerFiles, previous: Option<&Certificate>) -> Result<Option<Certificate>> {
+    let Some(signer) = last_signing_certificate(files)? else {
+        return Ok(None);
+    };
+    match previous {
+        Some(previous) if signer.is_signed_by(previous.key()).is_err() => Err(wrong_previous(previous, None)),
+        _ => Ok(Some(signer)),
+    }
+}

@@ -1,0 +1,174 @@
+//! One transaction on the sequencer: what it may ask of the service, and what must happen once it is written.
+
+use rand_chacha::ChaCha20Rng;
+
+use super::governance::Effects;
+use super::identity::{ServiceIdentity, serial, system_rng};
+use super::service::open::accept_recovery;
+use super::service::secrets::{KnownSecret, broadcast, chain, stored_at};
+use super::service::submit::Opened;
+use super::service::{put, service_info, shares};
+use super::status::NodeState;
+use crate::crypto::x509::{self, CertificateRequest, Validity};
+use crate::crypto::{Digest, LedgerSecret};
+use crate::format::{Seqno, TxId};
+use crate::kv::store::Transaction;
+use crate::tables::names;
+use crate::tables::values::{HistoricalSecret, ServiceStatus};
+
+/// What a transaction leaves to be done behind it.
+#[derive(Default)]
+pub struct Afterwards {
+    /// The secret that seals from the next seqno on.
+    pub rekey: Option<LedgerSecret>,
+    /// The next signature ends the chunk.
+    pub chunk: bool,
+    /// The next signature is followed by a snapshot.
+    pub snapshot: bool,
+    /// The shares are in: the private phase begins.
+    pub unlocked: Option<Opened>,
+}
+
+/// What a transaction's body sees of the service.
+pub struct Session<'l> {
+    /// The transaction that is being made.
+    pub txid: TxId,
+    /// Root of the state that it reads.
+    pub root: Digest,
+    /// Root in the last signature: what members acknowledge.
+    pub signed_root: Digest,
+    /// State of the node.
+    pub state: NodeState,
+    /// Seconds since 1970.
+    pub now_s: u64,
+    /// Random numbers.
+    pub rng: ChaCha20Rng,
+    /// Every value of the historical secrets in the ledger that is recovered.
+    pub historical: &'l [(Seqno, HistoricalSecret)],
+    /// The service.
+    pub service: &'l ServiceIdentity,
+    /// The service's own secrets, the newest last.
+    pub secrets: &'l [KnownSecret],
+    /// What is to be done once the transaction is written.
+    pub afterwards: Afterwards,
+}
+
+/// Validity in days where the service's configuration sets no maximum.
+pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
+
+impl<'l> Session<'l> {
+    /// The newest secret of the service.
+    ///
+    /// # Errors
+    /// In words; there is always one while there is a service.
+    pub fn current_secret(&self) -> Result<&'l KnownSecret, String> {
+        self.secrets
+            .last()
+            .ok_or_else(|| "the service has no ledger secret".to_owned())
+    }
+
+    fn require_open(&self, transaction: &Transaction<'_>, what: &str) -> Result<(), String> {
+        let status = service_info(transaction)?.status;
+        match (status, self.state) {
+            (ServiceStatus::Open, NodeState::PartOfNetwork) => Ok(()),
+            // Before a recovered service opens, the tables still hold the shares of the secret before.
+            _ => Err(format!(
+                "Cannot {what}: the service is {status:?} and the node {}, expected Open and PartOfNetwork",
+                self.state.as_str()
+            )),
+        }
+    }
+}
+
+impl Effects for Session<'_> {
+    fn transition_service_to_open(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        previous: Option<&str>,
+        next: &str,
+    ) -> Result<(), String> {
+        let status = service_info(transaction)?.status;
+        if matches!(status, ServiceStatus::WaitingForRecoveryShares | ServiceStatus::Open) {
+            return Ok(());
+        }
+        match self.state {
+            NodeState::PartOfPublicNetwork => accept_recovery(transaction, previous, next),
+            state => Err(format!("Node in state {} cannot open service", state.as_str())),
+        }
+    }
+
+    fn trigger_ledger_rekey(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
+        self.require_open(transaction, "rekey ledger")?;
+        let current = self.current_secret()?;
+        let next = KnownSecret {
+            secret: LedgerSecret::generate(&mut self.rng),
+            from: self.txid.seqno + 1,
+            previous_stored: None,
+        };
+        let historical = chain(transaction, current, &next.secret, None, &mut self.rng);
+        put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
+        shares::reshare(transaction, &next, &mut self.rng)?;
+        let secrets = broadcast(transaction, std::iter::once((None, &next)), &mut self.rng)?;
+        put(transaction, names::ENCRYPTED_LEDGER_SECRETS, &secrets);
+        self.afterwards.rekey = Some(next.secret);
+        Ok(())
+    }
+
+    fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
+        self.require_open(transaction, "refresh recovery shares")?;
+        let current = self.current_secret()?;
+        shares::reshare(transaction, current, &mut self.rng)
+    }
+
+    fn trigger_ledger_chunk(&mut self) -> Result<(), String> {
+        self.afterwards.chunk = true;
+        Ok(())
+    }
+
+    fn trigger_snapshot(&mut self) -> Result<(), String> {
+        self.afterwards.snapshot = true;
+        Ok(())
+    }
+
+    fn latest_ledger_secret_seqno(&self, transaction: &Transaction<'_>) -> Result<Seqno, String> {
+        let _ = stored_at(transaction);
+        self.current_secret().map(|known| known.from)
+    }
+
+    fn endorse_certificate(&mut self, csr_pem: &str, valid_from: &str, days: u32) -> Result<String, String> {
+        let words = |why: crate::crypto::Error| format!("the certificate can't be endorsed: {why}");
+        let request = CertificateRequest::from_pem(csr_pem).map_err(words)?;
+        let validity = validity(valid_from, days)?;
+        let service = self.service;
+        x509::issue_from_request(&request, &service.certificate, &service.key, validity, self.serial()?)
+            .map(|certificate| certificate.to_pem())
+            .map_err(words)
+    }
+
+    fn renew_service_certificate(&mut self, valid_from: &str, days: u32) -> Result<String, String> {
+        let validity = validity(valid_from, days)?;
+        let service = self.service;
+        x509::issue_service_like(&service.certificate, &service.key, validity, self.serial()?)
+            .map(|certificate| certificate.to_pem())
+            .map_err(|why| format!("the service's certificate can't be renewed: {why}"))
+    }
+}
+
+impl Session<'_> {
+    fn serial(&mut self) -> Result<[u8; 16], String> {
+        Ok(serial(&mut self.rng))
+    }
+}
+
+fn validity(valid_from: &str, days: u32) -> Result<Validity, String> {
+    let from = x509::parse_time(valid_from).map_err(|why| format!("valid_from {valid_from:?}: {why}"))?;
+    Validity::days(from, days).map_err(|why| format!("{days} days from {valid_from}: {why}"))
+}
+
+/// Random numbers for one transaction.
+///
+/// # Errors
+/// In words, if the system has none.
+pub fn rng() -> Result<ChaCha20Rng, String> {
+    system_rng().map_err(|why| why.to_string())
+}

@@ -1,0 +1,65 @@
+//! What requests and the sequencer share: the store, the status, and who the node is. No private key is in here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use serde_json::Value;
+
+use super::attestation::VirtualQuote;
+use super::config::Config;
+use super::http::{Metrics, Sessions};
+use super::sequencer::Sequencer;
+use super::status::Status;
+use crate::crypto::{Certificate, CommitSecret};
+use crate::format::{Seqno, TxId};
+use crate::kv::store::Store;
+use crate::recovery::secrets::LedgerSecrets;
+
+/// The node, as requests see it.
+pub struct Node {
+    /// The configuration.
+    pub config: Config,
+    /// Hex digest of the node's public key.
+    pub id: String,
+    /// The certificate that the node made itself.
+    pub self_signed: Certificate,
+    /// What the node runs.
+    pub quote: OnceLock<VirtualQuote>,
+    /// Published addresses by interface, with the ports that were bound.
+    pub published: BTreeMap<String, String>,
+    /// What the node is doing.
+    pub status: Status,
+    /// The newest state. Only the sequencer writes, and only for as long as it takes to apply a transaction.
+    pub store: RwLock<Store>,
+    /// Writes transactions, once there is a service.
+    pub sequencer: OnceLock<Sequencer>,
+    /// The documentation of the endpoints, by their first segment.
+    pub documentation: OnceLock<BTreeMap<&'static str, Value>>,
+    /// Open sessions by interface.
+    pub sessions: OnceLock<Arc<Sessions>>,
+    /// Everything counted, for Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
+    pub old_secrets: OnceLock<LedgerSecrets>,
+    /// Commit secrets of the service's own ledger secrets, by the first seqno of each.
+    pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
+    /// `details` of `/node/consensus`, once there is a service.
+    pub consensus: RwLock<Option<Value>>,
+    /// Is told the node's certificate whenever the service endorses a new one.
+    pub endorsed: Box<dyn Fn(&Certificate) + Send + Sync>,
+    /// Is told that the process must end, and why.
+    pub fatal: Box<dyn Fn(String) + Send + Sync>,
+}
+
+impl Node {
+    /// Reads the store, with the transaction that the state is of.
+    pub fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> (T, TxId) {
+        // A poisoned lock means that applying a transaction panicked: what it wrote is whole, or not there.
+        let store = self.store.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seqno = store.seqno();
+        let answer = read(&store);
+        drop(store);
+        let view = self.status.view_of(seqno);
+        (answer, TxId { view, seqno })
+    }
+}
