@@ -12,6 +12,7 @@ mod fixture;
 mod input;
 mod inspect;
 mod keys;
+mod member;
 mod node;
 mod output;
 mod progress;
@@ -61,6 +62,7 @@ enum Command {
     Compare(compare::Args),
     Fixture(fixture::Args),
     Bench(bench::Args),
+    Member(member::Args),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -104,6 +106,7 @@ pub fn main() -> u8 {
         Command::Compare(args) => compare::run(&args, &cli.common),
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
+        Command::Member(args) => member::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

@@ -12,7 +12,9 @@ use super::error::Error;
 
 mod write;
 
-pub use write::{LedgerSignatureHeader, sign_endorsement, sign_ledger_root, with_inclusion_proof};
+pub use write::{
+    LedgerSignatureHeader, RequestHeader, sign_endorsement, sign_ledger_root, sign_request, with_inclusion_proof,
+};
 
 const TAG_SIGN1: u64 = 18;
 const LABEL_ALGORITHM: i64 = 1;

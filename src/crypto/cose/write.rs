@@ -2,6 +2,8 @@
 //!
 //! The few CBOR items needed are written by hand, because their order and form must be exactly CCF's.
 
+use zeroize::Zeroizing;
+
 use super::{
     CCF_CLAIMS, CLAIM_ISSUED_AT, CLAIM_ISSUER, CLAIM_SUBJECT, Digest, Error, LABEL_ALGORITHM, LABEL_CWT_CLAIMS,
     LABEL_KID, LABEL_PROOFS, LABEL_VDS, PROOF_INCLUSION, Sign1, SigningKey, TAG_SIGN1, Value, integer, malformed,
@@ -9,6 +11,9 @@ use super::{
 
 /// Verifiable data structure 2: the CCF ledger.
 const VDS_CCF_LEDGER: i64 = 2;
+const CREATED_AT: &str = "ccf.gov.msg.created_at";
+const MESSAGE_TYPE: &str = "ccf.gov.msg.type";
+const PROPOSAL_ID: &str = "ccf.gov.msg.proposal_id";
 
 /// The protected header of a ledger signature (format specification, section 6.3).
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +99,48 @@ pub fn sign_endorsement(
         .bytes(payload_spki_der)
         .bytes(&signature);
     message.0
+}
+
+/// The protected header of a member's governance request (recovery specification, section 3.4).
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHeader<'a> {
+    /// Hex of the member's id.
+    pub member_id_hex: &'a str,
+    /// Seconds since 1970.
+    pub created_at_s: u64,
+    /// `proposal`, `ballot`, `withdrawal`, `state_digest`, `ack`, `recovery_share`.
+    pub message_type: &'a str,
+    /// With a ballot or a withdrawal: hex.
+    pub proposal_id: Option<&'a str>,
+}
+
+/// Signs a governance request as CCF's own tools do: payload embedded, unprotected header empty. The result is wiped
+/// on drop, because the payload may be a recovery share.
+pub fn sign_request(key: &SigningKey, header: &RequestHeader, payload: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut protected = Cbor::new();
+    protected.map(4 + usize::from(header.proposal_id.is_some()));
+    protected
+        .integer(LABEL_ALGORITHM)
+        .integer(key.verifying_key().curve().cose_algorithm());
+    protected.integer(LABEL_KID).bytes(header.member_id_hex.as_bytes());
+    protected.text(CREATED_AT).head(0, header.created_at_s);
+    protected.text(MESSAGE_TYPE).text(header.message_type);
+    if let Some(id) = header.proposal_id {
+        protected.text(PROPOSAL_ID).text(id);
+    }
+    let signature = key.sign_fixed(&Zeroizing::new(to_be_signed(&protected.0, payload)));
+    // Never has to grow, and so leaves no copy of the payload behind.
+    let mut message = Cbor(Vec::with_capacity(
+        64 + protected.0.len() + payload.len() + signature.len(),
+    ));
+    message
+        .tag(TAG_SIGN1)
+        .array(4)
+        .bytes(&protected.0)
+        .map(0)
+        .bytes(payload)
+        .bytes(&signature);
+    Zeroizing::new(message.0)
 }
 
 /// An existing message with one inclusion proof in its unprotected header, `{396: {-1: [proof]}}`: a COSE

@@ -20,7 +20,8 @@ impl Config {
     /// be writable. `base` is the directory that the node would be started in.
     pub fn check_files(&self, base: &Path) -> Vec<Problem> {
         let mut look = Look {
-            base,
+            // An empty path can be joined, but not looked at.
+            base: if base == Path::new("") { Path::new(".") } else { base },
             problems: Vec::new(),
         };
         look.ledger(self);

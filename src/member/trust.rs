@@ -1,0 +1,124 @@
+//! Which servers are nodes of the service: those whose certificate the service has endorsed.
+//!
+//! Names and dates are not looked at, as it is CCF's practice: a node is known by the service's key alone, and after a
+//! disaster its address is new and its service's certificate may have expired. The handshake's signatures always are.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+
+use super::error::Error;
+use crate::crypto::Certificate;
+
+/// Whom to speak to.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Nodes that this certificate's key has endorsed, or that present this very certificate or key.
+    Service(Certificate),
+    /// Anybody who answers.
+    Anyone,
+}
+
+/// TLS as CCF speaks it (recovery specification, section 8.7), with servers judged by `trust`.
+pub(super) fn tls(trust: Trust) -> Result<Arc<ClientConfig>, Error> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1, aws_lc_rs::kx_group::SECP256R1];
+    let provider = Arc::new(provider);
+    let verifier = Arc::new(Verifier {
+        trust,
+        provider: provider.clone(),
+    });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|why| Error::Usage(format!("TLS can't be used: {why}")))?;
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// What the verifier said of a server, if that is why there is no connection.
+pub(super) fn reason(error: &std::io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => Some(why.to_string()),
+        rustls::Error::InvalidCertificate(why) => Some(format!("its certificate is not usable ({why:?})")),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Why a server's certificate was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Judgement(String);
+
+impl Verifier {
+    fn judge(&self, end_entity: &[u8]) -> Result<(), String> {
+        let Trust::Service(service) = &self.trust else {
+            return Ok(());
+        };
+        let presented = Certificate::from_der(end_entity)
+            .map_err(|why| format!("it presents a certificate that no CCF node has: {why}"))?;
+        if presented.key() == service.key() || presented.is_signed_by(service.key()).is_ok() {
+            return Ok(());
+        }
+        Err(format!(
+            "its certificate ({}) is not endorsed by the service certificate given ({}, identity {}); \
+             is this the service's newest certificate, and a node of that service?",
+            super::error::printable(&presented.subject()),
+            super::error::printable(&service.subject()),
+            hex::encode(service.key_id())
+        ))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.judge(end_entity).map_err(|why| {
+            let why = OtherError(Arc::new(Judgement(why)));
+            rustls::Error::InvalidCertificate(CertificateError::Other(why))
+        })?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
