@@ -128,9 +128,10 @@ fn sorted(writes: &WriteSet) -> BTreeMap<(String, Vec<u8>), Option<Vec<u8>>> {
         .collect()
 }
 
-/// That this program wrote what the real node did, except what effects write.
+/// That this program wrote what the real node did, except what effects write, and what was there already: old releases
+/// wrote it again.
 #[track_caller]
-fn assert_same_writes(place: &str, ours: &WriteSet, real: &WriteSet) {
+fn assert_same_writes(place: &str, before: &Store, ours: &WriteSet, real: &WriteSet) {
     let (ours, real) = (sorted(ours), sorted(real));
     for ((table, key), value) in &ours {
         let text =
@@ -139,7 +140,10 @@ fn assert_same_writes(place: &str, ours: &WriteSet, real: &WriteSet) {
         let other = real.get(&(table.clone(), key.clone()));
         assert_eq!(text(Some(value)), text(other), "{place}: {table} {key_text}");
     }
-    for (table, key) in real.keys().filter(|key| !ours.contains_key(*key)) {
+    for ((table, key), value) in real.iter().filter(|(key, _)| !ours.contains_key(*key)) {
+        if before.get(table, key).map(|(_, value)| value) == value.as_deref() {
+            continue;
+        }
         let key = String::from_utf8_lossy(key);
         assert!(
             WRITTEN_BY_EFFECTS.contains(&table.as_str()),
@@ -219,7 +223,7 @@ fn requested(place: &str, store: &Store, roots: &VecDeque<Digest>, raw: &[u8], r
         }
     };
     answer.unwrap_or_else(|why| panic!("{place}: {why:?}"));
-    assert_same_writes(place, &transaction.into_writes(), real);
+    assert_same_writes(place, store, &transaction.into_writes(), real);
     done.asked.extend(node.0);
 }
 
@@ -256,7 +260,7 @@ fn acknowledged(place: &str, store: &Store, key: &[u8], ack: &Value, real: &Writ
     let request = authenticate(&transaction, Some(CONTENT_TYPE), &raw, MessageType::Ack, false)
         .unwrap_or_else(|why| panic!("{place}: {why:?}"));
     acks::acknowledge(&mut transaction, &request, &member_id).unwrap_or_else(|why| panic!("{place}: {why:?}"));
-    assert_same_writes(place, &transaction.into_writes(), real);
+    assert_same_writes(place, store, &transaction.into_writes(), real);
 }
 
 #[test]
@@ -584,6 +588,10 @@ fn shape(value: &Value) -> Value {
 fn answers_have_the_shape_of_a_real_nodes() {
     let Some(ledgers) = ledgers() else { return };
     let samples = ledgers.join("../http-samples/public-before-proposal");
+    if !samples.is_dir() {
+        eprintln!("skipped: no answers of a real node in {}", samples.display());
+        return;
+    }
     let store = state(&ledgers.join("real_small/ledger"));
     let transaction = store.transaction();
     let id_of = |table: &str| {

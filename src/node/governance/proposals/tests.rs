@@ -302,8 +302,7 @@ fn a_proposal_made_again_or_too_long_ago_is_refused() {
         world.propose(0, created_at, json!({"do": "it"})).unwrap();
     }
     let again = world.propose(0, 4_000, json!({"do": "it"})).unwrap_err();
-    // Made on the same root: it would even have the same id.
-    assert_eq!(code(&again), (500, "InternalError"));
+    assert_eq!(code(&again), (400, "ProposalReplay"));
     let body = world.members[0].sign("proposal", 4_000, None, br#"{"do":"it"}"#);
     let replayed = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
         create(transaction, request, &[6; 32], effects)
