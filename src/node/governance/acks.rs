@@ -159,3 +159,127 @@ fn takes_part_in_recovery(transaction: &Transaction<'_>, member_id: &str, info: 
             .is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Curve;
+    use crate::format::domain::WriteSet;
+    use crate::kv::store::Store;
+    use crate::node::governance::request::{CONTENT_TYPE, MessageType, authenticate};
+    use crate::node::governance::testing::{Member, put_json, read_json, service};
+
+    /// A service in `status`, with a member that was just accepted, and a signature over a root of `aa…`.
+    fn world(status: &str, member_info: Value) -> (Store, Member) {
+        let member = Member::new(1, Curve::P384);
+        let mut store = service(&[&member]);
+        let mut writes = WriteSet::new();
+        let info = json!({"cert": "service", "status": status});
+        put_json(&mut writes, names::SERVICE_INFO, &ONLY_KEY, &info);
+        put_json(&mut writes, names::MEMBERS_INFO, member.id.as_bytes(), &member_info);
+        let signature = json!({
+            "seqno": 1, "view": 2, "root": "aa".repeat(32), "node": "bb".repeat(32), "sig": "",
+        });
+        put_json(&mut writes, names::SIGNATURES, &ONLY_KEY, &signature);
+        store.apply(2, &writes);
+        (store, member)
+    }
+
+    fn signed(transaction: &Transaction<'_>, member: &Member, kind: MessageType, payload: &Value) -> SignedRequest {
+        let body = member.sign(kind.as_str(), 1, None, payload.to_string().as_bytes());
+        authenticate(transaction, Some(CONTENT_TYPE), &body, kind, false)
+            .ok()
+            .unwrap()
+    }
+
+    /// Updates the digest and acknowledges it.
+    fn acknowledged(status: &str, member_info: Value) -> (Result<Acknowledged, ApiError>, Value) {
+        let (store, member) = world(status, member_info);
+        let mut transaction = store.transaction();
+        let request = signed(&transaction, &member, MessageType::StateDigest, &json!({}));
+        let digest = update_state_digest(&mut transaction, &request, &member.id).unwrap();
+        assert_eq!(digest, json!({"memberId": member.id, "stateDigest": "aa".repeat(32)}));
+        let request = signed(&transaction, &member, MessageType::Ack, &digest);
+        let answer = acknowledge(&mut transaction, &request, &member.id);
+        let info = read_json(&transaction, names::MEMBERS_INFO, member.id.as_bytes()).unwrap();
+        if answer.is_ok() {
+            let ack = read_json(&transaction, names::MEMBERS_ACKS, member.id.as_bytes()).unwrap();
+            assert_eq!(ack["cose_sign1_req"], STANDARD.encode(request.raw.as_slice()));
+        }
+        (answer, info)
+    }
+
+    #[test]
+    fn an_acknowledgement_makes_active_and_asks_for_shares_only_where_due() {
+        let accepted = |role: &str| json!({"status": "Accepted", "recovery_role": role, "kept": 1});
+        for (status, info, newly_active, reshare_needed) in [
+            ("Open", accepted("Participant"), true, true),
+            ("Open", accepted("Owner"), true, true),
+            ("Open", accepted("NonParticipant"), true, false),
+            ("Open", json!({"status": "Accepted"}), true, false),
+            (
+                "Open",
+                json!({"status": "Active", "recovery_role": "Owner"}),
+                false,
+                false,
+            ),
+            ("Opening", accepted("Participant"), true, false),
+            ("Recovering", accepted("NonParticipant"), true, false),
+            (
+                "WaitingForRecoveryShares",
+                json!({"status": "Active", "recovery_role": "Owner"}),
+                false,
+                false,
+            ),
+        ] {
+            let expected = Acknowledged {
+                newly_active,
+                reshare_needed,
+            };
+            let (answer, after) = acknowledged(status, info.clone());
+            assert_eq!(answer, Ok(expected), "{status} {info}");
+            assert_eq!(
+                (&after["status"], after.get("kept")),
+                (&json!("Active"), info.get("kept"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_recovery_member_does_not_become_active_during_a_recovery() {
+        for status in ["Recovering", "WaitingForRecoveryShares"] {
+            let info = json!({"status": "Accepted", "recovery_role": "Participant"});
+            let (answer, after) = acknowledged(status, info);
+            assert_eq!(answer.unwrap_err().code, "InvalidInput");
+            assert_eq!(after["status"], "Accepted");
+        }
+    }
+
+    #[test]
+    fn only_ones_own_digest_is_acknowledged_and_only_the_one_given() {
+        let (store, member) = world("Open", json!({"status": "Accepted"}));
+        let mut transaction = store.transaction();
+        let acks = |transaction: &mut Transaction<'_>, id: &str, payload: Value| {
+            let request = signed(transaction, &member, MessageType::Ack, &payload);
+            let error = acknowledge(transaction, &request, id).unwrap_err();
+            (error.status.as_u16(), error.code)
+        };
+        let digest = json!({"stateDigest": "aa".repeat(32)});
+        let early = acks(&mut transaction, &member.id, digest.clone());
+        assert_eq!(early, (403, "AuthorizationFailed"));
+        transaction.put(
+            names::MEMBERS_ACKS,
+            member.id.as_bytes(),
+            format!(r#"{{"state_digest":"{}","signed_req":{{}}}}"#, "aa".repeat(32)),
+        );
+        let other = acks(&mut transaction, &"0".repeat(64), digest.clone());
+        assert_eq!(other, (400, "InvalidAuthenticationInfo"));
+        let wrong = acks(&mut transaction, &member.id, json!({"stateDigest": "bb"}));
+        assert_eq!(wrong, (400, "StateDigestMismatch"));
+        assert_eq!(acks(&mut transaction, &member.id, json!({})), (400, "InvalidInput"));
+        let request = signed(&transaction, &member, MessageType::Ack, &digest);
+        assert!(acknowledge(&mut transaction, &request, &member.id).is_ok());
+        let ack = read_json(&transaction, names::MEMBERS_ACKS, member.id.as_bytes()).unwrap();
+        assert_eq!(ack.get("signed_req"), None);
+    }
+}

@@ -49,10 +49,10 @@ pub fn create(
             format!("Proposal failed to validate: {}", validation.description),
         ));
     }
+    remember(transaction, request, &id)?;
     if transaction.get(names::PROPOSALS, id.as_bytes()).is_some() {
         return Err(ApiError::internal("Proposal ID collision."));
     }
-    remember(transaction, request, &id)?;
     transaction.put(names::PROPOSALS, id.as_str(), request.payload.as_slice());
     record_history(transaction, request);
     let mut info = ProposalInfo::new(&request.member_id);
