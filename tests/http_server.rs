@@ -309,6 +309,19 @@ async fn what_is_larger_than_the_limits_is_answered_as_ccf_does_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_before_it_sends_is_told_at_once_whether_it_may() {
+    let service = Service::start(interface()).await;
+    let ask = |length: usize| {
+        format!("POST /node/echo HTTP/1.1\r\nhost: n\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut stream = connect(service.address(), &tls_client()).await.unwrap();
+    assert_eq!(exchange(&mut stream, &ask(3)).await.status, 100);
+    assert_eq!(exchange(&mut stream, "abc").await.text(), "abc");
+    let mut stream = connect(service.address(), &tls_client()).await.unwrap();
+    assert_eq!(exchange(&mut stream, &ask(2 << 20)).await.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_http_is_answered_400_and_counted() {
     let service = Service::start(interface()).await;
     let mut stream = connect(service.address(), &tls_client()).await.unwrap();

@@ -364,6 +364,18 @@ pub(super) mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn every_path_leads_to_a_route_that_it_matches_or_nowhere(path in "(/(node|gov|network|members|proposals|%[0-9a-f]{1,2}|:create|p:submit|self)){0,6}") {
+            let router = table();
+            if let Found::Route(route, params) = router.find(&Method::GET, &path) {
+                assert_eq!(route.captures().count(), params.len());
+                assert!(params.iter().all(|(_, value)| !value.is_empty()));
+            }
+            let _ = router.shown(&path);
+        }
+    }
+
     #[test]
     fn errors_show_the_path_without_its_tag() {
         let router = table();
