@@ -247,7 +247,8 @@ async fn a_session_that_rests_is_closed_after_the_idle_time() {
     let mut stream = connect(service.address(), &tls_client()).await.unwrap();
     assert_eq!(exchange(&mut stream, STATE).await.status, 200);
     let begun = Instant::now();
-    assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    // Not an error: the server said in TLS that it closes.
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
     assert!(
         begun.elapsed() + Duration::from_millis(100) > timeouts().idle,
         "{:?}",
@@ -309,6 +310,19 @@ async fn what_is_larger_than_the_limits_is_answered_as_ccf_does_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_before_it_sends_is_told_at_once_whether_it_may() {
+    let service = Service::start(interface()).await;
+    let ask = |length: usize| {
+        format!("POST /node/echo HTTP/1.1\r\nhost: n\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut stream = connect(service.address(), &tls_client()).await.unwrap();
+    assert_eq!(exchange(&mut stream, &ask(3)).await.status, 100);
+    assert_eq!(exchange(&mut stream, "abc").await.text(), "abc");
+    let mut stream = connect(service.address(), &tls_client()).await.unwrap();
+    assert_eq!(exchange(&mut stream, &ask(2 << 20)).await.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_http_is_answered_400_and_counted() {
     let service = Service::start(interface()).await;
     let mut stream = connect(service.address(), &tls_client()).await.unwrap();
@@ -335,6 +349,24 @@ async fn sessions_above_the_soft_cap_get_503_and_above_the_hard_cap_nothing() {
     eventually("one session is left", || service.sessions.active() == 1).await;
     let mut again = connect(service.address(), &tls_client()).await.unwrap();
     assert_eq!(exchange(&mut again, STATE).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_http_2_session_ends_with_its_first_answer() {
+    let mut capped = interface();
+    (capped.max_open_sessions_soft, capped.http2) = (0, true);
+    let service = Service::start(capped).await;
+    let mut client = tls_client();
+    client.alpn = vec![b"h2".to_vec()];
+    let stream = connect(service.address(), &client).await.unwrap();
+    let mut sender = http::client::http2(stream).await;
+    let (status, body) = http::client::request(&mut sender, Method::GET, "state", "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("SessionCapExhausted"), "{body}");
+    eventually("the session has ended", || {
+        service.sessions.active() == 0 && sender.is_closed()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

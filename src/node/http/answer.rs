@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Version};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{self, Outgoing, Unread};
+use super::body::{self, Budget, Outgoing, Unread};
 use super::connection::{Activity, Phase};
 use super::error::ApiError;
 use super::interface::Interface;
@@ -31,6 +31,7 @@ pub(super) struct Shared<S> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) timeouts: Timeouts,
+    pub(super) budget: Budget,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -103,21 +104,24 @@ async fn respond<S: Send + Sync + 'static>(
         );
     }
     let limit = interface.limits.max_body_size;
-    let body = match body::read(incoming, limit, shared.timeouts.body).await {
-        Ok(body) => body,
-        Err(unread) => {
-            if unread == Unread::TooLarge {
-                door.count(|counters| &counters.request_payload_too_large);
+    let asks_first = head.headers.contains_key(EXPECT);
+    // The share is held until the answer is made.
+    let body::Incoming { bytes, share: _share } =
+        match body::read(incoming, asks_first, limit, shared.timeouts.body, &shared.budget).await {
+            Ok(body) => body,
+            Err(unread) => {
+                if unread == Unread::TooLarge {
+                    door.count(|counters| &counters.request_payload_too_large);
+                }
+                return (None, (body_error(&unread, limit, shared.timeouts.body).into(), true));
             }
-            return (None, (body_error(&unread, limit, shared.timeouts.body).into(), true));
-        }
-    };
+        };
     let mut request = Request {
         path: head.uri.path().to_owned(),
         query: parse_query(head.uri.query().unwrap_or("")),
         method: head.method,
         headers: head.headers,
-        body,
+        body: bytes,
         params: Vec::new(),
         interface: interface.clone(),
         peer_certificate: visit.peer_certificate.clone(),
@@ -175,6 +179,11 @@ fn body_error(unread: &Unread, limit: usize, time: Duration) -> ApiError {
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestBodyTooLarge",
             format!("The request's body is larger than the {limit} bytes that are allowed."),
+        ),
+        Unread::NoMemory => ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "SessionCapExhausted",
+            "The bodies of other requests take all the memory that there is for them: try again.",
         ),
         Unread::TooSlow => ApiError::new(
             StatusCode::REQUEST_TIMEOUT,

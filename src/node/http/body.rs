@@ -5,12 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
@@ -123,24 +125,57 @@ impl HttpBody for Outgoing {
     }
 }
 
+/// The memory that the bodies of all requests at work may take together. It bounds what a thousand sessions can fill with
+/// bodies that are each within the limit.
+pub(super) struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    const UNIT_BYTES: usize = 1 << 10;
+    const BYTES: usize = 256 << 20;
+
+    pub(super) fn new() -> Self {
+        Budget(Arc::new(Semaphore::new(Self::BYTES / Self::UNIT_BYTES)))
+    }
+
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(Self::UNIT_BYTES)).ok()?;
+        self.0.clone().try_acquire_many_owned(units).ok()
+    }
+}
+
+/// A request's body, and its share of the [`Budget`] for as long as it is held.
+pub(super) struct Incoming {
+    pub(super) bytes: Bytes,
+    pub(super) share: Option<OwnedSemaphorePermit>,
+}
+
 /// Why a request's body was not read to its end.
 #[derive(Debug, PartialEq)]
 pub(super) enum Unread {
     TooLarge,
+    NoMemory,
     TooSlow,
     Broken,
 }
 
-/// Reads a whole body of at most `limit` bytes within `time`.
-pub(super) async fn read(mut body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Unread> {
+/// Reads a whole body of at most `limit` bytes within `time`. With `asks_first` the client waits to be told to send it.
+pub(super) async fn read(
+    mut body: hyper::body::Incoming,
+    asks_first: bool,
+    limit: usize,
+    time: Duration,
+    budget: &Budget,
+) -> Result<Incoming, Unread> {
     let deadline = Instant::now() + time;
-    let announced = body.size_hint().lower();
-    if announced > limit as u64 {
-        discard(&mut body).await;
+    if body.size_hint().lower() > limit as u64 {
+        if !asks_first {
+            discard(&mut body).await;
+        }
         return Err(Unread::TooLarge);
     }
     let mut first = Bytes::new();
     let mut whole = Vec::new();
+    let mut share: Option<OwnedSemaphorePermit> = None;
     loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Unread::TooSlow),
@@ -153,6 +188,11 @@ pub(super) async fn read(mut body: Incoming, limit: usize, time: Duration) -> Re
             discard(&mut body).await;
             return Err(Unread::TooLarge);
         }
+        let more = budget.take(data.len()).ok_or(Unread::NoMemory)?;
+        match &mut share {
+            Some(share) => share.merge(more),
+            None => share = Some(more),
+        }
         // Most bodies come in one piece, which is then not copied.
         if first.is_empty() && whole.is_empty() {
             first = data;
@@ -163,11 +203,12 @@ pub(super) async fn read(mut body: Incoming, limit: usize, time: Duration) -> Re
             whole.extend_from_slice(&data);
         }
     }
-    Ok(if whole.is_empty() { first } else { whole.into() })
+    let bytes = if whole.is_empty() { first } else { whole.into() };
+    Ok(Incoming { bytes, share })
 }
 
 /// Throws away what is still on its way, within bounds.
-async fn discard(body: &mut Incoming) {
+async fn discard(body: &mut hyper::body::Incoming) {
     let deadline = Instant::now() + DISCARD_TIME;
     let mut left = DISCARD_BYTES;
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
@@ -203,6 +244,15 @@ mod tests {
         assert!(read == bytes[5..690_000]);
         let empty = Outgoing::open(file.path().to_owned(), 7..7).await.unwrap();
         assert!(collect(empty).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_budget_is_given_back() {
+        let budget = Budget::new();
+        let all = budget.take(Budget::BYTES).unwrap();
+        assert!(budget.take(1).is_none());
+        drop(all);
+        assert!(budget.take(Budget::BYTES).is_some());
     }
 
     #[tokio::test]

@@ -246,6 +246,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_client_asks_for_is_decoded_or_kept(text in "[%+&=a-f0-9\u{e4}/ ]{0,40}") {
+            let pairs = text.split('&').filter(|pair| !pair.is_empty()).count();
+            assert_eq!(parse_query(&text).len(), pairs);
+            if let Some(decoded) = percent_decode(&text) {
+                assert!(decoded.len() <= text.len());
+            }
+        }
+    }
+
     #[test]
     fn an_unauthenticated_caller_is_told_how_to_sign() {
         let response = Response::from(ApiError::unauthenticated("member_cose_sign1", "no"));

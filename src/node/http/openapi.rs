@@ -61,8 +61,9 @@ fn operation<S>(route: &Route<S>, tag: &str) -> Value {
     let Value::Object(fields) = &mut operation else {
         return operation;
     };
-    if let Some(schema) = route.request_schema {
-        let body = json!({"content": {"application/json": {"schema": reference(schema)}}, "required": true});
+    if let Some(content_type) = route.request_type {
+        let schema = route.request_schema.map_or(json!({}), reference);
+        let body = json!({"content": {content_type: {"schema": schema}}, "required": true});
         fields.insert("requestBody".to_owned(), body);
     }
     if !route.query.is_empty() {
@@ -128,6 +129,8 @@ mod tests {
         let document = router.openapi("gov", "T", "1.0");
         let ballot = &document["paths"]["/members/proposals/{proposal_id}/ballots/{member_id}:submit"];
         assert_eq!(ballot["parameters"][1]["name"], "member_id");
+        let content = ballot["post"]["requestBody"]["content"].as_object().unwrap();
+        assert!(content.keys().eq(["application/cose"]));
         assert_eq!(
             router.openapi("node", "T", "1")["components"]["schemas"]["Node"]["type"],
             "object"

@@ -40,6 +40,7 @@ pub struct Route<S> {
     pub(super) also_head: bool,
     pub(super) query: &'static [QueryParameter],
     pub(super) request_schema: Option<&'static str>,
+    pub(super) request_type: Option<&'static str>,
     pub(super) response_schema: Option<&'static str>,
     pub(super) content_type: &'static str,
     pub(super) status: StatusCode,
@@ -57,6 +58,7 @@ impl<S> Route<S> {
             also_head: false,
             query: &[],
             request_schema: None,
+            request_type: None,
             response_schema: None,
             content_type: "application/json",
             status: StatusCode::OK,
@@ -77,9 +79,16 @@ impl<S> Route<S> {
         self
     }
 
-    /// Documents the body of the request, by the name of its schema.
+    /// Documents the body of the request, which is JSON, by the name of its schema.
     pub fn takes(mut self, schema: &'static str) -> Self {
         self.request_schema = Some(schema);
+        self.request_type = Some("application/json");
+        self
+    }
+
+    /// Documents a body of the request that is not JSON: `application/cose`.
+    pub fn takes_bytes(mut self, content_type: &'static str) -> Self {
+        self.request_type = Some(content_type);
         self
     }
 
@@ -284,7 +293,7 @@ pub(super) mod tests {
             Route::new(Method::GET, "/gov/members/proposals", "All", echo),
             Route::new(Method::POST, "/gov/members/proposals:create", "Propose", echo).takes("Proposal"),
             Route::new(Method::GET, ballot, "A ballot", echo),
-            Route::new(Method::POST, submit, "Vote", echo),
+            Route::new(Method::POST, submit, "Vote", echo).takes_bytes("application/cose"),
             Route::new(Method::GET, "/gov/members/proposals/{proposal_id}", "One", echo),
             Route::new(Method::DELETE, "/gov/members/proposals/{proposal_id}", "Remove", echo),
         ])
@@ -361,6 +370,18 @@ pub(super) mod tests {
             "/gov/members/proposals/p/ballots/:submit/x",
         ] {
             assert_eq!(found(Method::GET, path), "nothing", "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_path_leads_to_a_route_that_it_matches_or_nowhere(path in "(/(node|gov|network|members|proposals|%[0-9a-f]{1,2}|:create|p:submit|self)){0,6}") {
+            let router = table();
+            if let Found::Route(route, params) = router.find(&Method::GET, &path) {
+                assert_eq!(route.captures().count(), params.len());
+                assert!(params.iter().all(|(_, value)| !value.is_empty()));
+            }
+            let _ = router.shown(&path);
         }
     }
 

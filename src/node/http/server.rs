@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Door, Shared, Visit, answer};
+use super::body::Budget;
 use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
 use super::prometheus::Metrics;
@@ -35,6 +36,8 @@ const WORKER_THREADS: usize = 2;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The smallest buffer that headers are read into; hyper needs 8 KiB.
 const SMALLEST_BUFFER: usize = 64 << 10;
+/// Room for headers that is kept per request at work, whatever is configured.
+const MOST_HEADERS: usize = 8192;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +163,7 @@ impl Server {
             metrics,
             sessions: self.sessions.clone(),
             timeouts: self.timeouts,
+            budget: Budget::new(),
             phase: watched,
         });
         for (index, (interface, listener)) in self.bound.into_iter().enumerate() {
@@ -307,7 +311,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_concurrent_streams_count)
-            .initial_stream_window_size(limits.initial_window_size)
+            .initial_stream_window_size(limits.initial_window_size.min((1 << 31) - 1))
             .max_frame_size(limits.max_frame_size.clamp(1 << 14, (1 << 24) - 1))
             .max_header_list_size(u32::try_from(buffer).unwrap_or(u32::MAX));
         let connection = builder.serve_connection(io, service);
@@ -319,7 +323,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_headers(limits.max_headers_count.saturating_mul(2).saturating_add(16))
+            .max_headers(limits.max_headers_count.saturating_mul(2).clamp(16, MOST_HEADERS))
             .max_buf_size(buffer);
         let connection = builder.serve_connection(io, service);
         driver
