@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 /// How much of a file is in memory at once per response: large enough that the disk is not asked for crumbs, and 1000
 /// sessions hold 256 MB.
 const PIECE_BYTES: u64 = 256 << 10;
-/// How much of a body that is refused is still read and thrown away, so that its sender gets to read the answer, and how long.
+/// How much of a body that is refused is still read and thrown away, and for how long, so that its sender gets to read the
+/// answer.
 const DISCARD_BYTES: usize = 8 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
@@ -125,8 +126,8 @@ impl HttpBody for Outgoing {
     }
 }
 
-/// The memory that the bodies of all requests at work may take together. It bounds what a thousand sessions can fill with
-/// bodies that are each within the limit.
+/// The memory that the bodies of all requests at work may take together: a thousand sessions, each within its limits,
+/// could fill any machine.
 pub(super) struct Budget(Arc<Semaphore>);
 
 impl Budget {

@@ -35,7 +35,7 @@ pub struct Request {
     pub params: Vec<(&'static str, String)>,
     /// Where it came in.
     pub interface: Arc<Interface>,
-    /// DER of the TLS client's certificate, if it presented one: it has proved to hold the key, nothing else was checked.
+    /// DER of the TLS client's certificate, if it presented one: it proved to hold the key, nothing else was checked.
     pub peer_certificate: Option<Bytes>,
 }
 
@@ -125,8 +125,8 @@ impl Response {
         }
     }
 
-    /// 200 with `range` of a file, which is opened when the answer is sent and read in pieces of bounded size. A file that is
-    /// gone by then is a 500; one that shrinks meanwhile breaks the session off.
+    /// 200 with `range` of a file, which is opened when the answer is sent and read in pieces of bounded size. A file
+    /// that is gone by then is a 500; one that shrinks meanwhile breaks the session off.
     pub fn file(content_type: &'static str, path: impl Into<PathBuf>, range: Range<u64>) -> Self {
         Response {
             body: Body::File {

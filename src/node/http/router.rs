@@ -1,8 +1,8 @@
 //! The table of routes: which handler answers what, and what the documentation says about it.
 //!
-//! A pattern's segments are literals (`proposals:create`) or captures with a literal tail (`{member_id}:submit`). Where more
-//! than one pattern matches a path, the one with the more literal segment furthest to the left does: `{id}` does not
-//! swallow `abc:submit` if there is `{id}:submit`. Only then are the methods looked at, so a path has one set of them.
+//! A pattern's segments are literals (`proposals:create`) or captures with a literal tail (`{member_id}:submit`). Where
+//! more than one pattern matches a path, the one that is more literal in the leftmost segment that differs wins: `{id}`
+//! does not swallow `abc:submit` if there is `{id}:submit`. Only then are the methods looked at.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub struct Route<S> {
 }
 
 impl<S> Route<S> {
-    /// A route that answers 200 with JSON. `pattern` is the whole path, whose first segment (`/node`) is the route's tag.
+    /// A route that answers 200 with JSON. `pattern` is the whole path, whose first segment (`/node`) is its tag.
     pub fn new(method: Method, pattern: &'static str, summary: &'static str, handler: Handler<S>) -> Self {
         Route {
             method,
@@ -210,7 +210,7 @@ impl<S> Router<S> {
         }
     }
 
-    /// With a handler for paths whose first segment is no route's tag, instead of a 404: `/app` of a node that has none.
+    /// With a handler, instead of a 404, for paths whose first segment is no route's tag: `/app` of a node without one.
     pub fn with_fallback(mut self, handler: Handler<S>) -> Self {
         self.fallback = Some(handler);
         self
@@ -375,7 +375,9 @@ pub(super) mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_path_leads_to_a_route_that_it_matches_or_nowhere(path in "(/(node|gov|network|members|proposals|%[0-9a-f]{1,2}|:create|p:submit|self)){0,6}") {
+        fn every_path_leads_to_a_route_that_it_matches_or_nowhere(
+            path in "(/(node|gov|network|members|proposals|%[0-9a-f]{1,2}|:create|p:submit|self)){0,6}",
+        ) {
             let router = table();
             if let Found::Route(route, params) = router.find(&Method::GET, &path) {
                 assert_eq!(route.captures().count(), params.len());

@@ -1,7 +1,7 @@
 //! TLS as CCF speaks it. Recovery specification, section 8.7.
 //!
-//! Versions 1.2 and 1.3, AES-GCM, and the groups P-384 and P-256 only. Clients are asked for a certificate and need not have
-//! one: any is taken, once the client proved to hold its key, and who that is decides the handler. Sessions are not
+//! Versions 1.2 and 1.3, AES-GCM, and the groups P-384 and P-256 only. Clients are asked for a certificate and need not
+//! have one: any is taken, once the client proved to hold its key, and who that is decides the handler. Sessions are not
 //! resumed, so that every session shows the certificate that is in the slot when it begins.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -168,7 +168,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        // By the bare key: serials, versions and extensions that a strict parser refuses are no reason to turn away a member.
+        // By the bare key: serials, versions and extensions that a strict parser refuses turn no member away.
         let spki = any_certificate_spki(certificate)
             .map_err(|_| rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding))?;
         let algorithms = &self.0.signature_verification_algorithms;
