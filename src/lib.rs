@@ -4,7 +4,8 @@
 //!
 //! | floor | room | what it is for |
 //! |---|---|---|
-//! | 7 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 8 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 7 | [`drill`] | a rehearsal of the whole disaster |
 //! | 6 | [`node`] | the living node: configuration, recovery, sequencer, governance, HTTP |
 //! | 6 | [`member`] | a consortium member's client |
 //! | 6 | [`fixture`] | made-up service histories, for tests and rehearsals |
@@ -18,6 +19,7 @@
 
 pub mod cli;
 pub mod crypto;
+pub mod drill;
 pub mod error;
 pub mod fixture;
 pub mod format;

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod bench;
 mod compare;
+mod drill;
 mod export;
 mod fixture;
 mod input;
@@ -54,6 +55,7 @@ pub struct Common {
 
 #[derive(Subcommand)]
 enum Command {
+    Drill(drill::Args),
     Node(node::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
@@ -98,6 +100,7 @@ pub fn main() -> u8 {
         }
     };
     let outcome = match command {
+        Command::Drill(args) => drill::run(&args, &cli.common),
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),

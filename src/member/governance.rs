@@ -108,7 +108,16 @@ pub struct Session<'a> {
     pub created_at_s: Option<u64>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// Requests of `member` to the service behind `client`, dated when they are made.
+    pub fn new(client: &'a Client, member: &'a Member) -> Self {
+        Session {
+            client,
+            member,
+            created_at_s: None,
+        }
+    }
+
     /// Makes a proposal of a JSON text, as it is; answers its state.
     ///
     /// # Errors

@@ -1,0 +1,92 @@
+//! `drill`: rehearse the whole disaster.
+
+use std::path::PathBuf;
+
+use super::{Common, output, progress};
+use crate::drill::{Plan, Report, Round, run as rehearse};
+use crate::error::Result;
+
+/// Rehearse the whole disaster on this machine: a real node recovers a copy of a ledger, members vote and submit their
+/// shares, the result is verified and recovered once more
+///
+/// Without --ledger a ledger is made up. Without --members the public part is rehearsed. Nothing is written but to a
+/// temporary directory.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Directories of the ledger to rehearse with, which are only read: the main one first, then read-only ones
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub ledger: Vec<PathBuf>,
+    /// Directory with its snapshots
+    #[arg(long, value_name = "DIR")]
+    pub snapshots: Option<PathBuf>,
+    /// Directory with the members' memberN_cert.pem, memberN_privk.pem and memberN_enc_privk.pem
+    #[arg(long, value_name = "DIR")]
+    pub members: Option<PathBuf>,
+    /// Keep everything in this directory, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Application entries of the ledger that is made up
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub entries: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`rehearse`].
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let plan = Plan {
+        ledger: args.ledger.clone(),
+        snapshots: args.snapshots.clone(),
+        members: args.members.clone(),
+        keep: args.keep.clone(),
+        entries: args.entries,
+        jobs: common.jobs,
+    };
+    let tell = |line: &str| match common.json {
+        true => eprintln!("{line}"),
+        false => println!("{line}"),
+    };
+    let report = rehearse(&plan, progress::for_terminal().as_ref(), &tell)?;
+    match common.json {
+        true => output::json(&report)?,
+        false => output::text(&render(&report))?,
+    }
+    Ok(u8::from(!report.ok))
+}
+
+fn render(report: &Report) -> String {
+    let mut out = String::from("\n");
+    for round in &report.rounds {
+        out.push_str(&line(round));
+    }
+    out.push_str(match report.ok {
+        true => "verdict      ok: this ledger can be recovered on this machine\n",
+        false => "verdict      a resulting ledger does not verify\n",
+    });
+    if let Some(first) = report.rounds.first() {
+        let machine = first.public_s + first.private_s.unwrap_or(0.0);
+        out.push_str(&format!(
+            "estimate     {machine:.3} s of the machine's time for a recovery; the members' time comes on top\n"
+        ));
+    }
+    if let Some(kept) = &report.kept {
+        out.push_str(&format!("kept         {}\n", kept.display()));
+    }
+    out
+}
+
+fn line(round: &Round) -> String {
+    let private = match round.private_s {
+        Some(seconds) => format!("private {seconds:.3} s"),
+        None => "private part not rehearsed".to_owned(),
+    };
+    format!(
+        "recovery {}   {} entries, {}: public {:.3} s, {private}; at most {} of memory\n",
+        round.number,
+        output::count(round.entries),
+        output::size(round.bytes),
+        round.public_s,
+        output::size(round.peak_memory),
+    )
+}

@@ -1,0 +1,135 @@
+//! A node in a process of its own, as an operator would start it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+/// How long a node may take to say where it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a node may take to end after it was told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Lines of the log that are shown where something failed.
+const LOG_LINES: usize = 12;
+
+/// A running node; killed when it is dropped.
+pub(super) struct Node {
+    child: Child,
+    directory: PathBuf,
+    /// Where it is served.
+    pub(super) url: String,
+}
+
+impl Node {
+    /// Starts a node on what is in `directory`.
+    pub(super) fn start(directory: &Path, read_only: &[String], jobs: Option<u16>) -> Result<Node> {
+        let config = json!({
+            "network": {
+                "node_to_node_interface": {"bind_address": "127.0.0.1:0"},
+                "rpc_interfaces": {"drill": {"bind_address": "127.0.0.1:0"}},
+            },
+            "command": {"type": "Recover", "service_certificate_file": "service_cert.pem", "recover": {}},
+            "ledger": {"directory": "ledger", "read_only_directories": read_only},
+            "ledger_signatures": {"delay": "200ms"},
+            "snapshots": {"directory": "snapshots"},
+            "output_files": {"rpc_addresses_file": "rpc_addresses.json", "pid_file": "node.pid"},
+        });
+        let path = directory.join("config.json");
+        std::fs::write(&path, format!("{config:#}\n")).map_err(Error::io("write", &path))?;
+        let log = directory.join("node.log");
+        let log = File::create(&log).map_err(Error::io("create", &log))?;
+        let errors = log.try_clone().map_err(Error::io("open", directory))?;
+        let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
+        let mut command = Command::new(&program);
+        command.args(["node", "--config", "config.json"]).current_dir(directory);
+        if let Some(jobs) = jobs {
+            command.args(["--jobs", &jobs.to_string()]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
+        let mut node = Node {
+            child: child.map_err(Error::io("start", &program))?,
+            directory: directory.to_owned(),
+            url: String::new(),
+        };
+        node.url = node.await_address()?;
+        Ok(node)
+    }
+
+    fn await_address(&mut self) -> Result<String> {
+        let began = Instant::now();
+        let path = self.directory.join("rpc_addresses.json");
+        loop {
+            let addresses = std::fs::read(&path)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            if let Some(address) = addresses
+                .as_ref()
+                .and_then(|addresses| addresses.get("drill")?.as_str())
+            {
+                return Ok(format!("https://{address}"));
+            }
+            self.check()?;
+            if began.elapsed() > START_TIMEOUT {
+                return Err(self.failed("the node does not say where it listens"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Fails if the node has ended.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.failed(&format!("the node has ended ({status})"))),
+            Err(why) => Err(Error::io("ask about", Path::new("the node's process"))(why)),
+        }
+    }
+
+    /// An error with the end of the node's log.
+    pub(super) fn failed(&self, what: &str) -> Error {
+        let log = std::fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(LOG_LINES));
+        let shown: String = last.map(|line| format!("\n    {line}")).collect();
+        Error::Unreadable(format!("{what}; its log ends with{shown}"))
+    }
+
+    /// Tells the node to stop, and waits for its end.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let began = Instant::now();
+        while began.elapsed() < STOP_TIMEOUT {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(self.failed(&format!("the node ended with {status}"))),
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        Err(self.failed("the node does not stop"))
+    }
+
+    /// The most memory it had, bytes, as the kernel counts; 0 where that can't be read.
+    pub(super) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
