@@ -24,6 +24,10 @@ use rand_chacha::rand_core::SeedableRng;
 use rekindle::crypto::cose::Sign1;
 use rekindle::crypto::rsa::EncryptionKey;
 use rekindle::crypto::{Certificate, Curve, Error, SigningKey, sha256, x509};
+use rekindle::kv::store::Store;
+use rekindle::member::{Member, MessageType, NewMember};
+use rekindle::node::governance::request;
+use rekindle::tables::names;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -740,6 +744,49 @@ fn a_node_that_says_nothing_is_given_up() {
     let thread = std::thread::spawn(move || drop(rude.accept().unwrap()));
     rekindle!["member", "status", "--url", url, "--insecure"].expect_sentence(3, &["still reads the public ledger"]);
     thread.join().unwrap();
+}
+
+#[test]
+fn the_nodes_own_authentication_reads_what_a_member_signs() {
+    let files = |name: &str| {
+        let new = NewMember::generate(name, Curve::P256, false, 1_700_000_000, 1).unwrap();
+        (
+            Member::from_pem(&new.certificate_pem, &new.key_pem).unwrap(),
+            new.certificate_pem,
+        )
+    };
+    let ((member, certificate), (stranger, _)) = (files("member0"), files("stranger"));
+    let mut store = Store::new();
+    let writes = store.transact(|transaction| {
+        transaction.put(names::MEMBERS_CERTS, member.id(), certificate.as_str());
+        Ok::<(), ()>(())
+    });
+    store.apply(1, &writes.unwrap());
+    let transaction = store.transaction();
+    let read =
+        |body: &[u8], expected| request::authenticate(&transaction, Some("application/cose"), body, expected, false);
+    for (ours, theirs, proposal) in [
+        (MessageType::Proposal, request::MessageType::Proposal, None),
+        (MessageType::Ballot, request::MessageType::Ballot, Some(ID)),
+        (MessageType::Withdrawal, request::MessageType::Withdrawal, Some(ID)),
+        (MessageType::StateDigest, request::MessageType::StateDigest, None),
+        (MessageType::Ack, request::MessageType::Ack, None),
+        (MessageType::RecoveryShare, request::MessageType::RecoveryShare, None),
+    ] {
+        let signed = member.sign(ours, 1_700_000_000, proposal, b"{}");
+        let found = read(&signed, theirs).unwrap_or_else(|why| panic!("{ours:?}: {why:?}"));
+        assert_eq!(found.member_id, member.id());
+        assert_eq!(found.created_at, 1_700_000_000);
+        assert_eq!(found.proposal_id.as_deref(), proposal);
+        assert_eq!(found.payload.as_slice(), b"{}");
+        assert_eq!(proposal.is_some(), ours.names_proposal());
+        let other = match theirs {
+            request::MessageType::Ack => request::MessageType::Proposal,
+            _ => request::MessageType::Ack,
+        };
+        assert!(read(&signed, other).is_err(), "{ours:?}");
+        assert!(read(&stranger.sign(ours, 1, proposal, b"{}"), theirs).is_err());
+    }
 }
 
 fn python() -> Option<PathBuf> {

@@ -142,6 +142,12 @@ impl Refusal {
                 "the service speaks another version of the governance interface than 2024-07-01"
             }
             "SessionCapExhausted" | "TooManyPendingTransactions" => "the node is busy: try again in a few seconds",
+            "InvalidAuthenticationInfo" if self.says("ACTIVE") => {
+                "the member is known, but not active: a new member has to run `rekindle member ack` first"
+            }
+            "InvalidAuthenticationInfo" if self.says("not a known member") => {
+                "the service has no member with this certificate: check --cert, and that this is the right service"
+            }
             "InvalidAuthenticationInfo" => {
                 "check that --cert is the certificate that is registered for this member and --key its private key"
             }
@@ -152,8 +158,19 @@ impl Refusal {
                 "at least one of the submitted shares was wrong, and all were discarded: every member has to submit again; \
                  `rekindle unlock` with the members' keys tells which one is wrong"
             }
+            "InternalError" if self.message.contains("apply") => {
+                "the proposal was accepted, but could not be carried out, and nothing was stored: when the cause is removed, \
+                 vote again"
+            }
             _ => return None,
         })
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.details
+            .iter()
+            .chain([&self.message])
+            .any(|text| text.contains(words))
     }
 }
 
@@ -198,6 +215,21 @@ mod tests {
         let text = Refusal::new(StatusCode::BAD_REQUEST, body).to_string();
         assert!(text.starts_with("the service refused the request (400) ProposalNotOpen: Proposal is Accepted.\n"));
         assert!(text.contains("\n    because\n    next votes count only while"));
+    }
+
+    #[test]
+    fn what_to_do_next_follows_from_the_reason_inside_the_details() {
+        for (reason, next) in [
+            ("Signer is not an ACTIVE member", "rekindle member ack"),
+            ("Signer is not a known member", "no member with this certificate"),
+            ("Failed to validate COSE Sign1", "--key its private key"),
+        ] {
+            let details = serde_json::json!([{"auth_policy": "x", "message": reason}]);
+            let error = serde_json::json!({"code": "InvalidAuthenticationInfo", "message": "no", "details": details});
+            let body = serde_json::json!({"error": error}).to_string();
+            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, body.as_bytes());
+            assert!(refusal.next().unwrap().contains(next), "{reason}");
+        }
     }
 
     #[test]
