@@ -64,8 +64,11 @@ pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> rquickjs::Result<()> {
             .into_js(ctx)
     })?;
     define(&natives, "random", |ctx, _| random(ctx))?;
-    define(&natives, "log", |ctx, texts| {
-        log(text(ctx, texts, 0)?, text(ctx, texts, 1)?);
+    let logs = Rc::clone(host);
+    define(&natives, "log", move |ctx, texts| {
+        if logs.may_log() {
+            log(text(ctx, texts, 0)?, text(ctx, texts, 1)?);
+        }
         ().into_js(ctx)
     })?;
     let mut options = EvalOptions::default();
