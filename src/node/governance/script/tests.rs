@@ -283,6 +283,8 @@ fn effects_reach_the_node_in_apply_only() {
         assert!(thrown(absent).starts_with("TypeError"), "{absent}");
     }
     assert!(applied(&empty, "ccf.network.generateNetworkCertificate('from', 1.5)").is_err());
+    let nothing = applied(&empty, "ccf.node.transitionServiceToOpen(undefined, undefined)").unwrap_err();
+    assert_eq!(nothing.reason, "InternalError: Proposal requires a service identity");
 
     let mut effects = Recorder {
         refuse: Some("not today".to_owned()),
@@ -290,7 +292,7 @@ fn effects_reach_the_node_in_apply_only() {
     };
     let script = "export function apply() { ccf.node.transitionServiceToOpen(undefined, ccf.strToBuf('x')) }";
     let failure = apply(&mut empty.transaction(), script, "", "", &mut effects).unwrap_err();
-    assert_eq!(failure.reason, "Error: Unable to open service: not today");
+    assert_eq!(failure.reason, "InternalError: Unable to open service: not today");
 }
 
 #[test]
