@@ -1,5 +1,7 @@
 //! What the tests of governance share: effects that are written down, members who sign, a small constitution.
 
+use std::time::Duration;
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
@@ -21,11 +23,14 @@ pub(crate) struct Recorder {
     pub(crate) asked: Vec<String>,
     /// What to answer instead of doing it.
     pub(crate) refuse: Option<String>,
+    /// How long it takes.
+    pub(crate) takes: Duration,
 }
 
 impl Recorder {
     fn note(&mut self, what: String) -> Result<(), String> {
         self.asked.push(what);
+        std::thread::sleep(self.takes);
         self.refuse.clone().map_or(Ok(()), Err)
     }
 }

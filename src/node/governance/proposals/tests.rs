@@ -204,7 +204,7 @@ fn a_failing_application_leaves_nothing_and_can_be_tried_again() {
     assert!(
         error
             .message
-            .starts_with("Failed to apply(): Error: Unable to open service: the seal is broken\nTrace: "),
+            .starts_with("Failed to apply(): InternalError: Unable to open service: the seal is broken\nTrace: "),
         "{}",
         error.message
     );

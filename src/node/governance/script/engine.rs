@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rquickjs::{Array, CatchResultExt, CaughtError, Coerced, Context, Ctx, FromJs, Function, Module, Object, Value};
@@ -12,11 +14,19 @@ use super::access::Access;
 use super::limits::Limits;
 use super::serve::{Reply, Request, State};
 use super::{Failure, Validation, cut, natives};
+use crate::crypto::digest::{Digest, sha256_parts};
 
 /// Native frames between the interpreter's own checks of the stack; generous, since it is reserved and not used.
 const NATIVE_STACK_BYTES: usize = 8 << 20;
 /// How long after its time a script is waited for: some built-in functions don't ask whether they should stop.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// A call logs no more lines than this.
+const MAX_LOG_LINES: u32 = 1_000;
+
+/// Calls that did not stop, with the threads that still run them. The same call is not run a second time beside itself:
+/// ballots are asked again with every new one.
+static ABANDONED: Mutex<Vec<(Digest, JoinHandle<()>)>> = Mutex::new(Vec::new());
 
 /// Which function is called, with what.
 pub(super) enum Call {
@@ -64,19 +74,32 @@ pub(super) struct Host {
     pub(super) access: Access,
     pub(super) clock: Rc<Clock>,
     pub(super) limits: Limits,
+    lines: Cell<u32>,
 }
 
 impl Host {
-    /// Asks the caller's thread; `None` if it has given up.
+    /// Asks the caller's thread; `None` if it has given up. What the node does meanwhile is not the script's time.
     pub(super) fn ask(&self, request: Request) -> Option<Reply> {
+        let is_effect = matches!(request, Request::Effect(_));
+        let asked = Instant::now();
         self.ask.send(Message::Ask(request)).ok()?;
-        self.replies.recv().ok()
+        let reply = self.replies.recv().ok()?;
+        if is_effect {
+            self.clock.deadline.set(self.clock.deadline.get() + asked.elapsed());
+        }
+        Some(reply)
+    }
+
+    /// Whether another line of the script's log is taken.
+    pub(super) fn may_log(&self) -> bool {
+        self.lines.set(self.lines.get().saturating_add(1));
+        self.lines.get() <= MAX_LOG_LINES
     }
 }
 
 /// When time is up, and whether a script was stopped for it.
 pub(super) struct Clock {
-    deadline: Instant,
+    deadline: Cell<Instant>,
     stopped: Cell<bool>,
 }
 
@@ -88,7 +111,7 @@ impl Clock {
         runtime.set_max_stack_size(limits.stack_bytes);
         let clock = Rc::clone(self);
         runtime.set_interrupt_handler(Some(Box::new(move || {
-            let late = Instant::now() >= clock.deadline;
+            let late = Instant::now() >= clock.deadline.get();
             clock.stopped.set(clock.stopped.get() || late);
             late
         })));
@@ -107,6 +130,15 @@ pub(super) fn run(
     call: Call,
     limits: Limits,
 ) -> Result<Answer, Failure> {
+    let identity = sha256_parts(&[
+        source.as_bytes(),
+        &[0],
+        call.function().as_bytes(),
+        call.proposal().as_bytes(),
+    ]);
+    if abandoned().iter().any(|(running, _)| *running == identity) {
+        return Err(Failure::timed_out());
+    }
     let (to_caller, from_script) = mpsc::channel();
     let (to_script, from_caller) = mpsc::channel();
     let deadline = Instant::now() + limits.time;
@@ -118,10 +150,11 @@ pub(super) fn run(
             replies: from_caller,
             access,
             clock: Rc::new(Clock {
-                deadline,
+                deadline: Cell::new(deadline),
                 stopped: Cell::new(false),
             }),
             limits,
+            lines: Cell::new(0),
         };
         // An error means that nobody listens any more.
         drop(to_caller.send(Message::Done(execute(Rc::new(host), &source, &name, &call))));
@@ -132,7 +165,7 @@ pub(super) fn run(
         .stack_size(2 * limits.stack_bytes + NATIVE_STACK_BYTES)
         .spawn(script)
         .map_err(|why| Failure::new(format!("no thread could be started for the script: {why}")))?;
-    let give_up = deadline + GRACE;
+    let mut give_up = deadline + GRACE;
     loop {
         match from_script.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
             Ok(Message::Done(answer)) => {
@@ -140,13 +173,20 @@ pub(super) fn run(
                 return answer;
             }
             Ok(Message::Ask(request)) if Instant::now() < give_up => {
-                if to_script.send(state.answer(request)).is_err() {
+                let is_effect = matches!(request, Request::Effect(_));
+                let asked = Instant::now();
+                let reply = state.answer(request);
+                if is_effect {
+                    give_up += asked.elapsed();
+                }
+                if to_script.send(reply).is_err() {
                     return Err(Failure::new("the script's thread ended unexpectedly"));
                 }
             }
             Ok(Message::Ask(_)) | Err(RecvTimeoutError::Timeout) => {
                 // What it asks from now on fails; it ends as soon as it runs JavaScript again.
                 tracing::warn!(script = %label, "a governance script did not stop in its time: its thread is abandoned");
+                abandoned().push((identity, thread));
                 return Err(Failure::timed_out());
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -154,6 +194,13 @@ pub(super) fn run(
             }
         }
     }
+}
+
+/// What was abandoned and still runs.
+fn abandoned() -> MutexGuard<'static, Vec<(Digest, JoinHandle<()>)>> {
+    let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
+    abandoned.retain(|(_, thread)| !thread.is_finished());
+    abandoned
 }
 
 /// The whole life of an interpreter.
@@ -201,6 +248,16 @@ pub(super) fn exported<'js>(
 }
 
 impl Call {
+    fn proposal(&self) -> &str {
+        match self {
+            Call::Load => "",
+            Call::Validate { proposal }
+            | Call::Vote { proposal, .. }
+            | Call::Resolve { proposal, .. }
+            | Call::Apply { proposal, .. } => proposal,
+        }
+    }
+
     fn function(&self) -> &'static str {
         match self {
             Call::Validate { .. } => "validate",

@@ -55,17 +55,20 @@ pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> rquickjs::Result<()> {
     })?;
     define(&natives, "certificateId", |ctx, texts| {
         certificates::id(text(ctx, texts, 0)?)
-            .map_err(|why| Exception::throw_message(ctx, &format!("Failed to parse PEM: {why}")))?
+            .map_err(|why| Exception::throw_internal(ctx, &format!("Failed to parse PEM: {why}")))?
             .into_js(ctx)
     })?;
     define(&natives, "tcbPolicy", |ctx, texts| {
         tcb::policy(text(ctx, texts, 0)?, text(ctx, texts, 1)?)
-            .map_err(|why| Exception::throw_message(ctx, &why))?
+            .map_err(|why| Exception::throw_internal(ctx, &why))?
             .into_js(ctx)
     })?;
     define(&natives, "random", |ctx, _| random(ctx))?;
-    define(&natives, "log", |ctx, texts| {
-        log(text(ctx, texts, 0)?, text(ctx, texts, 1)?);
+    let logs = Rc::clone(host);
+    define(&natives, "log", move |ctx, texts| {
+        if logs.may_log() {
+            log(text(ctx, texts, 0)?, text(ctx, texts, 1)?);
+        }
         ().into_js(ctx)
     })?;
     let mut options = EvalOptions::default();
@@ -188,7 +191,7 @@ fn ask<'js>(ctx: &Ctx<'js>, host: &Host, request: Request) -> Answer<'js> {
             list.into_js(ctx)
         }
         Some(Reply::Denied(why)) => Err(Exception::throw_type(ctx, &why)),
-        Some(Reply::Failed(why)) => Err(Exception::throw_message(ctx, &why)),
+        Some(Reply::Failed(why)) => Err(Exception::throw_internal(ctx, &why)),
     }
 }
 

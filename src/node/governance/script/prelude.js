@@ -225,7 +225,7 @@
       transitionServiceToOpen(previous, next) {
         expect(arguments, 2);
         if (next === undefined) {
-          throw new Error("Proposal requires a service identity");
+          throw new InternalError("Proposal requires a service identity");
         }
         const identity = previous === undefined ? undefined : host.toText(encode(previous));
         host.effect("open", identity, host.toText(encode(next)));

@@ -69,7 +69,7 @@ pub(super) enum Reply {
     Text(String),
     /// To be thrown as a TypeError.
     Denied(String),
-    /// To be thrown as an Error.
+    /// To be thrown as an InternalError, as CCF does.
     Failed(String),
 }
 
