@@ -26,6 +26,7 @@ mod memo;
 mod pem;
 pub mod rsa;
 pub mod shares;
+pub mod stream;
 pub mod x509;
 
 // The tests compile the other provider too, to compare the two; they do not use all of it.
@@ -47,6 +48,7 @@ pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
 pub use error::Error;
 pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};
 pub use shares::{LedgerSecret, Share, ShareFormat, WrappingKey};
+pub use stream::SealStream;
 pub use x509::Certificate;
 
 #[cfg(test)]

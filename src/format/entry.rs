@@ -182,19 +182,20 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Appends an entry to `out`.
+/// The bytes of an entry before its public domain, whose length is `public_len`; the private one's is `private_len`.
 ///
 /// # Errors
-/// [`Malformed`] if the body would not fit the 48-bit size field.
-pub fn write_entry(
-    out: &mut Vec<u8>,
+/// [`Malformed`] if the entry would not fit its 48-bit size field.
+pub fn entry_head(
     flags: u8,
     tag: &[u8; 16],
     iv: EntryIv,
-    public: &[u8],
-    private: &[u8],
-) -> Result<(), Malformed> {
-    let size = (GCM_HEADER_SIZE + public.len() + private.len()) as u64;
+    public_len: u64,
+    private_len: u64,
+) -> Result<[u8; HEADER_SIZE + GCM_HEADER_SIZE], Malformed> {
+    let size = (GCM_HEADER_SIZE as u64)
+        .saturating_add(public_len)
+        .saturating_add(private_len);
     if size > MAX_SIZE {
         return Err(Malformed::at(
             2,
@@ -206,10 +207,28 @@ pub fn write_entry(
         flags,
         size,
     };
-    out.extend_from_slice(&header.to_bytes());
-    out.extend_from_slice(tag);
-    out.extend_from_slice(&iv.to_bytes());
-    out.extend_from_slice(&(public.len() as u64).to_le_bytes());
+    let mut head = [0; HEADER_SIZE + GCM_HEADER_SIZE];
+    let parts: [&[u8]; 4] = [&header.to_bytes(), tag, &iv.to_bytes(), &public_len.to_le_bytes()];
+    head.iter_mut()
+        .zip(parts.into_iter().flatten())
+        .for_each(|(to, from)| *to = *from);
+    Ok(head)
+}
+
+/// Appends an entry to `out`.
+///
+/// # Errors
+/// As [`entry_head`].
+pub fn write_entry(
+    out: &mut Vec<u8>,
+    flags: u8,
+    tag: &[u8; 16],
+    iv: EntryIv,
+    public: &[u8],
+    private: &[u8],
+) -> Result<(), Malformed> {
+    let head = entry_head(flags, tag, iv, public.len() as u64, private.len() as u64)?;
+    out.extend_from_slice(&head);
     out.extend_from_slice(public);
     out.extend_from_slice(private);
     Ok(())

@@ -175,27 +175,46 @@ pub fn write_header(out: &mut Vec<u8>, seqno: Seqno, leaf: &Digest, view_history
     }
 }
 
-/// Appends one map to `out`. Sorts `entries` as CCF does; maps must be appended in order of their names.
-pub fn write_map(out: &mut Vec<u8>, name: &str, version: u64, entries: &mut [StateEntry<'_>]) {
-    entries.sort_by_key(|entry| (key_order(entry.key), entry.key));
-    out.extend_from_slice(&(name.len() as u64).to_le_bytes());
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(&version.to_le_bytes());
-    let size_at = out.len();
-    out.extend_from_slice(&[0; 8]);
-    for entry in entries {
-        out.extend_from_slice(&(entry.key.len() as u64).to_le_bytes());
-        out.extend_from_slice(entry.key);
-        out.resize(out.len() + padding(entry.key.len()), 0);
-        out.extend_from_slice(&(entry.value.len() as u64 + 8).to_le_bytes());
-        out.extend_from_slice(&entry.version.to_le_bytes());
-        out.extend_from_slice(entry.value);
-        out.resize(out.len() + padding(entry.value.len()), 0);
-    }
-    let size = (out.len() - size_at - 8) as u64;
-    if let Some(word) = out.get_mut(size_at..size_at + 8) {
-        word.copy_from_slice(&size.to_le_bytes());
-    }
+/// Bytes of one state entry in a map: lengths, key, version, value and padding.
+pub fn state_entry_len(key_len: usize, value_len: usize) -> u64 {
+    (8 + key_len + padding(key_len) + 16 + value_len + padding(value_len)) as u64
+}
+
+/// Bytes of a map whose entries take `entries_len`.
+pub fn map_len(name: &str, entries_len: u64) -> u64 {
+    8 + name.len() as u64 + 16 + entries_len
+}
+
+/// Hands the start of a map to `out`: its entries, which take `entries_len` bytes, follow in CCF's order ([`key_order`],
+/// then the key itself). Maps must come in order of their names.
+///
+/// # Errors
+/// Whatever `out` answers; the same below.
+pub fn write_map_head<E>(
+    out: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    name: &str,
+    version: u64,
+    entries_len: u64,
+) -> Result<(), E> {
+    out(&(name.len() as u64).to_le_bytes())?;
+    out(name.as_bytes())?;
+    out(&version.to_le_bytes())?;
+    out(&entries_len.to_le_bytes())
+}
+
+/// Hands one state entry to `out`.
+///
+/// # Errors
+/// Whatever `out` answers.
+pub fn write_state_entry<E>(out: &mut impl FnMut(&[u8]) -> Result<(), E>, entry: &StateEntry<'_>) -> Result<(), E> {
+    let pad = |out: &mut dyn FnMut(&[u8]) -> Result<(), E>, len: usize| out([0; 8].get(..padding(len)).unwrap_or(&[]));
+    out(&(entry.key.len() as u64).to_le_bytes())?;
+    out(entry.key)?;
+    pad(out, entry.key.len())?;
+    out(&(entry.value.len() as u64 + 8).to_le_bytes())?;
+    out(&entry.version.to_le_bytes())?;
+    out(entry.value)?;
+    pad(out, entry.value.len())
 }
 
 #[cfg(test)]
@@ -206,7 +225,7 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut public = Vec::new();
         write_header(&mut public, 61, &[3; 32], &[1, 1, 29]);
-        let mut entries = vec![
+        let mut entries = [
             StateEntry {
                 key: b"k",
                 version: 5,
@@ -218,8 +237,25 @@ mod tests {
                 value: b"",
             },
         ];
-        write_map(&mut public, "public:a", 5, &mut entries);
-        write_map(&mut public, "public:empty", 0, &mut []);
+        entries.sort_by_key(|entry| (key_order(entry.key), entry.key));
+        let before = public.len() as u64;
+        let mut out = |bytes: &[u8]| -> Result<(), ()> {
+            public.extend_from_slice(bytes);
+            Ok(())
+        };
+        let lens = entries
+            .iter()
+            .map(|entry| state_entry_len(entry.key.len(), entry.value.len()));
+        let len: u64 = lens.sum();
+        write_map_head(&mut out, "public:a", 5, len).unwrap();
+        entries
+            .iter()
+            .for_each(|entry| write_state_entry(&mut out, entry).unwrap());
+        write_map_head(&mut out, "public:empty", 0, 0).unwrap();
+        assert_eq!(
+            public.len() as u64 - before,
+            map_len("public:a", len) + map_len("public:empty", 0)
+        );
         let iv = EntryIv {
             seqno: 61,
             view: 0,

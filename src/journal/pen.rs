@@ -6,10 +6,11 @@ use super::files::{ChunkFiles, claim_directory};
 use super::seal::{SealKey, Sealed, Sealer};
 use super::sign::Signers;
 use super::snapshot::{self, Pending};
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::domain::{EntryType, WriteSet};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
+use crate::format::names::SnapshotName;
 use crate::format::{Seqno, TxId, View};
 use crate::kv::store::State;
 use crate::merkle::Tree;
@@ -271,8 +272,13 @@ impl Journal {
                 "entries of types 0 and 2 have no commit evidence, so a snapshot could have no receipt".into(),
             ));
         }
-        let entry = snapshot::seal(&self.key, seqno, leaf, &self.view_history, state)?;
-        let claims_digest = sha256(&entry);
+        let name = SnapshotName {
+            seqno,
+            evidence_seqno: txid.seqno,
+            committed: false,
+        };
+        let path = self.snapshots.join(name.to_string());
+        let claims_digest = snapshot::write(&path, &self.key, seqno, leaf, &self.view_history, state)?;
         let evidence = SnapshotEvidence {
             hash: HexDigest(claims_digest),
             version: seqno,
@@ -285,8 +291,7 @@ impl Journal {
             commit_evidence: self.key.evidence_text(txid),
             claims_digest,
         };
-        self.pending
-            .push(Pending::write(&self.snapshots, seqno, txid.seqno, &entry, components)?);
+        self.pending.push(Pending::new(path, name, components));
         Ok((txid, writes))
     }
 

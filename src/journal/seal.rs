@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
-use crate::crypto::{AeadKey, CommitSecret, LedgerSecret};
+use crate::crypto::{AeadKey, CommitSecret, LedgerSecret, SealStream};
 use crate::error::{Error, Result};
 use crate::format::TxId;
 use crate::format::domain::{EntryType, PublicHeader, WriteSet};
@@ -11,6 +11,7 @@ use crate::format::entry::{EntryIv, write_entry};
 
 /// A ledger secret, made ready to seal entries.
 pub struct SealKey {
+    secret: LedgerSecret,
     aead: AeadKey,
     commit_secret: CommitSecret,
 }
@@ -19,6 +20,7 @@ impl SealKey {
     /// Expands the secret once.
     pub fn new(secret: &LedgerSecret) -> Self {
         SealKey {
+            secret: secret.clone(),
             aead: secret.aead(),
             commit_secret: secret.commit_secret(),
         }
@@ -29,9 +31,9 @@ impl SealKey {
         self.commit_secret.evidence_text(txid.view, txid.seqno)
     }
 
-    /// The cipher.
-    pub(super) fn aead(&self) -> &AeadKey {
-        &self.aead
+    /// Begins a message that is encrypted piece by piece.
+    pub(super) fn stream(&self, iv: EntryIv) -> SealStream {
+        SealStream::new(self.secret.as_bytes(), &iv.to_bytes())
     }
 }
 

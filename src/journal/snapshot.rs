@@ -1,10 +1,14 @@
 //! Snapshots: the state at a signature, sealed; its evidence in the ledger; a receipt from the signature after that.
 //!
-//! A snapshot lives through three steps: `seal` makes the entry, the journal writes evidence of its digest as a
+//! A snapshot lives through three steps: [`write`] makes the entry, the journal writes evidence of its digest as a
 //! claim, and once that is signed `Pending::commit` puts the receipt behind it and gives it its committed name.
 //! Format specification, section 7.
 
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use super::seal::SealKey;
 use super::sign::{SignatureMode, Signed, Signers};
@@ -12,59 +16,132 @@ use crate::crypto::cose::with_inclusion_proof;
 use crate::crypto::digest::{Digest, sha256};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::entry::{EntryIv, write_entry};
+use crate::format::entry::{EntryIv, entry_head};
+use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
-use crate::format::snapshot::{StateEntry, write_header, write_map};
+use crate::format::snapshot::{
+    StateEntry, key_order, map_len, state_entry_len, write_header, write_map_head, write_state_entry,
+};
+use crate::kv::base::Base;
 use crate::kv::store::State;
 use crate::merkle::Tree;
 use crate::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 
-/// The entry part of a snapshot: `state` as it was after the signature at `seqno`, whose leaf is `leaf`.
+/// Bytes that are put together before they are encrypted and written.
+const PIECE: usize = 1 << 16;
+
+/// Writes the entry part of a snapshot, piece by piece: `state` as it was after the signature at `seqno`, whose leaf is
+/// `leaf`. Answers its digest.
 ///
 /// # Errors
-/// [`Error::Usage`] if the state is too large for one entry.
-pub(super) fn seal(
+/// [`Error::Usage`] if the state is too large for one entry; [`Error::Io`].
+pub(super) fn write(
+    path: &Path,
     key: &SealKey,
     seqno: Seqno,
     leaf: &Digest,
     view_history: &[Seqno],
     state: &State,
-) -> Result<Vec<u8>> {
-    let mut public = Vec::new();
-    write_header(&mut public, seqno, leaf, view_history);
-    write_maps(&mut public, state, true);
-    let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-    write_maps(&mut plaintext, state, false);
+) -> Result<Digest> {
+    let too_large = |why: String| Error::Usage(format!("the snapshot at {seqno} can't be sealed: {why}"));
+    let io = || Error::io("write the snapshot", path);
+    let mut header = Vec::new();
+    write_header(&mut header, seqno, leaf, view_history);
     let iv = EntryIv {
         seqno,
         view: 0,
         snapshot: true,
     };
-    let mut ciphertext = Vec::new();
-    let too_large = |why: String| Error::Usage(format!("the snapshot at {seqno} can't be sealed: {why}"));
-    let tag = key
-        .aead()
-        .seal(&iv.to_bytes(), &public, &plaintext, &mut ciphertext)
-        .map_err(|why| too_large(why.to_string()))?;
-    let mut entry = Vec::with_capacity(44 + public.len() + ciphertext.len());
-    write_entry(&mut entry, 0, &tag, iv, &public, &ciphertext).map_err(|why| too_large(why.to_string()))?;
-    Ok(entry)
+    let public_len = header.len() as u64 + maps_len(&state.public);
+    let head = |tag: &[u8; 16]| {
+        entry_head(0, tag, iv, public_len, maps_len(&state.private)).map_err(|why| too_large(why.to_string()))
+    };
+    let mut file = File::create(path).map_err(io())?;
+    file.write_all(&head(&[0; 16])?).map_err(io())?;
+    let mut stream = key.stream(iv);
+    let mut public = Pieces::new(|piece: &mut [u8]| {
+        stream.authenticate(piece);
+        file.write_all(piece).map_err(io())
+    });
+    public.take(&header)?;
+    write_maps(&mut |bytes| public.take(bytes), &state.public)?;
+    public.end()?;
+    let mut private = Pieces::new(|piece: &mut [u8]| {
+        stream.encrypt(piece).map_err(|why| too_large(why.to_string()))?;
+        file.write_all(piece).map_err(io())
+    });
+    write_maps(&mut |bytes| private.take(bytes), &state.private)?;
+    private.end()?;
+    let tag = stream.finish();
+    file.seek(SeekFrom::Start(0)).map_err(io())?;
+    file.write_all(&head(&tag)?).map_err(io())?;
+    drop(file);
+    let written = MappedFile::open(path).map_err(Error::io("read the snapshot", path))?;
+    Ok(sha256(written.bytes()))
 }
 
-fn write_maps(out: &mut Vec<u8>, state: &State, public: bool) {
-    let state = if public { &state.public } else { &state.private };
+/// Collects bytes into pieces worth encrypting and writing; they are wiped behind that.
+struct Pieces<F> {
+    buffer: Zeroizing<Vec<u8>>,
+    each: F,
+}
+
+impl<F: FnMut(&mut [u8]) -> Result<()>> Pieces<F> {
+    fn new(each: F) -> Self {
+        Pieces {
+            buffer: Zeroizing::new(Vec::with_capacity(PIECE)),
+            each,
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = PIECE - self.buffer.len();
+            let (now, rest) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = rest;
+            if self.buffer.len() == PIECE {
+                (self.each)(&mut self.buffer)?;
+                self.buffer.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<()> {
+        (self.each)(&mut self.buffer)
+    }
+}
+
+fn entries_len(state: &Base, map: &str) -> u64 {
+    let lens = state
+        .iter(map)
+        .map(|live| state_entry_len(live.key.len(), live.value.len()));
+    lens.sum()
+}
+
+fn maps_len(state: &Base) -> u64 {
+    let lens = state
+        .maps()
+        .into_iter()
+        .map(|(name, _)| map_len(name, entries_len(state, name)));
+    lens.sum()
+}
+
+fn write_maps(out: &mut impl FnMut(&[u8]) -> Result<()>, state: &Base) -> Result<()> {
     for (name, version) in state.maps() {
-        let mut entries: Vec<_> = state
-            .iter(name)
-            .map(|live| StateEntry {
+        // A map that never held anything (only removals of absent keys) has version 0, as in CCF.
+        write_map_head(out, name, version, entries_len(state, name))?;
+        for live in state.ordered(name, key_order) {
+            let entry = StateEntry {
                 key: live.key,
                 version: live.version as i64,
                 value: live.value,
-            })
-            .collect();
-        // A map that never held anything (only removals of absent keys) has version 0, as in CCF.
-        write_map(out, name, version, &mut entries);
+            };
+            write_state_entry(out, &entry)?;
+        }
     }
+    Ok(())
 }
 
 /// A snapshot whose evidence is in the ledger and waits for a signature.
@@ -75,23 +152,9 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Writes the snapshot without a receipt.
-    pub(super) fn write(
-        directory: &Path,
-        seqno: Seqno,
-        evidence_seqno: Seqno,
-        entry: &[u8],
-        evidence: LeafComponents,
-    ) -> Result<Self> {
-        let name = SnapshotName {
-            seqno,
-            evidence_seqno,
-            committed: false,
-        };
-        debug_assert_eq!(evidence.claims_digest, sha256(entry));
-        let path = directory.join(name.to_string());
-        std::fs::write(&path, entry).map_err(Error::io("write the snapshot", &path))?;
-        Ok(Pending { path, name, evidence })
+    /// The snapshot at `path`, whose evidence is in the ledger.
+    pub(super) fn new(path: PathBuf, name: SnapshotName, evidence: LeafComponents) -> Self {
+        Pending { path, name, evidence }
     }
 
     /// Seqno of the evidence.

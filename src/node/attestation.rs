@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::crypto::Digest;
-use crate::crypto::digest::Sha256Stream;
+use crate::crypto::digest::sha256;
 use crate::error::{Error, Result};
+use crate::format::map::MappedFile;
 
 /// What every virtual node measures.
 pub const VIRTUAL_MEASUREMENT: &str = "Insecure hard-coded virtual measurement v1";
@@ -51,14 +52,6 @@ impl VirtualQuote {
 
 fn digest_of_executable() -> Result<Digest> {
     let path = std::env::current_exe().map_err(Error::io("find", std::path::Path::new("the executable")))?;
-    let mut file = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
-    let mut digest = Sha256Stream::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let n = std::io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", &path))?;
-        match buffer.get(..n) {
-            Some(read) if n > 0 => digest.update(read),
-            _ => return Ok(digest.finish()),
-        }
-    }
+    let file = MappedFile::open(&path).map_err(Error::io("open", &path))?;
+    Ok(sha256(file.bytes()))
 }

@@ -33,6 +33,8 @@ pub struct Founding {
     pub identity: NodeIdentity,
     /// Its encryption key.
     pub encryption: EncryptionIdentity,
+    /// What the node runs.
+    pub quote: VirtualQuote,
     /// The new service.
     pub service: ServiceIdentity,
     /// Where other nodes will reach this one.
@@ -105,7 +107,6 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         recovered,
     );
     let txid = journal.next();
-    let quote = VirtualQuote::new(&identity.key.verifying_key().id())?;
     let writes = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         let creation = Creation {
@@ -114,7 +115,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             node_address: &founding.node_address,
             node: identity,
             encryption,
-            quote: &quote,
+            quote: &founding.quote,
             endorsed: &endorsed,
             service: &service.certificate,
             txid,
@@ -126,7 +127,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .transact(|transaction| create(transaction, &creation))
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
-    let _ = node.quote.set(quote);
+    let _ = node.quote.set(founding.quote.clone());
     let replication = Solo {
         node_id: node.id.clone(),
         address: founding.node_address.clone(),

@@ -4,6 +4,7 @@
 //! signed is refused unless the operator named the seqno to end at. Recovery specification, sections 2.1 to 2.5.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::config::Config;
 use super::directory::tail;
@@ -70,7 +71,13 @@ pub fn recover_public(
     status: &Status,
 ) -> Result<Public> {
     status.expects(files.last_seqno());
+    let began = Instant::now();
     let (snapshot, report) = verify_from_best_snapshot(config, &files, status)?;
+    tracing::info!(
+        entries = report.entries,
+        took_s = began.elapsed().as_secs_f64(),
+        "the ledger is verified"
+    );
     status.find(&report.findings);
     let foundation = match report.foundation {
         Some(foundation) => *foundation,
@@ -95,7 +102,13 @@ pub fn recover_public(
         keys: None,
         progress: status,
     };
+    let began = Instant::now();
     let state = load_state(&files, mapped.as_ref(), &selection)?;
+    tracing::info!(
+        keys = state.base.len(),
+        took_s = began.elapsed().as_secs_f64(),
+        "the public state is loaded"
+    );
     let unread: Vec<Finding> = state.tally.findings.finish();
     if unread.iter().any(|finding| finding.severity == Severity::Error) {
         status.find(&unread);

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::api;
+use super::attestation::VirtualQuote;
 use super::config::{Authority, CommandKind, Config, Recover, RpcInterface};
 use super::found::{Founding, found, show_state};
 use super::http::{
@@ -244,7 +245,10 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let config = &node.config;
     let beside = std::thread::Builder::new()
         .name("keys".to_owned())
-        .spawn(EncryptionIdentity::generate)
+        .spawn({
+            let id = identity.key.verifying_key().id();
+            move || Ok((EncryptionIdentity::generate()?, VirtualQuote::new(&id)?))
+        })
         .map_err(Error::io("start", Path::new("a thread")))?;
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
     let files = list(config)?;
@@ -268,14 +272,17 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     node.status.enter(NodeState::ReadingPublicLedger);
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
-    let encryption = match beside.join() {
-        Ok(encryption) => encryption?,
-        Err(_) => EncryptionIdentity::generate()?,
-    };
+    let began = std::time::Instant::now();
+    let beside: Result<_> = beside
+        .join()
+        .unwrap_or_else(|_| Err(Error::Unreadable("the thread that makes keys panicked".to_owned())));
+    let (encryption, quote) = beside?;
+    tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
         identity,
         encryption,
+        quote,
         service,
         node_address,
         node_data,
