@@ -24,6 +24,7 @@ fn state(c: &mut Criterion) {
             tables: None,
             keys,
             progress: &Silent,
+            written: None,
         };
         group.bench_function(name, |b| {
             b.iter(|| load_state(&bench.files, None, &selection).unwrap().tally.entries)

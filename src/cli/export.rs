@@ -83,6 +83,7 @@ fn export(args: &Args, as_json: bool) -> Result<u8> {
         tables: args.table.as_ref(),
         keys: keys.as_ref().map(|keys| keys as &dyn Keys),
         progress: progress.as_ref(),
+        written: None,
     };
     let forbidden = [args.directories.as_slice(), &args.snapshots].concat();
     let mut out = Output::create(&args.output, &forbidden)?;

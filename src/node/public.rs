@@ -101,6 +101,7 @@ pub fn recover_public(
         tables: None,
         keys: None,
         progress: status,
+        written: Some(&foundation.written),
     };
     let began = Instant::now();
     let state = load_state(&files, mapped.as_ref(), &selection)?;

@@ -330,6 +330,7 @@ fn build_state(files: &LedgerFiles, keys: Option<&dyn crate::recovery::writes::K
         tables: None,
         keys,
         progress: &Silent,
+        written: None,
     };
     let state: Option<Base> = load_state(files, None, &selection).ok().map(|state| state.base);
     std::hint::black_box(state.map(|state| state.len()));

@@ -274,6 +274,9 @@ impl<'f> Joiner<'f> {
             );
         }
         self.pending.extend(std::mem::take(&mut scan.writes));
+        if scan.has_public_writes {
+            self.gathered.writes_in(scan.segment.from, scan.until);
+        }
         self.watched.append(&mut scan.watched);
         for run in std::mem::take(&mut scan.runs) {
             self.join_run(run);

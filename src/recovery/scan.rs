@@ -144,6 +144,8 @@ pub struct SegmentScan {
     pub view_drops: Vec<(Seqno, u64, View, View)>,
     /// View of the first entry that could be read.
     pub first_view: Option<View>,
+    /// Whether any public table was written to, beside those of signatures.
+    pub has_public_writes: bool,
 }
 
 /// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
@@ -162,6 +164,7 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         watched: Vec::new(),
         view_drops: Vec::new(),
         first_view: None,
+        has_public_writes: false,
         segment,
     };
     let segment = scan.segment.clone();
@@ -415,6 +418,7 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
             why,
         });
     }
+    scan.has_public_writes |= signature.others.is_some();
     // Nothing but a signature transaction writes a tree: one without a signature is a damaged one.
     if signature.node.is_none() && signature.cose.is_none() && signature.tree.is_none() {
         return None;

@@ -133,6 +133,11 @@ impl Segment {
         )
     }
 
+    /// The seqno behind the last one, as far as names and tables tell.
+    pub fn end(&self) -> Seqno {
+        self.until.unwrap_or(self.chunk.file.last.saturating_add(1))
+    }
+
     /// Hands every entry that can be read to `each`, in order.
     pub fn for_each<'a>(&'a self, mut each: impl FnMut(Located<'a>)) -> Vec<Fault> {
         let mut faults = Vec::new();

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use zeroize::Zeroizing;
 
+use super::foundation::Written;
 use super::output::Output;
 use super::progress::Progress;
 use super::report::{Code, Finding};
@@ -40,6 +41,8 @@ pub struct Selection<'k> {
     pub keys: Option<&'k dyn Keys>,
     /// Is told how far reading is.
     pub progress: &'k dyn Progress,
+    /// Where public tables were written to, if that is known: nothing else is read then.
+    pub written: Option<&'k Written>,
 }
 
 impl<'k> Selection<'k> {
@@ -88,7 +91,10 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         in_groups(files, range, Order::NewestFirst, |group| {
             let loaded: Vec<_> = group
                 .par_iter()
-                .map(|segment| Batch::read(segment, &reader, &base))
+                .map(|segment| match selection.written {
+                    Some(written) if !written.meets(segment.from, segment.end()) => Default::default(),
+                    _ => Batch::read(segment, &reader, &base),
+                })
                 .collect();
             for ((batch, met), segment) in loaded.into_iter().zip(group) {
                 selection.progress.advance(segment.size_bytes, met.entries);
