@@ -48,11 +48,24 @@ pub fn run(config: Config, options: Options) -> Result<()> {
             )));
         }
     };
+    forbid_core_dumps();
     let runtime = http::server::runtime()?;
     let outcome = runtime.block_on(live(config, recover, options));
     // A recovery that is being given up may still read: nothing waits for it.
     runtime.shutdown_background();
     outcome
+}
+
+/// A core dump would hold ledger secrets and private keys.
+fn forbid_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(why) = setrlimit(Resource::Core, none) {
+        tracing::warn!("core dumps can't be forbidden: {why}");
+    }
 }
 
 async fn live(config: Config, recover: Recover, options: Options) -> Result<()> {

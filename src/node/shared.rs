@@ -52,6 +52,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether members' requests are answered.
+    pub fn serves_members(&self) -> bool {
+        self.status.gov_is_open() && self.sequencer.get().is_some()
+    }
+
     /// Learns a ledger secret of the service, for receipts.
     pub fn knows_secret(&self, from: Seqno, secret: &LedgerSecret) {
         if let Ok(mut own) = self.own_secrets.write() {

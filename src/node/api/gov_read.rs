@@ -100,8 +100,11 @@ pub(super) fn check_version(request: &Request) -> ApiResult<()> {
 
 macro_rules! view {
     ($name:ident, |$transaction:ident, $request:ident| $body:expr) => {
+        view!($name since Preview, |$transaction, $request| $body);
+    };
+    ($name:ident since $version:ident, |$transaction:ident, $request:ident| $body:expr) => {
         fn $name(node: &Node, $request: &Request) -> ApiResult<Response> {
-            check_version($request)?;
+            api_version($request.query_value("api-version"), ApiVersion::$version)?;
             answer(node, |$transaction| Ok(Response::json(&$body)))
         }
     };
@@ -144,11 +147,11 @@ view!(jwk, |transaction, request| views_of_code::jwk(transaction));
 view!(join_policy, |transaction, request| views_of_code::join_policy(
     transaction
 ));
-view!(javascript_app, |transaction, request| views_of_code::javascript_app(
+view!(javascript_app since V1, |transaction, request| views_of_code::javascript_app(
     transaction,
     request.query_value("case")
 )?);
-view!(javascript_modules, |transaction, request| {
+view!(javascript_modules since V1, |transaction, request| {
     views_of_code::javascript_modules(transaction)
 });
 view!(proposals, |transaction, request| views::proposals(transaction));
@@ -166,7 +169,7 @@ view!(encrypted_share, |transaction, request| views::encrypted_share(
 )?);
 
 fn javascript_module(node: &Node, request: &Request) -> ApiResult<Response> {
-    check_version(request)?;
+    api_version(request.query_value("api-version"), ApiVersion::V1)?;
     answer(node, |transaction| {
         let name = request.param("module_name");
         let module = views_of_code::javascript_module(transaction, name)?;

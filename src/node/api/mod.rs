@@ -91,7 +91,7 @@ macro_rules! gov_writer {
 use {gov_handler, gov_writer, handler};
 
 fn check_gov(node: &Node) -> ApiResult<()> {
-    match node.status.gov_is_open() {
+    match node.serves_members() {
         true => Ok(()),
         false => Err(not_open()),
     }

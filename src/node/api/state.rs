@@ -132,7 +132,7 @@ fn ready_gov(node: &Node, _: &Request) -> ApiResult<Response> {
         status.state(),
         NodeState::PartOfPublicNetwork | NodeState::ReadingPrivateLedger | NodeState::PartOfNetwork
     );
-    ready(serving && status.gov_is_open() && !status.is_stopping())
+    ready(serving && node.serves_members() && !status.is_stopping())
 }
 
 fn self_signed_certificate(node: &Node, _: &Request) -> ApiResult<Response> {
