@@ -18,12 +18,15 @@ use super::found::{Founding, found, show_state};
 use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
 };
-use super::identity::{EncryptionIdentity, NodeIdentity, ServiceIdentity, ServiceName};
+use super::identity::{EncryptionIdentityInTheMaking, NodeIdentity, ServiceIdentity, ServiceName};
 use super::public::{check_previous_quickly, list, previous_identity, recover_public};
 use super::shared::Node;
 use super::status::{NodeState, Status};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+
+/// Verifying less than this takes no longer than making a key: about a twentieth of a second.
+const SMALL_LEDGER: u64 = 32 << 20;
 
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -256,15 +259,18 @@ fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
 /// The whole of a public recovery, on a thread of its own.
 fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, options: Options) -> Result<()> {
     let config = &node.config;
-    let beside = std::thread::Builder::new()
-        .name("keys".to_owned())
-        .spawn({
-            let id = identity.key.verifying_key().id();
-            move || Ok((EncryptionIdentity::generate()?, VirtualQuote::new(&id)?))
-        })
-        .map_err(Error::io("start", Path::new("a thread")))?;
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
     let files = list(config)?;
+    // Reading a small ledger leaves processors idle: then luck is helped.
+    let attempts = if files.size_bytes() < SMALL_LEDGER { 2 } else { 1 };
+    let keys = EncryptionIdentityInTheMaking::start(attempts)?;
+    let quote = std::thread::Builder::new()
+        .name("quote".to_owned())
+        .spawn({
+            let id = identity.key.verifying_key().id();
+            move || VirtualQuote::new(&id)
+        })
+        .map_err(Error::io("start", Path::new("a thread")))?;
     let signer = check_previous_quickly(&files, previous.as_ref())?;
     let issuer = signer.map(|signer| signer.issuer()).filter(|issuer| !issuer.is_empty());
     let name = match (&previous, &issuer) {
@@ -286,10 +292,13 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
     let began = std::time::Instant::now();
-    let beside: Result<_> = beside
-        .join()
-        .unwrap_or_else(|_| Err(Error::Unreadable("the thread that makes keys panicked".to_owned())));
-    let (encryption, quote) = beside?;
+    let encryption = keys.wait()?;
+    let panicked = |_| {
+        Err(Error::Unreadable(
+            "the thread that measures this program panicked".to_owned(),
+        ))
+    };
+    let quote = quote.join().unwrap_or_else(panicked)?;
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
