@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::mpsc::Receiver;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -153,36 +152,6 @@ impl EncryptionIdentityInTheMaking {
     pub fn wait(self) -> Result<EncryptionIdentity> {
         let gone = || Err(Error::Unreadable("the threads that make keys ended".to_owned()));
         self.0.recv().unwrap_or_else(|_| gone())
-    }
-}
-
-/// A key that is being made on other threads.
-pub struct EncryptionIdentityInTheMaking(Receiver<Result<EncryptionIdentity>>);
-
-impl EncryptionIdentityInTheMaking {
-    /// Starts `attempts` searches for a key, of which the first that ends wins: how long one takes is mostly luck.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if no thread can be started.
-    pub fn start(attempts: usize) -> Result<EncryptionIdentityInTheMaking> {
-        let (found, first) = std::sync::mpsc::channel();
-        for _ in 0..attempts.max(1) {
-            let found = found.clone();
-            std::thread::Builder::new()
-                .name("keys".to_owned())
-                .spawn(move || drop(found.send(EncryptionIdentity::generate())))
-                .map_err(Error::io("start", std::path::Path::new("a thread")))?;
-        }
-        Ok(EncryptionIdentityInTheMaking(first))
-    }
-
-    /// The first key that is found.
-    ///
-    /// # Errors
-    /// As [`EncryptionIdentity::generate`].
-    pub fn wait(self) -> Result<EncryptionIdentity> {
-        let gone = |_| Err(Error::Unreadable("the threads that make keys ended".to_owned()));
-        self.0.recv().unwrap_or_else(gone)
     }
 }
 
