@@ -4,6 +4,11 @@
 //! over real connections; what comes out is verified and recovered once more. Nothing but a scratch directory is written
 //! to, and nothing is stopped but what was started here.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 mod node;
 mod round;
 mod scratch;

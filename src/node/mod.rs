@@ -1,5 +1,10 @@
 //! The living node: from a configuration file to an open service.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod api;
 pub mod attestation;
 pub mod config;
