@@ -11,6 +11,7 @@ use super::fingerprint::Fingerprint;
 use super::join::{Joiner, SignedRoot};
 use super::scan::TrustWrite;
 use super::segments::Windows;
+use super::seqno_set::SeqnoSet;
 use super::writes::is_signature;
 use crate::crypto::Certificate;
 use crate::crypto::cose::Sign1;
@@ -36,8 +37,8 @@ pub(super) struct Gathered {
     pub(super) historical: Vec<(Seqno, HistoricalSecret)>,
     /// Of all entries joined so far.
     pub(super) fingerprint: Fingerprint,
-    /// Seqnos among which public tables were written to, the end excluded.
-    written: Vec<(Seqno, Seqno)>,
+    /// Entries that write to public tables.
+    pub(super) written: SeqnoSet,
     /// Seqno of the last signature transaction.
     last_signature: Seqno,
     /// The last two signatures that verified, the last one last.
@@ -76,14 +77,6 @@ impl Gathered {
             self.view_history.push(first);
         }
         self.last_signature = seqno;
-    }
-
-    /// Public tables were written to among these seqnos.
-    pub(super) fn writes_in(&mut self, from: Seqno, until: Seqno) {
-        match self.written.last_mut().filter(|(_, end)| *end == from) {
-            Some((_, end)) => *end = until,
-            None => self.written.push((from, until)),
-        }
     }
 
     /// Takes a write of the historical secrets.
@@ -125,8 +118,8 @@ pub struct Foundation {
     pub historical: Vec<(Seqno, HistoricalSecret)>,
     /// Of the entries that were read, up to the one before the signature.
     pub fingerprint: Fingerprint,
-    /// Where public tables were written to: everywhere else there is nothing to load.
-    pub written: Written,
+    /// The entries that write to public tables: in all others there is nothing to load.
+    pub written: SeqnoSet,
     /// COSE issuer and subject of the signature; empty where it has none.
     pub issuer_and_subject: (String, String),
     /// The file that holds the signature.
@@ -165,10 +158,7 @@ impl Foundation {
             view_history: up_to(&gathered.view_history, |first| *first, seqno),
             historical: up_to(&gathered.historical, |(written, _)| *written, seqno),
             fingerprint: proven.fingerprint,
-            written: Written {
-                ranges: gathered.written.clone(),
-                last: seqno,
-            },
+            written: gathered.written.clone().with(seqno),
             issuer_and_subject: message.map_or_else(Default::default, |message| {
                 (claim(message.issuer()), claim(message.subject()))
             }),
@@ -186,23 +176,6 @@ fn up_to<T: Clone>(items: &[T], seqno_of: impl Fn(&T) -> Seqno, last: Seqno) -> 
 /// The state after everything read, if that ends with `seqno`.
 fn whole(joiner: &Joiner<'_>, seqno: Seqno) -> Option<Accumulator> {
     joiner.accumulator.clone().filter(|all| all.leaves() == seqno + 1)
-}
-
-/// Seqnos among which public tables were written to.
-#[derive(Clone, Debug)]
-pub struct Written {
-    ranges: Vec<(Seqno, Seqno)>,
-    /// The last signature, whose own tables are part of the state.
-    last: Seqno,
-}
-
-impl Written {
-    /// Whether anything was written in `from..until`.
-    pub fn meets(&self, from: Seqno, until: Seqno) -> bool {
-        let next = self.ranges.partition_point(|(_, end)| *end <= from);
-        let written = self.ranges.get(next).is_some_and(|(start, _)| *start < until);
-        written || (from..until).contains(&self.last)
-    }
 }
 
 /// The certificate of the node that signed last, as its signature transaction has it. Found from the ledger's end, so

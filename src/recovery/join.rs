@@ -274,9 +274,7 @@ impl<'f> Joiner<'f> {
             );
         }
         self.pending.extend(std::mem::take(&mut scan.writes));
-        if scan.has_public_writes {
-            self.gathered.writes_in(scan.segment.from, scan.until);
-        }
+        self.gathered.written.set_all(&scan.public_writers);
         self.watched.append(&mut scan.watched);
         for run in std::mem::take(&mut scan.runs) {
             self.join_run(run);

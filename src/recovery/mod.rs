@@ -23,6 +23,7 @@ pub mod report;
 pub mod scan;
 pub mod secrets;
 pub mod segments;
+pub mod seqno_set;
 mod shape;
 pub mod snapshots;
 mod spares;

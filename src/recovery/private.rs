@@ -102,6 +102,7 @@ impl Part {
             until,
             tables: None,
             keys: None,
+            only: None,
         };
         let mut plaintext = Zeroizing::new(Vec::new());
         let read = reader.entries(segment, |located, _| {

@@ -78,6 +78,7 @@ impl RecoveryTables {
             until: at,
             tables: Some(&pattern),
             keys: None,
+            only: None,
         };
         in_groups(files, range, Order::OldestFirst, |group| {
             let found: Vec<Vec<Found>> = group

@@ -144,8 +144,8 @@ pub struct SegmentScan {
     pub view_drops: Vec<(Seqno, u64, View, View)>,
     /// View of the first entry that could be read.
     pub first_view: Option<View>,
-    /// Whether any public table was written to, beside those of signatures.
-    pub has_public_writes: bool,
+    /// Seqnos of entries that write to public tables beside those of signatures.
+    pub public_writers: Vec<Seqno>,
 }
 
 /// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
@@ -164,7 +164,7 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         watched: Vec::new(),
         view_drops: Vec::new(),
         first_view: None,
-        has_public_writes: false,
+        public_writers: Vec::new(),
         segment,
     };
     let segment = scan.segment.clone();
@@ -418,7 +418,9 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
             why,
         });
     }
-    scan.has_public_writes |= signature.others.is_some();
+    if signature.others.is_some() {
+        scan.public_writers.push(seqno);
+    }
     // Nothing but a signature transaction writes a tree: one without a signature is a damaged one.
     if signature.node.is_none() && signature.cose.is_none() && signature.tree.is_none() {
         return None;

@@ -133,9 +133,18 @@ impl Segment {
         )
     }
 
-    /// The seqno behind the last one, as far as names and tables tell.
-    pub fn end(&self) -> Seqno {
-        self.until.unwrap_or(self.chunk.file.last.saturating_add(1))
+    /// A walker over the entries from `seqno` on, where the positions table says that it is; none without a table.
+    pub fn walker_at(&self, seqno: Seqno) -> Option<Walker<'_>> {
+        let bytes = self.chunk.map.bytes();
+        let index = seqno.checked_sub(self.chunk.file.first)?;
+        let offset = self.chunk.layout.position(bytes, index)?;
+        Some(Walker::starting_at(
+            bytes,
+            self.chunk.layout,
+            self.chunk.file.first,
+            offset,
+            seqno,
+        ))
     }
 
     /// Hands every entry that can be read to `each`, in order.

@@ -12,11 +12,11 @@ use rayon::prelude::*;
 use regex::Regex;
 use zeroize::Zeroizing;
 
-use super::foundation::Written;
 use super::output::Output;
 use super::progress::Progress;
 use super::report::{Code, Finding};
 use super::segments::Segment;
+use super::seqno_set::SeqnoSet;
 use super::snapshots;
 use super::writes::{Keys, Order, Reader, Tally, gaps, in_groups};
 use crate::crypto::aead::AeadKey;
@@ -41,8 +41,8 @@ pub struct Selection<'k> {
     pub keys: Option<&'k dyn Keys>,
     /// Is told how far reading is.
     pub progress: &'k dyn Progress,
-    /// Where public tables were written to, if that is known: nothing else is read then.
-    pub written: Option<&'k Written>,
+    /// The entries that write to public tables, if that is known: no others are read then.
+    pub written: Option<&'k SeqnoSet>,
 }
 
 impl<'k> Selection<'k> {
@@ -52,6 +52,7 @@ impl<'k> Selection<'k> {
             until: self.at,
             tables: self.tables,
             keys: self.keys,
+            only: self.written,
         }
     }
 }
@@ -91,10 +92,7 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         in_groups(files, range, Order::NewestFirst, |group| {
             let loaded: Vec<_> = group
                 .par_iter()
-                .map(|segment| match selection.written {
-                    Some(written) if !written.meets(segment.from, segment.end()) => Default::default(),
-                    _ => Batch::read(segment, &reader, &base),
-                })
+                .map(|segment| Batch::read(segment, &reader, &base))
                 .collect();
             for ((batch, met), segment) in loaded.into_iter().zip(group) {
                 selection.progress.advance(segment.size_bytes, met.entries);

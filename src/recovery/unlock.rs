@@ -233,6 +233,7 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
         until,
         tables: None,
         keys: None,
+        only: None,
     };
     let mut plaintext = zeroize::Zeroizing::new(Vec::new());
     let mut evidence = EvidenceBatch::default();

@@ -9,6 +9,7 @@ use regex::Regex;
 use super::faults::{self, Described};
 use super::report::{Code, Finding, Findings};
 use super::segments::{Segment, Windows};
+use super::seqno_set::SeqnoSet;
 use crate::crypto::aead::AeadKey;
 use crate::error::{Error, Result};
 use crate::format::chunk::{Fault, Located, Step};
@@ -116,6 +117,8 @@ pub struct Reader<'k> {
     pub tables: Option<&'k Regex>,
     /// Keys of private domains; without them these are left out.
     pub keys: Option<&'k dyn Keys>,
+    /// Only these entries.
+    pub only: Option<&'k SeqnoSet>,
 }
 
 /// Where the public domain starts in an entry.
@@ -166,8 +169,20 @@ impl Reader<'_> {
         let mut walker = segment.walker();
         let end = segment.until.unwrap_or(Seqno::MAX).min(self.until.saturating_add(1));
         while walker.seqno() < end {
+            if let Some(only) = self.only {
+                let Some(next) = only.next(walker.seqno().max(self.from), end) else {
+                    break;
+                };
+                // Where there is no table, the way to it leads over the entries between.
+                if next > walker.seqno()
+                    && let Some(there) = segment.walker_at(next)
+                {
+                    walker = there;
+                }
+            }
             match walker.step(&mut faults) {
                 Step::Entry(located) if located.seqno < self.from => {}
+                Step::Entry(located) if self.only.is_some_and(|only| !only.contains(located.seqno)) => {}
                 Step::Entry(located) => {
                     tally.entries += 1;
                     each(&located, &mut tally);
@@ -337,6 +352,7 @@ pub fn last_signed(files: &LedgerFiles, until: Seqno) -> Result<Option<TxId>> {
                 until,
                 tables: None,
                 keys: None,
+                only: None,
             };
             let mut last = None;
             reader.entries(segment, |located, _| {

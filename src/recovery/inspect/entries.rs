@@ -134,6 +134,7 @@ fn decoded<'k>(
         until: range.1,
         tables,
         keys,
+        only: None,
     };
     let mut all = Tally {
         findings: gaps(files, range),
