@@ -32,6 +32,37 @@ pub fn claim_directory(directory: &Path) -> Result<()> {
     }
 }
 
+/// Takes `.recovery` off the names of a directory's chunks; answers the old and the new paths.
+///
+/// The last chunk comes first: wherever this is interrupted, a chunk with its final name behind one without tells that
+/// the service had opened, and that the rest may follow.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let listing = std::fs::read_dir(directory).map_err(Error::io("read the directory", directory))?;
+    let mut found = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(Error::io("read the directory", directory))?;
+        let Some(FileName::Chunk(mut name)) = entry.file_name().to_str().map(FileName::parse) else {
+            continue;
+        };
+        name.kind = match name.kind {
+            ChunkKind::CommittedRecovery => ChunkKind::Committed,
+            ChunkKind::OpenRecovery => ChunkKind::Open,
+            ChunkKind::Committed | ChunkKind::Open => continue,
+        };
+        found.push((name.first, entry.path(), directory.join(name.to_string())));
+    }
+    found.sort_unstable();
+    let mut renamed = Vec::new();
+    for (_, from, to) in found.into_iter().rev() {
+        std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
+        renamed.push((from, to));
+    }
+    Ok(renamed)
+}
+
 struct OpenChunk {
     first: Seqno,
     path: PathBuf,
@@ -223,21 +254,9 @@ impl ChunkFiles {
     /// [`Error::Io`].
     pub fn finish_recovery(&mut self) -> Result<()> {
         self.recovering = false;
-        let entries = std::fs::read_dir(&self.directory).map_err(Error::io("read the directory", &self.directory))?;
-        for entry in entries {
-            let entry = entry.map_err(Error::io("read the directory", &self.directory))?;
-            let Some(FileName::Chunk(mut name)) = entry.file_name().to_str().map(FileName::parse) else {
-                continue;
-            };
-            name.kind = match name.kind {
-                ChunkKind::CommittedRecovery => ChunkKind::Committed,
-                ChunkKind::OpenRecovery => ChunkKind::Open,
-                ChunkKind::Committed | ChunkKind::Open => continue,
-            };
-            let to = self.directory.join(name.to_string());
-            std::fs::rename(entry.path(), &to).map_err(Error::io("rename the chunk", &entry.path()))?;
+        for (from, to) in name_recovered(&self.directory)? {
             if let Some(open) = &mut self.open
-                && open.path == entry.path()
+                && open.path == from
             {
                 open.path = to;
             }

@@ -11,8 +11,14 @@ use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::chunk_writer::ChunkWriter;
 use crate::format::directory::{LedgerFiles, Note};
+use crate::format::domain::Maps;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::journal::files::name_recovered;
 use crate::recovery::foundation::Foundation;
+use crate::recovery::segments::Windows;
+use crate::recovery::writes::is_signature;
+use crate::tables::names;
+use crate::tables::values::{ServiceInfo, ServiceStatus, from_json};
 
 /// Sets aside what failed recoveries left behind.
 ///
@@ -38,6 +44,68 @@ pub fn set_aside_leftovers(files: &LedgerFiles, main: &Path) -> Result<()> {
         set_aside(&spare.path)?;
     }
     Ok(())
+}
+
+/// Finishes an opening that was interrupted: where the chunks of a recovery say, under a signature, that their service
+/// is open, it is, and they get their names. CCF would set them aside, and with them what that service has signed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
+    let Ok(files) = LedgerFiles::list(directories, true) else {
+        return Ok(()); // what can't be listed is said when the ledger itself is
+    };
+    let in_main = || files.chunks.iter().filter(|chunk| chunk.file.main);
+    let of_recovery = in_main().filter(|chunk| chunk.file.name.kind.is_recovery());
+    let Some(first) = of_recovery.map(|chunk| chunk.file.first).min() else {
+        return Ok(());
+    };
+    // Of an opening that was interrupted, the last chunks have their names and these are missing before them.
+    let gap = |note: &Note| matches!(note, Note::Gap { from, .. } if *from == first);
+    let interrupted = LedgerFiles::list(directories, false).is_ok_and(|named| named.notes.iter().any(gap));
+    if interrupted || says_open(&files, first)? {
+        tracing::warn!(
+            first,
+            "an opening was interrupted: its ledger files get their names now"
+        );
+        name_recovered(main)?;
+    }
+    Ok(())
+}
+
+/// Whether the last status of the service written from `first` on, with a signature behind it, is open.
+fn says_open(files: &LedgerFiles, first: Seqno) -> Result<bool> {
+    let mut windows = Windows::new(files, first, Seqno::MAX);
+    let (mut status, mut signed) = (None, None);
+    while let Some(window) = windows.next_window()? {
+        for segment in window
+            .iter()
+            .filter(|segment| segment.chunk.file.name.kind.is_recovery())
+        {
+            segment.for_each(|located| {
+                if is_signature(&located) {
+                    signed = status;
+                }
+                status = status_in(located.maps).or(status);
+            });
+        }
+    }
+    Ok(signed == Some(ServiceStatus::Open))
+}
+
+fn status_in(mut maps: Maps<'_>) -> Option<ServiceStatus> {
+    let mut status = None;
+    while let Some(table) = maps.next_name().ok()? {
+        maps.writes(|write| {
+            if table == names::SERVICE_INFO
+                && let Some(Ok(info)) = write.value.map(from_json::<ServiceInfo>)
+            {
+                status = Some(info.status);
+            }
+        })
+        .ok()?;
+    }
+    status
 }
 
 /// Appends `.ignored` to a file's name, and a number where that is taken.

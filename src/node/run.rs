@@ -14,12 +14,13 @@ use tokio::sync::mpsc;
 use super::api;
 use super::attestation::VirtualQuote;
 use super::config::{Authority, CommandKind, Config, Recover, RpcInterface};
+use super::directory::finish_opening;
 use super::found::{Founding, found, show_state};
 use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
 };
 use super::identity::{EncryptionIdentityInTheMaking, NodeIdentity, ServiceIdentity, ServiceName};
-use super::public::{check_previous_quickly, list, previous_identity, recover_public};
+use super::public::{check_previous_quickly, ledger_directories, list, previous_identity, recover_public};
 use super::shared::Node;
 use super::status::{NodeState, Status};
 use crate::error::{Error, Result};
@@ -260,6 +261,7 @@ fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
 fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, options: Options) -> Result<()> {
     let config = &node.config;
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
+    finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
     // Reading a small ledger leaves processors idle: then luck is helped.
     let attempts = if files.size_bytes() < SMALL_LEDGER { 2 } else { 1 };
