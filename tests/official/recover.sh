@@ -25,7 +25,7 @@ export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 
 fail() { echo "recover.sh: $*" >&2; exit 1; }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
-for tool in curl jq openssl ccf_cose_sign1 submit_recovery_share.sh keygenerator.sh; do
+for tool in curl jq openssl ccf_cose_sign1 submit_recovery_share.sh keygenerator.sh verify_ledger_secrets_chain.py; do
   command -v "$tool" >/dev/null || fail "$tool is not installed"
 done
 
@@ -167,7 +167,7 @@ submit_shares() {
 
 # Generation, previous service's certificate. $home/ledger and $home/snapshots are in place.
 recover() {
-  local generation=$1 previous=$2 newest startup before
+  local generation=$1 previous=$2 newest startup
   cp "$previous" "$home/previous_service_cert.pem"
   newest=$(ls "$home/snapshots" | sed -n 's/^snapshot_\([0-9]*\)_.*committed$/\1/p' | sort -n | tail -n 1)
   start
@@ -238,10 +238,16 @@ check() {
   "$rekindle" unlock "$home/ledger" --snapshots "$home/snapshots" --json \
     --member-key "$members"/member*_enc_privk.pem >"$home/unlock.json" || fail "rekindle unlock: $(cat "$home/unlock.json")"
   [ "$(jq '.private_domains - .private_decrypted' "$home/unlock.json")" = 0 ] || fail "private domains stay closed"
+  if [ "$chained" = yes ]; then
+    verify_ledger_secrets_chain.py --uncommitted "$home/ledger" >"$home/chain.log" 2>&1 \
+      || fail "the chain of ledger secrets is broken: $(tail -n 3 "$home/chain.log")"
+  fi
   say "recovery $generation: $(jq -r .entries <<<"$ours") entries up to $(jq -r .last_signed <<<"$ours"), both readers agree"
 }
 
 first=$(names | head -n 1)
+# The official tool for the chain of secrets refuses some ledgers that CCF itself has written.
+if verify_ledger_secrets_chain.py --uncommitted "$ledger" >/dev/null 2>&1; then chained=yes; else chained=no; fi
 previous=$members/service_cert.pem
 for ((generation = 1; generation <= generations; generation++)); do
   home=$work/$generation
