@@ -66,8 +66,9 @@ fn history(ledger: &Path, members: &Path, until: u64) -> String {
     Run::of(&arguments).expect(0).text()
 }
 
-/// Recovers a real service three times, and gives back every write of the old service as the last one has it.
-fn recover(service: &str, ledger: &str, snapshots: bool) -> Option<String> {
+/// Recovers a real service, and what comes out again and again; gives back every write of the old service as the last
+/// generation has it.
+fn recover(service: &str, ledger: &str, snapshots: bool, generations: u32) -> Option<String> {
     let (venv, ledgers) = (tools()?, ledgers()?);
     let service = ledgers.join(service);
     let (ledger, members) = (service.join(ledger), service.join("common"));
@@ -85,6 +86,7 @@ fn recover(service: &str, ledger: &str, snapshots: bool) -> Option<String> {
             },
         ])
         .args([&members, &work, &venv])
+        .arg(generations.to_string())
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -100,7 +102,11 @@ fn recover(service: &str, ledger: &str, snapshots: bool) -> Option<String> {
     let signed = report["last_signed"].as_str().unwrap();
     let until: u64 = signed.split_once('.').unwrap().1.parse().unwrap();
     let before = history(&ledger, &members, until);
-    let after = history(&work.join("3/ledger"), &work.join("members"), until);
+    let after = history(
+        &work.join(format!("{generations}/ledger")),
+        &work.join("members"),
+        until,
+    );
     assert!(
         before == after,
         "{}: what was written up to {signed} is not what it was",
@@ -119,61 +125,61 @@ impl Run {
 
 #[test]
 fn a_service_whose_last_chunk_is_open_is_recovered() {
-    recover("acme_containing_service", "ledger", false);
+    recover("acme_containing_service", "ledger", false, 3);
 }
 
 #[test]
 fn a_service_that_signs_now_with_cose_and_now_without_is_recovered() {
-    recover("cose_flipflop_service", "ledger", false);
+    recover("cose_flipflop_service", "ledger", false, 3);
 }
 
 #[test]
 fn a_service_whose_secret_was_sealed_twice_is_recovered() {
-    recover("double_sealed_service", "ledger", false);
+    recover("double_sealed_service", "ledger", false, 3);
 }
 
 #[test]
 fn a_service_with_old_shares_and_expired_certificates_is_recovered() {
-    recover("expired_service", "ledger", false);
+    recover("expired_service", "ledger", false, 3);
 }
 
 #[test]
 fn a_service_with_old_shares_and_expired_certificates_is_recovered_from_its_snapshot() {
-    recover("expired_service", "ledger", true);
+    recover("expired_service", "ledger", true, 2);
 }
 
 #[test]
 fn a_service_with_a_recovery_owner_is_recovered() {
-    recover("real_owner", "ledger", false);
+    recover("real_owner", "ledger", false, 3);
 }
 
 #[test]
 fn a_service_with_rekeys_is_recovered_with_every_message_that_was_written() {
-    if let Some(history) = recover("real_small", "ledger", false) {
+    if let Some(history) = recover("real_small", "ledger", false, 3) {
         assert_every_message(&history);
     }
 }
 
 #[test]
 fn a_service_with_rekeys_is_recovered_from_its_snapshot_with_every_message_that_was_written() {
-    if let Some(history) = recover("real_small", "ledger", true) {
+    if let Some(history) = recover("real_small", "ledger", true, 2) {
         assert_every_message(&history);
     }
 }
 
 #[test]
 fn the_first_of_three_nodes_ledgers_is_recovered() {
-    recover("real_three_nodes", "node0", false);
+    recover("real_three_nodes", "node0", false, 3);
 }
 
 #[test]
 fn the_second_of_three_nodes_ledgers_is_recovered_from_a_snapshot() {
-    recover("real_three_nodes", "node1", true);
+    recover("real_three_nodes", "node1", true, 1);
 }
 
 #[test]
 fn the_third_of_three_nodes_ledgers_is_recovered_from_a_snapshot() {
-    recover("real_three_nodes", "node2", true);
+    recover("real_three_nodes", "node2", true, 1);
 }
 
 /// That the history of `real_small` has exactly what its writer says to have written.

@@ -192,31 +192,37 @@ recover() {
   check "$generation"
 }
 
-# What an open service's members do.
+# What an open service's members do, something else each time.
 live_on() {
-  local generation=$1 before after new
+  local generation=$1 new
   case $generation in
-    1) # A new member, who will hold a share in the next recovery.
+    1) # A new member, who will hold a share in the next recovery; a new ledger secret; and all to disk.
       new=member9
       (cd "$members" && keygenerator.sh --name $new --gen-enc-key) >"$home/keygenerator.log" 2>&1
       jq -n --rawfile cert "$members/${new}_cert.pem" --rawfile key "$members/${new}_enc_pubk.pem" \
         '[{name: "set_member", args: {cert: $cert, encryption_pub_key: $key}}]' | pass
       acknowledge $new
+      action trigger_ledger_rekey | pass
+      put_aside
       ;;
     2) # Two shares from now on.
       action set_recovery_threshold '{"recovery_threshold": 2}' | pass
+      acknowledge "$first"
+      put_aside
       ;;
     *)
       (cd "$home" && keygenerator.sh --name user9) >"$home/keygenerator.log" 2>&1
       jq -n --rawfile cert "$home/user9_cert.pem" '[{name: "set_user", args: {cert: $cert}}]' | pass
       ;;
   esac
-  acknowledge "$first"
-  action trigger_ledger_rekey | pass
-  before=$(committed ledger) after=$(committed snapshots)
+}
+# A snapshot and the end of a chunk, and waits for both files.
+put_aside() {
+  local chunks snapshots
+  chunks=$(committed ledger) snapshots=$(committed snapshots)
   jq -s add <(action trigger_snapshot) <(action trigger_ledger_chunk) | pass
-  await "a new snapshot" more_than snapshots "$after"
-  await "a new chunk" more_than ledger "$before"
+  await "a new snapshot" more_than snapshots "$snapshots"
+  await "a new chunk" more_than ledger "$chunks"
 }
 committed() { ls "$home/$1" | grep -c '\.committed$' || true; }
 more_than() { [ "$(committed "$1")" -gt "$2" ]; }
