@@ -42,9 +42,9 @@ members=$work/members
 
 # -- The node --
 
-# Waits until a command succeeds, at most 30 s; a node that has ended ends the waiting.
+# Waits until a command succeeds, at most two minutes; a node that has ended ends the waiting.
 await() {
-  local what=$1 deadline=$((SECONDS + 30))
+  local what=$1 deadline=$((SECONDS + 120))
   shift
   until "$@"; do
     kill -0 "$node" 2>/dev/null || fail "the node ended while waiting for $what: $(tail -n 3 "$home/node.log")"
