@@ -135,6 +135,9 @@ impl Refusal {
             "ServiceNotWaitingForRecoveryShares" => {
                 "shares are taken only after the proposal to open the service has passed: see `rekindle member status` and `rekindle member open-service`"
             }
+            "AuthorizationFailed" if self.says("withdrawn") => {
+                "only the member who made a proposal can withdraw it: ask them, or vote against it"
+            }
             "AuthorizationFailed" => {
                 "the member is known, but may not do this: a new member has to run `rekindle member ack` first"
             }
@@ -153,6 +156,10 @@ impl Refusal {
             }
             "ResourceNotFound" if self.message.to_ascii_lowercase().contains("share") => {
                 "the service holds no share for this member: it is not an active recovery member"
+            }
+            "InternalError" if self.message.contains("shares are kept") => {
+                "at least one of the submitted shares is wrong: let one more member submit, then the others still count and \
+                 the wrong one is found"
             }
             "InternalError" if self.message.contains("initiate private recovery") => {
                 "at least one of the submitted shares was wrong, and all were discarded: every member has to submit again; \
@@ -230,6 +237,38 @@ mod tests {
             let refusal = Refusal::new(StatusCode::UNAUTHORIZED, body.as_bytes());
             assert!(refusal.next().unwrap().contains(next), "{reason}");
         }
+    }
+
+    #[test]
+    fn what_to_do_next_is_not_the_same_for_everything_that_is_forbidden() {
+        for (message, next) in [
+            (
+                "Proposal 12 can only be withdrawn by proposer ab, not caller cd.",
+                "ask them",
+            ),
+            ("No ACK record exists for caller ab.", "rekindle member ack"),
+        ] {
+            assert!(next_of("AuthorizationFailed", message).contains(next), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_to_do_after_a_wrong_share_depends_on_whether_the_others_are_kept() {
+        let kept = "Failed to initiate private recovery. The shares are kept: with the share of one more member";
+        assert!(next_of("InternalError", kept).contains("one more member"));
+        // CCF's own words, and ours.
+        for discarded in [
+            "",
+            " All submitted shares were discarded: every member has to submit again.",
+        ] {
+            let message = format!("Failed to initiate private recovery.{discarded}");
+            assert!(next_of("InternalError", &message).contains("every member has to submit again"));
+        }
+    }
+
+    fn next_of(code: &str, message: &str) -> &'static str {
+        let body = serde_json::json!({"error": {"code": code, "message": message}}).to_string();
+        Refusal::new(StatusCode::FORBIDDEN, body.as_bytes()).next().unwrap()
     }
 
     #[test]

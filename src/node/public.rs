@@ -16,7 +16,7 @@ use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::recovery::foundation::{Foundation, last_signing_certificate};
 use crate::recovery::join::Mode;
-use crate::recovery::report::{Finding, Severity};
+use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
 use crate::recovery::verify::{Options, VerifyReport, verify};
@@ -213,7 +213,8 @@ fn check_loss(
     let first = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error && finding.seqno.is_some_and(|seqno| seqno > last))
-        .min_by_key(|finding| finding.seqno);
+        // That entries stand behind the last proven signature is what follows, not what is wrong.
+        .min_by_key(|finding| (finding.code == Code::Unsigned, finding.seqno));
     if let Some(first) = first {
         tracing::error!(
             failed_seqno = first.seqno.unwrap_or(0),
@@ -234,8 +235,12 @@ fn check_loss(
         return Ok(());
     }
     let why = first.map_or(String::new(), |finding| {
+        let file = finding
+            .file
+            .as_ref()
+            .map_or(String::new(), |file| format!(" in {file}"));
         format!(
-            " The replay fails at seqno {}: {} {} Next: {}.",
+            " The replay fails at seqno {}{file}: {} {}. Next: {}.",
             finding.seqno.unwrap_or(0),
             finding.code.as_str(),
             finding.message,
@@ -271,7 +276,7 @@ fn wrong_previous(previous: &Certificate, found: Option<&str>) -> Error {
          service is {}. Give the certificate of the service that wrote this ledger, or leave the setting out: the ledger \
          knows it",
         hex::encode(previous.key_id()),
-        found.unwrap_or("not known")
+        found.unwrap_or("another one")
     ))
 }
 

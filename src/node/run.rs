@@ -208,22 +208,20 @@ fn measure(node: &Arc<Node>, metrics: &Metrics, sessions: Arc<http::Sessions>) {
         let node = Arc::downgrade(node);
         metrics.gauge(name, help, move || node.upgrade().map_or(0.0, |node| read(&node)));
     };
-    gauge("rekindle_last_signed_seqno", "Seqno of the last signature", |node| {
+    gauge("last_signed_seqno", "Seqno of the last signature", |node| {
         node.status.last_signed() as f64
     });
-    gauge("rekindle_last_written_seqno", "Seqno of the last transaction", |node| {
+    gauge("last_written_seqno", "Seqno of the last transaction", |node| {
         node.status.last_written().seqno as f64
     });
     gauge(
-        "rekindle_node_state",
+        "node_state",
         "State of the node, in the order of the state machine",
         |node| f64::from(node.status.state() as u8),
     );
-    gauge(
-        "rekindle_resident_anonymous_bytes",
-        "Anonymous memory of the process",
-        |_| api::process_memory("RssAnon") as f64,
-    );
+    gauge("resident_anonymous_bytes", "Anonymous memory of the process", |_| {
+        api::process_memory("RssAnon") as f64
+    });
 }
 
 fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {

@@ -95,19 +95,27 @@ fn describe(identities: &Identities) -> Result<String> {
     Ok(out)
 }
 
-/// Subject, fingerprint and validity.
 fn certificate(name: &str, pem: &str) -> Result<String> {
     let certificate = parse(name, pem)?;
+    let [subject, lines @ ..] = in_words(&certificate);
+    let lines: String = lines.iter().map(|line| format!("             {line}\n")).collect();
+    Ok(format!("{name:<12} {subject}\n{lines}"))
+}
+
+/// Subject, fingerprint and validity, a line each.
+pub(super) fn in_words(certificate: &Certificate) -> [String; 3] {
     let dates = x509_cert::Certificate::from_der(certificate.der()).map(|parsed| {
         let validity = parsed.tbs_certificate().validity();
         format!("{} to {}", validity.not_before, validity.not_after)
     });
-    Ok(format!(
-        "{name:<12} {}\n             sha256 {}\n             valid {}\n",
+    [
         text::clean(&certificate.subject()),
-        hex::encode(sha256(certificate.der())),
-        dates.unwrap_or_else(|_| "for an unreadable time".to_owned())
-    ))
+        format!("sha256 {}", hex::encode(sha256(certificate.der()))),
+        format!(
+            "valid {}",
+            dates.unwrap_or_else(|_| "for an unreadable time".to_owned())
+        ),
+    ]
 }
 
 fn parse(name: &str, pem: &str) -> Result<Certificate> {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Node, REFUSED, request};
+use super::{Node, REFUSED, open, request};
 use crate::cli::{Common, output, text};
+use crate::crypto::Certificate;
 use crate::error::Result;
 use crate::member::{Client, Error, governance};
 
@@ -68,9 +69,20 @@ pub fn show_state(state: Option<Value>, common: &Common) -> Result<u8> {
     };
     match common.json {
         true => output::json(&state)?,
-        false => output::text(&head(&state))?,
+        false => output::text(&format!("{}{}", head(&state), next(&state)))?,
     }
     Ok(0)
+}
+
+/// How it goes on, for whoever sends the others their part.
+fn next(proposal: &Value) -> String {
+    match proposal.get("proposalState").and_then(Value::as_str) {
+        Some("Open") => format!(
+            "next         it needs more votes: rekindle member vote {} --url ...\n",
+            field(proposal, "proposalId")
+        ),
+        _ => String::new(),
+    }
 }
 
 fn list(proposals: &[Value]) -> String {
@@ -115,8 +127,12 @@ fn one(proposal: &Value) -> String {
     for action in actions.into_iter().flatten() {
         out.push_str(&format!("action       {}\n", field(action, "name")));
         for (name, value) in action.get("args").and_then(Value::as_object).into_iter().flatten() {
-            // Whole, however long it is: it is what a member votes on.
             out.push_str(&format!("    {}:", text::clean(name)));
+            if let Some(words) = value.as_str().and_then(certificate) {
+                out.push_str(&words);
+                out.push_str(&format!("    {} in full:", text::clean(name)));
+            }
+            // Whole, however long it is: it is what a member votes on.
             text::Values { full: true }.append(&mut out, value, 6);
         }
     }
@@ -132,6 +148,15 @@ fn one(proposal: &Value) -> String {
         text::Values { full: true }.append(&mut out, ballot, 4);
     }
     out
+}
+
+/// What a person compares of a certificate: nobody compares PEM. None for anything but a single certificate.
+fn certificate(pem: &str) -> Option<String> {
+    if pem.matches("-----BEGIN").count() != 1 {
+        return None;
+    }
+    let [subject, sha256, valid] = open::in_words(&Certificate::from_pem(pem).ok()?);
+    Some(format!(" {subject}\n      {sha256}\n      {valid}\n"))
 }
 
 fn members<'a>(proposal: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
