@@ -54,8 +54,9 @@ pub(super) struct Writing {
     pub(super) snapshot: bool,
     /// Snapshots are made: not before the private state is there.
     pub(super) snapshots_enabled: bool,
-    /// Seqno of the last snapshot.
+    /// Seqno of the last snapshot, and when it was made.
     pub(super) last_snapshot: Seqno,
+    pub(super) last_snapshot_at: Option<Instant>,
     /// A transaction has written to the nodes' table since the last commit.
     pub(super) nodes_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
@@ -73,6 +74,9 @@ impl Ledger {
     ) -> ApiResult<(T, TxId)> {
         self.settle().map_err(unwritable)?;
         let node = Arc::clone(&self.node);
+        if self.writing.unsigned >= node.config.consensus.max_uncommitted_tx_count.max(1) {
+            return Err(too_many());
+        }
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         let mut transaction = store.transaction();
         let mut session = Session {
@@ -233,8 +237,14 @@ impl Ledger {
     }
 
     fn snapshot_if_due(&mut self, seqno: Seqno) {
-        let every = self.node.config.snapshots.tx_count.max(1);
-        let due = self.writing.snapshot || seqno.saturating_sub(self.writing.last_snapshot) >= every;
+        let settings = &self.node.config.snapshots;
+        let since = seqno.saturating_sub(self.writing.last_snapshot);
+        let waited = self
+            .writing
+            .last_snapshot_at
+            .is_none_or(|at| at.elapsed() >= settings.time_interval);
+        let by_time = !settings.time_interval.is_zero() && waited && since >= settings.min_tx_count;
+        let due = self.writing.snapshot || since >= settings.tx_count.max(1) || by_time;
         let at_signature = self.journal.next().seqno == seqno + 1;
         if !self.writing.snapshots_enabled || !due || !at_signature {
             return;
@@ -248,6 +258,7 @@ impl Ledger {
                 self.wrote(txid, &writes);
                 self.writing.snapshot = false;
                 self.writing.last_snapshot = seqno;
+                self.writing.last_snapshot_at = Some(Instant::now());
                 tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
             }
             Err(why) => {
@@ -305,6 +316,15 @@ impl Ledger {
             tracing::error!("the ledger could not be closed: {why}");
         }
     }
+}
+
+/// So much waits for a signature that can't be written that nothing more is taken.
+fn too_many() -> ApiError {
+    ApiError::new(
+        hyper::StatusCode::SERVICE_UNAVAILABLE,
+        "TooManyPendingTransactions",
+        "Too many transactions are not committed yet; try again later.",
+    )
 }
 
 fn unwritable(why: crate::Error) -> ApiError {

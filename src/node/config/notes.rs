@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 20] = [
+pub const WITHOUT_MEANING: [(&str, &str); 23] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -62,6 +62,15 @@ pub const WITHOUT_MEANING: [(&str, &str); 20] = [
     (
         "attestation.snp_endorsements_servers",
         "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
+    ),
+    ("files_cleanup", "no file is ever removed"),
+    (
+        "ledger.max_transaction_size",
+        "bodies of requests are limited by their interface",
+    ),
+    (
+        "command.recover.self_healing_open",
+        "nodes do not agree among themselves whose ledger is best yet: members open the service",
     ),
     ("enable_local_sealing", SEALING_UNAVAILABLE),
     ("local_sealing_identity", SEALING_UNAVAILABLE),
