@@ -14,12 +14,13 @@ use tokio::sync::mpsc;
 use super::api;
 use super::attestation::VirtualQuote;
 use super::config::{Authority, CommandKind, Config, Recover, RpcInterface};
+use super::directory::claim;
 use super::found::{Founding, found, show_state};
 use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
 };
 use super::identity::{EncryptionIdentity, NodeIdentity, ServiceIdentity, ServiceName};
-use super::public::{check_previous_quickly, list, previous_identity, recover_public};
+use super::public::{check_previous_quickly, list, make_main_directory, previous_identity, recover_public};
 use super::shared::Node;
 use super::status::{NodeState, Status};
 use crate::error::{Error, Result};
@@ -140,7 +141,7 @@ async fn serve(
         }
     };
     let router = api::router();
-    let documentation: BTreeMap<&'static str, Value> = ["node", "gov"]
+    let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
         .into_iter()
         .map(|tag| {
             (
@@ -163,6 +164,7 @@ async fn serve(
         status: Status::default(),
         store: RwLock::default(),
         sequencer: OnceLock::new(),
+        claim: OnceLock::new(),
         documentation: OnceLock::from(documentation),
         sessions: OnceLock::from(server.sessions()),
         metrics: Arc::clone(&metrics),
@@ -251,6 +253,8 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
         })
         .map_err(Error::io("start", Path::new("a thread")))?;
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
+    make_main_directory(config)?;
+    let _ = node.claim.set(claim(&config.ledger.directory)?);
     let files = list(config)?;
     let signer = check_previous_quickly(&files, previous.as_ref())?;
     let issuer = signer.map(|signer| signer.issuer()).filter(|issuer| !issuer.is_empty());
