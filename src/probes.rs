@@ -8,6 +8,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod members;
+
+pub use members::{governance_request, proposal};
+
 use crate::crypto::cose::Sign1;
 use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::{AeadKey, Certificate, GcmBlob, Share, SigningKey, shares};
@@ -20,6 +24,8 @@ use crate::format::names::{FileName, SnapshotName};
 use crate::format::snapshot::{Snapshot, private_state};
 use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
+use crate::node::api::parse_range;
+use crate::node::http::message::{parse_query, percent_decode};
 use crate::recovery::join::{Joiner, Mode, SavedJoiner};
 use crate::tables::{codec, names};
 
@@ -41,7 +47,12 @@ pub const ALL: &[Probe] = &[
     ("file_names", file_names),
     ("table_values", table_values),
     ("checkpoint", checkpoint),
+    ("http_request", http_request),
+    ("governance_request", governance_request),
 ];
+
+/// Probes that take milliseconds each, and memory of their own.
+pub const SLOW: &[Probe] = &[("proposal", proposal)];
 
 /// One entry, its leaf and its writes.
 pub fn entry(bytes: &[u8]) {
@@ -184,6 +195,18 @@ pub fn table_values(input: &[u8]) {
     if let Some(table) = TABLES.get(usize::from(*choice) % TABLES.len()) {
         let _ = codec::describe_value(table, bytes);
         let _ = codec::describe_key(table, bytes);
+    }
+}
+
+/// What a client chooses in the head of a request: segments of the path, the query, a range.
+pub fn http_request(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let _ = percent_decode(&text);
+    let _ = parse_query(&text);
+    if let Ok((from, to)) = parse_range(&text, input.len() as u64) {
+        // What comes out is a range of the file, or nothing is served.
+        debug_assert!(from < to && to <= input.len() as u64);
+        let _ = input.get(from as usize..to as usize);
     }
 }
 

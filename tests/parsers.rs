@@ -4,10 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rekindle::format::chunk::{Layout, Step, Walker};
 use rekindle::format::names::FileName;
 use rekindle::format::snapshot::Snapshot;
+use rekindle::member::{Member, MessageType};
 use rekindle::probes;
 
 /// The largest single allocation since it was last set to 0.
@@ -101,10 +103,38 @@ fn seeds() -> Vec<Vec<u8>> {
             }
         }
     }
+    seeds.extend(requests());
     // Shares of both formats, blobs and small trees are nothing but lengths.
     seeds.extend([44, 60, 113, 16 + 32 * 3].map(|length| vec![1; length]));
     seeds
 }
+
+/// What a member of the first fixture sends, signed with the key that the probe's store knows; and heads of requests.
+fn requests() -> Vec<Vec<u8>> {
+    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/common");
+    let read = |name: &str| std::fs::read_to_string(common.join(name)).unwrap();
+    let member = Member::from_pem(&read("member0_cert.pem"), &read("member0_privk.pem")).unwrap();
+    let signed = |kind, body: &[u8]| member.sign(kind, 1_700_000_000, None, body).to_vec();
+    let mut seeds = vec![
+        signed(MessageType::Proposal, PROPOSAL.as_bytes()),
+        signed(MessageType::RecoveryShare, br#"{"share": "AAAA"}"#),
+    ];
+    let heads = [
+        "bytes=0-100",
+        "bytes=10-",
+        "bytes=-5",
+        "api-version=2024-07-01&a=%C3%A4+b&x=%zz",
+        "%2e%2e%2fledger",
+    ];
+    seeds.extend(heads.map(|head| head.as_bytes().to_vec()));
+    seeds
+}
+
+const PROPOSAL: &str = r#"{"actions": [
+    {"name": "set_member_data", "args": {"member_id": "00", "member_data": {"a": [1, null, "\u00e4"]}}},
+    {"name": "set_recovery_threshold", "args": {"recovery_threshold": 2}},
+    {"name": "trigger_ledger_rekey"}
+]}"#;
 
 fn mutate(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = seed.to_vec();
@@ -162,6 +192,34 @@ fn no_parser_panics_or_asks_for_much_more_memory_than_it_was_given_bytes() {
 }
 
 #[test]
+fn no_proposal_makes_the_constitution_or_the_node_panic_or_hang() {
+    let seeds = [
+        PROPOSAL.as_bytes().to_vec(),
+        br#"{"actions": [{"name": "set_constitution", "args": {"constitution": "export function validate() {}"}}]}"#.to_vec(),
+        br#"{"actions": [{"name": "set_user", "args": {"cert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}}]}"#.to_vec(),
+    ];
+    let mut dice = Dice(2);
+    for (name, probe) in probes::SLOW {
+        for round in 0..400 {
+            let seed = &seeds[dice.below(seeds.len())];
+            let bytes = if round < seeds.len() {
+                seeds[round].clone()
+            } else {
+                mutate(seed, &mut dice)
+            };
+            let began = Instant::now();
+            let outcome = std::panic::catch_unwind(|| probe(&bytes));
+            assert!(outcome.is_ok(), "{name} panics in round {round}");
+            assert!(
+                began.elapsed() < Duration::from_secs(2),
+                "{name} takes {:?} in round {round}",
+                began.elapsed()
+            );
+        }
+    }
+}
+
+#[test]
 fn every_probe_has_a_fuzz_target() {
     let targets = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets"));
     let mut targets: Vec<String> = targets
@@ -169,7 +227,7 @@ fn every_probe_has_a_fuzz_target() {
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     targets.sort();
-    let mut probes: Vec<&str> = probes::ALL.iter().map(|(name, _)| *name).collect();
+    let mut probes: Vec<&str> = probes::ALL.iter().chain(probes::SLOW).map(|(name, _)| *name).collect();
     probes.sort();
     assert_eq!(targets, probes);
 }

@@ -1,5 +1,6 @@
 //! `drill`: rehearse the whole disaster.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use super::{Common, output, progress};
@@ -45,7 +46,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     };
     let tell = |line: &str| match common.json {
         true => eprintln!("{line}"),
-        false => println!("{line}"),
+        // Whoever only wanted the first lines has closed the pipe: that is no reason to end.
+        false => drop(writeln!(std::io::stdout(), "{line}")),
     };
     let report = rehearse(&plan, progress::for_terminal().as_ref(), &tell)?;
     match common.json {

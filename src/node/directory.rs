@@ -4,7 +4,7 @@
 //! what CCF would delete gets `.ignored` behind its name, which CCF does not read either. Every step leaves a directory
 //! that a reader takes for the same ledger, so a process may end anywhere in here.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -19,6 +19,29 @@ use crate::recovery::segments::Windows;
 use crate::recovery::writes::is_signature;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, ServiceStatus, from_json};
+
+/// Takes the main directory for this process, for as long as the answer lives: a second node would set aside what the
+/// first one writes. A process that is killed holds nothing.
+///
+/// # Errors
+/// [`Error::Unreadable`] if another process has it. A file system that knows no locks is no reason to refuse.
+pub fn claim(main: &Path) -> Result<File> {
+    let directory = File::open(main).map_err(Error::io("open the directory", main))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(Error::Unreadable(format!(
+            "another node works in {}: stop it first, or give this one a copy of the ledger",
+            main.display()
+        ))),
+        Err(TryLockError::Error(why)) => {
+            tracing::warn!(
+                "{} can't be locked ({why}): make sure that no other node works in it",
+                main.display()
+            );
+            Ok(directory)
+        }
+    }
+}
 
 /// Sets aside what failed recoveries left behind.
 ///

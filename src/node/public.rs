@@ -44,16 +44,23 @@ pub fn ledger_directories(config: &Config) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Everything may be in read-only directories: what a new service writes still needs a place.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn make_main_directory(config: &Config) -> Result<()> {
+    let main = &config.ledger.directory;
+    match main.is_dir() {
+        true => Ok(()),
+        false => std::fs::create_dir_all(main).map_err(Error::io("make the directory", main)),
+    }
+}
+
 /// Lists the ledger's files.
 ///
 /// # Errors
 /// If a directory can't be read or holds no ledger.
 pub fn list(config: &Config) -> Result<LedgerFiles> {
-    let main = &config.ledger.directory;
-    if !main.is_dir() {
-        // Everything may be in read-only directories: what a new service writes still needs a place.
-        std::fs::create_dir_all(main).map_err(Error::io("make the directory", main))?;
-    }
     LedgerFiles::list(&ledger_directories(config), false)
 }
 

@@ -14,13 +14,15 @@ use tokio::sync::mpsc;
 use super::api;
 use super::attestation::VirtualQuote;
 use super::config::{Authority, CommandKind, Config, Recover, RpcInterface};
-use super::directory::finish_opening;
+use super::directory::{claim, finish_opening};
 use super::found::{Founding, found, show_state};
 use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
 };
 use super::identity::{EncryptionIdentityInTheMaking, NodeIdentity, ServiceIdentity, ServiceName};
-use super::public::{check_previous_quickly, ledger_directories, list, previous_identity, recover_public};
+use super::public::{
+    check_previous_quickly, ledger_directories, list, make_main_directory, previous_identity, recover_public,
+};
 use super::shared::Node;
 use super::status::{NodeState, Status};
 use crate::error::{Error, Result};
@@ -157,7 +159,7 @@ async fn serve(
         }
     };
     let router = api::router();
-    let documentation: BTreeMap<&'static str, Value> = ["node", "gov"]
+    let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
         .into_iter()
         .map(|tag| {
             (
@@ -180,6 +182,7 @@ async fn serve(
         status: Status::default(),
         store: RwLock::default(),
         sequencer: OnceLock::new(),
+        claim: OnceLock::new(),
         documentation: OnceLock::from(documentation),
         sessions: OnceLock::from(server.sessions()),
         metrics: Arc::clone(&metrics),
@@ -259,6 +262,8 @@ fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
 fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, options: Options) -> Result<()> {
     let config = &node.config;
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
+    make_main_directory(config)?;
+    let _ = node.claim.set(claim(&config.ledger.directory)?);
     finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
     // Reading a small ledger leaves processors idle: then luck is helped.

@@ -33,6 +33,8 @@ pub struct Node {
     pub store: RwLock<Store>,
     /// Writes transactions, once there is a service.
     pub sequencer: OnceLock<Sequencer>,
+    /// Keeps other nodes out of the ledger's main directory.
+    pub claim: OnceLock<std::fs::File>,
     /// The documentation of the endpoints, by their first segment.
     pub documentation: OnceLock<BTreeMap<&'static str, Value>>,
     /// Open sessions by interface.

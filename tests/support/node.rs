@@ -313,6 +313,24 @@ impl Node<'_> {
         answer.unwrap_or_else(|why| panic!("{path}: {why}: {}", self.log()))
     }
 
+    /// Asks for several things at the same time.
+    #[track_caller]
+    pub fn get_all(&self, paths: impl Iterator<Item = String>) -> Vec<Answer> {
+        self.run(async {
+            let asked: Vec<_> = paths
+                .map(|path| {
+                    let client = self.anyone();
+                    tokio::spawn(async move { client.get(&path).await.unwrap() })
+                })
+                .collect();
+            let mut answers = Vec::new();
+            for answer in asked {
+                answers.push(answer.await.unwrap());
+            }
+            answers
+        })
+    }
+
     /// The JSON of a success.
     #[track_caller]
     pub fn json(&self, path: &str) -> Value {

@@ -8,7 +8,7 @@ use crate::format::TxId;
 use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
 use crate::node::shared::Node;
 
-const VIEW_HISTORY: &[QueryParameter] = &[
+pub(super) const VIEW_HISTORY: &[QueryParameter] = &[
     QueryParameter {
         name: "view_history",
         required: false,
@@ -54,7 +54,7 @@ pub(super) fn committed(node: &Node) -> ApiResult<TxId> {
     }
 }
 
-fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
+pub(super) fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
     let mut answer = json!({"transaction_id": committed(node)?});
     let since = match request.query_value("view_history_since") {
         None => 1,
@@ -136,7 +136,7 @@ pub(super) fn status_of(node: &Node, txid: TxId) -> &'static str {
     }
 }
 
-fn tx(node: &Node, request: &Request) -> ApiResult<Response> {
+pub(super) fn tx(node: &Node, request: &Request) -> ApiResult<Response> {
     let txid = transaction_id(request)?;
     committed(node)?;
     let status = status_of(node, txid);

@@ -98,7 +98,7 @@ fn index_strategies(_: &Node, _: &Request) -> ApiResult<Response> {
     Ok(Response::json(&json!([])))
 }
 
-fn document(node: &Node, tag: &str) -> ApiResult<Response> {
+pub(super) fn documentation(node: &Node, tag: &str) -> ApiResult<Response> {
     let documents = node.documentation.get();
     let document = documents.and_then(|documents| documents.get(tag));
     Ok(Response::json(
@@ -107,9 +107,9 @@ fn document(node: &Node, tag: &str) -> ApiResult<Response> {
 }
 
 fn node_api(node: &Node, _: &Request) -> ApiResult<Response> {
-    document(node, "node")
+    documentation(node, "node")
 }
 
 fn gov_api(node: &Node, _: &Request) -> ApiResult<Response> {
-    document(node, "gov")
+    documentation(node, "gov")
 }

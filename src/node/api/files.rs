@@ -167,7 +167,7 @@ fn serve(request: &Request, path: &Path, name: &str, header: &HeaderName) -> Opt
 }
 
 /// `bytes=A-B`, `bytes=A-` or `bytes=-N`, B exclusive.
-fn parse_range(text: &str, total: u64) -> ApiResult<(u64, u64)> {
+pub(crate) fn parse_range(text: &str, total: u64) -> ApiResult<(u64, u64)> {
     let malformed =
         |why: &str| ApiError::bad_request("InvalidHeaderValue", format!("Invalid Range header '{text}': {why}"));
     let range = text

@@ -11,8 +11,10 @@ mod gov_write;
 mod nodes;
 mod receipts;
 mod state;
+mod users;
 
 pub(crate) use diagnostics::process_memory;
+pub(crate) use files::parse_range;
 
 use std::sync::Arc;
 
@@ -31,14 +33,13 @@ pub fn router() -> Router<Node> {
     routes.extend(receipts::routes());
     routes.extend(gov_read::routes());
     routes.extend(gov_write::routes());
+    routes.extend(users::routes());
     Router::new(routes).with_fallback(handler!(application))
 }
 
 /// What there is for users: nothing of our own, but CCF's answers.
 fn application(node: &Node, request: &Request) -> ApiResult<Response> {
-    if !node.status.users_are_served() {
-        return Err(not_open());
-    }
+    users::check_open(node)?;
     let path = request.path.strip_prefix("/app").unwrap_or(&request.path);
     Err(ApiError::not_found(format!("Unknown path: {path}.")))
 }

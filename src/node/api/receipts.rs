@@ -25,7 +25,7 @@ use crate::recovery::writes::is_signature;
 use crate::tables::names;
 use crate::tables::values::{Signature, from_json};
 
-const TRANSACTION: &[QueryParameter] = &[QueryParameter {
+pub(super) const TRANSACTION: &[QueryParameter] = &[QueryParameter {
     name: "transaction_id",
     required: true,
     description: "view.seqno",
@@ -43,7 +43,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
     ]
 }
 
-async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+pub(super) async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Response> {
     let txid = transaction_id(&request)?;
     let not_found = |code, message| Err(ApiError::new(StatusCode::NOT_FOUND, code, message));
     match status_of(&node, txid) {

@@ -190,7 +190,7 @@ impl From<ApiError> for Response {
 }
 
 /// Decodes `%XX`; `None` where it is broken or what it gives is not UTF-8.
-pub(super) fn percent_decode(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }
@@ -211,7 +211,7 @@ pub(super) fn percent_decode(text: &str) -> Option<String> {
 }
 
 /// The pairs of a query, in which `+` is a space; a pair that can't be decoded is kept as it is.
-pub(super) fn parse_query(query: &str) -> Vec<(String, String)> {
+pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode(&text.replace('+', " ")).unwrap_or_else(|| text.to_owned());
     query
         .split('&')

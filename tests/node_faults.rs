@@ -1,0 +1,733 @@
+//! What can go wrong in a recovery, and what a node must do about it: refuse with words that help, change nothing, live on.
+
+#[path = "support/node.rs"]
+mod node;
+#[macro_use]
+mod support;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use node::{Keys, Node, Place, read_keys};
+use rekindle::member::{Error, MessageType, Refusal, Session, governance};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::{Value, json};
+use support::{Service, chunks, contents};
+
+/// A small service in several chunks.
+fn service(options: &[&str]) -> Service {
+    let mut all = vec!["--entries", "100", "--signature-every", "10", "--chunk-size", "9000"];
+    all.extend(options);
+    Service::made(&all)
+}
+
+/// A node that members can speak to.
+#[track_caller]
+fn public(place: &Place) -> Node<'_> {
+    let mut node = place.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.wait_for_members();
+    node
+}
+
+/// The same, waiting for shares.
+#[track_caller]
+fn waiting(place: &Place) -> Node<'_> {
+    let node = public(place);
+    node.pass(&node.opening());
+    node
+}
+
+#[track_caller]
+fn refusal(answer: Result<Value, Error>) -> Refusal {
+    match answer {
+        Err(Error::Refused(refusal)) => refusal,
+        Err(other) => panic!("{other}"),
+        Ok(answer) => panic!("not refused: {answer}"),
+    }
+}
+
+#[track_caller]
+fn assert_refused(answer: Result<Value, Error>, status: u16, code: &str) -> Refusal {
+    let refusal = refusal(answer);
+    assert_eq!(
+        (refusal.status.as_u16(), refusal.code.as_str()),
+        (status, code),
+        "{refusal:?}"
+    );
+    refusal
+}
+
+/// That a node refuses to start with all of `words`, and leaves the ledger as it was, to the last byte.
+#[track_caller]
+fn refuses(place: &Place, words: &[&str]) -> String {
+    let before = contents(&place.ledger());
+    let said = place.refused();
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    assert!(before == contents(&place.ledger()), "the ledger was changed");
+    said
+}
+
+// Identities
+
+#[test]
+fn a_wrong_previous_identity_is_refused_at_the_start() {
+    let service = service(&[]);
+    let other = Service::made(&["--entries", "1", "--members", "1", "--threshold", "1", "--seed", "2"]);
+    let place = Place::of(&service.directory).with_previous_identity();
+    std::fs::copy(
+        other.common("service_cert.pem"),
+        place.directory.join("previous_service_cert.pem"),
+    )
+    .unwrap();
+    refuses(
+        &place,
+        &[
+            "Previous service identity does not match",
+            "previous_service_identity_file",
+        ],
+    );
+    std::fs::remove_file(place.directory.join("previous_service_cert.pem")).unwrap();
+    refuses(&place, &["previous_service_cert.pem"]);
+    std::fs::write(place.directory.join("previous_service_cert.pem"), "not a certificate").unwrap();
+    refuses(&place, &["is not a service certificate"]);
+}
+
+#[test]
+fn a_wrong_identity_in_the_proposal_fails_the_deciding_ballot_and_can_be_put_right() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    let voters = node.voters();
+    let right = node.opening();
+    let foreign = voters[0].member.certificate().to_pem();
+    for (field, words) in [
+        ("next_service_identity", "does not match the current service identity"),
+        ("previous_service_identity", "Previous service identity does not match"),
+    ] {
+        let mut wrong = right.clone();
+        wrong["actions"][0]["args"][field] = json!(foreign);
+        let proposal = node.propose(&voters[0], &wrong).unwrap();
+        let id = proposal["proposalId"].as_str().unwrap();
+        assert_eq!(node.vote(&voters[0], id).unwrap()["proposalState"], "Open");
+        // Twice: the ballot that failed is not stored, and can be submitted again.
+        for _ in 0..2 {
+            let refusal = assert_refused(node.vote(&voters[1], id), 500, "InternalError");
+            assert!(refusal.message.contains(words), "{}", refusal.message);
+            let ballot = node.run(governance::ballot(node.client(), id, voters[1].member.id()));
+            assert_eq!(ballot.unwrap(), None);
+            let proposal = node.run(governance::proposal(node.client(), id)).unwrap();
+            assert_eq!(
+                (&proposal["proposalState"], &proposal["ballotCount"]),
+                (&json!("Open"), &json!(1))
+            );
+        }
+        let status = node.json("/node/network")["service_status"].clone();
+        assert_eq!(status, "Recovering");
+    }
+    node.open();
+    node.stop();
+    place.verify();
+}
+
+// Shares
+
+/// A member's share, opened.
+#[track_caller]
+fn share(node: &Node<'_>, keys: &Keys) -> Vec<u8> {
+    let path = format!(
+        "/gov/recovery/encrypted-shares/{}?api-version=2024-07-01",
+        keys.member.id()
+    );
+    let encrypted = node.json(&path)["encryptedShare"].as_str().unwrap().to_owned();
+    let encrypted = STANDARD.decode(encrypted).unwrap();
+    keys.encryption.as_ref().unwrap().decrypt(&encrypted).unwrap().to_vec()
+}
+
+/// Submits anything as a share.
+fn submit(node: &Node<'_>, keys: &Keys, share: &[u8]) -> Result<Value, Error> {
+    let body = json!({"share": STANDARD.encode(share)}).to_string();
+    submit_body(node, keys, &body)
+}
+
+fn submit_body(node: &Node<'_>, keys: &Keys, body: &str) -> Result<Value, Error> {
+    let signed = keys
+        .member
+        .sign(MessageType::RecoveryShare, governance::now_s(), None, body.as_bytes());
+    let path = format!("/gov/recovery/members/{}:recover", keys.member.id());
+    node.post(&path, &signed, Some("application/cose")).json()
+}
+
+/// What findings of the node say.
+fn findings(node: &Node<'_>) -> String {
+    node.state()["recovery"]["findings"].to_string()
+}
+
+#[test]
+fn a_share_that_cant_be_one_is_refused_and_costs_nobody_anything() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = waiting(&place);
+    let keys = node.voters();
+    let good = share(&node, &keys[0]);
+    for bad in [&good[..good.len() - 1], &[], &[7; 200]] {
+        assert_refused(submit(&node, &keys[0], bad), 400, "InvalidInput");
+    }
+    for body in ["", "{}", "[]", r#"{"share":7}"#, r#"{"share":"%%"}"#] {
+        assert_refused(submit_body(&node, &keys[0], body), 400, "InvalidInput");
+    }
+    // In another member's name.
+    let signed = keys[0].member.sign(
+        MessageType::RecoveryShare,
+        governance::now_s(),
+        None,
+        json!({"share": STANDARD.encode(&good)}).to_string().as_bytes(),
+    );
+    let path = format!("/gov/recovery/members/{}:recover", keys[1].member.id());
+    let answer = node.post(&path, &signed, Some("application/cose")).json();
+    assert_refused(answer, 400, "InvalidResourceName");
+    // The same one twice counts once.
+    for _ in 0..2 {
+        assert_eq!(submit(&node, &keys[0], &good).unwrap()["submittedCount"], 1);
+    }
+    node.submit_shares(&keys[1..]);
+    node.wait_until_open();
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn shares_before_they_are_asked_for_and_after_they_were_used_are_refused() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    let keys = node.voters();
+    assert_refused(node.submit_share(&keys[0]), 403, "ServiceNotWaitingForRecoveryShares");
+    node.open();
+    assert_refused(node.submit_share(&keys[0]), 403, "ServiceNotWaitingForRecoveryShares");
+    node.stop();
+}
+
+#[test]
+fn a_wrong_share_fails_the_round_and_one_more_share_names_it() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = waiting(&place);
+    let keys = node.voters();
+    let mut wrong = share(&node, &keys[0]);
+    *wrong.last_mut().unwrap() ^= 1;
+    assert_eq!(submit(&node, &keys[0], &wrong).unwrap()["submittedCount"], 1);
+    let refusal = assert_refused(node.submit_share(&keys[1]), 500, "InternalError");
+    assert!(
+        refusal.message.contains("Failed to initiate private recovery."),
+        "{refusal:?}"
+    );
+    assert!(refusal.message.contains("The shares are kept"), "{refusal:?}");
+    assert_eq!(node.state()["state"], "PartOfPublicNetwork");
+    let answer = node.submit_share(&keys[2]).unwrap();
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("End of recovery procedure"),
+        "{answer}"
+    );
+    node.wait_until_open();
+    let said = findings(&node);
+    assert!(said.contains(keys[0].member.id()), "{said}");
+    for right in &keys[1..] {
+        assert!(!said.contains(right.member.id()), "{said}");
+    }
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn wrong_shares_of_everybody_are_cleared_and_everybody_may_submit_again() {
+    let service = service(&["--members", "2", "--threshold", "2"]);
+    let place = Place::of(&service.directory);
+    let mut node = waiting(&place);
+    let keys = node.voters();
+    for round in 0..2 {
+        let mut wrong = share(&node, &keys[round]);
+        wrong[5] ^= 0x40;
+        let answer = submit(&node, &keys[round], &wrong).unwrap();
+        assert_eq!(answer["submittedCount"], 1, "round {round}");
+        let refusal = assert_refused(node.submit_share(&keys[1 - round]), 500, "InternalError");
+        assert!(
+            refusal.message.contains("every member has to submit again"),
+            "{refusal:?}"
+        );
+    }
+    node.submit_shares(&keys);
+    node.wait_until_open();
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn a_share_from_before_a_refresh_is_found_out() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    node.open();
+    let old = share(&node, &node.voters()[0]);
+    node.act("trigger_recovery_shares_refresh", Value::Null);
+    node.stop();
+    let next = place.again();
+    let mut node = waiting(&next);
+    let keys = node.voters();
+    assert!(old != share(&node, &keys[0]));
+    submit(&node, &keys[0], &old).unwrap();
+    assert_refused(node.submit_share(&keys[1]), 500, "InternalError");
+    // The member's newest share replaces the old one.
+    let answer = node.submit_share(&keys[0]).unwrap();
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("End of recovery procedure"),
+        "{answer}"
+    );
+    node.wait_until_open();
+    node.stop();
+    next.verify();
+}
+
+// Requests of members and of others
+
+fn set_data(member: &Keys, data: &str) -> Value {
+    json!({"actions": [{"name": "set_member_data", "args": {"member_id": member.member.id(), "member_data": data}}]})
+}
+
+#[test]
+fn a_proposal_counts_once_and_not_when_it_is_too_old() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let node = public(&place);
+    let keys = node.voters();
+    let body = set_data(&keys[0], "once").to_string();
+    let now = governance::now_s();
+    let signed = keys[0].member.sign(MessageType::Proposal, now, None, body.as_bytes());
+    let path = "/gov/members/proposals:create";
+    let send = || node.post(path, &signed, Some("application/cose")).json::<Value>();
+    let id = send().unwrap()["proposalId"].as_str().unwrap().to_owned();
+    let refusal = assert_refused(send(), 400, "ProposalReplay");
+    assert!(refusal.message.contains(&id), "{refusal:?}");
+    let late = Session {
+        client: node.client(),
+        member: &keys[0].member,
+        created_at_s: Some(now - 3600),
+    };
+    let answer = node.run(late.propose(set_data(&keys[0], "late").to_string().as_bytes()));
+    let refusal = assert_refused(answer, 400, "ProposalCreatedTooLongAgo");
+    assert!(refusal.message.contains(&now.to_string()), "{refusal:?}");
+    let never = Session {
+        created_at_s: Some(99_999_999_999),
+        ..late
+    };
+    let answer = node.run(never.propose(set_data(&keys[0], "never").to_string().as_bytes()));
+    assert_refused(answer, 400, "InvalidCreatedAt");
+    let proposals = node.run(governance::proposals(node.client())).unwrap();
+    let open = proposals.iter().filter(|proposal| proposal["proposalState"] == "Open");
+    assert_eq!(open.count(), 1, "{proposals:?}");
+    node.stop();
+}
+
+#[test]
+fn strangers_and_inactive_members_are_not_heard() {
+    let service = service(&[]);
+    let other = Service::made(&["--entries", "1", "--members", "1", "--threshold", "1", "--seed", "2"]);
+    let place = Place::of(&service.directory);
+    let node = public(&place);
+    let keys = node.voters();
+    let stranger = &read_keys(&other.directory.join("common"))[0];
+    let refusal = assert_refused(
+        node.propose(stranger, &set_data(&keys[0], "x")),
+        401,
+        "InvalidAuthenticationInfo",
+    );
+    assert!(
+        format!("{refusal:?}").contains("Signer is not a known member"),
+        "{refusal:?}"
+    );
+
+    // A constitution that puts members to sleep.
+    let constitution = r#"
+        export function validate(input) { return {valid: true, description: ""}; }
+        export function resolve(proposal, proposerId, votes) { return "Accepted"; }
+        export function apply(text, proposalId) {
+            const id = ccf.strToBuf(JSON.parse(text).actions[0].args);
+            const table = ccf.kv["public:ccf.gov.members.info"];
+            const info = ccf.bufToJsonCompatible(table.get(id));
+            info.status = "Accepted";
+            table.set(id, ccf.jsonCompatibleToBuf(info));
+        }"#;
+    node.act("set_constitution", json!({"constitution": constitution}));
+    let sleep = json!({"actions": [{"name": "sleep", "args": keys[2].member.id()}]});
+    assert_eq!(node.propose(&keys[0], &sleep).unwrap()["proposalState"], "Accepted");
+    assert_eq!(node.voters().len(), 2);
+    let refusal = assert_refused(node.propose(&keys[2], &sleep), 401, "InvalidAuthenticationInfo");
+    assert!(
+        format!("{refusal:?}").contains("Signer is not an ACTIVE member"),
+        "{refusal:?}"
+    );
+    node.stop();
+}
+
+#[test]
+fn requests_that_are_no_requests_are_answered_with_what_is_wrong() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let node = public(&place);
+    let keys = node.voters();
+    let path = "/gov/members/proposals:create";
+    let body = set_data(&keys[0], "x").to_string();
+    let signed = keys[0]
+        .member
+        .sign(MessageType::Proposal, governance::now_s(), None, body.as_bytes());
+
+    let large = vec![b' '; (1 << 20) + 1];
+    let answer = node.post(path, &large, Some("application/cose")).json();
+    assert_refused(answer, 413, "RequestBodyTooLarge");
+    for content_type in [None, Some("application/json"), Some("text/plain")] {
+        let answer = node.post(path, &signed, content_type).json();
+        assert_refused(answer, 401, "InvalidAuthenticationInfo");
+    }
+    // Signed for something else.
+    let ballot = keys[0].member.sign(
+        MessageType::Ballot,
+        governance::now_s(),
+        Some(&"0".repeat(64)),
+        body.as_bytes(),
+    );
+    for bytes in [&ballot[..], b"", b"\xd2", body.as_bytes(), &signed[..signed.len() - 1]] {
+        let answer = node.post(path, bytes, Some("application/cose")).json();
+        assert_refused(answer, 401, "InvalidAuthenticationInfo");
+    }
+    let mut forged = signed.to_vec();
+    let at = forged.len() - 3;
+    forged[at] ^= 1;
+    let answer = node.post(path, &forged, Some("application/cose")).json();
+    assert_refused(answer, 401, "InvalidAuthenticationInfo");
+    for proposal in ["[]", "7", r#"{"actions":[{"name":"no_such_action"}]}"#] {
+        let signed = keys[0]
+            .member
+            .sign(MessageType::Proposal, governance::now_s(), None, proposal.as_bytes());
+        let answer = node.post(path, &signed, Some("application/cose")).json();
+        assert_refused(answer, 400, "ProposalFailedToValidate");
+    }
+    let refused = node.get(path);
+    assert_eq!(refused.status, 405);
+    assert_eq!(node.get("/gov/service/info").status, 400, "no api-version");
+    assert!(node.post(path, &signed, Some("application/cose")).status.is_success());
+    node.stop();
+}
+
+// Scripts
+
+/// The fixture's constitution, whose `resolve` first does what the proposal's first action is called.
+const MISCHIEF: &str = r#"
+    const first = (text) => JSON.parse(text).actions[0].name;
+    export function validate(input) { return {valid: true, description: ""}; }
+    export function resolve(text, proposerId, votes) {
+        if (first(text) === "loop") { for (;;) {} }
+        if (first(text) === "eat") { const all = []; for (;;) { all.push(new Array(100000).fill(7)); } }
+        if (first(text) === "dive") { const dive = () => dive() + 1; return dive(); }
+        if (first(text) === "throw") { throw new Error("thrown"); }
+        return "Accepted";
+    }
+    export function apply(text, proposalId) {
+        const args = JSON.parse(text).actions[0].args;
+        ccf.node.transitionServiceToOpen(
+            ccf.strToBuf(args.previous_service_identity), ccf.strToBuf(args.next_service_identity));
+    }"#;
+
+#[test]
+fn a_constitution_that_loops_or_eats_memory_is_stopped_while_the_node_lives_on() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    let keys = node.voters();
+    node.act("set_constitution", json!({"constitution": MISCHIEF}));
+    let act = |name: &str| json!({"actions": [{"name": name}]});
+    for name in ["eat", "dive", "throw"] {
+        let refusal = assert_refused(node.propose(&keys[0], &act(name)), 500, "InternalError");
+        assert!(refusal.message.contains("Failed to resolve()"), "{name}: {refusal:?}");
+    }
+    // Five seconds, in which everybody else is answered.
+    let looping = std::thread::scope(|scope| {
+        let (url, certificate) = (&node.url, place.directory.join("service_cert.pem"));
+        let member = &keys[0].member;
+        let looping = scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let pem = std::fs::read_to_string(certificate).unwrap();
+            let trust = rekindle::member::Trust::Service(rekindle::crypto::Certificate::from_pem(&pem).unwrap());
+            let client = rekindle::member::Client::new(url, trust).unwrap();
+            let body = json!({"actions": [{"name": "loop"}]}).to_string();
+            runtime.block_on(Session::new(&client, member).propose(body.as_bytes()))
+        });
+        let (mut asked, mut slowest) = (0, Duration::ZERO);
+        while !looping.is_finished() {
+            let began = Instant::now();
+            assert_eq!(node.state()["state"], "PartOfPublicNetwork");
+            slowest = slowest.max(began.elapsed());
+            asked += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(asked > 20, "{asked}");
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+        looping.join().unwrap()
+    });
+    let refusal = assert_refused(looping, 500, "InternalError");
+    assert!(refusal.message.contains("Failed to resolve()"), "{refusal:?}");
+    node.open();
+    node.stop();
+    place.verify();
+}
+
+// Ledgers
+
+/// The seqno behind `--drop-after` in a refusal.
+fn offered(said: &str) -> u64 {
+    let (_, behind) = said.rsplit_once("--drop-after ").expect(said);
+    behind
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// Damages a copy of a ledger and expects: refused with the code and the seqno, nothing changed; refused with another
+/// seqno to end at; recovered with the right one, and everything dropped kept aside.
+#[track_caller]
+fn is_refused_until_dropped(damage: impl FnOnce(&Path), words: &[&str]) {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    damage(&place.ledger());
+    let said = refuses(&place, words);
+    let last = offered(&said);
+    assert!(
+        said.contains(&format!("everything is proven up to seqno {last}")),
+        "{said}"
+    );
+    for wrong in [last - 1, last + 1, 0] {
+        place.arguments = vec!["--drop-after".to_owned(), wrong.to_string()];
+        refuses(&place, &["nothing else can be dropped after"]);
+    }
+    let before = contents(&place.ledger());
+    place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
+    let recovered = place.recover();
+    assert!(recovered.public["last_signed_seqno"].as_u64().unwrap() >= last);
+    place.verify();
+    let after = contents(&place.ledger());
+    for (path, (_, bytes)) in before {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let Some(bytes) = bytes else { continue };
+        let kept = after.get(&path).is_some_and(|(_, now)| now.as_ref() == Some(&bytes));
+        let aside = after.get(&path.with_file_name(format!("{name}.ignored")));
+        let aside = aside.is_some_and(|(_, now)| now.as_ref() == Some(&bytes));
+        assert!(kept || aside, "{name} is neither kept nor set aside");
+    }
+    // Nothing that was proven is lost.
+    let report = place.verify();
+    assert_eq!(report["services"][1]["from_seqno"], last + 1);
+}
+
+#[test]
+fn a_flipped_bit_in_a_committed_chunk_is_not_taken_for_the_end_of_the_ledger() {
+    let flip = |ledger: &Path| {
+        let (_, path) = &chunks(ledger)[2];
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    is_refused_until_dropped(
+        flip,
+        &["The replay fails at seqno", "L0", "Nothing was changed", "entries"],
+    );
+}
+
+#[test]
+fn a_missing_chunk_is_not_taken_for_the_end_of_the_ledger() {
+    let remove = |ledger: &Path| std::fs::remove_file(&chunks(ledger)[2].1).unwrap();
+    is_refused_until_dropped(remove, &["L0101", "Nothing was changed"]);
+}
+
+#[test]
+fn a_snapshot_newer_than_the_ledger_is_refused_with_what_is_missing() {
+    let service = service(&["--snapshot-every", "50"]);
+    let place = Place::of(&service.directory);
+    for (first, path) in chunks(&place.ledger()) {
+        if first > 20 {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    refuses(&place, &["but the ledger ends at", "in no file"]);
+}
+
+#[test]
+fn an_empty_and_a_foreign_ledger_directory_are_refused() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    for (_, path) in chunks(&place.ledger()) {
+        std::fs::remove_file(path).unwrap();
+    }
+    place.refused();
+    std::fs::write(place.ledger().join("ledger_1-9.committed"), [0xff; 300]).unwrap();
+    refuses(&place, &[]);
+}
+
+// Machines
+
+/// How large a file of the node may become.
+fn limit_files(node: &Node<'_>, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(node.pid()).unwrap());
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn a_full_disk_stops_writing_and_nothing_else_and_when_there_is_room_again_nothing_is_lost() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    // Without this the kernel would end the process, which a disk does not do.
+    place.shell = Some("trap '' XFSZ".to_owned());
+    let mut node = public(&place);
+    let keys = node.voters();
+    // Makes the chunk larger than the log.
+    let padding = "x".repeat(300_000);
+    node.propose(&keys[0], &set_data(&keys[0], &padding)).unwrap();
+    node.wait_for_commit();
+    let written = |place: &Place| {
+        let open = chunks(&place.ledger()).pop().unwrap().1;
+        std::fs::metadata(open).unwrap().len()
+    };
+    limit_files(&node, Some(written(&place) + 2000));
+    let mut refused = None;
+    for number in 0..40 {
+        let proposal = set_data(&keys[0], &format!("{number}{}", &padding[..500]));
+        match node.propose(&keys[0], &proposal) {
+            Ok(_) => {}
+            Err(Error::Refused(refusal)) => {
+                refused = Some(refusal);
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let refusal = refused.expect("there is no room");
+    assert_eq!(refusal.status.as_u16(), 500);
+    assert!(refusal.message.contains("can't be written"), "{refusal:?}");
+    // Whoever only reads is served, over several attempts to write.
+    for _ in 0..20 {
+        assert_eq!(node.state()["state"], "PartOfPublicNetwork");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    limit_files(&node, None);
+    node.open();
+    node.stop();
+    let report = place.verify();
+    assert_eq!(report["unsigned_entries"], 0);
+}
+
+#[test]
+fn a_ledger_directory_that_cant_be_written_to_is_refused_by_name() {
+    use std::os::unix::fs::PermissionsExt;
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    // A superuser may write everywhere, unless the capability is taken away.
+    place.shell = Some(
+        "if [ $(id -u) = 0 ]; then exec setpriv --bounding-set=-dac_override --inh-caps=-dac_override \"$0\" \"$@\"; fi"
+            .to_owned(),
+    );
+    let ledger = place.ledger();
+    std::fs::set_permissions(&ledger, std::fs::Permissions::from_mode(0o555)).unwrap();
+    refuses(&place, &["ledger", "Permission denied"]);
+    std::fs::set_permissions(&ledger, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.recover();
+}
+
+#[test]
+fn configurations_that_cant_be_used_are_refused_in_one_sentence() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let run = |path: &str| rekindle!["node", "--config", place.directory.join(path)];
+    run("none.json").expect_sentence(2, &["none.json"]);
+    std::fs::write(place.directory.join("broken.json"), "{").unwrap();
+    run("broken.json").expect_sentence(2, &["Error parsing configuration file", "broken.json"]);
+    std::fs::write(place.directory.join("empty.json"), "{}").unwrap();
+    assert!(run("empty.json").expect(2).stderr.contains("network"));
+}
+
+#[test]
+fn a_port_in_use_is_refused_by_its_number() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    place.config["network"]["rpc_interfaces"]["test"]["bind_address"] = json!(address);
+    refuses(&place, &[&address]);
+    drop(taken);
+    place.recover();
+}
+
+#[test]
+fn a_node_that_is_told_to_stop_while_it_reads_stops_at_once_and_leaves_the_ledger_alone() {
+    let service = Service::made(&["--entries", "30000", "--signature-every", "20", "--signatures", "cose"]);
+    let place = Place::of(&service.directory);
+    let before = contents(&place.ledger());
+    let mut node = place.start();
+    node.wait_for("ReadingPublicLedger");
+    node.signal(Signal::TERM);
+    let began = Instant::now();
+    let status = node.wait_for_end();
+    assert!(status.success(), "{status}: {}", node.log());
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(
+        !node.log().contains("PartOfPublicNetwork"),
+        "it was too late: {}",
+        node.log()
+    );
+    assert!(before == contents(&place.ledger()));
+}
+
+#[test]
+fn a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    let second = Place::at(&place.directory);
+    let mut output = second.config.clone();
+    output["output_files"] = json!({"rpc_addresses_file": "other.json", "pid_file": "other.pid"});
+    output["command"]["service_certificate_file"] = json!("other.pem");
+    let path = place.directory.join("second.json");
+    std::fs::write(&path, output.to_string()).unwrap();
+    let before = contents(&place.ledger());
+    let said = std::process::Command::new(node::program())
+        .args(["node", "--config", "second.json"])
+        .current_dir(&place.directory)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(!said.status.success());
+    assert!(text.contains("another node"), "{text}");
+    let names = |contents: &std::collections::BTreeMap<_, _>| contents.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&contents(&place.ledger())));
+    node.open();
+    node.stop();
+    place.verify();
+}
