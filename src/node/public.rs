@@ -16,6 +16,7 @@ use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::recovery::foundation::{Foundation, last_signing_certificate};
 use crate::recovery::join::Mode;
+use crate::recovery::progress::Silent;
 use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
@@ -174,6 +175,44 @@ fn options(from_snapshot: Option<PathBuf>) -> Options {
         from_snapshot,
         keep_foundation: true,
         ..Options::default()
+    }
+}
+
+/// Verifies what lies below the snapshot that was started from, on one thread beside everything else: no recovery waits
+/// for it, but whoever looks at the findings sees damage there.
+pub fn check_below(config: &Config, status: &Status) {
+    let until = status.startup_seqno();
+    let work = || -> Result<VerifyReport> {
+        let files = LedgerFiles::list(&ledger_directories(config), false)?;
+        if files.first_seqno() != 1 {
+            let first = files.first_seqno();
+            let why = format!("the ledger begins at seqno {first}, so nothing before the snapshot can be proven");
+            return Err(Error::Unreadable(why));
+        }
+        let options = Options {
+            mode: Some(Mode::Audit),
+            until: Some(until),
+            ..Options::default()
+        };
+        verify(&files, &options, &Silent)
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let report = match pool {
+        Ok(pool) => pool.install(work),
+        Err(why) => Err(Error::Usage(format!("no thread could be started: {why}"))),
+    };
+    match report {
+        Ok(report) => {
+            let whole = report.verdict.exit_code() == 0;
+            tracing::info!(
+                until,
+                whole,
+                entries = report.entries,
+                "the ledger below the snapshot is verified"
+            );
+            status.find(&report.findings);
+        }
+        Err(why) => tracing::warn!(until, "the ledger below the snapshot can't be verified: {why}"),
     }
 }
 

@@ -21,7 +21,8 @@ use super::http::{
 };
 use super::identity::{EncryptionIdentityInTheMaking, NodeIdentity, ServiceIdentity, ServiceName};
 use super::public::{
-    check_previous_quickly, ledger_directories, list, make_main_directory, previous_identity, recover_public,
+    check_below, check_previous_quickly, ledger_directories, list, make_main_directory, previous_identity,
+    recover_public,
 };
 use super::shared::Node;
 use super::status::{NodeState, Status};
@@ -316,7 +317,16 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
         service_data,
         drop_committed: options.drop_after.is_some(),
     };
-    found(node, founding)
+    let started_from = founding.public.snapshot.clone();
+    found(node, founding)?;
+    if started_from.is_some() {
+        let behind = std::thread::Builder::new().name("below-snapshot".to_owned());
+        let node = Arc::clone(node);
+        behind
+            .spawn(move || check_below(&node.config, &node.status))
+            .map_err(Error::io("start", Path::new("a thread")))?;
+    }
+    Ok(())
 }
 
 /// The address under which other nodes will reach this one, written where the configuration asks for it. Nothing listens
