@@ -217,27 +217,32 @@ impl ChunkFiles {
         Ok(())
     }
 
-    /// The recovered service is open: its files lose their `.recovery`.
+    /// The recovered service is open: its files lose their `.recovery`, the newest first. A process may be killed between
+    /// two of them: a file that still has it before one that has not is known to be of an open service then.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn finish_recovery(&mut self) -> Result<()> {
         self.recovering = false;
         let entries = std::fs::read_dir(&self.directory).map_err(Error::io("read the directory", &self.directory))?;
+        let mut chunks = Vec::new();
         for entry in entries {
             let entry = entry.map_err(Error::io("read the directory", &self.directory))?;
-            let Some(FileName::Chunk(mut name)) = entry.file_name().to_str().map(FileName::parse) else {
-                continue;
-            };
+            if let Some(FileName::Chunk(name)) = entry.file_name().to_str().map(FileName::parse) {
+                chunks.push((name, entry.path()));
+            }
+        }
+        chunks.sort_by_key(|(name, _)| std::cmp::Reverse(name.first));
+        for (mut name, path) in chunks {
             name.kind = match name.kind {
                 ChunkKind::CommittedRecovery => ChunkKind::Committed,
                 ChunkKind::OpenRecovery => ChunkKind::Open,
                 ChunkKind::Committed | ChunkKind::Open => continue,
             };
             let to = self.directory.join(name.to_string());
-            std::fs::rename(entry.path(), &to).map_err(Error::io("rename the chunk", &entry.path()))?;
+            std::fs::rename(&path, &to).map_err(Error::io("rename the chunk", &path))?;
             if let Some(open) = &mut self.open
-                && open.path == entry.path()
+                && open.path == path
             {
                 open.path = to;
             }

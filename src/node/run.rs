@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::api;
 use super::attestation::VirtualQuote;
 use super::config::{Authority, CommandKind, Config, Recover, RpcInterface};
-use super::directory::claim;
+use super::directory::{claim, finish_opening};
 use super::found::{Founding, found, show_state};
 use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
@@ -255,6 +255,7 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
     make_main_directory(config)?;
     let _ = node.claim.set(claim(&config.ledger.directory)?);
+    finish_opening(&config.ledger.directory)?;
     let files = list(config)?;
     let signer = check_previous_quickly(&files, previous.as_ref())?;
     let issuer = signer.map(|signer| signer.issuer()).filter(|issuer| !issuer.is_empty());
