@@ -1,5 +1,7 @@
 //! What can go wrong in a recovery, and what a node must do about it: refuse with words that help, change nothing, live on.
 
+#[path = "support/kills.rs"]
+mod kills;
 #[path = "support/node.rs"]
 mod node;
 #[macro_use]
@@ -730,4 +732,17 @@ fn a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on() {
     node.open();
     node.stop();
     place.verify();
+}
+
+#[test]
+fn a_node_that_is_killed_at_any_moment_loses_nothing_that_was_signed() {
+    let service = service(&["--rekey-every", "40", "--unsigned-tail", "2"]);
+    let mut place = Place::of(&service.directory);
+    let before = service.export(true, &["--state", "--table", "^(public:)?records$"]);
+    let plan = kills::Plan { kills: 12, seed: 1 };
+    let tally = kills::kill_anywhere(&mut place, &plan, &|line| println!("{line}"));
+    assert!(tally.kills.len() > 4, "{tally:?}");
+    let after = Service::at(place.directory.clone()).export(true, &["--state", "--table", "^(public:)?records$"]);
+    assert_eq!(before, after);
+    assert!(!before.is_empty());
 }

@@ -69,27 +69,68 @@ pub fn set_aside_leftovers(files: &LedgerFiles, main: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Finishes what a node was killed in when its service had opened: chunks lose their `.recovery` newest first, so one that
+/// still has it, just before one that has not, is of an open service. Nothing is renamed over another file.
+///
+/// # Errors
+/// [`Error::Io`].
+fn finish_interrupted(main: &Path) -> Result<()> {
+    let io = || Error::io("list the directory", main);
+    let mut chunks: Vec<(ChunkName, PathBuf)> = Vec::new();
+    for item in std::fs::read_dir(main).map_err(io())? {
+        let item = item.map_err(io())?;
+        if let FileName::Chunk(name) = FileName::parse(&item.file_name().to_string_lossy()) {
+            chunks.push((name, item.path()));
+        }
+    }
+    chunks.sort_by_key(|(name, _)| std::cmp::Reverse(name.first));
+    let open: Vec<ChunkName> = chunks
+        .iter()
+        .map(|(name, _)| name.clone())
+        .filter(|name| !name.kind.is_recovery())
+        .collect();
+    let taken = |first: Seqno, last: Seqno| {
+        let overlaps = |other: &ChunkName| other.first <= last && other.last.is_none_or(|end| end >= first);
+        open.iter().any(overlaps)
+    };
+    // First seqno of what certainly belongs to the ledger.
+    let mut known = None;
+    for (name, path) in chunks {
+        match (name.kind, name.last) {
+            (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
+                let to = main.join(committed_name(name.first, last));
+                tracing::warn!(from = %path.display(), to = %to.display(), "its service had opened: the name is put right");
+                std::fs::rename(&path, &to).map_err(Error::io("rename the chunk", &path))?;
+                known = Some(name.first);
+            }
+            (kind, _) if !kind.is_recovery() => known = Some(name.first),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Finishes an opening that was interrupted: where the chunks of a recovery say, under a signature, that their service
 /// is open, it is, and they get their names. CCF would set them aside, and with them what that service has signed.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
+    finish_interrupted(main)?;
     let Ok(files) = LedgerFiles::list(directories, true) else {
         return Ok(()); // what can't be listed is said when the ledger itself is
     };
-    let in_main = || files.chunks.iter().filter(|chunk| chunk.file.main);
-    let of_recovery = in_main().filter(|chunk| chunk.file.name.kind.is_recovery());
+    let of_recovery = files
+        .chunks
+        .iter()
+        .filter(|chunk| chunk.file.main && chunk.file.name.kind.is_recovery());
     let Some(first) = of_recovery.map(|chunk| chunk.file.first).min() else {
         return Ok(());
     };
-    // Of an opening that was interrupted, the last chunks have their names and these are missing before them.
-    let gap = |note: &Note| matches!(note, Note::Gap { from, .. } if *from == first);
-    let interrupted = LedgerFiles::list(directories, false).is_ok_and(|named| named.notes.iter().any(gap));
-    if interrupted || says_open(&files, first)? {
+    if says_open(&files, first)? {
         tracing::warn!(
             first,
-            "an opening was interrupted: its ledger files get their names now"
+            "the service of these .recovery files had opened: they get their names now"
         );
         name_recovered(main)?;
     }
@@ -272,5 +313,84 @@ pub fn check_next_is_free(main: &Path, next: Seqno) -> Result<()> {
             path.display()
         ))),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let files = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> = files
+            .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn finished(before: &[&str]) -> Vec<String> {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in before {
+            std::fs::write(scratch.path().join(name), name).unwrap();
+        }
+        finish_interrupted(scratch.path()).unwrap();
+        names(scratch.path())
+    }
+
+    #[test]
+    fn an_opening_that_was_cut_off_between_two_names_is_finished() {
+        let found = finished(&[
+            "ledger_1-9.committed",
+            "ledger_10-12.committed.recovery",
+            "ledger_13-15.committed.recovery",
+            "ledger_16-18.committed",
+            "ledger_19",
+        ]);
+        let expected = [
+            "ledger_1-9.committed",
+            "ledger_10-12.committed",
+            "ledger_13-15.committed",
+            "ledger_16-18.committed",
+            "ledger_19",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_an_unfinished_recovery_left_is_not_taken_for_an_opening() {
+        for left in [
+            &[
+                "ledger_1-9.committed",
+                "ledger_10-12.committed.recovery",
+                "ledger_13.recovery",
+            ][..],
+            // The chunk that a first recovery did not have came back.
+            &[
+                "ledger_1-9.committed",
+                "ledger_10-12.committed",
+                "ledger_10-12.committed.recovery",
+                "ledger_13",
+            ],
+            &[
+                "ledger_1-9.committed",
+                "ledger_10",
+                "ledger_10-12.committed.recovery",
+                "ledger_13",
+            ],
+            &["ledger_1-9.committed", "ledger_10-11.committed.recovery", "ledger_13"],
+        ] {
+            assert_eq!(finished(left), left);
+        }
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_process_for_as_long_as_it_holds_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let first = claim(scratch.path()).unwrap();
+        let refused = claim(scratch.path()).unwrap_err().to_string();
+        assert!(refused.contains("another node works in"), "{refused}");
+        drop(first);
+        claim(scratch.path()).unwrap();
     }
 }

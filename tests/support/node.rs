@@ -203,6 +203,19 @@ impl Place {
         }
     }
 
+    /// Starts a node and kills it a moment later, whatever it does.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = self
+            .command()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Starts a node that must end by itself with an error; answers what it said.
     #[track_caller]
     pub fn refused(&self) -> String {
