@@ -1,6 +1,6 @@
 //! What a recovery builds on: everything that is known at the last proven signature.
 //!
-//! [`Gathered`] is filled while segments are joined; [`Foundation`] is what a new service continues from. Recovery
+//! `Gathered` is filled while segments are joined; [`Foundation`] is what a new service continues from. Recovery
 //! specification, sections 2.4 and 2.5.
 
 use std::path::PathBuf;
