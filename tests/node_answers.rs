@@ -103,7 +103,8 @@ fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What the two differ in, all the way down. Ids that are keys stand for each other; a list is known by its first element.
+/// What the two differ in, all the way down. Ids that are keys stand for each other; a list is known
+/// by its fullest element: what old services wrote of their nodes is not ours to complete.
 fn differences(ours: &Value, theirs: &Value, at: &str, found: &mut Vec<String>) {
     match (ours, theirs) {
         (Value::Object(ours), Value::Object(theirs)) => {
@@ -126,7 +127,8 @@ fn differences(ours: &Value, theirs: &Value, at: &str, found: &mut Vec<String>) 
             }
         }
         (Value::Array(ours), Value::Array(theirs)) => {
-            if let (Some(ours), Some(theirs)) = (ours.first(), theirs.first()) {
+            let fullest = |list: &[Value]| list.iter().max_by_key(|item| item.to_string().len()).cloned();
+            if let (Some(ours), Some(theirs)) = (&fullest(ours), &fullest(theirs)) {
                 differences(ours, theirs, &format!("{at}[]"), found);
             }
         }

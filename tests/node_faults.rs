@@ -579,6 +579,23 @@ fn a_snapshot_newer_than_the_ledger_is_refused_with_what_is_missing() {
 }
 
 #[test]
+fn snapshots_that_a_crash_left_unfinished_are_neither_used_nor_held_against_the_ledger() {
+    let service = service(&["--snapshot-every", "50"]);
+    let place = Place::of(&service.directory);
+    let snapshots = place.directory.join("snapshots");
+    let whole = std::fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(whole).unwrap();
+    std::fs::write(snapshots.join("snapshot_90_91"), &bytes[..bytes.len() / 2]).unwrap();
+    // Its evidence was never signed: another transaction has that seqno.
+    std::fs::write(snapshots.join("snapshot_91_92"), &bytes).unwrap();
+    let report = place.verify();
+    assert_eq!(report["verdict"], "ok", "{report}");
+    assert!(support::codes(&report).contains(&"L0507"), "{report}");
+    place.recover();
+    place.verify();
+}
+
+#[test]
 fn an_empty_and_a_foreign_ledger_directory_are_refused() {
     let service = service(&[]);
     let place = Place::of(&service.directory);

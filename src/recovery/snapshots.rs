@@ -229,6 +229,12 @@ fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Find
                 .severity(Severity::Info)
                 .next("to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it");
         }
+        // As a crash leaves it: half written, or its evidence was never signed and another transaction has that seqno.
+        if !file.name.committed && code != Code::SnapshotUncommitted {
+            finding = finding
+                .severity(Severity::Info)
+                .next("nothing: no node starts from a snapshot that was never committed");
+        }
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         findings.push(finding);
     };

@@ -267,7 +267,8 @@ async fn recover(
             1 => json!({"name": "trigger_ledger_rekey"}),
             _ => json!({"name": "trigger_ledger_chunk"}),
         };
-        let body = json!({"actions": [action]}).to_string();
+        // Never the same twice: that would be a replay.
+        let body = json!({"actions": [action], "of": [url, number]}).to_string();
         let proposal = first.propose(body.as_bytes()).await.map_err(words)?;
         vote(&client, keys, proposal).await?;
         // What it says is committed has to survive everything.
