@@ -94,8 +94,7 @@ pub fn main() -> u8 {
             return 2;
         }
         (None, None) => {
-            // As clap answers where nothing is given.
-            let _ = Cli::command().print_help();
+            eprint!("{}", Cli::command().render_help());
             return 2;
         }
     };

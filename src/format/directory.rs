@@ -219,7 +219,10 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
     let named_len = name.last.map(|last| last - name.first + 1);
     // Where the header word and the name disagree, a table that fits the name says which one is damaged.
     let mended = named_len.filter(|&named| Layout::by_count(bytes, named).is_some());
+    // Where it fits neither, the entries themselves may agree with the name.
+    let counted = || named_len.filter(|_| Layout::count_entries(bytes, layout.entries_end) == named_len);
     let len = mended
+        .or_else(counted)
         .or(layout.table_len)
         .or(named_len)
         .unwrap_or_else(|| count_entries(bytes, layout, first));

@@ -172,6 +172,10 @@ impl Journal {
         claims: Option<&Digest>,
         flags: impl FnOnce(u64) -> u8,
     ) -> Result<Sealed> {
+        // Nothing comes behind a signature that ends its chunk before that has ended.
+        if self.ends_chunk {
+            self.settle()?;
+        }
         let sealed = self
             .sealer
             .seal(&self.key, self.settings.entry_type, txid, writes, claims, flags)?;
