@@ -38,7 +38,7 @@ pub fn claim_directory(directory: &Path) -> Result<()> {
 /// the service had opened, and that the rest may follow.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Unreadable`] if a name is taken: nothing is renamed over another file.
 pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let listing = std::fs::read_dir(directory).map_err(Error::io("read the directory", directory))?;
     let mut found = Vec::new();
@@ -57,6 +57,13 @@ pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     found.sort_unstable();
     let mut renamed = Vec::new();
     for (_, from, to) in found.into_iter().rev() {
+        if to.exists() {
+            return Err(Error::Unreadable(format!(
+                "{} can't get its name: {} is there already; one of the two belongs to another recovery, move it away",
+                from.display(),
+                to.display()
+            )));
+        }
         std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
         renamed.push((from, to));
     }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha20Rng;
 use super::governance::Effects;
 use super::identity::{ServiceIdentity, serial, system_rng};
 use super::service::open::accept_recovery;
-use super::service::secrets::{KnownSecret, broadcast, chain, stored_at};
+use super::service::secrets::{KnownSecret, broadcast, chain};
 use super::service::submit::Opened;
 use super::service::{put, service_info, shares};
 use super::status::NodeState;
@@ -52,9 +52,6 @@ pub struct Session<'l> {
     /// What is to be done once the transaction is written.
     pub afterwards: Afterwards,
 }
-
-/// Validity in days where the service's configuration sets no maximum.
-pub const DEFAULT_VALIDITY_DAYS: u32 = 365;
 
 impl<'l> Session<'l> {
     /// The newest secret of the service.
@@ -130,8 +127,7 @@ impl Effects for Session<'_> {
         Ok(())
     }
 
-    fn latest_ledger_secret_seqno(&self, transaction: &Transaction<'_>) -> Result<Seqno, String> {
-        let _ = stored_at(transaction);
+    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String> {
         self.current_secret().map(|known| known.from)
     }
 
