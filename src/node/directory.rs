@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::chunk_writer::ChunkWriter;
-use crate::format::directory::{LedgerFiles, Note};
+use crate::format::directory::{LedgerFiles, Note, PlannedChunk};
 use crate::format::domain::Maps;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::journal::files::name_recovered;
@@ -185,25 +185,10 @@ fn set_aside(path: &Path) -> Result<()> {
     std::fs::rename(path, &to).map_err(Error::io("rename the chunk", path))
 }
 
-/// What stands behind the last signature: which files hold it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// Chunks that are committed and hold entries behind the last signature: dropping those needs a person's word.
-    pub committed: Vec<PathBuf>,
-    /// Open chunks of the main directory that do.
-    pub open: Vec<PathBuf>,
-}
-
-/// Finds what would be dropped behind `last`.
-pub fn tail(files: &LedgerFiles, last: Seqno) -> Tail {
-    let mut tail = Tail::default();
-    for chunk in files.chunks.iter().filter(|chunk| chunk.file.last > last) {
-        match chunk.file.name.kind.is_committed() {
-            true => tail.committed.push(chunk.file.path.clone()),
-            false => tail.open.push(chunk.file.path.clone()),
-        }
-    }
-    tail
+/// Whether a committed chunk holds entries behind `last`: dropping those needs a person's word.
+pub fn has_committed_tail(files: &LedgerFiles, last: Seqno) -> bool {
+    let behind = |chunk: &PlannedChunk| chunk.file.last > last && chunk.file.name.kind.is_committed();
+    files.chunks.iter().any(behind)
 }
 
 /// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
@@ -218,7 +203,7 @@ pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, dro
         if file.last <= last && file.name.kind.is_committed() {
             continue;
         }
-        let in_main = file.path.parent() == Some(main);
+        let in_main = file.main;
         let committed = file.name.kind.is_committed();
         if committed && !drop_committed {
             return Err(Error::Usage(format!(

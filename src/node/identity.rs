@@ -103,10 +103,9 @@ fn alternative_names(config: &Config) -> Result<Vec<AlternativeName>> {
     Ok(names)
 }
 
-/// The RSA key under which ledger secrets are sent to this node.
+/// The RSA key under which ledger secrets are sent to this node. Its private half is forgotten: alone in its service,
+/// the node knows every secret that is ever sent to it.
 pub struct EncryptionIdentity {
-    /// PKCS#8 DER.
-    pub private_der: Zeroizing<Vec<u8>>,
     /// SPKI PEM.
     pub public_pem: String,
 }
@@ -117,11 +116,8 @@ impl EncryptionIdentity {
     /// # Errors
     /// [`Error::Unreadable`] if the provider fails.
     pub fn generate() -> Result<EncryptionIdentity> {
-        let (private_der, public_pem) = generate_system_key_pair().map_err(failed("make an RSA key"))?;
-        Ok(EncryptionIdentity {
-            private_der,
-            public_pem,
-        })
+        let (_, public_pem) = generate_system_key_pair().map_err(failed("make an RSA key"))?;
+        Ok(EncryptionIdentity { public_pem })
     }
 }
 

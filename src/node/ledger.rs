@@ -82,9 +82,7 @@ impl Ledger {
         let mut session = Session {
             txid: self.journal.next(),
             root: self.journal.root(),
-            signed_root: self.journal.last_signed().map_or([0; 32], |signed| signed.root),
             state: node.status.state(),
-            now_s: now_s(),
             rng: rng().map_err(ApiError::internal)?,
             historical: &self.old.historical,
             service: &self.service,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::config::Config;
-use super::directory::tail;
+use super::directory::has_committed_tail;
 use super::status::Status;
 use crate::crypto::Certificate;
 use crate::error::{Error, Result};
@@ -255,7 +255,6 @@ fn check_loss(
             "--drop-after {asked}: the last proven signature of this ledger is {last}, nothing else can be dropped after"
         )));
     }
-    let tail = tail(files, last);
     let first = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error && finding.seqno.is_some_and(|seqno| seqno > last))
@@ -277,7 +276,7 @@ fn check_loss(
         );
     }
     let signed_later = foundation.last_signature_read > last;
-    if (tail.committed.is_empty() && !signed_later) || drop_after.is_some() {
+    if (!has_committed_tail(files, last) && !signed_later) || drop_after.is_some() {
         return Ok(());
     }
     let why = first.map_or(String::new(), |finding| {

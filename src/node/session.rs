@@ -35,12 +35,8 @@ pub struct Session<'l> {
     pub txid: TxId,
     /// Root of the state that it reads.
     pub root: Digest,
-    /// Root in the last signature: what members acknowledge.
-    pub signed_root: Digest,
     /// State of the node.
     pub state: NodeState,
-    /// Seconds since 1970.
-    pub now_s: u64,
     /// Random numbers.
     pub rng: ChaCha20Rng,
     /// Every value of the historical secrets in the ledger that is recovered.
