@@ -114,7 +114,7 @@ fn requests() -> Vec<Vec<u8>> {
     let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/common");
     let read = |name: &str| std::fs::read_to_string(common.join(name)).unwrap();
     let member = Member::from_pem(&read("member0_cert.pem"), &read("member0_privk.pem")).unwrap();
-    let signed = |kind, body: &[u8]| member.sign(kind, 1_700_000_000, None, body).to_vec();
+    let signed = |kind, body: &[u8]| member.sign(kind, 1_700_000_000, None, body).unwrap().to_vec();
     let mut seeds = vec![
         signed(MessageType::Proposal, PROPOSAL.as_bytes()),
         signed(MessageType::RecoveryShare, br#"{"share": "AAAA"}"#),

@@ -1,4 +1,5 @@
-//! COSE_Sign1 as CCF writes it: ledger signatures, endorsements of identities, snapshot receipts.
+//! COSE_Sign1 as CCF writes it: ledger signatures, endorsements of identities, snapshot receipts, members'
+//! requests.
 //!
 //! Reading is tolerant of missing labels (early 6.0.0-dev builds left some out), keeps the protected header's
 //! original bytes for verification (CCF's key order is not canonical), and is bounded: nesting to 16 levels,
@@ -10,11 +11,11 @@ use super::digest::Digest;
 use super::ecdsa::{SigningKey, VerifyingKey};
 use super::error::Error;
 
+mod request;
 mod write;
 
-pub use write::{
-    LedgerSignatureHeader, RequestHeader, sign_endorsement, sign_ledger_root, sign_request, with_inclusion_proof,
-};
+pub use request::{CREATED_AT, MESSAGE_TYPE, MessageType, PROPOSAL_ID, RequestHeader, sign_request};
+pub use write::{LedgerSignatureHeader, sign_endorsement, sign_ledger_root, with_inclusion_proof};
 
 const TAG_SIGN1: u64 = 18;
 const LABEL_ALGORITHM: i64 = 1;

@@ -1,12 +1,12 @@
 //! ECDSA on P-256 and P-384: node signatures, COSE signatures, certificates.
 //!
 //! Keys are parsed once and cheap to clone. Verification belongs to the provider; signing is RustCrypto in
-//! both, because it must be deterministic (RFC 6979): the same seed gives the same ledger, byte for byte.
+//! both, because on a ledger it must be deterministic (RFC 6979): the same seed gives the same ledger, byte for byte.
 
 use std::sync::Arc;
 
-use p384::ecdsa::signature::Signer;
 use p384::ecdsa::signature::hazmat::PrehashSigner;
+use p384::ecdsa::signature::{RandomizedSigner, Signer};
 use p384::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding, PrivateKeyInfoRef};
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
@@ -351,6 +351,21 @@ impl SigningKey {
             }
             Private::P384(key) => {
                 let signature: p384::ecdsa::Signature = key.sign(message);
+                signature.to_bytes().to_vec()
+            }
+        }
+    }
+
+    /// As [`SigningKey::sign_fixed`], with numbers from `rng` mixed into the nonce (RFC 6979, section 3.6): no two
+    /// signatures of a message are the same, and a weak generator does no harm.
+    pub fn sign_fixed_hedged(&self, rng: &mut impl CryptoRng, message: &[u8]) -> Vec<u8> {
+        match &self.key {
+            Private::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign_with_rng(rng, message);
+                signature.to_bytes().to_vec()
+            }
+            Private::P384(key) => {
+                let signature: p384::ecdsa::Signature = key.sign_with_rng(rng, message);
                 signature.to_bytes().to_vec()
             }
         }

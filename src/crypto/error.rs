@@ -29,6 +29,12 @@ pub enum Error {
     /// A signature is well or ill formed, but does not verify.
     #[error("the signature does not verify: another key made it, or the signed bytes were altered")]
     SignatureInvalid,
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers: {why}")]
+    NoRandomness {
+        /// What it said.
+        why: String,
+    },
     /// A public or private key of a kind that no CCF service signs with.
     #[error("unsupported key: {found}; CCF identities are elliptic-curve keys on P-256 or P-384")]
     UnsupportedKey {

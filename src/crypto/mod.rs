@@ -24,6 +24,7 @@ mod lanes;
 #[cfg(feature = "remember-verified")]
 mod memo;
 mod pem;
+pub mod random;
 pub mod rsa;
 pub mod shares;
 pub mod stream;

@@ -95,10 +95,7 @@ impl OaepKey {
 /// A new RSA key: PKCS#8 and SPKI DER.
 pub(super) fn generate_rsa_2048() -> Option<(Zeroizing<Vec<u8>>, Vec<u8>)> {
     use ::rsa::pkcs8::{EncodePrivateKey, EncodePublicKey};
-    use rand_core::SeedableRng;
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice()).ok()?;
-    let mut rng = rand_chacha::ChaCha20Rng::from_seed(*seed);
+    let mut rng = super::random::system_rng().ok()?;
     let key = ::rsa::RsaPrivateKey::new(&mut rng, 2048).ok()?;
     let private = key.to_pkcs8_der().ok()?;
     let public = key.to_public_key().to_public_key_der().ok()?;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::client::{Answer, Client};
 use super::error::Error;
-use super::identity::{Member, MessageType};
+use super::{Member, MessageType};
 use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::shares::Share;
 
@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
         payload: &[u8],
     ) -> Result<Answer, Error> {
         let created_at_s = self.created_at_s.unwrap_or_else(now_s);
-        let signed = self.member.sign(message_type, created_at_s, proposal_id, payload);
+        let signed = self.member.sign(message_type, created_at_s, proposal_id, payload)?;
         // Wiped when the last use of it ends.
         let body = Bytes::from_owner(signed);
         self.client

@@ -1,65 +1,14 @@
 //! A member's identity: certificate, key, and what is signed with it (recovery specification, sections 3.4 and 5.1).
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_core::Rng;
 use zeroize::Zeroizing;
 
 use super::error::Error;
-use crate::crypto::cose::{RequestHeader, sign_request};
-use crate::crypto::{Certificate, Curve, SigningKey, rsa, x509};
+use crate::crypto::cose::{MessageType, RequestHeader, sign_request};
+use crate::crypto::{Certificate, Curve, SigningKey, random, rsa, x509};
 
 /// As CCF's own key generator makes them.
 const ENCRYPTION_KEY_BITS: usize = 2048;
-
-/// What a request is for: the endpoint takes only requests that say so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageType {
-    /// A new proposal.
-    Proposal,
-    /// A vote on one; needs its id.
-    Ballot,
-    /// Taking back one's own; needs its id.
-    Withdrawal,
-    /// Asking for the newest state digest.
-    StateDigest,
-    /// Acknowledging it.
-    Ack,
-    /// Submitting a recovery share.
-    RecoveryShare,
-    /// Asking for one's share, in older releases.
-    EncryptedRecoveryShare,
-}
-
-impl MessageType {
-    /// All of them.
-    pub const ALL: [MessageType; 7] = [
-        MessageType::Proposal,
-        MessageType::Ballot,
-        MessageType::Withdrawal,
-        MessageType::StateDigest,
-        MessageType::Ack,
-        MessageType::RecoveryShare,
-        MessageType::EncryptedRecoveryShare,
-    ];
-
-    /// As it stands in the header `ccf.gov.msg.type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MessageType::Proposal => "proposal",
-            MessageType::Ballot => "ballot",
-            MessageType::Withdrawal => "withdrawal",
-            MessageType::StateDigest => "state_digest",
-            MessageType::Ack => "ack",
-            MessageType::RecoveryShare => "recovery_share",
-            MessageType::EncryptedRecoveryShare => "encrypted_recovery_share",
-        }
-    }
-
-    /// Whether the header must name a proposal.
-    pub fn names_proposal(self) -> bool {
-        matches!(self, MessageType::Ballot | MessageType::Withdrawal)
-    }
-}
 
 /// A member who can sign.
 pub struct Member {
@@ -100,21 +49,26 @@ impl Member {
         &self.certificate
     }
 
-    /// A COSE_Sign1 with the payload in it (recovery specification, section 3.4), wiped on drop.
+    /// A COSE_Sign1 with the payload in it (recovery specification, section 3.4), wiped on drop. Signing twice gives two
+    /// messages, so that a service does not take the second for a replay of the first.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the system gives no random numbers.
     pub fn sign(
         &self,
         message_type: MessageType,
         created_at_s: u64,
         proposal_id: Option<&str>,
         payload: &[u8],
-    ) -> Zeroizing<Vec<u8>> {
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut rng = random::system_rng().map_err(|why| Error::Usage(why.to_string()))?;
         let header = RequestHeader {
             member_id_hex: &self.id,
             created_at_s,
-            message_type: message_type.as_str(),
+            message_type,
             proposal_id,
         };
-        sign_request(&self.key, &header, payload)
+        Ok(sign_request(&self.key, &mut rng, &header, payload))
     }
 }
 
@@ -147,13 +101,10 @@ impl NewMember {
                 "{name:?} can't be a member's name here: use letters, digits, dots, hyphens and underscores, such as member0"
             )));
         }
-        let no_random = |why: getrandom::Error| Error::Usage(format!("the system gives no random numbers: {why}"));
-        let mut seed = Zeroizing::new([0; 32]);
-        let mut serial = [0; 16];
-        getrandom::fill(seed.as_mut()).map_err(no_random)?;
-        getrandom::fill(&mut serial).map_err(no_random)?;
-        let mut rng = ChaCha20Rng::from_seed(*seed);
         let cannot = |why: crate::crypto::Error| Error::Usage(why.to_string());
+        let mut rng = random::system_rng().map_err(cannot)?;
+        let mut serial = [0; 16];
+        rng.fill_bytes(&mut serial);
         let key = SigningKey::generate(curve, &mut rng);
         let subject = format!("CN={name}");
         let public = key.verifying_key();
@@ -185,7 +136,9 @@ mod tests {
     fn what_a_member_signs_verifies_with_its_certificate_and_names_it() {
         for curve in [Curve::P256, Curve::P384] {
             let member = member(curve);
-            let message = member.sign(MessageType::Ballot, 1_700_000_001, Some("ab"), b"payload");
+            let message = member
+                .sign(MessageType::Ballot, 1_700_000_001, Some("ab"), b"payload")
+                .unwrap_or_else(|why| panic!("{why}"));
             let parsed = Sign1::parse(&message).unwrap();
             parsed.verify(member.certificate().key(), Some(b"payload")).unwrap();
             assert_eq!(parsed.kid(), Some(member.id().as_bytes()));

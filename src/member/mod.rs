@@ -17,5 +17,7 @@ mod trust;
 pub use client::{Answer, Client};
 pub use error::{Error, Refusal};
 pub use governance::Session;
-pub use identity::{Member, MessageType, NewMember};
+pub use identity::{Member, NewMember};
+
+pub use crate::crypto::cose::MessageType;
 pub use trust::Trust;

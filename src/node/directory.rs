@@ -70,11 +70,12 @@ pub fn set_aside_leftovers(files: &LedgerFiles, main: &Path) -> Result<()> {
 }
 
 /// Finishes what a node was killed in when its service had opened: chunks lose their `.recovery` newest first, so one that
-/// still has it, just before one that has not, is of an open service. Nothing is renamed over another file.
+/// still has it, just before one that has not, is of an open service. Nothing is renamed over another file. Answers
+/// whether any other `.recovery` chunk is there.
 ///
 /// # Errors
 /// [`Error::Io`].
-fn finish_interrupted(main: &Path) -> Result<()> {
+fn finish_interrupted(main: &Path) -> Result<bool> {
     let io = || Error::io("list the directory", main);
     let mut chunks: Vec<(ChunkName, PathBuf)> = Vec::new();
     for item in std::fs::read_dir(main).map_err(io())? {
@@ -95,6 +96,7 @@ fn finish_interrupted(main: &Path) -> Result<()> {
     };
     // First seqno of what certainly belongs to the ledger.
     let mut known = None;
+    let mut left = false;
     for (name, path) in chunks {
         match (name.kind, name.last) {
             (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
@@ -104,10 +106,10 @@ fn finish_interrupted(main: &Path) -> Result<()> {
                 known = Some(name.first);
             }
             (kind, _) if !kind.is_recovery() => known = Some(name.first),
-            _ => {}
+            _ => left = true,
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Finishes an opening that was interrupted: where the chunks of a recovery say, under a signature, that their service
@@ -116,7 +118,9 @@ fn finish_interrupted(main: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`].
 pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
-    finish_interrupted(main)?;
+    if !finish_interrupted(main)? {
+        return Ok(());
+    }
     let Ok(files) = LedgerFiles::list(directories, true) else {
         return Ok(()); // what can't be listed is said when the ledger itself is
     };

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
-use zeroize::Zeroizing;
+use rand_core::Rng;
 
 use super::config::{Config, SubjectAltName};
 use crate::crypto::rsa::generate_system_key_pair;
 use crate::crypto::x509::{self, AlternativeName, Validity};
-use crate::crypto::{Certificate, Curve, SigningKey};
+use crate::crypto::{Certificate, Curve, SigningKey, random};
 use crate::error::{Error, Result};
 
 /// A generator seeded by the system.
@@ -20,10 +19,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Unreadable`] if the system has no random numbers to give.
 pub fn system_rng() -> Result<ChaCha20Rng> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice())
-        .map_err(|why| Error::Unreadable(format!("the system gives no random numbers: {why}")))?;
-    Ok(ChaCha20Rng::from_seed(*seed))
+    random::system_rng().map_err(failed("make keys"))
 }
 
 /// A certificate's serial number: positive, and 16 bytes in DER.

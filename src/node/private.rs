@@ -1,6 +1,6 @@
 //! The private phase: from enough shares to an open service. Recovery specification, section 2.7, steps 4 to 7.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use super::identity::now_s;
@@ -57,7 +57,7 @@ impl Ledger {
             }
         });
         if let Err(why) = spawned {
-            (node.fatal)(format!("no thread could be started to read the private ledger: {why}"));
+            (node.fatal)(Error::io("start", Path::new("a thread for the private ledger"))(why));
         }
     }
 
@@ -66,7 +66,7 @@ impl Ledger {
         let node = Arc::clone(&self.node);
         let state = match state {
             Ok(state) => *state,
-            Err(why) => return (node.fatal)(why.to_string()),
+            Err(why) => return (node.fatal)(why),
         };
         node.store
             .write()
@@ -108,7 +108,9 @@ impl Ledger {
                 node.status.enter(NodeState::PartOfNetwork);
                 self.sign();
             }
-            Err(why) => (node.fatal)(format!("the recovered service could not be opened: {why}")),
+            Err(why) => (node.fatal)(Error::Unreadable(format!(
+                "the recovered service could not be opened: {why}"
+            ))),
         }
     }
 

@@ -82,7 +82,7 @@ async fn live(config: Config, recover: Recover, options: Options) -> Result<()> 
         write(path, std::process::id().to_string().as_bytes())?;
     }
     let identity = NodeIdentity::generate(&config)?;
-    let (fatal, mut ends) = mpsc::unbounded_channel::<String>();
+    let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);
     let ignore_first = node.config.ignore_first_sigterm;
@@ -90,14 +90,14 @@ async fn live(config: Config, recover: Recover, options: Options) -> Result<()> 
         let node = Arc::clone(&node);
         move || {
             if let Err(why) = recover_service(&node, identity, &recover, options) {
-                let _ = fatal.send(why.to_string());
+                let _ = fatal.send(why);
             }
         }
     });
     recovery.map_err(Error::io("start", Path::new("the recovery's thread")))?;
     let outcome = loop {
         tokio::select! {
-            why = ends.recv() => break Err(Error::Unreadable(why.unwrap_or_default())),
+            Some(why) = ends.recv() => break Err(why),
             _ = interrupt.recv() => break Ok(()),
             _ = terminate.recv() => {
                 if ignore_first && !node.status.is_stopping() {
@@ -124,7 +124,7 @@ async fn live(config: Config, recover: Recover, options: Options) -> Result<()> 
 async fn serve(
     config: &Config,
     identity: &NodeIdentity,
-    fatal: mpsc::UnboundedSender<String>,
+    fatal: mpsc::UnboundedSender<Error>,
 ) -> Result<(Arc<Node>, http::Running)> {
     let interfaces: Vec<Interface> = config
         .network
@@ -184,8 +184,8 @@ async fn serve(
         store: RwLock::default(),
         sequencer: OnceLock::new(),
         claim: OnceLock::new(),
-        documentation: OnceLock::from(documentation),
-        sessions: OnceLock::from(server.sessions()),
+        documentation,
+        sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
         old_secrets: OnceLock::new(),
         own_secrets: RwLock::default(),

@@ -10,6 +10,7 @@ use super::config::Config;
 use super::http::{Metrics, Sessions};
 use super::sequencer::Sequencer;
 use super::status::Status;
+use crate::Error;
 use crate::crypto::{Certificate, CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
 use crate::kv::store::Store;
@@ -36,9 +37,9 @@ pub struct Node {
     /// Keeps other nodes out of the ledger's main directory.
     pub claim: OnceLock<std::fs::File>,
     /// The documentation of the endpoints, by their first segment.
-    pub documentation: OnceLock<BTreeMap<&'static str, Value>>,
+    pub documentation: BTreeMap<&'static str, Value>,
     /// Open sessions by interface.
-    pub sessions: OnceLock<Arc<Sessions>>,
+    pub sessions: Arc<Sessions>,
     /// Everything counted, for Prometheus.
     pub metrics: Arc<Metrics>,
     /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
@@ -50,7 +51,7 @@ pub struct Node {
     /// Is told the node's certificate whenever the service endorses a new one.
     pub endorsed: Box<dyn Fn(&Certificate) + Send + Sync>,
     /// Is told that the process must end, and why.
-    pub fatal: Box<dyn Fn(String) + Send + Sync>,
+    pub fatal: Box<dyn Fn(Error) + Send + Sync>,
 }
 
 impl Node {

@@ -232,9 +232,9 @@ impl Status {
     /// Adds findings, which `/node/state` shows and the log has.
     pub fn find(&self, found: &[Finding]) {
         for finding in found {
-            let seqno = finding.seqno.unwrap_or(0);
+            let seqno = finding.seqno;
             let (code, message, next) = (finding.code.as_str(), &finding.message, &finding.next);
-            let file = finding.file.as_deref().unwrap_or("");
+            let file = finding.file.as_deref();
             match finding.severity {
                 crate::recovery::report::Severity::Info => tracing::info!(code, seqno, file, next, "{message}"),
                 crate::recovery::report::Severity::Warning => tracing::warn!(code, seqno, file, next, "{message}"),

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 use crate::crypto::Certificate;
+use crate::crypto::cose::MessageType;
 use crate::crypto::x509::member_id;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::kv::store::{Store, Transaction};
-use crate::node::governance::request::{CONTENT_TYPE, MessageType, SignedRequest, authenticate};
+use crate::node::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
 use crate::node::governance::{Effects, proposals};
 use crate::tables::{SINGLETON_KEY, names, values};
 

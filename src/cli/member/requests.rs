@@ -217,7 +217,9 @@ impl Sign {
         let member = self.signer.member()?;
         let content = Zeroizing::new(content(&self.content)?);
         let created_at_s = self.signer.created_at.unwrap_or_else(governance::now_s);
-        let signed = member.sign(message_type, created_at_s, proposal_id.as_deref(), &content);
+        let signed = member
+            .sign(message_type, created_at_s, proposal_id.as_deref(), &content)
+            .map_err(super::failure)?;
         match &self.out {
             None => output::bytes(&signed)?,
             Some(path) => {

@@ -2,8 +2,6 @@
 //!
 //! The few CBOR items needed are written by hand, because their order and form must be exactly CCF's.
 
-use zeroize::Zeroizing;
-
 use super::{
     CCF_CLAIMS, CLAIM_ISSUED_AT, CLAIM_ISSUER, CLAIM_SUBJECT, Digest, Error, LABEL_ALGORITHM, LABEL_CWT_CLAIMS,
     LABEL_KID, LABEL_PROOFS, LABEL_VDS, PROOF_INCLUSION, Sign1, SigningKey, TAG_SIGN1, Value, integer, malformed,
@@ -11,9 +9,6 @@ use super::{
 
 /// Verifiable data structure 2: the CCF ledger.
 const VDS_CCF_LEDGER: i64 = 2;
-const CREATED_AT: &str = "ccf.gov.msg.created_at";
-const MESSAGE_TYPE: &str = "ccf.gov.msg.type";
-const PROPOSAL_ID: &str = "ccf.gov.msg.proposal_id";
 
 /// The protected header of a ledger signature (format specification, section 6.3).
 #[derive(Clone, Copy, Debug)]
@@ -101,48 +96,6 @@ pub fn sign_endorsement(
     message.0
 }
 
-/// The protected header of a member's governance request (recovery specification, section 3.4).
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHeader<'a> {
-    /// Hex of the member's id.
-    pub member_id_hex: &'a str,
-    /// Seconds since 1970.
-    pub created_at_s: u64,
-    /// `proposal`, `ballot`, `withdrawal`, `state_digest`, `ack`, `recovery_share`.
-    pub message_type: &'a str,
-    /// With a ballot or a withdrawal: hex.
-    pub proposal_id: Option<&'a str>,
-}
-
-/// Signs a governance request as CCF's own tools do: payload embedded, unprotected header empty. The result is wiped
-/// on drop, because the payload may be a recovery share.
-pub fn sign_request(key: &SigningKey, header: &RequestHeader, payload: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut protected = Cbor::new();
-    protected.map(4 + usize::from(header.proposal_id.is_some()));
-    protected
-        .integer(LABEL_ALGORITHM)
-        .integer(key.verifying_key().curve().cose_algorithm());
-    protected.integer(LABEL_KID).bytes(header.member_id_hex.as_bytes());
-    protected.text(CREATED_AT).head(0, header.created_at_s);
-    protected.text(MESSAGE_TYPE).text(header.message_type);
-    if let Some(id) = header.proposal_id {
-        protected.text(PROPOSAL_ID).text(id);
-    }
-    let signature = key.sign_fixed(&Zeroizing::new(to_be_signed(&protected.0, payload)));
-    // Never has to grow, and so leaves no copy of the payload behind.
-    let mut message = Cbor(Vec::with_capacity(
-        64 + protected.0.len() + payload.len() + signature.len(),
-    ));
-    message
-        .tag(TAG_SIGN1)
-        .array(4)
-        .bytes(&protected.0)
-        .map(0)
-        .bytes(payload)
-        .bytes(&signature);
-    Zeroizing::new(message.0)
-}
-
 /// An existing message with one inclusion proof in its unprotected header, `{396: {-1: [proof]}}`: a COSE
 /// snapshot receipt (format specification, section 7.3). Proofs already there are replaced; everything that
 /// is signed stays as it was.
@@ -192,15 +145,15 @@ pub(super) fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// CBOR items one after the other, each in its shortest form.
-struct Cbor(Vec<u8>);
+pub(super) struct Cbor(pub(super) Vec<u8>);
 
 impl Cbor {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Cbor(Vec::with_capacity(256))
     }
 
     /// The head of an item: major type 0 to 7 and its argument (RFC 8949, section 3).
-    fn head(&mut self, major: u8, argument: u64) -> &mut Self {
+    pub(super) fn head(&mut self, major: u8, argument: u64) -> &mut Self {
         let bytes = argument.to_be_bytes();
         let (information, skip) = match argument {
             0..=23 => (bytes[7], 8),
@@ -214,7 +167,7 @@ impl Cbor {
         self
     }
 
-    fn integer(&mut self, value: i64) -> &mut Self {
+    pub(super) fn integer(&mut self, value: i64) -> &mut Self {
         // CBOR writes a negative n as -1 - n, which is the complement of its bits.
         if value < 0 {
             self.head(1, !value as u64)
@@ -223,35 +176,35 @@ impl Cbor {
         }
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.head(2, bytes.len() as u64).0.extend_from_slice(bytes);
         self
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
         self.head(3, text.len() as u64).0.extend_from_slice(text.as_bytes());
         self
     }
 
-    fn array(&mut self, length: usize) -> &mut Self {
+    pub(super) fn array(&mut self, length: usize) -> &mut Self {
         self.head(4, length as u64)
     }
 
-    fn map(&mut self, length: usize) -> &mut Self {
+    pub(super) fn map(&mut self, length: usize) -> &mut Self {
         self.head(5, length as u64)
     }
 
-    fn tag(&mut self, tag: u64) -> &mut Self {
+    pub(super) fn tag(&mut self, tag: u64) -> &mut Self {
         self.head(6, tag)
     }
 
-    fn nil(&mut self) -> &mut Self {
+    pub(super) fn nil(&mut self) -> &mut Self {
         self.0.push(0xf6);
         self
     }
 
     /// Any other item, as it was parsed.
-    fn value(&mut self, value: &Value) -> Result<&mut Self, Error> {
+    pub(super) fn value(&mut self, value: &Value) -> Result<&mut Self, Error> {
         ciborium::into_writer(value, &mut self.0).map_err(|_| malformed("unprotected header"))?;
         Ok(self)
     }

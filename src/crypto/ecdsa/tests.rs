@@ -57,6 +57,19 @@ fn signing_and_generation_depend_on_the_seed_alone() {
 }
 
 #[test]
+fn hedged_signatures_verify_and_differ() {
+    for curve in CURVES {
+        let (key, mut rng) = (key(curve), rng(9));
+        let signatures = [(); 3].map(|()| key.sign_fixed_hedged(&mut rng, b"text"));
+        for (index, signature) in signatures.iter().enumerate() {
+            assert_eq!(key.verifying_key().verify_fixed(b"text", signature), Ok(()));
+            assert!(!signatures[..index].contains(signature));
+            assert_ne!(signature, &key.sign_fixed(b"text"));
+        }
+    }
+}
+
+#[test]
 fn truncated_or_altered_signatures_never_verify() {
     for curve in CURVES {
         let (key, digest) = (key(curve), sha256(b"root"));

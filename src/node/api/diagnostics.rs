@@ -64,11 +64,7 @@ fn memory(_: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 fn metrics(node: &Node, _: &Request) -> ApiResult<Response> {
-    let sessions = node
-        .sessions
-        .get()
-        .ok_or_else(|| ApiError::not_found("No sessions yet"))?;
-    Ok(Response::json(&sessions.to_json()))
+    Ok(Response::json(&node.sessions.to_json()))
 }
 
 fn prometheus(node: &Node, _: &Request) -> ApiResult<Response> {
@@ -99,8 +95,7 @@ fn index_strategies(_: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 pub(super) fn documentation(node: &Node, tag: &str) -> ApiResult<Response> {
-    let documents = node.documentation.get();
-    let document = documents.and_then(|documents| documents.get(tag));
+    let document = node.documentation.get(tag);
     Ok(Response::json(
         document.ok_or_else(|| ApiError::not_found("No documentation"))?,
     ))

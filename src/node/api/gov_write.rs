@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::gov_read::{API_VERSION, check_version};
 use super::{gov_writer, transact};
+use crate::crypto::cose::MessageType;
 use crate::kv::store::Transaction;
 use crate::node::governance::acks::{acknowledge, update_state_digest};
 use crate::node::governance::ballots::submit_ballot;
 use crate::node::governance::proposals;
-use crate::node::governance::request::{MessageType, SignedRequest, authenticate};
+use crate::node::governance::request::{SignedRequest, authenticate};
 use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::node::service::shares::reshare;
 use crate::node::service::submit::{Refused, Submitted, submit};

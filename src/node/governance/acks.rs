@@ -164,9 +164,10 @@ fn takes_part_in_recovery(transaction: &Transaction<'_>, member_id: &str, info: 
 mod tests {
     use super::*;
     use crate::crypto::Curve;
+    use crate::crypto::cose::MessageType;
     use crate::format::domain::WriteSet;
     use crate::kv::store::Store;
-    use crate::node::governance::request::{CONTENT_TYPE, MessageType, authenticate};
+    use crate::node::governance::request::{CONTENT_TYPE, authenticate};
     use crate::node::governance::testing::{Member, put_json, read_json, service};
 
     /// A service in `status`, with a member that was just accepted, and a signature over a root of `aa…`.

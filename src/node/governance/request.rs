@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::parameters;
-use crate::crypto::cose::Sign1;
+use crate::crypto::cose::{CREATED_AT, MESSAGE_TYPE, MessageType, PROPOSAL_ID, Sign1};
 use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::{Certificate, Error};
 use crate::kv::store::Transaction;
@@ -20,42 +20,8 @@ pub const CONTENT_TYPE: &str = "application/cose";
 /// What goes with an answer 401: header `www-authenticate`.
 pub const CHALLENGE: &str = "COSE-SIGN1 realm=\"Signed request access\"";
 
-const HEADER_TYPE: &str = "ccf.gov.msg.type";
-const HEADER_CREATED_AT: &str = "ccf.gov.msg.created_at";
-const HEADER_PROPOSAL_ID: &str = "ccf.gov.msg.proposal_id";
 /// ES256, ES384, ES512.
 const ALGORITHMS: [i64; 3] = [-7, -35, -36];
-
-/// What a signed request is about: each endpoint takes one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageType {
-    /// `proposals:create`.
-    Proposal,
-    /// `{proposalId}:withdraw`.
-    Withdrawal,
-    /// `ballots/{memberId}:submit`.
-    Ballot,
-    /// `state-digests/{memberId}:update`.
-    StateDigest,
-    /// `state-digests/{memberId}:ack`.
-    Ack,
-    /// `recovery/members/{memberId}:recover`.
-    RecoveryShare,
-}
-
-impl MessageType {
-    /// The value of header `ccf.gov.msg.type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MessageType::Proposal => "proposal",
-            MessageType::Withdrawal => "withdrawal",
-            MessageType::Ballot => "ballot",
-            MessageType::StateDigest => "state_digest",
-            MessageType::Ack => "ack",
-            MessageType::RecoveryShare => "recovery_share",
-        }
-    }
-}
 
 /// A request that a member has signed. It may hold a recovery share: it can't be printed, and is wiped on drop.
 pub struct SignedRequest {
@@ -173,14 +139,14 @@ fn signed(
     let algorithm = message.algorithm().ok_or("Missing algorithm in protected header")?;
     let kid = message.kid().ok_or("Missing kid in protected header")?;
     let created_at = message
-        .named_header(HEADER_CREATED_AT)
+        .named_header(CREATED_AT)
         .ok_or("Missing created_at in protected header")?
         .as_integer()
         .and_then(|seconds| i64::try_from(seconds).ok())
         .ok_or("Header parameter created_at is not an integer")?;
     let created_at = u64::try_from(created_at).map_err(|_| "Header parameter created_at must be positive")?;
-    let kind = text_header(&message, HEADER_TYPE)?;
-    let proposal_id = text_header(&message, HEADER_PROPOSAL_ID)?.map(str::to_owned);
+    let kind = text_header(&message, MESSAGE_TYPE)?;
+    let proposal_id = text_header(&message, PROPOSAL_ID)?.map(str::to_owned);
     if !ALGORITHMS.contains(&algorithm) {
         return Err(format!("Unsupported algorithm: {algorithm}"));
     }
@@ -194,10 +160,14 @@ fn signed(
     message.verify(certificate.key(), None).map_err(invalid)?;
     let wanted = expected.as_str();
     match kind {
-        None => return Err(format!("Missing {HEADER_TYPE}, expected {HEADER_TYPE} to be {wanted}")),
+        None => {
+            return Err(format!(
+                "Missing {MESSAGE_TYPE}, expected {MESSAGE_TYPE} to be {wanted}"
+            ));
+        }
         Some(kind) if kind != wanted => {
             return Err(format!(
-                "Found {HEADER_TYPE} set to {kind}, expected {HEADER_TYPE} to be {wanted}"
+                "Found {MESSAGE_TYPE} set to {kind}, expected {MESSAGE_TYPE} to be {wanted}"
             ));
         }
         Some(_) => {}
@@ -240,9 +210,9 @@ mod tests {
         vec![
             (1.into(), algorithm.into()),
             (4.into(), Cbor::Bytes(member.id.clone().into_bytes())),
-            (HEADER_TYPE.into(), "ballot".into()),
-            (HEADER_CREATED_AT.into(), 7.into()),
-            (HEADER_PROPOSAL_ID.into(), "about".into()),
+            (MESSAGE_TYPE.into(), "ballot".into()),
+            (CREATED_AT.into(), 7.into()),
+            (PROPOSAL_ID.into(), "about".into()),
         ]
     }
 

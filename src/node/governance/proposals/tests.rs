@@ -2,10 +2,11 @@ use serde_json::json;
 
 use super::*;
 use crate::crypto::Curve;
+use crate::crypto::cose::MessageType;
 use crate::format::domain::WriteSet;
 use crate::kv::store::Store;
 use crate::node::governance::ballots::submit_ballot;
-use crate::node::governance::request::{CONTENT_TYPE, MessageType, authenticate};
+use crate::node::governance::request::{CONTENT_TYPE, authenticate};
 use crate::node::governance::testing::{Member, Recorder, read_json, service};
 
 const YES: &str = r#"{"ballot":"export function vote() { return true }"}"#;
