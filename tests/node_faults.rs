@@ -160,7 +160,8 @@ fn submit(node: &Node<'_>, keys: &Keys, share: &[u8]) -> Result<Value, Error> {
 fn submit_body(node: &Node<'_>, keys: &Keys, body: &str) -> Result<Value, Error> {
     let signed = keys
         .member
-        .sign(MessageType::RecoveryShare, governance::now_s(), None, body.as_bytes());
+        .sign(MessageType::RecoveryShare, governance::now_s(), None, body.as_bytes())
+        .unwrap();
     let path = format!("/gov/recovery/members/{}:recover", keys.member.id());
     node.post(&path, &signed, Some("application/cose")).json()
 }
@@ -184,12 +185,15 @@ fn a_share_that_cant_be_one_is_refused_and_costs_nobody_anything() {
         assert_refused(submit_body(&node, &keys[0], body), 400, "InvalidInput");
     }
     // In another member's name.
-    let signed = keys[0].member.sign(
-        MessageType::RecoveryShare,
-        governance::now_s(),
-        None,
-        json!({"share": STANDARD.encode(&good)}).to_string().as_bytes(),
-    );
+    let signed = keys[0]
+        .member
+        .sign(
+            MessageType::RecoveryShare,
+            governance::now_s(),
+            None,
+            json!({"share": STANDARD.encode(&good)}).to_string().as_bytes(),
+        )
+        .unwrap();
     let path = format!("/gov/recovery/members/{}:recover", keys[1].member.id());
     let answer = node.post(&path, &signed, Some("application/cose")).json();
     assert_refused(answer, 400, "InvalidResourceName");
@@ -315,7 +319,10 @@ fn a_proposal_counts_once_and_not_when_it_is_too_old() {
     let keys = node.voters();
     let body = set_data(&keys[0], "once").to_string();
     let now = governance::now_s();
-    let signed = keys[0].member.sign(MessageType::Proposal, now, None, body.as_bytes());
+    let signed = keys[0]
+        .member
+        .sign(MessageType::Proposal, now, None, body.as_bytes())
+        .unwrap();
     let path = "/gov/members/proposals:create";
     let send = || node.post(path, &signed, Some("application/cose")).json::<Value>();
     let id = send().unwrap()["proposalId"].as_str().unwrap().to_owned();
@@ -392,7 +399,8 @@ fn requests_that_are_no_requests_are_answered_with_what_is_wrong() {
     let body = set_data(&keys[0], "x").to_string();
     let signed = keys[0]
         .member
-        .sign(MessageType::Proposal, governance::now_s(), None, body.as_bytes());
+        .sign(MessageType::Proposal, governance::now_s(), None, body.as_bytes())
+        .unwrap();
 
     let large = vec![b' '; (1 << 20) + 1];
     let answer = node.post(path, &large, Some("application/cose")).json();
@@ -402,12 +410,15 @@ fn requests_that_are_no_requests_are_answered_with_what_is_wrong() {
         assert_refused(answer, 401, "InvalidAuthenticationInfo");
     }
     // Signed for something else.
-    let ballot = keys[0].member.sign(
-        MessageType::Ballot,
-        governance::now_s(),
-        Some(&"0".repeat(64)),
-        body.as_bytes(),
-    );
+    let ballot = keys[0]
+        .member
+        .sign(
+            MessageType::Ballot,
+            governance::now_s(),
+            Some(&"0".repeat(64)),
+            body.as_bytes(),
+        )
+        .unwrap();
     for bytes in [&ballot[..], b"", b"\xd2", body.as_bytes(), &signed[..signed.len() - 1]] {
         let answer = node.post(path, bytes, Some("application/cose")).json();
         assert_refused(answer, 401, "InvalidAuthenticationInfo");
@@ -420,7 +431,8 @@ fn requests_that_are_no_requests_are_answered_with_what_is_wrong() {
     for proposal in ["[]", "7", r#"{"actions":[{"name":"no_such_action"}]}"#] {
         let signed = keys[0]
             .member
-            .sign(MessageType::Proposal, governance::now_s(), None, proposal.as_bytes());
+            .sign(MessageType::Proposal, governance::now_s(), None, proposal.as_bytes())
+            .unwrap();
         let answer = node.post(path, &signed, Some("application/cose")).json();
         assert_refused(answer, 400, "ProposalFailedToValidate");
     }
