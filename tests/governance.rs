@@ -10,6 +10,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rekindle::crypto::cose::MessageType;
 use rekindle::crypto::cose::Sign1;
 use rekindle::crypto::digest::Digest;
 use rekindle::format::Seqno;
@@ -17,7 +18,7 @@ use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::WriteSet;
 use rekindle::kv::store::{Store, Transaction};
 use rekindle::merkle::accumulator::Accumulator;
-use rekindle::node::governance::request::{CONTENT_TYPE, MessageType, SignedRequest, authenticate};
+use rekindle::node::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
 use rekindle::node::governance::{Effects, acks, ballots, proposals, script, views, views_of_code};
 use rekindle::node::http::ApiError;
 use rekindle::recovery::segments::Windows;
