@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
 use super::error::Error;
 use crate::crypto::Certificate;
+use crate::crypto::tls::provider;
 
 /// Whom to speak to.
 #[derive(Clone, Debug)]
@@ -24,9 +25,7 @@ pub enum Trust {
 
 /// TLS as CCF speaks it (recovery specification, section 8.7), with servers judged by `trust`.
 pub(super) fn tls(trust: Trust) -> Result<Arc<ClientConfig>, Error> {
-    let mut provider = aws_lc_rs::default_provider();
-    provider.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1, aws_lc_rs::kx_group::SECP256R1];
-    let provider = Arc::new(provider);
+    let provider = Arc::new(provider());
     let verifier = Arc::new(Verifier {
         trust,
         provider: provider.clone(),

@@ -199,35 +199,34 @@ pub fn has_committed_tail(files: &LedgerFiles, last: Seqno) -> bool {
 /// completed and named committed. A committed chunk is cut only with `drop_committed`; the whole of it is kept aside.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Usage`] if a committed chunk would have to be cut without that word.
+/// [`Error::Io`]; before anything is changed, [`Error::Usage`] if a committed chunk would have to be cut without that word,
+/// or lies in a read-only directory.
 pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drop_committed: bool) -> Result<()> {
     let last = foundation.signed.txid.seqno;
-    for chunk in &files.chunks {
-        let file = &chunk.file;
-        if file.last <= last && file.name.kind.is_committed() {
-            continue;
-        }
-        let in_main = file.main;
-        let committed = file.name.kind.is_committed();
-        if committed && !drop_committed {
+    let chunks = files.chunks.iter().map(|chunk| &chunk.file);
+    let concerned = chunks.filter(|file| file.last > last || !file.name.kind.is_committed());
+    for file in concerned.clone().filter(|file| file.name.kind.is_committed()) {
+        if !drop_committed {
             return Err(Error::Usage(format!(
                 "{} is committed and holds entries behind the last proven signature, {last}",
                 file.path.display()
             )));
         }
-        if committed && !in_main {
+        if !file.main {
             return Err(Error::Usage(format!(
                 "{} is in a read-only directory and holds entries behind the last proven signature, {last}: take that \
                  directory out of the configuration, and put the chunks before it into the main one",
                 file.path.display()
             )));
         }
+    }
+    for file in concerned {
         if file.path == foundation.chunk {
-            match committed {
+            match file.name.kind.is_committed() {
                 true => keep_part(&file.path, main, file.first, foundation)?,
                 false => complete(&file.path, file.first, foundation)?,
             }
-        } else if in_main {
+        } else if file.main {
             set_aside(&file.path)?;
         }
     }

@@ -3,26 +3,25 @@
 //! Nothing is written here. What can't be kept is said before anything is dropped: a copy that would lose what was
 //! signed is refused unless the operator named the seqno to end at. Recovery specification, sections 2.1 to 2.5.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::config::Config;
 use super::directory::has_committed_tail;
+use super::previous::check_previous;
 use super::status::Status;
 use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
-use crate::recovery::foundation::{Foundation, last_signing_certificate};
+use crate::recovery::foundation::Foundation;
 use crate::recovery::join::Mode;
 use crate::recovery::progress::Silent;
 use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
 use crate::recovery::verify::{Options, VerifyReport, verify};
-use crate::tables::values::{ServiceInfo, from_json};
-use crate::tables::{SINGLETON_KEY, names};
 
 /// What the public phase gives.
 pub struct Public {
@@ -298,63 +297,4 @@ fn check_loss(
          behind it are not.{why} Nothing was changed. Recover from another copy (`rekindle compare` finds the best), or, to \
          lose these entries for good, start with --drop-after {last}"
     )))
-}
-
-/// The identity that the operator gave must be the ledger's last one.
-fn check_previous(base: &Base, previous: &Certificate) -> Result<()> {
-    let info = base.get(names::SERVICE_INFO, &SINGLETON_KEY);
-    let info: Option<ServiceInfo> = info.and_then(|live| from_json(live.value).ok());
-    let found = info.and_then(|info| Certificate::from_pem(&info.cert).ok());
-    match found {
-        Some(found) if found.key_id() == previous.key_id() => Ok(()),
-        found => Err(wrong_previous(
-            previous,
-            found.map(|found| hex::encode(found.key_id())).as_deref(),
-        )),
-    }
-}
-
-/// What is said where the previous identity given is not the ledger's.
-fn wrong_previous(previous: &Certificate, found: Option<&str>) -> Error {
-    Error::Unreadable(format!(
-        "Previous service identity does not match: previous_service_identity_file is of service {}, the ledger's last \
-         service is {}. Give the certificate of the service that wrote this ledger, or leave the setting out: the ledger \
-         knows it",
-        hex::encode(previous.key_id()),
-        found.unwrap_or("another one")
-    ))
-}
-
-/// Reads the certificate of the previous service, if one is configured.
-///
-/// # Errors
-/// In CCF's words, if it can't be read.
-pub fn previous_identity(path: Option<&Path>) -> Result<Option<Certificate>> {
-    let Some(path) = path else {
-        return Ok(None);
-    };
-    let text = std::fs::read_to_string(path).map_err(|why| {
-        Error::Unreadable(format!(
-            "Recovery requires a previous service identity certificate; cannot open '{}': {why}",
-            path.display()
-        ))
-    })?;
-    let certificate = Certificate::from_pem(&text)
-        .map_err(|why| Error::Unreadable(format!("{} is not a service certificate: {why}", path.display())))?;
-    Ok(Some(certificate))
-}
-
-/// Finds out within milliseconds whether the identity given can be right: the certificate in the last signature must
-/// have been issued by it. Answers that certificate, whose issuer is the ledger's last service.
-///
-/// # Errors
-/// If it is not.
-pub fn check_previous_quickly(files: &LedgerFiles, previous: Option<&Certificate>) -> Result<Option<Certificate>> {
-    let Some(signer) = last_signing_certificate(files)? else {
-        return Ok(None);
-    };
-    match previous {
-        Some(previous) if signer.is_signed_by(previous.key()).is_err() => Err(wrong_previous(previous, None)),
-        _ => Ok(Some(signer)),
-    }
 }

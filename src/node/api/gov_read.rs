@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{answer, consensus, gov_handler};
 use crate::node::governance::parameters::{ApiVersion, api_version};
-use crate::node::governance::{views, views_of_code};
+use crate::node::governance::views::{self, code};
 use crate::node::http::{ApiResult, QueryParameter, Request, Response, Route};
 use crate::node::shared::Node;
 
@@ -138,21 +138,19 @@ view!(user, |transaction, request| views::user(
     transaction,
     request.param("user_id")
 )?);
-view!(nodes, |transaction, request| views_of_code::nodes(transaction));
-view!(node_by_id, |transaction, request| views_of_code::node(
+view!(nodes, |transaction, request| code::nodes(transaction));
+view!(node_by_id, |transaction, request| code::node(
     transaction,
     request.param("node_id")
 )?);
-view!(jwk, |transaction, request| views_of_code::jwk(transaction));
-view!(join_policy, |transaction, request| views_of_code::join_policy(
-    transaction
-));
-view!(javascript_app since V1, |transaction, request| views_of_code::javascript_app(
+view!(jwk, |transaction, request| code::jwk(transaction));
+view!(join_policy, |transaction, request| code::join_policy(transaction));
+view!(javascript_app since V1, |transaction, request| code::javascript_app(
     transaction,
     request.query_value("case")
 )?);
 view!(javascript_modules since V1, |transaction, request| {
-    views_of_code::javascript_modules(transaction)
+    code::javascript_modules(transaction)
 });
 view!(proposals, |transaction, request| views::proposals(transaction));
 view!(proposal, |transaction, request| views::proposal(
@@ -172,7 +170,7 @@ fn javascript_module(node: &Node, request: &Request) -> ApiResult<Response> {
     api_version(request.query_value("api-version"), ApiVersion::V1)?;
     answer(node, |transaction| {
         let name = request.param("module_name");
-        let module = views_of_code::javascript_module(transaction, name)?;
+        let module = code::javascript_module(transaction, name)?;
         Ok(Response::bytes("text/javascript", module))
     })
 }

@@ -19,7 +19,6 @@ pub mod script;
 #[cfg(test)]
 mod testing;
 pub mod views;
-pub mod views_of_code;
 
 use crate::format::Seqno;
 use crate::kv::store::Transaction;

@@ -2,7 +2,9 @@
 //!
 //! Pure functions over a transaction, field for field as a real CCF 7 node answers; lists are sorted by id. A value of a
 //! table that can't be understood is left out of a list, and an error 500 where it was asked for. What concerns nodes
-//! and code stands in [`super::views_of_code`].
+//! and code stands in [`code`].
+
+pub mod code;
 
 use std::collections::BTreeMap;
 

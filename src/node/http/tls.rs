@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group, sign::any_ecdsa_type};
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -18,26 +18,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use zeroize::Zeroizing;
 
+use crate::crypto::tls::provider;
 use crate::crypto::x509::any_certificate_spki;
 use crate::crypto::{Certificate, SigningKey};
 use crate::error::{Error, Result};
-
-/// Cryptography restricted to what CCF allows, in its order of preference. Of the groups, rustls takes the one that the
-/// client prefers.
-pub fn provider() -> CryptoProvider {
-    CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-            cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        ],
-        kx_groups: vec![kx_group::SECP384R1, kx_group::SECP256R1],
-        ..aws_lc_rs::default_provider()
-    }
-}
 
 /// The certificate that an interface presents; it can be replaced while sessions are open, and new ones get the new.
 pub struct CertificateSlot(RwLock<Arc<CertifiedKey>>);

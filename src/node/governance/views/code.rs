@@ -1,13 +1,13 @@
 //! What governance answers of nodes, of what may join, of keys of token issuers and of JavaScript applications (recovery
-//! specification, section 3.3). As [`super::views`].
+//! specification, section 3.3). As [`super`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::parameters;
-use super::views::{add, each, entry, list, readable, text};
+use super::{add, each, entry, list, readable, text};
 use crate::kv::store::Transaction;
+use crate::node::governance::parameters;
 use crate::node::http::ApiError;
 use crate::tables::names;
 use crate::tables::values::NodeInfo;

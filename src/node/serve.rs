@@ -1,0 +1,161 @@
+//! The interfaces of a node: bound, told to whoever asked for their addresses, and served. Recovery specification, sections
+//! 2.1 and 8.7.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::api;
+use super::config::{AppProtocol, Authority, Config, RpcInterface};
+use super::http::{
+    self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
+};
+use super::identity::NodeIdentity;
+use super::output::write;
+use super::shared::Node;
+use super::status::Status;
+use crate::error::{Error, Result};
+
+/// Binds and serves every interface, and writes the files that say where. What ends the node is sent to `fatal`.
+///
+/// # Errors
+/// If an address can't be bound, a setting can't be served, or a file can't be written.
+pub async fn serve(
+    config: &Config,
+    identity: &NodeIdentity,
+    fatal: mpsc::UnboundedSender<Error>,
+) -> Result<(Arc<Node>, http::Running)> {
+    let interfaces: Vec<Interface> = config
+        .network
+        .rpc_interfaces
+        .iter()
+        .map(|(name, interface)| interface_of(name, interface))
+        .collect::<Result<_>>()?;
+    let timeouts = Timeouts {
+        handshake: config.client_connection_timeout,
+        idle: config.idle_connection_timeout,
+        ..Timeouts::default()
+    };
+    let server = Server::bind(interfaces, timeouts).await?;
+    let node_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
+    let service_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
+    let published: BTreeMap<String, String> = server
+        .interfaces()
+        .map(|interface| (interface.name.clone(), interface.published_address.clone()))
+        .collect();
+    let output = &config.output_files;
+    if let Some(path) = &output.rpc_addresses_file {
+        write(path, json!(server.addresses()).to_string().as_bytes())?;
+    }
+    if let Some(path) = &output.node_certificate_file {
+        write(path, identity.self_signed.to_pem().as_bytes())?;
+    }
+    let endorsed = {
+        let (slot, key) = (Arc::clone(&service_slot), Arc::clone(&identity.key));
+        move |certificate: &crate::crypto::Certificate| {
+            if let Err(why) = slot.replace(certificate, &key) {
+                tracing::error!("the endorsed certificate can't be served: {why}");
+            }
+        }
+    };
+    let router = api::router();
+    let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
+        .into_iter()
+        .map(|tag| {
+            (
+                tag,
+                router.openapi(
+                    tag,
+                    &format!("CCF /{tag} API, served by Rekindle"),
+                    env!("CARGO_PKG_VERSION"),
+                ),
+            )
+        })
+        .collect();
+    let metrics = Arc::new(Metrics::default());
+    let node = Arc::new(Node {
+        config: config.clone(),
+        id: identity.id.clone(),
+        self_signed: identity.self_signed.clone(),
+        quote: OnceLock::new(),
+        published,
+        status: Status::default(),
+        store: RwLock::default(),
+        sequencer: OnceLock::new(),
+        claim: OnceLock::new(),
+        documentation,
+        sessions: server.sessions(),
+        metrics: Arc::clone(&metrics),
+        old_secrets: OnceLock::new(),
+        own_secrets: RwLock::default(),
+        consensus: RwLock::default(),
+        endorsed: Box::new(endorsed),
+        fatal: Box::new(move |why| drop(fatal.send(why))),
+    });
+    measure(&node, &metrics, server.sessions());
+    let certificates = Certificates {
+        node: node_slot,
+        service: service_slot,
+    };
+    let running = server.serve(Arc::new(router), Arc::clone(&node), &certificates, metrics)?;
+    for (name, address) in &node.published {
+        tracing::info!(interface = name, address, "serving");
+    }
+    Ok((node, running))
+}
+
+/// What Prometheus is told of the node itself.
+fn measure(node: &Arc<Node>, metrics: &Metrics, sessions: Arc<http::Sessions>) {
+    metrics.sessions(sessions);
+    let gauge = |name, help, read: fn(&Node) -> f64| {
+        let node = Arc::downgrade(node);
+        metrics.gauge(name, help, move || node.upgrade().map_or(0.0, |node| read(&node)));
+    };
+    gauge("last_signed_seqno", "Seqno of the last signature", |node| {
+        node.status.last_signed() as f64
+    });
+    gauge("last_written_seqno", "Seqno of the last transaction", |node| {
+        node.status.last_written().seqno as f64
+    });
+    gauge(
+        "node_state",
+        "State of the node, in the order of the state machine",
+        |node| f64::from(node.status.state() as u8),
+    );
+    gauge("resident_anonymous_bytes", "Anonymous memory of the process", |_| {
+        api::process_memory("RssAnon") as f64
+    });
+}
+
+fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
+    let http = &interface.http_configuration;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let patterns = interface.accepted_endpoints.as_ref().map(|patterns| {
+        let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.as_str()).collect();
+        AcceptedEndpoints::new(&patterns)
+    });
+    Ok(Interface {
+        published_address: interface.published_address.to_string(),
+        authority: match interface.endorsement.authority {
+            Authority::Node => http::Authority::Node,
+            Authority::Service | Authority::Acme => http::Authority::Service,
+            Authority::Unsecured => http::Authority::Unsecured,
+        },
+        max_open_sessions_soft: size(interface.max_open_sessions_soft),
+        max_open_sessions_hard: size(interface.max_open_sessions_hard),
+        limits: HttpLimits {
+            max_body_size: size(http.max_body_size),
+            max_header_size: size(http.max_header_size),
+            max_headers_count: size(u64::from(http.max_headers_count)),
+            max_concurrent_streams_count: http.max_concurrent_streams_count,
+            initial_window_size: u32::try_from(http.initial_window_size).unwrap_or(u32::MAX),
+            max_frame_size: u32::try_from(http.max_frame_size).unwrap_or(u32::MAX),
+        },
+        accepted_endpoints: patterns.transpose().map_err(Error::Usage)?,
+        http2: interface.app_protocol == AppProtocol::Http2,
+        operator_features: interface.enabled_operator_features.iter().cloned().collect(),
+        ..Interface::new(name, interface.bind_address.to_string())
+    })
+}
