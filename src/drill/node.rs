@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::node::api::process_memory;
 
 /// How long a node may take to say where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -119,11 +120,7 @@ impl Node {
 
     /// The most memory it had, bytes, as the kernel counts; 0 where that can't be read.
     pub(super) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) * 1024
+        process_memory(&self.child.id().to_string(), "VmHWM")
     }
 }
 

@@ -12,6 +12,7 @@ use super::scratch::copy_directory;
 use crate::crypto::Certificate;
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
+use crate::format::TxId;
 use crate::format::directory::LedgerFiles;
 use crate::member::{Client, Member, Session, Trust, governance};
 use crate::recovery::progress::Silent;
@@ -24,6 +25,8 @@ const BALLOT: &str = "export function vote (proposal, proposerId) { return true 
 const POLL: Duration = Duration::from_millis(25);
 /// Without any progress for so long, the rehearsal has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Below this many megabytes a rate would say how fast a node starts, not how fast it reads.
+const SMALL_MB: f64 = 32.0;
 
 /// Where a recovery's files come from.
 pub(super) struct Source {
@@ -114,13 +117,17 @@ pub(super) async fn recover(
     let anyone = client(&node, Trust::Anyone)?;
     let state = wait_for(&anyone, &mut node, "PartOfPublicNetwork").await?;
     let public_s = entered(&state, "PartOfPublicNetwork").unwrap_or_else(|| clock.now());
-    let entries = state.get("last_signed_seqno").and_then(Value::as_u64).unwrap_or(0);
-    let rate = bytes as f64 / public_s / 1e6;
+    let network = governance::node_network(&anyone).await;
+    let network = network.map_err(|why| refused(&node, "the network", why))?;
+    let entries = recovered_entries(&network).ok_or_else(|| node.failed("/node/network names no service"))?;
+    let megabytes = bytes as f64 / 1e6;
+    // What a small ledger takes is the start of the node.
+    let rate = match megabytes < SMALL_MB {
+        true => String::new(),
+        false => format!(" at {:.0} MB/s", megabytes / public_s),
+    };
     clock.step(
-        format!(
-            "PartOfPublicNetwork: {entries} entries, {:.1} MB verified at {rate:.0} MB/s",
-            bytes as f64 / 1e6
-        ),
+        format!("PartOfPublicNetwork: {entries} entries, {megabytes:.1} MB verified{rate}"),
         Some(public_s),
     );
     let mut round = Round {
@@ -251,6 +258,16 @@ async fn wait_for(client: &Client, node: &mut Node, wanted: &str) -> Result<Valu
 /// When the node says it entered a state, in seconds since its start.
 fn entered(state: &Value, name: &str) -> Option<f64> {
     state.get("recovery")?.get("entered_s")?.get(name)?.as_f64()
+}
+
+/// Entries of the ledger that a new service was built on: it was created by the one behind them.
+fn recovered_entries(network: &Value) -> Option<u64> {
+    let created = network
+        .get("current_service_create_txid")?
+        .as_str()?
+        .parse::<TxId>()
+        .ok()?;
+    created.seqno.checked_sub(1)
 }
 
 async fn wait_until_open(client: &Client, node: &mut Node) -> Result<()> {

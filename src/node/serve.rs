@@ -125,7 +125,7 @@ fn measure(node: &Arc<Node>, metrics: &Metrics, sessions: Arc<http::Sessions>) {
         |node| f64::from(node.status.state() as u8),
     );
     gauge("resident_anonymous_bytes", "Anonymous memory of the process", |_| {
-        api::process_memory("RssAnon") as f64
+        api::process_memory("self", "RssAnon") as f64
     });
 }
 

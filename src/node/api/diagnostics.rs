@@ -45,9 +45,9 @@ fn version(_: &Node, _: &Request) -> ApiResult<Response> {
     })))
 }
 
-/// Fields of `/proc/self/status`, in bytes.
-pub(crate) fn process_memory(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// A field of `/proc/PROCESS/status`, in bytes; 0 where it can't be read.
+pub(crate) fn process_memory(process: &str, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -57,9 +57,9 @@ pub(crate) fn process_memory(field: &str) -> u64 {
 
 fn memory(_: &Node, _: &Request) -> ApiResult<Response> {
     Ok(Response::json(&json!({
-        "current_allocated_heap_size": process_memory("RssAnon"),
+        "current_allocated_heap_size": process_memory("self", "RssAnon"),
         "max_total_heap_size": u64::MAX,
-        "peak_allocated_heap_size": process_memory("VmHWM"),
+        "peak_allocated_heap_size": process_memory("self", "VmHWM"),
     })))
 }
 
