@@ -118,7 +118,7 @@ pub(super) async fn recover(
     let state = wait_for(&anyone, &mut node, "PartOfPublicNetwork").await?;
     let public_s = entered(&state, "PartOfPublicNetwork").unwrap_or_else(|| clock.now());
     let network = governance::node_network(&anyone).await;
-    let network = network.map_err(|why| refused(&node, "the network", why))?;
+    let network = network.map_err(|why| node.failed(&why.to_string()))?;
     let entries = recovered_entries(&network).ok_or_else(|| node.failed("/node/network names no service"))?;
     let megabytes = bytes as f64 / 1e6;
     // What a small ledger takes is the start of the node.
