@@ -5,7 +5,6 @@ mod http {
     pub mod service;
 }
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::client::{Client, connect, exchange, exchange_all, tls_client};
@@ -616,43 +615,6 @@ async fn port_0_is_replaced_in_bound_and_published_addresses() {
     assert_ne!(port, "0");
     let published = server.interfaces().next().unwrap().published_address.clone();
     assert_eq!(published, format!("node.example:{port}"));
-}
-
-/// A measurement, for a machine that does nothing else: `cargo test --release --test http_server -- --ignored`.
-#[test]
-#[ignore = "a measurement: needs the machine for itself"]
-fn the_state_is_answered_within_10_ms_while_all_processors_are_busy() {
-    let runtime = rekindle::node::http::server::runtime().unwrap();
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let work = {
-        let stop = stop.clone();
-        std::thread::spawn(move || {
-            rayon::broadcast(|_| {
-                let mut block = [0_u8; 1 << 16];
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let digest = rekindle::crypto::sha256(&block);
-                    block[..32].copy_from_slice(&digest);
-                }
-            });
-        })
-    };
-    let mut times = runtime.block_on(async {
-        let service = Service::start(interface()).await;
-        let mut stream = connect(service.address(), &tls_client()).await.unwrap();
-        let mut times = Vec::new();
-        for _ in 0..1000 {
-            let begun = Instant::now();
-            assert_eq!(exchange(&mut stream, STATE).await.status, 200);
-            times.push(begun.elapsed());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        times
-    });
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    work.join().unwrap();
-    times.sort();
-    eprintln!("median {:?}, p99 {:?}, worst {:?}", times[500], times[990], times[999]);
-    assert!(times[990] < Duration::from_millis(10), "{:?}", times[990]);
 }
 
 #[test]

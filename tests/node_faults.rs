@@ -521,6 +521,13 @@ fn offered(said: &str) -> u64 {
         .unwrap()
 }
 
+fn flip_in_the_middle(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Damages a copy of a ledger and expects: refused with the code and the seqno, nothing changed; refused with another
 /// seqno to end at; recovered with the right one, and everything dropped kept aside.
 #[track_caller]
@@ -559,15 +566,8 @@ fn is_refused_until_dropped(damage: impl FnOnce(&Path), words: &[&str]) {
 
 #[test]
 fn a_flipped_bit_in_a_committed_chunk_is_not_taken_for_the_end_of_the_ledger() {
-    let flip = |ledger: &Path| {
-        let (_, path) = &chunks(ledger)[2];
-        let mut bytes = std::fs::read(path).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at] ^= 1;
-        std::fs::write(path, bytes).unwrap();
-    };
     is_refused_until_dropped(
-        flip,
+        |ledger| flip_in_the_middle(&chunks(ledger)[2].1),
         &["The replay fails at seqno", "L0", "Nothing was changed", "entries"],
     );
 }
@@ -605,6 +605,45 @@ fn snapshots_that_a_crash_left_unfinished_are_neither_used_nor_held_against_the_
     assert!(support::codes(&report).contains(&"L0507"), "{report}");
     place.recover();
     place.verify();
+}
+
+#[test]
+fn damage_below_the_snapshot_that_was_started_from_is_shown_while_the_node_goes_on() {
+    let service = service(&["--snapshot-every", "50"]);
+    let place = Place::of(&service.directory);
+    let (_, oldest) = &chunks(&place.ledger())[0];
+    flip_in_the_middle(oldest);
+    let mut node = public(&place);
+    let from = node.state()["startup_seqno"].as_u64().unwrap();
+    assert!(from > 0, "it did not start from a snapshot");
+    let name = oldest.file_name().unwrap().to_str().unwrap();
+    let finding = node.wait_until("the damage is found", |node| {
+        let state = node.state();
+        let findings = state["recovery"]["findings"].as_array().unwrap();
+        let error = |finding: &&Value| finding["severity"] == "error" && finding["file"].to_string().contains(name);
+        findings.iter().find(error).cloned()
+    });
+    assert!(finding["seqno"].as_u64().unwrap() < from, "{finding}");
+    node.open();
+    node.stop();
+}
+
+#[test]
+fn a_committed_tail_in_a_read_only_directory_is_refused_before_anything_is_changed() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    let found = chunks(&place.ledger());
+    flip_in_the_middle(&found[2].1);
+    let last = offered(&place.refused());
+    // The main directory is first in the plan: its chunks come before those that can't be cut.
+    let archive = place.directory.join("archive");
+    std::fs::create_dir(&archive).unwrap();
+    for (_, path) in &found[1..=2] {
+        std::fs::rename(path, archive.join(path.file_name().unwrap())).unwrap();
+    }
+    place.config["ledger"]["read_only_directories"] = json!(["archive"]);
+    place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
+    refuses(&place, &["is in a read-only directory", "take that directory out"]);
 }
 
 #[test]

@@ -3,11 +3,6 @@
 //! Both generations of field names are accepted. All problems are collected, not the first only, each with its place,
 //! what was found and what is expected; what is accepted without having its meaning here is noted once. Reading touches
 //! nothing but the file; [`Config::check_files`] looks at the others, and changes none.
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
-)]
-
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;

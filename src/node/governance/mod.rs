@@ -4,11 +4,6 @@
 //! error means that the caller drops the transaction. What an accepted proposal does to the service beyond its tables
 //! goes through [`Effects`]. Recovery specification, sections 3.3, 3.4, 4 and 5.5.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
-)]
-
 pub mod acks;
 pub mod ballots;
 pub mod parameters;
