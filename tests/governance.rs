@@ -19,7 +19,10 @@ use rekindle::format::domain::WriteSet;
 use rekindle::kv::store::{Store, Transaction};
 use rekindle::merkle::accumulator::Accumulator;
 use rekindle::node::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
-use rekindle::node::governance::{Effects, acks, ballots, proposals, script, views, views_of_code};
+use rekindle::node::governance::{
+    Effects, acks, ballots, proposals, script,
+    views::{self, code},
+};
 use rekindle::node::http::ApiError;
 use rekindle::recovery::segments::Windows;
 use rekindle::tables::names;
@@ -625,19 +628,16 @@ fn answers_have_the_shape_of_a_real_nodes() {
     same("gov__service__members.json", views::members(&transaction));
     same("gov__service__members__", views::member(&transaction, &member).unwrap());
     same("gov__service__users.json", views::users(&transaction));
-    same("gov__service__nodes.json", views_of_code::nodes(&transaction));
-    same(
-        "gov__service__join-policy.json",
-        views_of_code::join_policy(&transaction),
-    );
-    same("gov__service__jwk.json", views_of_code::jwk(&transaction));
+    same("gov__service__nodes.json", code::nodes(&transaction));
+    same("gov__service__join-policy.json", code::join_policy(&transaction));
+    same("gov__service__jwk.json", code::jwk(&transaction));
     same(
         "gov__service__javascript-app.json",
-        views_of_code::javascript_app(&transaction, None).unwrap(),
+        code::javascript_app(&transaction, None).unwrap(),
     );
     same(
         "gov__service__javascript-modules.json",
-        views_of_code::javascript_modules(&transaction),
+        code::javascript_modules(&transaction),
     );
     same("gov__members__proposals.json", views::proposals(&transaction));
     same(

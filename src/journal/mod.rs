@@ -1,7 +1,8 @@
 //! The one pen: a write set becomes a sealed entry, a leaf of the tree, and bytes in a chunk file.
 //!
 //! [`Journal`] is everything that writing a ledger needs; the fixture generator and the node's sequencer both hold one.
-//! [`seal`] makes an entry, [`files`] knows chunk files and their names, [`sign`] and [`snapshot`] what is signed.
+//! [`seal`] makes an entry, [`files`] knows chunk files and their names, [`sign`] and [`snapshot`] what is signed,
+//! [`succession`] what ties a service and its secret to those before.
 //!
 //! Invariants of the floor:
 //! - Nothing is written outside the directories that were given, and no directory that holds anything is taken.
@@ -18,6 +19,7 @@ mod pen;
 pub mod seal;
 pub mod sign;
 pub mod snapshot;
+pub mod succession;
 
 pub use pen::{Journal, LastSigned, Recovered, Settings};
 pub use seal::SealKey;

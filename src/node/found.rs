@@ -15,13 +15,13 @@ use super::public::Public;
 use super::replication::{Replication, Solo};
 use super::sequencer::Sequencer;
 use super::service::create::{Creation, create};
-use super::service::secrets::KnownSecret;
 use super::shared::Node;
 use super::status::NodeState;
 use crate::crypto::LedgerSecret;
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::error::{Error, Result};
 use crate::format::domain::EntryType;
+use crate::journal::succession::KnownSecret;
 use crate::journal::{Journal, LastSigned, Recovered, SealKey, Settings, SignatureMode, Signers};
 use crate::kv::store::Store;
 

@@ -4,15 +4,14 @@
 
 use rand_chacha::ChaCha20Rng;
 
-use super::secrets::{KnownSecret, chain};
+use super::secrets::chain;
 use super::{put, service_info, shares, value};
 use crate::crypto::Certificate;
-use crate::crypto::cose::sign_endorsement;
-use crate::crypto::digest::Digest;
 use crate::format::TxId;
+use crate::journal::succession::{self, KnownSecret, Predecessor};
 use crate::kv::store::Transaction;
 use crate::node::identity::ServiceIdentity;
-use crate::tables::values::{Base64, HexDigest, IdentityEndorsement, ServiceStatus};
+use crate::tables::values::{HexDigest, ServiceStatus};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// `ccf.node.transitionServiceToOpen` on a node that has recovered the public ledger: shares are waited for from here on.
@@ -104,46 +103,11 @@ pub fn open_recovered(
 /// The service endorses the one before it; or itself, if the ledger holds no endorsement yet.
 fn endorse(transaction: &mut Transaction<'_>, service: &ServiceIdentity, created: TxId, now_s: u64) {
     let table = names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT;
-    let own_key = service.key.verifying_key().spki_der().to_vec();
-    let previous: Option<IdentityEndorsement> = value(transaction, table);
-    let previous_version = previous
-        .is_some()
-        .then(|| transaction.version(table, &SINGLETON_KEY))
-        .flatten();
-    let (endorsed, begin, end, root): (_, _, Option<TxId>, Option<Digest>) = match previous {
-        None => (own_key.clone(), created, None, None),
-        Some(previous) => {
-            let begin = match previous.endorsement_epoch_end {
-                Some(end) => TxId {
-                    view: end.view.saturating_add(2),
-                    seqno: end.seqno.saturating_add(1),
-                },
-                None => previous.endorsement_epoch_begin,
-            };
-            let end = TxId {
-                view: created.view.saturating_sub(2),
-                seqno: created.seqno.saturating_sub(1),
-            };
-            let root: Option<HexDigest> = value(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT);
-            (previous.endorsing_key.0, begin, Some(end), root.map(|root| root.0))
-        }
-    };
-    let end_text = end.map(|end| end.to_string());
-    let issued_at = i64::try_from(now_s).unwrap_or(i64::MAX);
-    let message = sign_endorsement(
-        &service.key,
-        issued_at,
-        &endorsed,
-        &begin.to_string(),
-        end_text.as_deref(),
-        root.as_ref(),
-    );
-    let value = IdentityEndorsement {
-        endorsement: Base64(message),
-        endorsing_key: Base64(own_key),
-        endorsement_epoch_begin: begin,
-        endorsement_epoch_end: end,
-        previous_version,
-    };
-    put(transaction, table, &value);
+    let previous = value(transaction, table).map(|endorsement| Predecessor {
+        written_at: transaction.version(table, &SINGLETON_KEY),
+        endorsement,
+        last_signed_root: value(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT).map(|root: HexDigest| root.0),
+    });
+    let endorsement = succession::endorse(&service.key, created, previous, now_s);
+    put(transaction, table, &endorsement);
 }

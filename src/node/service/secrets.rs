@@ -1,38 +1,18 @@
-//! The service's own ledger secrets, the chain that ties each to the one before it, and their broadcast to nodes.
+//! The service's ledger secrets in its tables: the chain that ties each to the one before it, and their broadcast to nodes.
 //!
 //! Recovery specification, sections 2.7 and 5.2; format specification, section 8.2.
 
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::Rng;
 
 use crate::crypto::LedgerSecret;
 use crate::crypto::rsa::EncryptionKey;
 use crate::format::Seqno;
+use crate::journal::succession::{self, KnownSecret};
 use crate::kv::store::Transaction;
-use crate::tables::values::{
-    Base64, EncryptedLedgerSecret, HistoricalSecret, NodeInfo, NodeStatus, PreviousSecret, from_json,
-};
+use crate::tables::values::{EncryptedLedgerSecret, HistoricalSecret, NodeInfo, NodeStatus, from_json};
 use crate::tables::{SINGLETON_KEY, names};
-
-/// One ledger secret.
-#[derive(Clone)]
-pub struct KnownSecret {
-    /// The secret.
-    pub secret: LedgerSecret,
-    /// First seqno that it seals.
-    pub from: Seqno,
-    /// Seqno of the write of the historical secrets that introduced it; none until that is written.
-    pub previous_stored: Option<Seqno>,
-}
-
-/// A random nonce.
-pub fn random_iv(rng: &mut ChaCha20Rng) -> [u8; 12] {
-    let mut iv = [0; 12];
-    rng.fill_bytes(&mut iv);
-    iv
-}
 
 /// Seqno of the last write of the historical secrets.
 pub fn stored_at(transaction: &Transaction<'_>) -> Option<Seqno> {
@@ -47,14 +27,7 @@ pub fn chain(
     next_version: Option<Seqno>,
     rng: &mut ChaCha20Rng,
 ) -> HistoricalSecret {
-    HistoricalSecret {
-        previous_ledger_secret: Some(PreviousSecret {
-            encrypted_data: Base64(next.seal(&before.secret, random_iv(rng))),
-            version: before.from,
-            previous_secret_stored_version: stored_at(transaction),
-        }),
-        next_version,
-    }
+    succession::chain(before, stored_at(transaction), next, next_version, rng)
 }
 
 /// `encrypted_ledger_secrets`: every secret of `secrets` for every trusted node. A version of `None` stands for the
@@ -77,15 +50,8 @@ pub fn broadcast<'s>(
         let pem = info.other.get("encryption_pub_key").and_then(|pem| pem.as_str());
         let key = EncryptionKey::from_pem(pem.unwrap_or_default())
             .map_err(|why| format!("the encryption key of node {id} can't be read: {why}"))?;
-        let mut list = Vec::new();
-        for (version, known) in secrets.clone() {
-            let encrypted = key.encrypt(known.secret.as_bytes(), rng);
-            list.push(EncryptedLedgerSecret {
-                version,
-                encrypted_secret: Base64(encrypted.map_err(|why| format!("can't encrypt for node {id}: {why}"))?),
-                previous_secret_stored_version: known.previous_stored,
-            });
-        }
+        let list = succession::broadcast(&key, secrets.clone(), rng);
+        let list = list.map_err(|why| format!("can't encrypt for node {id}: {why}"))?;
         all.insert(id, list);
     }
     Ok(all)

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
 
-use super::secrets::KnownSecret;
 use super::value;
 use crate::crypto::LedgerSecret;
 use crate::crypto::rsa::EncryptionKey;
 use crate::crypto::shares::split;
 use crate::format::Seqno;
+use crate::journal::succession::KnownSecret;
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use crate::tables::values::{Base64, MemberInfo, RecoveryShares, ServiceConfig, from_json};

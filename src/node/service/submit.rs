@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha20Rng;
 use zeroize::Zeroizing;
 
-use super::secrets::{KnownSecret, broadcast, random_iv};
+use super::secrets::broadcast;
 use super::shares::{Role, holders, threshold};
 use super::{put, service_info, value};
 use crate::crypto::{AeadKey, GcmBlob, Share, ShareFormat, seal_blob};
 use crate::format::Seqno;
+use crate::journal::succession::{KnownSecret, random_iv};
 use crate::kv::store::Transaction;
 use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::report::Finding;

@@ -1,0 +1,134 @@
+//! A node's whole recovery, in a process of its own: from its start to a public network, from the last share to an open
+//! service, what its state endpoint answers meanwhile, and the memory it takes.
+//!
+//! `cargo bench --bench node` makes up 400,000 private entries of 400 bytes over 100,000 keys, about 240 MB, and prints
+//! the best, middle and worst of several recoveries beside `rekindle verify` and `rekindle unlock` of the same ledger.
+//! With `--test` it does the same once with little.
+
+#[path = "../tests/http/client.rs"]
+#[allow(dead_code, reason = "shared with the tests of the server")]
+mod client;
+#[path = "../tests/support/node.rs"]
+mod node;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use client::{connect, exchange, tls_client};
+use node::{Node, Place, program};
+use rekindle::fixture::{Options, generate};
+use rekindle::recovery::progress::Silent;
+use serde_json::Value;
+
+const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
+/// Recoveries that nobody looks at, and as many that are asked for their state all the time.
+const ROUNDS: usize = 5;
+/// How often a node is asked then.
+const ASKED_EVERY: Duration = Duration::from_millis(2);
+
+fn main() {
+    let small = std::env::args().any(|argument| argument == "--test");
+    let options = Options {
+        entries: if small { 2_000 } else { 400_000 },
+        value_size: 400,
+        private: 1.0,
+        keys: 100_000,
+        signature_every: 4_500,
+        members: 3,
+        threshold: 3,
+        ..Options::default()
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let service = scratch.path().join("service");
+    let made = generate(&options, &service, &Silent).unwrap();
+    let rounds = if small { 1 } else { ROUNDS };
+    println!("a ledger of {} entries", made.entries);
+
+    let ledger = service.join("ledger");
+    let keys: Vec<_> = (0..3)
+        .map(|member| service.join(format!("common/member{member}_enc_privk.pem")))
+        .collect();
+    let mut verify = Vec::new();
+    let mut unlock = Vec::new();
+    for _ in 0..rounds {
+        verify.push(timed(Command::new(program()).arg("verify").arg(&ledger)));
+        let mut command = Command::new(program());
+        unlock.push(timed(
+            command.arg("unlock").arg(&ledger).arg("--member-key").args(&keys),
+        ));
+    }
+    tell("rekindle verify", "s", &mut verify);
+    tell("rekindle unlock", "s", &mut unlock);
+
+    let (mut public, mut private) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let recovered = Place::of(&service).recover();
+        public.push(entered(&recovered.public, "PartOfPublicNetwork"));
+        private.push(entered(&recovered.opened, "PartOfNetwork") - entered(&recovered.opened, "ReadingPrivateLedger"));
+    }
+    tell("start to PartOfPublicNetwork", "s", &mut public);
+    tell("last share to PartOfNetwork", "s", &mut private);
+
+    let (mut answers, mut peaks) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let place = Place::of(&service);
+        let node = place.start();
+        peaks.push(ask_until_public(&node, &mut answers) as f64 / 1e6);
+        node.stop();
+    }
+    answers.sort_by(f64::total_cmp);
+    let at = |share: f64| answers[((answers.len() - 1) as f64 * share) as usize] * 1e3;
+    println!(
+        "{:<30} p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms, of {} while the ledger is read",
+        "GET /node/state",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        answers.len()
+    );
+    tell("anonymous memory, peak", "MB", &mut peaks);
+}
+
+fn timed(command: &mut Command) -> f64 {
+    let began = Instant::now();
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+    began.elapsed().as_secs_f64()
+}
+
+fn tell(what: &str, unit: &str, figures: &mut [f64]) {
+    figures.sort_by(f64::total_cmp);
+    let (best, middle, worst) = (figures[0], figures[figures.len() / 2], figures[figures.len() - 1]);
+    println!("{what:<30} {middle:.3} {unit} ({best:.3} to {worst:.3})");
+}
+
+/// Seconds since the node's start.
+fn entered(state: &Value, name: &str) -> f64 {
+    state["recovery"]["entered_s"][name].as_f64().unwrap()
+}
+
+/// Asks for the state until the network is public; answers the most anonymous memory seen, in bytes.
+fn ask_until_public(node: &Node<'_>, answers: &mut Vec<f64>) -> u64 {
+    let address = node.url.trim_start_matches("https://").parse().unwrap();
+    node.run(async {
+        let mut stream = connect(address, &tls_client()).await.unwrap();
+        let mut peak = 0;
+        loop {
+            let began = Instant::now();
+            let answer = exchange(&mut stream, STATE).await;
+            answers.push(began.elapsed().as_secs_f64());
+            peak = peak.max(anonymous_memory(node.pid()));
+            assert_eq!(answer.status, 200);
+            if answer.json()["state"] == "PartOfPublicNetwork" {
+                return peak;
+            }
+            tokio::time::sleep(ASKED_EVERY).await;
+        }
+    })
+}
+
+fn anonymous_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}

@@ -1,0 +1,121 @@
+//! What ties a service to the one before it, and a ledger secret to the next: values of tables, made of what is given.
+//!
+//! Format specification, sections 6.5 and 8.2; recovery specification, sections 2.7 and 5.2.
+
+use rand_core::{CryptoRng, Rng};
+
+use crate::crypto::cose::sign_endorsement;
+use crate::crypto::digest::Digest;
+use crate::crypto::rsa::EncryptionKey;
+use crate::crypto::{Error, LedgerSecret, SigningKey};
+use crate::format::{Seqno, TxId};
+use crate::tables::values::{Base64, EncryptedLedgerSecret, HistoricalSecret, IdentityEndorsement, PreviousSecret};
+
+/// One ledger secret of a service.
+#[derive(Clone)]
+pub struct KnownSecret {
+    /// The secret.
+    pub secret: LedgerSecret,
+    /// First seqno that it seals.
+    pub from: Seqno,
+    /// Seqno of the write of the historical secrets that introduced it; none until that is written.
+    pub previous_stored: Option<Seqno>,
+}
+
+/// A random nonce.
+pub fn random_iv(rng: &mut impl Rng) -> [u8; 12] {
+    let mut iv = [0; 12];
+    rng.fill_bytes(&mut iv);
+    iv
+}
+
+/// The value that chains `before` to `next`, which follows it from `next_version` on (behind the write, if none).
+/// `stored_at` is the seqno of the last such write.
+pub fn chain(
+    before: &KnownSecret,
+    stored_at: Option<Seqno>,
+    next: &LedgerSecret,
+    next_version: Option<Seqno>,
+    rng: &mut impl Rng,
+) -> HistoricalSecret {
+    HistoricalSecret {
+        previous_ledger_secret: Some(PreviousSecret {
+            encrypted_data: Base64(next.seal(&before.secret, random_iv(rng))),
+            version: before.from,
+            previous_secret_stored_version: stored_at,
+        }),
+        next_version,
+    }
+}
+
+/// Secrets for one node, as they stand in `encrypted_ledger_secrets`. A version of none stands for the seqno behind the
+/// write.
+///
+/// # Errors
+/// If the key can't encrypt a secret.
+pub fn broadcast<'s>(
+    node: &EncryptionKey,
+    secrets: impl Iterator<Item = (Option<Seqno>, &'s KnownSecret)>,
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<EncryptedLedgerSecret>, Error> {
+    let encrypted = secrets.map(|(version, known)| {
+        Ok(EncryptedLedgerSecret {
+            version,
+            encrypted_secret: Base64(node.encrypt(known.secret.as_bytes(), rng)?),
+            previous_secret_stored_version: known.previous_stored,
+        })
+    });
+    encrypted.collect()
+}
+
+/// What is known of the service before, when the next endorses it.
+pub struct Predecessor {
+    /// Seqno at which its endorsement was written.
+    pub written_at: Option<Seqno>,
+    /// That endorsement.
+    pub endorsement: IdentityEndorsement,
+    /// The last root that it signed.
+    pub last_signed_root: Option<Digest>,
+}
+
+/// A service that was created at `created` endorses the one before it; or itself, if the ledger holds no endorsement yet.
+pub fn endorse(key: &SigningKey, created: TxId, previous: Option<Predecessor>, now_s: u64) -> IdentityEndorsement {
+    let own_key = key.verifying_key().spki_der().to_vec();
+    let (endorsed, begin, end, root, previous_version) = match previous {
+        None => (own_key.clone(), created, None, None, None),
+        Some(Predecessor {
+            written_at,
+            endorsement,
+            last_signed_root,
+        }) => {
+            let begin = match endorsement.endorsement_epoch_end {
+                Some(end) => TxId {
+                    view: end.view.saturating_add(2),
+                    seqno: end.seqno.saturating_add(1),
+                },
+                None => endorsement.endorsement_epoch_begin,
+            };
+            let end = TxId {
+                view: created.view.saturating_sub(2),
+                seqno: created.seqno.saturating_sub(1),
+            };
+            let endorsed = endorsement.endorsing_key.0;
+            (endorsed, begin, Some(end), last_signed_root, written_at)
+        }
+    };
+    let message = sign_endorsement(
+        key,
+        i64::try_from(now_s).unwrap_or(i64::MAX),
+        &endorsed,
+        &begin.to_string(),
+        end.map(|end| end.to_string()).as_deref(),
+        root.as_ref(),
+    );
+    IdentityEndorsement {
+        endorsement: Base64(message),
+        endorsing_key: Base64(own_key),
+        endorsement_epoch_begin: begin,
+        endorsement_epoch_end: end,
+        previous_version,
+    }
+}
