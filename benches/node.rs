@@ -12,6 +12,8 @@ mod client;
 mod node;
 
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use client::{connect, exchange, tls_client};
@@ -21,10 +23,11 @@ use rekindle::recovery::progress::Silent;
 use serde_json::Value;
 
 const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
-/// Recoveries that nobody looks at, and as many that are asked for their state all the time.
+/// Whole recoveries; and as many up to a public network that are asked for their state all the time.
 const ROUNDS: usize = 5;
-/// How often a node is asked then.
-const ASKED_EVERY: Duration = Duration::from_millis(2);
+/// How often a node is asked then, and how often where its own times matter.
+const OFTEN: Duration = Duration::from_millis(2);
+const SELDOM: Duration = Duration::from_millis(50);
 
 fn main() {
     let small = std::env::args().any(|argument| argument == "--test");
@@ -60,20 +63,30 @@ fn main() {
     tell("rekindle verify", "s", &mut verify);
     tell("rekindle unlock", "s", &mut unlock);
 
-    let (mut public, mut private) = (Vec::new(), Vec::new());
+    let (mut public, mut private, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let recovered = Place::of(&service).recover();
-        public.push(entered(&recovered.public, "PartOfPublicNetwork"));
-        private.push(entered(&recovered.opened, "PartOfNetwork") - entered(&recovered.opened, "ReadingPrivateLedger"));
+        let place = Place::of(&service);
+        let mut node = place.start();
+        let memory = PeakMemory::watch(node.pid());
+        let state = ask_until(&node, "PartOfPublicNetwork", SELDOM, &mut Vec::new());
+        public.push(entered(&state, "PartOfPublicNetwork"));
+        node.wait_for_members();
+        node.pass(&node.opening());
+        node.submit_shares(&place.keys());
+        let state = ask_until(&node, "PartOfNetwork", SELDOM, &mut Vec::new());
+        private.push(entered(&state, "PartOfNetwork") - entered(&state, "ReadingPrivateLedger"));
+        peaks.push(memory.megabytes());
+        node.stop();
     }
     tell("start to PartOfPublicNetwork", "s", &mut public);
     tell("last share to PartOfNetwork", "s", &mut private);
+    tell("anonymous memory, peak", "MB", &mut peaks);
 
-    let (mut answers, mut peaks) = (Vec::new(), Vec::new());
+    let mut answers = Vec::new();
     for _ in 0..rounds {
         let place = Place::of(&service);
         let node = place.start();
-        peaks.push(ask_until_public(&node, &mut answers) as f64 / 1e6);
+        ask_until(&node, "PartOfPublicNetwork", OFTEN, &mut answers);
         node.stop();
     }
     answers.sort_by(f64::total_cmp);
@@ -86,7 +99,6 @@ fn main() {
         at(1.0),
         answers.len()
     );
-    tell("anonymous memory, peak", "MB", &mut peaks);
 }
 
 fn timed(command: &mut Command) -> f64 {
@@ -107,28 +119,51 @@ fn entered(state: &Value, name: &str) -> f64 {
     state["recovery"]["entered_s"][name].as_f64().unwrap()
 }
 
-/// Asks for the state until the network is public; answers the most anonymous memory seen, in bytes.
-fn ask_until_public(node: &Node<'_>, answers: &mut Vec<f64>) -> u64 {
+/// Asks for the state until it is `wanted`, in one session; adds the seconds that each answer took.
+fn ask_until(node: &Node<'_>, wanted: &str, every: Duration, answers: &mut Vec<f64>) -> Value {
     let address = node.url.trim_start_matches("https://").parse().unwrap();
     node.run(async {
         let mut stream = connect(address, &tls_client()).await.unwrap();
-        let mut peak = 0;
         loop {
             let began = Instant::now();
             let answer = exchange(&mut stream, STATE).await;
             answers.push(began.elapsed().as_secs_f64());
-            peak = peak.max(anonymous_memory(node.pid()));
             assert_eq!(answer.status, 200);
-            if answer.json()["state"] == "PartOfPublicNetwork" {
-                return peak;
+            let state = answer.json();
+            if state["state"] == wanted {
+                return state;
             }
-            tokio::time::sleep(ASKED_EVERY).await;
+            tokio::time::sleep(every).await;
         }
     })
 }
 
-fn anonymous_memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+/// The most anonymous memory that a process had, seen every few milliseconds.
+struct PeakMemory {
+    stop: Sender<()>,
+    watcher: JoinHandle<u64>,
+}
+
+impl PeakMemory {
+    fn watch(process: u32) -> PeakMemory {
+        let (stop, stopped) = channel();
+        let watcher = std::thread::spawn(move || {
+            let mut peak = 0;
+            loop {
+                let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+                let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+                let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+                peak = peak.max(kilobytes * 1024);
+                if stopped.recv_timeout(Duration::from_millis(5)) != Err(RecvTimeoutError::Timeout) {
+                    return peak;
+                }
+            }
+        });
+        PeakMemory { stop, watcher }
+    }
+
+    fn megabytes(self) -> f64 {
+        drop(self.stop);
+        self.watcher.join().unwrap() as f64 / 1e6
+    }
 }

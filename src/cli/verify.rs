@@ -6,6 +6,7 @@ use crate::cli::{Common, input, output, progress};
 use crate::error::Result;
 use crate::recovery::join::Mode;
 use crate::recovery::output::refuse_ledger_directories;
+use crate::recovery::snapshots::start_from;
 use crate::recovery::verify::{Options, VerifyReport, verify};
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
@@ -64,7 +65,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         }),
         snapshot_directories: args.snapshots.clone(),
         from_snapshot: match &args.from_snapshot {
-            Some(choice) => Some(input::start_snapshot(choice, &args.snapshots)?),
+            Some(choice) => Some(start_from(&input::start_snapshot(choice, &args.snapshots)?)?),
             None => None,
         },
         until: args.until,

@@ -20,8 +20,8 @@ use crate::recovery::verify::{Options, verify};
 
 /// What a ballot in favour says.
 const BALLOT: &str = "export function vote (proposal, proposerId) { return true }";
-/// How often the node is asked how far it is. Times come from the node, so this need not be often: each question is a
-/// TLS handshake, which a recovery on few cores would feel.
+/// How soon the node is asked how far it is for the first time. Later it is asked ever less often ([`pause`]): each
+/// question is a TLS handshake, which a recovery on few cores would feel, and times come from the node itself.
 const POLL: Duration = Duration::from_millis(25);
 /// Without any progress for so long, the rehearsal has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -239,6 +239,12 @@ fn client(node: &Node, trust: Trust) -> Result<Client> {
     Client::new(&node.url, trust).map_err(|why| Error::Unreadable(why.to_string()))
 }
 
+/// How long to wait for the next question, of something that was begun at `began`.
+async fn pause(began: Instant) {
+    let longest = Duration::from_millis(500);
+    tokio::time::sleep((began.elapsed() / 4).clamp(POLL, longest)).await;
+}
+
 async fn wait_for(client: &Client, node: &mut Node, wanted: &str) -> Result<Value> {
     let began = Instant::now();
     loop {
@@ -251,7 +257,7 @@ async fn wait_for(client: &Client, node: &mut Node, wanted: &str) -> Result<Valu
         if began.elapsed() > PATIENCE {
             return Err(node.failed(&format!("the node does not become {wanted}")));
         }
-        tokio::time::sleep(POLL).await;
+        pause(began).await;
     }
 }
 
@@ -281,7 +287,7 @@ async fn wait_until_open(client: &Client, node: &mut Node) -> Result<()> {
         {
             return Ok(());
         }
-        tokio::time::sleep(POLL).await;
+        pause(began).await;
     }
     Err(node.failed("the service does not open"))
 }
@@ -298,7 +304,7 @@ async fn accept(client: &Client, node: &mut Node, members: &[Keys], clock: &mut 
         if began.elapsed() > PATIENCE {
             return Err(node.failed("members are not served"));
         }
-        tokio::time::sleep(POLL).await;
+        pause(began).await;
     }
     let refused = |node: &Node, who: &str, why: crate::member::Error| node.failed(&format!("{who}: {why}"));
     let network = governance::network(client)

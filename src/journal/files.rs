@@ -32,6 +32,23 @@ pub fn claim_directory(directory: &Path) -> Result<()> {
     }
 }
 
+/// Renames a file within its directory, and brings the new name to disk: a power cut does not bring the old one back.
+///
+/// # Errors
+/// [`Error::Io`]; the file may have its new name then.
+pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(Error::io("rename", from))?;
+    sync_names(to)
+}
+
+/// Brings the names of the directory that `path` is in to disk.
+fn sync_names(path: &Path) -> Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(Error::io("write the directory to disk", directory))
+}
+
 /// Takes `.recovery` off the names of a directory's chunks; answers the old and the new paths.
 ///
 /// The last chunk comes first: wherever this is interrupted, a chunk with its final name behind one without tells that
@@ -64,7 +81,7 @@ pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
                 to.display()
             )));
         }
-        std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
+        rename_durably(&from, &to)?;
         renamed.push((from, to));
     }
     Ok(renamed)
@@ -74,6 +91,8 @@ struct OpenChunk {
     first: Seqno,
     path: PathBuf,
     writer: ChunkWriter<BufWriter<File>>,
+    /// Its name is on the disk.
+    named: bool,
 }
 
 /// When bytes reach the disk.
@@ -153,15 +172,16 @@ impl ChunkFiles {
     /// # Errors
     /// [`Error::Io`].
     pub fn sync(&mut self) -> Result<()> {
-        match &mut self.open {
-            Some(chunk) if self.durability == Durability::Signed => chunk
-                .writer
-                .out()
-                .get_ref()
-                .sync_data()
-                .map_err(Error::io("write the chunk to disk", &chunk.path)),
-            _ => Ok(()),
+        let Some(chunk) = self.open.as_mut().filter(|_| self.durability == Durability::Signed) else {
+            return Ok(());
+        };
+        let synced = chunk.writer.out().get_ref().sync_data();
+        synced.map_err(Error::io("write the chunk to disk", &chunk.path))?;
+        if !chunk.named {
+            sync_names(&chunk.path)?;
+            chunk.named = true;
         }
+        Ok(())
     }
 
     fn start(&self, first: Seqno) -> Result<OpenChunk> {
@@ -183,7 +203,12 @@ impl ChunkFiles {
             Durability::Signed => 0,
         };
         match ChunkWriter::create(BufWriter::with_capacity(buffer, file)) {
-            Ok(writer) => Ok(OpenChunk { first, path, writer }),
+            Ok(writer) => Ok(OpenChunk {
+                first,
+                path,
+                writer,
+                named: false,
+            }),
             Err(why) => {
                 // An empty file under this name would be in the way of the next attempt.
                 let _ = std::fs::remove_file(&path);
@@ -198,7 +223,10 @@ impl ChunkFiles {
     /// # Errors
     /// [`Error::Io`].
     pub fn complete(&mut self) -> Result<()> {
-        let Some(OpenChunk { first, path, writer }) = &mut self.open else {
+        let Some(OpenChunk {
+            first, path, writer, ..
+        }) = &mut self.open
+        else {
             return Ok(());
         };
         let length = writer.size() + 4 * writer.len();
@@ -220,6 +248,10 @@ impl ChunkFiles {
         };
         let to = self.directory.join(name.to_string());
         std::fs::rename(&*path, &to).map_err(Error::io("rename the chunk", path))?;
+        *path = to;
+        if self.durability == Durability::Signed {
+            sync_names(path)?;
+        }
         self.open = None;
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::files::rename_durably;
 use super::seal::SealKey;
 use super::sign::{SignatureMode, Signed, Signers};
 use crate::crypto::cose::with_inclusion_proof;
@@ -176,7 +177,7 @@ impl Pending {
             ..self.name
         };
         let to = self.path.with_file_name(name.to_string());
-        std::fs::rename(&self.path, &to).map_err(Error::io("rename the snapshot", &self.path))?;
+        rename_durably(&self.path, &to)?;
         Ok(to)
     }
 

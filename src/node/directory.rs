@@ -13,7 +13,7 @@ use crate::format::chunk_writer::ChunkWriter;
 use crate::format::directory::{LedgerFiles, Note, PlannedChunk};
 use crate::format::domain::Maps;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
-use crate::journal::files::name_recovered;
+use crate::journal::files::{name_recovered, rename_durably};
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
 use crate::recovery::writes::is_signature;
@@ -102,7 +102,7 @@ fn finish_interrupted(main: &Path) -> Result<bool> {
             (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
                 let to = main.join(committed_name(name.first, last));
                 tracing::warn!(from = %path.display(), to = %to.display(), "its service had opened: the name is put right");
-                std::fs::rename(&path, &to).map_err(Error::io("rename the chunk", &path))?;
+                rename_durably(&path, &to)?;
                 known = Some(name.first);
             }
             (kind, _) if !kind.is_recovery() => known = Some(name.first),
@@ -186,7 +186,7 @@ fn set_aside(path: &Path) -> Result<()> {
         number += 1;
     }
     tracing::info!(from = %path.display(), to = %to.display(), "set aside");
-    std::fs::rename(path, &to).map_err(Error::io("rename the chunk", path))
+    rename_durably(path, &to)
 }
 
 /// Whether a committed chunk holds entries behind `last`: dropping those needs a person's word.
@@ -259,7 +259,7 @@ fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     writer.complete().map_err(io("complete the chunk"))?;
     writer.out().sync_all().map_err(io("write the chunk to disk"))?;
     let to = path.with_file_name(committed_name(first, last));
-    std::fs::rename(path, &to).map_err(io("rename the chunk"))
+    rename_durably(path, &to)
 }
 
 fn committed_name(first: Seqno, last: Seqno) -> String {

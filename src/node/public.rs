@@ -154,11 +154,14 @@ fn verify_from_best_snapshot(
         if seqno + 1 < files.first_seqno() {
             break; // the ledger begins behind this and all older ones: verifying from its start says so
         }
-        if let Err(why) = snapshots::start_from(&snapshot.path) {
-            tracing::warn!("{why}");
-            continue;
-        }
-        let report = verify(files, &options(Some(snapshot.path.clone())), status)?;
+        let start = match snapshots::start_from(&snapshot.path) {
+            Ok(start) => start,
+            Err(why) => {
+                tracing::warn!("{why}");
+                continue;
+            }
+        };
+        let report = verify(files, &options(Some(start)), status)?;
         if report.foundation.is_some() {
             tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
             return Ok((Some(snapshot.path), report));
@@ -168,7 +171,7 @@ fn verify_from_best_snapshot(
     Ok((None, verify(files, &options(None), status)?))
 }
 
-fn options(from_snapshot: Option<PathBuf>) -> Options {
+fn options(from_snapshot: Option<snapshots::Start>) -> Options {
     Options {
         mode: Some(Mode::Audit),
         from_snapshot,
@@ -182,7 +185,9 @@ fn options(from_snapshot: Option<PathBuf>) -> Options {
 pub fn check_below(config: &Config, status: &Status) {
     let until = status.startup_seqno();
     let work = || -> Result<VerifyReport> {
-        let files = LedgerFiles::list(&ledger_directories(config), false)?;
+        let mut files = LedgerFiles::list(&ledger_directories(config), false)?;
+        // What else is in the directories was said before; by now, that is this node's own as well.
+        files.notes.clear();
         if files.first_seqno() != 1 {
             let first = files.first_seqno();
             let why = format!("the ledger begins at seqno {first}, so nothing before the snapshot can be proven");

@@ -34,8 +34,8 @@ pub struct Options {
     pub mode: Option<Mode>,
     /// Directories with snapshots to check.
     pub snapshot_directories: Vec<PathBuf>,
-    /// Start behind this snapshot instead of at seqno 1.
-    pub from_snapshot: Option<PathBuf>,
+    /// Start behind a snapshot ([`snapshots::start_from`]) instead of at seqno 1.
+    pub from_snapshot: Option<snapshots::Start>,
     /// Stop behind this seqno.
     pub until: Option<Seqno>,
     /// The certificate that the last service must have.
@@ -165,9 +165,8 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
 
 /// The joiner at the start: of the ledger, or of a snapshot.
 fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(Joiner<'f>, Seqno)> {
-    let (mut joiner, start) = match &options.from_snapshot {
-        Some(path) => {
-            let start = snapshots::start_from(path)?;
+    let (mut joiner, start) = match options.from_snapshot.clone() {
+        Some(start) => {
             let next = start.seqno + 1;
             let mut joiner = Joiner::new(files, mode, next, Some(start.accumulator), start.trust);
             joiner.gathered = Gathered::behind(start.seqno, start.view_history, start.historical);

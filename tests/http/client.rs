@@ -78,6 +78,8 @@ impl Client {
 
 pub async fn connect(address: SocketAddr, client: &Client) -> std::io::Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(address).await?;
+    // Or the first request would wait until the server has acknowledged the end of the handshake.
+    socket.set_nodelay(true)?;
     let name = ServerName::from(address.ip());
     TlsConnector::from(Arc::new(client.config()))
         .connect(name, socket)
