@@ -122,14 +122,12 @@ pub(super) async fn recover(
     let entries = recovered_entries(&network).ok_or_else(|| node.failed("/node/network names no service"))?;
     let megabytes = bytes as f64 / 1e6;
     // What a small ledger takes is the start of the node.
-    let rate = match megabytes < SMALL_MB {
-        true => String::new(),
-        false => format!(" at {:.0} MB/s", megabytes / public_s),
+    let how = match state.get("startup_seqno").and_then(Value::as_u64) {
+        Some(seqno) if seqno > 0 => format!("from the snapshot at {seqno}"),
+        _ if megabytes < SMALL_MB => format!("{megabytes:.1} MB verified"),
+        _ => format!("{megabytes:.1} MB verified at {:.0} MB/s", megabytes / public_s),
     };
-    clock.step(
-        format!("PartOfPublicNetwork: {entries} entries, {megabytes:.1} MB verified{rate}"),
-        Some(public_s),
-    );
+    clock.step(format!("PartOfPublicNetwork: {entries} entries, {how}"), Some(public_s));
     let mut round = Round {
         number,
         entries,

@@ -24,3 +24,4 @@ pub mod succession;
 pub use pen::{Journal, LastSigned, Recovered, Settings};
 pub use seal::SealKey;
 pub use sign::{SignatureMode, Signers};
+pub use snapshot::{Draft, Written};

@@ -1,18 +1,18 @@
 //! The journal itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{ChunkFiles, claim_directory};
 use super::seal::{SealKey, Sealed, Sealer};
 use super::sign::Signers;
-use super::snapshot::{self, Pending};
+use super::snapshot::{Draft, Pending, Written};
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
 use crate::format::domain::{EntryType, WriteSet};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::names::SnapshotName;
 use crate::format::{Seqno, TxId, View};
-use crate::kv::store::State;
 use crate::merkle::Tree;
 use crate::merkle::receipt::LeafComponents;
 use crate::tables::values::{HexDigest, SnapshotEvidence, to_json};
@@ -54,7 +54,7 @@ pub struct Journal {
     settings: Settings,
     files: ChunkFiles,
     snapshots: PathBuf,
-    key: SealKey,
+    key: Arc<SealKey>,
     signers: Signers,
     view: View,
     tree: Tree,
@@ -82,7 +82,7 @@ impl Journal {
             settings,
             files: ChunkFiles::create(ledger)?,
             snapshots: snapshots.to_owned(),
-            key,
+            key: Arc::new(key),
             signers,
             view: VIEW_STEP,
             tree: Tree::genesis(),
@@ -111,7 +111,7 @@ impl Journal {
             settings,
             files: ChunkFiles::recovering(ledger),
             snapshots: snapshots.to_owned(),
-            key,
+            key: Arc::new(key),
             signers,
             view,
             tree: on.tree,
@@ -254,17 +254,15 @@ impl Journal {
 
     /// Seals later transactions with another ledger secret.
     pub fn rekey(&mut self, key: SealKey) {
-        self.key = key;
+        self.key = Arc::new(key);
     }
 
-    /// Writes a snapshot of `state`, which must be the state right after the last signature, as no transaction
-    /// has come behind it yet; then its evidence. Answers the evidence's writes, for the store.
+    /// A snapshot of the state right after the last signature, to be written beside everything else. One at a time.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the last transaction is no signature, or its entries' type has no claims; [`Error::Io`].
-    pub fn snapshot(&mut self, state: &State) -> Result<(TxId, WriteSet)> {
-        let txid = self.next();
-        let seqno = txid.seqno - 1;
+    /// [`Error::Usage`] if the last transaction is no signature, or its entries' type has no claims.
+    pub fn draft_snapshot(&self) -> Result<Draft> {
+        let seqno = self.next().seqno - 1;
         let at_signature = self.last_signed.is_some_and(|signed| signed.txid.seqno == seqno);
         let leaf = self.tree.last().filter(|_| at_signature).ok_or_else(|| {
             Error::Usage(format!(
@@ -276,16 +274,27 @@ impl Journal {
                 "entries of types 0 and 2 have no commit evidence, so a snapshot could have no receipt".into(),
             ));
         }
+        let key = Arc::clone(&self.key);
+        Ok(Draft::new(&self.snapshots, key, seqno, *leaf, &self.view_history))
+    }
+
+    /// Writes the evidence of a snapshot, which gets its name. Answers the evidence's writes, for the store.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn witness_snapshot(&mut self, written: Written) -> Result<(TxId, WriteSet)> {
+        let txid = self.next();
         let name = SnapshotName {
-            seqno,
+            seqno: written.seqno,
             evidence_seqno: txid.seqno,
             committed: false,
         };
         let path = self.snapshots.join(name.to_string());
-        let claims_digest = snapshot::write(&path, &self.key, seqno, leaf, &self.view_history, state)?;
+        std::fs::rename(&written.path, &path).map_err(Error::io("rename the snapshot", &written.path))?;
+        let claims_digest = written.digest;
         let evidence = SnapshotEvidence {
             hash: HexDigest(claims_digest),
-            version: seqno,
+            version: written.seqno,
         };
         let mut writes = WriteSet::new();
         writes.put(names::SNAPSHOT_EVIDENCE, SINGLETON_KEY, to_json(&evidence));
@@ -314,7 +323,7 @@ impl Journal {
         self.pending
             .retain(|pending| pending.evidence_seqno() <= last.txid.seqno);
         self.view = self.view_history.len() as u64 + VIEW_STEP;
-        self.key = key;
+        self.key = Arc::new(key);
         self.signers = signers;
         self.starts_recovery = true;
         Ok(last)

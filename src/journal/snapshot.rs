@@ -1,12 +1,14 @@
 //! Snapshots: the state at a signature, sealed; its evidence in the ledger; a receipt from the signature after that.
 //!
-//! A snapshot lives through three steps: [`write`] makes the entry, the journal writes evidence of its digest as a
-//! claim, and once that is signed `Pending::commit` puts the receipt behind it and gives it its committed name.
+//! A snapshot lives through three steps: a [`Draft`] is written, which needs the state and nothing else, so that a ledger
+//! can go on meanwhile; the journal writes evidence of its digest as a claim, and gives it its name; and once that is
+//! signed `Pending::commit` puts the receipt behind it and gives it its committed name.
 //! Format specification, section 7.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -30,20 +32,63 @@ use crate::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 
 /// Bytes that are put together before they are encrypted and written.
 const PIECE: usize = 1 << 16;
+/// Name of the one file that is being written; what a crash leaves in it is written over by the next snapshot.
+const DRAFT_NAME: &str = "snapshot.part";
 
-/// Writes the entry part of a snapshot, piece by piece: `state` as it was after the signature at `seqno`, whose leaf is
-/// `leaf`. Answers its digest.
-///
-/// # Errors
-/// [`Error::Usage`] if the state is too large for one entry; [`Error::Io`].
-pub(super) fn write(
-    path: &Path,
-    key: &SealKey,
+/// A snapshot that is to be written, by whoever holds the state: this takes long, and needs nothing of the journal.
+pub struct Draft {
+    path: PathBuf,
+    key: Arc<SealKey>,
     seqno: Seqno,
-    leaf: &Digest,
-    view_history: &[Seqno],
-    state: &State,
-) -> Result<Digest> {
+    leaf: Digest,
+    view_history: Vec<Seqno>,
+}
+
+/// A snapshot's entry in a file that has no name for others yet.
+pub struct Written {
+    pub(super) path: PathBuf,
+    pub(super) seqno: Seqno,
+    pub(super) digest: Digest,
+}
+
+impl Draft {
+    /// A snapshot of the state after the signature at `seqno`, whose leaf is `leaf`, to be written in `directory`.
+    pub(super) fn new(directory: &Path, key: Arc<SealKey>, seqno: Seqno, leaf: Digest, view_history: &[Seqno]) -> Self {
+        Draft {
+            path: directory.join(DRAFT_NAME),
+            key,
+            seqno,
+            leaf,
+            view_history: view_history.to_vec(),
+        }
+    }
+
+    /// Writes the entry, piece by piece: `state` as it was at the draft's seqno. Where that fails, nothing is left.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the state is too large for one entry; [`Error::Io`].
+    pub fn write(self, state: &State) -> Result<Written> {
+        let digest = write(&self, state).inspect_err(|_| {
+            let _ = std::fs::remove_file(&self.path);
+        })?;
+        Ok(Written {
+            path: self.path,
+            seqno: self.seqno,
+            digest,
+        })
+    }
+}
+
+/// Writes what is drafted, and answers its digest.
+fn write(draft: &Draft, state: &State) -> Result<Digest> {
+    let Draft {
+        path,
+        key,
+        seqno,
+        leaf,
+        view_history,
+    } = draft;
+    let seqno = *seqno;
     let too_large = |why: String| Error::Usage(format!("the snapshot at {seqno} can't be sealed: {why}"));
     let io = || Error::io("write the snapshot", path);
     let mut header = Vec::new();

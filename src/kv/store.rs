@@ -5,6 +5,7 @@
 //! committed into the base, [`Store::rollback`] forgets what comes after a seqno.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroize;
 
@@ -15,26 +16,19 @@ use crate::format::domain::{Write, WriteSet, is_public};
 /// Writes of one key, oldest first: seqno and value, `None` for a removal.
 type Versions = Vec<(Seqno, Option<Vec<u8>>)>;
 
-/// What is committed: public and private maps apart, because a recovery has the one long before the other.
-#[derive(Default)]
+/// What is committed: public and private maps apart, because a recovery has the one long before the other. A clone shares
+/// them, and keeps them as they are.
+#[derive(Clone, Default)]
 pub struct State {
     /// Public maps.
-    pub public: Base,
+    pub public: Arc<Base>,
     /// Private maps.
-    pub private: Base,
+    pub private: Arc<Base>,
 }
 
 impl State {
     fn of(&self, map: &str) -> &Base {
         if is_public(map) { &self.public } else { &self.private }
-    }
-
-    fn insert(&mut self, map: &str, key: &[u8], version: Seqno, value: Option<&[u8]>) {
-        let base = match is_public(map) {
-            true => &mut self.public,
-            false => &mut self.private,
-        };
-        base.insert(map, key, version, value);
     }
 
     /// Bytes of live keys and values.
@@ -47,6 +41,8 @@ impl State {
 #[derive(Default)]
 pub struct Store {
     base: State,
+    /// Seqno of the state in the base.
+    based_at: Seqno,
     overlay: BTreeMap<String, BTreeMap<Vec<u8>, Versions>>,
     seqno: Seqno,
 }
@@ -61,9 +57,10 @@ impl Store {
     pub fn with_public(public: Base, seqno: Seqno) -> Self {
         Store {
             base: State {
-                public,
-                private: Base::new(),
+                public: Arc::new(public),
+                private: Arc::default(),
             },
+            based_at: seqno,
             overlay: BTreeMap::new(),
             seqno,
         }
@@ -74,14 +71,15 @@ impl Store {
         self.seqno
     }
 
-    /// The committed state. Whoever needs all of it compacts first.
-    pub fn committed(&self) -> &State {
-        &self.base
+    /// The state that was committed at `seqno`, if that is the newest in the base. Whoever holds it keeps it as it is:
+    /// what is committed meanwhile stays in the overlay.
+    pub fn committed_at(&self, seqno: Seqno) -> Option<State> {
+        (self.based_at == seqno).then(|| self.base.clone())
     }
 
     /// Puts in the private state that a recovery has decrypted. No private map may have been written to before.
     pub fn set_private(&mut self, private: Base) {
-        self.base.private = private;
+        self.base.private = Arc::new(private);
     }
 
     /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
@@ -102,13 +100,22 @@ impl Store {
         }
     }
 
-    /// Moves everything up to `seqno` into the base: it can't be rolled back any more.
+    /// Moves everything up to `seqno` into the base: it can't be rolled back any more. Not while somebody holds the
+    /// committed state; then a later call does it.
     pub fn compact(&mut self, seqno: Seqno) {
+        let (Some(public), Some(private)) = (
+            Arc::get_mut(&mut self.base.public),
+            Arc::get_mut(&mut self.base.private),
+        ) else {
+            return;
+        };
+        self.based_at = seqno.min(self.seqno);
         for (map, keys) in &mut self.overlay {
+            let base = if is_public(map) { &mut *public } else { &mut *private };
             for (key, versions) in keys.iter_mut() {
                 let committed = versions.partition_point(|(version, _)| *version <= seqno);
                 for (version, mut value) in versions.drain(..committed) {
-                    self.base.insert(map, key, version, value.as_deref());
+                    base.insert(map, key, version, value.as_deref());
                     value.zeroize();
                 }
             }
@@ -289,7 +296,26 @@ mod tests {
             store.compact(seqno);
             assert_eq!((get(&store, "a"), get(&store, "b")), (Some((2, &b"2"[..])), None));
         }
-        assert_eq!(store.committed().private.len(), 1);
+        assert_eq!(store.committed_at(4).unwrap().private.len(), 1);
+    }
+
+    #[test]
+    fn a_committed_state_that_is_held_stays_as_it_is_and_nothing_newer_is_lost() {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        store.compact(1);
+        assert!(store.committed_at(0).is_none() && store.committed_at(2).is_none());
+        let held = store.committed_at(1).unwrap();
+        put(&mut store, 2, "a", Some("2"));
+        put(&mut store, 3, "b", Some("3"));
+        store.compact(2);
+        assert_eq!(held.private.get("m", b"a").unwrap().value, b"1");
+        assert!(store.committed_at(2).is_none());
+        assert_eq!(get(&store, "a"), Some((2, &b"2"[..])));
+        drop(held);
+        store.compact(3);
+        assert!(store.overlay.is_empty());
+        assert_eq!(store.committed_at(3).unwrap().private.len(), 2);
     }
 
     #[test]

@@ -160,6 +160,8 @@ impl Client {
         let tcp = TcpStream::connect((target.host.as_str(), target.port))
             .await
             .map_err(|why| unreachable(why.to_string()))?;
+        // Or the request would wait until the node has acknowledged the end of the handshake, a twentieth of a second.
+        let _ = tcp.set_nodelay(true);
         let connector = TlsConnector::from(self.tls.clone());
         let stream = connector.connect(name, tcp).await.map_err(|why| match reason(&why) {
             Some(why) => Error::Untrusted {

@@ -4,8 +4,10 @@
 //! then it is committed, and what waited for the commit happens. Nothing is appended between a signature and its
 //! settling, and where writing fails, nothing has changed and it is tried again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::PoisonError;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::http::{ApiError, ApiResult};
@@ -17,11 +19,11 @@ use super::service::submit::Opened;
 use super::session::{Afterwards, Session, rng};
 use super::shared::Node;
 use crate::crypto::Certificate;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
 use crate::journal::succession::KnownSecret;
-use crate::journal::{Journal, SealKey};
+use crate::journal::{Journal, SealKey, Written};
 use crate::kv::store::Transaction;
 use crate::tables::names;
 
@@ -57,6 +59,8 @@ pub(super) struct Writing {
     /// Seqno of the last snapshot, and when it was made.
     pub(super) last_snapshot: Seqno,
     pub(super) last_snapshot_at: Option<Instant>,
+    /// Writes a snapshot beside everything else.
+    pub(super) drafting: Option<JoinHandle<Result<Written>>>,
     /// A transaction has written to the nodes' table since the last commit.
     pub(super) nodes_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
@@ -247,24 +251,50 @@ impl Ledger {
         if !self.writing.snapshots_enabled || !due || !at_signature {
             return;
         }
-        let node = Arc::clone(&self.node);
-        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
-        let made = self.journal.snapshot(store.committed());
+        // Another that is still being written holds back the committed state: this one is due again at a later signature.
+        let store = self.node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let state = store.committed_at(seqno).filter(|_| self.writing.drafting.is_none());
         drop(store);
-        match made {
+        let Some(state) = state else { return };
+        self.writing.snapshot = false;
+        self.writing.last_snapshot = seqno;
+        let spawned = self.journal.draft_snapshot().and_then(|draft| {
+            let thread = std::thread::Builder::new().name("snapshot".to_owned());
+            let spawned = thread.spawn(move || draft.write(&state));
+            spawned.map_err(Error::io("start", Path::new("a thread for a snapshot")))
+        });
+        match spawned {
+            Ok(thread) => self.writing.drafting = Some(thread),
+            // Asked for again by the next that is due by count.
+            Err(why) => tracing::error!("no snapshot could be made: {why}"),
+        }
+    }
+
+    /// Whether a snapshot is being written on another thread.
+    pub fn is_drafting(&self) -> bool {
+        self.writing.drafting.is_some()
+    }
+
+    /// Writes the evidence of a snapshot whose file is ready; waits for that with `wait`.
+    pub fn witness_snapshot(&mut self, wait: bool) {
+        let Some(thread) = self.writing.drafting.take_if(|thread| wait || thread.is_finished()) else {
+            return;
+        };
+        let written = thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::Unreadable("the thread that wrote it panicked".to_owned())));
+        let witnessed = written.and_then(|written| {
+            self.settle()?;
+            self.journal.witness_snapshot(written)
+        });
+        match witnessed {
             Ok((txid, writes)) => {
                 self.wrote(txid, &writes);
-                self.writing.snapshot = false;
-                self.writing.last_snapshot = seqno;
                 self.writing.last_snapshot_at = Some(Instant::now());
+                let seqno = self.writing.last_snapshot;
                 tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
             }
-            Err(why) => {
-                // Asked for again by the next that is due by count.
-                self.writing.snapshot = false;
-                self.writing.last_snapshot = seqno;
-                tracing::error!("no snapshot could be made: {why}");
-            }
+            Err(why) => tracing::error!("no snapshot could be made: {why}"),
         }
     }
 
@@ -305,8 +335,10 @@ impl Ledger {
         self.writing.nodes_changed = false;
     }
 
-    /// Signs what is left and closes the files.
+    /// Signs what is left and closes the files. A snapshot that is being written is finished first: the next start is then
+    /// spared what lies before it.
     pub fn close(mut self) {
+        self.witness_snapshot(true);
         if self.writing.unsigned > 0 {
             self.sign();
         }

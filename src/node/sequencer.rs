@@ -21,6 +21,8 @@ use crate::recovery::private::PrivateState;
 const QUEUE: usize = 1000;
 /// How long the thread sleeps at most: after a failed write it tries again that often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// And while a snapshot is being written, whose evidence is due when it is.
+const DRAFTING_SLEEP: Duration = Duration::from_millis(10);
 
 type Job = Box<dyn FnOnce(&mut Ledger) + Send>;
 
@@ -99,9 +101,13 @@ fn stopping() -> ApiError {
 
 fn run(mut ledger: Ledger, queue: &Receiver<Command>) {
     loop {
+        let longest = match ledger.is_drafting() {
+            true => DRAFTING_SLEEP,
+            false => LONGEST_SLEEP,
+        };
         let sleep = match ledger.signature_due() {
-            Some(due) => due.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP),
-            None => LONGEST_SLEEP,
+            Some(due) => due.saturating_duration_since(Instant::now()).min(longest),
+            None => longest,
         };
         match queue.recv_timeout(sleep) {
             Ok(Command::Run(job)) => {
@@ -119,6 +125,7 @@ fn run(mut ledger: Ledger, queue: &Receiver<Command>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return ledger.close(),
         }
+        ledger.witness_snapshot(false);
         ledger.sign_if_due();
     }
 }
