@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod foundation;
 pub mod inspect;
 pub mod join;
+mod loading;
 pub mod output;
 pub mod private;
 pub mod progress;

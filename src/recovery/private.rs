@@ -4,16 +4,16 @@
 //! without a private domain, because that authenticates it; with the fingerprint this proves that the entries are those
 //! which the public pass verified, and so have its root. Recovery specification, section 2.7.
 
-use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::fingerprint::Fingerprint;
+use super::loading::{Batch, Loading, newest_first};
 use super::progress::Progress;
 use super::report::{Code, Finding, Findings};
 use super::secrets::LedgerSecrets;
 use super::segments::Segment;
-use super::state::{Batch, MappedSnapshot};
-use super::writes::{Order, Reader, finding, gaps, in_groups, undecryptable};
+use super::state::MappedSnapshot;
+use super::writes::{Reader, finding, gaps, undecryptable};
 use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
@@ -45,34 +45,27 @@ pub fn load_private(
     until: Seqno,
     progress: &dyn Progress,
 ) -> Result<PrivateState> {
-    let mut base = Base::new();
+    let loading = Loading::default();
     let mut fingerprint = Fingerprint::default();
     let mut entries = 0;
     let from = snapshot.map_or(files.first_seqno(), |snapshot| snapshot.seqno + 1);
     let mut findings = gaps(files, (from, until));
     progress.begin("private", files.size_bytes());
     if from <= until {
-        in_groups(files, (from, until), Order::NewestFirst, |group| {
-            let parts: Vec<Part> = group
-                .par_iter()
-                .map(|segment| {
-                    let part = Part::read(segment, secrets, (from, until), &base);
-                    progress.advance(segment.size_bytes, part.entries);
-                    part
-                })
-                .collect();
-            for part in parts {
-                part.batch.load_into(&mut base);
-                fingerprint.add(part.fingerprint);
-                entries += part.entries;
-                part.findings
-                    .finish()
-                    .into_iter()
-                    .for_each(|found| findings.push(found));
-            }
-            Ok(())
+        let read = |segment: &Segment| {
+            let part = Part::read(segment, secrets, (from, until), &loading);
+            progress.advance(segment.size_bytes, part.entries);
+            part
+        };
+        newest_first(files, (from, until), read, |part| {
+            loading.load(&part.batch);
+            fingerprint.add(part.fingerprint);
+            entries += part.entries;
+            let found = part.findings.finish().into_iter();
+            found.for_each(|found| findings.push(found));
         })?;
     }
+    let mut base = loading.into_base();
     if let Some(snapshot) = snapshot {
         load_snapshot(snapshot, secrets, &mut base, &mut findings)?;
     }
@@ -95,7 +88,7 @@ struct Part {
 }
 
 impl Part {
-    fn read(segment: &Segment, secrets: &LedgerSecrets, (from, until): (Seqno, Seqno), newer: &Base) -> Part {
+    fn read(segment: &Segment, secrets: &LedgerSecrets, (from, until): (Seqno, Seqno), loading: &Loading) -> Part {
         let mut part = Part::default();
         let reader = Reader {
             from,
@@ -127,7 +120,7 @@ impl Part {
             if entry.private.is_empty() {
                 return;
             }
-            if let Err(why) = part.take(Maps::private(&plaintext), seqno, newer) {
+            if let Err(why) = part.take(Maps::private(&plaintext), seqno, loading) {
                 let text = format!("the decrypted private writes can't be read: {why}");
                 part.findings
                     .push(finding(Code::PrivateWrites, text, segment, located.offset, seqno));
@@ -140,9 +133,9 @@ impl Part {
         part
     }
 
-    fn take(&mut self, mut maps: Maps<'_>, seqno: Seqno, newer: &Base) -> std::result::Result<(), Malformed> {
+    fn take(&mut self, mut maps: Maps<'_>, seqno: Seqno, loading: &Loading) -> std::result::Result<(), Malformed> {
         while let Some(table) = maps.next_name()? {
-            maps.writes(|write| self.batch.take(table, seqno, write, newer))?;
+            maps.writes(|write| self.batch.take(table, seqno, write, loading))?;
         }
         Ok(())
     }

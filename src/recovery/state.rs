@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use zeroize::Zeroizing;
 
+use super::loading::{Batch, Loading, newest_first};
 use super::output::Output;
 use super::progress::Progress;
 use super::report::{Code, Finding};
@@ -23,7 +24,7 @@ use crate::crypto::aead::AeadKey;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::format::domain::{Write, is_public};
+use crate::format::domain::is_public;
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
@@ -81,7 +82,7 @@ pub struct State {
 /// # Errors
 /// If a file can't be read.
 pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, selection: &Selection<'_>) -> Result<State> {
-    let mut base = Base::new();
+    let loading = Loading::default();
     let mut tally = Tally::default();
     let from = snapshot.map_or(files.first_seqno(), |snapshot| snapshot.seqno.saturating_add(1));
     if from <= selection.at {
@@ -89,20 +90,21 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         let reader = selection.reader(from);
         tally.findings = gaps(files, range);
         selection.progress.begin("read", files.size_bytes());
-        in_groups(files, range, Order::NewestFirst, |group| {
-            let loaded: Vec<_> = group
-                .par_iter()
-                .map(|segment| Batch::read(segment, &reader, &base))
-                .collect();
-            for ((batch, met), segment) in loaded.into_iter().zip(group) {
-                selection.progress.advance(segment.size_bytes, met.entries);
-                batch.load_into(&mut base);
-                tally.add(met);
-            }
-            Ok(())
+        let read = |segment: &Segment| {
+            let mut batch = Batch::default();
+            let met = reader.read(segment, |written| {
+                batch.take(written.table, written.txid.seqno, written.write, &loading);
+            });
+            selection.progress.advance(segment.size_bytes, met.entries);
+            (batch, met)
+        };
+        newest_first(files, range, read, |(batch, met)| {
+            loading.load(&batch);
+            tally.add(met);
         })?;
         selection.progress.end();
     }
+    let mut base = loading.into_base();
     match snapshot {
         Some(snapshot) => snapshot.load_into(&mut base, selection, &mut tally)?,
         None if from > 1 => tally.findings.push(
@@ -120,77 +122,6 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
     }
     base.finish_loading();
     Ok(State { base, tally })
-}
-
-/// The writes of a segment that may still count, copied: public ones from the file, private ones decrypted.
-#[derive(Default)]
-pub(super) struct Batch {
-    /// Keys and values, one behind the other.
-    bytes: Zeroizing<Vec<u8>>,
-    /// Table names, in the order in which they were met.
-    tables: Vec<String>,
-    writes: Vec<Kept>,
-}
-
-/// One write: lengths into [`Batch::bytes`].
-struct Kept {
-    seqno: Seqno,
-    table: u32,
-    key: usize,
-    /// `None`: removed.
-    value: Option<usize>,
-}
-
-impl Batch {
-    /// Reads a segment, leaving out keys that newer segments have written.
-    fn read(segment: &Segment, reader: &Reader<'_>, newer: &Base) -> (Batch, Tally) {
-        let mut batch = Batch::default();
-        let tally = reader.read(segment, |written| {
-            batch.take(written.table, written.txid.seqno, written.write, newer);
-        });
-        (batch, tally)
-    }
-
-    /// Takes a write, unless a newer segment has written its key.
-    pub(super) fn take(&mut self, table: &str, seqno: Seqno, write: Write<'_>, newer: &Base) {
-        if newer.get(table, write.key).is_some() {
-            return;
-        }
-        let table = self.table(table);
-        self.bytes.extend_from_slice(write.key);
-        self.bytes.extend_from_slice(write.value.unwrap_or_default());
-        self.writes.push(Kept {
-            seqno,
-            table,
-            key: write.key.len(),
-            value: write.value.map(<[u8]>::len),
-        });
-    }
-
-    fn table(&mut self, name: &str) -> u32 {
-        let known = self.tables.iter().rposition(|known| known == name);
-        let number = known.unwrap_or_else(|| {
-            self.tables.push(name.to_owned());
-            self.tables.len() - 1
-        });
-        number as u32
-    }
-
-    /// Loads the writes, last one first.
-    pub(super) fn load_into(&self, base: &mut Base) {
-        let mut rest = self.bytes.as_slice();
-        for write in self.writes.iter().rev() {
-            let value_at = rest.len().saturating_sub(write.value.unwrap_or(0));
-            let (before, value) = rest.split_at_checked(value_at).unwrap_or_default();
-            let (before, key) = before
-                .split_at_checked(value_at.saturating_sub(write.key))
-                .unwrap_or_default();
-            rest = before;
-            if let Some(table) = self.tables.get(write.table as usize) {
-                base.insert_if_absent(table, key, write.seqno, write.value.map(|_| value));
-            }
-        }
-    }
 }
 
 /// A mapped snapshot.
@@ -403,35 +334,5 @@ mod tests {
             r#"{"seqno":19,"table":"public:a","private":false,"key":"","value":null}"#,
         ];
         assert_eq!(std::str::from_utf8(&out).unwrap().lines().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn a_batch_is_loaded_from_its_end() {
-        let mut batch = Batch::default();
-        for (seqno, key, value) in [
-            (1, "k", Some("old")),
-            (2, "k", None),
-            (3, "k", Some("new")),
-            (3, "l", Some("")),
-        ] {
-            let table = batch.table("t");
-            batch.bytes.extend_from_slice(key.as_bytes());
-            batch.bytes.extend_from_slice(value.unwrap_or_default().as_bytes());
-            let (key, value) = (key.len(), value.map(str::len));
-            batch.writes.push(Kept {
-                seqno,
-                table,
-                key,
-                value,
-            });
-        }
-        let mut base = Base::new();
-        batch.load_into(&mut base);
-        base.finish_loading();
-        let live: Vec<_> = base
-            .sorted("t")
-            .map(|live| (live.key, live.value, live.version))
-            .collect();
-        assert_eq!(live, [(&b"k"[..], &b"new"[..], 3), (&b"l"[..], &b""[..], 3)]);
     }
 }
