@@ -2,8 +2,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{self, Digest};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rsa::{KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
 use aws_lc_rs::signature::{self as sig, EcdsaVerificationAlgorithm, ParsedPublicKey};
 use zeroize::Zeroizing;
 
@@ -119,12 +118,4 @@ impl OaepKey {
         out.truncate(length);
         Some(out)
     }
-}
-
-/// A new RSA key: PKCS#8 and SPKI DER.
-pub(super) fn generate_rsa_2048() -> Option<(Zeroizing<Vec<u8>>, Vec<u8>)> {
-    let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).ok()?;
-    let private: Pkcs8V1Der<'_> = key.as_der().ok()?;
-    let public: PublicKeyX509Der<'_> = key.public_key().as_der().ok()?;
-    Some((Zeroizing::new(private.as_ref().to_vec()), public.as_ref().to_vec()))
 }

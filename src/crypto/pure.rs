@@ -91,13 +91,3 @@ impl OaepKey {
             .map(Zeroizing::new)
     }
 }
-
-/// A new RSA key: PKCS#8 and SPKI DER.
-pub(super) fn generate_rsa_2048() -> Option<(Zeroizing<Vec<u8>>, Vec<u8>)> {
-    use ::rsa::pkcs8::{EncodePrivateKey, EncodePublicKey};
-    let mut rng = super::random::system_rng().ok()?;
-    let key = ::rsa::RsaPrivateKey::new(&mut rng, 2048).ok()?;
-    let private = key.to_pkcs8_der().ok()?;
-    let public = key.to_public_key().to_public_key_der().ok()?;
-    Some((Zeroizing::new(private.as_bytes().to_vec()), public.into_vec()))
-}

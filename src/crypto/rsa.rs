@@ -13,6 +13,10 @@ use zeroize::Zeroizing;
 
 use super::{ecdsa, error::Error, pem, provider};
 
+mod search;
+
+pub use search::KeyPairInTheMaking;
+
 const PRIVATE: &str = "an RSA private key (a member's share-encryption key, memberN_enc_privk.pem)";
 const PUBLIC: &str = "an RSA public key";
 
@@ -128,27 +132,13 @@ pub fn generate_key_pair(bits: usize, rng: &mut impl CryptoRng) -> Result<(Zeroi
         what: "newly generated RSA key",
     };
     let key = RsaPrivateKey::new(rng, bits).map_err(|_| failed.clone())?;
-    let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| failed.clone())?;
-    let public = key
-        .to_public_key()
-        .to_public_key_pem(LineEnding::LF)
-        .map_err(|_| failed)?;
-    Ok((private, public))
+    to_pems(&key).ok_or(failed)
 }
 
-/// A new 2048-bit key pair from the system's random numbers: PKCS#8 DER (wiped on drop) and SPKI PEM. Several times
-/// faster than [`generate_key_pair`] where the provider has its own generator.
-///
-/// # Errors
-/// [`Error::MalformedKey`] if the provider fails.
-pub fn generate_system_key_pair() -> Result<(Zeroizing<Vec<u8>>, String), Error> {
-    let failed = Error::MalformedKey {
-        what: "newly generated RSA key",
-    };
-    let (private, public_der) = provider::generate_rsa_2048().ok_or_else(|| failed.clone())?;
-    let public = RsaPublicKey::from_public_key_der(&public_der).map_err(|_| failed.clone())?;
-    let public = public.to_public_key_pem(LineEnding::LF).map_err(|_| failed)?;
-    Ok((private, public))
+fn to_pems(key: &RsaPrivateKey) -> Option<(Zeroizing<String>, String)> {
+    let private = key.to_pkcs8_pem(LineEnding::LF).ok()?;
+    let public = key.to_public_key().to_public_key_pem(LineEnding::LF).ok()?;
+    Some((private, public))
 }
 
 /// The same limits for both providers; what is below is not safe, what is above takes for ever.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::attestation::VirtualQuote;
 use super::directory::{check_next_is_free, end_ledger, set_aside_leftovers};
-use super::identity::{EncryptionIdentity, NodeIdentity, ServiceIdentity, failed, serial, system_rng};
+use super::identity::{NodeIdentity, ServiceIdentity, failed, serial, system_rng};
 use super::ledger::{Ledger, Writing};
 use super::private::OldLedger;
 use super::public::Public;
@@ -31,8 +31,8 @@ pub struct Founding {
     pub public: Public,
     /// The node's keys.
     pub identity: NodeIdentity,
-    /// Its encryption key.
-    pub encryption: EncryptionIdentity,
+    /// The public key under which ledger secrets are sent to it, PEM.
+    pub encryption_key: String,
     /// What the node runs.
     pub quote: VirtualQuote,
     /// The new service.
@@ -55,7 +55,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let Founding {
         public,
         identity,
-        encryption,
+        encryption_key,
         service,
         ..
     } = &founding;
@@ -114,7 +114,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             published: &node.published,
             node_address: &founding.node_address,
             node: identity,
-            encryption,
+            encryption_key,
             quote: &founding.quote,
             endorsed: &endorsed,
             service: &service.certificate,

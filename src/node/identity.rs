@@ -3,13 +3,11 @@
 //! Recovery specification, sections 2.1 and 8.6.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 use super::config::{Config, SubjectAltName};
-use crate::crypto::rsa::generate_system_key_pair;
 use crate::crypto::x509::{self, AlternativeName, Validity};
 use crate::crypto::{Certificate, Curve, SigningKey, random};
 use crate::error::{Error, Result};
@@ -97,54 +95,6 @@ fn alternative_names(config: &Config) -> Result<Vec<AlternativeName>> {
         }
     }
     Ok(names)
-}
-
-/// The RSA key under which ledger secrets are sent to this node. Its private half is forgotten: alone in its service,
-/// the node knows every secret that is ever sent to it.
-pub struct EncryptionIdentity {
-    /// SPKI PEM.
-    pub public_pem: String,
-}
-
-impl EncryptionIdentity {
-    /// Makes one. Takes tenths of a second: to be done beside something else.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`] if the provider fails.
-    pub fn generate() -> Result<EncryptionIdentity> {
-        let (_, public_pem) = generate_system_key_pair().map_err(failed("make an RSA key"))?;
-        Ok(EncryptionIdentity { public_pem })
-    }
-}
-
-/// Keys that are being made on other threads.
-pub struct EncryptionIdentityInTheMaking(Receiver<Result<EncryptionIdentity>>);
-
-impl EncryptionIdentityInTheMaking {
-    /// Starts `attempts` searches for a key, of which the first that ends wins: how long one takes is mostly luck.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if no thread can be started.
-    pub fn start(attempts: usize) -> Result<EncryptionIdentityInTheMaking> {
-        let (found, first) = std::sync::mpsc::channel();
-        for _ in 0..attempts.max(1) {
-            let found = found.clone();
-            std::thread::Builder::new()
-                .name("keys".to_owned())
-                .spawn(move || drop(found.send(EncryptionIdentity::generate())))
-                .map_err(Error::io("start", std::path::Path::new("a thread")))?;
-        }
-        Ok(EncryptionIdentityInTheMaking(first))
-    }
-
-    /// The first key that is found.
-    ///
-    /// # Errors
-    /// As [`EncryptionIdentity::generate`].
-    pub fn wait(self) -> Result<EncryptionIdentity> {
-        let gone = || Err(Error::Unreadable("the threads that make keys ended".to_owned()));
-        self.0.recv().unwrap_or_else(|_| gone())
-    }
 }
 
 /// How a new service is called.

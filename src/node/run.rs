@@ -15,13 +15,14 @@ use super::config::{CommandKind, Config, Recover};
 use super::directory::{claim, finish_opening};
 use super::found::{Founding, found, show_state};
 use super::http;
-use super::identity::{EncryptionIdentityInTheMaking, NodeIdentity, ServiceIdentity, ServiceName};
+use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::output::{write, write_node_address};
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public};
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
+use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 
@@ -124,9 +125,9 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let _ = node.claim.set(claim(&config.ledger.directory)?);
     finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
-    // Reading a small ledger leaves processors idle: then luck is helped.
-    let attempts = if files.size_bytes() < SMALL_LEDGER { 2 } else { 1 };
-    let keys = EncryptionIdentityInTheMaking::start(attempts)?;
+    // Reading a small ledger leaves processors idle.
+    let threads = if files.size_bytes() < SMALL_LEDGER { 2 } else { 1 };
+    let keys = KeyPairInTheMaking::start(threads).map_err(Error::io("start", Path::new("a thread")))?;
     let quote = std::thread::Builder::new()
         .name("quote".to_owned())
         .spawn({
@@ -155,7 +156,8 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
     let began = std::time::Instant::now();
-    let encryption = keys.wait()?;
+    // Its private half is forgotten: alone in its service, the node knows every secret that is ever sent to it.
+    let (_, encryption_key) = keys.wait().map_err(failed("make an RSA key"))?;
     let panicked = |_| {
         Err(Error::Unreadable(
             "the thread that measures this program panicked".to_owned(),
@@ -166,7 +168,7 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     let founding = Founding {
         public,
         identity,
-        encryption,
+        encryption_key,
         quote,
         service,
         node_address,

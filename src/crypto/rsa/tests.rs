@@ -128,3 +128,15 @@ fn both_providers_decrypt_alike() {
     assert_eq!(fast.decrypt(&ciphertext[1..]), None);
     assert_eq!(slow.decrypt(&ciphertext[1..]), None);
 }
+
+#[test]
+fn a_pair_made_by_any_number_of_threads_opens_what_it_seals() {
+    for threads in [1, 2, 3] {
+        let (private, public) = KeyPairInTheMaking::start(threads).unwrap().wait().unwrap();
+        let key = EncryptionKey::from_pem(&public).unwrap();
+        let ciphertext = key.encrypt(&[7; 32], &mut rng(2)).unwrap();
+        assert_eq!(ciphertext.len(), 256, "the modulus has all its bits");
+        let key = DecryptionKey::from_pem(&private).unwrap();
+        assert_eq!(*key.decrypt(&ciphertext).unwrap(), [7; 32]);
+    }
+}

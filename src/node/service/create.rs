@@ -11,7 +11,7 @@ use crate::format::TxId;
 use crate::kv::store::Transaction;
 use crate::node::attestation::{VIRTUAL_MEASUREMENT, VirtualQuote};
 use crate::node::config::{Address, Config, RpcInterface};
-use crate::node::identity::{EncryptionIdentity, NodeIdentity};
+use crate::node::identity::NodeIdentity;
 use crate::recovery::report::Code;
 use crate::tables::values::{HexDigest, NodeStatus, ServiceInfo, ServiceStatus, to_json};
 use crate::tables::{SINGLETON_KEY, names};
@@ -27,7 +27,7 @@ pub struct Creation<'a> {
     /// The node.
     pub node: &'a NodeIdentity,
     /// Its encryption key.
-    pub encryption: &'a EncryptionIdentity,
+    pub encryption_key: &'a str,
     /// What it runs.
     pub quote: &'a VirtualQuote,
     /// The node's certificate, endorsed by the new service.
@@ -132,7 +132,7 @@ fn node_info(creation: &Creation<'_>) -> Value {
     let mut info = json!({
         "certificate_signing_request": creation.node.request,
         "code_digest": hex::encode(VIRTUAL_MEASUREMENT),
-        "encryption_pub_key": creation.encryption.public_pem,
+        "encryption_pub_key": creation.encryption_key,
         "node_data": creation.node_data,
         "node_to_node_interface": {
             "bind_address": creation.node_address, "published_address": creation.node_address,
