@@ -338,6 +338,9 @@ impl Ledger {
     /// Signs what is left and closes the files. A snapshot that is being written is finished first: the next start is then
     /// spared what lies before it.
     pub fn close(mut self) {
+        if self.is_drafting() {
+            tracing::info!("finishing the snapshot that is being written");
+        }
         self.witness_snapshot(true);
         if self.writing.unsigned > 0 {
             self.sign();
