@@ -63,7 +63,7 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
         "3-PartOfNetwork",
         "/node/snapshot",
         "status 200, not 404",
-        "the snapshot that every opening asks for is there already",
+        "the snapshot that every opening asks for is there a moment later",
     ),
 ];
 
@@ -290,6 +290,9 @@ fn every_answer_has_the_shape_of_a_real_nodes_at_the_same_stage() {
         }
     }
     node.wait_until_open();
+    node.wait_until("the opening's snapshot is there", |node| {
+        (node.get("/node/snapshot").status != 404).then_some(())
+    });
     judge.stage(&node, &samples, "3-PartOfNetwork", &members);
     node.stop();
     assert!(judge.compared > 200, "{}", judge.compared);

@@ -608,6 +608,42 @@ fn snapshots_that_a_crash_left_unfinished_are_neither_used_nor_held_against_the_
 }
 
 #[test]
+fn a_rekey_writes_and_a_stop_while_a_snapshot_is_being_written_spoil_nothing() {
+    // A state of 40 MB takes a third of a second to seal.
+    let service = Service::made(&[
+        "--entries",
+        "20000",
+        "--value-size",
+        "2000",
+        "--keys",
+        "20000",
+        "--private",
+        "1.0",
+        "--signature-every",
+        "1000",
+    ]);
+    let place = Place::of(&service.directory);
+    let mut node = waiting(&place);
+    let keys = place.keys();
+    node.submit_shares(&keys);
+    node.wait_until_open();
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.pass(&set_data(&keys[0], "written meanwhile"));
+    node.stop();
+    assert!(!place.directory.join("snapshots/snapshot.part").exists());
+    let report = place.verify();
+    let snapshots = report["snapshots"].as_array().unwrap();
+    assert!(
+        !snapshots.is_empty() && snapshots.iter().all(|snapshot| snapshot["verdict"] == "ok"),
+        "{report}"
+    );
+    // It is one that a recovery can start from, over the rekey.
+    let recovered = Place::of(&place.directory).recover();
+    let at = snapshots.last().unwrap()["seqno"].clone();
+    assert_eq!(recovered.public["startup_seqno"], at);
+}
+
+#[test]
 fn damage_below_the_snapshot_that_was_started_from_is_shown_while_the_node_goes_on() {
     let service = service(&["--snapshot-every", "50"]);
     let place = Place::of(&service.directory);

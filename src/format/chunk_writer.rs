@@ -112,11 +112,13 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
         &mut self.out
     }
 
-    /// Leaves the chunk open, and gives the file back.
+    /// Leaves the chunk open, and gives the file back. Its header word says so, also where completing it was begun.
     ///
     /// # Errors
-    /// Whatever flushing answers.
+    /// Whatever writing answers.
     pub fn leave_open(mut self) -> std::io::Result<W> {
+        self.out.seek(std::io::SeekFrom::Start(0))?;
+        self.out.write_all(&0u64.to_le_bytes())?;
         self.out.flush()?;
         Ok(self.out)
     }

@@ -223,7 +223,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
     let counted = || named_len.filter(|_| Layout::count_entries(bytes, layout.entries_end) == named_len);
     let len = mended
         .or_else(counted)
-        .or(layout.table_len)
+        .or(layout.table_len.filter(|&len| len > 0))
         .or(named_len)
         .unwrap_or_else(|| count_entries(bytes, layout, first));
     if len == 0 && named_len.is_none() {

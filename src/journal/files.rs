@@ -5,7 +5,7 @@
 //! aside. Format specification, sections 1.1, 1.2 and 1.6.
 
 use std::fs::{File, OpenOptions};
-use std::io::BufWriter;
+use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -41,22 +41,30 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
     sync_names(to)
 }
 
-/// Brings the names of the directory that `path` is in to disk.
-fn sync_names(path: &Path) -> Result<()> {
+/// Brings the names of the directory that `path` is in to disk, where its file system can do that.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_names(path: &Path) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("write the directory to disk", directory))
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(why) if !matches!(why.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Err(Error::io("write the directory to disk", directory)(why))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Takes `.recovery` off the names of a directory's chunks; answers the old and the new paths.
+/// Takes `.recovery` off the names of a directory's chunks, and tells `renamed` each old and new path. May be called again
+/// where it failed.
 ///
 /// The last chunk comes first: wherever this is interrupted, a chunk with its final name behind one without tells that
 /// the service had opened, and that the rest may follow.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Unreadable`] if a name is taken: nothing is renamed over another file.
-pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+pub fn name_recovered(directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
     let listing = std::fs::read_dir(directory).map_err(Error::io("read the directory", directory))?;
     let mut found = Vec::new();
     for entry in listing {
@@ -72,7 +80,6 @@ pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         found.push((name.first, entry.path(), directory.join(name.to_string())));
     }
     found.sort_unstable();
-    let mut renamed = Vec::new();
     for (_, from, to) in found.into_iter().rev() {
         if to.exists() {
             return Err(Error::Unreadable(format!(
@@ -81,10 +88,10 @@ pub fn name_recovered(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
                 to.display()
             )));
         }
-        rename_durably(&from, &to)?;
-        renamed.push((from, to));
+        std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
+        renamed(&from, &to);
     }
-    Ok(renamed)
+    sync_names(&directory.join("."))
 }
 
 struct OpenChunk {
@@ -293,14 +300,13 @@ impl ChunkFiles {
     /// [`Error::Io`].
     pub fn finish_recovery(&mut self) -> Result<()> {
         self.recovering = false;
-        for (from, to) in name_recovered(&self.directory)? {
+        name_recovered(&self.directory, |from, to| {
             if let Some(open) = &mut self.open
                 && open.path == from
             {
-                open.path = to;
+                open.path = to.to_owned();
             }
-        }
-        Ok(())
+        })
     }
 
     /// Ends the writing; the last chunk stays open, as a crash or a stop leaves it.

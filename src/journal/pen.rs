@@ -278,7 +278,8 @@ impl Journal {
         Ok(Draft::new(&self.snapshots, key, seqno, *leaf, &self.view_history))
     }
 
-    /// Writes the evidence of a snapshot, which gets its name. Answers the evidence's writes, for the store.
+    /// Writes the evidence of a snapshot, which gets its name. Answers the evidence's writes, for the store. Where that
+    /// fails, the snapshot's file is removed.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -298,7 +299,10 @@ impl Journal {
         };
         let mut writes = WriteSet::new();
         writes.put(names::SNAPSHOT_EVIDENCE, SINGLETON_KEY, to_json(&evidence));
-        let sealed = self.write(txid, &writes, Some(&claims_digest), |_| 0)?;
+        let sealed = self.write(txid, &writes, Some(&claims_digest), |_| 0);
+        let sealed = sealed.inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+        })?;
         let components = LeafComponents {
             write_set_digest: sealed.write_set_digest,
             commit_evidence: self.key.evidence_text(txid),

@@ -51,6 +51,13 @@ pub struct Written {
     pub(super) digest: Digest,
 }
 
+impl Written {
+    /// Seqno of the state it holds.
+    pub fn seqno(&self) -> Seqno {
+        self.seqno
+    }
+}
+
 impl Draft {
     /// A snapshot of the state after the signature at `seqno`, whose leaf is `leaf`, to be written in `directory`.
     pub(super) fn new(directory: &Path, key: Arc<SealKey>, seqno: Seqno, leaf: Digest, view_history: &[Seqno]) -> Self {

@@ -18,7 +18,8 @@ pub struct KnownSecret {
     pub secret: LedgerSecret,
     /// First seqno that it seals.
     pub from: Seqno,
-    /// Seqno of the write of the historical secrets that introduced it; none until that is written.
+    /// What tables that hold this secret say as `previous_secret_stored_version`: a seqno of a write of the historical
+    /// secrets, none before there is one.
     pub previous_stored: Option<Seqno>,
 }
 

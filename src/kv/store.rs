@@ -100,16 +100,16 @@ impl Store {
         }
     }
 
-    /// Moves everything up to `seqno` into the base: it can't be rolled back any more. Not while somebody holds the
-    /// committed state; then a later call does it.
+    /// Moves everything up to `seqno` into the base: it can't be rolled back any more. While somebody holds the committed
+    /// state, only what is superseded goes; a later call does the rest.
     pub fn compact(&mut self, seqno: Seqno) {
         let (Some(public), Some(private)) = (
             Arc::get_mut(&mut self.base.public),
             Arc::get_mut(&mut self.base.private),
         ) else {
-            return;
+            return self.forget_superseded(seqno);
         };
-        self.based_at = seqno.min(self.seqno);
+        self.based_at = seqno.min(self.seqno).max(self.based_at);
         for (map, keys) in &mut self.overlay {
             let base = if is_public(map) { &mut *public } else { &mut *private };
             for (key, versions) in keys.iter_mut() {
@@ -122,6 +122,16 @@ impl Store {
             keys.retain(|_, versions| !versions.is_empty());
         }
         self.overlay.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Drops all versions of a key up to `seqno` but the last.
+    fn forget_superseded(&mut self, seqno: Seqno) {
+        for versions in self.overlay.values_mut().flat_map(BTreeMap::values_mut) {
+            let committed = versions.partition_point(|(version, _)| *version <= seqno);
+            for (_, mut value) in versions.drain(..committed.saturating_sub(1)) {
+                value.zeroize();
+            }
+        }
     }
 
     /// Forgets everything after `seqno`. What is in the base stays.
@@ -312,10 +322,20 @@ mod tests {
         assert_eq!(held.private.get("m", b"a").unwrap().value, b"1");
         assert!(store.committed_at(2).is_none());
         assert_eq!(get(&store, "a"), Some((2, &b"2"[..])));
+        put(&mut store, 4, "a", Some("4"));
+        put(&mut store, 5, "a", Some("5"));
+        store.compact(4);
+        assert_eq!(
+            store.overlay["m"][&b"a"[..]].len(),
+            2,
+            "what is superseded is forgotten"
+        );
+        store.rollback(4);
+        assert_eq!(get(&store, "a"), Some((4, &b"4"[..])));
         drop(held);
-        store.compact(3);
+        store.compact(4);
         assert!(store.overlay.is_empty());
-        assert_eq!(store.committed_at(3).unwrap().private.len(), 2);
+        assert_eq!(store.committed_at(4).unwrap().private.len(), 2);
     }
 
     #[test]

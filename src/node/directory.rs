@@ -136,7 +136,7 @@ pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
             first,
             "the service of these .recovery files had opened: they get their names now"
         );
-        name_recovered(main)?;
+        name_recovered(main, |_, _| ())?;
     }
     Ok(())
 }

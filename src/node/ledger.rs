@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
 use super::http::{ApiError, ApiResult};
@@ -60,7 +60,7 @@ pub(super) struct Writing {
     pub(super) last_snapshot: Seqno,
     pub(super) last_snapshot_at: Option<Instant>,
     /// Writes a snapshot beside everything else.
-    pub(super) drafting: Option<JoinHandle<Result<Written>>>,
+    pub(super) drafting: Option<Receiver<Result<Written>>>,
     /// A transaction has written to the nodes' table since the last commit.
     pub(super) nodes_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
@@ -258,43 +258,59 @@ impl Ledger {
         let Some(state) = state else { return };
         self.writing.snapshot = false;
         self.writing.last_snapshot = seqno;
+        let node = Arc::clone(&self.node);
+        let (done, drafted) = channel();
         let spawned = self.journal.draft_snapshot().and_then(|draft| {
             let thread = std::thread::Builder::new().name("snapshot".to_owned());
-            let spawned = thread.spawn(move || draft.write(&state));
+            let spawned = thread.spawn(move || {
+                let written = draft.write(&state);
+                drop(state); // before anybody hears of it: the store may be compacted again
+                let _ = done.send(written);
+                if let Some(sequencer) = node.sequencer.get() {
+                    sequencer.wake();
+                }
+            });
             spawned.map_err(Error::io("start", Path::new("a thread for a snapshot")))
         });
         match spawned {
-            Ok(thread) => self.writing.drafting = Some(thread),
+            Ok(_) => self.writing.drafting = Some(drafted),
             // Asked for again by the next that is due by count.
             Err(why) => tracing::error!("no snapshot could be made: {why}"),
         }
     }
 
-    /// Whether a snapshot is being written on another thread.
-    pub fn is_drafting(&self) -> bool {
-        self.writing.drafting.is_some()
-    }
-
     /// Writes the evidence of a snapshot whose file is ready; waits for that with `wait`.
     pub fn witness_snapshot(&mut self, wait: bool) {
-        let Some(thread) = self.writing.drafting.take_if(|thread| wait || thread.is_finished()) else {
-            return;
+        // First of all, because what that commits must find this snapshot still there.
+        if self.writing.drafting.is_none() || self.settle().is_err() {
+            return; // the loop says that it can't be settled
+        }
+        let Some(drafted) = &self.writing.drafting else { return };
+        let written = match wait {
+            true => drafted.recv().map_err(|_| TryRecvError::Disconnected),
+            false => drafted.try_recv(),
         };
-        let written = thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::Unreadable("the thread that wrote it panicked".to_owned())));
-        let witnessed = written.and_then(|written| {
-            self.settle()?;
-            self.journal.witness_snapshot(written)
-        });
-        match witnessed {
+        let written = match written {
+            Ok(written) => written,
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Err(Error::Unreadable("the thread that wrote it panicked".to_owned())),
+        };
+        self.writing.drafting = None;
+        let written = match written {
+            Ok(written) => written,
+            Err(why) => return tracing::error!("no snapshot could be made: {why}"),
+        };
+        let seqno = written.seqno();
+        match self.journal.witness_snapshot(written) {
             Ok((txid, writes)) => {
                 self.wrote(txid, &writes);
                 self.writing.last_snapshot_at = Some(Instant::now());
-                let seqno = self.writing.last_snapshot;
                 tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
             }
-            Err(why) => tracing::error!("no snapshot could be made: {why}"),
+            Err(why) => {
+                self.writing.snapshot = true;
+                tracing::error!("a snapshot's evidence could not be written, another is made: {why}");
+            }
         }
     }
 
@@ -335,18 +351,24 @@ impl Ledger {
         self.writing.nodes_changed = false;
     }
 
-    /// Signs what is left and closes the files. A snapshot that is being written is finished first: the next start is then
-    /// spared what lies before it.
+    /// Signs what is left and closes the files. A snapshot that is being written is finished: the next start is then spared
+    /// what lies before it.
     pub fn close(mut self) {
-        if self.is_drafting() {
-            tracing::info!("finishing the snapshot that is being written");
-        }
-        self.witness_snapshot(true);
-        if self.writing.unsigned > 0 {
-            self.sign();
+        self.writing.snapshots_enabled = false;
+        self.sign_the_rest();
+        if self.writing.drafting.is_some() {
+            tracing::info!("finishing the snapshot that is being written; a second signal ends the node at once");
+            self.witness_snapshot(true);
+            self.sign_the_rest();
         }
         if let Err(why) = self.journal.close() {
             tracing::error!("the ledger could not be closed: {why}");
+        }
+    }
+
+    fn sign_the_rest(&mut self) {
+        if self.writing.unsigned > 0 {
+            self.sign();
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::journal::files::sync_names;
 use crate::kv::base::Base;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::join::Mode;
@@ -52,7 +53,10 @@ pub fn make_main_directory(config: &Config) -> Result<()> {
     let main = &config.ledger.directory;
     match main.is_dir() {
         true => Ok(()),
-        false => std::fs::create_dir_all(main).map_err(Error::io("make the directory", main)),
+        false => {
+            std::fs::create_dir_all(main).map_err(Error::io("make the directory", main))?;
+            sync_names(main)
+        }
     }
 }
 

@@ -111,7 +111,11 @@ async fn live(config: Config, recover: Recover, options: Options) -> Result<()> 
     }
     node.status.stop();
     if let Some(sequencer) = node.sequencer.get() {
-        sequencer.stop().await;
+        tokio::select! {
+            () = sequencer.stop() => {}
+            _ = interrupt.recv() => tracing::warn!("a second signal: not waiting any longer"),
+            _ = terminate.recv() => tracing::warn!("a second signal: not waiting any longer"),
+        }
     }
     running.shutdown().await;
     outcome

@@ -21,14 +21,14 @@ use crate::recovery::private::PrivateState;
 const QUEUE: usize = 1000;
 /// How long the thread sleeps at most: after a failed write it tries again that often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
-/// And while a snapshot is being written, whose evidence is due when it is.
-const DRAFTING_SLEEP: Duration = Duration::from_millis(10);
 
 type Job = Box<dyn FnOnce(&mut Ledger) + Send>;
 
 pub(super) enum Command {
     Run(Job),
     PrivateStateLoaded(crate::Result<Box<PrivateState>>),
+    /// Something is ready that the thread looks for in every turn.
+    Wake,
     Stop(oneshot::Sender<()>),
 }
 
@@ -82,6 +82,11 @@ impl Sequencer {
         let _ = self.commands.send(Command::PrivateStateLoaded(state));
     }
 
+    /// Gives the thread a turn. Where others wait already, theirs will do.
+    pub(super) fn wake(&self) {
+        let _ = self.commands.try_send(Command::Wake);
+    }
+
     /// Signs what is not signed yet, closes the files, and ends the thread.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
@@ -101,13 +106,9 @@ fn stopping() -> ApiError {
 
 fn run(mut ledger: Ledger, queue: &Receiver<Command>) {
     loop {
-        let longest = match ledger.is_drafting() {
-            true => DRAFTING_SLEEP,
-            false => LONGEST_SLEEP,
-        };
         let sleep = match ledger.signature_due() {
-            Some(due) => due.saturating_duration_since(Instant::now()).min(longest),
-            None => longest,
+            Some(due) => due.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP),
+            None => LONGEST_SLEEP,
         };
         match queue.recv_timeout(sleep) {
             Ok(Command::Run(job)) => {
@@ -116,6 +117,7 @@ fn run(mut ledger: Ledger, queue: &Receiver<Command>) {
                     tracing::error!("a transaction panicked; nothing of it was written");
                 }
             }
+            Ok(Command::Wake) => {}
             Ok(Command::PrivateStateLoaded(state)) => ledger.private_state_loaded(state),
             Ok(Command::Stop(done)) => {
                 ledger.close();

@@ -29,7 +29,7 @@ impl KeyPairInTheMaking {
     /// Starts to look for primes on `threads` threads.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If a thread can't be started.
     pub fn start(threads: usize) -> std::io::Result<Self> {
         let (found, primes) = channel();
         let count = Arc::new(AtomicUsize::new(0));
