@@ -669,14 +669,13 @@ fn a_committed_tail_in_a_read_only_directory_is_refused_before_anything_is_chang
     let service = service(&[]);
     let mut place = Place::of(&service.directory);
     let found = chunks(&place.ledger());
-    flip_in_the_middle(&found[2].1);
+    flip_in_the_middle(&found[1].1);
     let last = offered(&place.refused());
-    // The main directory is first in the plan: its chunks come before those that can't be cut.
+    // The damaged chunk would be cut where it is; the one behind it can't be set aside.
     let archive = place.directory.join("archive");
     std::fs::create_dir(&archive).unwrap();
-    for (_, path) in &found[1..=2] {
-        std::fs::rename(path, archive.join(path.file_name().unwrap())).unwrap();
-    }
+    let (_, behind) = &found[2];
+    std::fs::rename(behind, archive.join(behind.file_name().unwrap())).unwrap();
     place.config["ledger"]["read_only_directories"] = json!(["archive"]);
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
     refuses(&place, &["is in a read-only directory", "take that directory out"]);

@@ -2,7 +2,8 @@
 //!
 //! Invariants: input is hostile, so nothing here panics or allocates more than a small multiple of what it
 //! was given; secrets are wiped on drop, have no `Debug` and never appear in an [`Error`]; everything that
-//! signs, splits or generates is a function of its inputs and its random number generator alone.
+//! signs, splits or generates is a function of its inputs and its random number generator alone. Only [`random`] and
+//! [`rsa::KeyPairInTheMaking`] ask the system.
 //!
 //! Two providers do AES-256-GCM, ECDSA verification and RSA-OAEP decryption: aws-lc-rs (feature `aws-lc`)
 //! and RustCrypto (feature `pure`, which wins when both are on). Everything else is the same code in both.

@@ -47,7 +47,10 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
 /// [`Error::Io`].
 pub fn sync_names(path: &Path) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
+    sync_directory(directory.unwrap_or(Path::new(".")))
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
     match File::open(directory).and_then(|directory| directory.sync_all()) {
         Err(why) if !matches!(why.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
             Err(Error::io("write the directory to disk", directory)(why))
@@ -91,7 +94,7 @@ pub fn name_recovered(directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -
         std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
         renamed(&from, &to);
     }
-    sync_names(&directory.join("."))
+    sync_directory(directory)
 }
 
 struct OpenChunk {

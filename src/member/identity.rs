@@ -1,6 +1,5 @@
 //! A member's identity: certificate, key, and what is signed with it (recovery specification, sections 3.4 and 5.1).
 
-use rand_core::Rng;
 use zeroize::Zeroizing;
 
 use super::error::Error;
@@ -103,8 +102,7 @@ impl NewMember {
         }
         let cannot = |why: crate::crypto::Error| Error::Usage(why.to_string());
         let mut rng = random::system_rng().map_err(cannot)?;
-        let mut serial = [0; 16];
-        rng.fill_bytes(&mut serial);
+        let serial = random::serial(&mut rng);
         let key = SigningKey::generate(curve, &mut rng);
         let subject = format!("CN={name}");
         let public = key.verifying_key();

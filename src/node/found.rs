@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::attestation::VirtualQuote;
 use super::directory::{check_next_is_free, end_ledger, set_aside_leftovers};
-use super::identity::{NodeIdentity, ServiceIdentity, failed, serial, system_rng};
+use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::ledger::{Ledger, Writing};
 use super::private::OldLedger;
 use super::public::Public;
@@ -17,8 +17,8 @@ use super::sequencer::Sequencer;
 use super::service::create::{Creation, create};
 use super::shared::Node;
 use super::status::NodeState;
-use crate::crypto::LedgerSecret;
 use crate::crypto::x509::{self, CertificateRequest};
+use crate::crypto::{LedgerSecret, random};
 use crate::error::{Error, Result};
 use crate::format::domain::EntryType;
 use crate::journal::succession::KnownSecret;
@@ -74,8 +74,14 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         .self_signed
         .validity()
         .map_err(failed("read the node's certificate"))?;
-    let endorsed = x509::issue_from_request(&request, &service.certificate, &service.key, validity, serial(&mut rng))
-        .map_err(failed("endorse the node"))?;
+    let endorsed = x509::issue_from_request(
+        &request,
+        &service.certificate,
+        &service.key,
+        validity,
+        random::serial(&mut rng),
+    )
+    .map_err(failed("endorse the node"))?;
     let (issuer, subject) = foundation.issuer_and_subject.clone();
     let signers = Signers {
         mode: SignatureMode::Dual,

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::Rng;
 
 use super::config::{Config, SubjectAltName};
+use crate::crypto::random::{self, serial};
 use crate::crypto::x509::{self, AlternativeName, Validity};
-use crate::crypto::{Certificate, Curve, SigningKey, random};
+use crate::crypto::{Certificate, Curve, SigningKey};
 use crate::error::{Error, Result};
 
 /// A generator seeded by the system.
@@ -18,15 +18,6 @@ use crate::error::{Error, Result};
 /// [`Error::Unreadable`] if the system has no random numbers to give.
 pub fn system_rng() -> Result<ChaCha20Rng> {
     random::system_rng().map_err(failed("make keys"))
-}
-
-/// A certificate's serial number: positive, and 16 bytes in DER.
-pub fn serial(rng: &mut ChaCha20Rng) -> [u8; 16] {
-    let mut serial = [0; 16];
-    rng.fill_bytes(&mut serial);
-    let [first, ..] = &mut serial;
-    *first = *first & 0x3f | 0x40;
-    serial
 }
 
 /// Seconds since 1970.

@@ -3,12 +3,13 @@
 use rand_chacha::ChaCha20Rng;
 
 use super::governance::Effects;
-use super::identity::{ServiceIdentity, serial, system_rng};
+use super::identity::{ServiceIdentity, system_rng};
 use super::service::open::accept_recovery;
 use super::service::secrets::{broadcast, chain};
 use super::service::submit::Opened;
 use super::service::{put, service_info, shares};
 use super::status::NodeState;
+use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
 use crate::crypto::{Digest, LedgerSecret};
 use crate::format::{Seqno, TxId};
@@ -133,23 +134,23 @@ impl Effects for Session<'_> {
         let request = CertificateRequest::from_pem(csr_pem).map_err(words)?;
         let validity = validity(valid_from, days)?;
         let service = self.service;
-        x509::issue_from_request(&request, &service.certificate, &service.key, validity, self.serial()?)
-            .map(|certificate| certificate.to_pem())
-            .map_err(words)
+        x509::issue_from_request(
+            &request,
+            &service.certificate,
+            &service.key,
+            validity,
+            serial(&mut self.rng),
+        )
+        .map(|certificate| certificate.to_pem())
+        .map_err(words)
     }
 
     fn renew_service_certificate(&mut self, valid_from: &str, days: u32) -> Result<String, String> {
         let validity = validity(valid_from, days)?;
         let service = self.service;
-        x509::issue_service_like(&service.certificate, &service.key, validity, self.serial()?)
+        x509::issue_service_like(&service.certificate, &service.key, validity, serial(&mut self.rng))
             .map(|certificate| certificate.to_pem())
             .map_err(|why| format!("the service's certificate can't be renewed: {why}"))
-    }
-}
-
-impl Session<'_> {
-    fn serial(&mut self) -> Result<[u8; 16], String> {
-        Ok(serial(&mut self.rng))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A key pair made on threads of its own, while there is something else to do.
 //!
-//! Nearly all of the work is the search for two primes, and how long that takes is mostly luck: two threads that look for
-//! one each, and help out, are done in half the time.
+//! Nearly all of the work is the search for two primes, and how long that takes is mostly luck. Threads share it: whoever
+//! finds a prime looks for the next, until there are two.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
