@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::recovery::join::Mode;
 use crate::recovery::output::refuse_ledger_directories;
 use crate::recovery::snapshots::start_from;
+use crate::recovery::report::Verdict;
 use crate::recovery::verify::{Options, VerifyReport, verify};
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
@@ -149,9 +150,10 @@ pub fn render(report: &VerifyReport) -> String {
         output::count(report.entries_per_s as u64),
         output::size(report.bytes_per_s as u64)
     ));
-    let verdict = match report.verdict.exit_code() {
-        0 => "ok: everything up to the last signature is proven",
-        _ => "findings: not everything is as it should be",
+    let verdict = match report.verdict {
+        Verdict::Ok => "ok: everything up to the last signature is proven",
+        Verdict::Unproven => "unproven: consistent, but nothing ties it to the service that it names",
+        Verdict::Findings => "findings: not everything is as it should be",
     };
     line(format!("verdict      {verdict}"));
     if !report.findings.is_empty() {

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::recovery::foundation::last_signing_certificate;
+use crate::recovery::join::SignedRoot;
+use crate::recovery::report::Code;
 use crate::tables::values::{ServiceInfo, from_json};
 use crate::tables::{SINGLETON_KEY, names};
 
@@ -25,6 +27,26 @@ pub fn check_previous(base: &Base, previous: &Certificate) -> Result<()> {
             previous,
             found.map(|found| hex::encode(found.key_id())).as_deref(),
         )),
+    }
+}
+
+/// What is built upon must be signed by the ledger's last service, or by a node whose certificate it endorsed; and by the
+/// service that the operator gave, if he gave one.
+///
+/// # Errors
+/// [`Error::Unreadable`] if it is not; the sentence says what stands behind the signature instead.
+pub fn check_signed_by(signed: &SignedRoot, previous: Option<&Certificate>) -> Result<()> {
+    match (signed.service, previous) {
+        (Some(service), Some(previous)) if service.0 != previous.key_id() => {
+            Err(wrong_previous(previous, Some(&hex::encode(service.0))))
+        }
+        (Some(_), _) => Ok(()),
+        (None, _) => Err(Error::Unreadable(format!(
+            "{}: nothing ties transaction {}, the last that is signed, to the service that this ledger names: its nodes' \
+             certificates are signed by themselves, as in CCF 1.x. Recover it with CCF 2.x first, from a copy that you trust",
+            Code::Unproven.as_str(),
+            signed.txid
+        ))),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::directory::has_committed_tail;
-use super::previous::check_previous;
+use super::previous::{check_previous, check_signed_by};
 use super::status::Status;
 use crate::crypto::Certificate;
 use crate::error::{Error, Result};
@@ -94,6 +94,7 @@ pub fn recover_public(
         Some(foundation) => *foundation,
         None => return Err(nothing_signed(&report)),
     };
+    check_signed_by(&foundation.signed, previous)?;
     let last = foundation.signed.txid.seqno;
     status.committed(last);
     check_loss(

@@ -27,6 +27,9 @@ pub struct Check {
     pub signer: Option<HexDigest>,
     /// The service's key and its COSE signature.
     pub cose: Option<(Arc<Certificate>, Vec<u8>)>,
+    /// Identity of the service that stands behind it, if the signatures verify: by its own, or because it endorsed the
+    /// node. None where neither is there, as in 1.x.
+    pub service: Option<HexDigest>,
     /// Of all entries before the signature transaction.
     pub fingerprint: Fingerprint,
 }

@@ -160,7 +160,7 @@ pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
     }
     let reports: Vec<CopyReport> = copies.iter().map(|copy| copy_report(copy, &copies, &pairs)).collect();
     let (recommended, reason) = recommend(&reports, &pairs);
-    let wrong_inside = reports.iter().any(|copy| copy.verdict == Verdict::Findings);
+    let wrong_inside = reports.iter().any(|copy| copy.verdict != Verdict::Ok);
     Ok(CompareReport {
         verdict: match wrong_inside {
             true => Verdict::Findings,
@@ -369,6 +369,7 @@ mod tests {
         roots
             .iter()
             .map(|&(seqno, root)| SignedRoot {
+                service: None,
                 txid: TxId { view: 2, seqno },
                 root: HexDigest([root; 32]),
                 signer: None,

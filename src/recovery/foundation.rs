@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::check::Check;
 use super::diagnose::read_tree;
 use super::fingerprint::Fingerprint;
-use super::join::{Joiner, SignedRoot};
+use super::join::{Joiner, MAX_VIEW, SignedRoot};
 use super::scan::TrustWrite;
 use super::segments::Windows;
 use super::seqno_set::SeqnoSet;
@@ -72,8 +72,11 @@ impl Gathered {
     /// Meets a signature transaction.
     pub(super) fn sign(&mut self, seqno: Seqno, view: View) {
         let first = self.last_signature + 1;
-        // A hostile view must not decide how much memory is taken: a real one is far below the seqno it is reached at.
-        while (self.view_history.len() as u64) < view.min(MAX_VIEWS) {
+        // A view beyond the bound was reported where it was met, so nothing from there on is built upon.
+        if view > MAX_VIEW {
+            return;
+        }
+        while (self.view_history.len() as u64) < view {
             self.view_history.push(first);
         }
         self.last_signature = seqno;
@@ -100,9 +103,6 @@ impl Gathered {
         });
     }
 }
-
-/// Views remembered at most: one for each election.
-const MAX_VIEWS: u64 = 1 << 20;
 
 /// The state of a ledger at its last proven signature.
 #[derive(Clone, Debug)]

@@ -17,9 +17,9 @@ use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
 use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
-use crate::recovery::scan::{Run, SegmentScan, TrustWrite, scan_segment};
+use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, scan_segment};
 use crate::recovery::segments::Segment;
-use crate::recovery::trust::Trust;
+use crate::recovery::trust::{Trust, TypesSeen};
 use crate::tables::values::HexDigest;
 
 mod saved;
@@ -36,6 +36,10 @@ pub struct SignedRoot {
     pub root: HexDigest,
     /// The node that signed, if one did.
     pub signer: Option<HexDigest>,
+    /// Identity of the service that stands behind it, by its own signature or because it endorsed the node's
+    /// certificate; none where nothing ties the node to the service, as in 1.x.
+    #[serde(default)]
+    pub service: Option<HexDigest>,
 }
 
 /// Numbers that a report gives.
@@ -91,6 +95,13 @@ pub struct LastSignature {
     pub tree_is_judged: bool,
 }
 
+/// How far the view may rise from one entry to the next. A node that can't reach the others stands for election every few
+/// seconds, each time in the next view: this is days of that. It bounds what the last signature transaction of a node
+/// alone can claim, whose view no signature covers.
+pub const MAX_VIEW_STEP: View = 1 << 16;
+/// The highest view of any ledger: snapshots hold eight bytes for each.
+pub const MAX_VIEW: View = 1 << 20;
+
 /// Whether a finding of this kind means that nothing from its place on is proven. Positions tables, names and
 /// endorsements can be wrong beside entries whose signatures verify.
 fn breaks_proof(code: Code) -> bool {
@@ -137,6 +148,10 @@ pub struct Joiner<'f> {
     /// In integrity mode, the check that stands for all since the last identity change.
     held: Option<Check>,
     last_view: View,
+    /// Entries with flags that are judged at the next signature.
+    flagged: VecDeque<Flagged>,
+    /// Types of the entries since the last signature.
+    types: TypesSeen,
     /// Every signature's root, kept only when asked for.
     pub(super) history: Option<Vec<SignedRoot>>,
     /// Root of the signature at the seqno that an earlier report ended at.
@@ -155,6 +170,7 @@ impl<'f> Joiner<'f> {
         accumulator: Option<Accumulator>,
         trust: Trust,
     ) -> Self {
+        let last_view = trust.last_view();
         Joiner {
             files,
             mode,
@@ -174,7 +190,9 @@ impl<'f> Joiner<'f> {
             last_signature: None,
             last_good: None,
             held: None,
-            last_view: 0,
+            last_view,
+            flagged: VecDeque::new(),
+            types: TypesSeen::default(),
             history: None,
             against: None,
             checks: Vec::new(),
@@ -255,24 +273,8 @@ impl<'f> Joiner<'f> {
         for fault in std::mem::take(&mut scan.faults) {
             self.report_fault(&fault, &scan.segment);
         }
-        for (seqno, offset, view, before) in std::mem::take(&mut scan.view_drops) {
-            let text = format!("the view is {view}, the entry before has {before}");
-            self.report(Code::ViewGoesBack, text, segment.chunk_index, offset, seqno);
-        }
-        if scan.first_view.is_some_and(|view| view < self.last_view) {
-            let text = format!(
-                "the view is {:?}, the entry before has {}",
-                scan.first_view.unwrap_or(0),
-                self.last_view
-            );
-            self.report(
-                Code::ViewGoesBack,
-                text,
-                segment.chunk_index,
-                segment.offset,
-                segment.from,
-            );
-        }
+        self.judge_views(&mut scan);
+        self.flagged.extend(std::mem::take(&mut scan.flagged));
         self.pending.extend(std::mem::take(&mut scan.writes));
         self.gathered.written.set_all(&scan.public_writers);
         self.watched.append(&mut scan.watched);
@@ -285,6 +287,32 @@ impl<'f> Joiner<'f> {
             self.leave_chunk(&scan);
         }
         std::mem::take(&mut self.checks)
+    }
+
+    /// Views never fall, and rise by elections and recoveries alone.
+    fn judge_views(&mut self, scan: &mut SegmentScan) {
+        let segment = &scan.segment;
+        let first = scan.first_view.map(|view| ViewStep {
+            seqno: segment.from,
+            offset: segment.offset,
+            view,
+            before: self.last_view,
+        });
+        let steps = std::mem::take(&mut scan.view_steps);
+        for step in first.into_iter().chain(steps) {
+            let ViewStep { view, before, .. } = step;
+            let (code, text) = if view < before {
+                (Code::ViewGoesBack, format!("the view is {view}, the entry before has {before}"))
+            } else if view == 0 || view - before > MAX_VIEW_STEP || view > MAX_VIEW {
+                let text = format!(
+                    "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"
+                );
+                (Code::ViewTooHigh, text)
+            } else {
+                continue;
+            };
+            self.report(code, text, scan.segment.chunk_index, step.offset, step.seqno);
+        }
     }
 
     /// Meets a segment: reports a new chunk's header, and a gap before it.
@@ -371,6 +399,7 @@ impl<'f> Joiner<'f> {
         }
         self.next = run.until;
         self.gathered.fingerprint.add(run.fingerprint);
+        self.types.append(&run.types);
         if run.last_view > 0 {
             self.last_view = run.last_view;
         }
@@ -394,6 +423,7 @@ impl<'f> Joiner<'f> {
                 txid: check.txid,
                 root: HexDigest(check.root),
                 signer: check.signer,
+                service: check.service,
             });
         }
     }

@@ -101,6 +101,12 @@ codes! {
     EntryDiffers = "L0208", Error, "take the chunk from another copy; a recovery from this one would end before this entry";
     /// The view goes backwards.
     ViewGoesBack = "L0209", Error, "entries of two histories are mixed; compare the copies of this ledger";
+    /// An entry has flags that CCF sets only elsewhere, or never.
+    EntryFlags = "L0210", Error, "do not recover from this ledger before you know who wrote this";
+    /// An entry of a type that the version which wrote the entries before it no longer writes.
+    EntryType = "L0211", Error, "do not recover from this ledger before you know who wrote this";
+    /// The view rises further than elections can bring it.
+    ViewTooHigh = "L0212", Error, "take the chunk from another copy; a recovery from this one would end before this entry";
     /// The root of all entries so far is not the one recorded in a signature transaction.
     RootDiffers = "L0301", Error, "an entry before this one was changed, added or removed, or belongs to another history; compare the copies of this ledger";
     /// A node's signature does not verify.
@@ -129,6 +135,18 @@ codes! {
     NothingSigned = "L0312", Error, "nothing here can be recovered; look for another copy of the ledger";
     /// A table that decides who may sign holds a value that can't be read.
     TrustValue = "L0313", Error, "take the chunk from another copy";
+    /// A signature transaction lacks a signature that this service's version always writes, or has one it never writes.
+    SignatureOutOfPlace = "L0315", Error, "the entries from the last proven signature on were not signed by this service";
+    /// A node's status takes a step that CCF does not have.
+    NodeStatus = "L0316", Error, "do not recover from this ledger before you know who wrote this";
+    /// A node signed after its retirement was committed.
+    SignedAfterRetirement = "L0317", Error, "the entries from the last proven signature on were signed by a node that had no right to";
+    /// A retired node signed, as it does until another one leads.
+    RetiredSigns = "L0318", Info, "nothing; CCF does that while a node hands over";
+    /// The service signed earlier roots itself, and not this one, as with nodes of different versions in one service.
+    CoseGone = "L0319", Info, "nothing, if nodes of versions before and after 6.0 ran together then";
+    /// A table of one value is written under another key.
+    OtherKey = "L0320", Error, "do not recover from this ledger before you know who wrote this";
     /// The service's identity changes without a recovery.
     IdentityChanged = "L0401", Error, "do not recover from this ledger before you know who wrote this";
     /// The service's status takes a step it can't take.
@@ -143,6 +161,10 @@ codes! {
     ServiceCertificate = "L0407", Error, "check which service this ledger belongs to before recovering from it";
     /// The root that a recovered service says was signed last before it is not the ledger's.
     PreviousRoot = "L0408", Error, "the recovery was made from another history; compare the copies of this ledger";
+    /// No signature by the service's key, nor by a node that it endorsed, ties the last signed transaction to the service.
+    Unproven = "L0410", Warning, "CCF 1.x tied its nodes to a service by nothing that a ledger holds: trust this copy only as far as whoever kept it";
+    /// A service does not continue where the service before it ended.
+    RecoveryDiffers = "L0411", Error, "do not recover from this ledger before you know who wrote this";
     /// A snapshot file can't be read.
     SnapshotUnreadable = "L0501", Error, "use another snapshot, or none";
     /// A snapshot's receipt is missing, can't be read or does not prove the snapshot.
@@ -254,6 +276,8 @@ impl Finding {
 pub enum Verdict {
     /// Nothing is wrong.
     Ok,
+    /// Nothing is wrong, and nothing ties it to the service that it names: see docs/trust.md.
+    Unproven,
     /// See the findings: at least one is a warning or an error.
     Findings,
 }
@@ -261,17 +285,21 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict that follows from findings: information alone is no reason for concern.
     pub fn of(findings: &[Finding]) -> Verdict {
-        match findings.iter().any(|finding| finding.severity > Severity::Info) {
-            true => Verdict::Findings,
-            false => Verdict::Ok,
+        let mut verdict = Verdict::Ok;
+        for finding in findings.iter().filter(|finding| finding.severity > Severity::Info) {
+            if finding.code != Code::Unproven {
+                return Verdict::Findings;
+            }
+            verdict = Verdict::Unproven;
         }
+        verdict
     }
 
     /// 0 or 1.
     pub fn exit_code(self) -> u8 {
         match self {
             Verdict::Ok => 0,
-            Verdict::Findings => 1,
+            Verdict::Unproven | Verdict::Findings => 1,
         }
     }
 }
@@ -363,6 +391,8 @@ mod tests {
     fn information_alone_is_a_clean_verdict() {
         let mut findings = vec![Finding::new(Code::Unsigned, "3 entries")];
         assert_eq!(Verdict::of(&findings), Verdict::Ok);
+        findings.push(Finding::new(Code::Unproven, "1.x"));
+        assert_eq!(Verdict::of(&findings), Verdict::Unproven);
         findings.push(Finding::new(Code::TornTail, "cut"));
         assert_eq!(Verdict::of(&findings), Verdict::Findings);
     }

@@ -6,12 +6,14 @@
 
 use crate::crypto::digest::{Digest, sha256_many};
 use crate::format::chunk::{Fault, Located, Step};
-use crate::format::domain::Write;
-use crate::format::{Malformed, Seqno, View};
+use crate::format::domain::{EntryType, Write};
+use crate::format::entry::FLAG_CHUNK_AFTER;
+use crate::format::{Malformed, Seqno, TxId, View};
 use crate::merkle::accumulator::{Node, Subtrees};
 use crate::merkle::tree::TreeView;
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::segments::Segment;
+use crate::recovery::trust::TypesSeen;
 use crate::tables::{names, values};
 
 /// The leaf that stands in for an entry that can't be read: no transaction's digest.
@@ -39,6 +41,20 @@ pub enum TrustTable {
 }
 
 impl TrustTable {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrustTable::ServiceInfo => names::SERVICE_INFO,
+            TrustTable::NodesInfo => names::NODES_INFO,
+            TrustTable::NodesEndorsedCertificates => names::NODES_ENDORSED_CERTIFICATES,
+            TrustTable::PreviousServiceIdentity => names::PREVIOUS_SERVICE_IDENTITY,
+            TrustTable::PreviousServiceLastSignedRoot => names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT,
+            TrustTable::IdentityEndorsement => names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT,
+            TrustTable::SnapshotEvidence => names::SNAPSHOT_EVIDENCE,
+            TrustTable::HistoricalSecret => names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
+        }
+    }
+
     fn of(name: &str) -> Option<TrustTable> {
         Some(match name {
             names::SERVICE_INFO => TrustTable::ServiceInfo,
@@ -82,6 +98,8 @@ pub struct SignatureTx {
     pub seqno: Seqno,
     /// Its view, by the nonce.
     pub view: View,
+    /// Type of its entry.
+    pub entry_type: EntryType,
     /// Offset of its entry.
     pub offset: u64,
     /// Which chunk of the ledger.
@@ -94,11 +112,19 @@ pub struct SignatureTx {
     pub tree_fault: Option<String>,
     /// Root of the serialised tree: computed only where no root is recorded, as in COSE-only transactions.
     pub tree_root: Option<Digest>,
-    /// A table that a signature transaction may not write.
+    /// A table that a signature transaction may not write, or not under such a key.
     pub foreign_table: Option<String>,
 }
 
 impl SignatureTx {
+    /// Which transaction it is.
+    pub fn txid(&self) -> TxId {
+        TxId {
+            view: self.view,
+            seqno: self.seqno,
+        }
+    }
+
     /// The root that the transaction itself records.
     pub fn recorded_root(&self) -> Option<Digest> {
         match &self.node {
@@ -120,6 +146,34 @@ pub struct Run {
     pub last_view: View,
     /// Of the run's entries.
     pub fingerprint: Fingerprint,
+    /// Types of the run's entries.
+    pub types: TypesSeen,
+}
+
+/// An entry with flags that an ordinary one does not have.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Flagged {
+    /// Its seqno.
+    pub seqno: Seqno,
+    /// Offset of its entry.
+    pub offset: u64,
+    /// Which chunk of the ledger.
+    pub chunk_index: usize,
+    /// The flags.
+    pub flags: u8,
+}
+
+/// A step of the view from one entry to the next that is to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewStep {
+    /// Seqno of the later entry.
+    pub seqno: Seqno,
+    /// Its offset.
+    pub offset: u64,
+    /// Its view.
+    pub view: View,
+    /// View of the entry before it.
+    pub before: View,
 }
 
 /// What the scan of one segment found.
@@ -140,8 +194,10 @@ pub struct SegmentScan {
     pub faults: Vec<Fault>,
     /// Leaves that were asked for.
     pub watched: Vec<(Seqno, Digest)>,
-    /// Entries whose view is lower than that of the one before: (seqno, offset, view, view before).
-    pub view_drops: Vec<(Seqno, u64, View, View)>,
+    /// Entries whose view is not that of the one before; what is beyond the bound of a segment is like those listed.
+    pub view_steps: Vec<ViewStep>,
+    /// Entries with flags, but for signatures that end a chunk; bounded like the steps of views.
+    pub flagged: Vec<Flagged>,
     /// View of the first entry that could be read.
     pub first_view: Option<View>,
     /// Seqnos of entries that write to public tables beside those of signatures.
@@ -151,6 +207,9 @@ pub struct SegmentScan {
 /// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
 /// digests stay in the first-level cache.
 pub(super) const BATCH: usize = 1024;
+
+/// Steps of views and entries with flags that are listed for one segment.
+const ODDITIES: usize = 1024;
 
 /// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
 pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
@@ -162,7 +221,8 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         writes: Vec::new(),
         faults: Vec::new(),
         watched: Vec::new(),
-        view_drops: Vec::new(),
+        view_steps: Vec::new(),
+        flagged: Vec::new(),
         first_view: None,
         public_writers: Vec::new(),
         segment,
@@ -175,17 +235,33 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
             Step::Entry(located) => {
                 let view = located.entry.iv().view;
                 scan.first_view.get_or_insert(view);
-                if view < batch.last_view {
-                    scan.view_drops
-                        .push((located.seqno, located.offset, view, batch.last_view));
+                if view != batch.last_view && batch.last_view != 0 && scan.view_steps.len() < ODDITIES {
+                    scan.view_steps.push(ViewStep {
+                        seqno: located.seqno,
+                        offset: located.offset,
+                        view,
+                        before: batch.last_view,
+                    });
                 }
                 batch.last_view = view;
                 scan.entries += 1;
                 batch.push(&located);
                 let before = batch.fingerprint;
                 batch.fingerprint.add_entry(located.entry.raw);
-                if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
-                    batch.end_run(before, view, signature);
+                let (seqno, offset, flags) = (located.seqno, located.offset, located.entry.header.flags);
+                let entry_type = located.public.entry_type;
+                let signature = pick_out(located, segment.chunk_index, &mut scan);
+                if flags != 0 && (flags != FLAG_CHUNK_AFTER || signature.is_none()) && scan.flagged.len() < ODDITIES {
+                    scan.flagged.push(Flagged {
+                        seqno,
+                        offset,
+                        chunk_index: segment.chunk_index,
+                        flags,
+                    });
+                }
+                match signature {
+                    Some(signature) => batch.end_run(before, view, signature),
+                    None => batch.types.see(entry_type, seqno, offset),
                 }
             }
             Step::Lost(_) => batch.push_lost(),
@@ -204,6 +280,7 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         until: scan.until,
         last_view: batch.last_view,
         fingerprint: batch.fingerprint,
+        types: batch.types,
     });
     scan
 }
@@ -218,6 +295,8 @@ struct Batch<'a> {
     signatures: Vec<RunEnd>,
     /// Of the entries since the last signature, that one included.
     fingerprint: Fingerprint,
+    /// Of the same entries.
+    types: TypesSeen,
     subtrees: Subtrees,
     last_view: View,
     watch: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Seqno>>>,
@@ -230,6 +309,7 @@ struct RunEnd {
     index: usize,
     view: View,
     fingerprint: Fingerprint,
+    types: TypesSeen,
     signature: Box<SignatureTx>,
 }
 
@@ -249,6 +329,7 @@ impl<'a> Batch<'a> {
             headers: Vec::with_capacity(BATCH),
             signatures: Vec::new(),
             fingerprint: Fingerprint::default(),
+            types: TypesSeen::default(),
             subtrees: Subtrees::starting_at(first),
             last_view: 0,
             watch: watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable(),
@@ -269,6 +350,8 @@ impl<'a> Batch<'a> {
     #[cold]
     fn end_run(&mut self, before: Fingerprint, view: View, signature: SignatureTx) {
         self.fingerprint = Fingerprint::default();
+        let types = std::mem::take(&mut self.types);
+        self.types.see(signature.entry_type, signature.seqno, signature.offset);
         if let Some(raw) = self.messages.last() {
             self.fingerprint.add_entry(raw);
         }
@@ -276,6 +359,7 @@ impl<'a> Batch<'a> {
             index: self.messages.len() - 1,
             view,
             fingerprint: before,
+            types,
             signature: Box::new(signature),
         });
     }
@@ -307,6 +391,7 @@ impl<'a> Batch<'a> {
                 until: end.signature.seqno,
                 last_view: end.view,
                 fingerprint: end.fingerprint,
+                types: end.types,
                 signature: Some(end.signature),
             });
         }
@@ -355,6 +440,8 @@ struct SignatureValues<'a> {
     cose: Option<&'a [u8]>,
     tree: Option<&'a [u8]>,
     others: Option<&'a str>,
+    /// One of its own tables that it writes under another key than the one of eight zero bytes, or removes from.
+    stray: Option<&'a str>,
 }
 
 /// Walks an entry's public writes: keeps those to trust tables, and takes a signature transaction apart.
@@ -398,6 +485,8 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
             }
             if write.key == crate::tables::SINGLETON_KEY {
                 singleton = write.value;
+            } else if stray_is_wrong(name, write.key) {
+                signature.stray = Some(name);
             }
         });
         if let Err(why) = walked {
@@ -425,11 +514,39 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
     if signature.node.is_none() && signature.cose.is_none() && signature.tree.is_none() {
         return None;
     }
-    Some(take_apart(signature, offset, seqno, entry.iv().view, chunk_index))
+    let place = Place {
+        txid: TxId {
+            view: entry.iv().view,
+            seqno,
+        },
+        entry_type: public.entry_type,
+        offset,
+        chunk_index,
+    };
+    Some(take_apart(signature, place))
+}
+
+/// Whether a key beside the one of eight zero bytes has no business in a table of signatures. Later versions write COSE
+/// signatures of further identities, under their numbers.
+fn stray_is_wrong(table: &str, key: &[u8]) -> bool {
+    match table {
+        names::SIGNATURES | names::TREE => true,
+        names::COSE_SIGNATURES => key.len() != crate::tables::SINGLETON_KEY.len(),
+        _ => false,
+    }
+}
+
+/// Which entry a signature transaction is, and where.
+struct Place {
+    txid: TxId,
+    entry_type: EntryType,
+    offset: u64,
+    chunk_index: usize,
 }
 
 #[cold]
-fn take_apart(found: SignatureValues<'_>, offset: u64, seqno: Seqno, view: View, chunk_index: usize) -> SignatureTx {
+fn take_apart(found: SignatureValues<'_>, place: Place) -> SignatureTx {
+    let seqno = place.txid.seqno;
     let tree = found.tree.map(TreeView::parse);
     let tree_fault = match &tree {
         _ if found.node.is_none() && found.cose.is_none() => Some("it writes a tree, but no signature".to_owned()),
@@ -442,9 +559,10 @@ fn take_apart(found: SignatureValues<'_>, offset: u64, seqno: Seqno, view: View,
     let recorded = matches!(node, Some(Ok(_)));
     SignatureTx {
         seqno,
-        view,
-        offset,
-        chunk_index,
+        view: place.txid.view,
+        entry_type: place.entry_type,
+        offset: place.offset,
+        chunk_index: place.chunk_index,
         cose: found
             .cose
             .map(|value| values::from_json::<values::Base64>(value).map(|b| b.0)),
@@ -454,6 +572,6 @@ fn take_apart(found: SignatureValues<'_>, offset: u64, seqno: Seqno, view: View,
         },
         node,
         tree_fault,
-        foreign_table: found.others.map(str::to_owned),
+        foreign_table: found.others.or(found.stray).map(str::to_owned),
     }
 }

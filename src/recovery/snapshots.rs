@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
-use crate::format::Seqno;
+use crate::format::{Seqno, TxId};
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::Snapshot;
@@ -93,21 +93,31 @@ pub fn start_from(path: &Path) -> Result<Start> {
         .and_then(|tree| TreeView::parse(tree).ok())
         .and_then(|tree| tree.accumulator(snapshot.seqno))
         .ok_or_else(|| refuse(format!("it holds no Merkle tree of {} leaves", snapshot.seqno)))?;
-    check_receipt(&snapshot, &state.trust).map_err(|(_, why)| refuse(why))?;
+    let view_history: Vec<Seqno> = snapshot.view_history().collect();
+    // A snapshot is of the state at a signature transaction, in the last view of its history.
+    let txid = TxId {
+        view: view_history.len() as u64,
+        seqno: snapshot.seqno,
+    };
+    let trust = Trust::of_snapshot(&state.writes, txid, accumulator.root(), state.has_cose);
+    check_receipt(&snapshot, &trust).map_err(|(_, why)| refuse(why))?;
     let mut accumulator = accumulator;
     accumulator.append(snapshot.leaf);
     Ok(Start {
         seqno: snapshot.seqno,
         accumulator,
-        trust: state.trust,
-        view_history: snapshot.view_history().collect(),
+        trust,
+        view_history,
         historical: state.historical,
     })
 }
 
 struct State {
     tree: Option<Vec<u8>>,
-    trust: Trust,
+    /// The values of trust tables.
+    writes: Vec<TrustWrite>,
+    /// Whether the service had signed by itself.
+    has_cose: bool,
     historical: Option<(Seqno, values::HistoricalSecret)>,
 }
 
@@ -116,6 +126,7 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
     let mut tree = None;
     let mut historical = None;
     let mut writes = Vec::new();
+    let mut has_cose = false;
     snapshot.public_state(|map, entry| {
         if entry.version < 0 {
             return;
@@ -124,6 +135,11 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::SERVICE_INFO => TrustTable::ServiceInfo,
             names::NODES_INFO => TrustTable::NodesInfo,
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
+            names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT if entry.key == SINGLETON_KEY => TrustTable::IdentityEndorsement,
+            names::COSE_SIGNATURES => {
+                has_cose = true;
+                return;
+            }
             names::TREE if entry.key == SINGLETON_KEY => {
                 tree = Some(entry.value.to_vec());
                 return;
@@ -136,7 +152,7 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             _ => return,
         };
         writes.push(TrustWrite {
-            seqno: created_at(table, entry.value).unwrap_or(entry.version as u64),
+            seqno: entry.version as u64,
             view: 0,
             offset: 0,
             chunk_index: 0,
@@ -146,25 +162,12 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             claims_digest: None,
         });
     })?;
-    let mut trust = Trust::default();
-    for write in &writes {
-        // A snapshot's state has no history: what can't be read is simply not trusted.
-        let _ = trust.apply(write);
-    }
     Ok(State {
         tree,
-        trust,
+        writes,
+        has_cose,
         historical,
     })
-}
-
-/// The seqno at which a service was created, where `service.info` says so.
-fn created_at(table: TrustTable, value: &[u8]) -> Option<Seqno> {
-    if table != TrustTable::ServiceInfo {
-        return None;
-    }
-    let info: values::ServiceInfo = values::from_json(value).ok()?;
-    info.current_service_create_txid.map(|txid| txid.seqno)
 }
 
 /// Checks a receipt's digest, path and signature, and that one of the services in `trust` stands behind its signer.

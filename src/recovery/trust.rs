@@ -1,25 +1,36 @@
 //! Which keys are valid when: nodes, the service, and the chain of service identities across recoveries.
 //!
-//! The only sequential state of a verification, and small. It changes by the writes to trust tables, in order; at every
-//! signature it answers which key must have signed, and makes the [`super::check::Check`] that is then verified in parallel.
+//! The only sequential state of a verification, and small. It changes by the writes to trust tables, transaction by
+//! transaction; at every signature it answers which key must have signed, and makes the [`super::check::Check`] that is
+//! then verified in parallel. What no CCF service writes is a finding. What each verdict proves, and against whom, is in
+//! docs/trust.md.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::digest::Digest;
 use crate::crypto::x509::Certificate;
-use crate::format::Seqno;
+use crate::format::domain::EntryType;
+use crate::format::{Seqno, TxId};
 use crate::recovery::report::{Code, Finding};
 use crate::recovery::scan::{TrustTable, TrustWrite};
-use crate::tables::values::{HexDigest, NodeInfo, NodeStatus, ServiceInfo, ServiceStatus, from_json};
+use crate::tables::SINGLETON_KEY;
+use crate::tables::values::{HexDigest, IdentityEndorsement, ServiceStatus, from_json};
 
+mod age;
+mod certificates;
+mod nodes;
 mod saved;
+mod service;
 mod signer;
 mod succession;
 
+pub use age::{Kinds, TypesSeen};
 pub use saved::SavedTrust;
+
+use certificates::Certificates;
+use nodes::Nodes;
 
 /// One service identity in the history of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +43,7 @@ pub struct ServiceRecord {
     pub recovery_count: Option<u64>,
 }
 
+/// The service in force.
 #[derive(Clone)]
 struct Service {
     certificate: Arc<Certificate>,
@@ -39,38 +51,116 @@ struct Service {
     status: ServiceStatus,
     /// Identity before this one, if this ledger (or its snapshot) told.
     previous: Option<Arc<Certificate>>,
-    /// Whether a node's signature came with its certificate: every node since 2.x does that.
-    sends_certificates: bool,
+    /// The root that was signed last before it, if this ledger told.
+    previous_root: Option<HexDigest>,
+    /// Recoveries before it; absent before 2.0.3.
+    recovery_count: Option<u64>,
+    /// The transaction that created it; absent before 2.0.3.
+    created: Option<TxId>,
+    /// What its signatures and its nodes' certificates have shown of its age.
+    seen: SeenOfService,
 }
 
-#[derive(Clone, Default)]
-struct Node {
-    status: Option<NodeStatus>,
-    certificate: Option<Arc<Certificate>>,
-    /// Whether that is the one which the service must have endorsed, not the self-signed one of 1.x.
-    is_endorsed: bool,
+/// What tells the age of a service: CCF 1.x had none of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SeenOfService {
+    /// It endorsed a node's certificate, in a table or in a signature.
+    endorsed: bool,
+    /// It signed a root itself, through COSE.
+    cose: bool,
+    /// It did so without a node beside it, as 7.x can be told to.
+    cose_alone: bool,
+    /// A signature without COSE after one with it was spoken of.
+    said_cose_gone: bool,
+}
+
+/// A signature transaction, as what comes after it is held against.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct LastSigned {
+    txid: TxId,
+    /// The root it signs, where that is known.
+    root: Option<HexDigest>,
+    /// The node that signed, if one did.
+    signer: Option<HexDigest>,
 }
 
 /// The keys in force at one point of a ledger.
 #[derive(Clone, Default)]
 pub struct Trust {
-    nodes: HashMap<String, Node>,
+    nodes: Nodes,
     service: Option<Service>,
     services: Vec<ServiceRecord>,
     /// The certificates of `services`, in the same order.
     identities: Vec<Arc<Certificate>>,
-    /// Certificates by SHA-256 of their PEM, so that the one in every signature is parsed once.
-    parsed: HashMap<Digest, Option<Arc<Certificate>>>,
-    /// Whether a certificate (by its PEM's digest) is signed by a service (by its key's id).
-    endorsed: HashMap<(Digest, Digest), bool>,
-    /// The last root that was recorded in a signature.
-    pub last_root: Option<Digest>,
+    certificates: Certificates,
+    kinds: Kinds,
+    last_signed: Option<LastSigned>,
+    /// The last endorsement of a previous identity, and the seqno at which it was written.
+    endorsement: Option<(Seqno, IdentityEndorsement)>,
 }
 
-/// Certificates remembered at most; a real service has one per node and renewal.
-const REMEMBERED: usize = 4096;
+/// The writes to trust tables of one transaction, in file order.
+#[derive(Clone, Copy)]
+pub struct Transaction<'a> {
+    /// The transaction.
+    pub txid: TxId,
+    /// Its writes, at least one.
+    pub writes: &'a [TrustWrite],
+}
+
+impl<'a> Transaction<'a> {
+    /// The transactions that these writes, in ledger order, belong to.
+    pub fn each(writes: &'a [TrustWrite]) -> impl Iterator<Item = Transaction<'a>> {
+        writes.chunk_by(|a, b| a.seqno == b.seqno).filter_map(|writes| {
+            let first = writes.first()?;
+            let txid = TxId {
+                view: first.view,
+                seqno: first.seqno,
+            };
+            Some(Transaction { txid, writes })
+        })
+    }
+
+    fn of(&self, table: TrustTable) -> impl Iterator<Item = &'a TrustWrite> {
+        self.writes.iter().filter(move |write| write.table == table)
+    }
+}
+
+/// What is wrong with one write.
+type Faults = Vec<(Code, String)>;
 
 impl Trust {
+    /// The keys in a snapshot's state. A state has no history, so no step in it is judged, and what can't be read is
+    /// simply not trusted.
+    ///
+    /// `view` is the snapshot's last view, `root` the one signed at its seqno.
+    pub fn of_snapshot(writes: &[TrustWrite], txid: TxId, root: Digest, has_cose: bool) -> Trust {
+        let mut trust = Trust::default();
+        for write in writes {
+            let _ = match write.table {
+                TrustTable::ServiceInfo => trust.begin_from_snapshot(write),
+                TrustTable::NodesInfo => trust.nodes.restore_info(write, &mut trust.certificates),
+                TrustTable::NodesEndorsedCertificates => {
+                    trust.nodes.restore_certificate(write, &mut trust.certificates)
+                }
+                TrustTable::IdentityEndorsement => trust.take_endorsement(write),
+                _ => Ok(()),
+            };
+        }
+        // Snapshots with receipts, which alone can be started from, are written by 2.x and later.
+        trust.kinds = Kinds::beyond_first_generation();
+        if let Some(service) = &mut trust.service {
+            service.seen.endorsed = true;
+            service.seen.cose = has_cose;
+        }
+        trust.last_signed = Some(LastSigned {
+            txid,
+            root: Some(HexDigest(root)),
+            signer: None,
+        });
+        trust
+    }
+
     /// The service identities so far.
     pub fn services(&self) -> &[ServiceRecord] {
         &self.services
@@ -86,164 +176,131 @@ impl Trust {
         self.service.as_ref().map(|service| &service.certificate)
     }
 
-    /// Applies one write. What is wrong with it comes back as findings without a file; the caller knows that.
-    pub fn apply(&mut self, write: &TrustWrite) -> Vec<Finding> {
+    /// Whether the last service identity is this one.
+    pub fn names_last(&self, id: Digest) -> bool {
+        self.services.last().is_some_and(|service| service.identity.0 == id)
+    }
+
+    /// View of the last signature transaction; 0 where there is none.
+    pub fn last_view(&self) -> u64 {
+        self.last_signed.map_or(0, |last| last.txid.view)
+    }
+
+    /// Applies the writes of one transaction. What is wrong with them comes back as findings without a file; the caller
+    /// knows that.
+    pub fn apply(&mut self, transaction: &Transaction<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let outcome = match write.table {
-            TrustTable::ServiceInfo => self.apply_service_info(write, &mut findings),
-            TrustTable::NodesInfo => self.apply_node_info(write),
-            TrustTable::NodesEndorsedCertificates => self.apply_node_certificate(write),
-            TrustTable::PreviousServiceIdentity => self.check_previous_identity(write, &mut findings),
-            TrustTable::PreviousServiceLastSignedRoot => self.check_previous_root(write, &mut findings),
-            TrustTable::IdentityEndorsement => self.check_endorsement(write, &mut findings),
-            TrustTable::SnapshotEvidence | TrustTable::HistoricalSecret => Ok(()),
-        };
-        if let Err(why) = outcome {
-            findings.push(Finding::new(Code::TrustValue, why));
+        // What a recovery writes about nodes and its predecessor is held against the service that it creates.
+        let order = [
+            TrustTable::ServiceInfo,
+            TrustTable::PreviousServiceIdentity,
+            TrustTable::PreviousServiceLastSignedRoot,
+            TrustTable::NodesInfo,
+            TrustTable::NodesEndorsedCertificates,
+            TrustTable::IdentityEndorsement,
+            TrustTable::SnapshotEvidence,
+            TrustTable::HistoricalSecret,
+        ];
+        let was_open = self.is_open();
+        for table in order {
+            for write in transaction.of(table) {
+                for (code, why) in self.apply_write(transaction, write, was_open) {
+                    findings.push(Finding::new(code, why).seqno(write.seqno).offset(write.offset));
+                }
+            }
         }
-        for finding in &mut findings {
-            finding.seqno = Some(write.seqno);
-            finding.offset = Some(write.offset);
-        }
+        findings.extend(self.missing_of_recovery(transaction));
         findings
     }
 
-    /// Parses a certificate, once per PEM.
-    fn certificate(&mut self, pem: &str) -> Option<Arc<Certificate>> {
-        let digest = sha256(pem.as_bytes());
-        if let Some(known) = self.parsed.get(&digest) {
-            return known.clone();
+    fn apply_write(&mut self, transaction: &Transaction<'_>, write: &TrustWrite, was_open: bool) -> Faults {
+        let single = !matches!(
+            write.table,
+            TrustTable::NodesInfo | TrustTable::NodesEndorsedCertificates
+        );
+        if single && write.key != SINGLETON_KEY {
+            return other_key(write);
         }
-        if self.parsed.len() >= REMEMBERED {
-            self.parsed.clear();
-        }
-        let certificate = Certificate::from_pem(pem).ok().map(Arc::new);
-        self.parsed.insert(digest, certificate.clone());
-        certificate
-    }
-
-    fn is_endorsed(&mut self, pem: &str, certificate: &Certificate) -> bool {
-        let Some(service) = &self.service else {
-            return false;
-        };
-        let id = (sha256(pem.as_bytes()), service.id);
-        if let Some(&known) = self.endorsed.get(&id) {
-            return known;
-        }
-        if self.endorsed.len() >= REMEMBERED {
-            self.endorsed.clear();
-        }
-        let endorsed = certificate.is_signed_by(service.certificate.key()).is_ok();
-        self.endorsed.insert(id, endorsed);
-        endorsed
-    }
-
-    fn apply_service_info(&mut self, write: &TrustWrite, findings: &mut Vec<Finding>) -> Result<(), String> {
-        let value = write.value.as_deref().ok_or("service.info is removed")?;
-        let info: ServiceInfo = from_json(value).map_err(|e| format!("service.info can't be read: {e}"))?;
-        let certificate = self
-            .certificate(&info.cert)
-            .ok_or("the service certificate in service.info can't be read")?;
-        let id = certificate.key_id();
-        let before = self.service.take();
-        let renewed = before.as_ref().is_some_and(|before| before.id == id);
-        if let Some(before) = &before {
-            let wrong = match renewed {
-                true => !can_follow(before.status, info.status),
-                false => !matches!(info.status, ServiceStatus::Recovering | ServiceStatus::Unknown),
-            };
-            if wrong && renewed {
-                findings.push(Finding::new(
-                    Code::StatusTransition,
-                    format!(
-                        "the service's status goes from {:?} to {:?}",
-                        before.status, info.status
-                    ),
-                ));
-            } else if wrong {
-                findings.push(Finding::new(
-                    Code::IdentityChanged,
-                    format!(
-                        "the service identity changes from {} to {} with status {:?}, expected Recovering",
-                        hex::encode(before.id),
-                        hex::encode(id),
-                        info.status
-                    ),
-                ));
+        let begins = self.begins(transaction);
+        let mut faults = Faults::new();
+        let outcome = match write.table {
+            TrustTable::ServiceInfo => self.apply_service_info(transaction, write, &mut faults),
+            TrustTable::PreviousServiceIdentity => self.check_previous_identity(write, begins, &mut faults),
+            TrustTable::PreviousServiceLastSignedRoot => self.check_previous_root(write, begins, &mut faults),
+            TrustTable::NodesInfo => {
+                let trusted_at_once = begins || !was_open;
+                self.nodes
+                    .apply_info(write, trusted_at_once, &mut self.certificates, &mut faults)
             }
-        }
-        if !renewed {
-            self.services.push(ServiceRecord {
-                from_seqno: write.seqno,
-                identity: HexDigest(id),
-                recovery_count: info.recovery_count,
-            });
-            self.identities.push(Arc::clone(&certificate));
-        }
-        let sends_certificates = renewed && before.as_ref().is_some_and(|before| before.sends_certificates);
-        let previous = match (renewed, before) {
-            (true, Some(before)) => before.previous,
-            (_, before) => before.map(|before| before.certificate),
+            TrustTable::NodesEndorsedCertificates => {
+                let outcome = self.nodes.apply_certificate(write, &mut self.certificates, &mut faults);
+                if let Some(service) = self.service.as_mut().filter(|_| write.value.is_some()) {
+                    service.seen.endorsed = true;
+                }
+                outcome
+            }
+            TrustTable::IdentityEndorsement => self.check_endorsement(write, &mut faults),
+            TrustTable::SnapshotEvidence | TrustTable::HistoricalSecret => Ok(()),
         };
-        self.service = Some(Service {
-            certificate,
-            id,
-            status: info.status,
-            previous,
-            sends_certificates,
+        if let Err(why) = outcome {
+            faults.push((Code::TrustValue, why));
+        }
+        faults
+    }
+
+    /// Whether this transaction created the service in force.
+    fn begins(&self, transaction: &Transaction<'_>) -> bool {
+        self.services
+            .last()
+            .is_some_and(|service| service.from_seqno == transaction.txid.seqno)
+    }
+
+    fn is_open(&self) -> bool {
+        self.service
+            .as_ref()
+            .is_some_and(|service| service.status == ServiceStatus::Open)
+    }
+
+    /// Meets the entry types of the entries since the last signature; answers what is out of place, by seqno and offset.
+    pub fn meet_types(&mut self, seen: &TypesSeen) -> Vec<(Seqno, u64, String)> {
+        // Every version that says which transaction created a service writes entries of type 4 alone.
+        let only_newest_from = self.service.as_ref().and_then(|service| {
+            let begun = self.services.last().map(|record| record.from_seqno);
+            service.created.and(begun)
         });
-        Ok(())
+        self.kinds.meet(seen, only_newest_from)
     }
 
-    fn apply_node_info(&mut self, write: &TrustWrite) -> Result<(), String> {
-        let id = String::from_utf8_lossy(&write.key).into_owned();
-        let Some(value) = &write.value else {
-            self.nodes.remove(&id);
-            return Ok(());
-        };
-        let info: NodeInfo = from_json(value).map_err(|e| format!("nodes.info of {id} can't be read: {e}"))?;
-        let certificate = match &info.cert {
-            Some(pem) => self.certificate(pem),
-            None => None,
-        };
-        let node = self.nodes.entry(id).or_default();
-        node.status = Some(info.status);
-        if certificate.is_some() {
-            node.certificate = certificate;
-            node.is_endorsed = false;
-        }
-        Ok(())
+    /// Whether entries with this type may be signed by a node of CCF 1.x.
+    fn is_of_first_generation(&self, entry_type: EntryType) -> bool {
+        entry_type == EntryType::WriteSet && self.kinds.is_first_generation()
     }
 
-    fn apply_node_certificate(&mut self, write: &TrustWrite) -> Result<(), String> {
-        let id = String::from_utf8_lossy(&write.key).into_owned();
-        let Some(value) = &write.value else {
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.certificate = None;
-            }
-            return Ok(());
-        };
-        let certificate = std::str::from_utf8(value)
-            .ok()
-            .and_then(|pem| self.certificate(pem))
-            .ok_or_else(|| format!("the endorsed certificate of node {id} can't be read"))?;
-        let node = self.nodes.entry(id).or_default();
-        node.certificate = Some(certificate);
-        node.is_endorsed = true;
+    fn take_endorsement(&mut self, write: &TrustWrite) -> Result<(), String> {
+        let value = write.value.as_deref().ok_or("it is removed")?;
+        self.endorsement = Some((write.seqno, from_json(value).map_err(|e| e.to_string())?));
         Ok(())
     }
 }
 
-/// Whether a service of one identity may go from one status to the other.
-fn can_follow(before: ServiceStatus, after: ServiceStatus) -> bool {
-    use ServiceStatus::{Open, Opening, Recovering, Unknown, WaitingForRecoveryShares};
-    before == after
-        || matches!(
-            (before, after),
-            (Unknown, _)
-                | (_, Unknown)
-                | (Opening, Open)
-                | (Recovering, WaitingForRecoveryShares | Open)
-                | (WaitingForRecoveryShares, Open)
-        )
+/// A value under another key than the one that this table has. Keys of eight bytes that are a small number are those of
+/// further identities, which later versions may write beside the first.
+fn other_key(write: &TrustWrite) -> Faults {
+    let further = <[u8; 8]>::try_from(write.key.as_slice())
+        .is_ok_and(|key| (1..=MAX_IDENTITY_TYPE).contains(&u64::from_le_bytes(key)));
+    if write.table == TrustTable::IdentityEndorsement && further {
+        return Faults::new();
+    }
+    let key = hex::encode(write.key.get(..write.key.len().min(16)).unwrap_or_default());
+    vec![(
+        Code::OtherKey,
+        format!(
+            "{} is written under key {key} ({} bytes), expected eight zero bytes",
+            write.table.name(),
+            write.key.len()
+        ),
+    )]
 }
+
+/// Types of service identity that a version may write at most: there are two so far.
+const MAX_IDENTITY_TYPE: u64 = 15;

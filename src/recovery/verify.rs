@@ -251,9 +251,7 @@ fn report(
     if let Some(earlier) = &options.against {
         check_against(&mut joiner, earlier, proven.as_ref());
     }
-    if let Some(certificate) = &options.service_certificate {
-        check_service(&mut joiner, certificate);
-    }
+    check_identity(&mut joiner, proven.as_ref(), options.service_certificate.as_ref());
     let proven_to = proven.map_or(0, |signed| signed.txid.seqno);
     let unsigned_entries = last_seqno.saturating_sub(proven_to.max(joiner.files.first_seqno().saturating_sub(1)));
     if proven.is_none() {
@@ -358,27 +356,50 @@ fn check_against(joiner: &mut Joiner<'_>, earlier: &Earlier, proven: Option<&Sig
     joiner.findings.push(finding.seqno(last.seqno));
 }
 
-fn check_service(joiner: &mut Joiner<'_>, certificate: &Certificate) {
-    let expected = certificate.key_id();
-    let found = joiner.trust.services().last().map(|service| service.identity.0);
-    if found != Some(expected) {
-        let earlier = joiner
-            .trust
-            .services()
-            .iter()
-            .any(|service| service.identity.0 == expected);
-        let found = found.map_or("none".to_owned(), hex::encode);
-        let note = if earlier {
-            ", which is an earlier one of this ledger"
-        } else {
-            ""
-        };
-        joiner.findings.push(Finding::new(
-            Code::ServiceCertificate,
-            format!(
-                "the ledger's last service identity is {found}, the certificate given is of {}{note}",
-                hex::encode(expected)
-            ),
-        ));
+/// Holds what stands behind the last proven signature against the service that is expected, if one is.
+fn check_identity(joiner: &mut Joiner<'_>, proven: Option<&SignedRoot>, expected: Option<&Certificate>) {
+    let Some(proven) = proven else {
+        // Nothing is proven, which is a finding of its own; but the certificate may tell why.
+        if let Some(expected) = expected {
+            let last = joiner.trust.services().last().map(|service| service.identity);
+            other_service(joiner, last.filter(|last| last.0 != expected.key_id()), expected);
+        }
+        return;
+    };
+    match (proven.service, expected) {
+        (Some(_), None) => {}
+        (Some(service), Some(expected)) if service.0 == expected.key_id() => {}
+        (None, expected) if expected.is_none_or(|expected| joiner.trust.names_last(expected.key_id())) => {
+            let text = format!(
+                "no signature by the service's key, nor by a node whose certificate it endorsed, is behind {}",
+                proven.txid
+            );
+            joiner.findings.push(Finding::new(Code::Unproven, text).seqno(proven.txid.seqno));
+        }
+        (_, None) => {}
+        (service, Some(expected)) => {
+            let last = joiner.trust.services().last().map(|service| service.identity);
+            other_service(joiner, service.or(last), expected);
+        }
     }
+}
+
+fn other_service(joiner: &mut Joiner<'_>, found: Option<HexDigest>, expected: &Certificate) {
+    let Some(found) = found else {
+        return;
+    };
+    let expected = expected.key_id();
+    let mut services = joiner.trust.services().iter();
+    let note = match services.any(|service| service.identity.0 == expected) {
+        true => ", which is another one of this ledger",
+        false => "",
+    };
+    joiner.findings.push(Finding::new(
+        Code::ServiceCertificate,
+        format!(
+            "what is signed last is of service identity {}, the certificate given is of {}{note}",
+            hex::encode(found.0),
+            hex::encode(expected)
+        ),
+    ));
 }

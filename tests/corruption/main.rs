@@ -9,5 +9,7 @@ mod forged;
 mod forger;
 mod ground;
 mod hostile;
+mod invented;
 mod judge;
+mod scribe;
 mod seeded;

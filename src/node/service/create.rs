@@ -57,7 +57,8 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         cert: creation.service.to_pem(),
         status: ServiceStatus::Recovering,
         previous_service_identity_version: version,
-        recovery_count: Some(previous.recovery_count.map_or(0, |count| count + 1)),
+        // A service that never counted was none's recovery, as CCF reads it.
+        recovery_count: Some(previous.recovery_count.unwrap_or(0).saturating_add(1)),
         current_service_create_txid: Some(creation.txid),
         service_data: creation.service_data.clone(),
     };

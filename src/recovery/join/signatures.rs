@@ -3,11 +3,13 @@
 use super::{Evidence, Joiner, LastSignature, Mode, SignedRoot, breaks_proof};
 use crate::crypto::digest::Digest;
 use crate::format::Seqno;
+use crate::format::entry::FLAG_CHUNK_BEFORE;
 use crate::merkle::Accumulator;
 use crate::recovery::check::Check;
 use crate::recovery::diagnose::{self, Diagnosis};
 use crate::recovery::report::Code;
-use crate::recovery::scan::{SignatureTx, TrustTable, TrustWrite};
+use crate::recovery::scan::{Flagged, SignatureTx, TrustTable, TrustWrite};
+use crate::recovery::trust::Transaction;
 use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
 
 impl Joiner<'_> {
@@ -18,6 +20,7 @@ impl Joiner<'_> {
         let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
         let before = has_writes.then(|| self.trust.clone());
         let writes = self.apply_writes_before(tx.seqno);
+        self.judge_entries_before(&tx);
         let root = self.accumulator.as_ref().map(Accumulator::root);
         let recorded = tx.recorded_root();
         self.last_signature = Some(LastSignature {
@@ -33,7 +36,7 @@ impl Joiner<'_> {
         }
         match diagnose::mismatch(self, &tx, root) {
             Diagnosis::RecordWrong(text) => {
-                self.trust.last_root = root;
+                self.trust.accept(&tx, root);
                 self.report(Code::RootDiffers, text, tx.chunk_index, tx.offset, tx.seqno);
             }
             Diagnosis::EntriesDiffer {
@@ -47,7 +50,7 @@ impl Joiner<'_> {
                 if let Some(before) = before.filter(|_| !differing.is_empty()) {
                     self.trust = before;
                     let sound = writes.into_iter().filter(|write| !differing.contains(&write.seqno));
-                    sound.for_each(|write| self.apply(&write));
+                    self.apply(&sound.collect::<Vec<_>>());
                 }
                 self.accumulator = Some(accumulator);
                 let root = self.accumulator.as_ref().map_or([0; 32], Accumulator::root);
@@ -91,7 +94,7 @@ impl Joiner<'_> {
         for (code, text) in wrong {
             self.report(code, text, tx.chunk_index, tx.offset, tx.seqno);
         }
-        self.trust.last_root = Some(root);
+        self.trust.accept(tx, Some(root));
         if let Some(last) = &mut self.last_signature {
             last.root = Some(HexDigest(root));
         }
@@ -115,41 +118,73 @@ impl Joiner<'_> {
                 txid: check.txid,
                 root: HexDigest(check.root),
                 signer: check.signer,
+                service: check.service,
             });
         }
     }
 
     /// Applies the writes of transactions below `seqno`, and returns them.
     fn apply_writes_before(&mut self, seqno: Seqno) -> Vec<TrustWrite> {
-        let mut applied = Vec::new();
+        let mut taken = Vec::new();
         while let Some(write) = self.pending.pop_front_if(|write| write.seqno < seqno) {
-            self.apply(&write);
-            applied.push(write);
+            taken.push(write);
         }
-        applied
+        self.apply(&taken);
+        taken
     }
 
-    fn apply(&mut self, write: &TrustWrite) {
-        if write.table == TrustTable::SnapshotEvidence {
-            self.note_evidence(write);
+    fn apply(&mut self, writes: &[TrustWrite]) {
+        for transaction in Transaction::each(writes) {
+            self.apply_transaction(&transaction);
         }
-        if write.table == TrustTable::HistoricalSecret {
-            self.gathered.take_historical(write);
-        }
+    }
+
+    fn apply_transaction(&mut self, transaction: &Transaction<'_>) {
         let services = self.trust.services().len();
-        for finding in self.trust.apply(write) {
-            let mut finding = finding.file(self.path(write.chunk_index));
+        let chunk_index = transaction.writes.first().map_or(0, |write| write.chunk_index);
+        for finding in self.trust.apply(transaction) {
+            let mut finding = finding.file(self.path(chunk_index));
             finding.proven_to = self.last_matching.map(|txid| txid.seqno);
             if breaks_proof(finding.code) {
-                self.break_at(write.seqno);
+                self.break_at(transaction.txid.seqno);
             }
             self.findings.push(finding);
+        }
+        for write in transaction.writes {
+            match write.table {
+                TrustTable::SnapshotEvidence => self.note_evidence(write),
+                TrustTable::HistoricalSecret => self.gathered.take_historical(write),
+                _ => {}
+            }
         }
         // The identity changes: the held check stands for everything up to the recovery.
         if self.trust.services().len() > services
             && let Some(held) = self.held.take()
         {
             self.checks.push(held);
+        }
+    }
+
+    /// Judges flags and types of the entries since the last signature transaction, now that it is known which of them
+    /// created a service.
+    fn judge_entries_before(&mut self, tx: &SignatureTx) {
+        while let Some(flagged) = self.flagged.pop_front_if(|flagged| flagged.seqno < tx.seqno) {
+            let recovers = |flagged: &Flagged| {
+                let later = self.trust.services().iter().skip(1);
+                later.rev().any(|service| service.from_seqno == flagged.seqno)
+            };
+            if flagged.flags == FLAG_CHUNK_BEFORE && recovers(&flagged) {
+                continue;
+            }
+            let text = format!(
+                "the flags are {:#04x}: signatures may have 0x01, the first entry of a recovered service 0x02",
+                flagged.flags
+            );
+            self.report(Code::EntryFlags, text, flagged.chunk_index, flagged.offset, flagged.seqno);
+        }
+        let types = std::mem::take(&mut self.types);
+        for (seqno, offset, text) in self.trust.meet_types(&types) {
+            self.report(Code::EntryType, text, tx.chunk_index, offset, seqno);
         }
     }
 

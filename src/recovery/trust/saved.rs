@@ -1,52 +1,76 @@
 //! A [`Trust`] in a checkpoint.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Node, Service, ServiceRecord, Trust};
-use crate::tables::values::{HexDigest, NodeStatus, ServiceStatus};
+use super::nodes::{Node, Nodes, Status};
+use super::{Kinds, LastSigned, SeenOfService, Service, ServiceRecord, Trust};
+use crate::crypto::Certificate;
+use crate::format::{Seqno, TxId};
+use crate::tables::values::{HexDigest, IdentityEndorsement, ServiceStatus};
 
 /// A [`Trust`] as it is saved in a checkpoint: certificates as PEM.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SavedTrust {
-    /// Id, status, certificate, and whether the service must have endorsed that.
-    nodes: Vec<(String, Option<NodeStatus>, Option<String>, bool)>,
-    /// Certificate, status, the certificate before, and whether its nodes send theirs.
-    service: Option<(String, ServiceStatus, Option<String>, bool)>,
+    nodes: Vec<(String, SavedNode)>,
+    gone: Vec<String>,
+    service: Option<SavedService>,
     services: Vec<ServiceRecord>,
     identities: Vec<String>,
-    last_root: Option<HexDigest>,
+    kinds: Kinds,
+    last_signed: Option<LastSigned>,
+    endorsement: Option<(Seqno, IdentityEndorsement)>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct SavedNode {
+    status: Option<Status>,
+    certificate: Option<String>,
+    is_endorsed: bool,
+    retired_committed: Option<TxId>,
+    said_retired: bool,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct SavedService {
+    certificate: String,
+    status: ServiceStatus,
+    previous: Option<String>,
+    previous_root: Option<HexDigest>,
+    recovery_count: Option<u64>,
+    created: Option<TxId>,
+    seen: SeenOfService,
+}
+
+fn pem(certificate: &Arc<Certificate>) -> String {
+    certificate.to_pem()
 }
 
 impl Trust {
     /// What is needed to go on from here.
     pub fn save(&self) -> SavedTrust {
-        let mut nodes: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|(id, node)| {
-                (
-                    id.clone(),
-                    node.status,
-                    node.certificate.as_ref().map(|c| c.to_pem()),
-                    node.is_endorsed,
-                )
-            })
-            .collect();
+        let mut nodes: Vec<_> = self.nodes.known.iter().map(|(id, node)| (id.clone(), save_node(node))).collect();
         nodes.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut gone: Vec<_> = self.nodes.gone.iter().cloned().collect();
+        gone.sort();
         SavedTrust {
             nodes,
-            service: self.service.as_ref().map(|service| {
-                let previous = service.previous.as_ref().map(|p| p.to_pem());
-                (
-                    service.certificate.to_pem(),
-                    service.status,
-                    previous,
-                    service.sends_certificates,
-                )
+            gone,
+            service: self.service.as_ref().map(|service| SavedService {
+                certificate: service.certificate.to_pem(),
+                status: service.status,
+                previous: service.previous.as_ref().map(pem),
+                previous_root: service.previous_root,
+                recovery_count: service.recovery_count,
+                created: service.created,
+                seen: service.seen,
             }),
             services: self.services.clone(),
-            identities: self.identities.iter().map(|identity| identity.to_pem()).collect(),
-            last_root: self.last_root.map(HexDigest),
+            identities: self.identities.iter().map(pem).collect(),
+            kinds: self.kinds,
+            last_signed: self.last_signed,
+            endorsement: self.endorsement.clone(),
         }
     }
 
@@ -54,41 +78,61 @@ impl Trust {
     pub fn restore(saved: SavedTrust) -> Option<Trust> {
         let mut trust = Trust {
             services: saved.services,
-            last_root: saved.last_root.map(|root| root.0),
+            kinds: saved.kinds,
+            last_signed: saved.last_signed,
+            endorsement: saved.endorsement,
             ..Trust::default()
         };
         for pem in &saved.identities {
-            let identity = trust.certificate(pem)?;
+            let identity = trust.certificates.parse(pem)?;
             trust.identities.push(identity);
         }
-        for (id, status, pem, is_endorsed) in saved.nodes {
-            let certificate = match pem {
-                Some(pem) => Some(trust.certificate(&pem)?),
-                None => None,
+        let mut nodes = Nodes {
+            gone: saved.gone.into_iter().collect(),
+            ..Nodes::default()
+        };
+        for (id, node) in saved.nodes {
+            let restored = Node {
+                status: node.status,
+                certificate: trust.optional(node.certificate)?,
+                is_endorsed: node.is_endorsed,
+                retired_committed: node.retired_committed,
+                said_retired: node.said_retired,
             };
-            trust.nodes.insert(
-                id,
-                Node {
-                    status,
-                    certificate,
-                    is_endorsed,
-                },
-            );
+            nodes.known.insert(id, restored);
         }
-        if let Some((pem, status, previous, sends_certificates)) = saved.service {
-            let certificate = trust.certificate(&pem)?;
-            let previous = match previous {
-                Some(pem) => Some(trust.certificate(&pem)?),
-                None => None,
-            };
+        trust.nodes = nodes;
+        if let Some(service) = saved.service {
+            let certificate = trust.certificates.parse(&service.certificate)?;
             trust.service = Some(Service {
                 id: certificate.key_id(),
                 certificate,
-                status,
-                previous,
-                sends_certificates,
+                status: service.status,
+                previous: trust.optional(service.previous)?,
+                previous_root: service.previous_root,
+                recovery_count: service.recovery_count,
+                created: service.created,
+                seen: service.seen,
             });
         }
         Some(trust)
+    }
+
+    /// A certificate that may be none; `None` if there is one and it can't be read.
+    fn optional(&mut self, pem: Option<String>) -> Option<Option<Arc<Certificate>>> {
+        match pem {
+            Some(pem) => self.certificates.parse(&pem).map(Some),
+            None => Some(None),
+        }
+    }
+}
+
+fn save_node(node: &Node) -> SavedNode {
+    SavedNode {
+        status: node.status,
+        certificate: node.certificate.as_ref().map(pem),
+        is_endorsed: node.is_endorsed,
+        retired_committed: node.retired_committed,
+        said_retired: node.said_retired,
     }
 }
