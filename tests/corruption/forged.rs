@@ -4,7 +4,8 @@ use rekindle::format::domain::WriteSet;
 use rekindle::journal::SignatureMode;
 use rekindle::recovery::report::Code;
 use rekindle::recovery::verify::{Earlier, Options, VerifyReport};
-use rekindle::tables::values::ServiceStatus;
+use rekindle::tables::values::{ServiceStatus, to_json};
+use rekindle::tables::{SINGLETON_KEY, names};
 
 use super::forger::{Forger, Identity, chunk_names, put_node, put_service};
 use super::ground::{Copy, audit, is_clean, last_signed, ledgers, read_ledger, show, verify_with};
@@ -145,6 +146,8 @@ fn a_service_of_an_intruder_that_claims_a_recovery_is_listed_and_refused_by_its_
     forger.take_over(&cast.intruder, &cast.intruding_node);
     let mut writes = WriteSet::new();
     put_service(&mut writes, &cast.intruder, ServiceStatus::Recovering);
+    let predecessor = to_json(&cast.service.certificate.to_pem());
+    writes.put(names::PREVIOUS_SERVICE_IDENTITY, SINGLETON_KEY, predecessor);
     put_node(&mut writes, &cast.intruding_node, "Trusted");
     forger.append(&writes);
     forger.sign(false);

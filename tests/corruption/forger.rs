@@ -69,7 +69,7 @@ pub fn put_service(writes: &mut WriteSet, service: &Identity, status: ServiceSta
         cert: service.certificate.to_pem(),
         status,
         previous_service_identity_version: None,
-        recovery_count: Some(0),
+        recovery_count: Some(u64::from(status == ServiceStatus::Recovering)),
         current_service_create_txid: None,
         service_data: None,
     };
