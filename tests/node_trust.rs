@@ -57,6 +57,7 @@ fn a_view_that_no_signature_covers_is_counted_on_from_within_its_bound() {
     raise_last_view(&place.ledger(), 60_000);
     let mut node = place.start();
     node.wait_for("PartOfPublicNetwork");
+    node.wait_for_members();
     let txid = node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned();
     assert!(txid.starts_with("60002."), "{txid}");
     node.stop();
