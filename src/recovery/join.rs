@@ -139,8 +139,10 @@ pub struct Joiner<'f> {
     last_view: View,
     /// Every signature's root, kept only when asked for.
     pub(super) history: Option<Vec<SignedRoot>>,
-    /// Root of the signature at the seqno that an earlier report ended at.
-    pub(super) against: Option<(Seqno, Option<HexDigest>)>,
+    /// What signature transactions say was committed, kept with the history.
+    pub(super) claims: Vec<(TxId, Seqno)>,
+    /// The signature at the seqno that an earlier report ended at.
+    pub(super) against: Option<(Seqno, Option<SignedRoot>)>,
     checks: Vec<Check>,
     /// What a recovery would need. Not part of a checkpoint.
     pub(super) gathered: Gathered,
@@ -176,6 +178,7 @@ impl<'f> Joiner<'f> {
             held: None,
             last_view: 0,
             history: None,
+            claims: Vec::new(),
             against: None,
             checks: Vec::new(),
             gathered: Gathered::default(),
@@ -190,6 +193,12 @@ impl<'f> Joiner<'f> {
     /// Remembers the root signed at this seqno, if one is.
     pub fn watch_root_at(&mut self, seqno: Seqno) {
         self.against = Some((seqno, None));
+    }
+
+    /// Begins behind a snapshot, which is of the state at this signature.
+    pub(super) fn begin_proven(&mut self, signed: SignedRoot) {
+        self.proven = Some(signed);
+        self.last_matching = Some(signed.txid);
     }
 
     /// The path of a chunk.
