@@ -101,7 +101,7 @@ pub struct PairReport {
     pub first_difference: Option<Seqno>,
     /// For a fork and a superseded tail: the first signature of each in what differs.
     pub evidence: Vec<Evidence>,
-    /// For a fork: what makes it one, in words.
+    /// For a fork: what makes it one, in words; for a superseded tail: whether a recovery did it.
     #[serde(skip)]
     pub cause: String,
 }
@@ -299,9 +299,10 @@ fn superseded_text(pair: &PairReport) -> String {
         own.map_or(0, |evidence| evidence.txid.view)
     };
     format!(
-        "what {} has signed from seqno {at} on in view {} was superseded: {} goes on from {} in view {}",
+        "what {} has signed from seqno {at} on in view {} was superseded{}: {} goes on from {} in view {}",
         pair.b,
         view(&pair.b),
+        pair.cause,
         pair.a,
         at.saturating_sub(1),
         view(&pair.a)
@@ -346,23 +347,30 @@ fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
     let (of_a, of_b) = (suffix(a, at)?, suffix(b, at)?);
     match contest::decide(at, (&pair.a, &of_a), (&pair.b, &of_b)) {
         Contest::Unsigned => pair.relation = Relation::UnsignedDifference,
-        Contest::Superseded => pair.relation = Relation::Superseded,
+        Contest::Superseded => {
+            pair.relation = Relation::Superseded;
+            if of_a.service.is_some() {
+                pair.cause = " by a recovery, after which clients may miss what they had seen".to_owned();
+            }
+        }
         Contest::Fork(cause) => {
             pair.relation = Relation::Fork;
             pair.cause = cause;
         }
     }
+    // A signature that is itself the first difference does not cover it, but begins the higher view.
+    let from = match pair.relation {
+        Relation::Superseded => at,
+        _ => at + 1,
+    };
     for copy in [a, b] {
-        // A signature that is itself the first difference does not cover it, but may be all there is.
-        let mut signed = copy.report.history.iter().filter(|signed| signed.txid.seqno >= at);
-        let first = signed.clone().find(|signed| signed.txid.seqno > at);
-        pair.evidence
-            .extend(first.or_else(|| signed.next()).map(|signed| Evidence {
-                directory: name(copy),
-                txid: signed.txid,
-                root: signed.root,
-                signer: signed.signer,
-            }));
+        let first = copy.report.history.iter().find(|signed| signed.txid.seqno >= from);
+        pair.evidence.extend(first.map(|signed| Evidence {
+            directory: name(copy),
+            txid: signed.txid,
+            root: signed.root,
+            signer: signed.signer,
+        }));
     }
     Ok(pair)
 }

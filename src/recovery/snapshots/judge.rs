@@ -42,8 +42,13 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     let mut findings = Vec::new();
     let mut say = |code: Code, why: String| findings.push(Finding::new(code, why).file(&start.path).seqno(start.seqno));
     let evidence = start.evidence.map(|evidence| evidence.seqno);
-    if let Some(why) = SnapshotName::parse(&name).and_then(|name| misnamed(name, start.seqno, evidence)) {
-        say(Code::SnapshotName, why);
+    if let Some(name) = SnapshotName::parse(&name) {
+        if let Some(why) = misdated(name, start.seqno) {
+            say(Code::SnapshotUnreadable, why);
+        }
+        if let Some(why) = misnamed(name, start.seqno, evidence) {
+            say(Code::SnapshotName, why);
+        }
     }
     let reaches = joiner.files.last_seqno();
     if joiner.files.chunks.is_empty() {
@@ -94,6 +99,12 @@ fn ahead(evidence: Seqno, next: Seqno) -> String {
         "its evidence is transaction {evidence}, but the ledger ends at {}: entries up to there were signed, and are in no file",
         next.saturating_sub(1)
     )
+}
+
+/// What is wrong with what a name says of the state.
+fn misdated(name: SnapshotName, seqno: Seqno) -> Option<String> {
+    let said = name.seqno;
+    (said != seqno).then(|| format!("it holds the state of seqno {seqno}, its name says {said}"))
 }
 
 /// What is wrong with what a name says of the evidence, if anything; `proven` is what its receipt or the ledger say.
@@ -149,10 +160,10 @@ enum Place {
 
 impl Place {
     fn of(seqno: Seqno, evidence: Seqno, joiner: &Joiner<'_>, start: Seqno) -> Place {
-        if joiner.files.chunks.is_empty() && start == 0 {
-            Place::Alone
-        } else if evidence <= start && seqno <= start {
+        if evidence <= start && seqno <= start {
             Place::Before
+        } else if joiner.files.chunks.is_empty() {
+            Place::Alone
         } else if seqno >= joiner.next {
             Place::Behind
         } else {
@@ -220,12 +231,8 @@ fn check_file(judgement: &mut Judgement<'_, '_>, start: Seqno) -> Result<(), Str
     // What the receipt says is only proven once it verifies, but until then there is nothing better than the two.
     let claimed = proven_evidence(&snapshot).map_or(file.name.evidence_seqno, |evidence| evidence.seqno);
     judgement.place = Place::of(seqno, claimed.max(file.name.evidence_seqno), joiner, start);
-    if seqno != file.name.seqno {
-        let said = file.name.seqno;
-        judgement.say(
-            Code::SnapshotUnreadable,
-            format!("it holds the state of seqno {seqno}, its name says {said}"),
-        );
+    if let Some(why) = misdated(file.name, seqno) {
+        judgement.say(Code::SnapshotUnreadable, why);
     }
     if let Err(why) = snapshot.public_state(|_, _| ()) {
         judgement.say(Code::SnapshotUnreadable, why.to_string());
