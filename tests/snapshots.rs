@@ -173,6 +173,25 @@ fn a_snapshot_newer_than_the_ledger_is_told_from_one_whose_evidence_is() {
 }
 
 #[test]
+fn a_run_that_was_told_to_end_raises_no_alarm_about_snapshots_behind_that() {
+    let small = Service::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small"));
+    // Services, states and evidence behind the end.
+    for until in ["30", "71"] {
+        let run = rekindle![
+            "verify",
+            small.ledger(),
+            "--snapshots",
+            small.snapshots(),
+            "--until",
+            until,
+            "--json"
+        ];
+        let report = run.expect(0).json();
+        assert!(severities(&report, "L0506").contains(&"info"), "{report}");
+    }
+}
+
+#[test]
 fn a_newer_snapshot_of_another_history_is_found_by_its_tree() {
     let service = Service::made(&[
         "--entries",

@@ -260,7 +260,7 @@ impl<'f> Joiner<'f> {
             );
         }
         self.counts.entries += scan.entries;
-        self.counts.bytes += scan.segment.size_bytes;
+        self.counts.bytes += scan.end_offset.saturating_sub(scan.segment.offset);
         for fault in std::mem::take(&mut scan.faults) {
             self.report_fault(&fault, &scan.segment);
         }

@@ -62,8 +62,8 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
         say(Code::SnapshotAlone, text);
     } else if start.seqno > reaches {
         say(Code::SnapshotNewer, newer(start.seqno, reaches));
-    } else if let Some(evidence) = evidence.filter(|evidence| *evidence >= joiner.next) {
-        say(Code::SnapshotAhead, ahead(evidence, joiner.next));
+    } else if let Some(evidence) = evidence.filter(|evidence| *evidence > reaches) {
+        say(Code::SnapshotAhead, ahead(evidence, joiner));
     }
     for mut finding in findings {
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
@@ -94,11 +94,15 @@ fn newer(seqno: Seqno, reaches: Seqno) -> String {
     )
 }
 
-fn ahead(evidence: Seqno, next: Seqno) -> String {
-    format!(
-        "its evidence is transaction {evidence}, but the ledger ends at {}: entries up to there were signed, and are in no file",
-        next.saturating_sub(1)
-    )
+/// What is said of evidence that was not read; whether the ledger reaches it decides how bad that is.
+fn ahead(evidence: Seqno, joiner: &Joiner<'_>) -> String {
+    let end = joiner.next.saturating_sub(1);
+    match evidence <= joiner.files.last_seqno() {
+        true => format!("its evidence is transaction {evidence}, and what was read ends at {end}"),
+        false => format!(
+            "its evidence is transaction {evidence}, but the ledger ends at {end}: entries up to there were signed, and are in no file"
+        ),
+    }
 }
 
 /// What is wrong with what a name says of the state.
@@ -154,6 +158,8 @@ enum Place {
     Before,
     /// Its state is behind the ledger's end: its service may have come after that.
     Behind,
+    /// Its state is behind the place where this run was told to end.
+    Unread,
     /// There is no ledger.
     Alone,
 }
@@ -164,8 +170,10 @@ impl Place {
             Place::Before
         } else if joiner.files.chunks.is_empty() {
             Place::Alone
-        } else if seqno >= joiner.next {
+        } else if seqno > joiner.files.last_seqno() {
             Place::Behind
+        } else if seqno >= joiner.next {
+            Place::Unread
         } else {
             Place::Inside
         }
@@ -195,6 +203,11 @@ impl Judgement<'_, '_> {
                 finding = finding.severity(Severity::Warning).next(
                     "a service that recovered this ledger after its end is not known here: look for a copy that reaches further",
                 );
+            }
+            (Code::SnapshotSigner | Code::SnapshotAhead, Place::Unread) => {
+                finding = finding
+                    .severity(Severity::Info)
+                    .next("to judge it, verify the whole ledger");
             }
             _ => {}
         }
@@ -268,7 +281,7 @@ fn check_file(judgement: &mut Judgement<'_, '_>, start: Seqno) -> Result<(), Str
     }
     match judgement.place {
         Place::Before | Place::Alone => {}
-        Place::Inside | Place::Behind => {
+        Place::Inside | Place::Behind | Place::Unread => {
             check_against_ledger(judgement, &snapshot, proven.unwrap_or(file.name.evidence_seqno));
         }
     }
@@ -302,7 +315,10 @@ fn check_against_ledger(judgement: &mut Judgement<'_, '_>, snapshot: &Snapshot<'
     }
     if evidence_seqno >= joiner.next {
         if committed {
-            judgement.say(Code::SnapshotAhead, ahead(evidence_seqno, joiner.next));
+            if evidence_seqno <= joiner.files.last_seqno() {
+                judgement.place = Place::Unread;
+            }
+            judgement.say(Code::SnapshotAhead, ahead(evidence_seqno, joiner));
         }
         return;
     }
