@@ -3,6 +3,8 @@
 #[macro_use]
 mod support;
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use support::{Service, assert_fields, chunks, codes, copy_files, ledgers};
 
@@ -129,6 +131,209 @@ fn two_signed_histories_that_contradict_each_other_are_a_fork_with_both_signatur
         "{}",
         report["reason"]
     );
+}
+
+/// Compares directories; the pair of these two, as the report has it.
+fn pair<'r>(report: &'r Value, a: &Path, b: &Path) -> &'r Value {
+    let pairs = report["pairs"].as_array().unwrap().iter();
+    let is = |pair: &&Value| {
+        let names = [pair["a"].as_str(), pair["b"].as_str()];
+        names.contains(&a.to_str()) && names.contains(&b.to_str())
+    };
+    pairs.into_iter().find(is).unwrap()
+}
+
+fn with_elections(options: &[&str]) -> Service {
+    let mut all = vec![
+        "--entries",
+        "90",
+        "--signature-every",
+        "20",
+        "--nodes",
+        "3",
+        "--election-every",
+        "45",
+    ];
+    all.extend(options);
+    Service::made(&all)
+}
+
+#[test]
+fn the_tail_of_a_primary_that_was_killed_is_superseded_and_no_fork() {
+    for signatures in ["node", "dual", "cose"] {
+        let service = with_elections(&["--superseded-tail", "5", "--signatures", signatures]);
+        let (ledger, killed) = (service.ledger(), service.directory.join("superseded/1"));
+        assert_eq!(
+            rekindle!["verify", &killed, "--json"].expect(0).json()["verdict"],
+            "ok",
+            "it is sound"
+        );
+        let report = rekindle!["compare", &killed, &ledger, "--json"].expect(0).json();
+        assert_eq!(report["verdict"], "ok");
+        assert_eq!(
+            (&report["recommended"], codes(&report)),
+            (&json!(ledger), vec!["L0803"])
+        );
+        let found = pair(&report, &ledger, &killed);
+        assert_eq!(found["relation"], "superseded");
+        let common = found["last_common_signed"].as_str().unwrap();
+        let at = found["first_difference"].as_u64().unwrap();
+        assert_eq!(
+            common,
+            format!("2.{}", at - 1),
+            "where the lower view's replicated part ends"
+        );
+        let [first, second] = &found["evidence"].as_array().unwrap()[..] else {
+            panic!("{found}")
+        };
+        assert_eq!(
+            first["txid"],
+            format!("3.{at}"),
+            "the higher view begins with a signature"
+        );
+        assert_eq!(second["txid"], format!("2.{}", at + 5), "the tail's own signature");
+        let [best, other] = [named(&report, &ledger), named(&report, &killed)];
+        assert_eq!(best["loses"], json!([]), "what was superseded is no loss");
+        assert_eq!(other["loses"][0]["from_seqno"], at);
+        let text = rekindle!["compare", &ledger, &killed].expect(0).text();
+        assert!(text.contains("superseded") && !text.contains("fork"), "{text}");
+    }
+}
+
+#[test]
+fn a_longer_tail_of_a_lower_view_is_superseded_as_well() {
+    let service = Service::made(&[
+        "--entries",
+        "50",
+        "--nodes",
+        "2",
+        "--election-every",
+        "49",
+        "--superseded-tail",
+        "60",
+    ]);
+    let (ledger, killed) = (service.ledger(), service.directory.join("superseded/1"));
+    let report = rekindle!["compare", &ledger, &killed, "--json"].expect(0).json();
+    let last = |copy: &Path| named(&report, copy)["last_seqno"].as_u64().unwrap();
+    assert!(last(&killed) > last(&ledger) + 40);
+    assert_eq!(
+        report["recommended"],
+        json!(ledger),
+        "the view counts before the length"
+    );
+    assert_eq!(report["pairs"][0]["relation"], "superseded");
+}
+
+#[test]
+fn tails_of_several_elections_and_of_primaries_that_never_got_through_are_all_superseded() {
+    let service = with_elections(&["--superseded-tail", "3", "--lost-primaries", "2"]);
+    let ledger = service.ledger();
+    let tails: Vec<_> = (1..=4)
+        .map(|n| service.directory.join(format!("superseded/{n}")))
+        .collect();
+    let report = rekindle!["compare", &tails[2], &tails[0], &ledger, &tails[3], &tails[1], "--json"]
+        .expect(0)
+        .json();
+    assert_eq!(report["recommended"], json!(ledger));
+    let all = std::iter::once(&ledger).chain(&tails).collect::<Vec<_>>();
+    for (i, a) in all.iter().enumerate() {
+        for b in &all[i + 1..] {
+            assert_eq!(
+                pair(&report, a, b)["relation"],
+                "superseded",
+                "{} {}",
+                a.display(),
+                b.display()
+            );
+        }
+    }
+    // The second primary of an election began where the first one did, with a signature in its own view.
+    let found = pair(&report, &tails[0], &tails[1]);
+    let at = found["first_difference"].as_u64().unwrap();
+    assert_eq!(found["evidence"][0]["txid"], format!("3.{at}"));
+    let views: Vec<_> = tails
+        .iter()
+        .map(|tail| named(&report, tail)["last_signed"].as_str().unwrap()[..2].to_owned())
+        .collect();
+    assert_eq!(views, ["2.", "3.", "4.", "5."]);
+}
+
+#[test]
+fn each_kind_of_fork_is_one_and_says_why() {
+    for (kind, words) in [
+        ("same-view", "both are signed in view 2"),
+        ("committed", "view 3 was begun without seqno"),
+        ("recovery", "two services were recovered from one"),
+    ] {
+        let service = Service::made(&[
+            "--entries",
+            "60",
+            "--signature-every",
+            "20",
+            "--nodes",
+            "2",
+            "--fork",
+            kind,
+        ]);
+        let (one, other) = (service.ledger(), service.directory.join("fork/ledger"));
+        let report = rekindle!["compare", &one, &other, "--json"].expect(1).json();
+        assert_eq!(
+            (codes(&report), &report["pairs"][0]["relation"]),
+            (vec!["L0801"], &json!("fork")),
+            "{kind}"
+        );
+        let message = report["findings"][0]["message"].as_str().unwrap();
+        assert!(message.contains(words), "{kind}: {message}");
+        assert!(report["reason"].as_str().unwrap().contains("contradicts"), "{kind}");
+    }
+}
+
+#[test]
+fn only_what_was_committed_makes_a_fork_of_a_higher_view() {
+    let service = Service::made(&[
+        "--entries",
+        "60",
+        "--signature-every",
+        "20",
+        "--nodes",
+        "2",
+        "--fork",
+        "committed",
+    ]);
+    let (one, other) = (service.ledger(), service.directory.join("fork/ledger"));
+    // The same bytes, in a file that no node has called committed: signed again and again, but by one primary alone.
+    let (_, chunk) = chunks(&one).pop().unwrap();
+    let name = chunk.file_name().unwrap().to_str().unwrap().replace(".committed", "");
+    std::fs::rename(&chunk, one.join(name)).unwrap();
+    let report = rekindle!["compare", &one, &other, "--json"].expect(0).json();
+    assert_eq!(report["pairs"][0]["relation"], "superseded", "{report}");
+    assert_eq!(report["recommended"], json!(other));
+}
+
+#[test]
+fn evidence_of_a_snapshot_proves_that_its_state_was_committed() {
+    // A snapshot is taken behind the fork, so the first history tells of a commit that the higher view lacks.
+    let options = [
+        "--entries",
+        "80",
+        "--signature-every",
+        "10",
+        "--nodes",
+        "2",
+        "--snapshot-every",
+        "30",
+        "--fork",
+        "committed",
+    ];
+    let service = Service::made(&options);
+    let (one, other) = (service.ledger(), service.directory.join("fork/ledger"));
+    let (_, chunk) = chunks(&one).pop().unwrap();
+    let name = chunk.file_name().unwrap().to_str().unwrap().replace(".committed", "");
+    std::fs::rename(&chunk, one.join(name)).unwrap();
+    let report = rekindle!["compare", &one, &other, "--json"].expect(1).json();
+    assert_eq!(report["pairs"][0]["relation"], "fork", "{report}");
+    let message = report["findings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("is evidence of a snapshot"), "{message}");
 }
 
 #[test]

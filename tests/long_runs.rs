@@ -74,7 +74,19 @@ fn an_interrupted_verification_goes_on_where_it_was_unless_the_ledger_or_the_che
     assert_eq!(timeless(resumed), timeless(whole.clone()));
     assert!(!checkpoint.exists(), "a complete run leaves no checkpoint");
 
-    // A byte near the start changes, but neither size nor time: whoever goes on can't see it, whoever starts anew does.
+    let verify = |saved: &[u8], code: i32| -> Value {
+        std::fs::write(&checkpoint, saved).unwrap();
+        rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
+            .expect(code)
+            .json()
+    };
+    // What can't be read is not gone on with.
+    let mut damaged = saved.clone();
+    damaged[saved.len() / 2] ^= 1;
+    assert_eq!(timeless(verify(&damaged, 0)), timeless(whole.clone()));
+    assert_eq!(timeless(verify(&saved[..saved.len() / 2], 0)), timeless(whole));
+
+    // A byte near the start changes, but neither size nor time of change of the contents.
     let (_, chunk) = chunks(&ledger).swap_remove(0);
     let changed = std::fs::metadata(&chunk).unwrap().modified().unwrap();
     let mut file = std::fs::File::options().read(true).write(true).open(&chunk).unwrap();
@@ -84,24 +96,6 @@ fn an_interrupted_verification_goes_on_where_it_was_unless_the_ledger_or_the_che
     file.seek(SeekFrom::Start(1_000_000)).unwrap();
     file.write_all(&[byte[0] ^ 1]).unwrap();
     file.set_modified(changed).unwrap();
-
-    let verify = |saved: &[u8], code: i32| -> Value {
-        std::fs::write(&checkpoint, saved).unwrap();
-        rekindle!["verify", &ledger, "--checkpoint", &checkpoint, "--json"]
-            .expect(code)
-            .json()
-    };
-    assert_eq!(
-        timeless(verify(&saved, 0)),
-        timeless(whole),
-        "went on behind the change"
-    );
-    let mut damaged = saved.clone();
-    damaged[saved.len() / 2] ^= 1;
-    verify(&damaged, 1);
-    verify(&saved[..saved.len() / 2], 1);
-    verify(b"", 1);
-    file.set_modified(changed + Duration::from_secs(1)).unwrap();
     verify(&saved, 1);
 }
 

@@ -5,6 +5,9 @@ mod support;
 
 use std::path::Path;
 
+use rekindle::format::directory::LedgerFiles;
+use rekindle::recovery::progress::Progress;
+use rekindle::recovery::verify::{Options, verify};
 use serde_json::{Value, json};
 use support::{Run, Service, assert_fields, chunks, codes, contents, copy_files, expected, ledgers, timeless};
 
@@ -448,4 +451,283 @@ fn nothing_is_ever_written_to_a_ledger() {
         contents(scratch.path()) == before,
         "a file was written, added or removed"
     );
+}
+
+#[test]
+fn an_earlier_report_is_taken_whole_or_not_at_all() {
+    let service = Service::made(&["--entries", "40", "--signature-every", "10"]);
+    let ledger = service.ledger();
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = rekindle!["verify", &ledger, "--json"].expect(0).json();
+    let against = |text: String| {
+        let path = scratch.path().join("earlier.json");
+        std::fs::write(&path, text).unwrap();
+        rekindle!["verify", &ledger, "--against", path, "--json"]
+    };
+    against(whole.to_string()).expect(0);
+    let words = ["earlier.json", "a whole report of `rekindle verify --json`"];
+    for field in support::fields(&whole) {
+        let mut part = whole.clone();
+        part.as_object_mut().unwrap().remove(field);
+        against(part.to_string()).expect_sentence(2, &words);
+    }
+    // By hand, cut off, of another command, and what is no report at all.
+    let by_hand = json!({"last_signed": whole["last_signed"], "root": whole["root"]});
+    let compared = rekindle!["compare", &ledger, scratch_copy(&ledger, scratch.path()), "--json"]
+        .expect(0)
+        .json();
+    let text = whole.to_string();
+    for other in [
+        by_hand.to_string(),
+        text[..text.len() / 2].to_owned(),
+        format!("{text}{text}"),
+        compared.to_string(),
+        service.expected().to_string(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        String::new(),
+    ] {
+        against(other).expect_sentence(2, &words);
+    }
+    // Fields that do not fit each other.
+    for (field, value) in [
+        ("last_signed", json!("2.9999")),
+        ("root", Value::Null),
+        ("unsigned_entries", json!(7)),
+        ("services", json!([])),
+        ("verdict", json!("findings")),
+        ("reviewed", json!(true)),
+    ] {
+        let mut changed = whole.clone();
+        changed[field] = value;
+        against(changed.to_string()).expect_sentence(2, &words);
+    }
+}
+
+#[test]
+fn the_transaction_and_the_identities_of_an_earlier_report_are_compared_too() {
+    let service = Service::made(&["--entries", "40", "--signature-every", "10", "--recoveries", "1"]);
+    let ledger = service.ledger();
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = rekindle!["verify", &ledger, "--json"].expect(0).json();
+    let found = |report: Value, code: i32| {
+        let path = saved(scratch.path(), &report);
+        let report = rekindle!["verify", &ledger, "--against", path, "--json"]
+            .expect(code)
+            .json();
+        codes(&report).iter().map(|code| (*code).to_owned()).collect::<Vec<_>>()
+    };
+    assert!(found(whole.clone(), 0).is_empty());
+    let mut other_view = whole.clone();
+    let last = whole["last_signed"].as_str().unwrap().replace("4.", "5.");
+    other_view["last_signed"] = last.into();
+    assert_eq!(found(other_view, 1), ["L0602"]);
+    let mut other_service = whole.clone();
+    other_service["services"][1]["identity"] = "11".repeat(32).into();
+    assert!(found(other_service, 1).iter().all(|code| code == "L0604"));
+    let mut elsewhere = whole.clone();
+    let from = whole["services"][1]["from_seqno"].as_u64().unwrap();
+    elsewhere["services"][1]["from_seqno"] = (from - 1).into();
+    assert!(found(elsewhere, 1).iter().all(|code| code == "L0604"));
+    // Before the recovery: the second identity came later, and is none of its business.
+    let before = rekindle!["verify", &ledger, "--until", (from - 1).to_string(), "--json"]
+        .expect(0)
+        .json();
+    assert!(found(before, 0).is_empty());
+}
+
+#[test]
+fn an_earlier_report_raises_no_alarm_about_what_a_run_does_not_read() {
+    let small = Service::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small"));
+    let (ledger, snapshots) = (small.ledger(), small.snapshots());
+    let scratch = tempfile::tempdir().unwrap();
+    let of = |options: &[&str]| {
+        let mut arguments = vec!["verify".into(), ledger.clone().into_os_string(), "--json".into()];
+        arguments.extend(["--snapshots".into(), snapshots.clone().into_os_string()]);
+        arguments.extend(options.iter().map(std::ffi::OsString::from));
+        Run::of(&arguments).expect(0).json()
+    };
+    let told = |report: &Value| codes(report).iter().filter(|code| **code == "L0603").count();
+    for earlier in [of(&["--until", "30"]), of(&[]), of(&["--from-snapshot", "latest"])] {
+        let path = saved(scratch.path(), &earlier);
+        let path = path.to_str().unwrap();
+        let behind = of(&["--against", path, "--from-snapshot", "latest"]);
+        assert!(told(&behind) <= 1, "{behind}");
+        let early = of(&["--against", path, "--until", "20"]);
+        assert_eq!(told(&early), 1, "{early}");
+        assert_eq!(told(&of(&["--against", path])), 0);
+    }
+    let early = saved(scratch.path(), &of(&["--until", "30"]));
+    let behind = of(&["--against", early.to_str().unwrap(), "--from-snapshot", "latest"]);
+    assert_eq!(told(&behind), 1, "it ended before the snapshot: {behind}");
+}
+
+/// Keeps what a run has saved before it removes it.
+struct Keeping<'p> {
+    checkpoint: &'p Path,
+    kept: std::sync::Mutex<Vec<u8>>,
+}
+
+impl Progress for Keeping<'_> {
+    fn begin(&self, _: &str, _: u64) {
+        // Longer than there is between two saves: so there is one at the end of the first window.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+
+    fn advance(&self, _: u64, _: u64) {}
+
+    fn end(&self) {
+        *self.kept.lock().unwrap() = std::fs::read(self.checkpoint).unwrap();
+    }
+}
+
+/// What a run up to `until` saves, if it is interrupted there. A thousand entries more are noted in it than were
+/// read: so it shows whether a later run went on from it.
+fn checkpoint_at(ledger: &Path, checkpoint: &Path, until: u64) -> Vec<u8> {
+    let files = LedgerFiles::list(&[ledger.to_owned()], false).unwrap();
+    let keeping = Keeping {
+        checkpoint,
+        kept: std::sync::Mutex::default(),
+    };
+    let options = Options {
+        checkpoint: Some(checkpoint.to_owned()),
+        until: Some(until),
+        ..Options::default()
+    };
+    verify(&files, &options, &keeping).unwrap();
+    let text = String::from_utf8(keeping.kept.into_inner().unwrap()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut document: Value = serde_json::from_str(lines[1]).unwrap();
+    let entries = &mut document["state"]["counts"]["entries"];
+    *entries = (entries.as_u64().unwrap() + 1000).into();
+    let json = document.to_string();
+    format!("{}\n{json}\n{:08x}\n", lines[0], crc32(json.as_bytes())).into_bytes()
+}
+
+/// CRC-32 of ISO 3309, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+    let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));
+    !bytes.iter().fold(!0, byte)
+}
+
+#[test]
+fn options_given_only_when_a_run_goes_on_are_judged_as_if_from_the_start() {
+    let service = Service::made(&["--entries", "80", "--signature-every", "10", "--snapshot-every", "20"]);
+    let other = Service::made(&["--entries", "5", "--seed", "7"]);
+    let ledger = service.ledger();
+    let scratch = tempfile::tempdir().unwrap();
+    let checkpoint = scratch.path().join("checkpoint");
+    let until = 70;
+    let text = checkpoint_at(&ledger, &checkpoint, until);
+    assert!(!checkpoint.exists(), "a complete run leaves none");
+    let early = rekindle!["verify", &ledger, "--until", "30", "--json"].expect(0).json();
+    let rewritten = |seqno: &str| {
+        let mut report = rekindle!["verify", &ledger, "--until", seqno, "--json"]
+            .expect(0)
+            .json();
+        report["root"] = "00".repeat(32).into();
+        let path = scratch.path().join(format!("rewritten-{seqno}.json"));
+        std::fs::write(&path, report.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (rewritten_before, rewritten_after) = (rewritten("30"), rewritten("85"));
+    let early = saved(scratch.path(), &early).to_str().unwrap().to_owned();
+    let snapshots = service.snapshots().to_str().unwrap().to_owned();
+    let foreign = other.common("service_cert.pem").to_str().unwrap().to_owned();
+    for (options, goes_on) in [
+        (&[][..], true),
+        (&["--service-cert", &foreign], true),
+        (&["--against", &rewritten_after], true),
+        (&["--against", &rewritten_before], false),
+        (&["--against", &early], false),
+        (&["--snapshots", &snapshots], false),
+        (&["--until", "60"], false),
+        (&["--until", "75"], true),
+        (&["--mode", "integrity"], false),
+        (&["--snapshots", &snapshots, "--from-snapshot", "latest"], false),
+    ] {
+        let run = |with: &[&str]| {
+            let mut arguments = vec!["verify".into(), ledger.clone().into_os_string(), "--json".into()];
+            arguments.extend(options.iter().chain(with).map(std::ffi::OsString::from));
+            Run::of(&arguments)
+        };
+        let anew = run(&[]);
+        std::fs::write(&checkpoint, &text).unwrap();
+        let resumed = run(&["--checkpoint", checkpoint.to_str().unwrap()]);
+        assert_eq!(resumed.code, anew.code, "{options:?}: {}", resumed.stderr);
+        let (mut resumed, anew) = (resumed.json(), anew.json());
+        let more = resumed["entries"].as_u64().unwrap() - anew["entries"].as_u64().unwrap();
+        assert_eq!(more, if goes_on { 1000 } else { 0 }, "{options:?}");
+        resumed["entries"] = anew["entries"].clone();
+        assert_eq!(timeless(resumed), timeless(anew), "{options:?}");
+    }
+}
+
+#[test]
+fn a_chunk_that_changed_behind_its_time_of_change_is_read_again() {
+    let service = Service::made(&["--entries", "60", "--signature-every", "10"]);
+    let (_, chunk) = chunks(&service.ledger()).swap_remove(0);
+    let scratch = tempfile::tempdir().unwrap();
+    let checkpoint = scratch.path().join("checkpoint");
+    let text = checkpoint_at(&service.ledger(), &checkpoint, 50);
+    let original = std::fs::read(&chunk).unwrap();
+    let modified = std::fs::metadata(&chunk).unwrap().modified().unwrap();
+    let resumed = || {
+        std::fs::write(&checkpoint, &text).unwrap();
+        rekindle!["verify", service.ledger(), "--checkpoint", &checkpoint, "--json"]
+    };
+    let mut damaged = original.clone();
+    damaged[2000] ^= 1;
+    // Written over, and put in its place by renaming, each with the old time.
+    for in_place in [true, false] {
+        let written = if in_place {
+            chunk.clone()
+        } else {
+            scratch.path().join("other")
+        };
+        std::fs::write(&written, &damaged).unwrap();
+        let file = std::fs::File::options().write(true).open(&written).unwrap();
+        file.set_modified(modified).unwrap();
+        if !in_place {
+            std::fs::rename(&written, &chunk).unwrap();
+        }
+        let metadata = std::fs::metadata(&chunk).unwrap();
+        assert_eq!(
+            (metadata.modified().unwrap(), metadata.len()),
+            (modified, original.len() as u64)
+        );
+        let report = resumed().expect(1).json();
+        assert!(
+            codes(&report).contains(&"L0208") || codes(&report).contains(&"L0204"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_checkpoint_is_never_touched() {
+    let service = Service::made(&["--entries", "10"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("notes.txt");
+    let checkpoint_of_it = |path: &Path, ledger: &Path| rekindle!["verify", ledger, "--checkpoint", path];
+    for text in ["a list of names", "", "{\"mode\":\"audit\"}\n00000000\n"] {
+        std::fs::write(&path, text).unwrap();
+        let before = contents(scratch.path());
+        // Refused before anything is read: there is not even a ledger.
+        for ledger in [&service.ledger(), Path::new("/nowhere")] {
+            checkpoint_of_it(&path, ledger).expect_sentence(2, &["notes.txt", "no checkpoint", "name a new file"]);
+        }
+        assert!(before == contents(scratch.path()), "it was changed");
+    }
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    checkpoint_of_it(&link, &service.ledger()).expect_sentence(2, &["a link"]);
+    checkpoint_of_it(scratch.path(), &service.ledger()).expect(2);
+    // A damaged one, or one of another version, is ours: it is begun anew.
+    for text in ["rekindle checkpoint 1\n{}\n00000000\n", "rekindle checkpoint 9\n"] {
+        std::fs::write(&path, text).unwrap();
+        checkpoint_of_it(&path, &service.ledger()).expect(0);
+        assert!(!path.exists());
+    }
 }

@@ -9,7 +9,10 @@ use crate::recovery::compare::{CompareReport, Relation, compare, examine};
 /// Compare copies of one ledger, rank them, and say what would be lost by choosing each
 ///
 /// Each directory is one copy, such as one of every dead node. All are verified, then ranked by their last signed
-/// view and seqno. Two signed histories that contradict each other are a fork, reported with both signatures.
+/// view and seqno. A signed tail of a lower view that ends where a higher view begins is superseded: what a primary that was
+/// killed or cut off leaves behind, and no fault. Two signed histories that contradict each other are a fork, reported
+/// with both signatures: signed in one view, or in a higher view that begins before something committed, or by two
+/// services recovered from one.
 #[derive(clap::Args)]
 pub struct Args {
     /// One directory for each copy
@@ -73,7 +76,11 @@ fn render(report: &CompareReport) -> String {
                 at.saturating_sub(1)
             ),
             Relation::UnsignedDifference => format!("differ from seqno {at} on, where at most one of them is proven"),
-            Relation::Fork => format!("are a fork: two signed histories from seqno {at} on"),
+            Relation::Superseded => format!("differ from seqno {at} on, where the second's tail was superseded"),
+            Relation::Fork => format!(
+                "are a fork: two signed histories from seqno {at} on, for {}",
+                pair.cause
+            ),
             Relation::OtherService => "belong to different services".to_owned(),
         };
         out.push_str(&format!("{} and {} {relation}\n", pair.a, pair.b));

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::cli::{Common, output};
 use crate::crypto::Curve;
 use crate::error::{Error, Result};
-use crate::fixture::{Expected, Options, generate};
+use crate::fixture::{Expected, Fork, Options, generate};
 use crate::format::domain::EntryType;
 use crate::journal::SignatureMode;
 
@@ -16,6 +16,9 @@ use crate::journal::SignatureMode;
 /// The directory gets `ledger/`, `snapshots/`, `common/` (members' certificates and keys, the service's certificate)
 /// and `expected.json`, what a reader must find. The same options and seed give the same bytes everywhere. The keys are
 /// no secrets: never use them for anything else.
+///
+/// With --superseded-tail, `superseded/1` and so on are the copies of primaries that lost an election; with --fork, `fork`
+/// is a whole second history that contradicts the first. Both are for `rekindle compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Directory to write to; must be empty or not exist yet.
@@ -57,6 +60,22 @@ pub struct Args {
     /// Take a snapshot at the signature after every so many application entries; 0: never.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub snapshot_every: u64,
+    /// Number of nodes in each service; the first leads.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub nodes: usize,
+    /// Elect another node after every so many application entries, which raises the view by one; 0: never.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub election_every: u64,
+    /// At each election, keep the old primary's copy of the ledger, with so many signed entries that no other node got.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub superseded_tail: u64,
+    /// Number of primaries lost at each election, one after the other; each raises the view by one.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub lost_primaries: u64,
+    /// Write a second history that contradicts the first: signed in the same view; a higher view that begins before what
+    /// is committed in the first; or another service that recovered the same ledger.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub fork: Option<ForkKind>,
     /// Curve of the service's and the nodes' keys.
     #[arg(long, value_enum, default_value_t = CurveName::P384)]
     pub curve: CurveName,
@@ -92,6 +111,17 @@ pub enum CurveName {
     P384,
 }
 
+/// Kinds of forks by the names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForkKind {
+    /// Both histories are signed in one view.
+    SameView,
+    /// A higher view begins before something committed.
+    Committed,
+    /// Two services recover one ledger.
+    Recovery,
+}
+
 /// Signature modes by the names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Signatures {
@@ -122,6 +152,15 @@ impl Args {
             reshare_every: self.reshare_every,
             recoveries: self.recoveries,
             snapshot_every: self.snapshot_every,
+            nodes: self.nodes,
+            election_every: self.election_every,
+            superseded_tail: self.superseded_tail,
+            lost_primaries: self.lost_primaries,
+            fork: self.fork.map(|kind| match kind {
+                ForkKind::SameView => Fork::SameView,
+                ForkKind::Committed => Fork::Committed,
+                ForkKind::Recovery => Fork::Recovery,
+            }),
             curve: match self.curve {
                 CurveName::P256 => Curve::P256,
                 CurveName::P384 => Curve::P384,

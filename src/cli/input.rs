@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::crypto::x509::Certificate;
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
+use crate::recovery::against::Earlier;
 use crate::recovery::snapshots;
-use crate::recovery::verify::Earlier;
 
 /// Largest file that is read whole: keys, certificates, shares are kilobytes, earlier reports a few megabytes.
 const MAX_SIZE_BYTES: u64 = 64 << 20;
@@ -46,7 +46,7 @@ pub fn certificate(path: &Path) -> Result<Certificate> {
 pub fn earlier(path: &Path) -> Result<Earlier> {
     serde_json::from_str(&read_text(path)?).map_err(|why| {
         Error::Usage(format!(
-            "{} is not the JSON that `rekindle verify --json` prints: {why}",
+            "{} is not a whole report of `rekindle verify --json`, expected the document as an earlier run printed it: {why}",
             path.display()
         ))
     })

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use crate::cli::{Common, input, output, progress};
 use crate::error::Result;
+use crate::format::directory::LedgerFiles;
+use crate::recovery::checkpoint::refuse_what_is_none;
 use crate::recovery::join::Mode;
 use crate::recovery::output::refuse_ledger_directories;
-use crate::recovery::snapshots::start_from;
 use crate::recovery::report::Verdict;
+use crate::recovery::snapshots::{self, start_from};
 use crate::recovery::verify::{Options, VerifyReport, verify};
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
@@ -36,10 +38,11 @@ pub struct Args {
     /// The certificate that the ledger's last service must have
     #[arg(long, value_name = "PEM")]
     service_cert: Option<PathBuf>,
-    /// The JSON of an earlier run: a ledger that was rolled back or rewritten since is found
+    /// The whole JSON of an earlier run: a ledger that was rolled back or rewritten since is found, also its identities
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Save progress here, and go on from there if a run was interrupted
+    /// Save progress here, and go on from there if a run was interrupted and no chunk has changed since. The file must be
+    /// new or a checkpoint, and kept like the ledger itself: what it says is believed
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
@@ -55,10 +58,16 @@ enum ModeName {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    let files = input::ledger(&args.directories, args.include_recovery)?;
     if let Some(checkpoint) = &args.checkpoint {
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
+        refuse_what_is_none(checkpoint)?;
     }
+    // A snapshot can be all that is left.
+    let has_snapshots = args.from_snapshot.is_some() || !snapshots::list(&args.snapshots)?.is_empty();
+    let files = match has_snapshots {
+        true => LedgerFiles::list_any(&args.directories, args.include_recovery)?,
+        false => input::ledger(&args.directories, args.include_recovery)?,
+    };
     let options = Options {
         mode: Some(match args.mode {
             ModeName::Audit => Mode::Audit,

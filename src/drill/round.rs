@@ -16,6 +16,7 @@ use crate::format::TxId;
 use crate::format::directory::LedgerFiles;
 use crate::member::{Client, Member, Session, Trust, governance};
 use crate::recovery::progress::Silent;
+use crate::recovery::snapshots::{self, SnapshotFile, start_from};
 use crate::recovery::verify::{Options, verify};
 
 /// What a ballot in favour says.
@@ -389,8 +390,17 @@ async fn submit(client: &Client, members: &[Keys], node: &Node, clock: &mut Cloc
 fn check(directory: &Path, opened: bool, clock: &mut Clock<'_>) -> Result<bool> {
     let began = Instant::now();
     let files = LedgerFiles::list(&[directory.join("ledger")], !opened)?;
+    let directories = vec![directory.join("snapshots")];
+    // A ledger whose beginning is gone is proven from the snapshot that stands in for it.
+    let first = files.first_seqno();
+    let stands_in = |file: &SnapshotFile| file.name.committed && file.name.seqno + 1 >= first;
+    let from_snapshot = match first {
+        1 => None,
+        _ => snapshots::list(&directories)?.into_iter().find(stands_in),
+    };
     let options = Options {
-        snapshot_directories: vec![directory.join("snapshots")],
+        from_snapshot: from_snapshot.map(|file| start_from(&file.path)).transpose()?,
+        snapshot_directories: directories,
         ..Options::default()
     };
     let report = verify(&files, &options, &Silent)?;

@@ -84,7 +84,7 @@ pub enum Note {
 /// The files of one ledger, in reading order.
 #[derive(Clone, Debug)]
 pub struct LedgerFiles {
-    /// What to read, in order. Never empty.
+    /// What to read, in order.
     pub chunks: Vec<PlannedChunk>,
     /// Files that hold seqnos which are read from another file; their bytes should be the same.
     pub spares: Vec<ChunkFile>,
@@ -98,13 +98,22 @@ impl LedgerFiles {
     /// # Errors
     /// If a directory can't be read, is none, or none of them holds a chunk.
     pub fn list(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
+        let files = Self::list_any(directories, recovery)?;
+        match files.chunks.is_empty() {
+            true => Err(no_ledger(directories, &files.notes)),
+            false => Ok(files),
+        }
+    }
+
+    /// The same, for whoever can do without a chunk: there is a snapshot.
+    ///
+    /// # Errors
+    /// If a directory can't be read or is none.
+    pub fn list_any(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
         let mut notes = Vec::new();
         let mut found = Vec::new();
         for (index, directory) in directories.iter().enumerate() {
             list_directory(directory, index == 0, recovery, &mut found, &mut notes)?;
-        }
-        if found.is_empty() {
-            return Err(no_ledger(directories, &notes));
         }
         let (chunks, spares) = plan(found, &mut notes);
         Ok(LedgerFiles { chunks, spares, notes })

@@ -5,7 +5,7 @@
 //! aside. Format specification, sections 1.1, 1.2 and 1.6.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -264,6 +264,20 @@ impl ChunkFiles {
         }
         self.open = None;
         Ok(())
+    }
+
+    /// Brings every entry of the open chunk into its file, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<()> {
+        let Some(chunk) = &mut self.open else {
+            return Ok(());
+        };
+        let size = chunk.writer.size();
+        let out = chunk.writer.out();
+        let flushed = out.flush().and_then(|()| out.get_ref().set_len(size));
+        flushed.map_err(Error::io("write to the chunk", &chunk.path))
     }
 
     /// Drops the entries after `last` from the open chunk; removes the chunk if none is left. Committed chunks are

@@ -21,7 +21,7 @@ pub mod sign;
 pub mod snapshot;
 pub mod succession;
 
-pub use pen::{Journal, LastSigned, Recovered, Settings};
+pub use pen::{Journal, LastSigned, Mark, Recovered, Settings};
 pub use seal::SealKey;
 pub use sign::{SignatureMode, Signers};
 pub use snapshot::{Draft, Written};

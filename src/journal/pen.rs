@@ -49,6 +49,13 @@ pub struct Recovered {
     pub view_history: Vec<Seqno>,
 }
 
+/// Where a journal stood right after a signature: what an election goes back to.
+pub struct Mark {
+    last: LastSigned,
+    tree: Tree,
+    view_history: Vec<Seqno>,
+}
+
 /// Writes one service's ledger, transaction by transaction.
 pub struct Journal {
     settings: Settings,
@@ -69,6 +76,8 @@ pub struct Journal {
     proven: Vec<(Pending, Vec<u8>)>,
     /// Whether the last signature ends its chunk, and that has not been done yet.
     ends_chunk: bool,
+    /// Whether what is written may yet be taken back, so that no chunk may end.
+    is_tentative: bool,
 }
 
 impl Journal {
@@ -93,6 +102,7 @@ impl Journal {
             pending: Vec::new(),
             proven: Vec::new(),
             ends_chunk: false,
+            is_tentative: false,
         })
     }
 
@@ -122,6 +132,7 @@ impl Journal {
             pending: Vec::new(),
             proven: Vec::new(),
             ends_chunk: false,
+            is_tentative: false,
         }
     }
 
@@ -205,9 +216,9 @@ impl Journal {
             .map(|pending| pending.receipt(&self.tree, &signed, &self.signers));
         let receipts = receipts.collect::<Result<Vec<_>>>()?;
         let room = self.settings.chunk_size.saturating_sub(self.files.open_size());
-        let mut ends = end_chunk;
+        let (mut ends, is_tentative) = (end_chunk, self.is_tentative);
         self.write(txid, &signed.writes, None, |size| {
-            ends |= size >= room;
+            ends = (ends || size >= room) && !is_tentative;
             if ends { FLAG_CHUNK_AFTER } else { 0 }
         })?;
         self.ends_chunk = ends;
@@ -331,6 +342,44 @@ impl Journal {
         self.signers = signers;
         self.starts_recovery = true;
         Ok(last)
+    }
+
+    /// Goes on as a primary does whose transactions reach nobody: signatures end no chunk, because an election will take
+    /// everything from here on back. `None` where the last transaction is no signature.
+    pub fn go_astray(&mut self) -> Option<Mark> {
+        let last = self.last_signed.filter(|last| last.txid.seqno + 1 == self.tree.len())?;
+        self.is_tentative = true;
+        Some(Mark {
+            last,
+            tree: self.tree.clone(),
+            view_history: self.view_history.clone(),
+        })
+    }
+
+    /// Another node is elected: what was written since `mark` is dropped, the view rises by one. The new primary's first
+    /// transaction must be a signature.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn elect(&mut self, mark: &Mark, signers: Signers) -> Result<()> {
+        let last = mark.last.txid.seqno;
+        self.files.truncate(last)?;
+        self.tree = mark.tree.clone();
+        self.view_history.clone_from(&mark.view_history);
+        self.last_signed = Some(mark.last);
+        self.pending.retain(|pending| pending.evidence_seqno() <= last);
+        self.view += 1;
+        self.signers = signers;
+        self.is_tentative = false;
+        Ok(())
+    }
+
+    /// Brings everything written so far into the files, for somebody who copies them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.files.flush()
     }
 
     /// The recovered service is open: its files get their names.

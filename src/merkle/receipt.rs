@@ -10,6 +10,7 @@ use crate::crypto::cose::Sign1;
 use crate::crypto::digest::{Digest, sha256, sha256_three};
 use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::x509::Certificate;
+use crate::format::TxId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -179,6 +180,13 @@ impl Receipt {
             path,
             signer: Signer::Service(Box::new(message)),
         })
+    }
+
+    /// The transaction that the receipt is of, as its evidence text names it.
+    pub fn txid(&self) -> Option<TxId> {
+        let text = self.leaf_components.commit_evidence.strip_prefix("ce:")?;
+        let (txid, _nonce) = text.split_once(':')?;
+        TxId::try_from(txid.to_owned()).ok()
     }
 
     /// The root that the signature must be over.

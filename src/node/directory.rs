@@ -221,7 +221,7 @@ pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, dro
         }
     }
     for file in concerned {
-        if file.path == foundation.chunk {
+        if Some(&file.path) == foundation.chunk.as_ref() {
             match file.name.kind.is_committed() {
                 true => keep_part(&file.path, main, file.first, foundation)?,
                 false => complete(&file.path, file.first, foundation)?,

@@ -4,6 +4,7 @@
 //! signed is refused unless the operator named the seqno to end at. Recovery specification, sections 2.1 to 2.5.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::Config;
@@ -60,12 +61,31 @@ pub fn make_main_directory(config: &Config) -> Result<()> {
     }
 }
 
-/// Lists the ledger's files.
+/// Lists the ledger's files. There may be none where there is a committed snapshot: its state is enough to go on from.
 ///
 /// # Errors
-/// If a directory can't be read or holds no ledger.
+/// If a directory can't be read, or there is neither.
 pub fn list(config: &Config) -> Result<LedgerFiles> {
-    LedgerFiles::list(&ledger_directories(config), false)
+    let directories = ledger_directories(config);
+    match start_candidates(config)?.is_empty() {
+        true => LedgerFiles::list(&directories, false),
+        false => LedgerFiles::list_any(&directories, false),
+    }
+}
+
+/// The certificate of the service that the newest usable snapshot is of, where there is no ledger that would tell.
+///
+/// # Errors
+/// If a directory can't be read.
+pub fn service_in_snapshot(config: &Config, files: &LedgerFiles) -> Result<Option<Arc<Certificate>>> {
+    if !files.chunks.is_empty() {
+        return Ok(None);
+    }
+    let candidates = start_candidates(config)?;
+    let start = candidates
+        .iter()
+        .find_map(|file| snapshots::start_from(&file.path).ok());
+    Ok(start.and_then(|start| start.trust.service_certificate().cloned()))
 }
 
 /// Verifies the ledger and loads its public state. `drop_after` is the seqno behind which the operator said that
@@ -83,7 +103,7 @@ pub fn recover_public(
 ) -> Result<Public> {
     status.expects(files.last_seqno());
     let began = Instant::now();
-    let (snapshot, report) = verify_from_best_snapshot(config, &files, status)?;
+    let (snapshot, report) = verify_from_best_snapshot(config, &files, drop_after, status)?;
     tracing::info!(
         entries = report.entries,
         took_s = began.elapsed().as_secs_f64(),
@@ -96,6 +116,9 @@ pub fn recover_public(
     };
     check_signed_by(&foundation.signed, previous)?;
     let last = foundation.signed.txid.seqno;
+    if files.chunks.is_empty() {
+        status.expects(last);
+    }
     status.committed(last);
     check_loss(
         &files,
@@ -140,40 +163,91 @@ pub fn recover_public(
     })
 }
 
-/// Verifies from the newest snapshot that can be started from, or from the ledger's start.
+/// Verifies from the newest snapshot with a proven signature behind it, or from the ledger's start. Where no signature of
+/// the ledger can be built on, the newest snapshot is, whose receipt proves its own.
 fn verify_from_best_snapshot(
     config: &Config,
     files: &LedgerFiles,
+    drop_after: Option<Seqno>,
     status: &Status,
 ) -> Result<(Option<PathBuf>, VerifyReport)> {
+    let has_ledger = !files.chunks.is_empty();
+    let mut unusable = Vec::new();
+    let mut alone: Option<(PathBuf, VerifyReport)> = None;
     for snapshot in start_candidates(config)? {
         let seqno = snapshot.name.seqno;
-        if seqno > files.last_seqno() {
-            return Err(Error::Unreadable(format!(
-                "snapshot {} holds the state at seqno {seqno}, but the ledger ends at {}: the entries between are in no \
-                 file. Find the missing chunks; or take the snapshot out of its directory, to recover without them",
-                snapshot.path.display(),
-                files.last_seqno()
-            )));
-        }
-        if seqno + 1 < files.first_seqno() {
+        if has_ledger && seqno + 1 < files.first_seqno() {
             break; // the ledger begins behind this and all older ones: verifying from its start says so
         }
         let start = match snapshots::start_from(&snapshot.path) {
             Ok(start) => start,
+            Err(why) if has_ledger && seqno > files.last_seqno() => return Err(newer(&snapshot, files, Some(&why))),
             Err(why) => {
                 tracing::warn!("{why}");
+                unusable.push(why);
                 continue;
             }
         };
+        let seqno = start.seqno;
+        if has_ledger && seqno > files.last_seqno() {
+            return Err(newer(&snapshot, files, None));
+        }
+        if let Some(first) = unusable.first().filter(|_| !has_ledger && drop_after != Some(seqno)) {
+            return Err(Error::Unreadable(format!(
+                "{first}. There is no ledger, and the newest snapshot that can be used holds the state at seqno {seqno}: what \
+                 came after it would be lost. Nothing was changed. Find ledger chunks, or another copy of the newer snapshot; \
+                 or, to lose what came after for good, start with --drop-after {seqno}"
+            )));
+        }
         let report = verify(files, &options(Some(start)), status)?;
-        if report.foundation.is_some() {
-            tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
-            return Ok((Some(snapshot.path), report));
+        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > seqno;
+        match &report.foundation {
+            Some(foundation) if is_behind(foundation) => {
+                tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
+                return Ok((Some(snapshot.path), report));
+            }
+            Some(_) if !has_ledger => {
+                tracing::warn!(seqno, path = %snapshot.path.display(), "there is no ledger: starting from a snapshot alone");
+                return Ok((Some(snapshot.path), report));
+            }
+            Some(_) if alone.is_none() => alone = Some((snapshot.path, report)),
+            _ => {}
         }
         tracing::warn!(seqno, "no signature behind this snapshot: trying an older one, or none");
     }
-    Ok((None, verify(files, &options(None), status)?))
+    if !has_ledger {
+        let why = unusable.first().map_or(String::new(), |why| format!(": {why}"));
+        return Err(Error::Unreadable(format!(
+            "there is no ledger, and no snapshot that can be started from{why}. Give the directory that holds the chunk files, \
+             the node's ledger.directory, or a snapshot that is whole"
+        )));
+    }
+    let whole = verify(files, &options(None), status)?;
+    let reach = |report: &VerifyReport| report.foundation.as_ref().map(|at| at.signed.txid.seqno);
+    match alone.filter(|(_, report)| reach(report) > reach(&whole)) {
+        Some((path, report)) => {
+            let seqno = reach(&report);
+            tracing::warn!(seqno, path = %path.display(), "nothing but the snapshot proves its state: starting from it");
+            Ok((Some(path), report))
+        }
+        None => Ok((None, whole)),
+    }
+}
+
+/// The ledger ends before a snapshot's state: entries that were committed are in no file.
+fn newer(snapshot: &snapshots::SnapshotFile, files: &LedgerFiles, unusable: Option<&Error>) -> Error {
+    let (path, seqno, last) = (snapshot.path.display(), snapshot.name.seqno, files.last_seqno());
+    Error::Unreadable(match unusable {
+        None => format!(
+            "snapshot {path} holds the state at seqno {seqno}, but the ledger ends at {last}: the entries between are in no \
+             file. Find the missing chunks; or take the snapshot out of its directory, to recover without them; or take the \
+             chunks out of theirs, to recover the snapshot's state without the entries"
+        ),
+        Some(why) => format!(
+            "the name of snapshot {path} says that the ledger went on to seqno {seqno}, but it ends at {last}, and {why}. Find \
+             the missing chunks, or, if this is no snapshot of this ledger, take it out of its directory"
+        ),
+    })
 }
 
 fn options(from_snapshot: Option<snapshots::Start>) -> Options {
@@ -190,12 +264,18 @@ fn options(from_snapshot: Option<snapshots::Start>) -> Options {
 pub fn check_below(config: &Config, status: &Status) {
     let until = status.startup_seqno();
     let work = || -> Result<VerifyReport> {
-        let mut files = LedgerFiles::list(&ledger_directories(config), false)?;
+        let mut files = LedgerFiles::list_any(&ledger_directories(config), false)?;
         // What else is in the directories was said before; by now, that is this node's own as well.
         files.notes.clear();
-        if files.first_seqno() != 1 {
-            let first = files.first_seqno();
-            let why = format!("the ledger begins at seqno {first}, so nothing before the snapshot can be proven");
+        let first = files.first_seqno();
+        let why = match files.chunks.is_empty() {
+            true => "no chunk is left of it".to_owned(),
+            false if first != 1 => {
+                format!("the ledger begins at seqno {first}, so nothing before the snapshot can be proven")
+            }
+            false => String::new(),
+        };
+        if !why.is_empty() {
             return Err(Error::Unreadable(why));
         }
         let options = Options {

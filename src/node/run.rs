@@ -18,7 +18,7 @@ use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::output::{write, write_node_address};
 use super::previous::{check_previous_quickly, previous_identity};
-use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public};
+use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
@@ -140,7 +140,11 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
         })
         .map_err(Error::io("start", Path::new("a thread")))?;
     let signer = check_previous_quickly(&files, previous.as_ref())?;
-    let issuer = signer.map(|signer| signer.issuer()).filter(|issuer| !issuer.is_empty());
+    let issuer = match signer {
+        Some(signer) => Some(signer.issuer()),
+        None => service_in_snapshot(config, &files)?.map(|service| service.subject()),
+    };
+    let issuer = issuer.filter(|issuer| !issuer.is_empty());
     let name = match (&previous, &issuer) {
         (Some(previous), _) => ServiceName::Of(previous),
         (None, Some(issuer)) => ServiceName::Text(issuer),

@@ -1,7 +1,8 @@
 //! `compare`: copies of one service's ledger, one for each dead node. Which is the best, and what would each lose?
 //!
 //! Every copy is verified. Two copies are then compared by the roots that both have signed: the first root that differs
-//! is found by bisection, and only the entries between it and the root before are read again.
+//! is found by bisection, and only the entries between it and the root before are read again. What the two suffixes that
+//! differ mean is decided in [`contest`].
 
 use std::path::PathBuf;
 
@@ -11,12 +12,17 @@ use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId};
+use crate::recovery::commits;
 use crate::recovery::diagnose::for_each_entry;
 use crate::recovery::join::SignedRoot;
 use crate::recovery::progress::Progress;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::verify::{Options, VerifyReport, verify};
 use crate::tables::values::HexDigest;
+
+mod contest;
+
+use contest::{Contest, Suffix};
 
 /// One copy of a ledger.
 pub struct Copy {
@@ -72,6 +78,8 @@ pub enum Relation {
     Prefix,
     /// They differ, but at most one of them has signed what differs.
     UnsignedDifference,
+    /// Both have signed what differs; one is the tail of a lower view, which ends where a higher view begins.
+    Superseded,
     /// Two signed histories contradict each other.
     Fork,
     /// They belong to different services.
@@ -91,8 +99,11 @@ pub struct PairReport {
     pub last_common_signed: Option<TxId>,
     /// The first seqno at which they differ; for a prefix, the first one that only one of them has.
     pub first_difference: Option<Seqno>,
-    /// For a fork: the first signature of each over what differs.
+    /// For a fork and a superseded tail: the first signature of each in what differs.
     pub evidence: Vec<Evidence>,
+    /// For a fork: what makes it one, in words; for a superseded tail: whether a recovery did it.
+    #[serde(skip)]
+    pub cause: String,
 }
 
 /// A signature over a contested history.
@@ -148,7 +159,7 @@ pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
 /// # Errors
 /// If a file can't be read.
 pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
-    copies.sort_by_key(|copy| std::cmp::Reverse((copy.report.last_signed, copy.report.verdict == Verdict::Ok)));
+    copies.sort_by_key(|copy| std::cmp::Reverse((standing(&copy.report), copy.report.verdict == Verdict::Ok)));
     let mut pairs = Vec::new();
     let mut findings = Vec::new();
     for (i, a) in copies.iter().enumerate() {
@@ -174,6 +185,11 @@ pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
     })
 }
 
+/// What copies are ranked by: first whether a service stands behind what is signed, then how far that reaches.
+fn standing(report: &VerifyReport) -> (bool, Option<TxId>) {
+    (report.verdict != Verdict::Unproven, report.last_signed)
+}
+
 fn name(copy: &Copy) -> String {
     copy.directory.display().to_string()
 }
@@ -182,7 +198,7 @@ fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
     let report = &copy.report;
     let better = all
         .iter()
-        .filter(|other| other.report.last_signed > report.last_signed)
+        .filter(|other| standing(&other.report) > standing(report))
         .count();
     let directory = name(copy);
     let loses = all
@@ -194,7 +210,10 @@ fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
             })?;
             let from_seqno = pair.first_difference?;
             let to_seqno = other.report.last_signed?.seqno;
-            (pair.relation != Relation::OtherService && to_seqno >= from_seqno).then_some(Loss {
+            // What was superseded was dropped by the service itself, long before anybody chooses.
+            let superseded = pair.relation == Relation::Superseded && report.last_signed > other.report.last_signed;
+            let counts = pair.relation != Relation::OtherService && !superseded;
+            (counts && to_seqno >= from_seqno).then_some(Loss {
                 to: other_name,
                 from_seqno,
                 to_seqno,
@@ -218,6 +237,10 @@ fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, St
     let Some(best) = copies.first().filter(|best| best.last_signed.is_some()) else {
         return (None, "nothing is proven in any of the copies".to_owned());
     };
+    if best.verdict == Verdict::Unproven {
+        let why = "nothing ties what is signed in any of the copies to the service that they name, as in CCF 1.x";
+        return (None, why.to_owned());
+    }
     if pairs.iter().any(|pair| pair.relation == Relation::OtherService) {
         return (None, "the copies belong to different services".to_owned());
     }
@@ -225,7 +248,14 @@ fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, St
     let contested = pairs
         .iter()
         .any(|pair| pair.relation == Relation::Fork && (pair.a == best.directory || pair.b == best.directory));
+    let supersedes = pairs
+        .iter()
+        .any(|pair| pair.relation == Relation::Superseded && pair.a == best.directory);
     let reason = match (contested, best.loses.is_empty()) {
+        (false, true) if supersedes => format!(
+            "it is of the highest view, signed up to {txid}; of what other copies have signed, nothing is missing in it but \
+             tails that were superseded, of which nothing is proven to have been committed"
+        ),
         (true, _) => format!(
             "it is signed furthest, up to {txid}, but another copy holds a signed history that contradicts it: find out first which one clients saw"
         ),
@@ -243,12 +273,14 @@ fn finding_of(pair: &PairReport) -> Option<Finding> {
         Relation::Fork => Finding::new(
             Code::Fork,
             format!(
-                "{} and {} hold two signed histories that differ from seqno {} on",
+                "{} and {} hold two signed histories that differ from seqno {} on: {}",
                 pair.a,
                 pair.b,
-                at.unwrap_or(0)
+                at.unwrap_or(0),
+                pair.cause
             ),
         ),
+        Relation::Superseded => Finding::new(Code::Superseded, superseded_text(pair)),
         Relation::OtherService => Finding::new(
             Code::OtherService,
             format!("{} and {} belong to different services", pair.a, pair.b),
@@ -269,6 +301,24 @@ fn finding_of(pair: &PairReport) -> Option<Finding> {
     Some(Finding { seqno: at, ..finding })
 }
 
+fn superseded_text(pair: &PairReport) -> String {
+    let at = pair.first_difference.unwrap_or(0);
+    let view = |copy: &str| {
+        let own = pair.evidence.iter().find(|evidence| evidence.directory == copy);
+        own.map_or(0, |evidence| evidence.txid.view)
+    };
+    format!(
+        "what {} has signed from seqno {at} on in view {} was superseded{}: {} goes on from {} in view {}",
+        pair.b,
+        view(&pair.b),
+        pair.cause,
+        pair.a,
+        at.saturating_sub(1),
+        view(&pair.a)
+    )
+}
+
+/// Compares two copies, the better one first.
 fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
     let mut pair = PairReport {
         a: name(a),
@@ -277,6 +327,7 @@ fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
         last_common_signed: None,
         first_difference: None,
         evidence: Vec::new(),
+        cause: String::new(),
     };
     let first_service = |copy: &Copy| copy.report.services.first().map(|service| service.identity);
     let (starts_a, starts_b) = (a.files.first_seqno(), b.files.first_seqno());
@@ -302,24 +353,59 @@ fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
         return Ok(pair);
     }
     let at = pair.first_difference.unwrap_or(0);
+    let (of_a, of_b) = (suffix(a, at)?, suffix(b, at)?);
+    match contest::decide(at, (&pair.a, &of_a), (&pair.b, &of_b)) {
+        Contest::Unsigned => pair.relation = Relation::UnsignedDifference,
+        Contest::Superseded => {
+            pair.relation = Relation::Superseded;
+            if of_a.service.is_some() {
+                pair.cause = " by a recovery, after which clients may miss what they had seen".to_owned();
+            }
+        }
+        Contest::Fork(cause) => {
+            pair.relation = Relation::Fork;
+            pair.cause = cause;
+        }
+    }
+    // A signature that is itself the first difference does not cover it, but begins the higher view.
+    let from = match pair.relation {
+        Relation::Superseded => at,
+        _ => at + 1,
+    };
     for copy in [a, b] {
-        let over = copy.report.history.iter().find(|signed| signed.txid.seqno > at);
-        pair.evidence.extend(over.map(|signed| Evidence {
+        let first = copy.report.history.iter().find(|signed| signed.txid.seqno >= from);
+        pair.evidence.extend(first.map(|signed| Evidence {
             directory: name(copy),
             txid: signed.txid,
             root: signed.root,
             signer: signed.signer,
         }));
     }
-    pair.relation = match pair.evidence.len() {
-        2 => Relation::Fork,
-        _ => Relation::UnsignedDifference,
-    };
     Ok(pair)
 }
 
+/// What a copy holds from seqno `at` on.
+fn suffix(copy: &Copy, at: Seqno) -> Result<Suffix> {
+    let report = &copy.report;
+    let mut begins = None;
+    for_each_entry(&copy.files, at, at, |_, located| begins = Some(located.entry.iv().view))?;
+    let signed = report.history.iter().map(|signed| signed.txid);
+    let signed: Vec<TxId> = signed.filter(|txid| txid.seqno >= at).collect();
+    let last = report.last_signed;
+    let named = last.and_then(|last| commits::in_names(&copy.files.chunks, last.seqno, last.view));
+    let covered = |from: Seqno| from >= at && last.is_some_and(|last| from < last.seqno);
+    let service = report.services.iter().find(|service| covered(service.from_seqno));
+    Ok(Suffix {
+        begins,
+        signed,
+        commits: report.commits.iter().cloned().chain(named).collect(),
+        service: service.map(|service| service.identity),
+    })
+}
+
 /// The last signature that both histories hold with the same root, by bisection over those at the same seqno: once two
-/// histories differ, no later root is the same.
+/// histories differ, no later root is the same. Where a primary is cut off right before it signs, its last signature and
+/// the first one of the next have the same root, but not the same view.
 fn last_common(a: &[SignedRoot], b: &[SignedRoot]) -> Option<TxId> {
     let mut common = Vec::new();
     let mut rest = b.iter().peekable();
@@ -329,7 +415,7 @@ fn last_common(a: &[SignedRoot], b: &[SignedRoot]) -> Option<TxId> {
             common.push((signed, other));
         }
     }
-    let same = common.partition_point(|(a, b)| a.root == b.root);
+    let same = common.partition_point(|(a, b)| a.root == b.root && a.txid == b.txid);
     common.get(same.checked_sub(1)?).map(|(signed, _)| signed.txid)
 }
 
@@ -384,5 +470,8 @@ mod tests {
         assert_eq!(last_common(&a, &b).map(|txid| txid.seqno), Some(5));
         assert_eq!(last_common(&a, &a).map(|txid| txid.seqno), Some(12));
         assert_eq!(last_common(&a, &[]), None);
+        let mut elected = a.clone();
+        elected[3].txid.view = 3;
+        assert_eq!(last_common(&a, &elected).map(|txid| txid.seqno), Some(9));
     }
 }

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use super::check::Check;
-use super::diagnose::read_tree;
+use super::diagnose::{for_each_entry, read_tree};
 use super::fingerprint::Fingerprint;
 use super::join::{Joiner, MAX_VIEW, SignedRoot};
 use super::scan::TrustWrite;
 use super::segments::Windows;
 use super::seqno_set::SeqnoSet;
+use super::snapshots::Start;
 use super::writes::is_signature;
 use crate::crypto::Certificate;
 use crate::crypto::cose::Sign1;
@@ -122,8 +123,8 @@ pub struct Foundation {
     pub written: SeqnoSet,
     /// COSE issuer and subject of the signature; empty where it has none.
     pub issuer_and_subject: (String, String),
-    /// The file that holds the signature.
-    pub chunk: PathBuf,
+    /// The file that holds the signature; none where only a snapshot does.
+    pub chunk: Option<PathBuf>,
     /// Where its entry ends there.
     pub end_offset: u64,
     /// The last signature transaction that was read at all, proven or not.
@@ -131,6 +132,36 @@ pub struct Foundation {
 }
 
 impl Foundation {
+    /// What there is at the signature that `start`, a snapshot, is of: where nothing behind it is proven, its tree is all
+    /// that a new service needs. `None` if the ledger holds another transaction there.
+    pub(super) fn at_snapshot(joiner: &Joiner<'_>, start: &Start) -> Option<Foundation> {
+        let seqno = start.seqno;
+        let mut found = None;
+        for_each_entry(joiner.files, seqno, seqno, |chunk, located| {
+            let end_offset = located.offset + located.entry.raw.len() as u64;
+            found = Some((joiner.path(chunk).to_owned(), end_offset, leaf_of(&located.entry)));
+        })
+        .ok()?;
+        let (chunk, end_offset) = match found {
+            Some((_, _, leaf)) if leaf != Some(start.leaf) => return None,
+            Some((chunk, end_offset, _)) => (Some(chunk), end_offset),
+            None => (None, 0),
+        };
+        let gathered = &joiner.gathered;
+        Some(Foundation {
+            signed: start.signed,
+            tree: Tree::continuing(start.accumulator.clone(), Vec::new()),
+            view_history: up_to(&gathered.view_history, |first| *first, seqno),
+            historical: up_to(&gathered.historical, |(written, _)| *written, seqno),
+            fingerprint: Fingerprint::default(),
+            written: SeqnoSet::default(),
+            issuer_and_subject: start.issuer_and_subject.clone(),
+            chunk,
+            end_offset,
+            last_signature_read: joiner.last_signature.map_or(seqno, |last| last.seqno),
+        })
+    }
+
     /// What `joiner` knows at the last signature it found proven; `None` if that is nothing, or if its tree can't be
     /// had: that signature's own is damaged, and entries behind it were read.
     pub(super) fn of(joiner: &Joiner<'_>) -> Option<Foundation> {
@@ -162,7 +193,7 @@ impl Foundation {
             issuer_and_subject: message.map_or_else(Default::default, |message| {
                 (claim(message.issuer()), claim(message.subject()))
             }),
-            chunk: path.clone(),
+            chunk: Some(path.clone()),
             end_offset: proven.offset + entry.raw.len() as u64,
             last_signature_read: joiner.last_signature.map_or(seqno, |last| last.seqno),
         })

@@ -154,8 +154,10 @@ pub struct Joiner<'f> {
     types: TypesSeen,
     /// Every signature's root, kept only when asked for.
     pub(super) history: Option<Vec<SignedRoot>>,
-    /// Root of the signature at the seqno that an earlier report ended at.
-    pub(super) against: Option<(Seqno, Option<HexDigest>)>,
+    /// What signature transactions say was committed, kept with the history.
+    pub(super) claims: Vec<(TxId, Seqno)>,
+    /// The signature at the seqno that an earlier report ended at.
+    pub(super) against: Option<(Seqno, Option<SignedRoot>)>,
     checks: Vec<Check>,
     /// What a recovery would need. Not part of a checkpoint.
     pub(super) gathered: Gathered,
@@ -194,6 +196,7 @@ impl<'f> Joiner<'f> {
             flagged: VecDeque::new(),
             types: TypesSeen::default(),
             history: None,
+            claims: Vec::new(),
             against: None,
             checks: Vec::new(),
             gathered: Gathered::default(),
@@ -208,6 +211,12 @@ impl<'f> Joiner<'f> {
     /// Remembers the root signed at this seqno, if one is.
     pub fn watch_root_at(&mut self, seqno: Seqno) {
         self.against = Some((seqno, None));
+    }
+
+    /// Begins behind a snapshot, which is of the state at this signature.
+    pub(super) fn begin_proven(&mut self, signed: SignedRoot) {
+        self.proven = Some(signed);
+        self.last_matching = Some(signed.txid);
     }
 
     /// The path of a chunk.
@@ -269,7 +278,7 @@ impl<'f> Joiner<'f> {
             );
         }
         self.counts.entries += scan.entries;
-        self.counts.bytes += scan.segment.size_bytes;
+        self.counts.bytes += scan.end_offset.saturating_sub(scan.segment.offset);
         for fault in std::mem::take(&mut scan.faults) {
             self.report_fault(&fault, &scan.segment);
         }

@@ -5,9 +5,11 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod against;
 pub mod bench;
 pub mod check;
 pub mod checkpoint;
+pub mod commits;
 pub mod compare;
 mod diagnose;
 mod faults;

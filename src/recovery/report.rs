@@ -179,10 +179,20 @@ codes! {
     SnapshotAhead = "L0506", Warning, "starting from it keeps what the ledger has lost; its receipt verifies";
     /// A snapshot that was never committed.
     SnapshotUncommitted = "L0507", Info, "CCF does not start from it";
+    /// A snapshot's name says another evidence transaction than its receipt or the ledger.
+    SnapshotName = "L0508", Error, "its contents are judged by its receipt; find out who named it, and give a copy of it the right name";
+    /// A snapshot of a state that the ledger does not reach.
+    SnapshotNewer = "L0509", Warning, "the ledger has lost entries: look for a copy that reaches further. A recovery starts from the ledger with the snapshot taken away, or from the snapshot with the chunks taken away";
+    /// There are snapshots, and no ledger entry.
+    SnapshotAlone = "L0510", Warning, "look for ledger chunks in other copies and backups; a recovery from a snapshot alone keeps its state, and nothing after it";
     /// This ledger ends before the one examined earlier.
     RolledBack = "L0601", Error, "transactions that were signed are missing here: find the copy that the earlier report was made from";
     /// This ledger has another history than the one examined earlier.
     Rewritten = "L0602", Error, "two signed histories contradict each other: keep both copies, do not recover, and find out who signed them";
+    /// What an earlier report says that this run did not read.
+    NotCompared = "L0603", Info, "nothing; the rest was compared";
+    /// A service identity is not where the earlier report found it.
+    ServiceDiffers = "L0604", Error, "two histories contradict each other: keep both copies, do not recover, and find out who made this service";
     /// No secret is known for these entries.
     NoSecret = "L0701", Error, "their secret never reached the ledger, or belongs to a later generation: shares of that generation are needed";
     /// An entry can't be decrypted, or was changed.
@@ -201,6 +211,8 @@ codes! {
     Fork = "L0801", Error, "keep both copies, and find out which one clients saw before choosing";
     /// Two copies belong to different services.
     OtherService = "L0802", Error, "compare copies of one service's ledger only";
+    /// A signed tail of a lower view, which ends where a higher view begins in another copy.
+    Superseded = "L0803", Info, "nothing: a primary that is killed or cut off leaves such a tail, and nothing in it is proven to have been committed; keep the copy until nobody misses anything";
 }
 
 /// One finding.

@@ -2,20 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::crypto::cose::Sign1;
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
-use crate::format::{Seqno, TxId};
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::Snapshot;
+use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
 use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
-use crate::recovery::join::Joiner;
-use crate::recovery::report::{Code, Finding, Severity, Verdict};
+use crate::recovery::join::SignedRoot;
+use crate::recovery::report::{Code, Verdict};
 use crate::recovery::scan::{TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
 use crate::tables::{SINGLETON_KEY, names, values};
+
+mod judge;
+
+pub(super) use judge::{alone, check_all, judge_start, wanted_leaves};
 
 /// A snapshot file found in a directory.
 #[derive(Clone, Debug)]
@@ -61,8 +66,20 @@ pub fn list(directories: &[PathBuf]) -> Result<Vec<SnapshotFile>> {
 /// What a verification needs to begin behind a snapshot, whose receipt verified.
 #[derive(Clone)]
 pub struct Start {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of its entry part.
+    pub digest: Digest,
     /// Seqno of the snapshot's state.
     pub seqno: Seqno,
+    /// The signature transaction whose state it is: the tree in it has one leaf for each transaction before.
+    pub signed: SignedRoot,
+    /// The leaf of that transaction.
+    pub leaf: Digest,
+    /// The transaction that holds its evidence, as its receipt proves.
+    pub evidence: Option<TxId>,
+    /// COSE issuer and subject of that signature; empty where it has none.
+    pub issuer_and_subject: (String, String),
     /// The tree up to and including that seqno.
     pub accumulator: Accumulator,
     /// The keys in force there.
@@ -99,12 +116,33 @@ pub fn start_from(path: &Path) -> Result<Start> {
         view: view_history.len() as u64,
         seqno: snapshot.seqno,
     };
-    let trust = Trust::of_snapshot(&state.writes, txid, accumulator.root(), state.has_cose);
-    check_receipt(&snapshot, &trust).map_err(|(_, why)| refuse(why))?;
+    let root = values::HexDigest(accumulator.root());
+    let trust = Trust::of_snapshot(&state.writes, txid, root.0, state.has_cose);
+    let receipt = check_receipt(&snapshot, &trust).map_err(|(_, why)| refuse(why))?;
+    let evidence = receipt.txid();
+    if let Some(evidence) = evidence.filter(|evidence| evidence.seqno <= snapshot.seqno) {
+        let seqno = snapshot.seqno;
+        let why = format!("its receipt is of transaction {evidence}, which is not after its state at {seqno}");
+        return Err(refuse(why));
+    }
+    let own = |signature: &values::Signature| signature.seqno == snapshot.seqno && signature.root == root;
+    let signed = SignedRoot {
+        txid,
+        root,
+        signer: state.signature.filter(own).map(|signature| signature.node),
+        // The receipt verified by the key of the one service that the state names, or by a node which that endorsed.
+        service: trust.services().last().map(|service| service.identity),
+    };
     let mut accumulator = accumulator;
     accumulator.append(snapshot.leaf);
     Ok(Start {
+        path: path.to_owned(),
+        digest: snapshot.digest(),
         seqno: snapshot.seqno,
+        signed,
+        leaf: *snapshot.leaf,
+        evidence,
+        issuer_and_subject: state.issuer_and_subject,
         accumulator,
         trust,
         view_history,
@@ -119,12 +157,17 @@ struct State {
     /// Whether the service had signed by itself.
     has_cose: bool,
     historical: Option<(Seqno, values::HistoricalSecret)>,
+    /// The last node's signature.
+    signature: Option<values::Signature>,
+    issuer_and_subject: (String, String),
 }
 
 /// Takes the tree and the trust tables out of a snapshot's public state.
 fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::format::Malformed> {
     let mut tree = None;
     let mut historical = None;
+    let mut signature = None;
+    let mut issuer_and_subject = Default::default();
     let mut writes = Vec::new();
     let mut has_cose = false;
     snapshot.public_state(|map, entry| {
@@ -136,10 +179,6 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::NODES_INFO => TrustTable::NodesInfo,
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
             names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT if entry.key == SINGLETON_KEY => TrustTable::IdentityEndorsement,
-            names::COSE_SIGNATURES => {
-                has_cose = true;
-                return;
-            }
             names::TREE if entry.key == SINGLETON_KEY => {
                 tree = Some(entry.value.to_vec());
                 return;
@@ -147,6 +186,15 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
                 let value = values::from_json(entry.value).ok();
                 historical = value.map(|value| (entry.version as u64, value));
+                return;
+            }
+            names::SIGNATURES => {
+                signature = values::from_json(entry.value).ok();
+                return;
+            }
+            names::COSE_SIGNATURES => {
+                has_cose = true;
+                issuer_and_subject = issuer_and_subject_in(entry.value);
                 return;
             }
             _ => return,
@@ -167,6 +215,18 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
         writes,
         has_cose,
         historical,
+        signature,
+        issuer_and_subject,
+    })
+}
+
+/// What a COSE signature in a table says of its issuer and subject.
+fn issuer_and_subject_in(value: &[u8]) -> (String, String) {
+    let message: Option<values::Base64> = values::from_json(value).ok();
+    let message = message.as_ref().and_then(|message| Sign1::parse(&message.0).ok());
+    let claim = |claim: Option<&str>| claim.unwrap_or_default().to_owned();
+    message.map_or_else(Default::default, |message| {
+        (claim(message.issuer()), claim(message.subject()))
     })
 }
 
@@ -203,156 +263,4 @@ fn check_receipt(snapshot: &Snapshot<'_>, trust: &Trust) -> std::result::Result<
         }
     }
     Ok(receipt)
-}
-
-/// Holds every snapshot against its receipt and the verified ledger.
-pub(super) fn check_all(files: &[SnapshotFile], joiner: &mut Joiner<'_>, start: Seqno) -> Vec<SnapshotVerdict> {
-    let mut verdicts = Vec::new();
-    for file in files {
-        let findings = check_one(file, joiner, start);
-        let verdict = Verdict::of(&findings);
-        findings.into_iter().for_each(|finding| joiner.findings.push(finding));
-        verdicts.push(SnapshotVerdict {
-            file: file.path.display().to_string(),
-            seqno: file.name.seqno,
-            verdict,
-        });
-    }
-    verdicts
-}
-
-fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    // A run that starts behind another snapshot knows that one's service, and none from before it.
-    let unjudged = file.name.evidence_seqno <= start;
-    let mut report = |code: Code, why: String| {
-        let mut finding = Finding::new(code, why).file(&file.path).seqno(file.name.seqno);
-        if code == Code::SnapshotSigner && unjudged {
-            finding = finding
-                .severity(Severity::Info)
-                .next("to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it");
-        }
-        // As a crash leaves it: half written, or its evidence was never signed and another transaction has that seqno.
-        if !file.name.committed && code != Code::SnapshotUncommitted {
-            finding = finding
-                .severity(Severity::Info)
-                .next("nothing: no node starts from a snapshot that was never committed");
-        }
-        finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
-        findings.push(finding);
-    };
-    let map = match MappedFile::open(&file.path) {
-        Ok(map) => map,
-        Err(why) => {
-            report(Code::SnapshotUnreadable, format!("the file can't be opened: {why}"));
-            return findings;
-        }
-    };
-    let snapshot = match Snapshot::parse(map.bytes()) {
-        Ok(snapshot) => snapshot,
-        Err(why) => {
-            report(Code::SnapshotUnreadable, why.to_string());
-            return findings;
-        }
-    };
-    if snapshot.seqno != file.name.seqno {
-        report(
-            Code::SnapshotUnreadable,
-            format!(
-                "it holds the state of seqno {}, its name says {}",
-                snapshot.seqno, file.name.seqno
-            ),
-        );
-    }
-    if let Err(why) = snapshot.public_state(|_, _| ()) {
-        report(Code::SnapshotUnreadable, why.to_string());
-    }
-    if !file.name.committed {
-        report(
-            Code::SnapshotUncommitted,
-            "it was not committed: it has no receipt".to_owned(),
-        );
-    } else if let Err((code, why)) = check_receipt(&snapshot, &joiner.trust) {
-        // 1.x proved a snapshot by the ledger alone.
-        let by_ledger = snapshot.receipt.is_empty()
-            && joiner
-                .evidence
-                .iter()
-                .any(|e| e.snapshot_seqno == snapshot.seqno && e.digest.0 == snapshot.digest());
-        if !by_ledger {
-            report(code, why);
-        }
-    }
-    if file.name.evidence_seqno > start {
-        check_against_ledger(file, &snapshot, joiner, &mut report);
-    }
-    findings
-}
-
-/// Holds a snapshot's leaf and evidence against what the ledger has at those seqnos.
-fn check_against_ledger(
-    file: &SnapshotFile,
-    snapshot: &Snapshot<'_>,
-    joiner: &Joiner<'_>,
-    report: &mut impl FnMut(Code, String),
-) {
-    let leaf_of =
-        |seqno: Seqno| -> Option<&Digest> { joiner.watched.iter().find(|(at, _)| *at == seqno).map(|(_, leaf)| leaf) };
-    if let Some(leaf) = leaf_of(snapshot.seqno).filter(|leaf| *leaf != snapshot.leaf) {
-        report(
-            Code::SnapshotLeaf,
-            format!(
-                "it says the digest of transaction {} is {}, the ledger's is {}",
-                snapshot.seqno,
-                hex::encode(snapshot.leaf),
-                hex::encode(leaf)
-            ),
-        );
-    }
-    let evidence_seqno = file.name.evidence_seqno;
-    if evidence_seqno >= joiner.next {
-        if file.name.committed {
-            report(
-                Code::SnapshotAhead,
-                format!(
-                    "its evidence is transaction {evidence_seqno}, but the ledger ends at {}",
-                    joiner.next.saturating_sub(1)
-                ),
-            );
-        }
-        return;
-    }
-    let digest = snapshot.digest();
-    let evidence = joiner.evidence.iter().find(|evidence| evidence.seqno == evidence_seqno);
-    let wrong = match evidence {
-        None => Some(format!("transaction {evidence_seqno} holds no evidence of it")),
-        Some(evidence) if evidence.digest.0 != digest || evidence.snapshot_seqno != snapshot.seqno => Some(format!(
-            "transaction {evidence_seqno} is evidence of a snapshot at {} with digest {}, this one is at {} with digest {}",
-            evidence.snapshot_seqno,
-            hex::encode(evidence.digest.0),
-            snapshot.seqno,
-            hex::encode(digest)
-        )),
-        Some(evidence)
-            if evidence
-                .claims_digest
-                .is_some_and(|claims| claims.0 != digest && claims.0 != [0; 32]) =>
-        {
-            Some(format!(
-                "the claims digest of transaction {evidence_seqno} is not its digest"
-            ))
-        }
-        Some(_) => None,
-    };
-    if let Some(why) = wrong {
-        report(Code::SnapshotEvidence, why);
-    }
-    if let Ok(receipt) = Receipt::parse(snapshot.receipt)
-        && leaf_of(evidence_seqno).is_some_and(|leaf| *leaf != receipt.leaf_components.leaf())
-    {
-        report(
-            Code::SnapshotReceipt,
-            format!("its receipt proves another transaction than the ledger's {evidence_seqno}"),
-        );
-    }
 }

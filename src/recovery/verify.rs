@@ -14,8 +14,10 @@ use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
+use crate::recovery::against::{self, present};
 use crate::recovery::check::{Check, Outcome};
-use crate::recovery::checkpoint::Checkpoint;
+use crate::recovery::checkpoint::{Asked, Checkpoint, refuse_what_is_none};
+use crate::recovery::commits::{self, Commit};
 use crate::recovery::foundation::{Foundation, Gathered};
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
 use crate::recovery::progress::Progress;
@@ -26,6 +28,8 @@ use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::spares;
 use crate::recovery::trust::{ServiceRecord, Trust};
 use crate::tables::values::HexDigest;
+
+pub use crate::recovery::against::Earlier;
 
 /// What to verify, and against what.
 #[derive(Clone, Default)]
@@ -50,20 +54,9 @@ pub struct Options {
     pub keep_foundation: bool,
 }
 
-/// What is needed of an earlier report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Earlier {
-    /// The last signed transaction it found.
-    pub last_signed: Option<TxId>,
-    /// The root signed there.
-    pub root: Option<HexDigest>,
-    /// The service identities it found.
-    #[serde(default)]
-    pub services: Vec<ServiceRecord>,
-}
-
 /// What was found. Serialised, it is the document that `--json` prints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct VerifyReport {
     /// The short answer.
     pub verdict: Verdict,
@@ -82,10 +75,13 @@ pub struct VerifyReport {
     /// Seqno of the last entry that could be read.
     pub last_seqno: Seqno,
     /// The last transaction up to which everything is proven: what a recovery would keep.
+    #[serde(deserialize_with = "present")]
     pub last_signed: Option<TxId>,
     /// The root it signs.
+    #[serde(deserialize_with = "present")]
     pub root: Option<HexDigest>,
     /// The node that signed it.
+    #[serde(deserialize_with = "present")]
     pub signer: Option<HexDigest>,
     /// Entries behind it: what a recovery would drop.
     pub unsigned_entries: u64,
@@ -104,6 +100,9 @@ pub struct VerifyReport {
     /// Root of every signature, where it was asked for.
     #[serde(skip)]
     pub history: Vec<SignedRoot>,
+    /// What is proven to have been committed, where the history was asked for.
+    #[serde(skip)]
+    pub commits: Vec<Commit>,
     /// What a recovery would build on, where it was asked for.
     #[serde(skip)]
     pub foundation: Option<Box<Foundation>>,
@@ -116,21 +115,25 @@ pub struct VerifyReport {
 pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -> Result<VerifyReport> {
     let began = Instant::now();
     let mode = options.mode.unwrap_or(Mode::Audit);
+    if let Some(path) = &options.checkpoint {
+        refuse_what_is_none(path)?;
+    }
     let snapshot_files = snapshots::list(&options.snapshot_directories)?;
-    let mut watch: Vec<Seqno> = snapshot_files
-        .iter()
-        .flat_map(|file| [file.name.seqno, file.name.evidence_seqno])
-        .collect();
-    watch.sort_unstable();
-    watch.dedup();
+    let watch = snapshots::wanted_leaves(&snapshot_files);
 
     let (mut joiner, start) = begin(files, options, mode)?;
     let checkpoint = options
         .checkpoint
         .as_deref()
-        .map(|path| Checkpoint::new(path, files, mode, start));
+        .map(|path| Checkpoint::new(path, files, asked(options, mode, start, &watch)))
+        .transpose()?;
     if let Some(saved) = checkpoint.as_ref().and_then(Checkpoint::load) {
+        let wanted = joiner.against;
         joiner = Joiner::restore(files, mode, saved).unwrap_or(joiner);
+        // Gathered already, or still to come.
+        if joiner.against.map(|(seqno, _)| seqno) != wanted.map(|(seqno, _)| seqno) {
+            joiner.against = wanted;
+        }
     }
     if options.keep_history {
         joiner.keep_history();
@@ -153,7 +156,11 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
         };
         return verify(files, &audit, progress);
     }
+    joiner.report_notes();
     joiner.check_last_signature();
+    if let Some(start) = &options.from_snapshot {
+        snapshots::judge_start(start, &mut joiner);
+    }
     let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, start);
     spares::check_all(&mut joiner)?;
     progress.end();
@@ -163,6 +170,20 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     Ok(report(joiner, options, mode, snapshots, began))
 }
 
+/// What a checkpoint must have gathered.
+fn asked(options: &Options, mode: Mode, start: Seqno, watch: &[Seqno]) -> Asked {
+    let last = options.against.as_ref().and_then(|earlier| earlier.last_signed);
+    let from = options.from_snapshot.as_ref();
+    Asked {
+        mode,
+        start,
+        snapshot: from.map(|start| HexDigest(start.digest)),
+        watch: watch.to_vec(),
+        against: last.map(|last| last.seqno),
+        until: options.until.unwrap_or(Seqno::MAX),
+    }
+}
+
 /// The joiner at the start: of the ledger, or of a snapshot.
 fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(Joiner<'f>, Seqno)> {
     let (mut joiner, start) = match options.from_snapshot.clone() {
@@ -170,6 +191,7 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
             let next = start.seqno + 1;
             let mut joiner = Joiner::new(files, mode, next, Some(start.accumulator), start.trust);
             joiner.gathered = Gathered::behind(start.seqno, start.view_history, start.historical);
+            joiner.begin_proven(start.signed);
             (joiner, start.seqno)
         }
         None => (
@@ -177,7 +199,6 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
             0,
         ),
     };
-    joiner.report_notes();
     if let Some(earlier) = options.against.as_ref().and_then(|earlier| earlier.last_signed) {
         joiner.watch_root_at(earlier.seqno);
     }
@@ -249,12 +270,20 @@ fn report(
     let proven = joiner.proven();
     let last_seqno = joiner.next.saturating_sub(1);
     if let Some(earlier) = &options.against {
-        check_against(&mut joiner, earlier, proven.as_ref());
+        let start = options.from_snapshot.as_ref();
+        let range = against::Range {
+            start: start.map_or(0, |start| start.seqno),
+            start_signed: start.map(|start| start.signed),
+            until: options.until,
+        };
+        against::check(&mut joiner, earlier, &range, proven);
     }
     check_identity(&mut joiner, proven.as_ref(), options.service_certificate.as_ref());
     let proven_to = proven.map_or(0, |signed| signed.txid.seqno);
     let unsigned_entries = last_seqno.saturating_sub(proven_to.max(joiner.files.first_seqno().saturating_sub(1)));
-    if proven.is_none() {
+    if joiner.files.chunks.is_empty() && options.from_snapshot.is_none() {
+        joiner.findings.push(snapshots::alone(snapshots.len()));
+    } else if proven.is_none() {
         let text = match joiner.counts.signature_transactions {
             0 => "there is no signature transaction".to_owned(),
             n => format!("none of {n} signature transactions proves anything from the start"),
@@ -285,9 +314,10 @@ fn report(
     }
     let elapsed_s = began.elapsed().as_secs_f64();
     let foundation = match options.keep_foundation && options.checkpoint.is_none() {
-        true => Foundation::of(&joiner).map(Box::new),
+        true => foundation(&joiner, options).map(Box::new),
         false => None,
     };
+    let commits = commits::in_entries(&joiner, proven_to);
     let mut history = joiner.history.take().unwrap_or_default();
     history.retain(|signed| signed.txid.seqno <= proven_to);
     let findings = joiner.findings.finish();
@@ -308,52 +338,22 @@ fn report(
         snapshots,
         findings,
         elapsed_s,
-        entries_per_s: joiner.counts.entries as f64 / elapsed_s,
-        bytes_per_s: joiner.counts.bytes as f64 / elapsed_s,
+        entries_per_s: joiner.counts.entries as f64 / elapsed_s.max(f64::MIN_POSITIVE),
+        bytes_per_s: joiner.counts.bytes as f64 / elapsed_s.max(f64::MIN_POSITIVE),
         history,
+        commits,
         foundation,
     }
 }
 
-/// Holds the ledger against what an earlier report said of it.
-fn check_against(joiner: &mut Joiner<'_>, earlier: &Earlier, proven: Option<&SignedRoot>) {
-    let Some(last) = earlier.last_signed else {
-        return;
-    };
-    let shown = |root: Option<HexDigest>| root.map_or("none".to_owned(), |root| hex::encode(root.0));
-    let found = joiner.against.and_then(|(_, root)| root);
-    let first = |services: &[ServiceRecord]| services.first().map(|service| service.identity);
-    let finding = if let (Some(was), Some(is)) = (first(&earlier.services), first(joiner.trust.services()))
-        && was != is
-        && earlier.services.iter().all(|service| service.identity != is)
-    {
-        Finding::new(
-            Code::OtherService,
-            format!(
-                "the earlier report is about service {}, this ledger is of service {}",
-                hex::encode(was.0),
-                hex::encode(is.0)
-            ),
-        )
-    } else if proven.is_none_or(|signed| signed.txid.seqno < last.seqno) {
-        let now = proven.map_or("nothing".to_owned(), |signed| signed.txid.to_string());
-        Finding::new(
-            Code::RolledBack,
-            format!("the earlier report found {last} signed, here the last proven signature is {now}"),
-        )
-    } else if found != earlier.root {
-        Finding::new(
-            Code::Rewritten,
-            format!(
-                "the earlier report found root {} signed at {last}, here it is {}",
-                shown(earlier.root),
-                shown(found)
-            ),
-        )
-    } else {
-        return;
-    };
-    joiner.findings.push(finding.seqno(last.seqno));
+/// What a recovery would build on.
+fn foundation(joiner: &Joiner<'_>, options: &Options) -> Option<Foundation> {
+    let proven = joiner.proven()?.txid.seqno;
+    let start = options.from_snapshot.as_ref().filter(|start| start.seqno == proven);
+    match start {
+        Some(start) => Foundation::at_snapshot(joiner, start),
+        None => Foundation::of(joiner),
+    }
 }
 
 /// Holds what stands behind the last proven signature against the service that is expected, if one is.

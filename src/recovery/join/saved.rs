@@ -89,5 +89,5 @@ pub struct SavedJoiner {
     last_signature: Option<LastSignature>,
     last_good: Option<LastSignature>,
     last_view: View,
-    against: Option<(Seqno, Option<HexDigest>)>,
+    against: Option<(Seqno, Option<SignedRoot>)>,
 }

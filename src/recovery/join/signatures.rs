@@ -101,7 +101,7 @@ impl Joiner<'_> {
         if self.broken_at.is_none_or(|at| check.txid.seqno < at) {
             self.last_matching = Some(check.txid);
             self.last_good = self.last_signature;
-            self.remember(&check);
+            self.remember(&check, tx);
         }
         match self.mode {
             Mode::Audit => self.checks.push(check),
@@ -109,17 +109,23 @@ impl Joiner<'_> {
         }
     }
 
-    fn remember(&mut self, check: &Check) {
-        if let Some((_, root)) = self.against.as_mut().filter(|(seqno, _)| *seqno == check.txid.seqno) {
-            *root = Some(HexDigest(check.root));
+    fn remember(&mut self, check: &Check, tx: &SignatureTx) {
+        let signed = SignedRoot {
+            txid: check.txid,
+            root: HexDigest(check.root),
+            signer: check.signer,
+            service: check.service,
+        };
+        if let Some((_, found)) = self.against.as_mut().filter(|(seqno, _)| *seqno == check.txid.seqno) {
+            *found = Some(signed);
         }
         if let Some(history) = &mut self.history {
-            history.push(SignedRoot {
-                txid: check.txid,
-                root: HexDigest(check.root),
-                signer: check.signer,
-                service: check.service,
-            });
+            if let Some(Ok(signature)) = &tx.node
+                && signature.commit_seqno > 0
+            {
+                self.claims.push((check.txid, signature.commit_seqno));
+            }
+            history.push(signed);
         }
     }
 
