@@ -87,7 +87,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 pub fn render(report: &VerifyReport) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
-        out.push_str(&text);
+        out.push_str(&crate::shown::line(&text));
         out.push('\n');
     };
     match report.last_signed {

@@ -14,6 +14,7 @@ use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
 use super::map::MappedFile;
 use super::names::{ChunkKind, ChunkName, FileName};
 use crate::error::{Error, Result};
+use crate::shown::Show;
 
 /// One chunk file of a ledger.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ impl LedgerFiles {
 }
 
 fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
-    let names: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
+    let names: Vec<String> = directories.iter().map(|d| d.shown().to_string()).collect();
     let unread = notes
         .iter()
         .filter(|note| {
@@ -165,7 +166,7 @@ fn list_directory(
     if directory.is_file() {
         return Err(Error::Unreadable(format!(
             "{} is a file, expected a directory of ledger chunks; give the directory it is in",
-            directory.display()
+            directory.shown()
         )));
     }
     let listing = std::fs::read_dir(directory).map_err(Error::io("list directory", directory))?;

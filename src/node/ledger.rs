@@ -25,6 +25,7 @@ use crate::format::{Seqno, TxId};
 use crate::journal::succession::KnownSecret;
 use crate::journal::{Journal, SealKey, Written};
 use crate::kv::store::Transaction;
+use crate::shown::Show;
 use crate::tables::names;
 
 /// The service, with everything it takes to write its ledger.
@@ -217,7 +218,7 @@ impl Ledger {
         match self.journal.prove_snapshots() {
             Ok(proven) => {
                 for path in proven {
-                    tracing::info!(path = %path.display(), "snapshot committed");
+                    tracing::info!(path = %path.shown(), "snapshot committed");
                 }
             }
             Err(why) => tracing::error!("a snapshot could not be committed: {why}"),

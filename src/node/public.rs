@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::config::Config;
-use super::directory::has_committed_tail;
+use super::directory::{has_committed_tail, signed_but_not_read};
 use super::previous::check_previous;
 use super::status::Status;
 use crate::crypto::Certificate;
@@ -23,6 +23,7 @@ use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 
 /// What the public phase gives.
 pub struct Public {
@@ -151,7 +152,7 @@ fn verify_from_best_snapshot(
             return Err(Error::Unreadable(format!(
                 "snapshot {} holds the state at seqno {seqno}, but the ledger ends at {}: the entries between are in no \
                  file. Find the missing chunks; or take the snapshot out of its directory, to recover without them",
-                snapshot.path.display(),
+                snapshot.path.shown(),
                 files.last_seqno()
             )));
         }
@@ -167,7 +168,7 @@ fn verify_from_best_snapshot(
         };
         let report = verify(files, &options(Some(start)), status)?;
         if report.foundation.is_some() {
-            tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
+            tracing::info!(seqno, path = %snapshot.path.shown(), "starting from a snapshot");
             return Ok((Some(snapshot.path), report));
         }
         tracing::warn!(seqno, "no signature behind this snapshot: trying an older one, or none");
@@ -284,7 +285,19 @@ fn check_loss(
         );
     }
     let signed_later = foundation.last_signature_read > last;
-    if (!has_committed_tail(files, last) && !signed_later) || drop_after.is_some() {
+    if drop_after.is_some() {
+        return Ok(());
+    }
+    if let Some((path, seqno)) = signed_but_not_read(files, last)? {
+        return Err(Error::Unreadable(format!(
+            "recovering from these directories would drop what was signed: {} is not committed and in a read-only directory, \
+             where such files are not read, but it holds a signature at seqno {seqno}, and the last one that is read is {last}. \
+             Nothing was changed. Put a copy of the file into the main ledger directory; or, to lose these entries for good, \
+             start with --drop-after {last}",
+            path.shown()
+        )));
+    }
+    if !has_committed_tail(files, last) && !signed_later {
         return Ok(());
     }
     let why = first.map_or(String::new(), |finding| {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attestation::VirtualQuote;
 use super::config::Config;
 use super::http::{Metrics, Sessions};
+use super::output::OutputFiles;
 use super::sequencer::Sequencer;
 use super::status::Status;
 use crate::Error;
@@ -34,6 +35,8 @@ pub struct Node {
     pub store: RwLock<Store>,
     /// Writes transactions, once there is a service.
     pub sequencer: OnceLock<Sequencer>,
+    /// What the node has written beside its ledger.
+    pub files: OutputFiles,
     /// Keeps other nodes out of the ledger's main directory.
     pub claim: OnceLock<std::fs::File>,
     /// The documentation of the endpoints, by their first segment.

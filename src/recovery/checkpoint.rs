@@ -4,7 +4,6 @@
 //! secret, and proves nothing: whoever can write it can write the ledger too.
 
 use std::cell::Cell;
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -13,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::whole_file::{PUBLIC, write_whole};
 use crate::recovery::join::{Mode, SavedJoiner};
+use crate::shown::Show;
 
 /// Time between two saves: losing this much is nothing, saving costs milliseconds.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -65,7 +66,7 @@ impl<'a> Checkpoint<'a> {
     fn stamps(&self, next: Seqno) -> Vec<ChunkStamp> {
         let read = self.files.chunks.iter().take_while(|chunk| chunk.use_from < next);
         read.map(|chunk| ChunkStamp {
-            file: chunk.file.path.display().to_string(),
+            file: chunk.file.path.shown().to_string(),
             size: chunk.file.size,
             changed_ns: std::fs::metadata(&chunk.file.path)
                 .and_then(|metadata| metadata.modified())
@@ -106,14 +107,8 @@ impl<'a> Checkpoint<'a> {
         };
         let json = serde_json::to_string(&document)
             .map_err(|e| Error::Unreadable(format!("could not serialise the checkpoint: {e}")))?;
-        let beside = self.path.with_added_extension("new");
-        let write = || {
-            let mut file = std::fs::File::create(&beside)?;
-            writeln!(file, "{json}\n{:08x}", crc32fast::hash(json.as_bytes()))?;
-            file.sync_all()?;
-            std::fs::rename(&beside, self.path)
-        };
-        write().map_err(Error::io("write checkpoint", self.path))?;
+        let text = format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
+        write_whole(self.path, text.as_bytes(), PUBLIC)?;
         self.saved.set(Instant::now());
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::recovery::join::SignedRoot;
 use crate::recovery::progress::Progress;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
 /// One copy of a ledger.
@@ -175,7 +176,7 @@ pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
 }
 
 fn name(copy: &Copy) -> String {
-    copy.directory.display().to_string()
+    copy.directory.shown().to_string()
 }
 
 fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {

@@ -48,6 +48,7 @@ pub struct Listing {
 #[derive(Clone, Debug, Serialize)]
 pub struct ChunkRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// First seqno in it.
     pub first: Seqno,
@@ -82,6 +83,7 @@ pub struct ChunkRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct SpareRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// First seqno in it.
     pub first: Seqno,
@@ -95,6 +97,7 @@ pub struct SpareRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct SnapshotRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// Seqno of the state it holds.
     pub seqno: Seqno,

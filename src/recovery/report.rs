@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Seqno;
+use crate::shown::{Show, line};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -188,13 +189,13 @@ pub struct Finding {
     pub code: Code,
     /// How bad.
     pub severity: Severity,
-    /// In which file.
+    /// In which file, as [`crate::shown`] shows paths.
     pub file: Option<String>,
     /// Where in it, bytes.
     pub offset: Option<u64>,
     /// At which seqno.
     pub seqno: Option<Seqno>,
-    /// What was found and what was expected.
+    /// What was found and what was expected, on one line that can be shown.
     pub message: String,
     /// Everything up to this seqno is proven by a signature that verified.
     pub proven_to: Option<Seqno>,
@@ -211,7 +212,7 @@ impl Finding {
             file: None,
             offset: None,
             seqno: None,
-            message: message.into(),
+            message: line(&message.into()).into_owned(),
             proven_to: None,
             next: code.next().to_owned(),
         }
@@ -219,7 +220,7 @@ impl Finding {
 
     /// In this file.
     pub fn file(mut self, path: &Path) -> Finding {
-        self.file = Some(path.display().to_string());
+        self.file = Some(path.shown().to_string());
         self
     }
 
@@ -243,7 +244,7 @@ impl Finding {
 
     /// With another advice than its kind usually has.
     pub fn next(mut self, next: impl Into<String>) -> Finding {
-        self.next = next.into();
+        self.next = line(&next.into()).into_owned();
         self
     }
 }

@@ -15,6 +15,7 @@ use crate::recovery::join::Joiner;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
+use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
 
 /// A snapshot file found in a directory.
@@ -82,7 +83,7 @@ pub fn start_from(path: &Path) -> Result<Start> {
     let refuse = |why: String| {
         Error::Unreadable(format!(
             "can't start from snapshot {}: {why}; use another snapshot, or none",
-            path.display()
+            path.shown()
         ))
     };
     let snapshot = Snapshot::parse(map.bytes()).map_err(|e| refuse(e.to_string()))?;
@@ -210,7 +211,7 @@ pub(super) fn check_all(files: &[SnapshotFile], joiner: &mut Joiner<'_>, start: 
         let verdict = Verdict::of(&findings);
         findings.into_iter().for_each(|finding| joiner.findings.push(finding));
         verdicts.push(SnapshotVerdict {
-            file: file.path.display().to_string(),
+            file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict,
         });

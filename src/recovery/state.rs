@@ -29,6 +29,7 @@ use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
 use crate::kv::base::{Base, Live};
+use crate::shown::Show;
 use crate::tables::describe::as_text;
 
 /// What to export.
@@ -139,7 +140,7 @@ impl MappedSnapshot {
     pub fn open(path: &Path) -> Result<MappedSnapshot> {
         let map = MappedFile::open(path).map_err(Error::io("open", path))?;
         let seqno = Snapshot::parse(map.bytes()).map(|snapshot| snapshot.seqno);
-        let seqno = seqno.map_err(|why| Error::Unreadable(format!("{} is not a snapshot: {why}", path.display())))?;
+        let seqno = seqno.map_err(|why| Error::Unreadable(format!("{} is not a snapshot: {why}", path.shown())))?;
         Ok(MappedSnapshot { map, seqno })
     }
 
@@ -153,7 +154,7 @@ impl MappedSnapshot {
     /// # Errors
     /// If the snapshot is malformed.
     pub fn public_state(&self, each: impl FnMut(&str, StateEntry<'_>)) -> Result<()> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         snapshot.public_state(each).map_err(|why| unreadable(why.to_string()))
     }
@@ -163,7 +164,7 @@ impl MappedSnapshot {
     /// # Errors
     /// If the key does not fit, or what it opens can't be read.
     pub fn private_plaintext(&self, key: &AeadKey) -> Result<Zeroizing<Vec<u8>>> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         let mut plaintext = Zeroizing::new(Vec::new());
@@ -176,7 +177,7 @@ impl MappedSnapshot {
     }
 
     fn load_into(&self, base: &mut Base, selection: &Selection<'_>, tally: &mut Tally) -> Result<()> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let mut load = |table: &str, entry: StateEntry<'_>| {
             // A negative version is a removed key, which 1.x and 2.x keep.

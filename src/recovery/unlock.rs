@@ -22,6 +22,7 @@ use crate::recovery::segments::Segment;
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
 use crate::recovery::writes::{Order, Reader, finding, in_groups, last_signed};
+use crate::shown::Show;
 
 /// One secret of the chain, in a report. Never the secret itself.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -350,7 +351,7 @@ fn open_snapshots(
     {
         let found = open_snapshot(&file, secrets);
         verdicts.push(SnapshotVerdict {
-            file: file.path.display().to_string(),
+            file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict: Verdict::of(found.as_slice()),
         });

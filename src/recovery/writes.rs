@@ -17,6 +17,7 @@ use crate::format::directory::{LedgerFiles, Note};
 use crate::format::domain::{Maps, Write};
 use crate::format::entry::{GCM_HEADER_SIZE, HEADER_SIZE};
 use crate::format::{Malformed, Seqno, TxId};
+use crate::shown::Show;
 use crate::tables::names;
 
 /// The keys of private domains, one for each ledger secret.
@@ -58,7 +59,7 @@ pub fn in_groups(
             if let Some(segment) = group.iter().find(|segment| segment.chunk.map.shrank()) {
                 return Err(Error::Unreadable(format!(
                     "{} became shorter while it was being read; run again once nothing writes to it any more",
-                    segment.chunk.map.path().display()
+                    segment.chunk.map.path().shown()
                 )));
             }
         }

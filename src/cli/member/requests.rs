@@ -12,6 +12,7 @@ use crate::cli::{Common, input, output, text};
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
 use crate::member::{MessageType, governance};
+use crate::shown::Show;
 
 /// Make a proposal
 #[derive(clap::Args)]
@@ -90,7 +91,10 @@ impl Withdraw {
         let session = self.signer.session(&client, &member);
         match request(session.withdraw(&self.id))? {
             Some(None) => {
-                eprintln!("rekindle: the service knows no proposal {}", self.id);
+                output::notice(&format!(
+                    "rekindle: the service knows no proposal {}\n",
+                    text::clean(&self.id)
+                ));
                 Ok(REFUSED)
             }
             Some(state) => proposals::show_state(state, common),
@@ -147,15 +151,15 @@ impl SubmitShare {
         let key = DecryptionKey::from_pem(&pem).map_err(|why| {
             Error::Usage(format!(
                 "{} is not a member's share-encryption key: {why}",
-                self.encryption_key.display()
+                self.encryption_key.shown()
             ))
         })?;
         let (client, member) = (self.node.client()?, self.signer.member()?);
         if self.node.insecure {
-            eprintln!(
-                "rekindle: --insecure: the share is sent to whoever answers at {}",
-                self.node.url
-            );
+            output::notice(&format!(
+                "rekindle: --insecure: the share is sent to whoever answers at {}\n",
+                text::clean(&self.node.url)
+            ));
         }
         let session = self.signer.session(&client, &member);
         let Some(progress) = request(session.submit_share(&key))? else {
@@ -165,12 +169,21 @@ impl SubmitShare {
             true => output::json(&progress)?,
             false => {
                 let message = progress.get("message").and_then(Value::as_str).unwrap_or("submitted");
-                let lines: String = message.lines().map(|line| format!("{}\n", text::clean(line))).collect();
+                let lines: String = message.lines().enumerate().map(said).collect();
                 output::text(&lines)?;
             }
         }
         Ok(0)
     }
+}
+
+/// A line of what the service says: its first, CCF's second, or one further in, which can't look like anything else.
+fn said((number, line): (usize, &str)) -> String {
+    let indent = match (number, line) {
+        (0, _) | (_, "End of recovery procedure initiated") => "",
+        _ => "    ",
+    };
+    format!("{indent}{}\n", text::clean(line))
 }
 
 /// Sign a request without sending it: COSE_Sign1 on stdout

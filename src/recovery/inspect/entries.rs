@@ -12,6 +12,7 @@ use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::recovery::segments::Segment;
 use crate::recovery::writes::{Keys, Order, Private, Reader, Tally, gaps, in_groups, txid, undecryptable};
+use crate::shown::Show;
 use crate::tables::codec::{describe_key, describe_value};
 
 /// Seqnos from the first to the last one that are asked for; `None` as the last one is the ledger's end.
@@ -182,7 +183,7 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
         "txid": txid(located),
         "seqno": located.seqno,
         "view": iv.view,
-        "file": segment.chunk.map.path(),
+        "file": segment.chunk.map.path().shown().to_string(),
         "offset": located.offset,
         "size_bytes": entry.raw.len(),
         "flags": entry.header.flags,
