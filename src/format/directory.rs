@@ -226,7 +226,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
         .or_else(counted)
         .or(layout.table_len.filter(|&len| len > 0))
         .or(named_len)
-        .unwrap_or_else(|| count_entries(bytes, layout, first));
+        .unwrap_or_else(|| count_entries(&map, layout, first));
     if len == 0 && named_len.is_none() {
         notes.push(match bytes.len() {
             8 => Note::EmptyChunk(path),
@@ -258,11 +258,11 @@ fn first_seqno(bytes: &[u8]) -> Option<Seqno> {
 
 /// Counts the seqnos of a chunk without a table: by the entries' headers alone where they lead to the end, else by
 /// walking over what is damaged.
-fn count_entries(bytes: &[u8], layout: Layout, first: Seqno) -> u64 {
-    if let Some(count) = count_headers(bytes) {
+fn count_entries(map: &MappedFile, layout: Layout, first: Seqno) -> u64 {
+    if let Some(count) = count_headers(map.bytes()) {
         return count;
     }
-    let mut walker = Walker::new(bytes, layout, first);
+    let mut walker = Walker::new(map.bytes(), layout, first).sharing(map.search());
     let mut faults = Vec::new();
     while !matches!(walker.step(&mut faults), Step::End) {
         faults.clear();

@@ -20,6 +20,7 @@ pub mod entry;
 pub mod layout;
 pub mod map;
 pub mod names;
+pub mod search;
 pub mod snapshot;
 pub mod whole_file;
 

@@ -211,7 +211,8 @@ impl<'a> Ends<'a> {
         let bytes = chunk.map.bytes();
         let entry_at = |offset: u64, seqno: Seqno| {
             let mut faults = Vec::new();
-            let mut walker = Walker::starting_at(bytes, chunk.layout, chunk.file.first, offset, seqno);
+            let mut walker =
+                Walker::starting_at(bytes, chunk.layout, chunk.file.first, offset, seqno).sharing(chunk.map.search());
             match walker.step(&mut faults) {
                 Step::Entry(located) if faults.is_empty() => Ok(located),
                 _ => Err(format!("the entry of seqno {seqno} can't be read at byte {offset}")),
@@ -242,7 +243,7 @@ impl<'a> Ends<'a> {
             fault: None,
         };
         let mut faults = Vec::new();
-        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first);
+        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first).sharing(chunk.map.search());
         loop {
             match walker.step(&mut faults) {
                 Step::Entry(located) => {

@@ -100,6 +100,8 @@ codes! {
     Writes = "L0207", Error, "take the chunk from another copy";
     /// An entry is not the one that was signed.
     EntryDiffers = "L0208", Error, "take the chunk from another copy; a recovery from this one would end before this entry";
+    /// A value or a private domain lies where its file was never written.
+    NeverWritten = "L0210", Error, "it was not read; take the chunk from another copy";
     /// The view goes backwards.
     ViewGoesBack = "L0209", Error, "entries of two histories are mixed; compare the copies of this ledger";
     /// The root of all entries so far is not the one recorded in a signature transaction.

@@ -13,7 +13,7 @@ use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::Joiner;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
-use crate::recovery::scan::{TrustTable, TrustWrite};
+use crate::recovery::scan::{MAX_TRUST_BYTES, TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
 use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
@@ -106,6 +106,9 @@ pub fn start_from(path: &Path) -> Result<Start> {
     })
 }
 
+/// A tree is flushed at every snapshot and long before it has two million leaves.
+const MAX_TREE_BYTES: usize = 64 << 20;
+
 struct State {
     tree: Option<Vec<u8>>,
     trust: Trust,
@@ -126,7 +129,7 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::NODES_INFO => TrustTable::NodesInfo,
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
             names::TREE if entry.key == SINGLETON_KEY => {
-                tree = Some(entry.value.to_vec());
+                tree = (entry.value.len() <= MAX_TREE_BYTES).then(|| entry.value.to_vec());
                 return;
             }
             names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
@@ -136,6 +139,9 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             }
             _ => return,
         };
+        if entry.value.len().max(entry.key.len()) > MAX_TRUST_BYTES {
+            return;
+        }
         writes.push(TrustWrite {
             seqno: created_at(table, entry.value).unwrap_or(entry.version as u64),
             view: 0,

@@ -16,7 +16,7 @@ use super::loading::{Batch, Loading, newest_first};
 use super::output::Output;
 use super::progress::Progress;
 use super::report::{Code, Finding};
-use super::segments::Segment;
+use super::segments::{SEGMENT_BYTES, SPARSE_BYTES, Segment};
 use super::seqno_set::SeqnoSet;
 use super::snapshots;
 use super::writes::{Keys, Order, Reader, Tally, gaps, in_groups};
@@ -156,6 +156,7 @@ impl MappedSnapshot {
     pub fn public_state(&self, each: impl FnMut(&str, StateEntry<'_>)) -> Result<()> {
         let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
+        self.check_written(snapshot.entry.public)?;
         snapshot.public_state(each).map_err(|why| unreadable(why.to_string()))
     }
 
@@ -167,6 +168,7 @@ impl MappedSnapshot {
         let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
+        self.check_written(entry.private)?;
         let mut plaintext = Zeroizing::new(Vec::new());
         key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
             .map_err(|_| {
@@ -174,6 +176,17 @@ impl MappedSnapshot {
             })?;
         private_state(&plaintext, |_, _| ()).map_err(|why| unreadable(format!("private part: {why}")))?;
         Ok(plaintext)
+    }
+
+    /// A snapshot is written from its start to its end: a hole in it is nobody's state, however large it says it is.
+    fn check_written(&self, part: &[u8]) -> Result<()> {
+        match part.len() > SPARSE_BYTES && self.map.is_sparse_in(part) {
+            false => Ok(()),
+            true => Err(Error::Unreadable(format!(
+                "{} is no whole snapshot: part of it was never written to the file; use another snapshot, or none",
+                self.path().shown()
+            ))),
+        }
     }
 
     fn load_into(&self, base: &mut Base, selection: &Selection<'_>, tally: &mut Tally) -> Result<()> {
@@ -187,6 +200,7 @@ impl MappedSnapshot {
                 base.insert_if_absent(table, entry.key, version, Some(entry.value));
             }
         };
+        self.check_written(snapshot.entry.public)?;
         snapshot
             .public_state(&mut load)
             .map_err(|why| unreadable(why.to_string()))?;
@@ -241,11 +255,13 @@ pub fn write_state(state: State, out: &mut Output) -> Result<Exported> {
             exported.records += 1;
             exported.private_records += u64::from(private);
             if lines.len() >= LINES_BYTES {
+                crate::shown::json(&mut lines);
                 out.write(&lines)?;
                 lines.clear();
             }
         }
     }
+    crate::shown::json(&mut lines);
     out.write(&lines)?;
     Ok(exported)
 }
@@ -264,13 +280,14 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
         let written: Vec<_> = group
             .par_iter()
             .map(|segment| {
-                let mut lines = Vec::with_capacity(segment.size_bytes as usize);
+                let mut lines = Vec::with_capacity(segment.size_bytes.min(2 * SEGMENT_BYTES) as usize);
                 let (mut records, mut private_records) = (0, 0);
                 let tally = reader.read(segment, |w| {
                     write_line(&mut lines, w.txid.seqno, w.table, w.private, w.write.key, w.write.value);
                     records += 1;
                     private_records += u64::from(w.private);
                 });
+                crate::shown::json(&mut lines);
                 (lines, records, private_records, tally)
             })
             .collect();

@@ -253,6 +253,14 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
                 .findings
                 .push(finding(code, text.to_owned(), segment, located.offset, seqno));
         };
+        if segment.is_sparse_in(entry.private) {
+            // No key opens it, and decrypting it would take as much memory as it claims to have bytes.
+            report(
+                Code::NeverWritten,
+                "part of the private domain was never written to the file",
+            );
+            return;
+        }
         match secret
             .aead
             .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
