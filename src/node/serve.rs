@@ -17,6 +17,7 @@ use super::identity::NodeIdentity;
 use super::output::OutputFiles;
 use super::shared::Node;
 use super::status::Status;
+use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 
 /// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `fatal`.
@@ -50,11 +51,20 @@ pub async fn serve(
         .collect();
     let files = write_files(config, identity, &server)?;
     let endorsed = {
-        let (slot, key) = (Arc::clone(&service_slot), Arc::clone(&identity.key));
-        move |certificate: &crate::crypto::Certificate| {
-            if let Err(why) = slot.replace(certificate, &key) {
+        let (slot, node_slot) = (Arc::clone(&service_slot), Arc::clone(&node_slot));
+        let (config, identity) = (config.clone(), identity.clone());
+        move |certificate: &Certificate, own: &Certificate| {
+            if let Err(why) = slot.replace(certificate, &identity.key) {
                 tracing::error!("the endorsed certificate can't be served: {why}");
             }
+            let renewed = identity.renewed(&config, own, certificate).and_then(|renewed| {
+                let served = renewed.as_ref().map(|own| node_slot.replace(own, &identity.key));
+                served.transpose().map(|_| renewed)
+            });
+            renewed.unwrap_or_else(|why| {
+                tracing::error!("the node's own certificate can't be renewed: {why}");
+                None
+            })
         }
     };
     let router = api::router();
@@ -75,7 +85,7 @@ pub async fn serve(
     let node = Arc::new(Node {
         config: config.clone(),
         id: identity.id.clone(),
-        self_signed: identity.self_signed.clone(),
+        self_signed: RwLock::new(identity.self_signed.clone()),
         quote: OnceLock::new(),
         published,
         status: Status::default(),

@@ -23,8 +23,8 @@ pub struct Node {
     pub config: Config,
     /// Hex digest of the node's public key.
     pub id: String,
-    /// The certificate that the node made itself.
-    pub self_signed: Certificate,
+    /// The certificate that the node made itself, valid as long as the one that its service has endorsed.
+    pub self_signed: RwLock<Certificate>,
     /// What the node runs.
     pub quote: OnceLock<VirtualQuote>,
     /// Published addresses by interface, with the ports that were bound.
@@ -51,8 +51,9 @@ pub struct Node {
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
     pub consensus: RwLock<Option<Value>>,
-    /// Is told the node's certificate whenever the service endorses a new one.
-    pub endorsed: Box<dyn Fn(&Certificate) + Send + Sync>,
+    /// Is told the node's certificate whenever the service endorses a new one, and its self-signed one; answers the self-signed one that is served
+    /// from then on, where that had to be renewed too.
+    pub endorsed: Box<dyn Fn(&Certificate, &Certificate) -> Option<Certificate> + Send + Sync>,
     /// Is told that the process must end, and why.
     pub fatal: Box<dyn Fn(Error) + Send + Sync>,
 }
