@@ -311,12 +311,8 @@ mod tests {
         names
     }
 
-    fn begun(path: &Path) -> [WholeFile; 2] {
-        [
-            WholeFile::create(path, PRIVATE).unwrap(),
-            WholeFile::with_temporary_name(path, PRIVATE).unwrap(),
-        ]
-    }
+    /// Both ways of beginning a file: without a name, and with a temporary one.
+    const WAYS: [fn(&Path, u32) -> Result<WholeFile>; 2] = [WholeFile::create, WholeFile::with_temporary_name];
 
     #[test]
     fn an_unfinished_file_has_no_name_and_a_given_up_one_leaves_nothing() {
@@ -327,7 +323,8 @@ mod tests {
         nameless.write_all(b"secret").unwrap();
         assert_eq!(names(directory.path()), ["out"], "killed now, nothing would be left");
         drop(nameless);
-        for mut file in begun(&path) {
+        for begin in WAYS {
+            let mut file = begin(&path, PRIVATE).unwrap();
             file.write_all(b"secret").unwrap();
             drop(file);
         }
@@ -339,7 +336,8 @@ mod tests {
     fn a_finished_file_replaces_the_one_before_and_has_its_mode_from_the_start() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
-        for (i, mut file) in begun(&path).into_iter().enumerate() {
+        for (i, begin) in WAYS.into_iter().enumerate() {
+            let mut file = begin(&path, PRIVATE).unwrap();
             assert_eq!(file.file.metadata().unwrap().permissions().mode() & 0o777, PRIVATE);
             file.write_all(format!("new {i}").as_bytes()).unwrap();
             file.finish().unwrap();
@@ -373,7 +371,8 @@ mod tests {
     fn a_link_that_appears_while_a_file_is_written_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
-        for file in begun(&path) {
+        for begin in WAYS {
+            let file = begin(&path, PRIVATE).unwrap();
             symlink("/dev/null", &path).unwrap();
             assert!(file.finish().is_err());
             assert!(path.symlink_metadata().unwrap().is_symlink());

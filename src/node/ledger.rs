@@ -355,7 +355,9 @@ impl Ledger {
             .retain(|(path, pem)| match node.files.write(path, pem.as_bytes()) {
                 Ok(()) => false,
                 Err(why) => {
-                    tracing::error!("a renewed certificate is not on disk, it is tried again with the next commit: {why}");
+                    tracing::error!(
+                        "a renewed certificate is not on disk, it is tried again with the next commit: {why}"
+                    );
                     true
                 }
             });

@@ -1,6 +1,8 @@
 //! The commands that sign one thing: propose, vote, withdraw, ack, submit-share, sign.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -11,6 +13,7 @@ use super::{Node, REFUSED, Signer, content, proposals, request};
 use crate::cli::{Common, input, output, text};
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
+use crate::format::whole_file::{PRIVATE, Target, is_stdout, target, write_whole};
 use crate::member::{MessageType, governance};
 use crate::shown::Show;
 
@@ -235,8 +238,11 @@ impl Sign {
             .map_err(super::failure)?;
         match &self.out {
             None => output::bytes(&signed)?,
+            Some(path) if is_stdout(path) => output::bytes(&signed)?,
+            Some(path) if target(path)? == Target::Stream => write_whole(path, &signed, PRIVATE)?,
             Some(path) => {
-                let file = std::fs::File::create_new(path);
+                // What is signed may be a share.
+                let file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
                 file.and_then(|mut file| file.write_all(&signed))
                     .map_err(Error::io("write", path))?;
             }
