@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use crate::cli::{Common, input, output, progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::whole_file::{Target, target};
 use crate::recovery::join::Mode;
 use crate::recovery::output::refuse_ledger_directories;
 use crate::recovery::snapshots::start_from;
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
 ///
@@ -56,6 +58,12 @@ enum ModeName {
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let files = input::ledger(&args.directories, args.include_recovery)?;
     if let Some(checkpoint) = &args.checkpoint {
+        if target(checkpoint)? != Target::File {
+            return Err(Error::Usage(format!(
+                "{} is a device or a pipe; give the name of a file",
+                checkpoint.shown()
+            )));
+        }
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
     }
     let options = Options {

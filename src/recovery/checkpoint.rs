@@ -116,6 +116,8 @@ impl<'a> Checkpoint<'a> {
     /// Removes the file: the verification is complete.
     pub fn remove(&self) {
         // Not there, or not removable: the next run finds it stale or complete.
-        let _ = std::fs::remove_file(self.path);
+        if self.path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+            let _ = std::fs::remove_file(self.path);
+        }
     }
 }
