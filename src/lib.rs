@@ -31,6 +31,7 @@ pub mod node;
 #[doc(hidden)]
 pub mod probes;
 pub mod recovery;
+pub mod shown;
 pub mod tables;
 
 pub use error::{Error, Result};

@@ -131,8 +131,43 @@ fn every_source_file_is_small_enough_to_be_one_room() {
     assert!(large.is_empty(), "over 500 lines: {large:?}");
 }
 
-/// Files that may hold `unsafe`: where memory is mapped, and where the digest is computed in lanes.
-const UNSAFE_ALLOWED: [&str; 2] = ["format/map.rs", "crypto/lanes.rs"];
+/// Files that may hold `unsafe`: where memory is mapped, where the digest is computed in lanes, and the allocator that wipes.
+const UNSAFE_ALLOWED: [&str; 3] = ["format/map.rs", "crypto/lanes.rs", "main.rs"];
+
+/// What may print, or show a path, without going through the one place that makes text fit to be shown.
+const RAW_OUTPUT_ALLOWED: [&str; 2] = ["shown.rs", "probes"];
+
+#[test]
+fn nothing_is_shown_but_through_the_one_place_that_makes_it_fit() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        if RAW_OUTPUT_ALLOWED.iter().any(|allowed| name.starts_with(allowed)) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        if name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.ends_with("real_data.rs") {
+            continue;
+        }
+        let shows = |line: &&str| {
+            let line = line.split("//").next().unwrap();
+            [
+                ".display()",
+                "println!(",
+                "print!(",
+                "dbg!(",
+                ".to_string_lossy().to_string()",
+            ]
+            .iter()
+            .any(|form| line.contains(form))
+        };
+        wrong.extend(
+            code.lines()
+                .filter(shows)
+                .map(|line| format!("{name}: {}", line.trim())),
+        );
+    }
+    assert!(wrong.is_empty(), "use crate::shown, and cli::output: {wrong:#?}");
+}
 
 #[test]
 fn unsafe_stands_only_where_it_is_allowed_each_with_its_safety_line() {

@@ -484,6 +484,50 @@ fn proposals_are_listed_and_one_is_shown_with_actions_and_ballots() {
 }
 
 #[test]
+fn whatever_a_server_says_reaches_the_terminal_as_text() {
+    const EVIL: &str = "x\nstate        Accepted\r\u{1b}[2J\u{9b}1m\u{7f}\u{202e}\u{2028}\u{200b}";
+    for status in [200, 400] {
+        let desk = Desk::new();
+        let server = desk.serve(move |seen| {
+            let evil = json!({
+                "proposalId": EVIL, "proposalState": EVIL, "proposerId": EVIL, "ballotCount": EVIL, "node_id": EVIL,
+                "state": EVIL, "service_status": EVIL, "stateDigest": EVIL, "message": EVIL, EVIL: EVIL,
+                "failure": {"reason": EVIL}, "voteFailures": {EVIL: {"reason": EVIL}}, "finalVotes": {EVIL: true},
+                "actions": [{"name": EVIL, "args": {EVIL: EVIL}}], "primary_id": EVIL, "service_certificate": EVIL,
+                "previous_service_identity": EVIL, "recovery_count": EVIL,
+            });
+            let answer = match seen.line.split(['?', ' ']).nth(1).unwrap() {
+                _ if status != 200 => json!({"error": {"code": EVIL, "message": EVIL, "details": [{"message": EVIL}]}}),
+                path if path.ends_with("proposals") || path.ends_with("members") => json!({"value": [evil]}),
+                _ => evil,
+            };
+            (status, answer.to_string())
+        });
+        desk.write("proposal.json", &json!({"actions": [{"name": EVIL}]}).to_string());
+        let proposal = desk.path("proposal.json");
+        for arguments in [
+            &["status"][..],
+            &["proposals"],
+            &["proposals", ID],
+            &["vote", ID],
+            &["withdraw", ID],
+            &["ack"],
+            &["propose", proposal.to_str().unwrap()],
+            &["open-service", "--yes"],
+        ] {
+            for json in [&[][..], &["--json"]] {
+                let run = desk.run(&server, &[arguments, json].concat());
+                let text = format!("{}{}", run.text(), run.stderr);
+                let harmless = |c: char| c == '\n' || rekindle::shown::is_plain(c);
+                assert!(text.chars().all(harmless), "{arguments:?}: {text:?}");
+                let forged = text.lines().filter(|line| *line == "state        Accepted").count();
+                assert_eq!(forged, 0, "{arguments:?}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_acknowledgement_signs_the_digest_that_was_fetched() {
     let desk = Desk::new();
     let server = desk.serve(|seen| match seen.line.contains(":update") {

@@ -17,7 +17,7 @@ pub struct Args {
     directories: Vec<PathBuf>,
     /// Members' share-encryption private keys, PEM: measures unlocking too (repeatable)
     #[arg(long, value_name = "PEM", num_args = 1..)]
-    member_key: Vec<PathBuf>,
+    pub member_key: Vec<PathBuf>,
     /// Snapshots, where the ledger begins behind one (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{Common, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::compare::{CompareReport, Relation, compare, examine};
+use crate::shown::Show;
 
 /// Compare copies of one ledger, rank them, and say what would be lost by choosing each
 ///
@@ -30,7 +31,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     {
         return Err(Error::Usage(format!(
             "{} is given twice; give one directory for each copy",
-            twice.display()
+            twice.shown()
         )));
     }
     let progress = progress::for_terminal();

@@ -1,6 +1,5 @@
 //! `drill`: rehearse the whole disaster.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use super::{Common, output, progress};
@@ -45,9 +44,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         jobs: common.jobs,
     };
     let tell = |line: &str| match common.json {
-        true => eprintln!("{line}"),
+        true => output::notice(&format!("{line}\n")),
         // Whoever only wanted the first lines has closed the pipe: that is no reason to end.
-        false => drop(writeln!(std::io::stdout(), "{line}")),
+        false => drop(output::text(&format!("{line}\n"))),
     };
     let report = rehearse(&plan, progress::for_terminal().as_ref(), &tell)?;
     match common.json {
@@ -73,7 +72,7 @@ fn render(report: &Report) -> String {
         ));
     }
     if let Some(kept) = &report.kept {
-        out.push_str(&format!("kept         {}\n", kept.display()));
+        out.push_str(&format!("kept         {}\n", kept));
     }
     out
 }

@@ -1,21 +1,23 @@
 //! `rekindle export`: the live state, or every write, as lines of JSON.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use regex::Regex;
 use serde_json::json;
 
-use super::Common;
 use super::inspect::findings_text;
+use super::{Common, output};
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
+use crate::format::whole_file::is_stdout;
 use crate::format::{Seqno, TxId};
 use crate::recovery::output::Output;
 use crate::recovery::report::Verdict;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::{Exported, Selection, completing_snapshot, load_state, write_history, write_state};
 use crate::recovery::writes::{Keys, last_signed};
+use crate::shown::Show;
 
 /// Write the live state, or every write in order, as lines of JSON.
 ///
@@ -65,7 +67,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 }
 
 fn to_stdout(args: &Args) -> bool {
-    args.output == Path::new("-")
+    is_stdout(&args.output)
 }
 
 fn export(args: &Args, as_json: bool) -> Result<u8> {
@@ -145,7 +147,7 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
         let document = json!({
             "verdict": verdict,
             "what": what,
-            "output": args.output,
+            "output": args.output.shown().to_string(),
             "at": end.map(|end| end.seqno),
             "last_signed": end.and_then(|end| end.signed),
             "records": exported.records,
@@ -155,7 +157,7 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
             "private_domains_left_out": tally.private_locked,
             "findings": findings,
         });
-        super::output::json(&document)?;
+        output::json(&document)?;
         return Ok(verdict.exit_code());
     }
     let until = match end {
@@ -163,24 +165,24 @@ fn report(args: &Args, as_json: bool, end: Option<End>, exported: Exported) -> R
         Some(End { seqno, .. }) => format!("up to seqno {seqno}"),
         None => "up to the last entry".to_owned(),
     };
-    eprint!("{}", findings_text(&findings));
+    output::notice(&findings_text(&findings));
     if tally.private_locked > 0 {
-        eprintln!(
-            "{} of {} private parts were left out: {}",
+        output::notice(&format!(
+            "{} of {} private parts were left out: {}\n",
             tally.private_locked,
             tally.private_domains,
             match args.member_key.is_empty() {
                 true => "no --member-key was given",
                 false => "no ledger secret is known for them",
             }
-        );
+        ));
     }
     if !to_stdout(args) {
-        eprintln!(
-            "{} lines in {}: the {what} {until}",
+        output::notice(&format!(
+            "{} lines in {}: the {what} {until}\n",
             exported.records,
-            args.output.display()
-        );
+            args.output.shown()
+        ));
     }
     Ok(verdict.exit_code())
 }

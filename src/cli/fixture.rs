@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fixture::{Expected, Fork, Options, generate};
 use crate::format::domain::EntryType;
 use crate::journal::SignatureMode;
+use crate::shown::Show;
 
 /// Write a made-up service history, with all its keys, for tests, rehearsals and measurements.
 ///
@@ -211,6 +212,6 @@ fn summary(args: &Args, expected: &Expected) -> String {
         expected.services.len(),
         expected.secrets.len(),
         expected.snapshots.len(),
-        args.out.display()
+        args.out.shown()
     )
 }

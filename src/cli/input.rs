@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::recovery::against::Earlier;
 use crate::recovery::snapshots;
+use crate::shown::Show;
 
 /// Largest file that is read whole: keys, certificates, shares are kilobytes, earlier reports a few megabytes.
 const MAX_SIZE_BYTES: u64 = 64 << 20;
@@ -17,13 +18,13 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     if metadata.is_dir() {
         return Err(Error::Usage(format!(
             "{} is a directory, expected a file",
-            path.display()
+            path.shown()
         )));
     }
     if metadata.len() > MAX_SIZE_BYTES {
         return Err(Error::Usage(format!(
             "{} has {} bytes, which is more than any key, certificate, share or report has",
-            path.display(),
+            path.shown(),
             metadata.len()
         )));
     }
@@ -33,13 +34,13 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads a whole small text file.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?)
-        .map_err(|_| Error::Usage(format!("{} is not text, expected PEM or JSON", path.display())))
+        .map_err(|_| Error::Usage(format!("{} is not text, expected PEM or JSON", path.shown())))
 }
 
 /// Reads a certificate.
 pub fn certificate(path: &Path) -> Result<Certificate> {
     Certificate::from_pem(&read_text(path)?)
-        .map_err(|why| Error::Usage(format!("{} is not a service certificate in PEM: {why}", path.display())))
+        .map_err(|why| Error::Usage(format!("{} is not a service certificate in PEM: {why}", path.shown())))
 }
 
 /// Reads the JSON of an earlier verification.
@@ -47,7 +48,7 @@ pub fn earlier(path: &Path) -> Result<Earlier> {
     serde_json::from_str(&read_text(path)?).map_err(|why| {
         Error::Usage(format!(
             "{} is not a whole report of `rekindle verify --json`, expected the document as an earlier run printed it: {why}",
-            path.display()
+            path.shown()
         ))
     })
 }

@@ -15,6 +15,7 @@ use crate::recovery::inspect::entries::{self, Range};
 use crate::recovery::inspect::{ChunkRow, Listing, SnapshotRow, list};
 use crate::recovery::report::{Finding, Verdict};
 use crate::recovery::writes::{Keys, Tally};
+use crate::shown::{Show, json_text, lines};
 
 /// Show what is in a ledger: its files, single entries, the history of a table.
 ///
@@ -75,6 +76,7 @@ fn show(args: &Args, as_json: bool, out: &mut impl Write) -> Result<u8> {
             true => format!("{}\n", serde_json::to_string_pretty(&listing).unwrap_or_default()),
             false => listing_text(&listing, args),
         };
+        let text = if as_json { json_text(&text) } else { lines(&text) };
         out.write_all(text.as_bytes()).map_err(stdout_error)?;
         return Ok(u8::from(listing.is_wrong()));
     }
@@ -121,9 +123,9 @@ impl<'a, W: Write> Stream<'a, W> {
 
     fn push(&mut self, item: &Value, text: impl FnOnce() -> String) -> Result<()> {
         let outcome = match (self.json, self.count) {
-            (false, _) => self.out.write_all(text().as_bytes()),
-            (true, 0) => write!(self.out, "{{\"{}\":[\n{item}", self.name),
-            (true, _) => write!(self.out, ",\n{item}"),
+            (false, _) => self.out.write_all(lines(&text()).as_bytes()),
+            (true, 0) => write!(self.out, "{{\"{}\":[\n{}", self.name, json_text(&item.to_string())),
+            (true, _) => write!(self.out, ",\n{}", json_text(&item.to_string())),
         };
         self.count += 1;
         outcome.map_err(stdout_error)
@@ -141,7 +143,7 @@ impl<'a, W: Write> Stream<'a, W> {
             writeln!(
                 self.out,
                 "{start}\n],\"private_domains_not_read\":{locked},\"findings\":{}}}",
-                json!(findings)
+                json_text(&json!(findings).to_string())
             )
         } else if self.count == 0 && findings.is_empty() {
             let left_out = match tally.private_locked {
@@ -150,7 +152,7 @@ impl<'a, W: Write> Stream<'a, W> {
             };
             writeln!(self.out, "no {}{left_out}", self.name)
         } else {
-            self.out.write_all(findings_text(&findings).as_bytes())
+            self.out.write_all(lines(&findings_text(&findings)).as_bytes())
         };
         outcome.map_err(stdout_error)?;
         Ok(Verdict::of(&findings).exit_code())
@@ -207,7 +209,7 @@ fn listing_text(listing: &Listing, args: &Args) -> String {
     for spare in &listing.spares {
         text.push_str(&format!(
             "spare: {} holds seqnos {} to {}, which are read from other files\n",
-            clean(&spare.file.display().to_string()),
+            clean(&spare.file.shown().to_string()),
             spare.first,
             spare.last
         ));
@@ -225,8 +227,8 @@ fn listing_text(listing: &Listing, args: &Args) -> String {
 
 fn file_cell(file: &Path, name_only: bool) -> String {
     match file.file_name().filter(|_| name_only) {
-        Some(name) => clean(&name.to_string_lossy()),
-        None => clean(&file.display().to_string()),
+        Some(name) => Path::new(name).shown().to_string(),
+        None => file.shown().to_string(),
     }
 }
 

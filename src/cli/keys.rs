@@ -14,6 +14,7 @@ use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::secrets::{LedgerSecrets, Material};
 use crate::recovery::unlock::open_secrets;
+use crate::shown::Show;
 
 /// Reads keys and shares.
 ///
@@ -26,10 +27,10 @@ pub fn read(member_keys: &[PathBuf], shares: &[PathBuf]) -> Result<Material> {
         let key = DecryptionKey::from_pem(&pem).map_err(|why| {
             Error::Usage(format!(
                 "{} is not a member's share-encryption key: {why}; give the RSA private key (such as member0_enc_privk.pem)",
-                path.display()
+                path.shown()
             ))
         })?;
-        material.member_keys.push((path.display().to_string(), key));
+        material.member_keys.push((path.shown().to_string(), key));
     }
     for path in shares {
         let bytes = Zeroizing::new(input::read(path)?);
@@ -38,10 +39,10 @@ pub fn read(member_keys: &[PathBuf], shares: &[PathBuf]) -> Result<Material> {
         let share = share.map_err(|why| {
             Error::Usage(format!(
                 "{} is not a decrypted recovery share: {why}; expected 44 bytes (113 before CCF 4.0.9), raw or in base64",
-                path.display()
+                path.shown()
             ))
         })?;
-        material.shares.push((path.display().to_string(), share));
+        material.shares.push((path.shown().to_string(), share));
     }
     Ok(material)
 }

@@ -9,9 +9,10 @@ use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{OffsetDateTime, PrimitiveDateTime};
 use zeroize::Zeroizing;
 
-use crate::cli::{Common, input};
+use crate::cli::{Common, input, output};
 use crate::error::{Error, Result};
 use crate::member::{self, Client, Member, Session, Trust};
+use crate::shown::Show;
 
 mod keygen;
 mod open;
@@ -116,7 +117,7 @@ impl Signer {
         let certificate = input::read_text(&self.cert)?;
         let key = Zeroizing::new(input::read_text(&self.key)?);
         Member::from_pem(&certificate, &key)
-            .map_err(|why| Error::Usage(format!("{} and {}: {why}", self.cert.display(), self.key.display())))
+            .map_err(|why| Error::Usage(format!("{} and {}: {why}", self.cert.shown(), self.key.shown())))
     }
 
     fn session<'a>(&self, client: &'a Client, member: &'a Member) -> Session<'a> {
@@ -137,7 +138,7 @@ fn request<T>(work: impl Future<Output = std::result::Result<T, member::Error>>)
     match runtime.block_on(work) {
         Ok(value) => Ok(Some(value)),
         Err(member::Error::Refused(refusal)) => {
-            eprintln!("rekindle: {refusal}");
+            output::notice(&format!("rekindle: {refusal}\n"));
             Ok(None)
         }
         Err(why) => Err(failure(why)),

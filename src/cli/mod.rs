@@ -3,7 +3,14 @@
 //! Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write. With `--json`
 //! there is one JSON document on stdout and nothing else; everything meant for a person goes to stderr then.
 
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::crypto::process::keep_memory_private;
+use crate::shown::{Show, line};
 
 mod bench;
 mod compare;
@@ -23,7 +30,7 @@ mod verify;
 
 /// Disaster recovery for CCF ledgers: examine what a dead service left behind, before anything is started.
 #[derive(Parser)]
-#[command(name = "rekindle", version, propagate_version = true, max_term_width = 100, after_help = EPILOGUE)]
+#[command(name = "rekindle", bin_name = "rekindle", version, propagate_version = true, max_term_width = 100, after_help = EPILOGUE)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -76,7 +83,17 @@ enum Command {
 
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
-    let cli = Cli::parse();
+    std::panic::set_hook(Box::new(|panic| {
+        output::notice(&format!("rekindle: {}\n", line(&panic.to_string())))
+    }));
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(why) => return misused(why, &arguments),
+    };
+    if cli.may_touch_keys() {
+        keep_memory_private();
+    }
     if let Some(jobs) = cli.common.jobs {
         // Fails only if the pool exists already, which nothing before this makes.
         let _ = rayon::ThreadPoolBuilder::new()
@@ -90,11 +107,11 @@ pub fn main() -> u8 {
             settings: cli.node,
         }),
         (Some(_), Some(_)) => {
-            eprintln!("rekindle: --config is given before a command; it belongs to `node`, or stands alone");
+            output::notice("rekindle: --config is given before a command; it belongs to `node`, or stands alone\n");
             return 2;
         }
         (None, None) => {
-            eprint!("{}", Cli::command().render_help());
+            output::notice(&Cli::command().render_help().to_string());
             return 2;
         }
     };
@@ -115,8 +132,35 @@ pub fn main() -> u8 {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("rekindle: {error}");
+            output::notice(&format!("rekindle: {error}\n"));
             error.exit_code()
+        }
+    }
+}
+
+/// Says why the arguments can't be, or the help that was asked for; answers the exit code.
+fn misused(why: clap::Error, arguments: &[OsString]) -> u8 {
+    if matches!(why.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Nothing of the arguments is in it.
+        let _ = why.print();
+        return 0;
+    }
+    // It repeats arguments: these are made fit to be shown before they get into it, among its own line breaks.
+    let shown = arguments.iter().map(|argument| Path::new(argument).shown().to_string());
+    let why = Cli::try_parse_from(shown).err().unwrap_or(why);
+    output::notice(&why.render().to_string());
+    u8::try_from(why.exit_code()).unwrap_or(2)
+}
+
+impl Cli {
+    /// Whether keys, shares or what they open may come into this process.
+    fn may_touch_keys(&self) -> bool {
+        match &self.command {
+            Some(Command::Verify(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
+            Some(Command::Inspect(args)) => !args.member_key.is_empty(),
+            Some(Command::Export(args)) => !args.member_key.is_empty(),
+            Some(Command::Bench(args)) => !args.member_key.is_empty(),
+            _ => true,
         }
     }
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
 use crate::node::run::{Options, run as run_node};
+use crate::shown::{LogLines, Show, line};
 
 /// Run a node: recover a dead service from what is left of its ledger
 #[derive(clap::Args, Clone, Debug)]
@@ -67,12 +68,12 @@ pub fn run(args: &Args) -> Result<u8> {
         Some(timeout) => await_file(&args.config, timeout),
         None => Config::load(&args.config),
     };
-    let loaded = loaded.map_err(|why| Error::Usage(why.to_string()))?;
+    let loaded = loaded.map_err(|why| Error::usage_in_lines(&why.to_string()))?;
     if settings.check {
         return check(args, &loaded.config, &loaded.notes);
     }
     start_log(loaded.config.logging.format, settings.log_level);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %args.config.display(), "rekindle");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %args.config.shown(), "rekindle");
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
     }
@@ -91,17 +92,17 @@ pub fn run(args: &Args) -> Result<u8> {
 
 fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> Result<u8> {
     for note in notes {
-        eprintln!("note: {note}");
+        super::output::notice(&format!("note: {}\n", line(&note.to_string())));
     }
     let base = std::env::current_dir().map_err(Error::io("find", std::path::Path::new("the working directory")))?;
     let problems = config.check_files(&base);
     if problems.is_empty() {
-        super::output::text(&format!("{} is valid\n", args.config.display()))?;
+        super::output::text(&format!("{} is valid\n", args.config.shown()))?;
         return Ok(0);
     }
-    Err(Error::Usage(format!(
+    Err(Error::usage_in_lines(&format!(
         "{} names files that are not as they should be:{}",
-        args.config.display(),
+        args.config.shown(),
         frames(&problems)
     )))
 }
@@ -116,7 +117,8 @@ fn start_log(format: LogFormat, level: Level) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
-        .with_ansi(false);
+        .with_ansi(false)
+        .with_writer(move || LogLines::new(std::io::stdout(), format == LogFormat::Json));
     // Fails only where a log was started before, as in a test.
     let _ = match format {
         LogFormat::Text => builder.try_init(),

@@ -1,4 +1,5 @@
-//! Writing to stdout: a reader that goes away is not an error, everything else is.
+//! The only way from the command line's code to a terminal: whatever is in what it says, nothing comes out that a terminal
+//! acts on. A reader of stdout that goes away is not an error, everything else is.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -7,8 +8,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::recovery::report::{Finding, Severity};
+use crate::shown::{self, line, lines};
 
-/// Writes bytes to stdout.
+/// Writes bytes to stdout as they are: a signed request, a completion script, a manual page.
 pub fn bytes(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -19,13 +21,19 @@ pub fn bytes(bytes: &[u8]) -> Result<()> {
 
 /// Writes text to stdout.
 pub fn text(text: &str) -> Result<()> {
-    bytes(text.as_bytes())
+    bytes(lines(text).as_bytes())
+}
+
+/// Writes text to stderr. Whether anybody hears it changes nothing.
+pub fn notice(text: &str) {
+    let _ = std::io::stderr().lock().write_all(lines(text).as_bytes());
 }
 
 /// Writes one JSON document to stdout.
 pub fn json(document: &impl Serialize) -> Result<()> {
     let mut text =
         serde_json::to_vec(document).map_err(|e| Error::Unreadable(format!("could not serialise the report: {e}")))?;
+    shown::json(&mut text);
     text.push(b'\n');
     bytes(&text)
 }
@@ -45,18 +53,18 @@ pub fn findings(findings: &[Finding]) -> String {
         if let Some(seqno) = finding.seqno {
             out.push_str(&format!(" at seqno {seqno}"));
         }
-        out.push_str(&format!(": {}\n", finding.message));
+        out.push_str(&format!(": {}\n", line(&finding.message)));
         if let Some(file) = &finding.file {
             let offset = finding
                 .offset
                 .map_or(String::new(), |offset| format!(", byte {offset}"));
-            out.push_str(&format!("    in   {file}{offset}\n"));
+            out.push_str(&format!("    in   {}{offset}\n", line(file)));
         }
         if finding.severity > Severity::Info {
             if let Some(seqno) = finding.proven_to {
                 out.push_str(&format!("    proven up to seqno {seqno}\n"));
             }
-            out.push_str(&format!("    next {}\n", finding.next));
+            out.push_str(&format!("    next {}\n", line(&finding.next)));
         }
     }
     out

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::recovery::progress::Progress;
+use crate::shown::line;
 
 /// Draws on stderr.
 #[derive(Default)]
@@ -31,7 +32,7 @@ impl Progress for Bar {
         if let Ok(style) = ProgressStyle::with_template(STYLE) {
             bar.set_style(style);
         }
-        bar.set_prefix(phase.to_owned());
+        bar.set_prefix(line(phase).into_owned());
         self.entries.store(0, Ordering::Relaxed);
         if let Ok(mut slot) = self.bar.lock() {
             *slot = Some(bar);

@@ -1,9 +1,11 @@
 //! Text for people: aligned columns, and JSON values as indented fields.
 //!
-//! Values come from ledgers that may be hostile: control characters are shown, never sent to the terminal. Nothing
-//! depends on a terminal's width.
+//! Values come from ledgers that may be hostile: each is shown as [`crate::shown`] does. Nothing depends on a terminal's
+//! width.
 
 use serde_json::Value;
+
+use crate::shown::line;
 
 /// Characters of a long text that are shown without `--full`.
 const SHOWN_CHARS: usize = 96;
@@ -21,6 +23,8 @@ pub enum Align {
 
 /// Rows under headings, every column as wide as its widest cell.
 pub fn columns(headings: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let width = |column: usize, heading: &str| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells
@@ -36,7 +40,7 @@ pub fn columns(headings: &[(&str, Align)], rows: &[Vec<String>]) -> String {
         .collect();
     let titles = headings.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let mut out = String::new();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let cells = row
             .iter()
             .zip(headings)
@@ -99,7 +103,7 @@ impl Values {
                 }
             }
             Value::String(text) => self.append_text(out, text, indent),
-            other => out.push_str(&format!(" {other}\n")),
+            other => out.push_str(&format!(" {}\n", line(&other.to_string()))),
         }
     }
 
@@ -143,18 +147,9 @@ impl Values {
     }
 }
 
-/// Text without control characters: each is shown as its escape.
+/// Text on one line that can be shown.
 pub fn clean(text: &str) -> String {
-    // Also what reverses or hides text: bidirectional controls and the like.
-    let hides =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c.is_control() || hides(c) {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-        out
-    })
+    line(text).into_owned()
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 fn render(report: &UnlockReport) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
-        out.push_str(&text);
+        out.push_str(&crate::shown::line(&text));
         out.push('\n');
     };
     if let Some(seqno) = report.generation_seqno {

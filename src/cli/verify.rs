@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use crate::cli::{Common, input, output, progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
+use crate::format::whole_file::{Target, target};
 use crate::recovery::checkpoint::refuse_what_is_none;
 use crate::recovery::join::Mode;
 use crate::recovery::output::refuse_ledger_directories;
 use crate::recovery::report::Verdict;
 use crate::recovery::snapshots::{self, start_from};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
 ///
@@ -59,6 +61,12 @@ enum ModeName {
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
     if let Some(checkpoint) = &args.checkpoint {
+        if target(checkpoint)? != Target::File {
+            return Err(Error::Usage(format!(
+                "{} is a device or a pipe; give the name of a file",
+                checkpoint.shown()
+            )));
+        }
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
         refuse_what_is_none(checkpoint)?;
     }
@@ -97,7 +105,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 pub fn render(report: &VerifyReport) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
-        out.push_str(&text);
+        out.push_str(&crate::shown::line(&text));
         out.push('\n');
     };
     match report.last_signed {

@@ -25,6 +25,7 @@ mod lanes;
 #[cfg(feature = "remember-verified")]
 mod memo;
 mod pem;
+pub mod process;
 pub mod random;
 pub mod rsa;
 pub mod shares;

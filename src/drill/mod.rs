@@ -23,6 +23,7 @@ pub use round::Round;
 use crate::error::{Error, Result};
 use crate::fixture::{self, generate};
 use crate::recovery::progress::Progress;
+use crate::shown::Show;
 use scratch::Scratch;
 
 /// What to rehearse with.
@@ -51,8 +52,8 @@ pub struct Report {
     pub rounds: Vec<Round>,
     /// Seconds, for all of it.
     pub elapsed_s: f64,
-    /// Where it was left, if it was.
-    pub kept: Option<PathBuf>,
+    /// Where it was left, if it was, as it can be shown.
+    pub kept: Option<String>,
 }
 
 /// Rehearses.
@@ -115,6 +116,6 @@ pub fn run(plan: &Plan, progress: &dyn Progress, tell: &dyn Fn(&str)) -> Result<
         ok,
         rounds,
         elapsed_s: began.elapsed().as_secs_f64(),
-        kept: scratch.keep(),
+        kept: scratch.keep().map(|path| path.shown().to_string()),
     })
 }

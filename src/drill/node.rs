@@ -95,8 +95,11 @@ impl Node {
         let log = std::fs::read_to_string(self.directory.join("node.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.iter().skip(lines.len().saturating_sub(LOG_LINES));
-        let shown: String = last.map(|line| format!("\n    {line}")).collect();
-        Error::Unreadable(format!("{what}; its log ends with{shown}"))
+        Error::Listed {
+            what: format!("{what}; its log ends with"),
+            lines: last.map(|line| format!("    {line}")).collect(),
+            usage: false,
+        }
     }
 
     /// Tells the node to stop, and waits for its end.

@@ -18,6 +18,7 @@ use crate::member::{Client, Member, Session, Trust, governance};
 use crate::recovery::progress::Silent;
 use crate::recovery::snapshots::{self, SnapshotFile, start_from};
 use crate::recovery::verify::{Options, verify};
+use crate::shown::Show;
 
 /// What a ballot in favour says.
 const BALLOT: &str = "export function vote (proposal, proposerId) { return true }";
@@ -147,7 +148,7 @@ pub(super) async fn recover(
         let service = directory.join("service_cert.pem");
         let pem = std::fs::read_to_string(&service).map_err(Error::io("read", &service))?;
         let certificate = Certificate::from_pem(&pem)
-            .map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", service.display())))?;
+            .map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", service.shown())))?;
         let trusted = client(&node, Trust::Service(certificate))?;
         accept(&trusted, &mut node, &members, &mut clock).await?;
         submit(&trusted, &members, &node, &mut clock).await?;
@@ -184,7 +185,7 @@ fn copy(source: &Source, directory: &Path) -> Result<(u64, Vec<String>)> {
         {
             bytes += item.metadata().map_or(0, |metadata| metadata.len());
         }
-        read_only.push(path.display().to_string());
+        read_only.push(path.shown().to_string());
     }
     if let Some(snapshots) = &source.snapshots {
         copy_directory(snapshots, &directory.join("snapshots"))?;
@@ -211,11 +212,11 @@ fn read_members(directory: &Path) -> Result<Vec<Keys>> {
                 .map_err(Error::io("read", &path))
         };
         let member = Member::from_pem(&read("cert")?, &read("privk")?)
-            .map_err(|why| Error::Usage(format!("{name} in {}: {why}", directory.display())))?;
+            .map_err(|why| Error::Usage(format!("{name} in {}: {why}", directory.shown())))?;
         let encryption = match read("enc_privk") {
             Ok(pem) => Some(
                 DecryptionKey::from_pem(&pem)
-                    .map_err(|why| Error::Usage(format!("{name}_enc_privk.pem in {}: {why}", directory.display())))?,
+                    .map_err(|why| Error::Usage(format!("{name}_enc_privk.pem in {}: {why}", directory.shown())))?,
             ),
             Err(_) => None,
         };
@@ -228,7 +229,7 @@ fn read_members(directory: &Path) -> Result<Vec<Keys>> {
     if found.is_empty() {
         return Err(Error::Usage(format!(
             "no members in {}: expected memberN_cert.pem, memberN_privk.pem and memberN_enc_privk.pem",
-            directory.display()
+            directory.shown()
         )));
     }
     Ok(found)

@@ -22,8 +22,9 @@ impl Scratch {
                 std::env::temp_dir().join(format!("rekindle-drill-{}", hex::encode(random)))
             }
         };
+        make_private(&path)?;
         crate::journal::files::claim_directory(&path)?;
-        // Keys may lie in here.
+        // Keys may lie in here, also where the directory was there before.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -53,6 +54,13 @@ impl Drop for Scratch {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Makes a directory that nobody else may look into, from its first moment.
+fn make_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(Error::io("make the directory", path))
 }
 
 /// Copies the files of `from` into the new directory `to`; answers the bytes.

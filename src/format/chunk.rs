@@ -9,9 +9,13 @@
 //! [`Walker`] reads a chunk as far as anything in it can be read. Headers and table say the same thing twice; where
 //! they disagree it finds out which one is damaged, says so, and goes on. Format specification, sections 1.2 and 1.5.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::cursor::Cursor;
 use super::domain::{Maps, PublicHeader};
 use super::entry::{Entry, EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+use super::search::Search;
 use super::{Malformed, Seqno};
 
 pub use super::layout::Layout;
@@ -163,6 +167,8 @@ pub struct Walker<'a> {
     previous: Option<u64>,
     /// Where reading goes on after entries that were lost.
     resume: Option<(u64, Seqno)>,
+    /// What is known of where entries begin.
+    search: Option<Arc<Search>>,
     /// Cleared once no entry could be found through the table, so that hostile tables are not searched again.
     table_is_useful: bool,
     done: bool,
@@ -177,6 +183,12 @@ fn seqno_if_entry(bytes: &[u8], at: usize) -> Option<Seqno> {
     Some(u64::from_le_bytes(*header.get(22..)?.first_chunk::<8>()?))
 }
 
+/// The seqno of the entry at `at`, if all of it can be read.
+fn readable_at(bytes: &[u8], at: u64, end: u64) -> Option<Seqno> {
+    let seqno = seqno_if_entry(bytes, usize::try_from(at).ok()?)?;
+    read_at(bytes, at, end, seqno).is_ok().then_some(seqno)
+}
+
 /// What [`Walker::step`] found.
 pub enum Step<'a> {
     /// A whole entry.
@@ -187,8 +199,11 @@ pub enum Step<'a> {
     End,
 }
 
+/// An entry that is longer is not believed before something follows it: digesting this much is nothing.
+const FAR_BYTES: u64 = 4 << 10;
+
 /// Fewest bytes that an entry can take: so many lost bytes hide at most a known number of entries.
-const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
+pub(super) const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
 
 impl<'a> Walker<'a> {
     /// Walks from the first entry, whose seqno should be `first_seqno`.
@@ -206,8 +221,17 @@ impl<'a> Walker<'a> {
             seqno,
             previous: None,
             resume: None,
+            search: None,
             table_is_useful: true,
             done: false,
+        }
+    }
+
+    /// The same walk, which shares what is known of the file with others.
+    pub fn sharing(self, search: &Arc<Search>) -> Self {
+        Walker {
+            search: Some(Arc::clone(search)),
+            ..self
         }
     }
 
@@ -243,6 +267,9 @@ impl<'a> Walker<'a> {
         match read_at(self.bytes, self.offset, self.layout.entries_end, self.seqno) {
             Ok(located) => {
                 let end = self.offset + located.entry.raw.len() as u64;
+                if let Some(at) = self.reaches_over(end) {
+                    return self.cut_down(end, at, faults);
+                }
                 if hint.is_none_or(|hint| hint == end) {
                     self.advance_to(end);
                     Step::Entry(located)
@@ -284,6 +311,23 @@ impl<'a> Walker<'a> {
         });
         self.advance_to(hint);
         match read_extent(self.bytes, offset, hint, seqno) {
+            Ok(located) => Step::Entry(located),
+            Err(_) => Step::Lost(seqno),
+        }
+    }
+
+    /// An entry that reaches over the next one, which stands at `next`.
+    #[cold]
+    fn cut_down(&mut self, end: u64, next: u64, faults: &mut Vec<Fault>) -> Step<'a> {
+        let (seqno, offset) = (self.seqno, self.offset);
+        faults.push(Fault::Size {
+            seqno,
+            offset,
+            found: end - offset,
+            expected: next - offset,
+        });
+        self.advance_to(next);
+        match read_extent(self.bytes, offset, next, seqno) {
             Ok(located) => Step::Entry(located),
             Err(_) => Step::Lost(seqno),
         }
@@ -374,41 +418,60 @@ impl<'a> Walker<'a> {
         Step::Lost(lost)
     }
 
+    /// The entry of `seqno`, if it can be read anywhere in `range`.
+    fn find(&mut self, seqno: Seqno, range: Range<u64>) -> Option<u64> {
+        let (bytes, end) = (self.bytes, self.layout.entries_end);
+        let read = |at| readable_at(bytes, at, end);
+        let found = self.search().entry(bytes, range, read, |_, found| found == seqno);
+        found.map(|(at, _)| at)
+    }
+
     /// The entry that should stand here, if it stands elsewhere before `limit`: then the size of the one before is
     /// wrong. Answers where that is, and where this one stands. Where there is a table, that has told already.
     fn mis_sized(&mut self, limit: u64) -> Option<(u64, u64)> {
         let previous = self.previous.take().filter(|_| self.layout.table_len.is_none())?;
-        let (seqno, end) = (self.seqno, self.layout.entries_end);
-        let bytes = self.bytes.get(..end as usize)?;
-        let from = usize::try_from(previous.checked_add(MIN_ENTRY)?).ok()?;
-        let to = usize::try_from(limit).ok()?;
-        (from..to).find_map(|at| {
-            let found = seqno_if_entry(bytes, at)? == seqno && read_at(bytes, at as u64, end, seqno).is_ok();
-            found.then_some((previous, at as u64))
-        })
+        let at = self.find(self.seqno, previous.checked_add(MIN_ENTRY)?..limit)?;
+        Some((previous, at))
+    }
+
+    /// Where the next entry really stands, if the one just read claims to reach over it. Without a table nothing else says
+    /// so, and a size that reaches far must not make anybody digest or decrypt what it reaches over.
+    fn reaches_over(&mut self, end: u64) -> Option<u64> {
+        let far = end - self.offset > FAR_BYTES && self.layout.table_len.is_none();
+        if !far || end == self.layout.entries_end || self.follows(end) {
+            return None;
+        }
+        self.find(self.seqno + 1, self.offset + MIN_ENTRY..end)
     }
 
     /// The nearest entry behind the present one that can be read: by the table, else by looking at every byte.
     fn next_readable(&mut self) -> Option<(u64, Seqno)> {
-        let end = self.layout.entries_end;
-        if let Some(len) = self.layout.table_len.filter(|_| self.table_is_useful) {
-            let first = self.seqno + 1 - self.first_seqno;
-            let by_table = (first..len).find_map(|index| {
-                let offset = self.layout.position(self.bytes, index)?;
-                let seqno = self.first_seqno + index;
-                (offset > self.offset && read_at(self.bytes, offset, end, seqno).is_ok()).then_some((offset, seqno))
-            });
+        let (bytes, layout, end) = (self.bytes, self.layout, self.layout.entries_end);
+        let (here, seqno, first_seqno) = (self.offset, self.seqno, self.first_seqno);
+        if let Some(len) = layout.table_len.filter(|_| self.table_is_useful) {
+            let read = |index: u64| {
+                let (offset, seqno) = (layout.position(bytes, index)?, first_seqno.checked_add(index)?);
+                read_at(bytes, offset, end, seqno).is_ok().then_some((offset, seqno))
+            };
+            let range = seqno + 1 - first_seqno..len;
+            let by_table = self.search().index(range, read, |&(offset, _)| offset > here);
             if by_table.is_some() {
                 return by_table;
             }
             self.table_is_useful = false;
         }
-        let bytes = self.bytes.get(..end as usize)?;
-        (self.offset as usize + 1..bytes.len()).find_map(|at| {
-            let seqno = seqno_if_entry(bytes, at)?;
-            let lost = seqno.checked_sub(self.seqno).filter(|&lost| lost > 0)?;
-            let fits = lost.checked_mul(MIN_ENTRY)? <= at as u64 - self.offset;
-            (fits && read_at(bytes, at as u64, end, seqno).is_ok()).then_some((at as u64, seqno))
-        })
+        let fits = |at: u64, found: Seqno| {
+            let lost = found.checked_sub(seqno).filter(|&lost| lost > 0);
+            let taken = lost.and_then(|lost| lost.checked_mul(MIN_ENTRY));
+            taken.is_some_and(|taken| taken <= at - here)
+        };
+        let read = |at| readable_at(bytes, at, end);
+        self.search().entry(bytes, here.saturating_add(1)..end, read, fits)
+    }
+
+    fn search(&mut self) -> Arc<Search> {
+        let size = self.bytes.len() as u64;
+        let new = || Arc::new(Search::new(size, std::iter::empty()));
+        Arc::clone(self.search.get_or_insert_with(new))
     }
 }

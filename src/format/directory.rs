@@ -14,6 +14,7 @@ use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
 use super::map::MappedFile;
 use super::names::{ChunkKind, ChunkName, FileName};
 use crate::error::{Error, Result};
+use crate::shown::Show;
 
 /// One chunk file of a ledger.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ impl LedgerFiles {
 }
 
 fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
-    let names: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
+    let names: Vec<String> = directories.iter().map(|d| d.shown().to_string()).collect();
     let unread = notes
         .iter()
         .filter(|note| {
@@ -174,7 +175,7 @@ fn list_directory(
     if directory.is_file() {
         return Err(Error::Unreadable(format!(
             "{} is a file, expected a directory of ledger chunks; give the directory it is in",
-            directory.display()
+            directory.shown()
         )));
     }
     let listing = std::fs::read_dir(directory).map_err(Error::io("list directory", directory))?;
@@ -234,7 +235,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
         .or_else(counted)
         .or(layout.table_len.filter(|&len| len > 0))
         .or(named_len)
-        .unwrap_or_else(|| count_entries(bytes, layout, first));
+        .unwrap_or_else(|| count_entries(&map, layout, first));
     if len == 0 && named_len.is_none() {
         notes.push(match bytes.len() {
             8 => Note::EmptyChunk(path),
@@ -266,11 +267,11 @@ fn first_seqno(bytes: &[u8]) -> Option<Seqno> {
 
 /// Counts the seqnos of a chunk without a table: by the entries' headers alone where they lead to the end, else by
 /// walking over what is damaged.
-fn count_entries(bytes: &[u8], layout: Layout, first: Seqno) -> u64 {
-    if let Some(count) = count_headers(bytes) {
+fn count_entries(map: &MappedFile, layout: Layout, first: Seqno) -> u64 {
+    if let Some(count) = count_headers(map.bytes()) {
         return count;
     }
-    let mut walker = Walker::new(bytes, layout, first);
+    let mut walker = Walker::new(map.bytes(), layout, first).sharing(map.search());
     let mut faults = Vec::new();
     while !matches!(walker.step(&mut faults), Step::End) {
         faults.clear();

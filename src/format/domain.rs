@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use super::{Malformed, Seqno, cursor::Cursor};
 use crate::crypto::digest::Digest;
 
+/// Longest name of a map that is read: names are compared, copied and shown. CCF's own have less than a hundred bytes.
+pub const MAX_NAME_BYTES: usize = 64 << 10;
+
 /// First byte of the public domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -156,6 +159,12 @@ impl<'a> Maps<'a> {
         }
         let at = self.cursor.position();
         let name = self.cursor.prefixed("map name")?;
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Malformed::at(
+                at,
+                format!("map name has {} bytes, expected at most {MAX_NAME_BYTES}", name.len()),
+            ));
+        }
         match std::str::from_utf8(name) {
             Ok(name) => Ok(Some(name)),
             Err(_) => Err(Malformed::at(at, "map name is not UTF-8")),

@@ -1,7 +1,7 @@
 //! Where the parts of a chunk file are: entries, and the positions table of a complete one.
 
 use super::Malformed;
-use super::chunk::FIRST_ENTRY;
+use super::chunk::{FIRST_ENTRY, MIN_ENTRY};
 use super::cursor::Cursor;
 use super::entry::{EntryHeader, HEADER_SIZE, VERSION};
 
@@ -40,10 +40,26 @@ impl Layout {
                 format!("positions table has {} bytes, expected a multiple of 4", size - table),
             ));
         }
-        Ok(Layout {
+        let layout = Layout {
             entries_end: table,
             table_len: Some((size - table) / 4),
-        })
+        };
+        match layout.has_room() {
+            true => Ok(layout),
+            false => Err(Malformed::at(
+                table as usize,
+                format!(
+                    "positions table has {} entries, more than there is room for before it",
+                    (size - table) / 4
+                ),
+            )),
+        }
+    }
+
+    /// Whether as many entries as the table has fit before it.
+    fn has_room(&self) -> bool {
+        let room = self.entries_end.saturating_sub(FIRST_ENTRY) / MIN_ENTRY;
+        self.table_len.is_none_or(|len| len <= room)
     }
 
     /// The layout of a file whose header can't be used: everything after it is read as entries.
@@ -63,7 +79,7 @@ impl Layout {
             table_len: Some(count),
         };
         let first = layout.position(bytes, 0)?;
-        (first == FIRST_ENTRY && entries_end > FIRST_ENTRY).then_some(layout)
+        (first == FIRST_ENTRY && entries_end > FIRST_ENTRY && layout.has_room()).then_some(layout)
     }
 
     /// The layout of a file whose positions table can't be used: the entries end where their headers say, if that is

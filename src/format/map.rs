@@ -9,15 +9,22 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 
 use memmap2::Mmap;
+use rustix::fs::{SeekFrom, seek};
+
+use super::search::Search;
 
 /// Maps that can be alive at once: a window of the engine holds at most a quarter of this.
 const SLOTS: usize = 4096;
+
+/// Holes of a file that are asked for: a file of many has much between them, too.
+const MAX_HOLES: usize = 1 << 16;
 
 struct Slot {
     /// First mapped address; 0 when the slot is free, 1 while it is being filled.
@@ -40,6 +47,7 @@ pub struct MappedFile {
     file: File,
     map: Option<Mmap>,
     slot: Option<&'static Slot>,
+    search: OnceLock<Arc<Search>>,
 }
 
 impl MappedFile {
@@ -62,6 +70,7 @@ impl MappedFile {
                 file,
                 map: None,
                 slot: None,
+                search: OnceLock::new(),
             });
         }
         // SAFETY: the map is read-only and exposed only as bytes that no code assumes to be valid or constant in any
@@ -74,6 +83,7 @@ impl MappedFile {
             file,
             map: Some(map),
             slot: Some(slot),
+            search: OnceLock::new(),
         })
     }
 
@@ -96,6 +106,36 @@ impl MappedFile {
                 .file
                 .metadata()
                 .is_ok_and(|metadata| metadata.len() < self.bytes().len() as u64)
+    }
+
+    /// What is known of where entries begin in it, shared by all who lose their way.
+    pub fn search(&self) -> &Arc<Search> {
+        self.search
+            .get_or_init(|| Arc::new(Search::new(self.bytes().len() as u64, self.holes())))
+    }
+
+    /// The parts of the file that were never written, as its file system says: they read as zeros. Up to a bound of their
+    /// number; none where the file system does not tell.
+    fn holes(&self) -> impl Iterator<Item = Range<u64>> {
+        let size = self.bytes().len() as u64;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = seek(&self.file, SeekFrom::Hole(at))
+                .ok()
+                .filter(|&start| start < size)?;
+            let end = seek(&self.file, SeekFrom::Data(start)).unwrap_or(size).min(size);
+            at = end;
+            Some(start..end)
+        })
+        .take(MAX_HOLES)
+    }
+
+    /// Whether some of `part`, which must be of this file's bytes, was never written: nobody puts that into a ledger.
+    pub fn is_sparse_in(&self, part: &[u8]) -> bool {
+        let start = (part.as_ptr() as usize).wrapping_sub(self.bytes().as_ptr() as usize) as u64;
+        let end = start.saturating_add(part.len() as u64);
+        let inside = end <= self.bytes().len() as u64;
+        inside && !part.is_empty() && seek(&self.file, SeekFrom::Hole(start)).is_ok_and(|hole| hole < end)
     }
 
     /// Tells the kernel that the pages will be read in order, soon.
@@ -192,6 +232,26 @@ mod tests {
         file.as_file().set_len(100).unwrap();
         assert_eq!(map.bytes()[60_000], 0);
         assert!(map.shrank());
+    }
+
+    #[test]
+    fn holes_are_where_nothing_was_written() {
+        use std::os::unix::fs::FileExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        file.as_file().write_all_at(&[1; 1 << 20], 1 << 20).unwrap();
+        let map = MappedFile::open(file.path()).unwrap();
+        let holes: Vec<_> = map.holes().collect();
+        if holes.is_empty() {
+            eprintln!("skipped: this file system does not tell of holes");
+            return;
+        }
+        assert_eq!(holes, [0..1 << 20, 2 << 20..8 << 20]);
+        let bytes = map.bytes();
+        assert!(!map.is_sparse_in(&bytes[1 << 20..2 << 20]));
+        assert!(map.is_sparse_in(&bytes[1 << 20..(2 << 20) + 1]));
+        assert!(map.is_sparse_in(&bytes[100..200]));
+        assert!(!map.is_sparse_in(&[0; 100]), "not of this file");
     }
 
     #[test]

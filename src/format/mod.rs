@@ -1,4 +1,4 @@
-//! The bytes on disk, reader and writer side by side: entry, domain, chunk, snapshot, file names, directory.
+//! The bytes on disk, reader and writer side by side: entry, domain, chunk, snapshot, file names, directory, whole files.
 //!
 //! Invariants of the floor:
 //! - Readers borrow: an [`entry::Entry`] points into the mapped file, nothing is copied.
@@ -20,7 +20,9 @@ pub mod entry;
 pub mod layout;
 pub mod map;
 pub mod names;
+pub mod search;
 pub mod snapshot;
+pub mod whole_file;
 
 /// A sequence number: the position of a transaction in the ledger, counted from 1.
 pub type Seqno = u64;

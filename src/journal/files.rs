@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::chunk_writer::ChunkWriter;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::shown::Show;
 
 /// Bytes that are collected before the file is written to.
 const BUFFER_SIZE: usize = 1 << 20;
@@ -27,7 +28,7 @@ pub fn claim_directory(directory: &Path) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Error::Usage(format!(
             "{} is not empty: nothing is written over, give a directory that is new or empty",
-            directory.display()
+            directory.shown()
         ))),
     }
 }
@@ -87,8 +88,8 @@ pub fn name_recovered(directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -
         if to.exists() {
             return Err(Error::Unreadable(format!(
                 "{} can't get its name: {} is there already; one of the two belongs to another recovery, move it away",
-                from.display(),
-                to.display()
+                from.shown(),
+                to.shown()
             )));
         }
         std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;

@@ -4,6 +4,8 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::shown::line;
+
 /// Characters of an answer that is not CCF's that an error shows.
 const SHOWN_CHARS: usize = 300;
 
@@ -200,16 +202,11 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Text from the network: cut, and without what a terminal would act on. Line breaks stay: CCF's messages have them.
+/// Text from the network: cut, and on one line that can be shown.
 pub(super) fn printable(text: &str) -> String {
-    let shown = text
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c });
-    let mut out: String = shown.take(SHOWN_CHARS).collect();
-    if text.chars().count() > SHOWN_CHARS {
-        out.push('…');
-    }
-    out
+    let cut: String = text.chars().take(SHOWN_CHARS).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{more}", line(&cut))
 }
 
 #[cfg(test)]
@@ -275,8 +272,10 @@ mod tests {
     fn a_body_that_is_not_ccfs_is_shown_shortened_and_harmless() {
         let body = format!("<html>\u{1b}[2J{}", "x".repeat(100_000));
         let refusal = Refusal::new(StatusCode::BAD_GATEWAY, body.as_bytes());
-        assert!(refusal.code.is_empty() && refusal.message.starts_with("<html>\u{fffd}"));
-        assert_eq!(refusal.message.chars().count(), SHOWN_CHARS + 1);
+        assert!(refusal.code.is_empty() && refusal.message.starts_with("<html>\\u{1b}[2Jx"));
+        assert!(refusal.message.chars().count() < SHOWN_CHARS + 10);
+        let refusal = Refusal::new(StatusCode::OK, b"no\nverdict ok");
+        assert_eq!(refusal.message, "no\\nverdict ok");
         for body in [&b""[..], b"[]", b"\xff\xfe", br#"{"error":1}"#] {
             assert_eq!(Refusal::new(StatusCode::OK, body).next(), None);
         }

@@ -14,6 +14,8 @@ use crate::format::TxId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// Largest receipt that is read: a path, a certificate and a signature have a few kilobytes.
+const MAX_RECEIPT_BYTES: usize = 1 << 20;
 /// Longest path that can exist: a tree of 2^64 leaves.
 const MAX_PATH: usize = 64;
 
@@ -115,6 +117,10 @@ impl Receipt {
     /// [`ReceiptError::Absent`] or [`ReceiptError::Unreadable`].
     pub fn parse(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
         match bytes.first() {
+            Some(_) if bytes.len() > MAX_RECEIPT_BYTES => Err(ReceiptError::Unreadable(format!(
+                "it has {} bytes, expected at most {MAX_RECEIPT_BYTES}",
+                bytes.len()
+            ))),
             None => Err(ReceiptError::Absent),
             Some(0xd2) => Self::parse_cose(bytes),
             Some(_) => Self::parse_json(bytes),

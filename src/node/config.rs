@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::shown::Show;
 
 mod command;
 mod files;
@@ -219,13 +220,13 @@ fn read(path: &Path) -> Result<String, Error> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::Unreadable(format!(
             "configuration file {} is longer than {MAX_FILE_BYTES} bytes, which no configuration is",
-            path.display()
+            path.shown()
         )));
     }
     String::from_utf8(bytes).map_err(|why| {
         Error::Unreadable(format!(
             "configuration file {} is not UTF-8 text (byte {})",
-            path.display(),
+            path.shown(),
             why.utf8_error().valid_up_to()
         ))
     })

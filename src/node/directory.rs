@@ -5,18 +5,22 @@
 //! that a reader takes for the same ledger, so a process may end anywhere in here.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+use crate::format::chunk::{Layout, Step, Walker};
 use crate::format::chunk_writer::ChunkWriter;
-use crate::format::directory::{LedgerFiles, Note, PlannedChunk};
+use crate::format::directory::{ChunkFile, LedgerFiles, Note, PlannedChunk};
 use crate::format::domain::Maps;
+use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::journal::files::{name_recovered, rename_durably};
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
 use crate::recovery::writes::is_signature;
+use crate::shown::Show;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, ServiceStatus, from_json};
 
@@ -31,12 +35,12 @@ pub fn claim(main: &Path) -> Result<File> {
         Ok(()) => Ok(directory),
         Err(TryLockError::WouldBlock) => Err(Error::Unreadable(format!(
             "another node works in {}: stop it first, or give this one a copy of the ledger",
-            main.display()
+            main.shown()
         ))),
         Err(TryLockError::Error(why)) => {
             tracing::warn!(
                 "{} can't be locked ({why}): make sure that no other node works in it",
-                main.display()
+                main.shown()
             );
             Ok(directory)
         }
@@ -101,7 +105,7 @@ fn finish_interrupted(main: &Path) -> Result<bool> {
         match (name.kind, name.last) {
             (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
                 let to = main.join(committed_name(name.first, last));
-                tracing::warn!(from = %path.display(), to = %to.display(), "its service had opened: the name is put right");
+                tracing::warn!(from = %path.shown(), to = %to.shown(), "its service had opened: the name is put right");
                 rename_durably(&path, &to)?;
                 known = Some(name.first);
             }
@@ -185,7 +189,7 @@ fn set_aside(path: &Path) -> Result<()> {
         to = path.with_file_name(format!("{name}.{number}.ignored"));
         number += 1;
     }
-    tracing::info!(from = %path.display(), to = %to.display(), "set aside");
+    tracing::info!(from = %path.shown(), to = %to.shown(), "set aside");
     rename_durably(path, &to)
 }
 
@@ -195,32 +199,82 @@ pub fn has_committed_tail(files: &LedgerFiles, last: Seqno) -> bool {
     files.chunks.iter().any(behind)
 }
 
-/// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
-/// completed and named committed. A committed chunk is cut only with `drop_committed`; the whole of it is kept aside.
+/// The chunks that end behind the last signature, or are open.
+fn concerned(files: &LedgerFiles, last: Seqno) -> impl Iterator<Item = &ChunkFile> {
+    let chunks = files.chunks.iter().map(|chunk| &chunk.file);
+    chunks.filter(move |file| file.last > last || !file.name.kind.is_committed())
+}
+
+/// Whether [`end_ledger`] may and can do what it will; nothing is changed.
 ///
 /// # Errors
-/// [`Error::Io`]; before anything is changed, [`Error::Usage`] if a committed chunk would have to be cut without that word,
-/// or lies in a read-only directory.
-pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drop_committed: bool) -> Result<()> {
+/// [`Error::Usage`] if a committed chunk would have to be cut without the word for that (`drop_committed`), or lies in a
+/// read-only directory; [`Error::Io`] if a file can't be written.
+pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drop_committed: bool) -> Result<()> {
     let last = foundation.signed.txid.seqno;
-    let chunks = files.chunks.iter().map(|chunk| &chunk.file);
-    let concerned = chunks.filter(|file| file.last > last || !file.name.kind.is_committed());
-    for file in concerned.clone().filter(|file| file.name.kind.is_committed()) {
+    for file in concerned(files, last).filter(|file| file.main) {
+        let opened = OpenOptions::new().write(true).open(&file.path);
+        opened.map_err(Error::io("open the chunk to write to it", &file.path))?;
+    }
+    for file in concerned(files, last).filter(|file| file.name.kind.is_committed()) {
         if !drop_committed {
             return Err(Error::Usage(format!(
                 "{} is committed and holds entries behind the last proven signature, {last}",
-                file.path.display()
+                file.path.shown()
             )));
         }
         if !file.main {
             return Err(Error::Usage(format!(
                 "{} is in a read-only directory and holds entries behind the last proven signature, {last}: take that \
                  directory out of the configuration, and put the chunks before it into the main one",
-                file.path.display()
+                file.path.shown()
             )));
         }
     }
-    for file in concerned {
+    Ok(())
+}
+
+/// A file that is not read, because it is not committed and lies in a read-only directory, though it holds a signature behind
+/// `last`; with the seqno of its last one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(PathBuf, Seqno)>> {
+    for note in &files.notes {
+        let Note::OpenInReadOnly(path) = note else { continue };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let FileName::Chunk(name) = FileName::parse(&name) else {
+            continue;
+        };
+        if !path.is_file() {
+            continue;
+        }
+        let map = MappedFile::open(path).map_err(Error::io("open", path))?;
+        let layout = Layout::read(map.bytes()).unwrap_or_else(|_| Layout::unusable(map.bytes()));
+        let mut walker = Walker::new(map.bytes(), layout, name.first).sharing(map.search());
+        let (mut faults, mut signed) = (Vec::new(), None);
+        loop {
+            match walker.step(&mut faults) {
+                Step::Entry(located) if located.seqno > last && is_signature(&located) => signed = Some(located.seqno),
+                Step::Entry(_) => {}
+                Step::Lost(_) | Step::End => break,
+            }
+        }
+        if let Some(seqno) = signed {
+            return Ok(Some((path.clone(), seqno)));
+        }
+    }
+    Ok(None)
+}
+
+/// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
+/// completed and named committed. A committed chunk is cut too, and the whole of it is kept aside: [`check_ending`] must
+/// have allowed that.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation) -> Result<()> {
+    for file in concerned(files, foundation.signed.txid.seqno) {
         if Some(&file.path) == foundation.chunk.as_ref() {
             match file.name.kind.is_committed() {
                 true => keep_part(&file.path, main, file.first, foundation)?,
@@ -247,7 +301,7 @@ fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     if writer.len() != last - first + 1 {
         return Err(Error::Unreadable(format!(
             "{} holds {} entries up to offset {}, expected {first} to {last}; does something else write to it?",
-            path.display(),
+            path.shown(),
             writer.len(),
             foundation.end_offset
         )));
@@ -278,16 +332,22 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) ->
         "{}.part.ignored",
         committed_name(first, foundation.signed.txid.seqno)
     ));
-    std::fs::copy(path, &copy).map_err(Error::io("copy the chunk", path))?;
+    // No more of it than is kept: what is behind may be large, and sparse.
+    let mut part = File::open(path)
+        .map_err(Error::io("open the chunk", path))?
+        .take(foundation.end_offset);
+    let mut to = File::create(&copy).map_err(Error::io("create", &copy))?;
+    std::io::copy(&mut part, &mut to).map_err(Error::io("copy the chunk", path))?;
+    drop(to);
     complete(&copy, first, foundation)?;
     set_aside(path)
 }
 
-/// The name under which a new service's first chunk will be written must be free.
+/// The name under which a new service's first chunk will be written must be free, or that of a file which is set aside.
 ///
 /// # Errors
 /// [`Error::Unreadable`] if it is not.
-pub fn check_next_is_free(main: &Path, next: Seqno) -> Result<()> {
+pub fn check_next_is_free(main: &Path, next: Seqno, files: &LedgerFiles) -> Result<()> {
     let name = ChunkName {
         first: next,
         last: None,
@@ -295,10 +355,11 @@ pub fn check_next_is_free(main: &Path, next: Seqno) -> Result<()> {
     };
     let path = main.join(name.to_string());
     debug_assert!(matches!(FileName::parse(&name.to_string()), FileName::Chunk(_)));
-    match path.exists() {
+    let set_aside = |note: &Note| matches!(note, Note::UnfinishedRecovery(left) if *left == path);
+    match path.symlink_metadata().is_ok() && !files.notes.iter().any(set_aside) {
         true => Err(Error::Unreadable(format!(
             "{} is there already; another node may be recovering this ledger: stop it first",
-            path.display()
+            path.shown()
         ))),
         false => Ok(()),
     }

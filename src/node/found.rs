@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
-use super::directory::{check_next_is_free, end_ledger, set_aside_leftovers};
+use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
 use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::ledger::{Ledger, Writing};
+use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
 use super::replication::{Replication, Solo};
@@ -37,8 +38,6 @@ pub struct Founding {
     pub quote: VirtualQuote,
     /// The new service.
     pub service: ServiceIdentity,
-    /// Where other nodes will reach this one.
-    pub node_address: String,
     /// What the operator attaches.
     pub node_data: Option<Value>,
     /// As above.
@@ -62,11 +61,12 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let main = &node.config.ledger.directory;
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
-    set_aside_leftovers(&public.files, main)?;
-    check_next_is_free(main, last + 1)?;
-    end_ledger(&public.files, main, foundation, founding.drop_committed)?;
+    // Everything that may be refused comes first, then what is written beside the ledger, and the ledger's files last.
+    check_next_is_free(main, last + 1, &public.files)?;
+    check_ending(&public.files, foundation, founding.drop_committed)?;
     std::fs::create_dir_all(&node.config.snapshots.directory)
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
+    let node_address = write_node_address(&node.config, &node.files)?;
 
     let mut rng = system_rng()?;
     let request = CertificateRequest::from_pem(&identity.request).map_err(failed("read the node's request"))?;
@@ -118,7 +118,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         let creation = Creation {
             config: &node.config,
             published: &node.published,
-            node_address: &founding.node_address,
+            node_address: &node_address,
             node: identity,
             encryption_key,
             quote: &founding.quote,
@@ -133,10 +133,16 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .transact(|transaction| create(transaction, &creation))
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
+    node.files.write(
+        &node.config.command.service_certificate_file,
+        service.certificate.to_pem().as_bytes(),
+    )?;
+    set_aside_leftovers(&public.files, main)?;
+    end_ledger(&public.files, main, foundation)?;
     let _ = node.quote.set(founding.quote.clone());
     let replication = Solo {
         node_id: node.id.clone(),
-        address: founding.node_address.clone(),
+        address: node_address,
         since: txid.seqno,
         view: txid.view,
     };
@@ -168,6 +174,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         },
     };
     ledger.append(&writes)?;
+    node.files.keep();
     node.status.enter(NodeState::PartOfPublicNetwork);
     ledger.sign();
     let started = Sequencer::start(ledger).map_err(Error::io("start", std::path::Path::new("the sequencer")))?;

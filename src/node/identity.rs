@@ -32,6 +32,7 @@ pub fn failed(what: &'static str) -> impl FnOnce(crate::crypto::Error) -> Error 
 }
 
 /// Who this node is.
+#[derive(Clone)]
 pub struct NodeIdentity {
     /// Hex digest of the public key.
     pub id: String,
@@ -64,6 +65,26 @@ impl NodeIdentity {
             self_signed,
             request,
         })
+    }
+}
+
+impl NodeIdentity {
+    /// The certificate that the node makes itself in place of `own` once its service has `endorsed` one that is valid at
+    /// other times.
+    ///
+    /// # Errors
+    /// As [`NodeIdentity::generate`].
+    pub fn renewed(&self, config: &Config, own: &Certificate, endorsed: &Certificate) -> Result<Option<Certificate>> {
+        let validity = endorsed.validity().map_err(failed("read the endorsed certificate"))?;
+        let own = own.validity().map_err(failed("read the node's certificate"))?;
+        if validity == own {
+            return Ok(None);
+        }
+        let names = alternative_names(config)?;
+        let subject = &config.node_certificate.subject_name;
+        x509::issue_self_signed(subject, &names, &self.key, validity, serial(&mut system_rng()?))
+            .map(Some)
+            .map_err(failed("issue the node's certificate"))
     }
 }
 

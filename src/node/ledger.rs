@@ -4,7 +4,7 @@
 //! then it is committed, and what waited for the commit happens. Nothing is appended between a signature and its
 //! settling, and where writing fails, nothing has changed and it is tried again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -25,6 +25,7 @@ use crate::format::{Seqno, TxId};
 use crate::journal::succession::KnownSecret;
 use crate::journal::{Journal, SealKey, Written};
 use crate::kv::store::Transaction;
+use crate::shown::Show;
 use crate::tables::names;
 
 /// The service, with everything it takes to write its ledger.
@@ -63,6 +64,8 @@ pub(super) struct Writing {
     pub(super) drafting: Option<Receiver<Result<Written>>>,
     /// A transaction has written to the nodes' table since the last commit.
     pub(super) nodes_changed: bool,
+    /// Renewed certificates, with the files that they belong into.
+    pub(super) unwritten: Vec<(PathBuf, String)>,
     /// The service was opened by a transaction that is not committed yet.
     pub(super) opens_at: Option<Seqno>,
 }
@@ -217,7 +220,7 @@ impl Ledger {
         match self.journal.prove_snapshots() {
             Ok(proven) => {
                 for path in proven {
-                    tracing::info!(path = %path.display(), "snapshot committed");
+                    tracing::info!(path = %path.shown(), "snapshot committed");
                 }
             }
             Err(why) => tracing::error!("a snapshot could not be committed: {why}"),
@@ -328,6 +331,8 @@ impl Ledger {
             && let Ok(certificate) = Certificate::from_pem(&info.cert)
             && certificate.key_id() == self.service.certificate.key_id()
         {
+            let path = node.config.command.service_certificate_file.clone();
+            self.writing.unwritten.push((path, certificate.to_pem()));
             self.service.certificate = certificate;
         }
         let mut signers = self.journal.signers().clone();
@@ -335,10 +340,27 @@ impl Ledger {
             && (own != signers.node_certificate.to_pem() || !node.status.gov_is_open())
             && let Ok(certificate) = Certificate::from_pem(&own)
         {
-            (node.endorsed)(&certificate);
+            let self_signed = node.self_signed.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(renewed) = (node.endorsed)(&certificate, &self_signed) {
+                let path = node.config.output_files.node_certificate_file.clone();
+                self.writing.unwritten.extend(path.map(|path| (path, renewed.to_pem())));
+                *node.self_signed.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+            }
             signers.node_certificate = certificate;
             self.journal.set_signers(signers);
         }
+        // Whoever trusts the files must not be left with certificates that expire.
+        self.writing
+            .unwritten
+            .retain(|(path, pem)| match node.files.write(path, pem.as_bytes()) {
+                Ok(()) => false,
+                Err(why) => {
+                    tracing::error!(
+                        "a renewed certificate is not on disk, it is tried again with the next commit: {why}"
+                    );
+                    true
+                }
+            });
     }
 
     /// Marks nodes whose retirement has been committed.

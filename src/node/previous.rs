@@ -10,6 +10,7 @@ use crate::kv::base::Base;
 use crate::recovery::foundation::last_signing_certificate;
 use crate::recovery::join::SignedRoot;
 use crate::recovery::report::Code;
+use crate::shown::Show;
 use crate::tables::values::{ServiceInfo, from_json};
 use crate::tables::{SINGLETON_KEY, names};
 
@@ -72,11 +73,11 @@ pub fn previous_identity(path: Option<&Path>) -> Result<Option<Certificate>> {
     let text = std::fs::read_to_string(path).map_err(|why| {
         Error::Unreadable(format!(
             "Recovery requires a previous service identity certificate; cannot open '{}': {why}",
-            path.display()
+            path.shown()
         ))
     })?;
     let certificate = Certificate::from_pem(&text)
-        .map_err(|why| Error::Unreadable(format!("{} is not a service certificate: {why}", path.display())))?;
+        .map_err(|why| Error::Unreadable(format!("{} is not a service certificate: {why}", path.shown())))?;
     Ok(Some(certificate))
 }
 

@@ -20,6 +20,7 @@ use crate::recovery::private::{PrivateState, load_private};
 use crate::recovery::report::Severity;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
+use crate::shown::Show;
 use crate::tables::values::HistoricalSecret;
 
 /// The ledger that was recovered: what its private part needs.
@@ -154,7 +155,7 @@ fn read_private(
     if state.fingerprint != fingerprint {
         let directories: Vec<String> = ledger_directories(&node.config)
             .iter()
-            .map(|directory| directory.display().to_string())
+            .map(|directory| directory.shown().to_string())
             .collect();
         return Err(Error::Unreadable(format!(
             "Root of public store does not match root of private store at {last}: the ledger in {} is not the one that \

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::Config;
-use super::directory::has_committed_tail;
+use super::directory::{has_committed_tail, signed_but_not_read};
 use super::previous::{check_previous, check_signed_by};
 use super::status::Status;
 use crate::crypto::Certificate;
@@ -24,6 +24,7 @@ use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 
 /// What the public phase gives.
 pub struct Public {
@@ -203,11 +204,11 @@ fn verify_from_best_snapshot(
         let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > seqno;
         match &report.foundation {
             Some(foundation) if is_behind(foundation) => {
-                tracing::info!(seqno, path = %snapshot.path.display(), "starting from a snapshot");
+                tracing::info!(seqno, path = %snapshot.path.shown(), "starting from a snapshot");
                 return Ok((Some(snapshot.path), report));
             }
             Some(_) if !has_ledger => {
-                tracing::warn!(seqno, path = %snapshot.path.display(), "there is no ledger: starting from a snapshot alone");
+                tracing::warn!(seqno, path = %snapshot.path.shown(), "there is no ledger: starting from a snapshot alone");
                 return Ok((Some(snapshot.path), report));
             }
             Some(_) if alone.is_none() => alone = Some((snapshot.path, report)),
@@ -227,7 +228,7 @@ fn verify_from_best_snapshot(
     match alone.filter(|(_, report)| reach(report) > reach(&whole)) {
         Some((path, report)) => {
             let seqno = reach(&report);
-            tracing::warn!(seqno, path = %path.display(), "nothing but the snapshot proves its state: starting from it");
+            tracing::warn!(seqno, path = %path.shown(), "nothing but the snapshot proves its state: starting from it");
             Ok((Some(path), report))
         }
         None => Ok((None, whole)),
@@ -236,7 +237,7 @@ fn verify_from_best_snapshot(
 
 /// The ledger ends before a snapshot's state: entries that were committed are in no file.
 fn newer(snapshot: &snapshots::SnapshotFile, files: &LedgerFiles, unusable: Option<&Error>) -> Error {
-    let (path, seqno, last) = (snapshot.path.display(), snapshot.name.seqno, files.last_seqno());
+    let (path, seqno, last) = (snapshot.path.shown(), snapshot.name.seqno, files.last_seqno());
     Error::Unreadable(match unusable {
         None => format!(
             "snapshot {path} holds the state at seqno {seqno}, but the ledger ends at {last}: the entries between are in no \
@@ -365,7 +366,19 @@ fn check_loss(
         );
     }
     let signed_later = foundation.last_signature_read > last;
-    if (!has_committed_tail(files, last) && !signed_later) || drop_after.is_some() {
+    if drop_after.is_some() {
+        return Ok(());
+    }
+    if let Some((path, seqno)) = signed_but_not_read(files, last)? {
+        return Err(Error::Unreadable(format!(
+            "recovering from these directories would drop what was signed: {} is not committed and in a read-only directory, \
+             where such files are not read, but it holds a signature at seqno {seqno}, and the last one that is read is {last}. \
+             Nothing was changed. Put a copy of the file into the main ledger directory; or, to lose these entries for good, \
+             start with --drop-after {last}",
+            path.shown()
+        )));
+    }
+    if !has_committed_tail(files, last) && !signed_later {
         return Ok(());
     }
     let why = first.map_or(String::new(), |finding| {

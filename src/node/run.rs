@@ -3,6 +3,7 @@
 //! Interfaces are served before anything is read, so that whoever looks sees what the node is doing. Keys are made beside
 //! the reading. Recovery specification, sections 2.1 and 2.9.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,20 +12,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::attestation::VirtualQuote;
-use super::config::{CommandKind, Config, Recover};
+use super::config::{CommandKind, Config, Recover, frames};
 use super::directory::{claim, finish_opening};
 use super::found::{Founding, found, show_state};
 use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
-use super::output::{write, write_node_address};
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
+use crate::crypto::Certificate;
+use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+use crate::shown::Show;
 
 /// Verifying less than this takes no longer than making a key: about a twentieth of a second.
 const SMALL_LEDGER: u64 = 32 << 20;
@@ -52,41 +55,58 @@ pub fn run(config: Config, options: Options) -> Result<()> {
             )));
         }
     };
-    forbid_core_dumps();
+    keep_memory_private();
+    let inputs = Inputs::read(&config, recover)?;
     let runtime = http::server::runtime()?;
-    let outcome = runtime.block_on(live(config, recover, options));
+    let outcome = runtime.block_on(live(config, inputs, options));
     // A recovery that is being given up may still read: nothing waits for it.
     runtime.shutdown_background();
     outcome
 }
 
-/// A core dump would hold ledger secrets and private keys.
-fn forbid_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(why) = setrlimit(Resource::Core, none) {
-        tracing::warn!("core dumps can't be forbidden: {why}");
+/// What a start takes from other files, read before it changes anything, and the ledger, which no other node may have.
+struct Inputs {
+    recover: Recover,
+    previous: Option<Certificate>,
+    node_data: Option<Value>,
+    service_data: Option<Value>,
+    /// None if the main directory is still to be made.
+    claim: Option<File>,
+}
+
+impl Inputs {
+    fn read(config: &Config, recover: Recover) -> Result<Inputs> {
+        let problems = config.check_outputs(Path::new("."));
+        if !problems.is_empty() {
+            let text = format!(
+                "the node can't write what the configuration asks for:{}",
+                frames(&problems)
+            );
+            return Err(Error::usage_in_lines(&text));
+        }
+        let main = &config.ledger.directory;
+        Ok(Inputs {
+            previous: previous_identity(recover.previous_service_identity_file.as_deref())?,
+            recover,
+            node_data: read_json(config.node_data_json_file.as_deref())?,
+            service_data: read_json(config.service_data_json_file.as_deref())?,
+            claim: if main.is_dir() { Some(claim(main)?) } else { None },
+        })
     }
 }
 
-async fn live(config: Config, recover: Recover, options: Options) -> Result<()> {
+async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("handle", Path::new("SIGTERM")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
-    if let Some(path) = &config.output_files.pid_file {
-        write(path, std::process::id().to_string().as_bytes())?;
-    }
     let identity = NodeIdentity::generate(&config)?;
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
-    let (node, running) = serve(&config, &identity, fatal.clone()).await?;
+    let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);
     let ignore_first = node.config.ignore_first_sigterm;
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
         move || {
-            if let Err(why) = recover_service(&node, identity, &recover, options) {
+            if let Err(why) = recover_service(&node, identity, inputs, options) {
                 let _ = fatal.send(why);
             }
         }
@@ -118,15 +138,18 @@ async fn live(config: Config, recover: Recover, options: Options) -> Result<()> 
         }
     }
     running.shutdown().await;
+    node.files.take_back();
     outcome
 }
 
 /// The whole of a public recovery, on a thread of its own.
-fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, options: Options) -> Result<()> {
+fn recover_service(node: &Arc<Node>, identity: NodeIdentity, inputs: Inputs, options: Options) -> Result<()> {
     let config = &node.config;
-    let previous = previous_identity(recover.previous_service_identity_file.as_deref())?;
-    make_main_directory(config)?;
-    let _ = node.claim.set(claim(&config.ledger.directory)?);
+    let Inputs { recover, previous, .. } = inputs;
+    if node.claim.get().is_none() {
+        make_main_directory(config)?;
+        let _ = node.claim.set(claim(&config.ledger.directory)?);
+    }
     finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
     // Reading a small ledger leaves processors idle.
@@ -152,14 +175,6 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
     };
     let days = recover.initial_service_certificate_validity_days;
     let service = ServiceIdentity::generate(config.node_certificate.curve_id, &name, days)?;
-    write(
-        &config.command.service_certificate_file,
-        service.certificate.to_pem().as_bytes(),
-    )?;
-    let node_address = write_node_address(config)?;
-    let node_data = read_json(config.node_data_json_file.as_deref())?;
-    let service_data = read_json(config.service_data_json_file.as_deref())?;
-
     node.status.enter(NodeState::ReadingPublicLedger);
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
@@ -179,9 +194,8 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, recover: &Recover, 
         encryption_key,
         quote,
         service,
-        node_address,
-        node_data,
-        service_data,
+        node_data: inputs.node_data,
+        service_data: inputs.service_data,
         drop_committed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();
@@ -203,5 +217,5 @@ fn read_json(path: Option<&Path>) -> Result<Option<Value>> {
     let text = std::fs::read(path).map_err(Error::io("read", path))?;
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|why| Error::Unreadable(format!("{} is not JSON: {why}", path.display())))
+        .map_err(|why| Error::Unreadable(format!("{} is not JSON: {why}", path.shown())))
 }

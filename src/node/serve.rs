@@ -2,6 +2,7 @@
 //! 2.1 and 8.7.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use serde_json::{Value, json};
@@ -13,18 +14,21 @@ use super::http::{
     self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
 };
 use super::identity::NodeIdentity;
-use super::output::write;
+use super::output::OutputFiles;
 use super::shared::Node;
 use super::status::Status;
+use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 
-/// Binds and serves every interface, and writes the files that say where. What ends the node is sent to `fatal`.
+/// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `fatal`.
+/// `claim` keeps other nodes out of the ledger.
 ///
 /// # Errors
 /// If an address can't be bound, a setting can't be served, or a file can't be written.
 pub async fn serve(
     config: &Config,
     identity: &NodeIdentity,
+    claim: Option<File>,
     fatal: mpsc::UnboundedSender<Error>,
 ) -> Result<(Arc<Node>, http::Running)> {
     let interfaces: Vec<Interface> = config
@@ -45,19 +49,22 @@ pub async fn serve(
         .interfaces()
         .map(|interface| (interface.name.clone(), interface.published_address.clone()))
         .collect();
-    let output = &config.output_files;
-    if let Some(path) = &output.rpc_addresses_file {
-        write(path, json!(server.addresses()).to_string().as_bytes())?;
-    }
-    if let Some(path) = &output.node_certificate_file {
-        write(path, identity.self_signed.to_pem().as_bytes())?;
-    }
+    let files = write_files(config, identity, &server)?;
     let endorsed = {
-        let (slot, key) = (Arc::clone(&service_slot), Arc::clone(&identity.key));
-        move |certificate: &crate::crypto::Certificate| {
-            if let Err(why) = slot.replace(certificate, &key) {
+        let (slot, node_slot) = (Arc::clone(&service_slot), Arc::clone(&node_slot));
+        let (config, identity) = (config.clone(), identity.clone());
+        move |certificate: &Certificate, own: &Certificate| {
+            if let Err(why) = slot.replace(certificate, &identity.key) {
                 tracing::error!("the endorsed certificate can't be served: {why}");
             }
+            let renewed = identity.renewed(&config, own, certificate).and_then(|renewed| {
+                let served = renewed.as_ref().map(|own| node_slot.replace(own, &identity.key));
+                served.transpose().map(|_| renewed)
+            });
+            renewed.unwrap_or_else(|why| {
+                tracing::error!("the node's own certificate can't be renewed: {why}");
+                None
+            })
         }
     };
     let router = api::router();
@@ -78,13 +85,14 @@ pub async fn serve(
     let node = Arc::new(Node {
         config: config.clone(),
         id: identity.id.clone(),
-        self_signed: identity.self_signed.clone(),
+        self_signed: RwLock::new(identity.self_signed.clone()),
         quote: OnceLock::new(),
         published,
         status: Status::default(),
         store: RwLock::default(),
         sequencer: OnceLock::new(),
-        claim: OnceLock::new(),
+        files,
+        claim: claim.map_or_else(OnceLock::new, OnceLock::from),
         documentation,
         sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
@@ -104,6 +112,27 @@ pub async fn serve(
         tracing::info!(interface = name, address, "serving");
     }
     Ok((node, running))
+}
+
+/// Writes what tells others of this node. Everything that is bound has been bound: who had these files before is not there
+/// any more, or has other ports.
+fn write_files(config: &Config, identity: &NodeIdentity, server: &Server) -> Result<OutputFiles> {
+    let files = OutputFiles::starting();
+    let output = &config.output_files;
+    let contents = [
+        (&output.pid_file, std::process::id().to_string()),
+        (&output.rpc_addresses_file, json!(server.addresses()).to_string()),
+        (&output.node_certificate_file, identity.self_signed.to_pem()),
+    ];
+    for (path, contents) in contents {
+        if let Some(path) = path
+            && let Err(why) = files.write(path, contents.as_bytes())
+        {
+            files.take_back();
+            return Err(why);
+        }
+    }
+    Ok(files)
 }
 
 /// What Prometheus is told of the node itself.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attestation::VirtualQuote;
 use super::config::Config;
 use super::http::{Metrics, Sessions};
+use super::output::OutputFiles;
 use super::sequencer::Sequencer;
 use super::status::Status;
 use crate::Error;
@@ -22,8 +23,8 @@ pub struct Node {
     pub config: Config,
     /// Hex digest of the node's public key.
     pub id: String,
-    /// The certificate that the node made itself.
-    pub self_signed: Certificate,
+    /// The certificate that the node made itself, valid as long as the one that its service has endorsed.
+    pub self_signed: RwLock<Certificate>,
     /// What the node runs.
     pub quote: OnceLock<VirtualQuote>,
     /// Published addresses by interface, with the ports that were bound.
@@ -34,6 +35,8 @@ pub struct Node {
     pub store: RwLock<Store>,
     /// Writes transactions, once there is a service.
     pub sequencer: OnceLock<Sequencer>,
+    /// What the node has written beside its ledger.
+    pub files: OutputFiles,
     /// Keeps other nodes out of the ledger's main directory.
     pub claim: OnceLock<std::fs::File>,
     /// The documentation of the endpoints, by their first segment.
@@ -48,8 +51,9 @@ pub struct Node {
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
     pub consensus: RwLock<Option<Value>>,
-    /// Is told the node's certificate whenever the service endorses a new one.
-    pub endorsed: Box<dyn Fn(&Certificate) + Send + Sync>,
+    /// Is told the node's certificate whenever the service endorses a new one, and its self-signed one; answers the self-signed one that is served
+    /// from then on, where that had to be renewed too.
+    pub endorsed: Box<dyn Fn(&Certificate, &Certificate) -> Option<Certificate> + Send + Sync>,
     /// Is told that the process must end, and why.
     pub fatal: Box<dyn Fn(Error) + Send + Sync>,
 }

@@ -10,9 +10,9 @@
 //! system, nor against whoever writes to the checkpoint, which proves nothing. Docs: `docs/coverage.md`.
 
 use std::cell::Cell;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::whole_file::{PRIVATE, write_whole};
 use crate::recovery::join::{Mode, SavedJoiner};
+use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
 /// How every checkpoint begins, of whatever version.
@@ -32,8 +34,6 @@ const FIRST_LINE: &str = "rekindle checkpoint 1";
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Largest file that is read back: a checkpoint is a few kilobytes plus its findings.
 const MAX_SIZE_BYTES: u64 = 256 << 20;
-/// Names tried for the file that is written beside.
-const NAMES: u32 = 100;
 
 /// What a run asks for that has to be gathered on the way; all else is judged at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ pub fn refuse_what_is_none(path: &Path) -> Result<()> {
         Err(Error::Usage(format!(
             "--checkpoint {}: there is {what}, expected no file, or a checkpoint of this program; it was left as it is: \
              name a new file",
-            path.display()
+            path.shown()
         )))
     };
     if !metadata.is_file() {
@@ -203,39 +203,10 @@ impl<'a> Checkpoint<'a> {
         let json = serde_json::to_string(&document)
             .map_err(|e| Error::Unreadable(format!("could not serialise the checkpoint: {e}")))?;
         refuse_what_is_none(self.path)?;
-        let (mut file, beside) = self.beside()?;
-        let written = writeln!(file, "{FIRST_LINE}\n{json}\n{:08x}", crc32fast::hash(json.as_bytes()))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&beside, self.path));
-        written.map_err(|why| {
-            let _ = std::fs::remove_file(&beside);
-            Error::io("write checkpoint", self.path)(why)
-        })?;
+        let text = format!("{FIRST_LINE}\n{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
+        write_whole(self.path, text.as_bytes(), PRIVATE)?;
         self.saved.set(Instant::now());
         Ok(())
-    }
-
-    /// A new file in the same directory, for its owner alone.
-    fn beside(&self) -> Result<(File, PathBuf)> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let mut taken = None;
-        for number in 0..NAMES {
-            let beside = self
-                .path
-                .with_file_name(format!(".{name}.{}.{number}.partial", std::process::id()));
-            match OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&beside)
-            {
-                Ok(file) => return Ok((file, beside)),
-                Err(why) if why.kind() == ErrorKind::AlreadyExists => taken = Some(why),
-                Err(why) => return Err(Error::io("write checkpoint", self.path)(why)),
-            }
-        }
-        let why = taken.unwrap_or_else(|| ErrorKind::AlreadyExists.into());
-        Err(Error::io("write checkpoint", self.path)(why))
     }
 
     /// Removes the file: the verification is complete.

@@ -9,6 +9,7 @@
 use super::join::Joiner;
 use crate::format::directory::PlannedChunk;
 use crate::format::{Seqno, View};
+use crate::shown::Show;
 
 /// Something proven to have been committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(super) fn in_names(chunks: &[PlannedChunk], proven_to: Seqno, by: View) -> O
     Some(Commit {
         seqno: last.file.last.min(proven_to),
         by,
-        proof: format!("the name of {} says so", last.file.path.display()),
+        proof: format!("the name of {} says so", last.file.path.shown()),
     })
 }
 

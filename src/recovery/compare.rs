@@ -18,6 +18,7 @@ use crate::recovery::join::SignedRoot;
 use crate::recovery::progress::Progress;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
 mod contest;
@@ -55,6 +56,9 @@ pub struct CopyReport {
     pub loses: Vec<Loss>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+    /// Whether a service stands behind what is signed.
+    #[serde(skip)]
+    is_tied: bool,
 }
 
 /// Signed entries that one copy has and another has not.
@@ -187,11 +191,11 @@ pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
 
 /// What copies are ranked by: first whether a service stands behind what is signed, then how far that reaches.
 fn standing(report: &VerifyReport) -> (bool, Option<TxId>) {
-    (report.verdict != Verdict::Unproven, report.last_signed)
+    (report.identity.is_some(), report.last_signed)
 }
 
 fn name(copy: &Copy) -> String {
-    copy.directory.display().to_string()
+    copy.directory.shown().to_string()
 }
 
 fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
@@ -230,6 +234,7 @@ fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
         unsigned_entries: report.unsigned_entries,
         loses,
         findings: report.findings.clone(),
+        is_tied: report.identity.is_some(),
     }
 }
 
@@ -237,7 +242,7 @@ fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, St
     let Some(best) = copies.first().filter(|best| best.last_signed.is_some()) else {
         return (None, "nothing is proven in any of the copies".to_owned());
     };
-    if best.verdict == Verdict::Unproven {
+    if !best.is_tied {
         let why = "nothing ties what is signed in any of the copies to the service that they name, as in CCF 1.x";
         return (None, why.to_owned());
     }

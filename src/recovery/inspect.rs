@@ -48,6 +48,7 @@ pub struct Listing {
 #[derive(Clone, Debug, Serialize)]
 pub struct ChunkRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// First seqno in it.
     pub first: Seqno,
@@ -82,6 +83,7 @@ pub struct ChunkRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct SpareRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// First seqno in it.
     pub first: Seqno,
@@ -95,6 +97,7 @@ pub struct SpareRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct SnapshotRow {
     /// Where it is.
+    #[serde(serialize_with = "crate::shown::serialize_path")]
     pub file: PathBuf,
     /// Seqno of the state it holds.
     pub seqno: Seqno,
@@ -208,7 +211,8 @@ impl<'a> Ends<'a> {
         let bytes = chunk.map.bytes();
         let entry_at = |offset: u64, seqno: Seqno| {
             let mut faults = Vec::new();
-            let mut walker = Walker::starting_at(bytes, chunk.layout, chunk.file.first, offset, seqno);
+            let mut walker =
+                Walker::starting_at(bytes, chunk.layout, chunk.file.first, offset, seqno).sharing(chunk.map.search());
             match walker.step(&mut faults) {
                 Step::Entry(located) if faults.is_empty() => Ok(located),
                 _ => Err(format!("the entry of seqno {seqno} can't be read at byte {offset}")),
@@ -239,7 +243,7 @@ impl<'a> Ends<'a> {
             fault: None,
         };
         let mut faults = Vec::new();
-        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first);
+        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first).sharing(chunk.map.search());
         loop {
             match walker.step(&mut faults) {
                 Step::Entry(located) => {

@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::crypto::digest::Digest;
+use crate::crypto::x509::Certificate;
 use crate::format::chunk::Fault;
 use crate::format::directory::{LedgerFiles, Note};
 use crate::format::{Seqno, TxId, View};
@@ -148,6 +150,8 @@ pub struct Joiner<'f> {
     /// In integrity mode, the check that stands for all since the last identity change.
     held: Option<Check>,
     last_view: View,
+    /// The run began after this seqno: a snapshot's, or 0.
+    start: Seqno,
     /// Entries with flags that are judged at the next signature.
     flagged: VecDeque<Flagged>,
     /// Types of the entries since the last signature.
@@ -193,6 +197,7 @@ impl<'f> Joiner<'f> {
             last_good: None,
             held: None,
             last_view,
+            start: next.saturating_sub(1),
             flagged: VecDeque::new(),
             types: TypesSeen::default(),
             history: None,
@@ -449,6 +454,16 @@ impl<'f> Joiner<'f> {
             .into_iter()
             .flatten()
             .find(before_damage)
+    }
+
+    /// The service identities that began within what is proven, or where this run did.
+    pub(super) fn proven_identities(&self) -> Vec<Arc<Certificate>> {
+        let proven_to = self.proven().map_or(0, |signed| signed.txid.seqno).max(self.start);
+        let services = self.trust.services().iter().zip(self.trust.identities());
+        services
+            .filter(|(service, _)| service.from_seqno <= proven_to)
+            .map(|(_, certificate)| Arc::clone(certificate))
+            .collect()
     }
 
     /// The checks that were held back.

@@ -1,12 +1,14 @@
-//! A file that is there completely or not at all: written under another name beside it, renamed at the end.
+//! Where an export goes: a file that is there completely or not at all, a device or a pipe, or standard output.
 //!
+//! What is exported may be secret: until it is complete nobody finds it under any name, and then only its owner may read it.
 //! Nothing is ever written into a ledger's or a snapshot's directory. A name ending in `.zst` is compressed.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::format::whole_file::{PRIVATE, Target, WholeFile, directory_of, is_stdout, target};
+use crate::shown::Show;
 
 /// Bytes collected before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -17,48 +19,49 @@ const LEVEL: i32 = 3;
 pub struct Output {
     sink: Sink,
     name: PathBuf,
-    /// Renamed to `name` at the end, removed if that is never reached.
-    temporary: Option<PathBuf>,
 }
 
 enum Sink {
-    Plain(BufWriter<Box<dyn Write + Send>>),
-    Compressed(zstd::Encoder<'static, BufWriter<Box<dyn Write + Send>>>),
-    Finished,
+    Plain(BufWriter<Place>),
+    Compressed(zstd::Encoder<'static, BufWriter<Place>>),
+}
+
+enum Place {
+    Stdout(io::Stdout),
+    File(WholeFile),
+}
+
+impl Write for Place {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Place::Stdout(out) => out.write(bytes),
+            Place::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Place::Stdout(out) => out.flush(),
+            Place::File(file) => file.flush(),
+        }
+    }
 }
 
 impl Output {
     /// Opens `path` for writing; `-` is standard output. `forbidden` are directories it must not lie in.
     ///
     /// # Errors
-    /// If it lies in one of them, is a directory, or can't be created.
+    /// If it lies in one of them, is a directory, a socket or a link, or can't be created.
     pub fn create(path: &Path, forbidden: &[PathBuf]) -> Result<Output> {
-        let (file, temporary): (Box<dyn Write + Send>, _) = if path == Path::new("-") {
-            (Box::new(io::stdout()), None)
-        } else if path.is_dir() {
-            return Err(Error::Usage(format!(
-                "{} is a directory; give the name of a file in it",
-                path.display()
-            )));
-        } else if path.exists() && !path.is_file() {
-            // A device or a pipe: there is nothing to rename.
-            let file = File::options()
-                .write(true)
-                .open(path)
-                .map_err(Error::io("open", path))?;
-            (Box::new(file), None)
+        let place = if is_stdout(path) {
+            Place::Stdout(io::stdout())
         } else {
-            refuse_ledger_directories(path, forbidden)?;
-            let temporary = temporary_name(path)?;
-            let file = File::options()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&temporary)
-                .map_err(Error::io("create", &temporary))?;
-            (Box::new(file), Some(temporary))
+            if target(path)? == Target::File {
+                refuse_ledger_directories(path, forbidden)?;
+            }
+            Place::File(WholeFile::create(path, PRIVATE)?.ends_with_process())
         };
-        let buffered = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let buffered = BufWriter::with_capacity(BUFFER_BYTES, place);
         let sink = match path.extension().is_some_and(|extension| extension == "zst") {
             false => Sink::Plain(buffered),
             true => Sink::Compressed(zstd::Encoder::new(buffered, LEVEL).map_err(Error::io("compress", path))?),
@@ -66,7 +69,6 @@ impl Output {
         Ok(Output {
             sink,
             name: path.to_owned(),
-            temporary,
         })
     }
 
@@ -78,7 +80,6 @@ impl Output {
         match &mut self.sink {
             Sink::Plain(out) => out.write_all(bytes),
             Sink::Compressed(out) => out.write_all(bytes),
-            Sink::Finished => Ok(()),
         }
         .map_err(Error::io("write", &self.name))
     }
@@ -87,45 +88,19 @@ impl Output {
     ///
     /// # Errors
     /// Whatever writing, syncing or renaming answers.
-    pub fn finish(mut self) -> Result<()> {
-        match std::mem::replace(&mut self.sink, Sink::Finished) {
-            Sink::Plain(mut out) => out.flush(),
-            Sink::Compressed(out) => out.finish().and_then(|mut out| out.flush()),
-            Sink::Finished => Ok(()),
-        }
-        .map_err(Error::io("write", &self.name))?;
-        if let Some(temporary) = &self.temporary {
-            let synced = File::open(temporary).and_then(|file| file.sync_all());
-            synced.map_err(Error::io("write", temporary))?;
-            std::fs::rename(temporary, &self.name).map_err(Error::io("rename to", &self.name))?;
-        }
-        self.temporary = None;
-        Ok(())
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // The file was never finished; if it can't be removed either, its name says what it is.
-            let _ = std::fs::remove_file(temporary);
+    pub fn finish(self) -> Result<()> {
+        let name = self.name;
+        let whole = match self.sink {
+            Sink::Plain(out) => out.into_inner().map_err(io::IntoInnerError::into_error),
+            Sink::Compressed(out) => out
+                .finish()
+                .and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error)),
+        };
+        match whole.map_err(Error::io("write", &name))? {
+            Place::Stdout(mut out) => out.flush().map_err(Error::io("write", &name)),
+            Place::File(file) => file.finish(),
         }
     }
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn temporary_name(path: &Path) -> Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::Usage(format!("{} is not the name of a file", path.display())))?;
-    let name = format!(".{}.{}.partial", name.to_string_lossy(), std::process::id());
-    Ok(directory_of(path).join(name))
 }
 
 /// Turns down a file that would lie in one of these directories, or below.
@@ -144,8 +119,8 @@ pub fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<(
         None => Ok(()),
         Some(directory) => Err(Error::Usage(format!(
             "{} lies in {}, which is being read and never written to; name a file elsewhere",
-            path.display(),
-            directory.display()
+            path.shown(),
+            directory.shown()
         ))),
     }
 }
@@ -186,7 +161,7 @@ mod tests {
         }
         assert_eq!(listing(directory.path()), ["a.jsonl", "a.jsonl.zst"]);
         assert_eq!(std::fs::read(directory.path().join("a.jsonl")).unwrap(), b"line\n");
-        let compressed = File::open(directory.path().join("a.jsonl.zst")).unwrap();
+        let compressed = std::fs::File::open(directory.path().join("a.jsonl.zst")).unwrap();
         assert_eq!(zstd::decode_all(compressed).unwrap(), b"line\n");
     }
 

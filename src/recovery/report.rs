@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Seqno;
+use crate::shown::{Show, line};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,6 +100,8 @@ codes! {
     Writes = "L0207", Error, "take the chunk from another copy";
     /// An entry is not the one that was signed.
     EntryDiffers = "L0208", Error, "take the chunk from another copy; a recovery from this one would end before this entry";
+    /// A value or a private domain lies where its file was never written.
+    NeverWritten = "L0213", Error, "it was not read; take the chunk from another copy";
     /// The view goes backwards.
     ViewGoesBack = "L0209", Error, "entries of two histories are mixed; compare the copies of this ledger";
     /// An entry has flags that CCF sets only elsewhere, or never.
@@ -222,13 +225,13 @@ pub struct Finding {
     pub code: Code,
     /// How bad.
     pub severity: Severity,
-    /// In which file.
+    /// In which file, as [`crate::shown`] shows paths.
     pub file: Option<String>,
     /// Where in it, bytes.
     pub offset: Option<u64>,
     /// At which seqno.
     pub seqno: Option<Seqno>,
-    /// What was found and what was expected.
+    /// What was found and what was expected, on one line that can be shown.
     pub message: String,
     /// Everything up to this seqno is proven by a signature that verified.
     pub proven_to: Option<Seqno>,
@@ -245,7 +248,7 @@ impl Finding {
             file: None,
             offset: None,
             seqno: None,
-            message: message.into(),
+            message: line(&message.into()).into_owned(),
             proven_to: None,
             next: code.next().to_owned(),
         }
@@ -253,7 +256,7 @@ impl Finding {
 
     /// In this file.
     pub fn file(mut self, path: &Path) -> Finding {
-        self.file = Some(path.display().to_string());
+        self.file = Some(path.shown().to_string());
         self
     }
 
@@ -277,7 +280,7 @@ impl Finding {
 
     /// With another advice than its kind usually has.
     pub fn next(mut self, next: impl Into<String>) -> Finding {
-        self.next = next.into();
+        self.next = line(&next.into()).into_owned();
         self
     }
 }

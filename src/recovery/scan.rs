@@ -70,6 +70,10 @@ impl TrustTable {
     }
 }
 
+/// Largest key or value of such a table, or of a signature, that is looked at: certificates and what operators attach to
+/// nodes and services have kilobytes, and each is copied out of the file.
+pub const MAX_TRUST_BYTES: usize = 4 << 20;
+
 /// A write to one of those tables.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct TrustWrite {
@@ -468,10 +472,13 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
                 Err(why) => break Err(why),
             }
         }
-        let mut singleton = None;
+        let (mut singleton, mut too_large) = (None, None);
         let trust = TrustTable::of(name);
         let walked = maps.writes(|write: Write<'_>| {
-            if let Some(table) = trust {
+            let largest = write.key.len().max(write.value.map_or(0, <[u8]>::len));
+            if largest > MAX_TRUST_BYTES && (trust.is_some() || is_signature_table(name)) {
+                too_large = Some(largest);
+            } else if let Some(table) = trust {
                 scan.writes.push(TrustWrite {
                     seqno,
                     view: entry.iv().view,
@@ -491,6 +498,10 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
         });
         if let Err(why) = walked {
             break Err(why);
+        }
+        if let Some(found) = too_large {
+            let what = format!("a write to {name} has {found} bytes, expected at most {MAX_TRUST_BYTES}");
+            break Err(Malformed::at(0, what));
         }
         match name {
             names::SIGNATURES => signature.node = singleton.or(Some(&[])),
@@ -542,6 +553,11 @@ struct Place {
     entry_type: EntryType,
     offset: u64,
     chunk_index: usize,
+}
+
+/// Tables of signature transactions whose values are parsed. The tree is only borrowed, and as long as it has leaves.
+fn is_signature_table(name: &str) -> bool {
+    matches!(name, names::SIGNATURES | names::COSE_SIGNATURES)
 }
 
 #[cold]

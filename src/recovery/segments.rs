@@ -18,6 +18,8 @@ use crate::format::map::MappedFile;
 pub const SEGMENT_BYTES: u64 = 512 << 10;
 /// What is mapped and worked on at once: 128 segments.
 pub const WINDOW_BYTES: u64 = 64 << 20;
+/// Where a domain or value is longer than this, and part of it is a hole in its file, it is not copied or decrypted.
+pub const SPARSE_BYTES: usize = 64 << 10;
 /// Chunks in one window at most: each takes a mapping, of which a process has a limited number.
 const WINDOW_CHUNKS: usize = 512;
 
@@ -131,6 +133,7 @@ impl Segment {
             self.offset,
             self.from,
         )
+        .sharing(self.chunk.map.search())
     }
 
     /// A walker over the entries from `seqno` on, where the positions table says that it is; none without a table.
@@ -138,13 +141,14 @@ impl Segment {
         let bytes = self.chunk.map.bytes();
         let index = seqno.checked_sub(self.chunk.file.first)?;
         let offset = self.chunk.layout.position(bytes, index)?;
-        Some(Walker::starting_at(
-            bytes,
-            self.chunk.layout,
-            self.chunk.file.first,
-            offset,
-            seqno,
-        ))
+        let walker = Walker::starting_at(bytes, self.chunk.layout, self.chunk.file.first, offset, seqno);
+        Some(walker.sharing(self.chunk.map.search()))
+    }
+
+    /// Whether part of what `bytes` of this chunk say was never written. Short stretches are not asked for: they cost
+    /// hardly more to read.
+    pub fn is_sparse_in(&self, bytes: &[u8]) -> bool {
+        bytes.len() > SPARSE_BYTES && self.chunk.map.is_sparse_in(bytes)
     }
 
     /// Hands every entry that can be read to `each`, in order.

@@ -1,9 +1,11 @@
 //! Snapshots: which there are, whether each is what its receipt says, and starting a verification from one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::crypto::cose::Sign1;
 use crate::crypto::digest::Digest;
+use crate::crypto::x509::Certificate;
 use crate::error::{Error, Result};
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
@@ -14,8 +16,9 @@ use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::SignedRoot;
 use crate::recovery::report::{Code, Verdict};
-use crate::recovery::scan::{TrustTable, TrustWrite};
+use crate::recovery::scan::{MAX_TRUST_BYTES, TrustTable, TrustWrite};
 use crate::recovery::trust::Trust;
+use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
 
 mod judge;
@@ -99,7 +102,7 @@ pub fn start_from(path: &Path) -> Result<Start> {
     let refuse = |why: String| {
         Error::Unreadable(format!(
             "can't start from snapshot {}: {why}; use another snapshot, or none",
-            path.display()
+            path.shown()
         ))
     };
     let snapshot = Snapshot::parse(map.bytes()).map_err(|e| refuse(e.to_string()))?;
@@ -117,8 +120,8 @@ pub fn start_from(path: &Path) -> Result<Start> {
         seqno: snapshot.seqno,
     };
     let root = values::HexDigest(accumulator.root());
-    let trust = Trust::of_snapshot(&state.writes, txid, root.0, state.has_cose);
-    let receipt = check_receipt(&snapshot, &trust).map_err(|(_, why)| refuse(why))?;
+    let trust = state.trust(txid, root.0);
+    let receipt = check_receipt(&snapshot, trust.identities()).map_err(|(_, why)| refuse(why))?;
     let evidence = receipt.txid();
     if let Some(evidence) = evidence.filter(|evidence| evidence.seqno <= snapshot.seqno) {
         let seqno = snapshot.seqno;
@@ -150,6 +153,9 @@ pub fn start_from(path: &Path) -> Result<Start> {
     })
 }
 
+/// A tree is flushed at every snapshot and long before it has two million leaves.
+const MAX_TREE_BYTES: usize = 64 << 20;
+
 struct State {
     tree: Option<Vec<u8>>,
     /// The values of trust tables.
@@ -160,6 +166,13 @@ struct State {
     /// The last node's signature.
     signature: Option<values::Signature>,
     issuer_and_subject: (String, String),
+}
+
+impl State {
+    /// The keys in force in this state, which is that of the signature transaction `txid` over `root`.
+    fn trust(&self, txid: TxId, root: Digest) -> Trust {
+        Trust::of_snapshot(&self.writes, txid, root, self.has_cose)
+    }
 }
 
 /// Takes the tree and the trust tables out of a snapshot's public state.
@@ -180,7 +193,7 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
             names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT if entry.key == SINGLETON_KEY => TrustTable::IdentityEndorsement,
             names::TREE if entry.key == SINGLETON_KEY => {
-                tree = Some(entry.value.to_vec());
+                tree = (entry.value.len() <= MAX_TREE_BYTES).then(|| entry.value.to_vec());
                 return;
             }
             names::HISTORICAL_ENCRYPTED_LEDGER_SECRET => {
@@ -199,6 +212,9 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             }
             _ => return,
         };
+        if entry.value.len().max(entry.key.len()) > MAX_TRUST_BYTES {
+            return;
+        }
         writes.push(TrustWrite {
             seqno: entry.version as u64,
             view: 0,
@@ -230,8 +246,11 @@ fn issuer_and_subject_in(value: &[u8]) -> (String, String) {
     })
 }
 
-/// Checks a receipt's digest, path and signature, and that one of the services in `trust` stands behind its signer.
-fn check_receipt(snapshot: &Snapshot<'_>, trust: &Trust) -> std::result::Result<Receipt, (Code, String)> {
+/// Checks a receipt's digest, path and signature, and that one of these services stands behind its signer.
+fn check_receipt(
+    snapshot: &Snapshot<'_>,
+    identities: &[Arc<Certificate>],
+) -> std::result::Result<Receipt, (Code, String)> {
     let receipt = Receipt::parse(snapshot.receipt).map_err(|e| (Code::SnapshotReceipt, e.to_string()))?;
     let digest = snapshot.digest();
     if receipt.leaf_components.claims_digest != digest {
@@ -241,7 +260,6 @@ fn check_receipt(snapshot: &Snapshot<'_>, trust: &Trust) -> std::result::Result<
         };
         return Err((Code::SnapshotReceipt, why.to_string()));
     }
-    let identities = trust.identities();
     match &receipt.signer {
         Signer::Node { certificate, .. } => {
             receipt

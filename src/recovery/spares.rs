@@ -11,6 +11,7 @@ use crate::recovery::diagnose::for_each_entry;
 use crate::recovery::join::Joiner;
 use crate::recovery::report::{Code, Finding};
 use crate::recovery::segments::OpenChunk;
+use crate::shown::Show;
 
 /// Entries compared at once: 64 k digests take 3 MB.
 const BLOCK: usize = 1 << 16;
@@ -40,9 +41,9 @@ pub(super) fn check_all(joiner: &mut Joiner<'_>) -> Result<()> {
 }
 
 fn other_file(files: &LedgerFiles, seqno: Seqno) -> String {
-    files.chunk_of(seqno).map_or("the file read".to_owned(), |chunk| {
-        chunk.file.path.display().to_string()
-    })
+    files
+        .chunk_of(seqno)
+        .map_or("the file read".to_owned(), |chunk| chunk.file.path.shown().to_string())
 }
 
 /// Seqno and offset of the first entry of a spare file that is not the one read.
@@ -51,7 +52,7 @@ fn first_difference(files: &LedgerFiles, spare: &ChunkFile) -> Result<Option<(Se
     if same_file(files, spare, &chunk)? {
         return Ok(None);
     }
-    let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, spare.first);
+    let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, spare.first).sharing(chunk.map.search());
     let mut faults = Vec::new();
     loop {
         let mut block: HashMap<Seqno, (u64, Digest)> = HashMap::new();

@@ -16,7 +16,7 @@ use super::loading::{Batch, Loading, newest_first};
 use super::output::Output;
 use super::progress::Progress;
 use super::report::{Code, Finding};
-use super::segments::Segment;
+use super::segments::{SEGMENT_BYTES, SPARSE_BYTES, Segment};
 use super::seqno_set::SeqnoSet;
 use super::snapshots;
 use super::writes::{Keys, Order, Reader, Tally, gaps, in_groups};
@@ -29,6 +29,7 @@ use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
 use crate::kv::base::{Base, Live};
+use crate::shown::Show;
 use crate::tables::describe::as_text;
 
 /// What to export.
@@ -139,7 +140,7 @@ impl MappedSnapshot {
     pub fn open(path: &Path) -> Result<MappedSnapshot> {
         let map = MappedFile::open(path).map_err(Error::io("open", path))?;
         let seqno = Snapshot::parse(map.bytes()).map(|snapshot| snapshot.seqno);
-        let seqno = seqno.map_err(|why| Error::Unreadable(format!("{} is not a snapshot: {why}", path.display())))?;
+        let seqno = seqno.map_err(|why| Error::Unreadable(format!("{} is not a snapshot: {why}", path.shown())))?;
         Ok(MappedSnapshot { map, seqno })
     }
 
@@ -153,8 +154,9 @@ impl MappedSnapshot {
     /// # Errors
     /// If the snapshot is malformed.
     pub fn public_state(&self, each: impl FnMut(&str, StateEntry<'_>)) -> Result<()> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
+        self.check_written(snapshot.entry.public)?;
         snapshot.public_state(each).map_err(|why| unreadable(why.to_string()))
     }
 
@@ -163,9 +165,10 @@ impl MappedSnapshot {
     /// # Errors
     /// If the key does not fit, or what it opens can't be read.
     pub fn private_plaintext(&self, key: &AeadKey) -> Result<Zeroizing<Vec<u8>>> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
+        self.check_written(entry.private)?;
         let mut plaintext = Zeroizing::new(Vec::new());
         key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
             .map_err(|_| {
@@ -175,8 +178,19 @@ impl MappedSnapshot {
         Ok(plaintext)
     }
 
+    /// A snapshot is written from its start to its end: a hole in it is nobody's state, however large it says it is.
+    fn check_written(&self, part: &[u8]) -> Result<()> {
+        match part.len() > SPARSE_BYTES && self.map.is_sparse_in(part) {
+            false => Ok(()),
+            true => Err(Error::Unreadable(format!(
+                "{} is no whole snapshot: part of it was never written to the file; use another snapshot, or none",
+                self.path().shown()
+            ))),
+        }
+    }
+
     fn load_into(&self, base: &mut Base, selection: &Selection<'_>, tally: &mut Tally) -> Result<()> {
-        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().display()));
+        let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         let mut load = |table: &str, entry: StateEntry<'_>| {
             // A negative version is a removed key, which 1.x and 2.x keep.
@@ -186,6 +200,7 @@ impl MappedSnapshot {
                 base.insert_if_absent(table, entry.key, version, Some(entry.value));
             }
         };
+        self.check_written(snapshot.entry.public)?;
         snapshot
             .public_state(&mut load)
             .map_err(|why| unreadable(why.to_string()))?;
@@ -240,11 +255,13 @@ pub fn write_state(state: State, out: &mut Output) -> Result<Exported> {
             exported.records += 1;
             exported.private_records += u64::from(private);
             if lines.len() >= LINES_BYTES {
+                crate::shown::json(&mut lines);
                 out.write(&lines)?;
                 lines.clear();
             }
         }
     }
+    crate::shown::json(&mut lines);
     out.write(&lines)?;
     Ok(exported)
 }
@@ -263,13 +280,14 @@ pub fn write_history(files: &LedgerFiles, selection: &Selection<'_>, out: &mut O
         let written: Vec<_> = group
             .par_iter()
             .map(|segment| {
-                let mut lines = Vec::with_capacity(segment.size_bytes as usize);
+                let mut lines = Vec::with_capacity(segment.size_bytes.min(2 * SEGMENT_BYTES) as usize);
                 let (mut records, mut private_records) = (0, 0);
                 let tally = reader.read(segment, |w| {
                     write_line(&mut lines, w.txid.seqno, w.table, w.private, w.write.key, w.write.value);
                     records += 1;
                     private_records += u64::from(w.private);
                 });
+                crate::shown::json(&mut lines);
                 (lines, records, private_records, tally)
             })
             .collect();

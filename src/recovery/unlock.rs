@@ -22,6 +22,7 @@ use crate::recovery::segments::Segment;
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
 use crate::recovery::writes::{Order, Reader, finding, in_groups, last_signed};
+use crate::shown::Show;
 
 /// One secret of the chain, in a report. Never the secret itself.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -252,6 +253,14 @@ fn decrypt_segment(segment: &Segment, secrets: &LedgerSecrets, until: Seqno) -> 
                 .findings
                 .push(finding(code, text.to_owned(), segment, located.offset, seqno));
         };
+        if segment.is_sparse_in(entry.private) {
+            // No key opens it, and decrypting it would take as much memory as it claims to have bytes.
+            report(
+                Code::NeverWritten,
+                "part of the private domain was never written to the file",
+            );
+            return;
+        }
         match secret
             .aead
             .open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext)
@@ -350,7 +359,7 @@ fn open_snapshots(
     {
         let found = open_snapshot(&file, secrets);
         verdicts.push(SnapshotVerdict {
-            file: file.path.display().to_string(),
+            file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict: Verdict::of(found.as_slice()),
         });

@@ -89,6 +89,9 @@ pub struct VerifyReport {
     pub services: Vec<ServiceRecord>,
     /// The snapshots.
     pub snapshots: Vec<SnapshotVerdict>,
+    /// The service identity that stands behind `last_signed`, if one does.
+    #[serde(skip)]
+    pub identity: Option<HexDigest>,
     /// Everything that was found.
     pub findings: Vec<Finding>,
     /// How long it took, in seconds.
@@ -333,6 +336,7 @@ fn report(
         last_signed: proven.map(|signed| signed.txid),
         root: proven.map(|signed| signed.root),
         signer: proven.and_then(|signed| signed.signer),
+        identity: proven.and_then(|signed| signed.service),
         unsigned_entries,
         services: joiner.trust.services().to_vec(),
         snapshots,

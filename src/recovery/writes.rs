@@ -17,6 +17,7 @@ use crate::format::directory::{LedgerFiles, Note};
 use crate::format::domain::{Maps, Write};
 use crate::format::entry::{GCM_HEADER_SIZE, HEADER_SIZE};
 use crate::format::{Malformed, Seqno, TxId};
+use crate::shown::Show;
 use crate::tables::names;
 
 /// The keys of private domains, one for each ledger secret.
@@ -58,7 +59,7 @@ pub fn in_groups(
             if let Some(segment) = group.iter().find(|segment| segment.chunk.map.shrank()) {
                 return Err(Error::Unreadable(format!(
                     "{} became shorter while it was being read; run again once nothing writes to it any more",
-                    segment.chunk.map.path().display()
+                    segment.chunk.map.path().shown()
                 )));
             }
         }
@@ -133,7 +134,15 @@ impl Reader<'_> {
         let mut plaintext = zeroize::Zeroizing::new(Vec::new());
         self.entries(segment, |located, tally| {
             let txid = txid(located);
-            if let Err(why) = wanted.hand_out(located.maps.clone(), txid, false, &mut each) {
+            let mut sparse = None;
+            let mut each_written = |written: Written<'_>| {
+                let value = written.write.value.unwrap_or_default();
+                match segment.is_sparse_in(written.write.key) || segment.is_sparse_in(value) {
+                    true => sparse = Some((written.table.to_owned(), value.len())),
+                    false => each(written),
+                }
+            };
+            if let Err(why) = wanted.hand_out(located.maps.clone(), txid, false, &mut each_written) {
                 let fault = Fault::Writes {
                     seqno: txid.seqno,
                     offset: located.offset + PUBLIC_DOMAIN_AT + why.offset as u64,
@@ -141,8 +150,18 @@ impl Reader<'_> {
                 };
                 tally.findings.push(fault_finding(segment, &fault));
             }
-            match self.open_private(located, &mut plaintext) {
+            if let Some((table, size)) = sparse {
+                tally.findings.push(never_written(
+                    &format!("a write to {table} of {size} bytes"),
+                    segment,
+                    located,
+                ));
+            }
+            match self.open_private(segment, located, &mut plaintext) {
                 Private::None => return,
+                Private::Sparse => tally
+                    .findings
+                    .push(never_written("the private domain", segment, located)),
                 Private::Locked => tally.private_locked += 1,
                 Private::Failed => tally.findings.push(undecryptable(segment, located)),
                 Private::Opened => {
@@ -204,7 +223,7 @@ impl Reader<'_> {
     }
 
     /// Decrypts an entry's private domain into `plaintext`.
-    pub fn open_private(&self, located: &Located<'_>, plaintext: &mut Vec<u8>) -> Private {
+    pub fn open_private(&self, segment: &Segment, located: &Located<'_>, plaintext: &mut Vec<u8>) -> Private {
         let entry = &located.entry;
         if entry.private.is_empty() {
             return Private::None;
@@ -215,6 +234,9 @@ impl Reader<'_> {
         let Some(key) = keys.key_at(located.seqno) else {
             return Private::Locked;
         };
+        if segment.is_sparse_in(entry.private) {
+            return Private::Sparse;
+        }
         match key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, plaintext) {
             Ok(()) => Private::Opened,
             Err(_) => Private::Failed,
@@ -233,6 +255,8 @@ pub enum Private {
     Opened,
     /// The key does not fit.
     Failed,
+    /// Part of it was never written to the file, so no key fits.
+    Sparse,
 }
 
 /// Remembers which table names match.
@@ -303,6 +327,12 @@ pub fn undecryptable(segment: &Segment, located: &Located<'_>) -> Finding {
         located.offset,
         located.seqno,
     )
+}
+
+/// What is said of `what` in an entry, part of which is a hole in its file.
+pub fn never_written(what: &str, segment: &Segment, located: &Located<'_>) -> Finding {
+    let text = format!("{what} lies in part where nothing was ever written to the file; it is not read");
+    finding(Code::NeverWritten, text, segment, located.offset, located.seqno)
 }
 
 /// A finding about one entry of a segment.

@@ -12,6 +12,7 @@ use crate::cli::{Common, output};
 use crate::crypto::Curve;
 use crate::error::{Error, Result};
 use crate::member::{Member, NewMember, governance};
+use crate::shown::Show;
 
 /// Make a new member's keys and certificate.
 ///
@@ -67,7 +68,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     }
     write(&certificate, new.certificate_pem.as_bytes(), 0o644)?;
     let member = Member::from_pem(&new.certificate_pem, &new.key_pem).map_err(super::failure)?;
-    let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let files: Vec<String> = paths.iter().map(|path| path.shown().to_string()).collect();
     match common.json {
         true => output::json(&json!({"member_id": member.id(), "files": files}))?,
         false => {
@@ -81,7 +82,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 fn already_there(path: &Path) -> Error {
     Error::Usage(format!(
         "{} exists already, and keys are never overwritten: choose another name or another --out",
-        path.display()
+        path.shown()
     ))
 }
 

@@ -1,15 +1,16 @@
 //! `rekindle member open-service`: the proposal that ends a recovery's public part, made with both identities in sight.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use x509_cert::der::Decode;
 
 use super::{Node, REFUSED, Signer, proposals, request};
-use crate::cli::{Common, input, text};
+use crate::cli::{Common, input, output, text};
 use crate::crypto::{Certificate, sha256};
 use crate::error::{Error, Result};
 use crate::member::{self, Client, governance};
+use crate::shown::Show;
 
 /// Propose to open a recovered service
 ///
@@ -44,16 +45,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let Some(identities) = request(fetch(&client))? else {
         return Ok(REFUSED);
     };
-    eprint!("{}", describe(&identities)?);
+    output::notice(&describe(&identities)?);
     if !matches!(identities.status.as_str(), "Recovering" | "Opening") {
-        eprintln!(
-            "rekindle: nothing to propose: the service is {}, and only one that is Recovering or Opening can be opened{}",
+        output::notice(&format!(
+            "rekindle: nothing to propose: the service is {}, and only one that is Recovering or Opening can be opened{}\n",
             text::clean(&identities.status),
             match identities.status.as_str() {
                 "WaitingForRecoveryShares" => "; members now submit their shares (rekindle member submit-share)",
                 _ => "",
             }
-        );
+        ));
         return Ok(REFUSED);
     }
     let previous = identities.previous.as_deref();
@@ -64,12 +65,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         if let Some(path) = given
             && let Some(difference) = difference(path, name, found)?
         {
-            eprintln!("rekindle: {difference}");
+            output::notice(&format!("rekindle: {difference}\n"));
             return Ok(REFUSED);
         }
     }
     if !args.yes && !confirmed()? {
-        eprintln!("rekindle: nothing was proposed");
+        output::notice("rekindle: nothing was proposed\n");
         return Ok(REFUSED);
     }
     let session = args.signer.session(&client, &member);
@@ -132,7 +133,7 @@ fn difference(path: &Path, name: &str, found: Option<&str>) -> Result<Option<Str
     let Some(found) = found else {
         return Ok(Some(format!(
             "{} was given as the {name} service identity, but the node has none: it is not a recovery",
-            path.display()
+            path.shown()
         )));
     };
     let found = parse(name, found)?;
@@ -140,7 +141,7 @@ fn difference(path: &Path, name: &str, found: Option<&str>) -> Result<Option<Str
         format!(
             "the {name} service identity of the node is not the one in {}: that has sha256 {}; nothing was proposed. \
              Is this the right node, and the right ledger?",
-            path.display(),
+            path.shown(),
             hex::encode(sha256(expected.der()))
         )
     }))
@@ -155,11 +156,11 @@ fn confirmed() -> Result<bool> {
                 .to_owned(),
         ));
     }
-    eprint!("Propose to open the service with these identities? [y/N] ");
+    output::notice("Propose to open the service with these identities? [y/N] ");
     let mut line = String::new();
-    std::io::stderr()
-        .flush()
-        .and_then(|()| stdin.lock().read_line(&mut line))
+    stdin
+        .lock()
+        .read_line(&mut line)
         .map_err(Error::io("read", Path::new("the terminal")))?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

@@ -1,6 +1,8 @@
 //! The commands that sign one thing: propose, vote, withdraw, ack, submit-share, sign.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -11,7 +13,9 @@ use super::{Node, REFUSED, Signer, content, proposals, request};
 use crate::cli::{Common, input, output, text};
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
+use crate::format::whole_file::{PRIVATE, Target, is_stdout, target, write_whole};
 use crate::member::{MessageType, governance};
+use crate::shown::Show;
 
 /// Make a proposal
 #[derive(clap::Args)]
@@ -90,7 +94,10 @@ impl Withdraw {
         let session = self.signer.session(&client, &member);
         match request(session.withdraw(&self.id))? {
             Some(None) => {
-                eprintln!("rekindle: the service knows no proposal {}", self.id);
+                output::notice(&format!(
+                    "rekindle: the service knows no proposal {}\n",
+                    text::clean(&self.id)
+                ));
                 Ok(REFUSED)
             }
             Some(state) => proposals::show_state(state, common),
@@ -147,15 +154,15 @@ impl SubmitShare {
         let key = DecryptionKey::from_pem(&pem).map_err(|why| {
             Error::Usage(format!(
                 "{} is not a member's share-encryption key: {why}",
-                self.encryption_key.display()
+                self.encryption_key.shown()
             ))
         })?;
         let (client, member) = (self.node.client()?, self.signer.member()?);
         if self.node.insecure {
-            eprintln!(
-                "rekindle: --insecure: the share is sent to whoever answers at {}",
-                self.node.url
-            );
+            output::notice(&format!(
+                "rekindle: --insecure: the share is sent to whoever answers at {}\n",
+                text::clean(&self.node.url)
+            ));
         }
         let session = self.signer.session(&client, &member);
         let Some(progress) = request(session.submit_share(&key))? else {
@@ -165,12 +172,21 @@ impl SubmitShare {
             true => output::json(&progress)?,
             false => {
                 let message = progress.get("message").and_then(Value::as_str).unwrap_or("submitted");
-                let lines: String = message.lines().map(|line| format!("{}\n", text::clean(line))).collect();
+                let lines: String = message.lines().enumerate().map(said).collect();
                 output::text(&lines)?;
             }
         }
         Ok(0)
     }
+}
+
+/// A line of what the service says: its first, CCF's second, or one further in, which can't look like anything else.
+fn said((number, line): (usize, &str)) -> String {
+    let indent = match (number, line) {
+        (0, _) | (_, "End of recovery procedure initiated") => "",
+        _ => "    ",
+    };
+    format!("{indent}{}\n", text::clean(line))
 }
 
 /// Sign a request without sending it: COSE_Sign1 on stdout
@@ -222,8 +238,11 @@ impl Sign {
             .map_err(super::failure)?;
         match &self.out {
             None => output::bytes(&signed)?,
+            Some(path) if is_stdout(path) => output::bytes(&signed)?,
+            Some(path) if target(path)? == Target::Stream => write_whole(path, &signed, PRIVATE)?,
             Some(path) => {
-                let file = std::fs::File::create_new(path);
+                // What is signed may be a share.
+                let file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
                 file.and_then(|mut file| file.write_all(&signed))
                     .map_err(Error::io("write", path))?;
             }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use super::{Attestation, CommandKind, Config, Fault, FieldPath, Join, Member, Problem, Recover, Start};
 use crate::crypto::Certificate;
 use crate::crypto::rsa::EncryptionKey;
+use crate::format::whole_file::directory_of;
+use crate::shown::Show;
 
 /// Certificates and keys have kilobytes; constitutions and application data may have more.
 const MAX_READ_BYTES: u64 = 64 << 20;
@@ -47,6 +49,16 @@ impl Config {
         look.outputs(self);
         look.problems
     }
+
+    /// Looks at the files alone that the node will write beside its ledger. `base` as above.
+    pub fn check_outputs(&self, base: &Path) -> Vec<Problem> {
+        let mut look = Look {
+            base,
+            problems: Vec::new(),
+        };
+        look.outputs(self);
+        look.problems
+    }
 }
 
 /// One look at the machine.
@@ -78,14 +90,14 @@ impl Look<'_> {
                 field,
                 format!(
                     "On start, ledger directory should not exist or be empty ({})",
-                    directory.display()
+                    directory.shown()
                 ),
             ),
             CommandKind::Recover if entries + read_only == 0 => self.problem(
                 field,
                 format!(
                     "there is no ledger to recover: neither {} nor a read-only directory holds any file",
-                    directory.display()
+                    directory.shown()
                 ),
             ),
             _ => {}
@@ -112,7 +124,7 @@ impl Look<'_> {
                     field,
                     format!(
                         "Recovery requires a previous service identity certificate; cannot open '{}' ({why})",
-                        path.display()
+                        path.shown()
                     ),
                 ),
                 Ok(text) => self.certificate(field, path, &text),
@@ -121,7 +133,7 @@ impl Look<'_> {
         if let Some(directory) = &recover.previous_sealed_ledger_secret_location {
             let field = base.field("previous_sealed_ledger_secret_location");
             if !self.at(directory).is_dir() {
-                self.problem(field, format!("{} is not a directory", directory.display()));
+                self.problem(field, format!("{} is not a directory", directory.shown()));
             }
         }
     }
@@ -134,7 +146,7 @@ impl Look<'_> {
         for (i, path) in start.constitution_files.iter().enumerate() {
             if let Err(why) = self.text(path) {
                 let field = base.field("constitution_files").item(i);
-                self.problem(field, format!("could not read {}: {why}", path.display()));
+                self.problem(field, format!("could not read {}: {why}", path.shown()));
             }
         }
     }
@@ -147,10 +159,7 @@ impl Look<'_> {
                 .and_then(|text| EncryptionKey::from_pem(&text).map(drop).map_err(|why| why.to_string()));
             if let Err(why) = outcome {
                 let field = base.field("encryption_public_key_file");
-                self.problem(
-                    field,
-                    format!("{} is not a share-encryption key: {why}", path.display()),
-                );
+                self.problem(field, format!("{} is not a share-encryption key: {why}", path.shown()));
             }
         }
         if let Some(path) = &member.data_json_file {
@@ -178,7 +187,7 @@ impl Look<'_> {
                     Ok(path) => self.readable(base.field(name), &path),
                     Err(variable) => self.problem(
                         base.field(name),
-                        format!("the environment variable {variable} in {} is not set", path.display()),
+                        format!("the environment variable {variable} in {} is not set", path.shown()),
                     ),
                 }
             }
@@ -188,22 +197,61 @@ impl Look<'_> {
     fn outputs(&mut self, config: &Config) {
         let base = FieldPath::dotted("output_files");
         let files = &config.output_files;
+        let mut taken: Vec<(FieldPath, PathBuf)> = Vec::new();
+        let mut outputs = Vec::new();
         for (name, path) in [
             ("node_certificate_file", &files.node_certificate_file),
             ("pid_file", &files.pid_file),
             ("node_to_node_address_file", &files.node_to_node_address_file),
             ("rpc_addresses_file", &files.rpc_addresses_file),
         ] {
-            if let Some(path) = path {
-                self.file_to_write(base.field(name), path);
-            }
+            outputs.extend(path.as_ref().map(|path| (base.field(name), path)));
         }
         if config.command.kind != CommandKind::Join {
             let field = FieldPath::dotted("command.service_certificate_file");
-            self.file_to_write(field, &config.command.service_certificate_file);
+            outputs.push((field, &config.command.service_certificate_file));
+        }
+        for (field, path) in outputs {
+            self.file_to_write(field.clone(), path);
+            let Some(place) = self.place(path) else { continue };
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == place) {
+                let message = format!(
+                    "{} is what {other} names, too; give each a file of its own",
+                    path.shown()
+                );
+                self.problem(field.clone(), message);
+            }
+            self.outside_of_the_ledger(field.clone(), path, &place, config);
+            taken.push((field, place));
         }
         if let Some(directory) = &files.sealed_ledger_secret_location {
             self.directory_to_write(base.field("sealed_ledger_secret_location"), directory);
+        }
+    }
+
+    /// Where a file is or would be, by whatever way its directory is named.
+    fn place(&self, path: &Path) -> Option<PathBuf> {
+        let at = self.at(path);
+        Some(directory_of(&at).canonicalize().ok()?.join(at.file_name()?))
+    }
+
+    /// Nothing but chunks and snapshots belongs into these directories.
+    fn outside_of_the_ledger(&mut self, field: FieldPath, path: &Path, place: &Path, config: &Config) {
+        let directories = std::iter::once(&config.ledger.directory)
+            .chain(&config.ledger.read_only_directories)
+            .chain([&config.snapshots.directory])
+            .chain(&config.snapshots.read_only_directory);
+        let inside = |directory: &&PathBuf| {
+            let directory = self.at(directory).canonicalize();
+            directory.is_ok_and(|directory| place.starts_with(directory))
+        };
+        if let Some(directory) = directories.into_iter().find(inside) {
+            let message = format!(
+                "{} lies in {}, which holds chunks or snapshots only; give a file elsewhere",
+                path.shown(),
+                directory.shown()
+            );
+            self.problem(field, message);
         }
     }
 
@@ -222,14 +270,14 @@ impl Look<'_> {
         if !at.is_dir() {
             self.problem(
                 field,
-                format!("{} read-only {of} is not a directory", directory.display()),
+                format!("{} read-only {of} is not a directory", directory.shown()),
             );
             return false;
         }
         match std::fs::read_dir(at) {
             Ok(_) => true,
             Err(why) => {
-                self.problem(field, format!("could not list {}: {why}", directory.display()));
+                self.problem(field, format!("could not list {}: {why}", directory.shown()));
                 false
             }
         }
@@ -252,7 +300,7 @@ impl Look<'_> {
         };
         match problem {
             Some(why) => {
-                self.problem(field, format!("could not write into {}: {why}", directory.display()));
+                self.problem(field, format!("could not write into {}: {why}", directory.shown()));
                 false
             }
             None => at.is_dir(),
@@ -261,25 +309,25 @@ impl Look<'_> {
 
     fn file_to_write(&mut self, field: FieldPath, path: &Path) {
         let at = self.at(path);
-        let problem = match std::fs::metadata(&at) {
+        let problem = match std::fs::symlink_metadata(&at) {
             Ok(found) => refuses_writing(&at, &found),
             Err(why) if why.kind() == ErrorKind::NotFound => {
                 let above = at.parent().filter(|above| *above != Path::new(""));
                 match above {
-                    Some(above) if !above.is_dir() => Some(format!("{} is not a directory", above.display())),
+                    Some(above) if !above.is_dir() => Some(format!("{} is not a directory", above.shown())),
                     above => refuses_files(above.unwrap_or(Path::new("."))),
                 }
             }
             Err(why) => Some(why.to_string()),
         };
         if let Some(why) = problem {
-            self.problem(field, format!("could not write {}: {why}", path.display()));
+            self.problem(field, format!("could not write {}: {why}", path.shown()));
         }
     }
 
     fn readable(&mut self, field: FieldPath, path: &Path) {
         if let Err(why) = self.bytes(path) {
-            self.problem(field, format!("could not read {}: {why}", path.display()));
+            self.problem(field, format!("could not read {}: {why}", path.shown()));
         }
     }
 
@@ -290,20 +338,20 @@ impl Look<'_> {
                 .map_err(|why| why.to_string())
         });
         if let Err(why) = outcome {
-            self.problem(field, format!("could not read {} as JSON: {why}", path.display()));
+            self.problem(field, format!("could not read {} as JSON: {why}", path.shown()));
         }
     }
 
     fn certificate_file(&mut self, field: FieldPath, path: &Path) {
         match self.text(path) {
             Ok(text) => self.certificate(field, path, &text),
-            Err(why) => self.problem(field, format!("could not read {}: {why}", path.display())),
+            Err(why) => self.problem(field, format!("could not read {}: {why}", path.shown())),
         }
     }
 
     fn certificate(&mut self, field: FieldPath, path: &Path, text: &str) {
         if let Err(why) = Certificate::from_pem(text) {
-            let message = format!("{} is not a certificate in PEM: {why}", path.display());
+            let message = format!("{} is not a certificate in PEM: {why}", path.shown());
             self.problem(field, message);
         }
     }
@@ -353,14 +401,17 @@ fn refuses_writing(path: &Path, found: &Metadata) -> Option<String> {
     if found.is_dir() {
         return Some("it is a directory".to_owned());
     }
-    if !found.is_file() {
-        return None;
+    if found.is_symlink() {
+        return Some("it is a link, and links are not followed".to_owned());
     }
-    OpenOptions::new()
-        .write(true)
-        .open(path)
+    if !found.is_file() {
+        return Some("it is a device, a pipe or a socket, expected a file".to_owned());
+    }
+    let written = OpenOptions::new().write(true).open(path);
+    written
         .err()
         .map(|why| why.to_string())
+        .or_else(|| refuses_files(directory_of(path)))
 }
 
 /// A path with `$NAME` and `${NAME}` replaced, or the name of a variable that is not set.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::shown::{Show, line};
 
 /// Where in the document a value stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +57,7 @@ impl FieldPath {
         let mut text = "<root>".to_owned();
         for step in &self.0 {
             match step {
-                Step::Name(name) => text.push_str(&format!("[{name}]")),
+                Step::Name(name) => text.push_str(&format!("[{}]", line(name))),
                 Step::Index(index) => text.push_str(&format!("[{index}]")),
             }
         }
@@ -88,7 +89,7 @@ impl fmt::Display for FieldPath {
         }
         for (i, step) in self.0.iter().enumerate() {
             match step {
-                Step::Name(name) => write!(f, "{}{name}", if i == 0 { "" } else { "." })?,
+                Step::Name(name) => write!(f, "{}{}", if i == 0 { "" } else { "." }, line(name))?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -151,8 +152,12 @@ pub enum Fault {
 }
 
 impl Problem {
-    /// What is wrong, without the place.
+    /// What is wrong, without the place; on one line, whatever the file or a name holds.
     pub fn message(&self) -> String {
+        line(&self.words()).into_owned()
+    }
+
+    fn words(&self) -> String {
         let name = || match self.path.0.last() {
             Some(Step::Name(name)) => name.clone(),
             _ => self.path.to_string(),
@@ -205,7 +210,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Unreadable(#[from] Error),
     /// The file is not JSON.
-    #[error("Error parsing configuration file {}: {problem}", path.display())]
+    #[error("Error parsing configuration file {}: {problem}", path.shown())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -213,7 +218,7 @@ pub enum ConfigError {
         problem: Problem,
     },
     /// The file is JSON, but not a configuration.
-    #[error("Error validating JSON schema for configuration file {}: {}", path.display(), frames(problems))]
+    #[error("Error validating JSON schema for configuration file {}: {}", path.shown(), frames(problems))]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -23,6 +23,7 @@ use super::prometheus::Metrics;
 use super::router::{BoxFuture, Found, Router};
 use super::server::Timeouts;
 use super::sessions::{Counters, Sessions};
+use crate::shown::Show;
 
 /// What all sessions share.
 pub(super) struct Shared<S> {
@@ -213,7 +214,7 @@ async fn finish(response: Response, method: &Method, close: bool) -> hyper::Resp
         Body::File { path, range } => match Outgoing::open(path.clone(), range).await {
             Ok(file) => file,
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "a file that was to be sent could not be opened");
+                tracing::error!(path = %path.shown(), %error, "a file that was to be sent could not be opened");
                 let failed = Response::from(ApiError::internal("The file could not be read: see the node's log."));
                 (status, headers) = (failed.status, failed.headers);
                 match failed.body {

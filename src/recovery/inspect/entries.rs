@@ -11,7 +11,10 @@ use crate::format::domain::{EntryType, Maps, Write};
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::recovery::segments::Segment;
-use crate::recovery::writes::{Keys, Order, Private, Reader, Tally, gaps, in_groups, txid, undecryptable};
+use crate::recovery::writes::{
+    Keys, Order, Private, Reader, Tally, gaps, in_groups, never_written, txid, undecryptable,
+};
+use crate::shown::Show;
 use crate::tables::codec::{describe_key, describe_value};
 
 /// Seqnos from the first to the last one that are asked for; `None` as the last one is the ledger's end.
@@ -182,7 +185,7 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
         "txid": txid(located),
         "seqno": located.seqno,
         "view": iv.view,
-        "file": segment.chunk.map.path(),
+        "file": segment.chunk.map.path().shown().to_string(),
         "offset": located.offset,
         "size_bytes": entry.raw.len(),
         "flags": entry.header.flags,
@@ -196,18 +199,21 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
         "gcm_iv": hex::encode(entry.iv_bytes),
         "write_set_digest": hex::encode(entry.write_set_digest()),
         "leaf": hex::encode(entry.leaf(public)),
-        "public": describe_maps(located.maps.clone()),
+        "public": describe_maps(located.maps.clone(), |part| segment.is_sparse_in(part)),
     });
     let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-    let private = match reader.open_private(located, &mut plaintext) {
+    let private = match reader.open_private(segment, located, &mut plaintext) {
         Private::None => Value::Null,
         Private::Locked => {
             tally.private_locked += 1;
             json!({ "encrypted_bytes": entry.private.len() })
         }
-        Private::Opened => describe_maps(Maps::private(&plaintext)),
-        Private::Failed => {
-            let finding = undecryptable(segment, located);
+        Private::Opened => describe_maps(Maps::private(&plaintext), |_| false),
+        outcome @ (Private::Failed | Private::Sparse) => {
+            let finding = match outcome {
+                Private::Sparse => never_written("the private domain", segment, located),
+                _ => undecryptable(segment, located),
+            };
             let shown = json!({ "encrypted_bytes": entry.private.len(), "undecodable": finding.message });
             tally.findings.push(finding);
             shown
@@ -230,14 +236,23 @@ fn type_name(entry_type: EntryType) -> &'static str {
 }
 
 /// The maps of a domain: `[{"table", "writes": [{"key", "value"} | {"key", "removed"}]}]`.
-fn describe_maps(mut maps: Maps<'_>) -> Value {
+/// What `is_sparse` is not decoded.
+fn describe_maps(mut maps: Maps<'_>, is_sparse: impl Fn(&[u8]) -> bool) -> Value {
     let mut shown = Vec::new();
     let mut read = || -> std::result::Result<(), Malformed> {
         while let Some(table) = maps.next_name()? {
             let mut writes = Vec::new();
             let outcome = maps.writes(|write| {
                 let mut fields = Map::new();
-                add_write(&mut fields, table, write);
+                let value = write.value.unwrap_or_default();
+                match is_sparse(write.key) || is_sparse(value) {
+                    true => {
+                        let why = "part of it was never written to the file";
+                        fields.insert("undecodable".to_owned(), Value::from(why));
+                        fields.insert("value_bytes".to_owned(), Value::from(value.len()));
+                    }
+                    false => add_write(&mut fields, table, write),
+                }
                 writes.push(Value::Object(fields));
             });
             shown.push(json!({ "table": table, "writes": writes }));

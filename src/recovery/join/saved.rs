@@ -6,8 +6,8 @@ use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::report::Findings;
-use crate::recovery::scan::TrustWrite;
-use crate::recovery::trust::{SavedTrust, Trust};
+use crate::recovery::scan::{Flagged, TrustWrite};
+use crate::recovery::trust::{SavedTrust, Trust, TypesSeen};
 use crate::tables::values::HexDigest;
 
 impl<'f> Joiner<'f> {
@@ -38,6 +38,9 @@ impl<'f> Joiner<'f> {
             last_good: self.last_good,
             last_view: self.last_view,
             against: self.against,
+            start: self.start,
+            flagged: self.flagged.iter().copied().collect(),
+            types: self.types,
         }
     }
 
@@ -65,6 +68,9 @@ impl<'f> Joiner<'f> {
         joiner.last_good = saved.last_good;
         joiner.last_view = saved.last_view;
         joiner.against = saved.against;
+        joiner.start = saved.start;
+        joiner.flagged = saved.flagged.into();
+        joiner.types = saved.types;
         Some(joiner)
     }
 }
@@ -90,4 +96,7 @@ pub struct SavedJoiner {
     last_good: Option<LastSignature>,
     last_view: View,
     against: Option<(Seqno, Option<SignedRoot>)>,
+    start: Seqno,
+    flagged: Vec<Flagged>,
+    types: TypesSeen,
 }

@@ -11,6 +11,7 @@ use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::Joiner;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
+use crate::shown::Show;
 
 /// The seqnos whose leaves snapshots are held against: where their names say, and where they themselves do.
 pub(in crate::recovery) fn wanted_leaves(files: &[SnapshotFile]) -> Vec<Seqno> {
@@ -141,7 +142,7 @@ pub(in crate::recovery) fn check_all(
         let verdict = Verdict::of(&findings);
         findings.into_iter().for_each(|finding| joiner.findings.push(finding));
         verdicts.push(SnapshotVerdict {
-            file: file.path.display().to_string(),
+            file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict,
         });
@@ -261,10 +262,13 @@ fn check_file(judgement: &mut Judgement<'_, '_>, start: Seqno) -> Result<(), Str
     } else {
         let outcome = match judgement.place {
             Place::Alone => match read_state(&snapshot) {
-                Ok(state) => check_receipt(&snapshot, &state.trust),
+                Ok(state) => {
+                    let txid = TxId { view: 0, seqno };
+                    check_receipt(&snapshot, state.trust(txid, [0; 32]).identities())
+                }
                 Err(_) => return Ok(()), // said above
             },
-            _ => check_receipt(&snapshot, &joiner.trust),
+            _ => check_receipt(&snapshot, &joiner.proven_identities()),
         };
         match outcome {
             Ok(receipt) => proven = receipt.txid().map(|txid| txid.seqno),

@@ -9,14 +9,14 @@ use crate::format::Seqno;
 use crate::format::domain::EntryType;
 
 /// First and last entry of one type.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Span {
     first: (Seqno, u64),
     last: (Seqno, u64),
 }
 
 /// Types of some consecutive entries, with the places where they first and last stand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct TypesSeen {
     spans: [Option<Span>; 5],
 }
