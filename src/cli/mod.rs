@@ -5,6 +5,8 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::node::governance::script;
+
 mod bench;
 mod compare;
 mod drill;
@@ -76,6 +78,11 @@ enum Command {
 
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == script::ARGUMENT) {
+        script::run_one();
+        return 0;
+    }
     let cli = Cli::parse();
     if let Some(jobs) = cli.common.jobs {
         // Fails only if the pool exists already, which nothing before this makes.

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::crypto::Curve;
@@ -51,7 +51,7 @@ impl World {
     fn propose(&mut self, member: usize, created_at: u64, proposal: Value) -> Result<Value, ApiError> {
         let body = self.members[member].sign("proposal", created_at, None, proposal.to_string().as_bytes());
         self.request(&body, MessageType::Proposal, |transaction, request, effects| {
-            create(transaction, request, &ROOT, effects)
+            create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
         })
     }
 
@@ -65,14 +65,15 @@ impl World {
         let member_id = self.members[member].id.clone();
         let body = self.members[member].sign("ballot", 1, Some(id), ballot.as_bytes());
         self.request(&body, MessageType::Ballot, |transaction, request, effects| {
-            submit_ballot(transaction, request, id, &member_id, effects)
+            submit_ballot(transaction, request, id, &member_id, effects).map(|answer| answer.to_value().unwrap())
         })
     }
 
     fn withdraw(&mut self, member: usize, id: &str) -> Result<Option<Value>, ApiError> {
         let body = self.members[member].sign("withdrawal", 1, Some(id), b"");
         self.request(&body, MessageType::Withdrawal, |transaction, request, _| {
-            withdraw(transaction, request, id)
+            let withdrawn = withdraw(transaction, request, id)?;
+            Ok(withdrawn.map(|answer| answer.to_value().unwrap()))
         })
     }
 
@@ -100,7 +101,7 @@ fn a_proposal_is_recorded_under_the_digest_of_root_and_signature() {
     };
     let answer = world
         .request(&body, MessageType::Proposal, |transaction, request, effects| {
-            create(transaction, request, &ROOT, effects)
+            create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
         })
         .unwrap();
     let id = hex::encode(crate::crypto::sha256([ROOT, signature_digest].concat().as_slice()));
@@ -290,7 +291,7 @@ fn a_proposal_that_does_not_validate_is_not_kept() {
     );
     let body = world.members[0].sign("proposal", 1, None, b"\xff");
     let binary = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
-        create(transaction, request, &ROOT, effects)
+        create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
     });
     assert_eq!(code(&binary.unwrap_err()), (400, "InvalidInput"));
     assert_eq!(world.store.seqno(), 1);
