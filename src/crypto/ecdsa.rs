@@ -243,12 +243,16 @@ pub fn other_form(curve: Curve, signature: &[u8]) -> Result<Vec<u8>, Error> {
     let invalid = |_| Error::SignatureInvalid;
     match curve {
         Curve::P256 => {
-            let (r, s) = p256::ecdsa::Signature::from_slice(signature).map_err(invalid)?.split_scalars();
+            let (r, s) = p256::ecdsa::Signature::from_slice(signature)
+                .map_err(invalid)?
+                .split_scalars();
             let other = p256::ecdsa::Signature::from_scalars(r, -s).map_err(invalid)?;
             Ok(other.to_bytes().to_vec())
         }
         Curve::P384 => {
-            let (r, s) = p384::ecdsa::Signature::from_slice(signature).map_err(invalid)?.split_scalars();
+            let (r, s) = p384::ecdsa::Signature::from_slice(signature)
+                .map_err(invalid)?
+                .split_scalars();
             let other = p384::ecdsa::Signature::from_scalars(r, -s).map_err(invalid)?;
             Ok(other.to_bytes().to_vec())
         }

@@ -39,18 +39,18 @@ pub(super) fn check_items(mut bytes: &[u8]) -> Result<(), Error> {
             INDEFINITE if matches!(major, 2 | 3) => return Err(malformed("it has a string in chunks")),
             _ => return Ok(()),
         };
-        let Some((argument, behind)) = bytes.split_at_checked(width) else {
+        let Some((argument, after)) = bytes.split_at_checked(width) else {
             return Ok(());
         };
-        bytes = behind;
+        bytes = after;
         if matches!(major, 2 | 3) {
             let length = match width {
                 0 => u64::from(additional),
                 _ => argument.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
             };
             let content = usize::try_from(length).ok().and_then(|length| bytes.get(length..));
-            let Some(behind) = content else { return Ok(()) };
-            bytes = behind;
+            let Some(after) = content else { return Ok(()) };
+            bytes = after;
         }
     }
     Ok(())

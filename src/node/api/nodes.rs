@@ -207,8 +207,7 @@ async fn remove(node: std::sync::Arc<Node>, request: Request) -> ApiResult<Respo
 fn check_removable(transaction: &Transaction<'_>, id: &str) -> ApiResult<()> {
     let value = transaction.get(names::NODES_INFO, id.as_bytes());
     let value = value.ok_or_else(|| ApiError::not_found("No such node"))?;
-    let info: Fields =
-        from_json(value).map_err(|why| ApiError::internal(format!("Node can't be read: {why}")))?;
+    let info: Fields = from_json(value).map_err(|why| ApiError::internal(format!("Node can't be read: {why}")))?;
     match is_removable(&info) {
         true => Ok(()),
         false => Err(ApiError::bad_request(

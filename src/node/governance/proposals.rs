@@ -100,7 +100,10 @@ pub fn withdraw(
 }
 
 fn invalid(why: &str) -> ApiError {
-    ApiError::bad_request("ProposalFailedToValidate", format!("Proposal failed to validate: {why}"))
+    ApiError::bad_request(
+        "ProposalFailedToValidate",
+        format!("Proposal failed to validate: {why}"),
+    )
 }
 
 /// A proposal as scripts read it.

@@ -55,7 +55,10 @@ impl SignedRequest {
     pub fn still_stands(&self, transaction: &Transaction<'_>, active: bool) -> Result<(), ApiError> {
         let certificate = transaction.get(names::MEMBERS_CERTS, self.member_id.as_bytes());
         if certificate.map(sha256) != Some(self.certificate_digest) {
-            return Err(ApiError::unauthenticated(policy(active), "Signer is not a known member"));
+            return Err(ApiError::unauthenticated(
+                policy(active),
+                "Signer is not a known member",
+            ));
         }
         require_active(transaction, &self.member_id, active)
     }

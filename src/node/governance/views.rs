@@ -209,10 +209,7 @@ pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result
 }
 
 /// The value of a table with one value.
-pub(super) fn value<T: DeserializeOwned>(
-    transaction: &Transaction<'_>,
-    table: &str,
-) -> Result<Option<T>, ApiError> {
+pub(super) fn value<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> Result<Option<T>, ApiError> {
     read(table, transaction.get(table, &ONLY_KEY))
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode, Version};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -18,9 +18,9 @@ use super::body::{self, Content, FILE_BYTES, Outgoing, Unread};
 use super::connection::{Activity, Phase};
 use super::error::ApiError;
 use super::interface::Interface;
+use super::memory::{Allowance, AtWork, Budget, Sending};
 use super::message::{Body, Request, Response, parse_query};
 use super::prometheus::Metrics;
-use super::room::{AtWork, Budget, Room, Sending};
 use super::router::{BoxFuture, Found, Router};
 use super::server::Timeouts;
 use super::sessions::{Counters, Sessions};
@@ -48,7 +48,7 @@ pub(super) struct Door<S> {
 pub(super) struct Visit<S> {
     pub(super) door: Arc<Door<S>>,
     pub(super) activity: Arc<Activity>,
-    pub(super) room: Arc<Room>,
+    pub(super) allowance: Arc<Allowance>,
     pub(super) peer_certificate: Option<Bytes>,
     pub(super) refused: bool,
 }
@@ -93,13 +93,18 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
     let _handling = visit.activity.request_begins();
     let begun = Instant::now();
     let (method, version) = (request.method().clone(), request.version());
-    let (route, answer) = match visit.room.begin(&visit.door.shared.budget) {
+    let (route, answer) = match visit.allowance.begin(&visit.door.shared.budget) {
         Some(at_work) => respond(visit, request, at_work).await,
         // Without a body, which would have to wait for the client too.
-        None => (None, Answer::of(Response::status(StatusCode::SERVICE_UNAVAILABLE))),
+        None => {
+            let response = Response::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "1");
+            (None, Answer::of(response))
+        }
     };
     let close = answer.close && version < Version::HTTP_2;
-    let sending = answer.sending.unwrap_or_else(|| Sending::new(&visit.activity, None, None));
+    let sending = answer
+        .sending
+        .unwrap_or_else(|| Sending::new(&visit.activity, None, None));
     let response = finish(answer.response, &method, close, sending).await;
     let shared = &visit.door.shared;
     shared
@@ -131,12 +136,12 @@ async fn respond<S: Send + Sync + 'static>(
         return (None, Answer::last(error));
     }
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let Some(head_share) = visit.room.head(&shared.budget, target, &head.headers) else {
+    let Some(head_share) = visit.allowance.head(&shared.budget, target, &head.headers) else {
         return (None, Answer::of(no_memory()));
     };
     let limit = interface.limits.max_body_size;
     let asks_first = head.headers.contains_key(EXPECT);
-    let memory = (&*visit.room, &*shared.budget);
+    let memory = (&*visit.allowance, &*shared.budget);
     let body::Incoming { bytes, shares } =
         match body::read(incoming, asks_first, limit, shared.timeouts.body, memory).await {
             Ok(body) => body,
@@ -176,8 +181,8 @@ async fn respond<S: Send + Sync + 'static>(
             (Some(route.pattern), handling)
         }
     };
-    let turn = visit.room.turn().await;
-    let (room, budget, activity) = (visit.room.clone(), shared.budget.clone(), visit.activity.clone());
+    let turn = visit.allowance.turn().await;
+    let (allowance, budget, activity) = (visit.allowance.clone(), shared.budget.clone(), visit.activity.clone());
     let handled = tokio::spawn(async move {
         let response = handling.await.unwrap_or_else(Response::from);
         // What the request took is free; what the answer takes is counted before anything else is done.
@@ -186,7 +191,7 @@ async fn respond<S: Send + Sync + 'static>(
             Body::Bytes(bytes) => bytes.len(),
             Body::File { .. } => FILE_BYTES,
         };
-        let (response, share) = match room.answer(&budget, turn, bytes) {
+        let (response, share) = match allowance.answer(&budget, turn, bytes) {
             Some(share) => (response, Some(share)),
             None => (no_memory().into(), None),
         };
@@ -255,12 +260,7 @@ fn not_accepted(interface: &Interface, pattern: &str) -> ApiError {
 }
 
 /// A response as it goes out: a file is opened now, and HEAD gets the length of what it does not get.
-async fn finish(
-    response: Response,
-    method: &Method,
-    close: bool,
-    sending: Arc<Sending>,
-) -> hyper::Response<Outgoing> {
+async fn finish(response: Response, method: &Method, close: bool, sending: Arc<Sending>) -> hyper::Response<Outgoing> {
     let Response {
         mut status,
         mut headers,

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-use super::room::{Budget, Room, Sending};
+use super::memory::{Allowance, Budget, Sending};
 
 /// How much of an answer is given to the session at once, and how much of a file is in memory: large enough that the disk is
 /// not asked for crumbs, small enough that the slowest client takes a piece in the idle time.
@@ -163,7 +163,7 @@ pub(super) async fn read(
     asks_first: bool,
     limit: usize,
     time: Duration,
-    (room, budget): (&Room, &Budget),
+    (allowance, budget): (&Allowance, &Budget),
 ) -> Result<Incoming, Unread> {
     let deadline = Instant::now() + time;
     if body.is_end_stream() {
@@ -178,7 +178,7 @@ pub(super) async fn read(
         }
         return Err(Unread::TooLarge);
     }
-    let own = timeout_at(deadline, room.body(body.size_hint().exact())).await;
+    let own = timeout_at(deadline, allowance.body(body.size_hint().exact())).await;
     let own = own.map_err(|_| Unread::TooSlow)?;
     let mut first = Bytes::new();
     let mut whole = Vec::new();

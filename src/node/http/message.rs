@@ -19,7 +19,7 @@ use crate::tables::values::to_json;
 /// Which transaction a response was written by, or read the state of.
 pub const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
 
-/// Seconds after which it is worth asking again where there was no room.
+/// Seconds after which it is worth asking again where too much was at work.
 const RETRY_AFTER_S: &str = "1";
 
 /// A whole request, within the limits of its interface.

@@ -23,8 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use super::answer::{Door, Shared, Visit, answer};
 use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
+use super::memory::{Allowance, Budget};
 use super::prometheus::Metrics;
-use super::room::{Budget, Room};
 use super::router::Router;
 use super::sessions::{Admission, Session, Sessions};
 use super::tls::{CertificateSlot, server_config};
@@ -36,7 +36,7 @@ const WORKER_THREADS: usize = 2;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The smallest buffer that headers are read into; hyper needs 8 KiB.
 const SMALLEST_BUFFER: usize = 64 << 10;
-/// Room for headers that is kept per request at work, whatever is configured.
+/// Allowance for headers that is kept per request at work, whatever is configured.
 const MOST_HEADERS: usize = 8192;
 
 /// HTTP/2: what a session may send of all its requests' bodies before they are read. It lies in memory uncounted.
@@ -294,7 +294,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     let visit = Arc::new(Visit {
         door: door.clone(),
         activity: activity.clone(),
-        room: Arc::new(Room::new(door.interface.limits.max_body_size)),
+        allowance: Arc::new(Allowance::new(door.interface.limits.max_body_size)),
         peer_certificate,
         refused,
     });

@@ -408,3 +408,45 @@ fn a_service_without_a_constitution_says_so() {
             .contains("ballots cannot be evaluated")
     );
 }
+
+/// The same message with the other half of its signature.
+fn in_its_other_form(member: &Member, body: &[u8]) -> Vec<u8> {
+    let parsed = crate::crypto::cose::Sign1::parse(body).unwrap();
+    let own = parsed.signature();
+    let other = crate::crypto::ecdsa::other_form(member.key.verifying_key().curve(), own).unwrap();
+    assert_ne!(own, other);
+    [&body[..body.len() - own.len()], &other].concat()
+}
+
+#[test]
+fn a_proposal_is_not_made_twice_with_the_other_form_of_its_signature() {
+    let mut world = World::new();
+    let text = json!({"do": "nothing"}).to_string();
+    let body = world.members[0].sign("proposal", 1_000, None, text.as_bytes());
+    let other = in_its_other_form(&world.members[0], &body);
+    let mut propose = |body: &[u8]| {
+        world.request(body, MessageType::Proposal, |transaction, request, effects| {
+            create(transaction, request, &ROOT, effects)
+        })
+    };
+    propose(&other).unwrap();
+    for again in [&body, &other] {
+        assert_eq!(code(&propose(again).unwrap_err()), (400, "ProposalReplay"));
+    }
+}
+
+#[test]
+fn a_proposal_that_could_not_be_read_back_is_refused() {
+    let mut world = World::new();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for odd in [deep.as_str(), r#""\ud800""#] {
+        let text = format!(r#"{{"do":"nothing","odd":{odd}}}"#);
+        let body = world.members[0].sign("proposal", 1_000, None, text.as_bytes());
+        let refused = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
+            create(transaction, request, &ROOT, effects)
+        });
+        let error = refused.unwrap_err();
+        assert_eq!(code(&error), (400, "ProposalFailedToValidate"), "{odd:.20}");
+        assert!(error.message.contains("read back"), "{}", error.message);
+    }
+}

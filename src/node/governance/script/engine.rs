@@ -20,7 +20,7 @@ const NATIVE_STACK_BYTES: usize = 8 << 20;
 /// Processor time, in seconds, of a process that nobody ended: no script may take longer, whatever its limits.
 const MOST_CPU_S: u64 = 700;
 /// The stack of a process's thread: reserved, not used.
-const MOST_STACK_BYTES: usize = (600 << 20) + NATIVE_STACK_BYTES;
+const MOST_STACK_BYTES: usize = (512 << 20) + NATIVE_STACK_BYTES;
 /// A call logs no more lines than this.
 const MAX_LOG_LINES: u32 = 1_000;
 
@@ -48,11 +48,14 @@ fn limit(most: u64) -> Rlimit {
     }
 }
 
-/// A thread that a script with these limits can run on. Twice the stack: a constitution that checks another one runs it on
-/// top of its own.
+/// How many times its limit a script's stack is reserved: a constitution that checks another one runs it on top of its own,
+/// and some recursion of the interpreter, over values that it has made, asks for no limit.
+const STACK_FACTOR: usize = 8;
+
+/// A thread that a script with these limits can run on.
 pub(super) fn thread(limits: Limits) -> std::thread::Builder {
     let thread = std::thread::Builder::new().name("governance script".to_owned());
-    thread.stack_size(2 * limits.stack_bytes + NATIVE_STACK_BYTES)
+    thread.stack_size(STACK_FACTOR * limits.stack_bytes + NATIVE_STACK_BYTES)
 }
 
 /// Reads one call, runs it, and says what came of it. An error means that nobody listens any more.

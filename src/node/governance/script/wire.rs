@@ -1,4 +1,4 @@
-//! What the node and the process that runs a script say to each other: JSON behind its length, over a socket.
+//! What the node and the process that runs a script say to each other: JSON after its length, over a socket.
 //!
 //! Neither side trusts the other's lengths, and the node waits for nothing longer than until its deadline.
 
@@ -15,10 +15,10 @@ use super::limits::Limits;
 use super::serve::Request;
 use super::{Failure, Validation};
 
-/// No message is longer: a script's heap, as base64, is what can be in one.
-const MAX_FRAME_BYTES: usize = 1 << 30;
-/// As much of a message is made room for before it is there.
-const FIRST_ROOM_BYTES: usize = 64 << 10;
+/// No message is longer: the largest is a script's heap in base64, or a table that fits into one.
+const MAX_FRAME_BYTES: usize = 256 << 20;
+/// As much memory is taken for a message before any of it is there.
+const FIRST_BYTES: usize = 64 << 10;
 
 /// A call into a script: everything that it needs but the tables.
 #[derive(Serialize, Deserialize)]
@@ -122,24 +122,24 @@ pub(super) fn receive<T: DeserializeOwned>(stream: &UnixStream, deadline: Option
     fill(stream, &mut length, deadline)?;
     let length = usize::try_from(u32::from_le_bytes(length)).map_err(io::Error::other)?;
     if length > MAX_FRAME_BYTES {
-        return Err(io::Error::other("a message of more than 1 GiB"));
+        return Err(io::Error::other("a message of more than 256 MiB"));
     }
     let mut body = Vec::new();
     while body.len() < length {
-        // Room follows what arrives: a length is only a word.
-        let (from, room) = (body.len(), body.len().max(FIRST_ROOM_BYTES));
-        body.resize(length.min(from + room), 0);
+        // Memory follows what arrives: a length is only a word.
+        let (from, more) = (body.len(), body.len().max(FIRST_BYTES));
+        body.resize(length.min(from + more), 0);
         fill(stream, body.get_mut(from..).unwrap_or_default(), deadline)?;
     }
     serde_json::from_slice(&body).map_err(io::Error::other)
 }
 
-fn fill(stream: &UnixStream, mut room: &mut [u8], deadline: Option<Instant>) -> io::Result<()> {
-    while !room.is_empty() {
+fn fill(stream: &UnixStream, mut buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<()> {
+    while !buffer.is_empty() {
         stream.set_read_timeout(left(deadline)?)?;
-        match (&*stream).read(room) {
+        match (&*stream).read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => room = room.get_mut(read..).unwrap_or_default(),
+            Ok(read) => buffer = buffer.get_mut(read..).unwrap_or_default(),
             Err(why) if why.kind() == ErrorKind::Interrupted => {}
             Err(why) => return Err(why),
         }

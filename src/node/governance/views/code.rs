@@ -52,10 +52,7 @@ fn describe_node(transaction: &Transaction<'_>, id: &str, info: &NodeInfo) -> Js
         "rpcInterfaces": interfaces.collect::<Map<_, _>>(),
     });
     let mut answer = Json::with(answer, [("nodeData", info.other.get("node_data"))]);
-    answer.add(
-        "certificate",
-        text(transaction, names::NODES_ENDORSED_CERTIFICATES, id),
-    );
+    answer.add("certificate", text(transaction, names::NODES_ENDORSED_CERTIFICATES, id));
     answer
 }
 

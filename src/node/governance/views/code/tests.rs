@@ -134,7 +134,10 @@ fn an_application_is_told_by_path_and_verb() {
     });
     assert_eq!(answer["endpoints"]["/a"]["GET"], told);
     assert_eq!(answer["endpoints"].as_object().unwrap().len(), 1);
-    let original = javascript_app(&transaction, Some("original")).unwrap().to_value().unwrap();
+    let original = javascript_app(&transaction, Some("original"))
+        .unwrap()
+        .to_value()
+        .unwrap();
     assert_eq!(original["endpoints"]["/a"]["GET"], endpoint);
     let other = javascript_app(&transaction, Some("upper")).unwrap_err();
     assert_eq!(other.code, "InvalidQueryParameterValue");

@@ -3,7 +3,7 @@
 //! A client decides how much it sends and how little it reads. So everything that waits for a client has a share of two
 //! budgets for as long as it lies in memory: heads and bodies until their handler is done with them, answers until the
 //! last byte of them is written. A session that has used up its own waits for itself; where all together have, requests
-//! are answered 503 until there is room again.
+//! are answered 503 until there is memory again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -54,7 +54,7 @@ fn units(bytes: usize) -> u32 {
 }
 
 /// What one session may take.
-pub(super) struct Room {
+pub(super) struct Allowance {
     requests: Arc<AtomicUsize>,
     heads: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
@@ -81,11 +81,11 @@ pub(super) struct Share {
     _all: Option<OwnedSemaphorePermit>,
 }
 
-impl Room {
+impl Allowance {
     /// Of a session whose requests' bodies are at most `body_limit` bytes.
     pub(super) fn new(body_limit: usize) -> Self {
         let of = |bytes| Arc::new(Semaphore::new(units(bytes) as usize));
-        Room {
+        Allowance {
             requests: Arc::default(),
             heads: of(HEADS_BYTES),
             // Two at once: while one is worked on the next may arrive.
@@ -105,7 +105,7 @@ impl Room {
         (own < OWN_REQUESTS || together < ALL_REQUESTS).then_some(counted)
     }
 
-    /// Room for the head of a request, if there is any.
+    /// Allowance for the head of a request, if there is any.
     pub(super) fn head(&self, all: &Budget, target_bytes: usize, headers: &HeaderMap) -> Option<Share> {
         let each = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
             name.as_str().len() + value.len() + PER_HEADER_BYTES
@@ -126,12 +126,12 @@ impl Room {
         bodies.acquire_many_owned(units(most)).await.ok()
     }
 
-    /// Waits until earlier answers leave room for another.
+    /// Waits until earlier answers leave memory for another.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.answers.clone().acquire_owned().await.ok()
     }
 
-    /// Room for an answer that is there, if all together have that much.
+    /// Allowance for an answer that is there, if all together have that much.
     pub(super) fn answer(&self, all: &Budget, turn: Option<OwnedSemaphorePermit>, bytes: usize) -> Option<Share> {
         let together = all.take(bytes)?;
         let more = (units(bytes) as usize).min(self.answers.available_permits());
@@ -213,11 +213,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_waits_for_its_own_answers_to_be_written() {
-        let (all, room) = (Budget::new(), Room::new(1 << 20));
-        let turn = room.turn().await;
+        let (all, allowance) = (Budget::new(), Allowance::new(1 << 20));
+        let turn = allowance.turn().await;
         // Larger than what a session may have: it goes alone.
-        let first = room.answer(&all, turn, 10 * ANSWERS_BYTES).unwrap();
-        let mut next = std::pin::pin!(room.turn());
+        let first = allowance.answer(&all, turn, 10 * ANSWERS_BYTES).unwrap();
+        let mut next = std::pin::pin!(allowance.turn());
         let waits = tokio::time::timeout(std::time::Duration::from_millis(20), next.as_mut()).await;
         assert!(waits.is_err());
         drop(first);
@@ -227,28 +227,28 @@ mod tests {
 
     #[test]
     fn requests_are_counted_and_a_session_always_may_have_some() {
-        let (all, room, other) = (Arc::new(Budget::new()), Room::new(1), Room::new(1));
-        let mut at_work: Vec<_> = (0..ALL_REQUESTS).map(|_| room.begin(&all).unwrap()).collect();
-        assert!(room.begin(&all).is_none());
+        let (all, allowance, other) = (Arc::new(Budget::new()), Allowance::new(1), Allowance::new(1));
+        let mut at_work: Vec<_> = (0..ALL_REQUESTS).map(|_| allowance.begin(&all).unwrap()).collect();
+        assert!(allowance.begin(&all).is_none());
         let few: Vec<_> = (0..OWN_REQUESTS).map(|_| other.begin(&all).unwrap()).collect();
         assert!(other.begin(&all).is_none());
         drop(few);
         at_work.clear();
         assert_eq!(all.requests.load(Relaxed), 0);
-        assert!(room.begin(&all).is_some());
+        assert!(allowance.begin(&all).is_some());
     }
 
     #[test]
-    fn heads_have_room_up_to_a_bound() {
-        let (all, room) = (Budget::new(), Room::new(1));
+    fn heads_have_memory_up_to_a_bound() {
+        let (all, allowance) = (Budget::new(), Allowance::new(1));
         let mut headers = HeaderMap::new();
         for number in 0..64 {
             let name = hyper::header::HeaderName::try_from(format!("x-{number}")).unwrap();
             headers.insert(name, hyper::header::HeaderValue::from_static("value"));
         }
-        let held: Vec<_> = std::iter::from_fn(|| room.head(&all, 2000, &headers)).collect();
+        let held: Vec<_> = std::iter::from_fn(|| allowance.head(&all, 2000, &headers)).collect();
         assert!((10..40).contains(&held.len()), "{}", held.len());
         drop(held);
-        assert!(room.head(&all, 2000, &headers).is_some());
+        assert!(allowance.head(&all, 2000, &headers).is_some());
     }
 }
