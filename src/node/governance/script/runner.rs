@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Scripts on threads that did not stop; beyond that no more are started.
 const MOST_ABANDONED: usize = 4;
 /// A call that had to be killed is not made again for this long: ballots are asked again with every new one.
-const SHUNNED: Duration = Duration::from_secs(600);
+const SHUNNED: Duration = Duration::from_secs(60);
 const MOST_SHUNNED: usize = 1000;
 /// Lines of one call that reach the log.
 const MAX_LOG_LINES: u32 = 1_000;
@@ -133,31 +133,47 @@ struct Script {
 
 impl Script {
     fn start(limits: Limits) -> io::Result<Script> {
-        let (stream, theirs) = UnixStream::pair()?;
-        let place = match PROGRAM.get() {
-            Some(program) => Place::Process(
-                Command::new(program)
-                    .arg0("rekindle")
-                    .arg(ARGUMENT)
-                    .env_clear()
-                    .current_dir("/")
-                    // A signal to the node's group is the node's to handle.
-                    .process_group(0)
-                    .stdin(Stdio::from(OwnedFd::from(theirs)))
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()?,
-            ),
-            None => {
-                let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
-                abandoned.retain(|thread| !thread.is_finished());
-                if abandoned.len() >= MOST_ABANDONED {
-                    return Err(io::Error::other("too many scripts did not stop"));
-                }
-                Place::Thread(engine::thread(limits).spawn(move || engine::work(&theirs))?)
+        if let Some(program) = PROGRAM.get() {
+            match Self::process(program) {
+                Ok(script) => return Ok(script),
+                // A container may forbid processes: a recovery must go on all the same.
+                Err(why) => tracing::warn!("a script runs on a thread, because no process can be started for it: {why}"),
             }
-        };
-        Ok(Script { stream, place })
+        }
+        Self::thread(limits)
+    }
+
+    fn process(program: &Path) -> io::Result<Script> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let child = Command::new(program)
+            .arg0("rekindle")
+            .arg(ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            // A signal to the node's group is the node's to handle.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Script {
+            stream,
+            place: Place::Process(child),
+        })
+    }
+
+    fn thread(limits: Limits) -> io::Result<Script> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
+        abandoned.retain(|thread| !thread.is_finished());
+        if abandoned.len() >= MOST_ABANDONED {
+            return Err(io::Error::other("too many scripts did not stop"));
+        }
+        let thread = engine::thread(limits).spawn(move || engine::work(&theirs))?;
+        Ok(Script {
+            stream,
+            place: Place::Thread(thread),
+        })
     }
 
     /// Ends it, by force unless it `answered`.
