@@ -250,7 +250,7 @@ fn signed(
     })
 }
 
-/// A header that may be absent, but is a text where it is there.
+/// A header that may be absent, but must be a text.
 fn text_header<'a>(message: &'a Sign1, name: &str) -> Result<Option<&'a str>, String> {
     message
         .named_header(name)
@@ -448,6 +448,21 @@ mod tests {
         assert_eq!(why(&store, &body), "Signer is not an ACTIVE member");
         let transaction = store.transaction();
         assert!(authenticate(&transaction, Some(CONTENT_TYPE), &body, MessageType::Ballot, false).is_ok());
+    }
+
+    #[test]
+    fn a_request_stands_only_as_long_as_its_signer_is_who_it_was() {
+        let [member, other] = [1, 2].map(|number| Member::new(number, Curve::P384));
+        let mut store = service(&[&member]);
+        let request = said(&store, &member.sign("ballot", 1, None, b"yes")).ok().unwrap();
+        assert!(request.still_stands(&store.transaction(), true).is_ok());
+        let mut writes = WriteSet::new();
+        writes.put(names::MEMBERS_INFO, member.id.as_bytes(), r#"{"status":"Accepted"}"#);
+        store.apply(2, &writes);
+        assert!(request.still_stands(&store.transaction(), true).is_err());
+        writes.put(names::MEMBERS_CERTS, member.id.as_bytes(), other.certificate.to_pem());
+        store.apply(3, &writes);
+        assert!(request.still_stands(&store.transaction(), false).is_err());
     }
 
     #[test]

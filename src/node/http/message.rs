@@ -278,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn where_too_much_is_at_work_the_caller_is_told_when_to_come_again() {
+        let busy = |code| Response::from(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, "no"));
+        assert_eq!(
+            busy("TooManyPendingTransactions").headers.get(RETRY_AFTER).unwrap(),
+            "1"
+        );
+        // An interface that does not serve a path never will.
+        assert_eq!(busy("AuthorizationFailed").headers.get(RETRY_AFTER), None);
+    }
+
+    #[test]
     fn json_is_compact_with_sorted_keys_and_carries_its_transaction() {
         #[derive(Serialize)]
         struct Out {

@@ -137,7 +137,9 @@ impl Script {
             match Self::process(program) {
                 Ok(script) => return Ok(script),
                 // A container may forbid processes: a recovery must go on all the same.
-                Err(why) => tracing::warn!("a script runs on a thread, because no process can be started for it: {why}"),
+                Err(why) => {
+                    tracing::warn!("a script runs on a thread, because no process can be started for it: {why}")
+                }
             }
         }
         Self::thread(limits)
