@@ -95,6 +95,9 @@ pub struct Args {
     /// Shares of 113 bytes, as before CCF 4.0.9, up to the first recovery.
     #[arg(long)]
     pub old_shares: bool,
+    /// Give members, users, nodes and the service data of this depth, odd in every other way too; 0: none.
+    #[arg(long, value_name = "DEPTH", default_value_t = 0)]
+    pub odd_data: usize,
     /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader can't read 2).
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
     pub entry_type: u8,
@@ -175,6 +178,7 @@ impl Args {
             unsigned_tail: self.unsigned_tail,
             unfinished_recovery: self.unfinished_recovery,
             old_shares: self.old_shares,
+            odd_data: self.odd_data,
             entry_type: match self.entry_type {
                 0 => EntryType::WriteSet,
                 2 => EntryType::WriteSetWithClaims,

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::crypto::process::keep_memory_private;
+use crate::node::governance::script;
 use crate::shown::{Show, line};
 
 mod bench;
@@ -83,10 +84,14 @@ enum Command {
 
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == script::ARGUMENT) {
+        script::run_one();
+        return 0;
+    }
     std::panic::set_hook(Box::new(|panic| {
         output::notice(&format!("rekindle: {}\n", line(&panic.to_string())))
     }));
-    let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(why) => return misused(why, &arguments),

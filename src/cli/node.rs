@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
+use crate::node::governance::script;
 use crate::node::run::{Options, run as run_node};
 use crate::shown::{LogLines, Show, line};
 
@@ -77,6 +78,8 @@ pub fn run(args: &Args) -> Result<u8> {
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
     }
+    // This program as it was started, also after another was put in its place.
+    script::run_in_processes("/proc/self/exe".into());
     let options = Options {
         drop_after: settings.drop_after,
     };

@@ -12,6 +12,7 @@ use super::ecdsa::{SigningKey, VerifyingKey};
 use super::error::Error;
 
 mod request;
+mod strict;
 mod write;
 
 pub use request::{CREATED_AT, MESSAGE_TYPE, MessageType, PROPOSAL_ID, RequestHeader, sign_request};
@@ -57,6 +58,7 @@ impl Sign1 {
         if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(malformed("it is longer than 16 MiB"));
         }
+        strict::check_items(bytes)?;
         let Value::Tag(TAG_SIGN1, content) = decode(bytes, "it is not one CBOR item")? else {
             return Err(Error::CoseTagMissing);
         };
@@ -70,6 +72,7 @@ impl Sign1 {
         let protected = if protected_bytes.is_empty() {
             Map::new()
         } else {
+            strict::check_items(&protected_bytes)?;
             decode(&protected_bytes, "protected header is not CBOR")?
                 .into_map()
                 .map_err(|_| malformed("protected header is not a map"))?
@@ -79,12 +82,14 @@ impl Sign1 {
             Value::Bytes(bytes) => Some(bytes),
             _ => return Err(malformed("payload is neither bytes nor nil")),
         };
+        let unprotected = unprotected
+            .into_map()
+            .map_err(|_| malformed("unprotected header is not a map"))?;
+        strict::check_labels(&protected, &unprotected)?;
         Ok(Sign1 {
             protected_bytes,
             protected,
-            unprotected: unprotected
-                .into_map()
-                .map_err(|_| malformed("unprotected header is not a map"))?,
+            unprotected,
             payload,
             signature: signature
                 .into_bytes()

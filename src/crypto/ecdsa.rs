@@ -235,6 +235,30 @@ fn fixed_to_der(curve: Curve, sig: &[u8]) -> Option<Vec<u8>> {
     Some(der)
 }
 
+/// The other form of a raw signature, `r‖n−s`: whoever has one has both, and both are valid.
+///
+/// # Errors
+/// [`Error::SignatureInvalid`] if it is no signature of the curve.
+pub fn other_form(curve: Curve, signature: &[u8]) -> Result<Vec<u8>, Error> {
+    let invalid = |_| Error::SignatureInvalid;
+    match curve {
+        Curve::P256 => {
+            let (r, s) = p256::ecdsa::Signature::from_slice(signature)
+                .map_err(invalid)?
+                .split_scalars();
+            let other = p256::ecdsa::Signature::from_scalars(r, -s).map_err(invalid)?;
+            Ok(other.to_bytes().to_vec())
+        }
+        Curve::P384 => {
+            let (r, s) = p384::ecdsa::Signature::from_slice(signature)
+                .map_err(invalid)?
+                .split_scalars();
+            let other = p384::ecdsa::Signature::from_scalars(r, -s).map_err(invalid)?;
+            Ok(other.to_bytes().to_vec())
+        }
+    }
+}
+
 /// A private key of a node, a service or a member.
 pub struct SigningKey {
     key: Private,

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{Error, Refusal, printable};
 use super::trust::{Trust, reason, tls};
+use crate::tables::json;
 
 /// Opening a service with a large ledger may hold an answer back for a while; a node that is down refuses at once.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,6 +24,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// From a backup to the primary is one; more than this is a loop.
 const MAX_REDIRECTS: usize = 5;
+/// Levels of an answer that are the node's own: a list of records with their fields.
+const LEVELS: usize = 4;
 const DEFAULT_PORT: u16 = 443;
 
 /// Speaks with one node, and with those that it redirects to.
@@ -214,7 +217,10 @@ impl Answer {
     /// [`Error::Refused`], or [`Error::Answer`] where it is something else.
     pub fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let answer = self.success()?;
-        serde_json::from_slice(&answer.body).map_err(|why| Error::Answer {
+        // Data of members and nodes is whatever they chose: nobody is kept from acting by somebody else's.
+        let tolerant = || serde_json::from_value(json::tolerant(&answer.body, LEVELS).ok()?).ok();
+        let read = serde_json::from_slice(&answer.body).or_else(|why| tolerant().ok_or(why));
+        read.map_err(|why| Error::Answer {
             what: answer.what,
             why: why.to_string(),
         })

@@ -28,6 +28,7 @@ use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::shown::Show;
+use crate::tables::json;
 
 /// Verifying less than this takes no longer than making a key: about a twentieth of a second.
 const SMALL_LEDGER: u64 = 32 << 20;
@@ -215,7 +216,9 @@ fn read_json(path: Option<&Path>) -> Result<Option<Value>> {
         return Ok(None);
     };
     let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|why| Error::Unreadable(format!("{} is not JSON: {why}", path.shown())))
+    let value = serde_json::from_slice(&text);
+    let value = value.map_err(|why| Error::Unreadable(format!("{} is not JSON: {why}", path.shown())))?;
+    json::check(&text)
+        .map_err(|why| Error::Unreadable(format!("{} can't be written to a ledger: {why}", path.shown())))?;
+    Ok(Some(value))
 }

@@ -22,6 +22,9 @@ const QUEUE: usize = 1000;
 /// How long the thread sleeps at most: after a failed write it tries again that often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
+/// How often a stop looks for a place in a full queue.
+const PLACE_POLL: Duration = Duration::from_millis(20);
+
 type Job = Box<dyn FnOnce(&mut Ledger) + Send>;
 
 pub(super) enum Command {
@@ -90,9 +93,13 @@ impl Sequencer {
     /// Signs what is not signed yet, closes the files, and ends the thread.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
-        if self.commands.try_send(Command::Stop(done)).is_ok() {
-            let _ = wait.await;
+        let mut command = Command::Stop(done);
+        // It waits its turn as everything else does, for a place to wait in too.
+        while let Err(TrySendError::Full(again)) = self.commands.try_send(command) {
+            command = again;
+            tokio::time::sleep(PLACE_POLL).await;
         }
+        let _ = wait.await;
     }
 }
 

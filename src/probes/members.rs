@@ -58,6 +58,8 @@ pub fn proposal(bytes: &[u8]) {
         proposal_id: None,
         payload: Zeroizing::new(bytes.to_vec()),
         signature_digest: [0; 32],
+        other_signature_digest: [1; 32],
+        certificate_digest: [0; 32],
         raw: Zeroizing::new(Vec::new()),
     };
     let mut transaction = service.store.transaction();

@@ -1,7 +1,7 @@
 //! Public tables: their names, and the types of the keys and values that the engine understands.
 //!
 //! The only place that knows table names. [`names`] spells each out once, [`values`] holds the values' types,
-//! [`codec`] says how every known table's keys and values are shown. Format specification, section 9.
+//! [`json`] carries what others chose, [`codec`] says how every known table's keys and values are shown. Format specification, section 9.
 
 #![cfg_attr(
     not(test),
@@ -10,6 +10,7 @@
 
 pub mod codec;
 pub mod describe;
+pub mod json;
 pub mod names;
 pub mod values;
 

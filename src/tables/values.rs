@@ -6,25 +6,32 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::json::{self, Fields, Opaque};
 use crate::crypto::digest::Digest;
 use crate::format::{Malformed, Seqno, TxId, View};
 
-/// Reads a JSON value.
+/// Reads a JSON value. Where it can't be read because of halves of surrogate pairs or bytes that are not UTF-8, it is read
+/// with U+FFFD in their place: scripts can write both, and neither is a reason to lose the rest.
 ///
 /// # Errors
 /// [`Malformed`] with the parser's column as offset.
-pub fn from_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
-    serde_json::from_slice(bytes).map_err(|e| Malformed::at(e.column(), e.to_string()))
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let malformed = |e: serde_json::Error| Malformed::at(e.column(), e.to_string());
+    serde_json::from_slice(bytes).or_else(|why| match json::mended(bytes) {
+        Some(text) => serde_json::from_str(&text).map_err(malformed),
+        None => Err(malformed(why)),
+    })
 }
 
 /// Serialises as CCF does: compact, keys sorted.
 pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    // Through `Value`, whose maps are sorted; the types here have no non-text keys, so neither step can fail.
-    serde_json::to_value(value)
-        .and_then(|value| serde_json::to_vec(&value))
-        .unwrap_or_default()
+    // Through `Value`, whose maps are sorted. The types here have no non-text keys: only what is carried word for word may not
+    // fit in there, and whatever carries it is sorted as it is.
+    let sorted = serde_json::to_value(value).and_then(|value| serde_json::to_vec(&value));
+    sorted.or_else(|_| serde_json::to_vec(value)).unwrap_or_default()
 }
 
 /// Bytes as base64 text in JSON.
@@ -89,34 +96,81 @@ pub enum ServiceStatus {
 }
 
 /// `service.info`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceInfo {
     /// Service certificate, PEM.
     pub cert: String,
     /// Status.
     pub status: ServiceStatus,
     /// Do not use for logic: its meaning changed in 7.0.0-dev4.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_service_identity_version: Option<Seqno>,
     /// Number of recoveries; absent before 2.0.3.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_count: Option<u64>,
     /// Transaction that created this service; absent before 2.0.3.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_service_create_txid: Option<TxId>,
     /// Whatever the operator attached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_data: Option<serde_json::Value>,
+    pub service_data: Option<Opaque>,
+}
+
+impl<'de> Deserialize<'de> for ServiceInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Fields::deserialize(deserializer)?;
+        Ok(ServiceInfo {
+            cert: fields.take("cert")?,
+            status: fields.take("status")?,
+            previous_service_identity_version: fields.take_optional("previous_service_identity_version")?,
+            recovery_count: fields.take_optional("recovery_count")?,
+            current_service_create_txid: fields.take_optional("current_service_create_txid")?,
+            service_data: fields.take_optional("service_data")?,
+        })
+    }
+}
+
+impl Serialize for ServiceInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.fields().serialize(serializer)
+    }
+}
+
+impl ServiceInfo {
+    /// As it stands in the table, the service's data word for word.
+    pub fn to_json(&self) -> Vec<u8> {
+        self.fields().to_json()
+    }
+
+    fn fields(&self) -> Fields {
+        let mut fields = Fields::default();
+        fields.set("cert", &self.cert);
+        fields.set("status", &self.status);
+        let previous = self.previous_service_identity_version.as_ref();
+        fields.set_some("previous_service_identity_version", previous);
+        fields.set_some("recovery_count", self.recovery_count.as_ref());
+        let created = self.current_service_create_txid.as_ref();
+        fields.set_some("current_service_create_txid", created);
+        if let Some(data) = &self.service_data {
+            fields.put("service_data", data.clone());
+        }
+        fields
+    }
 }
 
 /// `service.config`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Shares needed for a recovery.
     pub recovery_threshold: u64,
     /// The other fields, as they are.
-    #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: Fields,
+}
+
+impl<'de> Deserialize<'de> for ServiceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut other = Fields::deserialize(deserializer)?;
+        Ok(ServiceConfig {
+            recovery_threshold: other.take("recovery_threshold")?,
+            other,
+        })
+    }
 }
 
 /// Status of a node.
@@ -137,19 +191,28 @@ pub enum NodeStatus {
 }
 
 /// `nodes.info`: the fields the engine needs; the others are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Status.
     pub status: NodeStatus,
     /// Self-signed certificate, 1.x only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert: Option<String>,
     /// Public key, PEM, 2.x and later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
     /// The other fields, as they are.
-    #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: Fields,
+}
+
+impl<'de> Deserialize<'de> for NodeInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut other = Fields::deserialize(deserializer)?;
+        Ok(NodeInfo {
+            status: other.take("status")?,
+            cert: other.take_optional("cert")?,
+            public_key: other.take_optional("public_key")?,
+            other,
+        })
+    }
 }
 
 /// `signatures`: a node's signature over the root of all earlier transactions.
@@ -253,14 +316,33 @@ pub struct IdentityEndorsement {
 }
 
 /// `members.info`: the fields the engine needs; the others are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
     /// "Accepted" or "Active".
     pub status: String,
     /// "NonParticipant", "Participant" or "Owner" (6.0 and later).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_role: Option<String>,
     /// The other fields, as they are.
-    #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: Fields,
+}
+
+impl<'de> Deserialize<'de> for MemberInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut other = Fields::deserialize(deserializer)?;
+        Ok(MemberInfo {
+            status: other.take("status")?,
+            recovery_role: other.take_optional("recovery_role")?,
+            other,
+        })
+    }
+}
+
+impl MemberInfo {
+    /// As it stands in the table.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut fields = self.other.clone();
+        fields.set("status", &self.status);
+        fields.set_some("recovery_role", self.recovery_role.as_ref());
+        fields.to_json()
+    }
 }

@@ -166,3 +166,64 @@ fn nesting_and_announced_lengths_do_not_exhaust_anything() {
         assert!(Sign1::parse(&bytes).is_err());
     }
 }
+
+/// A message with these headers, signed by nobody.
+fn unsigned(protected: &str, unprotected: &str) -> Vec<u8> {
+    let protected = hex::decode(protected).unwrap();
+    let mut message = vec![0xd2, 0x84, 0x40 + u8::try_from(protected.len()).unwrap()];
+    message.extend(protected);
+    message.extend(hex::decode(unprotected).unwrap());
+    message.extend([0x40, 0x40]);
+    message
+}
+
+#[test]
+fn a_label_stands_in_the_headers_once() {
+    assert!(Sign1::parse(&unsigned("a201382204414b", "a10341ff")).is_ok());
+    for (protected, unprotected) in [
+        // alg twice, also written in two ways; a text twice; across both headers; twice in the unprotected one.
+        ("a201382201382203", "a0"),
+        ("a20126180126", "a0"),
+        ("a26178016178 02", "a0"),
+        ("a10126", "a10126"),
+        ("a10126", "a203410003410 0"),
+    ] {
+        let message = unsigned(&protected.replace(' ', ""), &unprotected.replace(' ', ""));
+        assert!(Sign1::parse(&message).is_err(), "{protected} {unprotected}");
+    }
+    assert!(Sign1::parse(&unsigned("a1410126", "a0")).is_err(), "a label of bytes");
+}
+
+#[test]
+fn what_is_critical_must_be_understood_and_protected() {
+    // crit: [1], [1, 4] with both there.
+    assert!(Sign1::parse(&unsigned("a201260281 01".replace(' ', "").as_str(), "a0")).is_ok());
+    for (protected, unprotected) in [
+        ("a20126028119ffff", "a0"),
+        ("a2012602816178", "a0"),
+        ("a20126028104", "a0"),
+        ("a2012602 80", "a0"),
+        ("a2012602 01", "a0"),
+        ("a10126", "a1028101"),
+    ] {
+        assert!(
+            Sign1::parse(&unsigned(&protected.replace(' ', ""), unprotected)).is_err(),
+            "{protected} {unprotected}"
+        );
+    }
+}
+
+#[test]
+fn many_items_and_strings_in_chunks_are_refused_before_they_are_kept() {
+    let mut many = vec![0xd2, 0x84, 0x40, 0xa1, 0x03, 0x9a, 0, 15, 0x42, 0x40];
+    many.extend(std::iter::repeat_n(0x00, 1_000_000));
+    many.extend([0x40, 0x40]);
+    assert_eq!(
+        Sign1::parse(&many).unwrap_err().to_string(),
+        malformed("it has more than 4096 items").to_string()
+    );
+    let chunks = [&[0xd2, 0x84, 0x40, 0xa0, 0x5f, 0x41, 1, 0xff, 0x40][..]].concat();
+    assert!(Sign1::parse(&chunks).is_err());
+    // Maps and arrays without a length are read, as CCF does.
+    assert!(Sign1::parse(&[0xd2, 0x9f, 0x40, 0xbf, 0xff, 0x40, 0x40, 0xff]).is_ok());
+}

@@ -105,7 +105,7 @@ macro_rules! view {
     ($name:ident since $version:ident, |$transaction:ident, $request:ident| $body:expr) => {
         fn $name(node: &Node, $request: &Request) -> ApiResult<Response> {
             api_version($request.query_value("api-version"), ApiVersion::$version)?;
-            answer(node, |$transaction| Ok(Response::json(&$body)))
+            answer(node, |$transaction| Ok(Response::document(&$body.into())))
         }
     };
 }
@@ -113,7 +113,7 @@ macro_rules! view {
 fn service_info(node: &Node, request: &Request) -> ApiResult<Response> {
     check_version(request)?;
     answer(node, |transaction| {
-        Ok(Response::json(&views::service_info(transaction, |seqno| {
+        Ok(Response::document(&views::service_info(transaction, |seqno| {
             node.status.view_of(seqno)
         })?))
     })

@@ -60,34 +60,49 @@ pub(super) fn routes() -> Vec<Route<Node>> {
     ]
 }
 
-/// Who signed the request, and what for.
-fn signed(
-    transaction: &Transaction<'_>,
-    request: &Request,
+/// A request that a member has signed, done in a transaction. It is authenticated before it gets a place among those that
+/// wait: nobody else's request keeps a member waiting.
+async fn transact_signed<F>(
+    node: Arc<Node>,
+    request: Request,
     kind: MessageType,
     active: bool,
-) -> ApiResult<SignedRequest> {
-    authenticate(transaction, request.header("content-type"), &request.body, kind, active)
+    body: F,
+) -> ApiResult<Response>
+where
+    F: FnOnce(&mut Transaction<'_>, &mut Session<'_>, &Request, &SignedRequest) -> ApiResult<ApiResult<Response>>
+        + Send
+        + 'static,
+{
+    check_version(&request)?;
+    let (signed, _) = node.read(|store| {
+        let content_type = request.header("content-type");
+        authenticate(&store.transaction(), content_type, &request.body, kind, active)
+    });
+    let signed = signed?;
+    transact(&node, move |transaction, session| {
+        signed.still_stands(transaction, active)?;
+        body(transaction, session, &request, &signed)
+    })
+    .await
 }
 
 async fn create(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, session| {
-        let signed = signed(transaction, &request, MessageType::Proposal, true)?;
+    let kind = MessageType::Proposal;
+    transact_signed(node, request, kind, true, |transaction, session, _, signed| {
         let root = session.root;
-        let proposal = proposals::create(transaction, &signed, &root, session)?;
-        Ok(Ok(Response::json(&proposal)))
+        let proposal = proposals::create(transaction, signed, &root, session)?;
+        Ok(Ok(Response::document(&proposal)))
     })
     .await
 }
 
 async fn withdraw(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, _| {
-        let signed = signed(transaction, &request, MessageType::Withdrawal, true)?;
-        let proposal = proposals::withdraw(transaction, &signed, request.param("proposal_id"))?;
+    let kind = MessageType::Withdrawal;
+    transact_signed(node, request, kind, true, |transaction, _, request, signed| {
+        let proposal = proposals::withdraw(transaction, signed, request.param("proposal_id"))?;
         Ok(Ok(match proposal {
-            Some(proposal) => Response::json(&proposal),
+            Some(proposal) => Response::document(&proposal),
             None => Response::no_content(),
         }))
     })
@@ -95,31 +110,28 @@ async fn withdraw(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn ballot(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, session| {
-        let signed = signed(transaction, &request, MessageType::Ballot, true)?;
+    let kind = MessageType::Ballot;
+    transact_signed(node, request, kind, true, |transaction, session, request, signed| {
         let (proposal, member) = (request.param("proposal_id"), request.param("member_id"));
-        let proposal = submit_ballot(transaction, &signed, proposal, member, session)?;
-        Ok(Ok(Response::json(&proposal)))
+        let proposal = submit_ballot(transaction, signed, proposal, member, session)?;
+        Ok(Ok(Response::document(&proposal)))
     })
     .await
 }
 
 async fn update_digest(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, _| {
-        let signed = signed(transaction, &request, MessageType::StateDigest, false)?;
-        let digest = update_state_digest(transaction, &signed, request.param("member_id"))?;
+    let kind = MessageType::StateDigest;
+    transact_signed(node, request, kind, false, |transaction, _, request, signed| {
+        let digest = update_state_digest(transaction, signed, request.param("member_id"))?;
         Ok(Ok(Response::json(&digest)))
     })
     .await
 }
 
 async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, session| {
-        let signed = signed(transaction, &request, MessageType::Ack, false)?;
-        let acknowledged = acknowledge(transaction, &signed, request.param("member_id"))?;
+    let kind = MessageType::Ack;
+    transact_signed(node, request, kind, false, |transaction, session, request, signed| {
+        let acknowledged = acknowledge(transaction, signed, request.param("member_id"))?;
         if acknowledged.reshare_needed && session.state == NodeState::PartOfNetwork {
             let current = session.current_secret().map_err(ApiError::internal)?;
             reshare(transaction, current, &mut session.rng)
@@ -131,10 +143,9 @@ async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn recover(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
-    transact(&node, move |transaction, session| {
-        let signed = signed(transaction, &request, MessageType::RecoveryShare, true)?;
-        take_share(transaction, session, &signed, request.param("member_id"))
+    let kind = MessageType::RecoveryShare;
+    transact_signed(node, request, kind, true, |transaction, session, request, signed| {
+        take_share(transaction, session, signed, request.param("member_id"))
     })
     .await
 }

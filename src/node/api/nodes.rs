@@ -10,7 +10,9 @@ use crate::kv::store::Transaction;
 use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
 use crate::node::service::create::interface_json;
 use crate::node::shared::Node;
+use crate::tables::json::{Fields, Json};
 use crate::tables::names;
+use crate::tables::values::from_json;
 
 const FILTERS: &[QueryParameter] = &[
     QueryParameter {
@@ -60,40 +62,42 @@ pub(super) fn routes() -> Vec<Route<Node>> {
 }
 
 /// `nodes.info` of every node: id, value, seqno of its write.
-fn all(transaction: &Transaction<'_>) -> Vec<(String, Map<String, Value>, u64)> {
+fn all(transaction: &Transaction<'_>) -> Vec<(String, Fields, u64)> {
     let mut all = Vec::new();
     for (id, value) in transaction.entries(names::NODES_INFO) {
         let version = transaction.version(names::NODES_INFO, &id).unwrap_or(0);
-        if let Ok(info) = serde_json::from_slice(&value) {
+        if let Ok(info) = from_json(&value) {
             all.push((String::from_utf8_lossy(&id).into_owned(), info, version));
         }
     }
     all
 }
 
-fn describe(node: &Node, id: &str, info: &Map<String, Value>, last_written: u64) -> Value {
-    json!({
+fn describe(node: &Node, id: &str, info: &Fields, last_written: u64) -> Json {
+    let answer = json!({
         "last_written": last_written,
-        "node_data": info.get("node_data"),
         "node_id": id,
         "primary": id == node.id,
-        "rpc_interfaces": info.get("rpc_interfaces"),
-        "status": info.get("status"),
-    })
+    });
+    let carried = ["node_data", "rpc_interfaces", "status"].map(|name| (name, info.get(name)));
+    Json::with(answer, carried)
 }
 
-fn status_of(info: &Map<String, Value>) -> &str {
-    info.get("status").and_then(Value::as_str).unwrap_or("")
+fn list(nodes: Vec<Json>) -> Response {
+    Response::document(&Json::object([("nodes", Some(Json::Array(nodes)))]))
 }
 
-fn publishes(info: &Map<String, Value>, host: Option<&str>, port: Option<&str>) -> bool {
+fn status_of(info: &Fields) -> String {
+    info.read("status").unwrap_or_default()
+}
+
+fn publishes(info: &Fields, host: Option<&str>, port: Option<&str>) -> bool {
     if host.is_none() && port.is_none() {
         return true;
     }
-    let interfaces = info.get("rpc_interfaces").and_then(Value::as_object);
+    let interfaces: Map<String, Value> = info.read("rpc_interfaces").unwrap_or_default();
     let mut addresses = interfaces
-        .into_iter()
-        .flat_map(Map::values)
+        .values()
         .filter_map(|interface| interface.get("published_address")?.as_str()?.rsplit_once(':'));
     addresses.any(|(h, p)| host.is_none_or(|host| host == h) && port.is_none_or(|port| port == p))
 }
@@ -108,19 +112,19 @@ fn nodes(node: &Node, request: &Request) -> ApiResult<Response> {
     }
     let (host, port) = (request.query_value("host"), request.query_value("port"));
     answer(node, |transaction| {
-        let nodes: Vec<Value> = all(transaction)
+        let nodes: Vec<Json> = all(transaction)
             .into_iter()
             .filter(|(_, info, _)| status.is_none_or(|status| status_of(info) == status))
             .filter(|(_, info, _)| publishes(info, host, port))
             .map(|(id, info, version)| describe(node, &id, &info, version))
             .collect();
-        Ok(Response::json(&json!({"nodes": nodes})))
+        Ok(list(nodes))
     })
 }
 
-fn find(node: &Node, transaction: &Transaction<'_>, id: &str) -> Option<Value> {
+fn find(node: &Node, transaction: &Transaction<'_>, id: &str) -> Option<Json> {
     let value = transaction.get(names::NODES_INFO, id.as_bytes())?;
-    let info: Map<String, Value> = serde_json::from_slice(value).ok()?;
+    let info: Fields = from_json(value).ok()?;
     let version = transaction.version(names::NODES_INFO, id.as_bytes()).unwrap_or(0);
     Some(describe(node, id, &info, version))
 }
@@ -129,14 +133,16 @@ fn node_by_id(node: &Node, request: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = find(node, transaction, request.param("node_id"));
         let found = found.ok_or_else(|| ApiError::not_found("Node not found"))?;
-        Ok(Response::json(&found))
+        Ok(Response::document(&found))
     })
 }
 
 fn own(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = find(node, transaction, &node.id);
-        Ok(Response::json(&found.unwrap_or_else(|| not_in_the_service(node))))
+        Ok(Response::document(
+            &found.unwrap_or_else(|| not_in_the_service(node).into()),
+        ))
     })
 }
 
@@ -166,38 +172,31 @@ fn primary_node(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = node.sequencer.get().and_then(|_| find(node, transaction, &node.id));
         let found = found.ok_or_else(|| ApiError::internal("Primary unknown"))?;
-        Ok(Response::json(&found))
+        Ok(Response::document(&found))
     })
 }
 
-fn is_removable(info: &Map<String, Value>) -> bool {
-    status_of(info) == "Retired" && info.get("retired_committed").and_then(Value::as_bool) == Some(true)
+fn is_removable(info: &Fields) -> bool {
+    status_of(info) == "Retired" && info.read("retired_committed") == Some(true)
 }
 
 fn removable(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let nodes: Vec<Value> = all(transaction)
+        let nodes: Vec<Json> = all(transaction)
             .into_iter()
             .filter(|(_, info, _)| is_removable(info))
             .map(|(id, info, version)| describe(node, &id, &info, version))
             .collect();
-        Ok(Response::json(&json!({"nodes": nodes})))
+        Ok(list(nodes))
     })
 }
 
 async fn remove(node: std::sync::Arc<Node>, request: Request) -> ApiResult<Response> {
     let id = request.param("node_id").to_owned();
+    // Anybody may ask this: only what can be done gets a place among those that wait.
+    node.read(|store| check_removable(&store.transaction(), &id)).0?;
     transact(&node, move |transaction, _| {
-        let value = transaction.get(names::NODES_INFO, id.as_bytes());
-        let value = value.ok_or_else(|| ApiError::not_found("No such node"))?;
-        let info: Map<String, Value> =
-            serde_json::from_slice(value).map_err(|why| ApiError::internal(format!("Node can't be read: {why}")))?;
-        if !is_removable(&info) {
-            return Err(ApiError::bad_request(
-                "NodeNotRetiredCommitted",
-                "Node is not completely retired",
-            ));
-        }
+        check_removable(transaction, &id)?;
         transaction.remove(names::NODES_INFO, id.as_bytes());
         transaction.remove(names::NODES_ENDORSED_CERTIFICATES, id.as_bytes());
         Ok(Ok(Response::json(&true)))
@@ -205,12 +204,25 @@ async fn remove(node: std::sync::Arc<Node>, request: Request) -> ApiResult<Respo
     .await
 }
 
-fn quote(id: &str, info: &Map<String, Value>) -> Option<Value> {
-    let quote = info.get("quote_info")?;
+fn check_removable(transaction: &Transaction<'_>, id: &str) -> ApiResult<()> {
+    let value = transaction.get(names::NODES_INFO, id.as_bytes());
+    let value = value.ok_or_else(|| ApiError::not_found("No such node"))?;
+    let info: Fields = from_json(value).map_err(|why| ApiError::internal(format!("Node can't be read: {why}")))?;
+    match is_removable(&info) {
+        true => Ok(()),
+        false => Err(ApiError::bad_request(
+            "NodeNotRetiredCommitted",
+            "Node is not completely retired",
+        )),
+    }
+}
+
+fn quote(id: &str, info: &Fields) -> Option<Value> {
+    let quote: Value = info.read("quote_info")?;
     let mut answer = json!({
         "endorsements": quote.get("endorsements"),
         "format": quote.get("format"),
-        "measurement": info.get("code_digest"),
+        "measurement": info.read::<Value>("code_digest"),
         "node_id": id,
         "raw": quote.get("quote"),
     });

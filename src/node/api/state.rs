@@ -11,6 +11,7 @@ use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::node::status::NodeState;
+use crate::tables::json::Json;
 use crate::tables::names;
 use crate::tables::values::ServiceInfo;
 
@@ -88,15 +89,16 @@ fn network(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let info = service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
         let founded = node.sequencer.get().is_some();
-        Ok(Response::json(&json!({
+        let answer = json!({
             "current_service_create_txid": info.current_service_create_txid,
             "current_view": founded.then(|| node.status.last_written().view),
             "primary_id": founded.then_some(&node.id),
             "recovery_count": info.recovery_count,
             "service_certificate": info.cert,
-            "service_data": info.service_data,
             "service_status": info.status,
-        })))
+        });
+        let answer = Json::with(answer, [("service_data", info.service_data.as_ref())]);
+        Ok(Response::document(&answer))
     })
 }
 

@@ -13,6 +13,7 @@ use crate::crypto::Certificate;
 use crate::crypto::rsa::EncryptionKey;
 use crate::format::whole_file::directory_of;
 use crate::shown::Show;
+use crate::tables::json;
 
 /// Certificates and keys have kilobytes; constitutions and application data may have more.
 const MAX_READ_BYTES: u64 = 64 << 20;
@@ -333,9 +334,8 @@ impl Look<'_> {
 
     fn json(&mut self, field: FieldPath, path: &Path) {
         let outcome = self.text(path).and_then(|text| {
-            serde_json::from_str::<serde::de::IgnoredAny>(&text)
-                .map(drop)
-                .map_err(|why| why.to_string())
+            serde_json::from_str::<serde_json::Value>(&text).map_err(|why| why.to_string())?;
+            json::check(text.as_bytes())
         });
         if let Err(why) = outcome {
             self.problem(field, format!("could not read {} as JSON: {why}", path.shown()));

@@ -2,27 +2,37 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
 use super::ONLY_KEY;
 use super::parameters;
 use super::request::SignedRequest;
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
+use crate::tables::json::Fields;
 use crate::tables::names;
 use crate::tables::values::{self, MemberInfo, ServiceInfo, ServiceStatus, Signature};
 
 /// `members.acks`; fields of other versions are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Ack {
     /// Root that the member is to acknowledge, in hex.
     pub(super) state_digest: String,
     /// The member's signed acknowledgement, base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     cose_sign1_req: Option<String>,
-    #[serde(flatten)]
-    other: Map<String, Value>,
+    other: Fields,
+}
+
+impl<'de> Deserialize<'de> for Ack {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut other = Fields::deserialize(deserializer)?;
+        Ok(Ack {
+            state_digest: other.take("state_digest")?,
+            cose_sign1_req: other.take_optional("cose_sign1_req")?,
+            other,
+        })
+    }
 }
 
 impl Ack {
@@ -31,7 +41,10 @@ impl Ack {
     }
 
     fn write(&self, transaction: &mut Transaction<'_>, member_id: &str) {
-        transaction.put(names::MEMBERS_ACKS, member_id, values::to_json(self));
+        let mut fields = self.other.clone();
+        fields.set("state_digest", &self.state_digest);
+        fields.set_some("cose_sign1_req", self.cose_sign1_req.as_ref());
+        transaction.put(names::MEMBERS_ACKS, member_id, fields.to_json());
     }
 
     pub(super) fn to_api(&self, member_id: &str) -> Value {
@@ -123,7 +136,7 @@ pub fn acknowledge(
     ack.write(transaction, member_id);
     if newly_active {
         info.status = "Active".to_owned();
-        transaction.put(names::MEMBERS_INFO, member_id, values::to_json(&info));
+        transaction.put(names::MEMBERS_INFO, member_id, info.to_json());
     }
     Ok(Acknowledged {
         newly_active,

@@ -1,12 +1,11 @@
 //! Voting (recovery specification, sections 3.3, 4.1 and 4.4). All ballots are run again with every new one.
 
-use serde_json::Value;
-
 use super::request::SignedRequest;
 use super::resolution::{self, ProposalInfo, ProposalState};
 use super::{Effects, proposals, script};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
+use crate::tables::json::Json;
 use crate::tables::names;
 
 /// Adds a member's ballot to an open proposal, and lets it be resolved. Answers the proposal.
@@ -20,7 +19,7 @@ pub fn submit_ballot(
     proposal_id: &str,
     member_id: &str,
     effects: &mut dyn Effects,
-) -> Result<Value, ApiError> {
+) -> Result<Json, ApiError> {
     request.require_proposal(proposal_id)?;
     request.require_member(member_id)?;
     let mut info = ProposalInfo::read(transaction, proposal_id)?.ok_or_else(|| not_found(proposal_id))?;

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use super::request::SignedRequest;
 use super::resolution::{self, ProposalInfo, ProposalState};
@@ -10,6 +9,7 @@ use super::{Effects, ONLY_KEY, script};
 use crate::crypto::digest::{Digest, sha256_pair};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
+use crate::tables::json::{self, Json};
 use crate::tables::names;
 use crate::tables::values::{self, ServiceConfig};
 
@@ -35,19 +35,17 @@ pub fn create(
     request: &SignedRequest,
     root: &Digest,
     effects: &mut dyn Effects,
-) -> Result<Value, ApiError> {
+) -> Result<Json, ApiError> {
     let id = proposal_id(root, request);
     let constitution = resolution::constitution(transaction, "proposals")?;
     let proposal = text(&request.payload)?;
+    json::check(proposal.as_bytes()).map_err(|why| invalid(&format!("it could not be read back: {why}")))?;
     let validation = script::validate(transaction, &constitution, proposal).map_err(|failure| {
         let trace = failure.trace.as_deref().unwrap_or_default();
         ApiError::internal(format!("Failed to execute validation: {} {trace}", failure.reason))
     })?;
     if !validation.valid {
-        return Err(ApiError::bad_request(
-            "ProposalFailedToValidate",
-            format!("Proposal failed to validate: {}", validation.description),
-        ));
+        return Err(invalid(&validation.description));
     }
     remember(transaction, request, &id)?;
     if transaction.get(names::PROPOSALS, id.as_bytes()).is_some() {
@@ -68,7 +66,7 @@ pub fn withdraw(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     proposal_id: &str,
-) -> Result<Option<Value>, ApiError> {
+) -> Result<Option<Json>, ApiError> {
     request.require_proposal(proposal_id)?;
     let Some(mut info) = ProposalInfo::read(transaction, proposal_id)? else {
         return Ok(None);
@@ -101,6 +99,13 @@ pub fn withdraw(
     Ok(Some(info.to_api(proposal_id)))
 }
 
+fn invalid(why: &str) -> ApiError {
+    ApiError::bad_request(
+        "ProposalFailedToValidate",
+        format!("Proposal failed to validate: {why}"),
+    )
+}
+
 /// A proposal as scripts read it.
 pub(super) fn text(proposal: &[u8]) -> Result<&str, ApiError> {
     std::str::from_utf8(proposal)
@@ -122,8 +127,13 @@ fn remember(transaction: &mut Transaction<'_>, request: &SignedRequest, proposal
         ));
     }
     let created_at = format!("{:0>1$}", request.created_at, CREATED_AT_DIGITS);
-    let key = format!("{created_at}:{}", hex::encode(request.signature_digest));
-    if let Some(known) = transaction.get(names::COSE_RECENT_PROPOSALS, key.as_bytes()) {
+    let key_of = |digest: &Digest| format!("{created_at}:{}", hex::encode(digest));
+    let key = key_of(&request.signature_digest);
+    // The window has the key that CCF writes; a signature in its other form is no other signature.
+    let known = [&key, &key_of(&request.other_signature_digest)]
+        .into_iter()
+        .find_map(|key| transaction.get(names::COSE_RECENT_PROPOSALS, key.as_bytes()));
+    if let Some(known) = known {
         let known: String = values::from_json(known).unwrap_or_default();
         return Err(ApiError::bad_request(
             "ProposalReplay",
@@ -153,7 +163,7 @@ fn window(transaction: &Transaction<'_>) -> u64 {
     transaction
         .get(names::SERVICE_CONFIG, &ONLY_KEY)
         .and_then(|config| values::from_json::<ServiceConfig>(config).ok())
-        .and_then(|config| config.other.get("recent_cose_proposals_window_size")?.as_u64())
+        .and_then(|config| config.other.read("recent_cose_proposals_window_size"))
         .unwrap_or(DEFAULT_WINDOW)
 }
 

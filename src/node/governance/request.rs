@@ -3,12 +3,15 @@
 //! Answers are CCF's, word for word where it has words. The validity dates of a member's certificate are not looked at,
 //! as in CCF: a service that was down for a year must still hear its members.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::parameters;
 use crate::crypto::cose::{CREATED_AT, MESSAGE_TYPE, MessageType, PROPOSAL_ID, Sign1};
 use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::ecdsa::other_form;
 use crate::crypto::{Certificate, Error};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
@@ -35,11 +38,31 @@ pub struct SignedRequest {
     pub payload: Zeroizing<Vec<u8>>,
     /// SHA-256 of the signature's bytes: what makes ids of proposals unique.
     pub signature_digest: Digest,
+    /// The same of the signature's other form, `r‖n−s`, which anybody can make of it and which is as valid.
+    pub other_signature_digest: Digest,
+    /// SHA-256 of the certificate that it was checked with, as the table holds it.
+    pub certificate_digest: Digest,
     /// The whole message, as it is kept in the ledger.
     pub raw: Zeroizing<Vec<u8>>,
 }
 
 impl SignedRequest {
+    /// Checks that the signer is still who it was when the request was authenticated: it has waited since, and others have
+    /// written. With `active` also that the member is still active.
+    ///
+    /// # Errors
+    /// 401 `InvalidAuthenticationInfo`.
+    pub fn still_stands(&self, transaction: &Transaction<'_>, active: bool) -> Result<(), ApiError> {
+        let certificate = transaction.get(names::MEMBERS_CERTS, self.member_id.as_bytes());
+        if certificate.map(sha256) != Some(self.certificate_digest) {
+            return Err(ApiError::unauthenticated(
+                policy(active),
+                "Signer is not a known member",
+            ));
+        }
+        require_active(transaction, &self.member_id, active)
+    }
+
     /// Checks that the member named in the path is the one who signed.
     ///
     /// # Errors
@@ -80,11 +103,41 @@ impl SignedRequest {
                 format!("Signed request body is not a JSON object containing required string field \"{name}\"");
             ApiError::bad_request("InvalidInput", message)
         };
-        let mut body: Value = serde_json::from_slice(&self.payload).map_err(|_| wrong())?;
-        match body.get_mut(name).map(Value::take) {
-            Some(Value::String(text)) => Ok(Zeroizing::new(text)),
-            _ => Err(wrong()),
+        let mut reader = serde_json::Deserializer::from_slice(&self.payload);
+        let found = TextField(name).deserialize(&mut reader).map_err(|_| wrong())?;
+        reader.end().map_err(|_| wrong())?;
+        found.ok_or_else(wrong)
+    }
+}
+
+/// Reads one field of an object, of which nothing else is kept, however deep it is.
+struct TextField<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for TextField<'_> {
+    type Value = Option<Zeroizing<String>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextField<'_> {
+    type Value = Option<Zeroizing<String>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match name == self.0 {
+                // Of a name that occurs twice the last counts, as in CCF.
+                true => found = Some(Zeroizing::new(map.next_value()?)),
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
         }
+        Ok(found)
     }
 }
 
@@ -100,16 +153,27 @@ pub fn authenticate(
     expected: MessageType,
     active: bool,
 ) -> Result<SignedRequest, ApiError> {
-    let policy = match active {
+    let request = signed(transaction, content_type, body, expected)
+        .map_err(|why| ApiError::unauthenticated(policy(active), why))?;
+    require_active(transaction, &request.member_id, active)?;
+    Ok(request)
+}
+
+fn policy(active: bool) -> &'static str {
+    match active {
         true => "active_member_cose_sign1",
         false => "member_cose_sign1",
-    };
-    let request =
-        signed(transaction, content_type, body, expected).map_err(|why| ApiError::unauthenticated(policy, why))?;
-    if active && !is_active(transaction, &request.member_id) {
-        return Err(ApiError::unauthenticated(policy, "Signer is not an ACTIVE member"));
     }
-    Ok(request)
+}
+
+fn require_active(transaction: &Transaction<'_>, member_id: &str, active: bool) -> Result<(), ApiError> {
+    match active && !is_active(transaction, member_id) {
+        true => Err(ApiError::unauthenticated(
+            policy(active),
+            "Signer is not an ACTIVE member",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Whether a member may propose and vote.
@@ -153,11 +217,13 @@ fn signed(
     let certificate = transaction
         .get(names::MEMBERS_CERTS, kid)
         .ok_or("Signer is not a known member")?;
+    let certificate_digest = sha256(certificate);
     // The kid is a key of the table, and may still be anything: ids are made of ASCII.
     let member_id = std::str::from_utf8(kid).map_err(|_| "Signer is not a known member")?;
     let invalid = |_| "Failed to validate COSE Sign1".to_owned();
     let certificate = Certificate::from_pem(&String::from_utf8_lossy(certificate)).map_err(invalid)?;
     message.verify(certificate.key(), None).map_err(invalid)?;
+    let other = other_form(certificate.key().curve(), message.signature()).map_err(invalid)?;
     let wanted = expected.as_str();
     match kind {
         None => {
@@ -178,11 +244,13 @@ fn signed(
         proposal_id,
         payload: Zeroizing::new(message.payload().unwrap_or_default().to_vec()),
         signature_digest: sha256(message.signature()),
+        other_signature_digest: sha256(&other),
+        certificate_digest,
         raw: Zeroizing::new(body.to_vec()),
     })
 }
 
-/// A header that may be absent, but is a text where it is there.
+/// A header that may be absent, but must be a text.
 fn text_header<'a>(message: &'a Sign1, name: &str) -> Result<Option<&'a str>, String> {
     message
         .named_header(name)
@@ -380,6 +448,21 @@ mod tests {
         assert_eq!(why(&store, &body), "Signer is not an ACTIVE member");
         let transaction = store.transaction();
         assert!(authenticate(&transaction, Some(CONTENT_TYPE), &body, MessageType::Ballot, false).is_ok());
+    }
+
+    #[test]
+    fn a_request_stands_only_as_long_as_its_signer_is_who_it_was() {
+        let [member, other] = [1, 2].map(|number| Member::new(number, Curve::P384));
+        let mut store = service(&[&member]);
+        let request = said(&store, &member.sign("ballot", 1, None, b"yes")).ok().unwrap();
+        assert!(request.still_stands(&store.transaction(), true).is_ok());
+        let mut writes = WriteSet::new();
+        writes.put(names::MEMBERS_INFO, member.id.as_bytes(), r#"{"status":"Accepted"}"#);
+        store.apply(2, &writes);
+        assert!(request.still_stands(&store.transaction(), true).is_err());
+        writes.put(names::MEMBERS_CERTS, member.id.as_bytes(), other.certificate.to_pem());
+        store.apply(3, &writes);
+        assert!(request.still_stands(&store.transaction(), false).is_err());
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 use super::script::{self, Failure};
 use super::{Effects, ONLY_KEY};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
+use crate::tables::json::{Fields, Json, Opaque};
 use crate::tables::{names, values};
 
 /// Where a proposal stands.
@@ -38,21 +39,32 @@ impl ProposalState {
 }
 
 /// `proposals_info`; fields of other versions are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ProposalInfo {
     pub(super) proposer_id: String,
     pub(super) state: ProposalState,
     /// Member id to script.
-    #[serde(default)]
     pub(super) ballots: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) final_votes: Option<BTreeMap<String, bool>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) vote_failures: Option<BTreeMap<String, Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<Value>,
-    #[serde(flatten)]
-    pub(super) other: Map<String, Value>,
+    /// Member id to what the ballot threw.
+    pub(super) vote_failures: Option<Opaque>,
+    pub(super) failure: Option<Opaque>,
+    pub(super) other: Fields,
+}
+
+impl<'de> Deserialize<'de> for ProposalInfo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut other = Fields::deserialize(deserializer)?;
+        Ok(ProposalInfo {
+            proposer_id: other.take("proposer_id")?,
+            state: other.take("state")?,
+            ballots: other.take_optional("ballots")?.unwrap_or_default(),
+            final_votes: other.take_optional("final_votes")?,
+            vote_failures: other.take_optional("vote_failures")?,
+            failure: other.take_optional("failure")?,
+            other,
+        })
+    }
 }
 
 impl ProposalInfo {
@@ -65,7 +77,7 @@ impl ProposalInfo {
             final_votes: None,
             vote_failures: None,
             failure: None,
-            other: Map::new(),
+            other: Fields::default(),
         }
     }
 
@@ -82,30 +94,30 @@ impl ProposalInfo {
     }
 
     pub(super) fn write(&self, transaction: &mut Transaction<'_>, proposal_id: &str) {
-        transaction.put(names::PROPOSALS_INFO, proposal_id, values::to_json(self));
+        let mut fields = self.other.clone();
+        fields.set("proposer_id", &self.proposer_id);
+        fields.set("state", &self.state);
+        fields.set("ballots", &self.ballots);
+        fields.set_some("final_votes", self.final_votes.as_ref());
+        for (name, value) in [("vote_failures", &self.vote_failures), ("failure", &self.failure)] {
+            if let Some(value) = value {
+                fields.put(name, value.clone());
+            }
+        }
+        transaction.put(names::PROPOSALS_INFO, proposal_id, fields.to_json());
     }
 
     /// As endpoints answer it.
-    pub(super) fn to_api(&self, proposal_id: &str) -> Value {
-        let mut answer = json!({
+    pub(super) fn to_api(&self, proposal_id: &str) -> Json {
+        let mut answer = Json::from(json!({
             "proposalId": proposal_id,
             "proposerId": self.proposer_id,
             "proposalState": self.state,
             "ballotCount": self.ballots.len(),
-        });
-        if let Some(answer) = answer.as_object_mut() {
-            let optional = [
-                ("finalVotes", self.final_votes.as_ref().map(|votes| json!(votes))),
-                (
-                    "voteFailures",
-                    self.vote_failures.as_ref().map(|failures| json!(failures)),
-                ),
-                ("failure", self.failure.clone()),
-            ];
-            for (name, value) in optional {
-                answer.extend(value.map(|value| (name.to_owned(), value)));
-            }
-        }
+        }));
+        answer.add("finalVotes", self.final_votes.as_ref().map(|votes| json!(votes)));
+        answer.add("voteFailures", self.vote_failures.as_ref());
+        answer.add("failure", self.failure.as_ref());
         answer
     }
 }
@@ -147,7 +159,7 @@ pub(super) fn resolve(
     effects: &mut dyn Effects,
 ) -> Result<(), ApiError> {
     let mut votes = BTreeMap::new();
-    let mut failures = BTreeMap::new();
+    let mut failures: BTreeMap<String, Value> = BTreeMap::new();
     for (member_id, ballot) in &info.ballots {
         let name = format!("{}[{proposal_id}].ballots[{member_id}]", names::PROPOSALS_INFO);
         match script::vote(transaction, ballot, name, proposal, &info.proposer_id) {
@@ -176,7 +188,7 @@ pub(super) fn resolve(
     if info.state != ProposalState::Open {
         remove_others(transaction, proposal_id);
         info.final_votes = Some(votes);
-        info.vote_failures = Some(failures);
+        info.vote_failures = Some(Opaque::of(&failures));
     }
     info.write(transaction, proposal_id);
     if info.state == ProposalState::Accepted {

@@ -8,7 +8,7 @@ pub mod code;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::acks::Ack;
@@ -18,6 +18,7 @@ use super::{ONLY_KEY, parameters};
 use crate::format::{Seqno, TxId, View};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
+use crate::tables::json::{Json, Opaque};
 use crate::tables::names;
 use crate::tables::values::{self, MemberInfo, RecoveryShares, ServiceConfig, ServiceInfo};
 
@@ -27,22 +28,22 @@ const DEFAULT_VALIDITY_DAYS: u64 = 365;
 ///
 /// # Errors
 /// 404 before there is a service.
-pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Value, ApiError> {
+pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Json, ApiError> {
     let info: ServiceInfo = value(transaction, names::SERVICE_INFO)?
         .ok_or_else(|| ApiError::not_found("Service info not yet available"))?;
-    let mut answer = json!({
+    let answer = json!({
         "status": info.status,
         "certificate": info.cert,
         "recoveryCount": info.recovery_count.unwrap_or(0),
-        "serviceData": info.service_data,
     });
+    let mut answer = Json::with(answer, [("serviceData", info.service_data.as_ref())]);
     // This is what CCF calls it; what it is depends on the release that wrote it.
     let previous = info.previous_service_identity_version.map(|seqno| TxId {
         view: view_of(seqno),
         seqno,
     });
     let configuration = value(transaction, names::SERVICE_CONFIG)?.map(|config: ServiceConfig| {
-        let number = |name: &str, default| config.other.get(name).and_then(Value::as_u64).unwrap_or(default);
+        let number = |name: &str, default| config.other.read(name).unwrap_or(default);
         json!({
             "recoveryThreshold": config.recovery_threshold,
             "maximumNodeCertificateValidityDays":
@@ -52,17 +53,11 @@ pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> Vi
             "recentCoseProposalsWindowSize": number("recent_cose_proposals_window_size", DEFAULT_WINDOW),
         })
     });
-    add(
-        &mut answer,
-        "creationTransactionId",
-        info.current_service_create_txid.map(|txid| json!(txid)),
-    );
-    add(
-        &mut answer,
-        "previousServiceCreationTransactionId",
-        previous.map(|txid| json!(txid)),
-    );
-    add(&mut answer, "configuration", configuration);
+    let created = info.current_service_create_txid.map(|txid| json!(txid));
+    answer.add("creationTransactionId", created);
+    let previous = previous.map(|txid| json!(txid));
+    answer.add("previousServiceCreationTransactionId", previous);
+    answer.add("configuration", configuration);
     Ok(answer)
 }
 
@@ -75,7 +70,7 @@ pub fn constitution(transaction: &Transaction<'_>) -> Result<String, ApiError> {
 }
 
 /// `GET /gov/service/members`.
-pub fn members(transaction: &Transaction<'_>) -> Value {
+pub fn members(transaction: &Transaction<'_>) -> Json {
     list(each(transaction, names::MEMBERS_INFO, |id, info| {
         describe_member(transaction, id, &info)
     }))
@@ -85,13 +80,13 @@ pub fn members(transaction: &Transaction<'_>) -> Value {
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404.
-pub fn member(transaction: &Transaction<'_>, member_id: &str) -> Result<Value, ApiError> {
+pub fn member(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
     let info = entry(transaction, names::MEMBERS_INFO, parameters::member_id(member_id)?)?
         .ok_or_else(|| ApiError::not_found(format!("Member {member_id} does not exist.")))?;
     Ok(describe_member(transaction, member_id, &info))
 }
 
-fn describe_member(transaction: &Transaction<'_>, id: &str, info: &MemberInfo) -> Value {
+fn describe_member(transaction: &Transaction<'_>, id: &str, info: &MemberInfo) -> Json {
     let encryption_key = text(transaction, names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, id);
     let role = match (&info.recovery_role, &encryption_key) {
         (Some(role), _) => role.as_str(),
@@ -99,19 +94,19 @@ fn describe_member(transaction: &Transaction<'_>, id: &str, info: &MemberInfo) -
         (None, Some(_)) => "Participant",
         (None, None) => "NonParticipant",
     };
-    let mut answer = json!({
+    let answer = json!({
         "memberId": id,
         "status": info.status,
-        "memberData": info.other.get("member_data"),
         "recoveryRole": role,
     });
-    add(&mut answer, "certificate", text(transaction, names::MEMBERS_CERTS, id));
-    add(&mut answer, "publicEncryptionKey", encryption_key);
+    let mut answer = Json::with(answer, [("memberData", info.other.get("member_data"))]);
+    answer.add("certificate", text(transaction, names::MEMBERS_CERTS, id));
+    answer.add("publicEncryptionKey", encryption_key);
     answer
 }
 
 /// `GET /gov/service/users`.
-pub fn users(transaction: &Transaction<'_>) -> Value {
+pub fn users(transaction: &Transaction<'_>) -> Json {
     let users = transaction.entries(names::USERS_CERTS).into_keys();
     list(
         users
@@ -124,25 +119,25 @@ pub fn users(transaction: &Transaction<'_>) -> Value {
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404.
-pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Value, ApiError> {
+pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Json, ApiError> {
     match transaction.get(names::USERS_CERTS, parameters::user_id(user_id)?.as_bytes()) {
         Some(_) => Ok(describe_user(transaction, user_id)),
         None => Err(ApiError::not_found(format!("User {user_id} does not exist."))),
     }
 }
 
-fn describe_user(transaction: &Transaction<'_>, id: &str) -> Value {
+fn describe_user(transaction: &Transaction<'_>, id: &str) -> Json {
     // The whole record, as CCF answers it: the data is in a field of it.
-    let record: Option<Value> = entry(transaction, names::USERS_INFO, id).unwrap_or_default();
-    json!({
+    let record: Option<Opaque> = entry(transaction, names::USERS_INFO, id).unwrap_or_default();
+    let answer = json!({
         "userId": id,
         "certificate": text(transaction, names::USERS_CERTS, id),
-        "userData": record,
-    })
+    });
+    Json::with(answer, [("userData", record.as_ref())])
 }
 
 /// `GET /gov/members/proposals`.
-pub fn proposals(transaction: &Transaction<'_>) -> Value {
+pub fn proposals(transaction: &Transaction<'_>) -> Json {
     list(each(transaction, names::PROPOSALS_INFO, |id, info: ProposalInfo| {
         info.to_api(id)
     }))
@@ -152,7 +147,7 @@ pub fn proposals(transaction: &Transaction<'_>) -> Value {
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404 `ProposalNotFound`.
-pub fn proposal(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Value, ApiError> {
+pub fn proposal(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Json, ApiError> {
     let info = ProposalInfo::read(transaction, parameters::proposal_id(proposal_id)?)?
         .ok_or_else(|| unknown_proposal(format!("Could not find proposal {proposal_id}.")))?;
     Ok(info.to_api(proposal_id))
@@ -214,15 +209,12 @@ pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result
 }
 
 /// The value of a table with one value.
-pub(super) fn value<T: for<'a> Deserialize<'a>>(
-    transaction: &Transaction<'_>,
-    table: &str,
-) -> Result<Option<T>, ApiError> {
+pub(super) fn value<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> Result<Option<T>, ApiError> {
     read(table, transaction.get(table, &ONLY_KEY))
 }
 
 /// The value of a key that is a text.
-pub(super) fn entry<T: for<'a> Deserialize<'a>>(
+pub(super) fn entry<T: DeserializeOwned>(
     transaction: &Transaction<'_>,
     table: &str,
     key: &str,
@@ -230,7 +222,7 @@ pub(super) fn entry<T: for<'a> Deserialize<'a>>(
     read(table, transaction.get(table, key.as_bytes()))
 }
 
-fn read<T: for<'a> Deserialize<'a>>(table: &str, bytes: Option<&[u8]>) -> Result<Option<T>, ApiError> {
+fn read<T: DeserializeOwned>(table: &str, bytes: Option<&[u8]>) -> Result<Option<T>, ApiError> {
     bytes
         .map(values::from_json)
         .transpose()
@@ -244,7 +236,7 @@ pub(super) fn text(transaction: &Transaction<'_>, table: &str, key: &str) -> Opt
 }
 
 /// Something for every entry of a table that can be read.
-pub(super) fn each<T: for<'a> Deserialize<'a>, R>(
+pub(super) fn each<T: DeserializeOwned, R>(
     transaction: &Transaction<'_>,
     table: &str,
     describe: impl Fn(&str, T) -> R,
@@ -256,7 +248,7 @@ pub(super) fn each<T: for<'a> Deserialize<'a>, R>(
 }
 
 /// The entries of a table that can be read, by key.
-pub(super) fn readable<T: for<'a> Deserialize<'a>>(transaction: &Transaction<'_>, table: &str) -> BTreeMap<String, T> {
+pub(super) fn readable<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> BTreeMap<String, T> {
     let entries = transaction.entries(table).into_iter();
     entries
         .filter_map(|(key, value)| {
@@ -267,8 +259,9 @@ pub(super) fn readable<T: for<'a> Deserialize<'a>>(transaction: &Transaction<'_>
 }
 
 /// `{"value": [...]}`.
-pub(super) fn list(values: impl IntoIterator<Item = Value>) -> Value {
-    json!({"value": values.into_iter().collect::<Vec<_>>()})
+pub(super) fn list<T: Into<Json>>(values: impl IntoIterator<Item = T>) -> Json {
+    let values = values.into_iter().map(Into::into).collect();
+    Json::object([("value", Some(Json::Array(values)))])
 }
 
 /// A field that is left out where there is nothing to say.

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode, Version};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{self, Budget, Outgoing, Unread};
+use super::body::{self, Content, FILE_BYTES, Outgoing, Unread};
 use super::connection::{Activity, Phase};
 use super::error::ApiError;
 use super::interface::Interface;
+use super::memory::{Allowance, AtWork, Budget, Sending};
 use super::message::{Body, Request, Response, parse_query};
 use super::prometheus::Metrics;
 use super::router::{BoxFuture, Found, Router};
@@ -32,7 +33,7 @@ pub(super) struct Shared<S> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) timeouts: Timeouts,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -48,6 +49,7 @@ pub(super) struct Door<S> {
 pub(super) struct Visit<S> {
     pub(super) door: Arc<Door<S>>,
     pub(super) activity: Arc<Activity>,
+    pub(super) allowance: Arc<Allowance>,
     pub(super) peer_certificate: Option<Bytes>,
     pub(super) refused: bool,
 }
@@ -60,8 +62,29 @@ impl<S> Door<S> {
     }
 }
 
-/// An answer, and whether the session ends with it.
-type Answer = (Response, bool);
+/// An answer, whether the session ends with it, and what holds its memory.
+struct Answer {
+    response: Response,
+    close: bool,
+    sending: Option<Arc<Sending>>,
+}
+
+impl Answer {
+    fn of(response: impl Into<Response>) -> Self {
+        Answer {
+            response: response.into(),
+            close: false,
+            sending: None,
+        }
+    }
+
+    fn last(response: impl Into<Response>) -> Self {
+        Answer {
+            close: true,
+            ..Self::of(response)
+        }
+    }
+}
 
 /// Answers one request of a session.
 pub(super) async fn answer<S: Send + Sync + 'static>(
@@ -71,8 +94,19 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
     let _handling = visit.activity.request_begins();
     let begun = Instant::now();
     let (method, version) = (request.method().clone(), request.version());
-    let (route, (response, close)) = respond(visit, request).await;
-    let response = finish(response, &method, close && version < Version::HTTP_2).await;
+    let (route, answer) = match visit.allowance.begin(&visit.door.shared.budget) {
+        Some(at_work) => respond(visit, request, at_work).await,
+        // Without a body, which would have to wait for the client too.
+        None => {
+            let response = Response::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "1");
+            (None, Answer::of(response))
+        }
+    };
+    let close = answer.close && version < Version::HTTP_2;
+    let sending = answer
+        .sending
+        .unwrap_or_else(|| Sending::new(&visit.activity, None, None));
+    let response = finish(answer.response, &method, close, sending).await;
     let shared = &visit.door.shared;
     shared
         .metrics
@@ -87,34 +121,36 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
 async fn respond<S: Send + Sync + 'static>(
     visit: &Visit<S>,
     request: hyper::Request<Incoming>,
+    at_work: AtWork,
 ) -> (Option<&'static str>, Answer) {
     let (door, shared) = (&visit.door, &visit.door.shared);
     let interface = &door.interface;
     if visit.refused {
         let message = "Service is currently busy and unable to serve new connections";
-        let busy = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "SessionCapExhausted", message);
-        return (None, (busy.into(), true));
+        return (None, Answer::last(busy(message)));
     }
     let (head, incoming) = request.into_parts();
     if let Some(problem) = headers_too_large(&head.headers, interface) {
         door.count(|counters| &counters.request_header_too_large);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return (
-            None,
-            (ApiError::new(status, "RequestHeaderTooLarge", problem).into(), true),
-        );
+        let error = ApiError::new(status, "RequestHeaderTooLarge", problem);
+        return (None, Answer::last(error));
     }
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let Some(head_share) = visit.allowance.head(&shared.budget, target, &head.headers) else {
+        return (None, Answer::of(no_memory()));
+    };
     let limit = interface.limits.max_body_size;
     let asks_first = head.headers.contains_key(EXPECT);
-    // The share is held until the answer is made.
-    let body::Incoming { bytes, share: _share } =
-        match body::read(incoming, asks_first, limit, shared.timeouts.body, &shared.budget).await {
+    let memory = (&*visit.allowance, &*shared.budget);
+    let body::Incoming { bytes, shares } =
+        match body::read(incoming, asks_first, limit, shared.timeouts.body, memory).await {
             Ok(body) => body,
             Err(unread) => {
                 if unread == Unread::TooLarge {
                     door.count(|counters| &counters.request_payload_too_large);
                 }
-                return (None, (body_error(&unread, limit, shared.timeouts.body).into(), true));
+                return (None, Answer::last(body_error(&unread, limit, shared.timeouts.body)));
             }
         };
     let mut request = Request {
@@ -131,14 +167,12 @@ async fn respond<S: Send + Sync + 'static>(
     let (route, handling) = match router.find(&request.method, &request.path) {
         Found::Nothing => (None, router.call_unknown(shared.state.clone(), request)),
         Found::Route(route, _) | Found::NotAllowed(route, _) if !interface.accepts(route.pattern) => {
-            return (
-                Some(route.pattern),
-                (not_accepted(interface, route.pattern).into(), false),
-            );
+            let answer = Answer::of(not_accepted(interface, route.pattern));
+            return (Some(route.pattern), answer);
         }
         Found::NotAllowed(route, allowed) => {
             let response = Response::not_allowed(&request.method, router.shown(&request.path), &allowed);
-            return (Some(route.pattern), (response, false));
+            return (Some(route.pattern), Answer::of(response));
         }
         Found::Route(route, params) => {
             request.params = params;
@@ -148,14 +182,42 @@ async fn respond<S: Send + Sync + 'static>(
             (Some(route.pattern), handling)
         }
     };
-    let response = match tokio::spawn(handling).await {
-        Ok(answered) => answered.unwrap_or_else(Response::from),
+    let turn = visit.allowance.turn().await;
+    let (allowance, budget, activity) = (visit.allowance.clone(), shared.budget.clone(), visit.activity.clone());
+    let handled = tokio::spawn(async move {
+        let response = handling.await.unwrap_or_else(Response::from);
+        // What the request took is free; what the answer takes is counted before anything else is done.
+        drop((head_share, shares));
+        let bytes = match &response.body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::File { .. } => FILE_BYTES,
+        };
+        let (response, share) = match allowance.answer(&budget, turn, bytes) {
+            Some(share) => (response, Some(share)),
+            None => (no_memory().into(), None),
+        };
+        (response, Sending::new(&activity, share, Some(at_work)))
+    });
+    let answer = match handled.await {
+        Ok((response, sending)) => Answer {
+            sending: Some(sending),
+            ..Answer::of(response)
+        },
         Err(failed) => {
             tracing::error!(route, panicked = failed.is_panic(), "a handler did not come to its end");
-            ApiError::internal("The request could not be handled: the node's log says where it failed.").into()
+            let message = "The request could not be handled: the node's log says where it failed.";
+            Answer::of(ApiError::internal(message))
         }
     };
-    (route, (response, false))
+    (route, answer)
+}
+
+fn busy(message: &str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "SessionCapExhausted", message)
+}
+
+fn no_memory() -> ApiError {
+    busy("Other requests take all the memory that there is for them: try again.")
 }
 
 /// What is wrong with the headers, if anything.
@@ -181,11 +243,7 @@ fn body_error(unread: &Unread, limit: usize, time: Duration) -> ApiError {
             "RequestBodyTooLarge",
             format!("The request's body is larger than the {limit} bytes that are allowed."),
         ),
-        Unread::NoMemory => ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "SessionCapExhausted",
-            "The bodies of other requests take all the memory that there is for them: try again.",
-        ),
+        Unread::NoMemory => no_memory(),
         Unread::TooSlow => ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "InvalidInput",
@@ -203,35 +261,35 @@ fn not_accepted(interface: &Interface, pattern: &str) -> ApiError {
 }
 
 /// A response as it goes out: a file is opened now, and HEAD gets the length of what it does not get.
-async fn finish(response: Response, method: &Method, close: bool) -> hyper::Response<Outgoing> {
+async fn finish(response: Response, method: &Method, close: bool, sending: Arc<Sending>) -> hyper::Response<Outgoing> {
     let Response {
         mut status,
         mut headers,
         body,
     } = response;
     let mut body = match body {
-        Body::Bytes(bytes) => Outgoing::Whole(bytes),
-        Body::File { path, range } => match Outgoing::open(path.clone(), range).await {
+        Body::Bytes(bytes) => Content::Whole(bytes),
+        Body::File { path, range } => match Content::open(path.clone(), range).await {
             Ok(file) => file,
             Err(error) => {
                 tracing::error!(path = %path.shown(), %error, "a file that was to be sent could not be opened");
                 let failed = Response::from(ApiError::internal("The file could not be read: see the node's log."));
                 (status, headers) = (failed.status, failed.headers);
                 match failed.body {
-                    Body::Bytes(bytes) => Outgoing::Whole(bytes),
-                    Body::File { .. } => Outgoing::Whole(Bytes::new()),
+                    Body::Bytes(bytes) => Content::Whole(bytes),
+                    Body::File { .. } => Content::Whole(Bytes::new()),
                 }
             }
         },
     };
     if *method == Method::HEAD {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length()));
-        body = Outgoing::Whole(Bytes::new());
+        body = Content::Whole(Bytes::new());
     }
     if close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let mut outgoing = hyper::Response::new(body);
+    let mut outgoing = hyper::Response::new(Outgoing::new(body, sending));
     *outgoing.status_mut() = status;
     *outgoing.headers_mut() = headers;
     outgoing

@@ -12,20 +12,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-/// How much of a file is in memory at once per response: large enough that the disk is not asked for crumbs, and 1000
-/// sessions hold 256 MB.
-const PIECE_BYTES: u64 = 256 << 10;
+use super::memory::{Allowance, Budget, Sending};
+
+/// How much of an answer is given to the session at once, and how much of a file is in memory: large enough that the disk is
+/// not asked for crumbs, small enough that the slowest client takes a piece in the idle time.
+const PIECE_BYTES: u64 = 64 << 10;
+/// What a file that is sent takes: a piece that is being written, and one that waits.
+pub(super) const FILE_BYTES: usize = 2 * PIECE_BYTES as usize;
 /// How much of a body that is refused is still read and thrown away, and for how long, so that its sender gets to read the
 /// answer.
 const DISCARD_BYTES: usize = 8 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// The body of a response.
-pub(super) enum Outgoing {
+/// The body of a response. What of it is on its way holds on to its [`Sending`].
+pub(super) struct Outgoing {
+    content: Content,
+    sending: Arc<Sending>,
+}
+
+/// Where the bytes come from.
+pub(super) enum Content {
     Whole(Bytes),
     File(FileBody),
 }
@@ -43,6 +53,12 @@ enum FileState {
 }
 
 impl Outgoing {
+    pub(super) fn new(content: Content, sending: Arc<Sending>) -> Self {
+        Outgoing { content, sending }
+    }
+}
+
+impl Content {
     /// Opens a file and finds its range in it.
     pub(super) async fn open(path: PathBuf, range: Range<u64>) -> io::Result<Self> {
         let remaining = range.end.saturating_sub(range.start);
@@ -57,7 +73,7 @@ impl Outgoing {
             Ok(file)
         });
         let file = opened.await.map_err(io::Error::other)??;
-        Ok(Outgoing::File(FileBody {
+        Ok(Content::File(FileBody {
             state: FileState::Resting(file),
             remaining,
         }))
@@ -65,8 +81,8 @@ impl Outgoing {
 
     pub(super) fn length(&self) -> u64 {
         match self {
-            Outgoing::Whole(bytes) => bytes.len() as u64,
-            Outgoing::File(file) => file.remaining,
+            Content::Whole(bytes) => bytes.len() as u64,
+            Content::File(file) => file.remaining,
         }
     }
 }
@@ -109,45 +125,27 @@ impl HttpBody for Outgoing {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = match &mut *self {
-            Outgoing::Whole(bytes) if bytes.is_empty() => None,
-            Outgoing::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
-            Outgoing::File(file) => ready!(file.poll_piece(cx)),
+        let piece = match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => None,
+            Content::Whole(bytes) => Some(Ok(bytes.split_to(bytes.len().min(PIECE_BYTES as usize)))),
+            Content::File(file) => ready!(file.poll_piece(cx)),
         };
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(piece.map(|piece| piece.map(|bytes| Frame::data(self.sending.piece(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length() == 0
+        self.content.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length())
+        SizeHint::with_exact(self.content.length())
     }
 }
 
-/// The memory that the bodies of all requests at work may take together: a thousand sessions, each within its limits,
-/// could fill any machine.
-pub(super) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    const UNIT_BYTES: usize = 1 << 10;
-    const BYTES: usize = 256 << 20;
-
-    pub(super) fn new() -> Self {
-        Budget(Arc::new(Semaphore::new(Self::BYTES / Self::UNIT_BYTES)))
-    }
-
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(Self::UNIT_BYTES)).ok()?;
-        self.0.clone().try_acquire_many_owned(units).ok()
-    }
-}
-
-/// A request's body, and its share of the [`Budget`] for as long as it is held.
+/// A request's body, and its shares of the session's memory and of everybody's.
 pub(super) struct Incoming {
     pub(super) bytes: Bytes,
-    pub(super) share: Option<OwnedSemaphorePermit>,
+    pub(super) shares: [Option<OwnedSemaphorePermit>; 2],
 }
 
 /// Why a request's body was not read to its end.
@@ -165,15 +163,23 @@ pub(super) async fn read(
     asks_first: bool,
     limit: usize,
     time: Duration,
-    budget: &Budget,
+    (allowance, budget): (&Allowance, &Budget),
 ) -> Result<Incoming, Unread> {
     let deadline = Instant::now() + time;
+    if body.is_end_stream() {
+        return Ok(Incoming {
+            bytes: Bytes::new(),
+            shares: [None, None],
+        });
+    }
     if body.size_hint().lower() > limit as u64 {
         if !asks_first {
             discard(&mut body).await;
         }
         return Err(Unread::TooLarge);
     }
+    let own = timeout_at(deadline, allowance.body(body.size_hint().exact())).await;
+    let own = own.map_err(|_| Unread::TooSlow)?;
     let mut first = Bytes::new();
     let mut whole = Vec::new();
     let mut share: Option<OwnedSemaphorePermit> = None;
@@ -205,7 +211,10 @@ pub(super) async fn read(
         }
     }
     let bytes = if whole.is_empty() { first } else { whole.into() };
-    Ok(Incoming { bytes, share })
+    Ok(Incoming {
+        bytes,
+        shares: [own, share],
+    })
 }
 
 /// Throws away what is still on its way, within bounds.
@@ -224,6 +233,12 @@ async fn discard(body: &mut hyper::body::Incoming) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::http::connection::Activity;
+
+    async fn open(path: PathBuf, range: Range<u64>) -> io::Result<Outgoing> {
+        let sending = Sending::new(&Activity::new(), None, None);
+        Ok(Outgoing::new(Content::open(path, range).await?, sending))
+    }
 
     async fn collect(body: Outgoing) -> io::Result<Vec<u8>> {
         body.collect().await.map(|whole| whole.to_bytes().to_vec())
@@ -234,8 +249,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..700_000_u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(file.path(), &bytes).unwrap();
-        let mut body = Outgoing::open(file.path().to_owned(), 5..690_000).await.unwrap();
-        assert_eq!(body.length(), 689_995);
+        let mut body = open(file.path().to_owned(), 5..690_000).await.unwrap();
+        assert_eq!(body.content.length(), 689_995);
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
@@ -243,26 +258,17 @@ mod tests {
             read.extend_from_slice(&piece);
         }
         assert!(read == bytes[5..690_000]);
-        let empty = Outgoing::open(file.path().to_owned(), 7..7).await.unwrap();
+        let empty = open(file.path().to_owned(), 7..7).await.unwrap();
         assert!(collect(empty).await.unwrap().is_empty());
-    }
-
-    #[test]
-    fn the_budget_is_given_back() {
-        let budget = Budget::new();
-        let all = budget.take(Budget::BYTES).unwrap();
-        assert!(budget.take(1).is_none());
-        drop(all);
-        assert!(budget.take(Budget::BYTES).is_some());
     }
 
     #[tokio::test]
     async fn a_file_that_is_gone_short_or_shrinking_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), vec![1; 600_000]).unwrap();
-        assert!(Outgoing::open(file.path().to_owned(), 0..600_001).await.is_err());
-        assert!(Outgoing::open(file.path().with_extension("gone"), 0..0).await.is_err());
-        let body = Outgoing::open(file.path().to_owned(), 0..600_000).await.unwrap();
+        assert!(open(file.path().to_owned(), 0..600_001).await.is_err());
+        assert!(open(file.path().with_extension("gone"), 0..0).await.is_err());
+        let body = open(file.path().to_owned(), 0..600_000).await.unwrap();
         std::fs::write(file.path(), vec![1; 300_000]).unwrap();
         assert!(collect(body).await.is_err());
     }

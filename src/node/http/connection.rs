@@ -1,8 +1,8 @@
 //! One session on the wire: how long it may rest, and how it ends.
 //!
-//! A session is closed when a request's headers take too long to arrive, and when nothing at all moves for the idle time
-//! although no handler is at work. Bytes count as they are read or written behind TLS, so that neither a client that
-//! dribbles nor one that does not read its answer holds a session for longer.
+//! A session is closed when a request's headers take too long to arrive, when no piece of an answer was taken for the idle
+//! time, and when nothing moves for that long although there is nothing to do. What moves is requests, their bodies and
+//! pieces of answers; in HTTP/1 also bytes, in HTTP/2 not: there a client can send pings and settings for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -35,6 +35,9 @@ pub(super) struct Activity {
     headers_ms: AtomicU64,
     handling: AtomicUsize,
     answered: AtomicUsize,
+    /// Answers that are not written yet, and since when none of them moved.
+    unsent: AtomicUsize,
+    unsent_ms: AtomicU64,
 }
 
 /// A request that is being handled.
@@ -48,6 +51,8 @@ impl Activity {
             headers_ms: AtomicU64::new(0),
             handling: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            unsent_ms: AtomicU64::new(0),
         })
     }
 
@@ -67,8 +72,29 @@ impl Activity {
         self.last_ms.store(self.now_ms(), Relaxed);
     }
 
+    /// There is an answer to be written.
+    pub(super) fn answer_begins(&self) {
+        if self.unsent.fetch_add(1, Relaxed) == 0 {
+            self.unsent_ms.store(self.now_ms(), Relaxed);
+        }
+    }
+
+    /// A piece of one is written.
+    pub(super) fn answer_moves(&self) {
+        let now = self.now_ms();
+        self.unsent_ms.store(now, Relaxed);
+        self.last_ms.store(now, Relaxed);
+    }
+
+    /// It is written, or given up.
+    pub(super) fn answer_ends(&self) {
+        self.answer_moves();
+        self.unsent.fetch_sub(1, Relaxed);
+    }
+
     pub(super) fn request_begins(self: &Arc<Self>) -> Handling {
         self.headers_ms.store(0, Relaxed);
+        self.on_write();
         self.handling.fetch_add(1, Relaxed);
         Handling(self.clone())
     }
@@ -77,7 +103,11 @@ impl Activity {
     fn is_overdue(&self, headers: Option<Duration>, idle: Duration) -> bool {
         let now = self.now_ms();
         let over = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
-        if self.handling.load(Relaxed) > 0 {
+        let unsent = self.unsent.load(Relaxed) > 0;
+        if unsent && over(self.unsent_ms.load(Relaxed), idle) {
+            return true;
+        }
+        if unsent || self.handling.load(Relaxed) > 0 {
             return false;
         }
         let since = self.headers_ms.load(Relaxed);
@@ -93,10 +123,18 @@ impl Drop for Handling {
     }
 }
 
-/// A stream that tells an [`Activity`] what moves through it.
+/// A stream that tells an [`Activity`] what moves through it, if it is to.
 pub(super) struct Watched<T> {
     pub(super) stream: T,
-    pub(super) activity: Arc<Activity>,
+    pub(super) activity: Option<Arc<Activity>>,
+}
+
+impl<T> Watched<T> {
+    fn tell(&self, moved: impl Fn(&Activity)) {
+        if let Some(activity) = &self.activity {
+            moved(activity);
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
@@ -104,7 +142,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.activity.on_read();
+            self.tell(Activity::on_read);
         }
         read
     }
@@ -114,7 +152,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.activity.on_write();
+            self.tell(Activity::on_write);
         }
         written
     }
@@ -126,7 +164,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         if matches!(written, Poll::Ready(Ok(1..))) {
-            self.activity.on_write();
+            self.tell(Activity::on_write);
         }
         written
     }

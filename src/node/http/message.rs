@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,10 +13,14 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 use super::interface::Interface;
 use crate::format::TxId;
+use crate::tables::json::Json;
 use crate::tables::values::to_json;
 
 /// Which transaction a response was written by, or read the state of.
 pub const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
+
+/// Seconds after which it is worth asking again where too much was at work.
+const RETRY_AFTER_S: &str = "1";
 
 /// A whole request, within the limits of its interface.
 #[derive(Clone, Debug)]
@@ -112,6 +116,11 @@ impl Response {
         Self::bytes("application/json", to_json(value))
     }
 
+    /// 200 with JSON of which parts are carried word for word.
+    pub fn document(document: &Json) -> Self {
+        Self::bytes("application/json", document.to_json())
+    }
+
     /// 200 with plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::bytes("text/plain", text.into())
@@ -183,6 +192,9 @@ impl From<ApiError> for Response {
         match error.status {
             StatusCode::UNAUTHORIZED => {
                 response.with_static(WWW_AUTHENTICATE, "COSE-SIGN1 realm=\"Signed request access\"")
+            }
+            StatusCode::SERVICE_UNAVAILABLE if error.code != "AuthorizationFailed" => {
+                response.with_static(RETRY_AFTER, RETRY_AFTER_S)
             }
             _ => response,
         }
@@ -263,6 +275,17 @@ mod tests {
         assert_eq!(response.status, StatusCode::UNAUTHORIZED);
         let asked = response.headers.get(WWW_AUTHENTICATE).unwrap();
         assert_eq!(asked, "COSE-SIGN1 realm=\"Signed request access\"");
+    }
+
+    #[test]
+    fn where_too_much_is_at_work_the_caller_is_told_when_to_come_again() {
+        let busy = |code| Response::from(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, "no"));
+        assert_eq!(
+            busy("TooManyPendingTransactions").headers.get(RETRY_AFTER).unwrap(),
+            "1"
+        );
+        // An interface that does not serve a path never will.
+        assert_eq!(busy("AuthorizationFailed").headers.get(RETRY_AFTER), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod body;
 mod connection;
 pub mod error;
 pub mod interface;
+mod memory;
 pub mod message;
 pub mod openapi;
 pub mod prometheus;

@@ -21,9 +21,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Door, Shared, Visit, answer};
-use super::body::Budget;
 use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
+use super::memory::{Allowance, Budget};
 use super::prometheus::Metrics;
 use super::router::Router;
 use super::sessions::{Admission, Session, Sessions};
@@ -36,8 +36,17 @@ const WORKER_THREADS: usize = 2;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The smallest buffer that headers are read into; hyper needs 8 KiB.
 const SMALLEST_BUFFER: usize = 64 << 10;
-/// Room for headers that is kept per request at work, whatever is configured.
+/// Allowance for headers that is kept per request at work, whatever is configured.
 const MOST_HEADERS: usize = 8192;
+
+/// HTTP/2: what a session may send of all its requests' bodies before they are read. It lies in memory uncounted.
+const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// HTTP/2: a frame is read as a whole, whatever is configured.
+const MOST_FRAME_BYTES: u32 = 256 << 10;
+/// HTTP/2: what a stream is given to write before the client takes it.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// HTTP/2: streams that a client may begin and reset before the session is ended.
+const MOST_RESETS: usize = 20;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +172,7 @@ impl Server {
             metrics,
             sessions: self.sessions.clone(),
             timeouts: self.timeouts,
-            budget: Budget::new(),
+            budget: Arc::new(Budget::new()),
             phase: watched,
         });
         for (index, (interface, listener)) in self.bound.into_iter().enumerate() {
@@ -285,6 +294,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     let visit = Arc::new(Visit {
         door: door.clone(),
         activity: activity.clone(),
+        allowance: Arc::new(Allowance::new(door.interface.limits.max_body_size)),
         peer_certificate,
         refused,
     });
@@ -294,7 +304,8 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     });
     let io = TokioIo::new(Watched {
         stream,
-        activity: activity.clone(),
+        // Bytes of HTTP/2 say nothing: pings and settings are bytes too.
+        activity: (!http2).then(|| activity.clone()),
     });
     let driver = Driver {
         activity: &activity,
@@ -312,7 +323,11 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.max_concurrent_streams_count)
             .initial_stream_window_size(limits.initial_window_size.min((1 << 31) - 1))
-            .max_frame_size(limits.max_frame_size.clamp(1 << 14, (1 << 24) - 1))
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(limits.max_frame_size.clamp(1 << 14, MOST_FRAME_BYTES))
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(MOST_RESETS)
+            .max_local_error_reset_streams(MOST_RESETS)
             .max_header_list_size(u32::try_from(buffer).unwrap_or(u32::MAX));
         let connection = builder.serve_connection(io, service);
         driver

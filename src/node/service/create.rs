@@ -13,7 +13,8 @@ use crate::node::attestation::{VIRTUAL_MEASUREMENT, VirtualQuote};
 use crate::node::config::{Address, Config, RpcInterface};
 use crate::node::identity::NodeIdentity;
 use crate::recovery::report::Code;
-use crate::tables::values::{HexDigest, NodeStatus, ServiceInfo, ServiceStatus, to_json};
+use crate::tables::json::{Fields, Opaque};
+use crate::tables::values::{HexDigest, NodeStatus, ServiceInfo, ServiceStatus, from_json, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// What the new service begins with.
@@ -60,9 +61,9 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         // A service that never counted was none's recovery, as CCF reads it.
         recovery_count: Some(previous.recovery_count.unwrap_or(0).saturating_add(1)),
         current_service_create_txid: Some(creation.txid),
-        service_data: creation.service_data.clone(),
+        service_data: creation.service_data.as_ref().map(Opaque::of),
     };
-    put(transaction, names::SERVICE_INFO, &info);
+    transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
     put(transaction, names::PREVIOUS_SERVICE_IDENTITY, &previous.cert);
     let root = HexDigest(creation.last_signed_root);
     put(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &root);
@@ -83,18 +84,13 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
 /// All nodes of the service before are gone.
 fn retire_all_nodes(transaction: &mut Transaction<'_>) -> Result<(), String> {
     for (id, value) in transaction.entries(names::NODES_INFO) {
-        let mut info = node_object(&value).ok_or_else(|| unreadable(&id))?;
-        let status: Option<NodeStatus> = info.get("status").and_then(|s| serde_json::from_value(s.clone()).ok());
-        if status != Some(NodeStatus::Retired) {
-            info.insert("status".to_owned(), json!("Retired"));
-            transaction.put(names::NODES_INFO, id, to_json(&info));
+        let mut info: Fields = from_json(&value).map_err(|_| unreadable(&id))?;
+        if info.read("status") != Some(NodeStatus::Retired) {
+            info.set("status", &"Retired");
+            transaction.put(names::NODES_INFO, id, info.to_json());
         }
     }
     Ok(())
-}
-
-fn node_object(value: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(value).ok()
 }
 
 fn unreadable(id: &[u8]) -> String {
@@ -106,14 +102,13 @@ fn unreadable(id: &[u8]) -> String {
 pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
     let mut any = false;
     for (id, value) in transaction.entries(names::NODES_INFO) {
-        let Some(mut info) = node_object(&value) else {
+        let Ok(mut info) = from_json::<Fields>(&value) else {
             continue;
         };
-        let retired = info.get("status").and_then(Value::as_str) == Some("Retired");
-        let known = info.get("retired_committed").and_then(Value::as_bool) == Some(true);
-        if retired && !known {
-            info.insert("retired_committed".to_owned(), json!(true));
-            transaction.put(names::NODES_INFO, id, to_json(&info));
+        let retired = info.read::<String>("status").as_deref() == Some("Retired");
+        if retired && info.read("retired_committed") != Some(true) {
+            info.set("retired_committed", &true);
+            transaction.put(names::NODES_INFO, id, info.to_json());
             any = true;
         }
     }

@@ -43,7 +43,7 @@ pub fn accept_recovery(transaction: &mut Transaction<'_>, previous: Option<&str>
         ));
     }
     info.status = ServiceStatus::WaitingForRecoveryShares;
-    put(transaction, names::SERVICE_INFO, &info);
+    transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
     transaction.clear(names::ENCRYPTED_SUBMITTED_SHARES);
     put(transaction, names::LAST_RECOVERY_TYPE, &"RECOVERY_SHARES");
     Ok(())
@@ -95,7 +95,7 @@ pub fn open_recovered(
     shares::reshare(transaction, current, rng)?;
     info.status = ServiceStatus::Open;
     let created = info.current_service_create_txid.unwrap_or(TxId { view: 0, seqno: 0 });
-    put(transaction, names::SERVICE_INFO, &info);
+    transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
     endorse(transaction, opening.service, created, opening.now_s);
     Ok(())
 }

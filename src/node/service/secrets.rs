@@ -47,8 +47,8 @@ pub fn broadcast<'s>(
         if info.status != NodeStatus::Trusted {
             continue;
         }
-        let pem = info.other.get("encryption_pub_key").and_then(|pem| pem.as_str());
-        let key = EncryptionKey::from_pem(pem.unwrap_or_default())
+        let pem: Option<String> = info.other.read("encryption_pub_key");
+        let key = EncryptionKey::from_pem(&pem.unwrap_or_default())
             .map_err(|why| format!("the encryption key of node {id} can't be read: {why}"))?;
         let list = succession::broadcast(&key, secrets.clone(), rng);
         let list = list.map_err(|why| format!("can't encrypt for node {id}: {why}"))?;

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::crypto::Curve;
@@ -51,7 +51,7 @@ impl World {
     fn propose(&mut self, member: usize, created_at: u64, proposal: Value) -> Result<Value, ApiError> {
         let body = self.members[member].sign("proposal", created_at, None, proposal.to_string().as_bytes());
         self.request(&body, MessageType::Proposal, |transaction, request, effects| {
-            create(transaction, request, &ROOT, effects)
+            create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
         })
     }
 
@@ -65,14 +65,15 @@ impl World {
         let member_id = self.members[member].id.clone();
         let body = self.members[member].sign("ballot", 1, Some(id), ballot.as_bytes());
         self.request(&body, MessageType::Ballot, |transaction, request, effects| {
-            submit_ballot(transaction, request, id, &member_id, effects)
+            submit_ballot(transaction, request, id, &member_id, effects).map(|answer| answer.to_value().unwrap())
         })
     }
 
     fn withdraw(&mut self, member: usize, id: &str) -> Result<Option<Value>, ApiError> {
         let body = self.members[member].sign("withdrawal", 1, Some(id), b"");
         self.request(&body, MessageType::Withdrawal, |transaction, request, _| {
-            withdraw(transaction, request, id)
+            let withdrawn = withdraw(transaction, request, id)?;
+            Ok(withdrawn.map(|answer| answer.to_value().unwrap()))
         })
     }
 
@@ -100,7 +101,7 @@ fn a_proposal_is_recorded_under_the_digest_of_root_and_signature() {
     };
     let answer = world
         .request(&body, MessageType::Proposal, |transaction, request, effects| {
-            create(transaction, request, &ROOT, effects)
+            create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
         })
         .unwrap();
     let id = hex::encode(crate::crypto::sha256([ROOT, signature_digest].concat().as_slice()));
@@ -290,7 +291,7 @@ fn a_proposal_that_does_not_validate_is_not_kept() {
     );
     let body = world.members[0].sign("proposal", 1, None, b"\xff");
     let binary = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
-        create(transaction, request, &ROOT, effects)
+        create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
     });
     assert_eq!(code(&binary.unwrap_err()), (400, "InvalidInput"));
     assert_eq!(world.store.seqno(), 1);
@@ -406,4 +407,46 @@ fn a_service_without_a_constitution_says_so() {
             .message
             .contains("ballots cannot be evaluated")
     );
+}
+
+/// The same message with the other half of its signature.
+fn in_its_other_form(member: &Member, body: &[u8]) -> Vec<u8> {
+    let parsed = crate::crypto::cose::Sign1::parse(body).unwrap();
+    let own = parsed.signature();
+    let other = crate::crypto::ecdsa::other_form(member.key.verifying_key().curve(), own).unwrap();
+    assert_ne!(own, other);
+    [&body[..body.len() - own.len()], &other].concat()
+}
+
+#[test]
+fn a_proposal_is_not_made_twice_with_the_other_form_of_its_signature() {
+    let mut world = World::new();
+    let text = json!({"do": "nothing"}).to_string();
+    let body = world.members[0].sign("proposal", 1_000, None, text.as_bytes());
+    let other = in_its_other_form(&world.members[0], &body);
+    let mut propose = |body: &[u8]| {
+        world.request(body, MessageType::Proposal, |transaction, request, effects| {
+            create(transaction, request, &ROOT, effects)
+        })
+    };
+    propose(&other).unwrap();
+    for again in [&body, &other] {
+        assert_eq!(code(&propose(again).unwrap_err()), (400, "ProposalReplay"));
+    }
+}
+
+#[test]
+fn a_proposal_that_could_not_be_read_back_is_refused() {
+    let mut world = World::new();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for odd in [deep.as_str(), r#""\ud800""#] {
+        let text = format!(r#"{{"do":"nothing","odd":{odd}}}"#);
+        let body = world.members[0].sign("proposal", 1_000, None, text.as_bytes());
+        let refused = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
+            create(transaction, request, &ROOT, effects)
+        });
+        let error = refused.unwrap_err();
+        assert_eq!(code(&error), (400, "ProposalFailedToValidate"), "{odd:.20}");
+        assert!(error.message.contains("read back"), "{}", error.message);
+    }
 }

@@ -1,13 +1,15 @@
 //! Which tables a governance script may read and write (recovery specification, section 4.4).
 
+use serde::{Deserialize, Serialize};
+
 use crate::tables::names::CCF_PREFIX;
 
 const PUBLIC: &str = "public:";
-const GOVERNANCE: &str = "public:ccf.gov.";
+pub(super) const GOVERNANCE: &str = "public:ccf.gov.";
 const EXPLANATION: &str = "https://microsoft.github.io/CCF/main/audit/read_write_restrictions.html";
 
 /// What the running function may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Access {
     /// `validate`, `vote`, `resolve`.
     ReadOnly,

@@ -1,76 +1,87 @@
-//! One call into one script: an interpreter on a thread of its own, and the watch over it.
+//! One call into one script: the interpreter, its limits, and what it exchanges with the node.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rquickjs::{Array, CatchResultExt, CaughtError, Coerced, Context, Ctx, FromJs, Function, Module, Object, Value};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use super::access::Access;
 use super::limits::Limits;
-use super::serve::{Reply, Request, State};
+use super::serve::{Reply, Request};
+use super::wire::{self, Answer, Call, Job, Message};
 use super::{Failure, Validation, cut, natives};
-use crate::crypto::digest::{Digest, sha256_parts};
 
 /// Native frames between the interpreter's own checks of the stack; generous, since it is reserved and not used.
 const NATIVE_STACK_BYTES: usize = 8 << 20;
-/// How long after its time a script is waited for: some built-in functions don't ask whether they should stop.
-const GRACE: Duration = Duration::from_secs(1);
-
+/// Processor time, in seconds, of a process that nobody ended: no script may take longer, whatever its limits.
+const MOST_CPU_S: u64 = 700;
+/// The stack of a process's thread: reserved, not used.
+const MOST_STACK_BYTES: usize = (512 << 20) + NATIVE_STACK_BYTES;
 /// A call logs no more lines than this.
 const MAX_LOG_LINES: u32 = 1_000;
 
-/// Calls that did not stop, with the threads that still run them. The same call is not run a second time beside itself:
-/// ballots are asked again with every new one.
-static ABANDONED: Mutex<Vec<(Digest, JoinHandle<()>)>> = Mutex::new(Vec::new());
-
-/// Which function is called, with what.
-pub(super) enum Call {
-    /// None: the module of a ballot is loaded, no more.
-    Load,
-    Validate {
-        proposal: String,
-    },
-    Vote {
-        proposal: String,
-        proposer_id: String,
-    },
-    Resolve {
-        proposal: String,
-        proposer_id: String,
-        votes: BTreeMap<String, bool>,
-        proposal_id: String,
-    },
-    Apply {
-        proposal: String,
-        proposal_id: String,
-    },
+/// What a process does that was started to run a script: the whole of `main`.
+pub fn main() {
+    // Nothing is lost with it: if it can't be limited, the node still ends it in time.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = setrlimit(Resource::Core, limit(0));
+    let _ = setrlimit(Resource::Cpu, limit(MOST_CPU_S));
+    let Ok(stream) = std::io::stdin().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let stream = UnixStream::from(stream);
+    // The stack of the main thread is whatever the operator's shell made it.
+    let thread = std::thread::Builder::new().stack_size(MOST_STACK_BYTES);
+    if let Ok(thread) = thread.spawn(move || work(&stream)) {
+        let _ = thread.join();
+    }
 }
 
-/// What it answered.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Validation(Validation),
-    Vote(bool),
-    Decision(String),
-    /// Nothing of use.
-    Done,
+fn limit(most: u64) -> Rlimit {
+    Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    }
 }
 
-/// From the script's thread to the caller's.
-enum Message {
-    Ask(Request),
-    Done(Result<Answer, Failure>),
+/// How many times its limit a script's stack is reserved: a constitution that checks another one runs it on top of its own,
+/// and some recursion of the interpreter, over values that it has made, asks for no limit.
+const STACK_FACTOR: usize = 8;
+
+/// A thread that a script with these limits can run on.
+pub(super) fn thread(limits: Limits) -> std::thread::Builder {
+    let thread = std::thread::Builder::new().name("governance script".to_owned());
+    thread.stack_size(STACK_FACTOR * limits.stack_bytes + NATIVE_STACK_BYTES)
 }
 
-/// The script's end of the two channels.
+/// Reads one call, runs it, and says what came of it. An error means that nobody listens any more.
+pub(super) fn work(stream: &UnixStream) {
+    let Ok(job) = wire::receive::<Job>(stream, None) else {
+        return;
+    };
+    let Ok(own) = stream.try_clone() else { return };
+    let limits = job.limits;
+    let host = Rc::new(Host {
+        stream: own,
+        access: job.access,
+        clock: Rc::new(Clock {
+            deadline: Cell::new(Instant::now() + limits.time),
+            stopped: Cell::new(false),
+        }),
+        limits,
+        lines: Cell::new(0),
+    });
+    let answer = execute(host, &job.source, &job.name, &job.call);
+    let _ = wire::send(stream, &Message::Done(answer), None);
+}
+
+/// The script's end of the socket.
 pub(super) struct Host {
-    ask: Sender<Message>,
-    replies: Receiver<Reply>,
+    stream: UnixStream,
     pub(super) access: Access,
     pub(super) clock: Rc<Clock>,
     pub(super) limits: Limits,
@@ -78,20 +89,27 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Asks the caller's thread; `None` if it has given up. What the node does meanwhile is not the script's time.
+    /// Asks the node; `None` if it has given up. What the node does for an effect is not the script's time.
     pub(super) fn ask(&self, request: Request) -> Option<Reply> {
         let is_effect = matches!(request, Request::Effect(_));
         let asked = Instant::now();
-        self.ask.send(Message::Ask(request)).ok()?;
-        let reply = self.replies.recv().ok()?;
+        wire::send(&self.stream, &Message::Ask(request), None).ok()?;
+        let reply = wire::receive(&self.stream, None).ok()?;
         if is_effect {
             self.clock.deadline.set(self.clock.deadline.get() + asked.elapsed());
         }
         Some(reply)
     }
 
+    /// Writes a line to the node's log, if it takes another one.
+    pub(super) fn log(&self, level: &str, line: &str) {
+        if self.may_log() {
+            let _ = wire::send(&self.stream, &Message::Log(level.to_owned(), line.to_owned()), None);
+        }
+    }
+
     /// Whether another line of the script's log is taken.
-    pub(super) fn may_log(&self) -> bool {
+    fn may_log(&self) -> bool {
         self.lines.set(self.lines.get().saturating_add(1));
         self.lines.get() <= MAX_LOG_LINES
     }
@@ -117,90 +135,6 @@ impl Clock {
         })));
         Ok(runtime)
     }
-}
-
-/// Runs a call, serving the script from `state` until it has answered or its time is long over.
-///
-/// # Errors
-/// What the script threw; that it took too long; or that no thread could be had for it.
-pub(super) fn run(
-    mut state: State<'_, '_>,
-    source: String,
-    name: String,
-    call: Call,
-    limits: Limits,
-) -> Result<Answer, Failure> {
-    let identity = sha256_parts(&[
-        source.as_bytes(),
-        &[0],
-        call.function().as_bytes(),
-        call.proposal().as_bytes(),
-    ]);
-    if abandoned().iter().any(|(running, _)| *running == identity) {
-        return Err(Failure::timed_out());
-    }
-    let (to_caller, from_script) = mpsc::channel();
-    let (to_script, from_caller) = mpsc::channel();
-    let deadline = Instant::now() + limits.time;
-    let access = state.access();
-    let label = name.clone();
-    let script = move || {
-        let host = Host {
-            ask: to_caller.clone(),
-            replies: from_caller,
-            access,
-            clock: Rc::new(Clock {
-                deadline: Cell::new(deadline),
-                stopped: Cell::new(false),
-            }),
-            limits,
-            lines: Cell::new(0),
-        };
-        // An error means that nobody listens any more.
-        drop(to_caller.send(Message::Done(execute(Rc::new(host), &source, &name, &call))));
-    };
-    // Twice the limit: a constitution that checks another one runs it on top of its own stack.
-    let thread = std::thread::Builder::new()
-        .name("governance script".to_owned())
-        .stack_size(2 * limits.stack_bytes + NATIVE_STACK_BYTES)
-        .spawn(script)
-        .map_err(|why| Failure::new(format!("no thread could be started for the script: {why}")))?;
-    let mut give_up = deadline + GRACE;
-    loop {
-        match from_script.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
-            Ok(Message::Done(answer)) => {
-                drop(thread.join());
-                return answer;
-            }
-            Ok(Message::Ask(request)) if Instant::now() < give_up => {
-                let is_effect = matches!(request, Request::Effect(_));
-                let asked = Instant::now();
-                let reply = state.answer(request);
-                if is_effect {
-                    give_up += asked.elapsed();
-                }
-                if to_script.send(reply).is_err() {
-                    return Err(Failure::new("the script's thread ended unexpectedly"));
-                }
-            }
-            Ok(Message::Ask(_)) | Err(RecvTimeoutError::Timeout) => {
-                // What it asks from now on fails; it ends as soon as it runs JavaScript again.
-                tracing::warn!(script = %label, "a governance script did not stop in its time: its thread is abandoned");
-                abandoned().push((identity, thread));
-                return Err(Failure::timed_out());
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Failure::new("the script's thread ended unexpectedly"));
-            }
-        }
-    }
-}
-
-/// What was abandoned and still runs.
-fn abandoned() -> MutexGuard<'static, Vec<(Digest, JoinHandle<()>)>> {
-    let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
-    abandoned.retain(|(_, thread)| !thread.is_finished());
-    abandoned
 }
 
 /// The whole life of an interpreter.
@@ -245,27 +179,6 @@ pub(super) fn exported<'js>(
             "{name} does not export a function named {function}"
         )))
     })
-}
-
-impl Call {
-    fn proposal(&self) -> &str {
-        match self {
-            Call::Load => "",
-            Call::Validate { proposal }
-            | Call::Vote { proposal, .. }
-            | Call::Resolve { proposal, .. }
-            | Call::Apply { proposal, .. } => proposal,
-        }
-    }
-
-    fn function(&self) -> &'static str {
-        match self {
-            Call::Validate { .. } => "validate",
-            Call::Load | Call::Vote { .. } => "vote",
-            Call::Resolve { .. } => "resolve",
-            Call::Apply { .. } => "apply",
-        }
-    }
 }
 
 fn answer<'js>(ctx: &Ctx<'js>, function: &Function<'js>, call: &Call) -> rquickjs::Result<Answer> {

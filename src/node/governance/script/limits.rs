@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kv::store::Transaction;
 use crate::node::governance::ONLY_KEY;
 use crate::tables::{names, values};
 
 const DEFAULT_HEAP_BYTES: u64 = 100 << 20;
-const DEFAULT_STACK_BYTES: u64 = 1 << 20;
+/// More than CCF's 1 MiB: constitutions read members' records as JSON, and those may be as deep as a request is long.
+const DEFAULT_STACK_BYTES: u64 = 16 << 20;
 const DEFAULT_TIME_MS: u64 = 5_000;
 /// A native stack of this size is reserved, not used, for each script: more is no use to anybody.
-const MAX_STACK_BYTES: u64 = 256 << 20;
+const MAX_STACK_BYTES: u64 = 64 << 20;
 /// No proposal may hold the node for longer than this, whatever the members set.
 const MAX_TIME_MS: u64 = 10 * 60_000;
 
 /// Limits of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Limits {
     pub(super) heap_bytes: usize,
     pub(super) stack_bytes: usize,
@@ -67,14 +68,14 @@ mod tests {
         let default = Limits::of(&Store::new().transaction());
         assert_eq!(
             (default.heap_bytes, default.stack_bytes, default.time.as_secs()),
-            (100 << 20, 1 << 20, 5)
+            (100 << 20, 16 << 20, 5)
         );
         let low = r#"{"max_heap_bytes":1,"max_stack_bytes":1,"max_execution_time_ms":1}"#;
         assert_eq!(limits(low), default);
         let high = limits(r#"{"max_heap_bytes":209715200,"max_execution_time_ms":6000}"#);
         assert_eq!(
             (high.heap_bytes, high.stack_bytes, high.time.as_secs()),
-            (200 << 20, 1 << 20, 6)
+            (200 << 20, 16 << 20, 6)
         );
     }
 
@@ -84,7 +85,7 @@ mod tests {
         let absurd = limits(&format!(
             r#"{{"max_stack_bytes":{most},"max_execution_time_ms":{most}}}"#
         ));
-        assert_eq!((absurd.stack_bytes, absurd.time.as_secs()), (256 << 20, 600));
+        assert_eq!((absurd.stack_bytes, absurd.time.as_secs()), (64 << 20, 600));
         assert_eq!(limits("nonsense"), Limits::of(&Store::new().transaction()));
     }
 }

@@ -1,8 +1,8 @@
 //! The ledger's own constitution and the members' ballots, run in QuickJS (recovery specification, sections 4.4, 4.5).
 //!
-//! Every call has an interpreter and a thread of its own. Scripts hold nothing of the node: they ask the calling thread,
+//! Every call has an interpreter and a process of its own. Scripts hold nothing of the node: they ask the calling thread,
 //! which serves tables and effects from the transaction until the script has answered. Heap, stack and time are
-//! limited; a script that stays deaf even to the interrupt is abandoned, and the caller goes on.
+//! limited; a script that stays deaf even to the interrupt is killed, and the caller goes on.
 //! What a script throws is a [`Failure`]; nothing that a script does can end the process.
 
 mod access;
@@ -12,19 +12,25 @@ mod engine;
 mod jwt;
 mod limits;
 mod natives;
+mod runner;
 mod serve;
 mod tcb;
+mod wire;
+
+pub use engine::main as run_one;
+pub use runner::{ARGUMENT, run_in_processes};
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Effects;
 use crate::kv::store::Transaction;
 use crate::tables::names;
-use engine::{Answer, Call};
 use limits::Limits;
 use serve::State;
+use wire::{Answer, Call};
 
 /// The engine and its version, as `/node/version` says it: what rquickjs 0.14.0 brings with it.
 pub const ENGINE: &str = "quickjs-ng 0.16.2";
@@ -35,7 +41,7 @@ const TOOK_TOO_LONG: &str = "Operation took too long to complete.";
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// Why a script did not answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What was thrown, as text; or that time was up.
     pub reason: String,
@@ -68,7 +74,7 @@ impl Failure {
 }
 
 /// What a constitution says of a proposal's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validation {
     /// Whether it may be voted on.
     pub valid: bool,
@@ -161,7 +167,7 @@ pub fn apply(
 
 fn run(state: State<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
     let limits = Limits::of(state.transaction());
-    engine::run(state, source.to_owned(), name, call, limits)
+    runner::run(state, source.to_owned(), name, call, limits)
 }
 
 /// How stack traces name the constitution: the table, and its only key.

@@ -15,6 +15,7 @@ use super::engine::Host;
 use super::serve::{Effect, Operation, Reply, Request};
 use super::{certificates, check, tcb};
 use crate::crypto::digest::sha256;
+use crate::tables::values::Base64;
 
 const PRELUDE: &str = include_str!("prelude.js");
 /// A line of a script's log is cut here.
@@ -66,9 +67,9 @@ pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> rquickjs::Result<()> {
     define(&natives, "random", |ctx, _| random(ctx))?;
     let logs = Rc::clone(host);
     define(&natives, "log", move |ctx, texts| {
-        if logs.may_log() {
-            log(text(ctx, texts, 0)?, text(ctx, texts, 1)?);
-        }
+        let line = text(ctx, texts, 1)?;
+        let line = line.get(..line.floor_char_boundary(MAX_LOG_BYTES)).unwrap_or_default();
+        logs.log(text(ctx, texts, 0)?, line);
         ().into_js(ctx)
     })?;
     let mut options = EvalOptions::default();
@@ -110,11 +111,11 @@ fn bytes(ctx: &Ctx<'_>, texts: Texts<'_>, index: usize) -> rquickjs::Result<Vec<
 
 /// `table(method, name, key?, value?)`.
 fn table<'js>(ctx: &Ctx<'js>, host: &Host, texts: Texts<'_>) -> Answer<'js> {
-    let key = || bytes(ctx, texts, 2);
+    let key = || bytes(ctx, texts, 2).map(Base64);
     let operation = match text(ctx, texts, 0)? {
         "get" => Operation::Get(key()?),
         "has" => Operation::Has(key()?),
-        "set" => Operation::Set(key()?, bytes(ctx, texts, 3)?),
+        "set" => Operation::Set(key()?, Base64(bytes(ctx, texts, 3)?)),
         "delete" => Operation::Delete(key()?),
         "clear" => Operation::Clear,
         "entries" => Operation::Entries,
@@ -176,7 +177,7 @@ fn ask<'js>(ctx: &Ctx<'js>, host: &Host, request: Request) -> Answer<'js> {
             "the node does not wait for this script any more",
         )),
         Some(Reply::Nothing) => ().into_js(ctx),
-        Some(Reply::Bytes(value)) => buffer(&value),
+        Some(Reply::Bytes(value)) => buffer(&value.0),
         Some(Reply::Flag(flag)) => flag.into_js(ctx),
         Some(Reply::Number(number)) => (number as f64).into_js(ctx),
         Some(Reply::Text(text)) => text.into_js(ctx),
@@ -184,8 +185,8 @@ fn ask<'js>(ctx: &Ctx<'js>, host: &Host, request: Request) -> Answer<'js> {
             let list = Array::new(ctx.clone())?;
             for (index, (key, value)) in entries.into_iter().enumerate() {
                 let entry = Array::new(ctx.clone())?;
-                entry.set(0, buffer(&key)?)?;
-                entry.set(1, buffer(&value)?)?;
+                entry.set(0, buffer(&key.0)?)?;
+                entry.set(1, buffer(&value.0)?)?;
                 list.set(index, entry)?;
             }
             list.into_js(ctx)
@@ -203,7 +204,7 @@ fn random<'js>(ctx: &Ctx<'js>) -> Answer<'js> {
 }
 
 /// A line of a script's console, on one line of the log whatever it holds.
-fn log(level: &str, line: &str) {
+pub(super) fn log(level: &str, line: &str) {
     let line = line.get(..line.floor_char_boundary(MAX_LOG_BYTES)).unwrap_or_default();
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match level {

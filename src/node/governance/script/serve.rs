@@ -1,21 +1,25 @@
 //! What the calling thread does for a script: reads, writes and effects on its transaction.
 
-use super::access::Access;
+use serde::{Deserialize, Serialize};
+
+use super::access::{Access, GOVERNANCE};
 use super::jwt;
 use crate::kv::store::Transaction;
 use crate::node::governance::Effects;
-use crate::tables::names;
+use crate::tables::values::Base64;
+use crate::tables::{json, names};
 
 /// What a method of a table does.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Operation {
-    Get(Vec<u8>),
-    Has(Vec<u8>),
-    Set(Vec<u8>, Vec<u8>),
-    Delete(Vec<u8>),
+    Get(Base64),
+    Has(Base64),
+    Set(Base64, Base64),
+    Delete(Base64),
     Clear,
     Entries,
     Size,
-    Version(Vec<u8>),
+    Version(Base64),
 }
 
 impl Operation {
@@ -39,6 +43,7 @@ impl Operation {
 }
 
 /// What `apply` asks of the node.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Effect {
     Open { previous: Option<String>, next: String },
     Rekey,
@@ -54,18 +59,20 @@ pub(super) enum Effect {
 }
 
 /// A request of the script's thread.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Request {
     Table(String, Operation),
     Effect(Effect),
 }
 
 /// What it is answered.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
     Nothing,
-    Bytes(Vec<u8>),
+    Bytes(Base64),
     Flag(bool),
     Number(u64),
-    Entries(Vec<(Vec<u8>, Vec<u8>)>),
+    Entries(Vec<(Base64, Base64)>),
     Text(String),
     /// To be thrown as a TypeError.
     Denied(String),
@@ -113,20 +120,23 @@ impl<'s> State<'_, 's> {
     fn table(&mut self, table: &str, operation: Operation) -> Reply {
         let transaction = self.transaction();
         match operation {
-            Operation::Get(key) => match transaction.get(table, &key) {
-                Some(value) => Reply::Bytes(value.to_vec()),
+            Operation::Get(key) => match transaction.get(table, &key.0) {
+                Some(value) => Reply::Bytes(Base64(value.to_vec())),
                 None => Reply::Nothing,
             },
-            Operation::Has(key) => Reply::Flag(transaction.get(table, &key).is_some()),
-            Operation::Version(key) => transaction.version(table, &key).map_or(Reply::Nothing, Reply::Number),
-            Operation::Entries => Reply::Entries(transaction.entries(table).into_iter().collect()),
+            Operation::Has(key) => Reply::Flag(transaction.get(table, &key.0).is_some()),
+            Operation::Version(key) => transaction.version(table, &key.0).map_or(Reply::Nothing, Reply::Number),
+            Operation::Entries => Reply::Entries(entries(transaction, table)),
             Operation::Size => Reply::Number(transaction.entries(table).len() as u64),
             writing => {
                 // Access was checked: only `apply` gets here.
                 if let State::Applying(transaction, _) = self {
                     match writing {
-                        Operation::Set(key, value) => transaction.put(table, key, value),
-                        Operation::Delete(key) => transaction.remove(table, key),
+                        Operation::Set(key, value) => match unreadable(table, &value.0) {
+                            Some(why) => return Reply::Denied(why),
+                            None => transaction.put(table, key.0, value.0),
+                        },
+                        Operation::Delete(key) => transaction.remove(table, key.0),
                         _ => transaction.clear(table),
                     }
                 }
@@ -134,6 +144,17 @@ impl<'s> State<'_, 's> {
             }
         }
     }
+}
+
+fn entries(transaction: &Transaction<'_>, table: &str) -> Vec<(Base64, Base64)> {
+    let entries = transaction.entries(table).into_iter();
+    entries.map(|(key, value)| (Base64(key), Base64(value))).collect()
+}
+
+/// Why a value of a governance table, which are JSON, could not be read back.
+fn unreadable(table: &str, value: &[u8]) -> Option<String> {
+    let why = json::check(value).err().filter(|_| table.starts_with(GOVERNANCE))?;
+    Some(format!("Cannot set a value of table {table}: {why}"))
 }
 
 /// An effect; what goes wrong names what was being done.

@@ -1,6 +1,8 @@
 //! What governance answers of nodes, of what may join, of keys of token issuers and of JavaScript applications (recovery
 //! specification, section 3.3). As [`super`].
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -9,6 +11,7 @@ use super::{add, each, entry, list, readable, text};
 use crate::kv::store::Transaction;
 use crate::node::governance::parameters;
 use crate::node::http::ApiError;
+use crate::tables::json::{Fields, Json, Opaque};
 use crate::tables::names;
 use crate::tables::values::NodeInfo;
 
@@ -18,7 +21,7 @@ const ALLOWED: &str = "AllowedToJoin";
 const PEM_COLUMNS: usize = 64;
 
 /// `GET /gov/service/nodes`.
-pub fn nodes(transaction: &Transaction<'_>) -> Value {
+pub fn nodes(transaction: &Transaction<'_>) -> Json {
     list(each(transaction, names::NODES_INFO, |id, info| {
         describe_node(transaction, id, &info)
     }))
@@ -28,33 +31,28 @@ pub fn nodes(transaction: &Transaction<'_>) -> Value {
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404.
-pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Value, ApiError> {
+pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Json, ApiError> {
     let info = entry(transaction, names::NODES_INFO, parameters::node_id(node_id)?)?
         .ok_or_else(|| ApiError::not_found(format!("Node {node_id} does not exist.")))?;
     Ok(describe_node(transaction, node_id, &info))
 }
 
-fn describe_node(transaction: &Transaction<'_>, id: &str, info: &NodeInfo) -> Value {
-    let retired = info.other.get("retired_committed").and_then(Value::as_bool);
-    let interfaces = info.other.get("rpc_interfaces").and_then(Value::as_object);
-    let interfaces = interfaces.into_iter().flatten().map(|(name, interface)| {
+fn describe_node(transaction: &Transaction<'_>, id: &str, info: &NodeInfo) -> Json {
+    let interfaces: Option<Map<String, Value>> = info.other.read("rpc_interfaces");
+    let interfaces = interfaces.unwrap_or_default().into_iter().map(|(name, interface)| {
         let mut described = json!({"publishedAddress": interface.get("published_address")});
         add(&mut described, "protocol", interface.get("app_protocol").cloned());
-        (name.clone(), described)
+        (name, described)
     });
-    let mut answer = json!({
+    let answer = json!({
         "nodeId": id,
         "status": info.status,
-        "nodeData": info.other.get("node_data"),
-        "retiredCommitted": retired.unwrap_or(false),
-        "quoteInfo": describe_quote(info.other.get("quote_info").unwrap_or(&Value::Null)),
+        "retiredCommitted": info.other.read("retired_committed").unwrap_or(false),
+        "quoteInfo": describe_quote(&info.other.read("quote_info").unwrap_or(Value::Null)),
         "rpcInterfaces": interfaces.collect::<Map<_, _>>(),
     });
-    add(
-        &mut answer,
-        "certificate",
-        text(transaction, names::NODES_ENDORSED_CERTIFICATES, id),
-    );
+    let mut answer = Json::with(answer, [("nodeData", info.other.get("node_data"))]);
+    answer.add("certificate", text(transaction, names::NODES_ENDORSED_CERTIFICATES, id));
     answer
 }
 
@@ -129,12 +127,11 @@ pub fn join_policy(transaction: &Transaction<'_>) -> Value {
 
 /// `GET /gov/service/jwk`: issuers of tokens and their keys.
 pub fn jwk(transaction: &Transaction<'_>) -> Value {
-    let issuers = readable::<Value>(transaction, names::JWT_ISSUERS).into_iter();
+    let issuers = readable::<Fields>(transaction, names::JWT_ISSUERS).into_iter();
     let issuers = issuers.map(|(issuer, metadata)| {
-        let refresh = metadata.get("auto_refresh").and_then(Value::as_bool);
+        let refresh: Option<bool> = metadata.read("auto_refresh");
         let mut described = json!({"autoRefresh": refresh.unwrap_or(false)});
-        let bundle = metadata.get("ca_cert_bundle_name").filter(|name| !name.is_null());
-        add(&mut described, "caCertBundleName", bundle.cloned());
+        add(&mut described, "caCertBundleName", metadata.read("ca_cert_bundle_name"));
         (issuer, described)
     });
     let keys = readable::<Vec<Value>>(transaction, names::JWT_PUBLIC_SIGNING_KEYS_METADATA_V2).into_iter();
@@ -173,7 +170,7 @@ fn pem(base64: &str) -> String {
 ///
 /// # Errors
 /// 400 `InvalidQueryParameterValue` for another `case` than `original`.
-pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Result<Value, ApiError> {
+pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Result<Json, ApiError> {
     let original = match case {
         None => false,
         Some("original") => true,
@@ -184,36 +181,36 @@ pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Resu
             ));
         }
     };
-    let mut endpoints: Map<String, Value> = Map::new();
-    for (key, properties) in readable::<Value>(transaction, names::ENDPOINTS) {
+    let mut endpoints: BTreeMap<String, Json> = BTreeMap::new();
+    for (key, properties) in readable::<Opaque>(transaction, names::ENDPOINTS) {
         let Some((verb, path)) = key.split_once(' ') else {
             continue;
         };
         let operation = match original {
-            true => properties,
-            false => describe_endpoint(&properties),
+            true => Json::Opaque(properties),
+            false => describe_endpoint(&properties.read().unwrap_or_default()),
         };
-        let operations = endpoints.entry(path).or_insert_with(|| json!({}));
-        add(operations, verb, Some(operation));
+        let operations = endpoints.entry(path.to_owned()).or_insert_with(|| Json::object([]));
+        operations.add(verb, Some(operation));
     }
-    Ok(json!({"endpoints": endpoints}))
+    Ok(Json::object([("endpoints", Some(Json::Object(endpoints)))]))
 }
 
-fn describe_endpoint(properties: &Value) -> Value {
-    let or = |name: &str, default: Value| properties.get(name).cloned().unwrap_or(default);
-    json!({
-        "jsModule": properties.get("js_module"),
-        "jsFunction": properties.get("js_function"),
-        "forwardingRequired": or("forwarding_required", "always".into()),
-        "redirectionStrategy": or("redirection_strategy", "none".into()),
-        "authnPolicies": or("authn_policies", json!([])),
-        "mode": or("mode", "readwrite".into()),
-        "openApi": properties.get("openapi"),
-    })
+fn describe_endpoint(properties: &Fields) -> Json {
+    let or = |name: &str, default: Value| Some(properties.get(name).map_or(default.into(), Json::from));
+    Json::object([
+        ("jsModule", or("js_module", Value::Null)),
+        ("jsFunction", or("js_function", Value::Null)),
+        ("forwardingRequired", or("forwarding_required", "always".into())),
+        ("redirectionStrategy", or("redirection_strategy", "none".into())),
+        ("authnPolicies", or("authn_policies", json!([]))),
+        ("mode", or("mode", "readwrite".into())),
+        ("openApi", or("openapi", Value::Null)),
+    ])
 }
 
 /// `GET /gov/service/javascript-modules`.
-pub fn javascript_modules(transaction: &Transaction<'_>) -> Value {
+pub fn javascript_modules(transaction: &Transaction<'_>) -> Json {
     let names = transaction.entries(names::MODULES).into_keys();
     list(names.map(|name| json!({"moduleName": String::from_utf8_lossy(&name)})))
 }

@@ -129,21 +129,21 @@ fn a_members_role_follows_from_its_key_where_it_is_not_said() {
     store.apply(2, &writes);
     let transaction = store.transaction();
     let roles = people.each_ref().map(|person| {
-        let member = member(&transaction, &person.id).unwrap();
+        let member = member(&transaction, &person.id).unwrap().to_value().unwrap();
         assert_eq!(member["certificate"], person.certificate.to_pem());
         member["recoveryRole"].as_str().unwrap().to_owned()
     });
     assert_eq!(roles, ["NonParticipant", "Participant", "Owner"]);
-    let last = member(&transaction, &people[2].id).unwrap();
+    let last = member(&transaction, &people[2].id).unwrap().to_value().unwrap();
     assert_eq!(
         (&last["status"], &last["memberData"]),
         (&json!("Accepted"), &json!({"name": "x"}))
     );
     assert_eq!(
-        member(&transaction, &people[1].id).unwrap()["publicEncryptionKey"],
+        member(&transaction, &people[1].id).unwrap().to_value().unwrap()["publicEncryptionKey"],
         "KEY"
     );
-    let all = members(&transaction);
+    let all = members(&transaction).to_value().unwrap();
     let ids: Vec<_> = all["value"]
         .as_array()
         .unwrap()

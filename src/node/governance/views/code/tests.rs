@@ -127,14 +127,17 @@ fn an_application_is_told_by_path_and_verb() {
     writes.put(names::MODULES, "/m.js", "export function f() {}");
     store.apply(2, &writes);
     let transaction = store.transaction();
-    let answer = javascript_app(&transaction, None).unwrap();
+    let answer = javascript_app(&transaction, None).unwrap().to_value().unwrap();
     let told = json!({
         "jsModule": "/m.js", "jsFunction": "f", "forwardingRequired": "always", "redirectionStrategy": "none",
         "authnPolicies": [], "mode": "readonly", "openApi": null,
     });
     assert_eq!(answer["endpoints"]["/a"]["GET"], told);
     assert_eq!(answer["endpoints"].as_object().unwrap().len(), 1);
-    let original = javascript_app(&transaction, Some("original")).unwrap();
+    let original = javascript_app(&transaction, Some("original"))
+        .unwrap()
+        .to_value()
+        .unwrap();
     assert_eq!(original["endpoints"]["/a"]["GET"], endpoint);
     let other = javascript_app(&transaction, Some("upper")).unwrap_err();
     assert_eq!(other.code, "InvalidQueryParameterValue");

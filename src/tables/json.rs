@@ -1,0 +1,433 @@
+//! JSON of which parts are somebody else's: carried word for word, never looked into.
+//!
+//! Members, nodes, users and services have data that others chose, and CCF takes any JSON for it: of any depth, with lone
+//! surrogates, with numbers that fit nowhere. [`Opaque`] holds such a text without parsing it (it is only skipped, by a loop
+//! and not by recursion), [`Fields`] an object of such texts, and [`Json`] an answer that has some of them in it. None of
+//! them is `Serialize`: on the way through [`serde_json::Value`] they would be parsed after all.
+//!
+//! What this program writes is bounded by [`check`], far below what it reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Deepest nesting of arrays and objects in what is written: every reader of JSON that is in use takes it, also with a
+/// record of this program around it.
+pub const MAX_DEPTH: usize = 100;
+
+/// A JSON value as text.
+#[derive(Clone, Debug)]
+pub struct Opaque(Box<RawValue>);
+
+impl Opaque {
+    /// The text of a value that this program made.
+    pub fn of<T: Serialize>(value: &T) -> Self {
+        // Only maps with keys that are no texts can't be written; null says less than nothing would.
+        serde_json::value::to_raw_value(value).map_or_else(|_| Opaque(RawValue::NULL.to_owned()), Opaque)
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The value, where it is a `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        super::values::from_json(self.text().as_bytes()).ok()
+    }
+
+    fn is_null(&self) -> bool {
+        self.text() == "null"
+    }
+}
+
+impl PartialEq for Opaque {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Opaque {}
+
+impl<'de> Deserialize<'de> for Opaque {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Opaque)
+    }
+}
+
+/// A JSON object whose values are texts. Of a name that occurs twice the last counts, as in CCF.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    named: BTreeMap<String, Opaque>,
+    /// Names that are no Unicode text: nobody asks for them, they are only kept.
+    unnameable: Vec<(Opaque, Opaque)>,
+}
+
+impl Fields {
+    /// The value of a field, as text.
+    pub fn get(&self, name: &str) -> Option<&Opaque> {
+        self.named.get(name)
+    }
+
+    /// The value of a field that is there, not null, and a `T`.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.get(name)?.read::<Option<T>>()?
+    }
+
+    /// Sets a field.
+    pub fn set<T: Serialize>(&mut self, name: &str, value: &T) {
+        self.put(name, Opaque::of(value));
+    }
+
+    /// Sets a field, if there is something to set it to.
+    pub fn set_some<T: Serialize>(&mut self, name: &str, value: Option<&T>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    /// Sets a field to a text that is carried.
+    pub fn put(&mut self, name: &str, value: Opaque) {
+        self.named.insert(name.to_owned(), value);
+    }
+
+    /// Removes a field.
+    pub fn remove(&mut self, name: &str) {
+        self.named.remove(name);
+    }
+
+    /// The fields whose names are text, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Opaque)> {
+        self.named.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Takes a field out, which must be there.
+    ///
+    /// # Errors
+    /// If it is not, or no `T`.
+    pub fn take<T: DeserializeOwned, E: serde::de::Error>(&mut self, name: &'static str) -> Result<T, E> {
+        let value = self.named.remove(name).ok_or_else(|| E::missing_field(name))?;
+        read(name, &value)
+    }
+
+    /// Takes a field out, which may be absent or null.
+    ///
+    /// # Errors
+    /// If it is no `T`.
+    pub fn take_optional<T: DeserializeOwned, E: serde::de::Error>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, E> {
+        match self.named.remove(name) {
+            None => Ok(None),
+            Some(value) if value.is_null() => Ok(None),
+            Some(value) => read(name, &value).map(Some),
+        }
+    }
+
+    /// For types that are written as these fields. Texts go through a serializer of JSON as they are, and through no other.
+    pub(super) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.named.iter().map(|(name, value)| (name, &value.0)))
+    }
+
+    /// As CCF writes it: compact, the names sorted.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = String::from("{");
+        for (index, (name, value)) in self.named.iter().enumerate() {
+            separate(&mut out, index);
+            push_name(&mut out, name);
+            out.push_str(value.text());
+        }
+        for (index, (name, value)) in self.unnameable.iter().enumerate() {
+            separate(&mut out, self.named.len() + index);
+            out.push_str(name.text());
+            out.push(':');
+            out.push_str(value.text());
+        }
+        out.push('}');
+        out.into_bytes()
+    }
+}
+
+fn read<T: DeserializeOwned, E: serde::de::Error>(name: &str, value: &Opaque) -> Result<T, E> {
+    super::values::from_json(value.text().as_bytes()).map_err(|why| E::custom(format!("field {name}: {why}")))
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(name) = map.next_key::<Opaque>()? {
+                    let value = map.next_value::<Opaque>()?;
+                    match serde_json::from_str::<String>(name.text()) {
+                        Ok(name) => drop(fields.named.insert(name, value)),
+                        Err(_) if name.text().starts_with('"') => fields.unnameable.push((name, value)),
+                        Err(why) => return Err(A::Error::custom(why)),
+                    }
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A JSON document of which some parts are opaque.
+#[derive(Clone, Debug)]
+pub enum Json {
+    /// Nothing opaque in it.
+    Known(Value),
+    /// Carried.
+    Opaque(Opaque),
+    /// Some of its members are one or the other.
+    Object(BTreeMap<String, Json>),
+    /// Some of its elements are one or the other.
+    Array(Vec<Json>),
+}
+
+impl Json {
+    /// An object: of the members that are `None` there is no word.
+    pub fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Self {
+        let members = members.into_iter();
+        Json::Object(
+            members
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                .collect(),
+        )
+    }
+
+    /// `value` with opaque members besides its own. What is not an object stays as it is.
+    pub fn with<const N: usize>(value: Value, members: [(&str, Option<&Opaque>); N]) -> Self {
+        let Value::Object(own) = value else {
+            return Json::Known(value);
+        };
+        let mut all: BTreeMap<String, Json> = own
+            .into_iter()
+            .map(|(name, value)| (name, Json::Known(value)))
+            .collect();
+        for (name, value) in members {
+            // As CCF does, the data that is not there is null.
+            let value = value.map_or(Json::Known(Value::Null), |value| Json::Opaque(value.clone()));
+            all.insert(name.to_owned(), value);
+        }
+        Json::Object(all)
+    }
+
+    /// Sets a member of an object, if there is something to set it to.
+    pub fn add<T: Into<Json>>(&mut self, name: &str, value: Option<T>) {
+        let Some(value) = value else { return };
+        match self {
+            Json::Object(members) => drop(members.insert(name.to_owned(), value.into())),
+            Json::Known(Value::Object(own)) => {
+                let own = std::mem::take(own).into_iter();
+                let mut members: BTreeMap<String, Json> = own.map(|(name, value)| (name, Json::Known(value))).collect();
+                members.insert(name.to_owned(), value.into());
+                *self = Json::Object(members);
+            }
+            _ => {}
+        }
+    }
+
+    /// The document, where everything in it is JSON that every reader takes.
+    pub fn to_value(&self) -> Option<Value> {
+        serde_json::from_slice(&self.to_json()).ok()
+    }
+
+    /// Compact, the names sorted; what is opaque word for word.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = String::new();
+        self.write(&mut out);
+        out.into_bytes()
+    }
+
+    /// As deep as this program nests its answers: opaque parts are not entered.
+    fn write(&self, out: &mut String) {
+        match self {
+            Json::Known(value) => out.push_str(&value.to_string()),
+            Json::Opaque(opaque) => out.push_str(opaque.text()),
+            Json::Object(members) => {
+                out.push('{');
+                for (index, (name, value)) in members.iter().enumerate() {
+                    separate(out, index);
+                    push_name(out, name);
+                    value.write(out);
+                }
+                out.push('}');
+            }
+            Json::Array(elements) => {
+                out.push('[');
+                for (index, element) in elements.iter().enumerate() {
+                    separate(out, index);
+                    element.write(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Json::Known(value)
+    }
+}
+
+impl From<&Opaque> for Json {
+    fn from(opaque: &Opaque) -> Self {
+        Json::Opaque(opaque.clone())
+    }
+}
+
+/// Equal where the same is answered, whatever its parts are made of.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
+    }
+}
+
+impl PartialEq<Value> for Json {
+    fn eq(&self, other: &Value) -> bool {
+        self.to_value().is_some_and(|own| own == *other)
+    }
+}
+
+fn separate(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push(',');
+    }
+}
+
+fn push_name(out: &mut String, name: &str) {
+    out.push_str(&Value::from(name).to_string());
+    out.push(':');
+}
+
+/// Whether a JSON text may be written: every reader must be able to read it back. A text that is no JSON is not judged.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn check(text: &[u8]) -> Result<(), String> {
+    // Skipped by a loop too: a text of any depth is judged.
+    if serde_json::from_slice::<IgnoredAny>(text).is_err() {
+        return Ok(());
+    }
+    let Scan { depth, halves } = scan(text);
+    if depth > MAX_DEPTH {
+        return Err(format!("it nests {depth} deep, at most {MAX_DEPTH} are taken"));
+    }
+    match halves.first() {
+        Some(at) => Err(format!("at byte {at} it has half of a surrogate pair")),
+        None => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    depth: usize,
+    /// Where escapes begin that are half of a surrogate pair.
+    halves: Vec<usize>,
+}
+
+/// Looks at brackets and escapes only.
+fn scan(text: &[u8]) -> Scan {
+    let mut found = Scan::default();
+    let (mut open, mut in_string) = (0_usize, false);
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let mut next = after;
+        match (in_string, first) {
+            (false, b'[' | b'{') => {
+                open += 1;
+                found.depth = found.depth.max(open);
+            }
+            (false, b']' | b'}') => open = open.saturating_sub(1),
+            (_, b'"') => in_string = !in_string,
+            (true, b'\\') => {
+                let own = unit(rest);
+                let other = rest.get(6..).and_then(unit);
+                let skipped = match (own, other) {
+                    (None, _) => 2,
+                    (Some(own), Some(other)) if is_high(own) && is_low(other) => 12,
+                    (Some(own), _) => {
+                        if is_high(own) || is_low(own) {
+                            found.halves.push(text.len() - rest.len());
+                        }
+                        6
+                    }
+                };
+                next = rest.get(skipped..).unwrap_or_default();
+            }
+            _ => {}
+        }
+        rest = next;
+    }
+    found
+}
+
+/// The code unit of an escape `\uXXXX` that a text begins with.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+fn is_high(unit: u16) -> bool {
+    (0xd800..0xdc00).contains(&unit)
+}
+
+fn is_low(unit: u16) -> bool {
+    (0xdc00..0xe000).contains(&unit)
+}
+
+/// Reads a document of which `levels` levels are somebody's who is believed: what is below them and can't be read, however
+/// odd, is null and keeps nobody from reading the rest.
+///
+/// # Errors
+/// What the parser says, where what it can't read is not below.
+pub fn tolerant(text: &[u8], levels: usize) -> Result<Value, crate::format::Malformed> {
+    let why = match super::values::from_json(text) {
+        Ok(value) => return Ok(value),
+        Err(why) => why,
+    };
+    let below = |value: &Opaque| tolerant(value.text().as_bytes(), levels.saturating_sub(1)).unwrap_or_default();
+    if levels == 0 {
+        return Err(why);
+    }
+    if let Ok(fields) = super::values::from_json::<Fields>(text) {
+        let members = fields.iter().map(|(name, value)| (name.to_owned(), below(value)));
+        return Ok(Value::Object(members.collect()));
+    }
+    let elements: Vec<Opaque> = super::values::from_json(text).map_err(|_| why)?;
+    Ok(Value::Array(elements.iter().map(below).collect()))
+}
+
+/// A text with U+FFFD for what no Unicode text can hold: halves of surrogate pairs, bytes that are not UTF-8. `None` where
+/// there is nothing of that kind.
+pub(super) fn mended(bytes: &[u8]) -> Option<String> {
+    let lossy = String::from_utf8_lossy(bytes);
+    let halves = scan(lossy.as_bytes()).halves;
+    if halves.is_empty() && matches!(lossy, std::borrow::Cow::Borrowed(_)) {
+        return None;
+    }
+    let mut text = lossy.into_owned().into_bytes();
+    for at in halves {
+        if let Some(digits) = text.get_mut(at + 2..at + 6) {
+            digits.copy_from_slice(b"fffd");
+        }
+    }
+    String::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Members who mean harm, and strangers: what they ask ends, and keeps nobody waiting for long.
+
+#[path = "support/node.rs"]
+mod node;
+#[macro_use]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::Method;
+use node::{Node, Place};
+use rekindle::member::Session;
+use serde_json::{Value, json};
+use support::Service;
+
+/// Built-in functions that run for years, and ask nobody whether they should stop; and a loop, which does.
+const ENDLESS: [&str; 4] = [
+    "return Array.prototype.includes.call({ length: Number.MAX_SAFE_INTEGER }, 1)",
+    "return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1) < 0",
+    "return ('a'.repeat(1 << 24)).includes('a'.repeat(1 << 23) + 'b')",
+    "while (true) {}",
+];
+
+fn place() -> Place {
+    Place::of(&Service::made(&["--entries", "50"]).directory)
+}
+
+fn proposal(node: &Node<'_>, number: usize) -> String {
+    let keys = &node.voters()[0];
+    let text = json!({"actions": [{"name": "set_recovery_threshold", "args": {"recovery_threshold": 2}}], "n": number});
+    let made = node.run(Session::new(node.client(), &keys.member).propose(text.to_string().as_bytes()));
+    made.unwrap()["proposalId"].as_str().unwrap().to_owned()
+}
+
+fn vote(node: &Node<'_>, id: &str, body: &str) -> Value {
+    let ballot = format!("export function vote(proposal, proposerId) {{ {body} }}");
+    let keys = &node.voters()[0];
+    node.run(Session::new(node.client(), &keys.member).vote(id, &ballot))
+        .unwrap()
+}
+
+fn threads(node: &Node<'_>) -> usize {
+    std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap().count()
+}
+
+/// Processes that the node has started.
+fn children(node: &Node<'_>) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
+    let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks.map(|task| of(task.unwrap()).split_whitespace().count()).sum()
+}
+
+#[test]
+fn ballots_that_never_end_are_ended_and_leave_neither_threads_nor_processes() {
+    let place = place();
+    let mut node = place.start();
+    node.open();
+    let before = threads(&node);
+    for (number, body) in ENDLESS.into_iter().enumerate() {
+        let id = proposal(&node, number);
+        let begun = Instant::now();
+        assert_eq!(vote(&node, &id, body)["proposalState"], "Open");
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{body}: {:?}",
+            begun.elapsed()
+        );
+    }
+    assert_eq!(children(&node), 0);
+    assert!(threads(&node) <= before + 1, "{before} {}", threads(&node));
+    // The votes of others count as if nothing were.
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.stop();
+}
+
+#[test]
+fn a_stranger_is_turned_away_at_once_while_a_ballot_takes_all_its_time() {
+    let place = place();
+    let mut node = place.start();
+    node.open();
+    let id = proposal(&node, 0);
+    let paths = ["/gov/members/proposals:create?api-version=2024-07-01".to_owned()];
+    let body = format!("export function vote(proposal, proposerId) {{ {} }}", ENDLESS[0]);
+    let keys = &node.voters()[0];
+    let (client, stranger) = (node.client(), node.anyone());
+    node.run(async {
+        let session = Session::new(client, &keys.member);
+        let voting = session.vote(&id, &body);
+        let asking = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let begun = Instant::now();
+            for path in &paths {
+                let body = Bytes::from_static(b"{}");
+                let asked = stranger.request(Method::POST, path, body, Some("application/cose"));
+                assert_eq!(asked.await.unwrap().status, 401);
+            }
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        };
+        let begun = Instant::now();
+        let (voted, ()) = tokio::join!(voting, asking);
+        voted.unwrap();
+        assert!(begun.elapsed() > Duration::from_secs(4));
+    });
+    node.stop();
+}
