@@ -63,6 +63,8 @@ pub(super) struct Writing {
     pub(super) drafting: Option<Receiver<Result<Written>>>,
     /// A transaction has written to the nodes' table since the last commit.
     pub(super) nodes_changed: bool,
+    /// A transaction has written to the table of token issuers since the last commit.
+    pub(super) issuers_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
     pub(super) opens_at: Option<Seqno>,
 }
@@ -78,7 +80,8 @@ impl Ledger {
     ) -> ApiResult<(T, TxId)> {
         self.settle().map_err(unwritable)?;
         let node = Arc::clone(&self.node);
-        if self.writing.unsigned >= node.config.consensus.max_uncommitted_tx_count.max(1) {
+        let most = node.config.consensus.max_uncommitted_tx_count;
+        if most > 0 && self.writing.unsigned >= most {
             return Err(too_many());
         }
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +130,7 @@ impl Ledger {
         writing.unsigned += 1;
         writing.unsigned_since.get_or_insert_with(Instant::now);
         writing.nodes_changed |= writes.iter().any(|(map, _)| map == names::NODES_INFO);
+        writing.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
     }
 
     fn after(&mut self, txid: TxId, afterwards: Afterwards) {
@@ -233,6 +237,9 @@ impl Ledger {
         if std::mem::take(&mut self.writing.nodes_changed) {
             self.retire();
         }
+        if std::mem::take(&mut self.writing.issuers_changed) {
+            node.jwt.wake();
+        }
         if let Some(unlocked) = self.unlocked.take() {
             self.begin_private_phase(*unlocked);
         }
@@ -335,7 +342,7 @@ impl Ledger {
             && (own != signers.node_certificate.to_pem() || !node.status.gov_is_open())
             && let Ok(certificate) = Certificate::from_pem(&own)
         {
-            (node.endorsed)(&certificate);
+            node.certificates.endorsed(&certificate);
             signers.node_certificate = certificate;
             self.journal.set_signers(signers);
         }

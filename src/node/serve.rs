@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::api;
+use super::certificates::OwnCertificates;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
-use super::http::{
-    self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
-};
+use super::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
 use super::identity::NodeIdentity;
+use super::jwt::JwtRefresh;
 use super::output::write;
 use super::shared::Node;
 use super::status::Status;
@@ -39,8 +39,6 @@ pub async fn serve(
         ..Timeouts::default()
     };
     let server = Server::bind(interfaces, timeouts).await?;
-    let node_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
-    let service_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
     let published: BTreeMap<String, String> = server
         .interfaces()
         .map(|interface| (interface.name.clone(), interface.published_address.clone()))
@@ -49,16 +47,10 @@ pub async fn serve(
     if let Some(path) = &output.rpc_addresses_file {
         write(path, json!(server.addresses()).to_string().as_bytes())?;
     }
-    if let Some(path) = &output.node_certificate_file {
-        write(path, identity.self_signed.to_pem().as_bytes())?;
-    }
-    let endorsed = {
-        let (slot, key) = (Arc::clone(&service_slot), Arc::clone(&identity.key));
-        move |certificate: &crate::crypto::Certificate| {
-            if let Err(why) = slot.replace(certificate, &key) {
-                tracing::error!("the endorsed certificate can't be served: {why}");
-            }
-        }
+    let own = OwnCertificates::new(identity, output.node_certificate_file.clone())?;
+    let certificates = Certificates {
+        node: own.node_slot(),
+        service: own.service_slot(),
     };
     let router = api::router();
     let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
@@ -78,7 +70,7 @@ pub async fn serve(
     let node = Arc::new(Node {
         config: config.clone(),
         id: identity.id.clone(),
-        self_signed: identity.self_signed.clone(),
+        certificates: own,
         quote: OnceLock::new(),
         published,
         status: Status::default(),
@@ -91,14 +83,10 @@ pub async fn serve(
         old_secrets: OnceLock::new(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
-        endorsed: Box::new(endorsed),
+        jwt: JwtRefresh::default(),
         fatal: Box::new(move |why| drop(fatal.send(why))),
     });
     measure(&node, &metrics, server.sessions());
-    let certificates = Certificates {
-        node: node_slot,
-        service: service_slot,
-    };
     let running = server.serve(Arc::new(router), Arc::clone(&node), &certificates, metrics)?;
     for (name, address) in &node.published {
         tracing::info!(interface = name, address, "serving");

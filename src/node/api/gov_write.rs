@@ -60,18 +60,20 @@ pub(super) fn routes() -> Vec<Route<Node>> {
     ]
 }
 
-/// Who signed the request, and what for.
+/// Who signed the request, and what for. As in CCF that comes first: who is nobody is not told what else is wrong.
 fn signed(
     transaction: &Transaction<'_>,
     request: &Request,
     kind: MessageType,
     active: bool,
 ) -> ApiResult<SignedRequest> {
-    authenticate(transaction, request.header("content-type"), &request.body, kind, active)
+    let content_type = request.header("content-type");
+    let signed = authenticate(transaction, content_type, &request.body, kind, active)?;
+    check_version(request)?;
+    Ok(signed)
 }
 
 async fn create(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, session| {
         let signed = signed(transaction, &request, MessageType::Proposal, true)?;
         let root = session.root;
@@ -82,7 +84,6 @@ async fn create(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn withdraw(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, _| {
         let signed = signed(transaction, &request, MessageType::Withdrawal, true)?;
         let proposal = proposals::withdraw(transaction, &signed, request.param("proposal_id"))?;
@@ -95,7 +96,6 @@ async fn withdraw(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn ballot(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, session| {
         let signed = signed(transaction, &request, MessageType::Ballot, true)?;
         let (proposal, member) = (request.param("proposal_id"), request.param("member_id"));
@@ -106,7 +106,6 @@ async fn ballot(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn update_digest(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, _| {
         let signed = signed(transaction, &request, MessageType::StateDigest, false)?;
         let digest = update_state_digest(transaction, &signed, request.param("member_id"))?;
@@ -116,7 +115,6 @@ async fn update_digest(node: Arc<Node>, request: Request) -> ApiResult<Response>
 }
 
 async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, session| {
         let signed = signed(transaction, &request, MessageType::Ack, false)?;
         let acknowledged = acknowledge(transaction, &signed, request.param("member_id"))?;
@@ -131,7 +129,6 @@ async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 }
 
 async fn recover(node: Arc<Node>, request: Request) -> ApiResult<Response> {
-    check_version(&request)?;
     transact(&node, move |transaction, session| {
         let signed = signed(transaction, &request, MessageType::RecoveryShare, true)?;
         take_share(transaction, session, &signed, request.param("member_id"))

@@ -137,6 +137,6 @@ fn ready_gov(node: &Node, _: &Request) -> ApiResult<Response> {
 
 fn self_signed_certificate(node: &Node, _: &Request) -> ApiResult<Response> {
     Ok(Response::json(
-        &json!({"self_signed_certificate": node.self_signed.to_pem()}),
+        &json!({"self_signed_certificate": node.certificates.self_signed().to_pem()}),
     ))
 }

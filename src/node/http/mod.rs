@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod connection;
 pub mod error;
+pub mod fetch;
 pub mod interface;
 pub mod message;
 pub mod openapi;

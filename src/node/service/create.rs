@@ -101,8 +101,14 @@ fn unreadable(id: &[u8]) -> String {
     format!("{}: nodes.info of {id} can't be read", Code::TrustValue.as_str())
 }
 
-/// Marks the nodes whose retirement is committed; answers whether there was one.
+/// Marks the nodes of this service whose retirement is committed; answers whether there was one. Nodes of a service
+/// before it were retired by its first transaction, and stay as that left them: no node of this service ever counted on
+/// their votes.
 pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
+    let created = service_info(transaction)
+        .ok()
+        .and_then(|info| info.current_service_create_txid);
+    let created = created.map_or(0, |txid| txid.seqno);
     let mut any = false;
     for (id, value) in transaction.entries(names::NODES_INFO) {
         let Some(mut info) = node_object(&value) else {
@@ -110,7 +116,10 @@ pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
         };
         let retired = info.get("status").and_then(Value::as_str) == Some("Retired");
         let known = info.get("retired_committed").and_then(Value::as_bool) == Some(true);
-        if retired && !known {
+        let of_this_service = transaction
+            .version(names::NODES_INFO, &id)
+            .is_none_or(|at| at > created);
+        if retired && !known && of_this_service {
             info.insert("retired_committed".to_owned(), json!(true));
             transaction.put(names::NODES_INFO, id, to_json(&info));
             any = true;
