@@ -123,13 +123,13 @@ fn members_renew_both_certificates_of_a_node_and_its_interfaces_present_them_at_
     let mut place = Place::of(&service.directory);
     place.config["network"]["rpc_interfaces"] = json!({
         "test": {"bind_address": "127.0.0.1:0"},
-        "operators": {"bind_address": "127.0.0.1:0", "endorsement": {"authority": "Node"}},
+        "z_operators": {"bind_address": "127.0.0.1:0", "endorsement": {"authority": "Node"}},
     });
     let mut node = place.start();
     node.wait_for_members();
     let addresses: Value =
         serde_json::from_slice(&std::fs::read(place.directory.join("rpc_addresses.json")).unwrap()).unwrap();
-    let [operators, members] = ["operators", "test"].map(|name| addresses[name].as_str().unwrap().to_owned());
+    let [operators, members] = ["z_operators", "test"].map(|name| addresses[name].as_str().unwrap().to_owned());
     let own = |node: &Node<'_>| {
         let pem = node.json("/node/self_signed_certificate")["self_signed_certificate"].clone();
         Certificate::from_pem(pem.as_str().unwrap()).unwrap()
