@@ -212,6 +212,8 @@ impl Ledger {
     /// Everything up to `seqno` can't be taken back any more: what waited for that happens.
     fn commit(&mut self, seqno: Seqno) {
         let node = Arc::clone(&self.node);
+        // Before anybody hears of the commit: who renewed a certificate sees it in the next session.
+        self.adopt_certificates();
         node.status.set_view_history(self.journal.view_history());
         node.status.committed(seqno);
         node.store
@@ -227,7 +229,6 @@ impl Ledger {
             Err(why) => tracing::error!("a snapshot could not be committed: {why}"),
         }
         self.snapshot_if_due(seqno);
-        self.adopt_certificates();
         if !node.status.gov_is_open() {
             node.status.open_gov();
         }
