@@ -63,7 +63,7 @@ fn every_field() -> Value {
             }],
             "constitution_files": ["a.js"],
             "service_configuration": {
-                "recovery_threshold": 1, "maximum_node_certificate_validity_days": 10,
+                "recovery_threshold": 1, "reconfiguration_type": "OneTransaction", "maximum_node_certificate_validity_days": 10,
                 "maximum_service_certificate_validity_days": 11, "recent_cose_proposals_window_size": 12
             },
             "initial_service_certificate_validity_days": 2, "service_subject_name": "CN=A",
@@ -79,7 +79,8 @@ fn every_field() -> Value {
             "previous_sealed_ledger_secret_location": "sealed",
             "self_healing_open": {
                 "addresses": ["node0.example:443", "node1.example:443"],
-                "retry_timeout": "10ms", "failover_timeout": "20ms", "timeout": "30ms"
+                "retry_timeout": "10ms", "failover_timeout": "20ms", "timeout": "30ms",
+                "identity": {}, "cluster_identities": []
             }
         }
     });
@@ -107,12 +108,14 @@ fn every_field() -> Value {
         },
         "attestation": {
             "snp_endorsements_servers": [{"type": "AMD", "url": "kds.example", "max_retries_count": 5}],
-            "snp_security_policy_file": "sp", "snp_uvm_endorsements_file": "su", "snp_endorsements_file": "se"
+            "snp_security_policy_file": "sp", "snp_uvm_endorsements_file": "su", "snp_endorsements_file": "se",
+            "environment": {"security_policy": "P", "uvm_endorsements": "U", "report_endorsements": null}
         },
-        "consensus": {"message_timeout": "1ms", "election_timeout": "2ms", "max_uncommitted_tx_count": 3},
+        "consensus": {"type": "CFT", "message_timeout": "1ms", "election_timeout": "2ms", "max_uncommitted_tx_count": 3},
         "jwt": {"key_refresh_interval": "1h", "key_refresh_max_response_size": "2MB"},
         "logging": {"format": "Json", "host_level": "Info"},
         "memory": {"circuit_size": "1MB", "max_msg_size": "2MB", "max_fragment_size": "3KB"},
+        "enclave": {"file": "app.so", "type": "Release", "platform": "Virtual"},
         "tick_interval": "1ms",
         "slow_io_logging_threshold": "2ms",
         "node_client_interface": "127.0.0.1",
@@ -281,6 +284,12 @@ fn the_documents_with_every_field_leave_no_known_name_out() {
         for path in paths {
             let mut changed = document.clone();
             changed.pointer_mut(&path).unwrap()["zzz"] = json!(1);
+            // Only the section of the command is read.
+            if path.starts_with("/command/start") {
+                changed["command"]["type"] = json!("Start");
+            } else if path.starts_with("/command/join") {
+                changed["command"]["type"] = json!("Join");
+            }
             // Open objects and those with free names have nothing to compare.
             let Err(problems) = parse(&changed) else { continue };
             let Fault::Unknown { known, .. } = &problems[0].fault else {
@@ -923,4 +932,61 @@ proptest! {
         *document.pointer_mut(&format!("/{}", pointer.replace('.', "/"))).unwrap() = value;
         let _ = parse(&document).map_err(|problems| rekindle::node::config::frames(&problems));
     }
+}
+
+#[test]
+fn what_ccfs_own_files_have_is_accepted_with_its_meaning() {
+    // An empty published address is the bound one.
+    let mut empty = with(
+        &["network", "node_to_node_interface"],
+        json!({"bind_address": "127.0.0.1:8003", "published_address": ""}),
+    );
+    empty["network"]["rpc_interfaces"]["primary_rpc_interface"]["published_address"] = json!("");
+    let network = parse(&empty).unwrap().config.network;
+    let node_to_node = network.node_to_node_interface.unwrap();
+    assert_eq!(node_to_node.published_address, node_to_node.bind_address);
+    let interface = &network.rpc_interfaces["primary_rpc_interface"];
+    assert_eq!(interface.published_address, interface.bind_address);
+
+    // Sections of other commands may hold anything.
+    let others = json!({"target_rpc_address": "", "retry_timeout": "None", "x": 1});
+    let loaded = parse(&with(&["command", "join"], others.clone())).unwrap();
+    assert_eq!(loaded.config.command.join, None);
+    assert!(loaded.notes.iter().any(|note| note.path.to_string() == "command.join"));
+    assert!(parse(&with(&["command", "start"], others.clone())).is_ok());
+    let mut joining = with(&["command", "join"], others);
+    joining["command"]["type"] = json!("Join");
+    assert_eq!(parse(&joining).unwrap_err().len(), 3);
+
+    // 0 is no limit.
+    let unlimited = parse(&with(&["consensus", "max_uncommitted_tx_count"], json!(0))).unwrap();
+    assert_eq!(unlimited.config.consensus.max_uncommitted_tx_count, 0);
+
+    // A redirection may leave the port to the scheme.
+    let redirections = json!({"to_primary": {"kind": "StaticAddress", "target": {"address": "primary.example"}}});
+    let path = ["network", "rpc_interfaces", "primary_rpc_interface", "redirections"];
+    assert!(parse(&with(&path, redirections)).is_ok());
+    let nowhere = json!({"to_primary": {"kind": "StaticAddress", "target": {"address": ""}}});
+    assert!(parse(&with(&path, nowhere)).is_err());
+
+    // A service without a configuration has the defaults: all participants are needed.
+    let mut start = with(
+        &["command", "start"],
+        json!({"members": [], "constitution_files": ["c.js"]}),
+    );
+    start["command"]["type"] = json!("Start");
+    let start = parse(&start).unwrap().config.command.start.unwrap();
+    assert_eq!(start.service_configuration.recovery_threshold, 0);
+    assert_eq!(start.service_configuration.maximum_node_certificate_validity_days, 365);
+
+    // Servers of endorsements are known by their type.
+    let servers = with(&["attestation", "snp_endorsements_servers"], json!([{"type": "AMD"}]));
+    assert_eq!(
+        parse(&servers).unwrap().config.attestation.snp_endorsements_servers[0].url,
+        None
+    );
+    // Self-healing by identities, as one release had it.
+    let identities = json!({"identity": {"name": "n0"}, "cluster_identities": [{"name": "n0"}]});
+    assert!(parse(&with(&["command", "recover", "self_healing_open"], identities)).is_ok());
+    assert!(parse(&with(&["command", "recover", "self_healing_open"], json!({}))).is_err());
 }

@@ -533,7 +533,7 @@ fn real_constitutions_refuse_what_they_should() {
         (
             "set_constitution",
             json!({"constitution": "export function validate(a) {}"}),
-            "resolve",
+            "does not export a function named apply: Failed to find export 'apply'",
         ),
         (
             "set_recovery_threshold",

@@ -252,6 +252,17 @@ fn with_our_ids(path: &str, members: &[String]) -> String {
     replaced.collect::<Vec<_>>().join("/")
 }
 
+#[test]
+fn every_known_difference_stands_in_the_table_of_deviations() {
+    let table = include_str!("../docs/deviations.md");
+    for (_, path, difference, _) in KNOWN {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with("| ") && line.contains(&format!("`{path}`")));
+        assert!(row.is_some(), "{path}: {difference}");
+    }
+}
+
 /// The name of CCF's interface is part of its answers.
 fn with_their_interface(mut place: Place) -> Place {
     place.config["network"]["rpc_interfaces"] = json!({

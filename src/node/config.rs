@@ -164,6 +164,12 @@ pub fn await_file(path: &Path, timeout: Duration) -> Result<Loaded, ConfigError>
 
 /// The fields of the root.
 fn document(section: &mut Section<'_>) -> Config {
+    // Until release 6 a launcher was told which application to load.
+    section.object("enclave", |section| {
+        for name in ["file", "type", "platform"] {
+            section.anything(name);
+        }
+    });
     // Forms of sealing between two releases (section 1.3).
     for name in ["enable_local_sealing", "local_sealing_identity"] {
         section.anything(name);

@@ -42,6 +42,8 @@ pub struct NodeIdentity {
     pub self_signed: Certificate,
     /// What the service is asked to endorse, PEM.
     pub request: String,
+    subject: String,
+    names: Vec<AlternativeName>,
 }
 
 impl NodeIdentity {
@@ -55,36 +57,28 @@ impl NodeIdentity {
         let key = SigningKey::generate(settings.curve_id, &mut rng);
         let names = alternative_names(config)?;
         let validity = Validity::days(now_s(), settings.initial_validity_days).map_err(failed("date a certificate"))?;
-        let subject = &settings.subject_name;
-        let self_signed = x509::issue_self_signed(subject, &names, &key, validity, serial(&mut rng))
+        let subject = settings.subject_name.clone();
+        let self_signed = x509::issue_self_signed(&subject, &names, &key, validity, serial(&mut rng))
             .map_err(failed("issue the node's certificate"))?;
-        let request = x509::request(subject, &names, &key).map_err(failed("request the node's certificate"))?;
+        let request = x509::request(&subject, &names, &key).map_err(failed("request the node's certificate"))?;
         Ok(NodeIdentity {
             id: hex::encode(key.verifying_key().id()),
             key: Arc::new(key),
             self_signed,
             request,
+            subject,
+            names,
         })
     }
-}
 
-impl NodeIdentity {
-    /// The certificate that the node makes itself in place of `own` once its service has `endorsed` one that is valid at
-    /// other times.
+    /// Another self-signed certificate for the same key, subject and names.
     ///
     /// # Errors
-    /// As [`NodeIdentity::generate`].
-    pub fn renewed(&self, config: &Config, own: &Certificate, endorsed: &Certificate) -> Result<Option<Certificate>> {
-        let validity = endorsed.validity().map_err(failed("read the endorsed certificate"))?;
-        let own = own.validity().map_err(failed("read the node's certificate"))?;
-        if validity == own {
-            return Ok(None);
-        }
-        let names = alternative_names(config)?;
-        let subject = &config.node_certificate.subject_name;
-        x509::issue_self_signed(subject, &names, &self.key, validity, serial(&mut system_rng()?))
-            .map(Some)
-            .map_err(failed("issue the node's certificate"))
+    /// [`Error::Unreadable`] if there are no random numbers, or the dates can't be encoded.
+    pub fn renewed(&self, validity: Validity) -> Result<Certificate> {
+        let serial = serial(&mut system_rng()?);
+        x509::issue_self_signed(&self.subject, &self.names, &self.key, validity, serial)
+            .map_err(failed("renew the node's certificate"))
     }
 }
 

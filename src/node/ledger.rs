@@ -66,6 +66,8 @@ pub(super) struct Writing {
     pub(super) nodes_changed: bool,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(PathBuf, String)>,
+    /// A transaction has written to the table of token issuers since the last commit.
+    pub(super) issuers_changed: bool,
     /// The service was opened by a transaction that is not committed yet.
     pub(super) opens_at: Option<Seqno>,
 }
@@ -81,7 +83,8 @@ impl Ledger {
     ) -> ApiResult<(T, TxId)> {
         self.settle().map_err(unwritable)?;
         let node = Arc::clone(&self.node);
-        if self.writing.unsigned >= node.config.consensus.max_uncommitted_tx_count.max(1) {
+        let most = node.config.consensus.max_uncommitted_tx_count;
+        if most > 0 && self.writing.unsigned >= most {
             return Err(too_many());
         }
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +133,7 @@ impl Ledger {
         writing.unsigned += 1;
         writing.unsigned_since.get_or_insert_with(Instant::now);
         writing.nodes_changed |= writes.iter().any(|(map, _)| map == names::NODES_INFO);
+        writing.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
     }
 
     fn after(&mut self, txid: TxId, afterwards: Afterwards) {
@@ -211,6 +215,8 @@ impl Ledger {
     /// Everything up to `seqno` can't be taken back any more: what waited for that happens.
     fn commit(&mut self, seqno: Seqno) {
         let node = Arc::clone(&self.node);
+        // Before anybody hears of the commit: who renewed a certificate sees it in the next session.
+        self.adopt_certificates();
         node.status.set_view_history(self.journal.view_history());
         node.status.committed(seqno);
         node.store
@@ -226,7 +232,6 @@ impl Ledger {
             Err(why) => tracing::error!("a snapshot could not be committed: {why}"),
         }
         self.snapshot_if_due(seqno);
-        self.adopt_certificates();
         if !node.status.gov_is_open() {
             node.status.open_gov();
         }
@@ -235,6 +240,9 @@ impl Ledger {
         }
         if std::mem::take(&mut self.writing.nodes_changed) {
             self.retire();
+        }
+        if std::mem::take(&mut self.writing.issuers_changed) {
+            node.jwt.wake();
         }
         if let Some(unlocked) = self.unlocked.take() {
             self.begin_private_phase(*unlocked);
@@ -340,12 +348,7 @@ impl Ledger {
             && (own != signers.node_certificate.to_pem() || !node.status.gov_is_open())
             && let Ok(certificate) = Certificate::from_pem(&own)
         {
-            let self_signed = node.self_signed.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(renewed) = (node.endorsed)(&certificate, &self_signed) {
-                let path = node.config.output_files.node_certificate_file.clone();
-                self.writing.unwritten.extend(path.map(|path| (path, renewed.to_pem())));
-                *node.self_signed.write().unwrap_or_else(PoisonError::into_inner) = renewed;
-            }
+            node.certificates.endorsed(&certificate);
             signers.node_certificate = certificate;
             self.journal.set_signers(signers);
         }

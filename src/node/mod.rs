@@ -7,12 +7,14 @@
 
 pub mod api;
 pub mod attestation;
+pub mod certificates;
 pub mod config;
 pub mod directory;
 pub mod found;
 pub mod governance;
 pub mod http;
 pub mod identity;
+pub mod jwt;
 pub mod ledger;
 pub mod output;
 pub mod previous;

@@ -121,6 +121,8 @@ impl Ledger {
             Ok(()) => {
                 self.writing.opens_at = None;
                 self.node.status.open_users();
+                // What was fetched last, a dead service fetched.
+                self.node.jwt.wake();
                 tracing::info!("the service is open");
             }
             Err(why) => tracing::error!("ledger files could not be renamed, it is tried again: {why}"),

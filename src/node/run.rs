@@ -6,17 +6,20 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::attestation::VirtualQuote;
+use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
 use super::directory::{claim, finish_opening};
 use super::found::{Founding, found, show_state};
 use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
+use super::jwt::keep_fresh;
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
 use super::serve::serve;
@@ -32,6 +35,9 @@ use crate::tables::json;
 
 /// Verifying less than this takes no longer than making a key: about a twentieth of a second.
 const SMALL_LEDGER: u64 = 32 << 20;
+
+/// How often it is looked whether a certificate is about to expire.
+const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,8 +119,11 @@ async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()
         }
     });
     recovery.map_err(Error::io("start", Path::new("the recovery's thread")))?;
+    let fetching = tokio::spawn(keep_fresh(Arc::clone(&node)));
+    let mut look = tokio::time::interval(LOOK_AFTER_CERTIFICATES);
     let outcome = loop {
         tokio::select! {
+            _ = look.tick() => look_after(&node),
             Some(why) = ends.recv() => break Err(why),
             _ = interrupt.recv() => break Ok(()),
             _ = terminate.recv() => {
@@ -127,6 +136,7 @@ async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()
             }
         }
     };
+    fetching.abort();
     if outcome.is_ok() {
         tracing::info!("stopping");
     }

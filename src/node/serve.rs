@@ -9,15 +9,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::api;
+use super::certificates::OwnCertificates;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
-use super::http::{
-    self, AcceptedEndpoints, CertificateSlot, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts,
-};
+use super::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
 use super::identity::NodeIdentity;
+use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
 use super::shared::Node;
 use super::status::Status;
-use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 
 /// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `fatal`.
@@ -43,29 +42,15 @@ pub async fn serve(
         ..Timeouts::default()
     };
     let server = Server::bind(interfaces, timeouts).await?;
-    let node_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
-    let service_slot = CertificateSlot::new(&identity.self_signed, &identity.key)?;
     let published: BTreeMap<String, String> = server
         .interfaces()
         .map(|interface| (interface.name.clone(), interface.published_address.clone()))
         .collect();
     let files = write_files(config, identity, &server)?;
-    let endorsed = {
-        let (slot, node_slot) = (Arc::clone(&service_slot), Arc::clone(&node_slot));
-        let (config, identity) = (config.clone(), identity.clone());
-        move |certificate: &Certificate, own: &Certificate| {
-            if let Err(why) = slot.replace(certificate, &identity.key) {
-                tracing::error!("the endorsed certificate can't be served: {why}");
-            }
-            let renewed = identity.renewed(&config, own, certificate).and_then(|renewed| {
-                let served = renewed.as_ref().map(|own| node_slot.replace(own, &identity.key));
-                served.transpose().map(|_| renewed)
-            });
-            renewed.unwrap_or_else(|why| {
-                tracing::error!("the node's own certificate can't be renewed: {why}");
-                None
-            })
-        }
+    let own = OwnCertificates::new(identity, config.output_files.node_certificate_file.clone())?;
+    let certificates = Certificates {
+        node: own.node_slot(),
+        service: own.service_slot(),
     };
     let router = api::router();
     let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
@@ -85,7 +70,7 @@ pub async fn serve(
     let node = Arc::new(Node {
         config: config.clone(),
         id: identity.id.clone(),
-        self_signed: RwLock::new(identity.self_signed.clone()),
+        certificates: own,
         quote: OnceLock::new(),
         published,
         status: Status::default(),
@@ -99,14 +84,10 @@ pub async fn serve(
         old_secrets: OnceLock::new(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
-        endorsed: Box::new(endorsed),
+        jwt: JwtRefresh::default(),
         fatal: Box::new(move |why| drop(fatal.send(why))),
     });
     measure(&node, &metrics, server.sessions());
-    let certificates = Certificates {
-        node: node_slot,
-        service: service_slot,
-    };
     let running = server.serve(Arc::new(router), Arc::clone(&node), &certificates, metrics)?;
     for (name, address) in &node.published {
         tracing::info!(interface = name, address, "serving");

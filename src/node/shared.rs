@@ -1,4 +1,4 @@
-//! What requests and the sequencer share: the store, the status, and who the node is. No private key is in here.
+//! What requests and the sequencer share: the store, the status, and who the node is. No ledger secret is in here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock, RwLock};
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
+use super::certificates::OwnCertificates;
 use super::config::Config;
 use super::http::{Metrics, Sessions};
 use super::output::OutputFiles;
+use super::jwt::JwtRefresh;
 use super::sequencer::Sequencer;
 use super::status::Status;
 use crate::Error;
-use crate::crypto::{Certificate, CommitSecret, LedgerSecret};
+use crate::crypto::{CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
 use crate::kv::store::Store;
 use crate::recovery::secrets::LedgerSecrets;
@@ -23,8 +25,8 @@ pub struct Node {
     pub config: Config,
     /// Hex digest of the node's public key.
     pub id: String,
-    /// The certificate that the node made itself, valid as long as the one that its service has endorsed.
-    pub self_signed: RwLock<Certificate>,
+    /// The certificates that the node presents.
+    pub certificates: OwnCertificates,
     /// What the node runs.
     pub quote: OnceLock<VirtualQuote>,
     /// Published addresses by interface, with the ports that were bound.
@@ -51,9 +53,8 @@ pub struct Node {
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
     pub consensus: RwLock<Option<Value>>,
-    /// Is told the node's certificate whenever the service endorses a new one, and its self-signed one; answers the self-signed one that is served
-    /// from then on, where that had to be renewed too.
-    pub endorsed: Box<dyn Fn(&Certificate, &Certificate) -> Option<Certificate> + Send + Sync>,
+    /// Fetches the keys of token issuers.
+    pub jwt: JwtRefresh,
     /// Is told that the process must end, and why.
     pub fatal: Box<dyn Fn(Error) + Send + Sync>,
 }

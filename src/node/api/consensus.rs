@@ -56,18 +56,9 @@ pub(super) fn committed(node: &Node) -> ApiResult<TxId> {
 
 pub(super) fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
     let mut answer = json!({"transaction_id": committed(node)?});
-    let since = match request.query_value("view_history_since") {
-        None => 1,
-        Some(text) => text.parse::<u64>().ok().filter(|since| *since > 0).ok_or_else(|| {
-            ApiError::bad_request(
-                "InvalidQueryParameterValue",
-                format!("Unable to parse value '{text}' in parameter 'view_history_since'"),
-            )
-        })?,
-    };
-    let wanted = match request.query_value("view_history") {
-        None | Some("false") => false,
-        Some("true") => true,
+    let all = match request.query_value("view_history") {
+        None | Some("false") => None,
+        Some("true") => Some(1),
         Some(text) => {
             return Err(ApiError::bad_request(
                 "InvalidQueryParameterValue",
@@ -75,8 +66,23 @@ pub(super) fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
             ));
         }
     };
-    if wanted && let Some(answer) = answer.as_object_mut() {
+    let since = request.query_value("view_history_since").map(|text| {
+        text.parse::<u64>().ok().filter(|since| *since > 0).ok_or_else(|| {
+            ApiError::bad_request(
+                "InvalidQueryParameterValue",
+                format!("Unable to parse value '{text}' in parameter 'view_history_since'"),
+            )
+        })
+    });
+    let since = since.transpose()?;
+    // Who asks for all gets all.
+    if let Some(since) = all.or(since)
+        && let Some(answer) = answer.as_object_mut()
+    {
         let history = node.status.view_history();
+        if since > history.len() as u64 {
+            return Err(ApiError::not_found("Error code: NotFound"));
+        }
         let views: Vec<Value> = (1u64..)
             .zip(&history)
             .filter(|(view, _)| *view >= since)
@@ -119,20 +125,18 @@ pub(super) fn parse_transaction_id(text: &str) -> ApiResult<TxId> {
 
 /// `Committed`, `Pending`, `Unknown` or `Invalid`.
 pub(super) fn status_of(node: &Node, txid: TxId) -> &'static str {
-    let last = node.status.last_written();
-    if txid.seqno == 0 || txid.view > last.view || txid.seqno > last.seqno {
-        return match txid.view < last.view && txid.seqno > last.seqno {
-            true => "Invalid", // its view is over, and never came that far
-            false => "Unknown",
-        };
-    }
-    match (
-        node.status.view_of(txid.seqno) == txid.view,
-        txid.seqno <= node.status.last_signed(),
-    ) {
-        (false, _) => "Invalid",
-        (true, true) => "Committed",
-        (true, false) => "Pending",
+    let status = &node.status;
+    let (last, committed) = (status.last_written(), status.last_signed());
+    let is_its_view = txid.seqno <= last.seqno && status.view_of(txid.seqno) == txid.view;
+    match (txid.seqno, is_its_view) {
+        (0, _) => "Unknown",
+        (seqno, true) if seqno <= committed => "Committed",
+        (_, true) => "Pending",
+        // Another view has this seqno for good.
+        (seqno, false) if seqno <= committed => "Invalid",
+        // Its view is over, and never came that far.
+        (_, false) if txid.view < status.view_of(committed) => "Invalid",
+        _ => "Unknown",
     }
 }
 

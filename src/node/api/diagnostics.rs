@@ -24,7 +24,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         get("/node/js_metrics", "Limits of scripts", handler!(js_metrics)),
         get(
             "/node/jwt_keys/refresh/metrics",
-            "How often JWT keys were fetched: never, on this node",
+            "How often JWT keys were fetched",
             handler!(jwt_metrics),
         ),
         get(
@@ -86,8 +86,12 @@ fn js_metrics(node: &Node, _: &Request) -> ApiResult<Response> {
     })
 }
 
-fn jwt_metrics(_: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!({"attempts": 0, "failures": 0, "successes": 0})))
+fn jwt_metrics(node: &Node, _: &Request) -> ApiResult<Response> {
+    let (attempts, successes) = node.jwt.counts();
+    let failures = attempts.saturating_sub(successes);
+    Ok(Response::json(
+        &json!({"attempts": attempts, "failures": failures, "successes": successes}),
+    ))
 }
 
 fn index_strategies(_: &Node, _: &Request) -> ApiResult<Response> {

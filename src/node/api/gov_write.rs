@@ -74,12 +74,13 @@ where
         + Send
         + 'static,
 {
-    check_version(&request)?;
     let (signed, _) = node.read(|store| {
         let content_type = request.header("content-type");
         authenticate(&store.transaction(), content_type, &request.body, kind, active)
     });
+    // As in CCF that comes first: who is nobody is not told what else is wrong.
     let signed = signed?;
+    check_version(&request)?;
     transact(&node, move |transaction, session| {
         signed.still_stands(transaction, active)?;
         body(transaction, session, &request, &signed)

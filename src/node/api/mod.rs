@@ -8,6 +8,7 @@ mod diagnostics;
 mod files;
 mod gov_read;
 mod gov_write;
+mod internal;
 mod nodes;
 mod receipts;
 mod state;
@@ -34,6 +35,7 @@ pub fn router() -> Router<Node> {
     routes.extend(gov_read::routes());
     routes.extend(gov_write::routes());
     routes.extend(users::routes());
+    routes.extend(internal::routes());
     Router::new(routes).with_fallback(handler!(application))
 }
 

@@ -1,6 +1,5 @@
 //! `/node/state`, `/node/network`, readiness, and what the service says of itself.
 
-use std::sync::PoisonError;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -141,6 +140,6 @@ fn ready_gov(node: &Node, _: &Request) -> ApiResult<Response> {
 
 fn self_signed_certificate(node: &Node, _: &Request) -> ApiResult<Response> {
     Ok(Response::json(
-        &json!({"self_signed_certificate": node.self_signed.read().unwrap_or_else(PoisonError::into_inner).to_pem()}),
+        &json!({"self_signed_certificate": node.certificates.self_signed().to_pem()}),
     ))
 }

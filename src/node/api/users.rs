@@ -1,6 +1,7 @@
-//! What every CCF application has for its users: the last commit, the status of a transaction, receipts.
+//! What every CCF application has for its users, and members have beside it: the last commit, the status of a transaction,
+//! receipts.
 //!
-//! The answers are those of `/node`, once users are served; before that CCF's users are told that nothing is open.
+//! The answers are those of `/node`, once users or members are served; before that they are told that nothing is open.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use hyper::Method;
 use super::consensus::{VIEW_HISTORY, commit, tx};
 use super::diagnostics::documentation;
 use super::receipts::{TRANSACTION, receipt};
-use super::{handler, not_open};
+use super::{gov_handler, gov_writer, handler, not_open};
 use crate::node::http::{ApiResult, Request, Response, Route};
 use crate::node::shared::Node;
 
@@ -25,6 +26,15 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         )
         .query(TRANSACTION),
         get("/app/api", "This documentation", handler!(app_api)),
+        // CCF's members have them too, without a version.
+        get("/gov/commit", "The last committed transaction", gov_handler!(commit)).query(VIEW_HISTORY),
+        get("/gov/tx", "Status of a transaction", gov_handler!(tx)).query(TRANSACTION),
+        get(
+            "/gov/receipt",
+            "Proof that a committed transaction is in the ledger",
+            gov_writer!(receipt),
+        )
+        .query(TRANSACTION),
     ]
 }
 

@@ -165,19 +165,15 @@ pub(super) fn command(section: &mut Section<'_>) -> Command {
         PathBuf::from("service_cert.pem"),
         values::path,
     );
-    let start = section.optional_object("start", start);
-    let join = section.optional_object("join", join);
-    // Nothing in it is required here, so it may be absent as a whole.
-    let recover = section.object("recover", recover);
-    let sections = [
-        ("start", CommandKind::Start, start.is_some()),
-        ("join", CommandKind::Join, join.is_some()),
-    ];
-    for (name, of, there) in sections {
-        if kind == Some(of) && !there {
-            section.miss(name, format!("an object, because the command is {of:?}"));
-        }
-    }
+    // A file that recovers a service may say beside it how to start or join one: only the command's own section counts.
+    let used = |of: CommandKind| kind.is_none_or(|kind| kind == of);
+    let start = section.object_if(used(CommandKind::Start), "start", start);
+    let join = section.object_if(used(CommandKind::Join), "join", join);
+    let recover = match used(CommandKind::Recover) {
+        // Nothing in it is required here, so it may be absent as a whole.
+        true => Some(section.object("recover", recover)),
+        false => section.object_if(false, "recover", recover),
+    };
     for (name, of) in [
         ("start", CommandKind::Start),
         ("join", CommandKind::Join),
@@ -190,13 +186,22 @@ pub(super) fn command(section: &mut Section<'_>) -> Command {
             section.note(name, format!("not used, because the command is {kind:?}"));
         }
     }
+    let sections = [
+        ("start", CommandKind::Start, start.is_some()),
+        ("join", CommandKind::Join, join.is_some()),
+    ];
+    for (name, of, there) in sections {
+        if kind == Some(of) && !there {
+            section.miss(name, format!("an object, because the command is {of:?}"));
+        }
+    }
     let kind = kind.unwrap_or_default();
     Command {
         kind,
         service_certificate_file,
         start: start.filter(|_| kind == CommandKind::Start),
         join: join.filter(|_| kind == CommandKind::Join),
-        recover: (kind == CommandKind::Recover).then_some(recover),
+        recover: recover.filter(|_| kind == CommandKind::Recover),
     }
 }
 
@@ -211,22 +216,8 @@ fn start(section: &mut Section<'_>) -> Start {
     Start {
         members: section.objects("members", member),
         constitution_files: section.list("constitution_files", values::path),
-        service_configuration: section.required_object("service_configuration", |section| ServiceConfiguration {
-            recovery_threshold: section.required("recovery_threshold", |json| {
-                values::number(0..=u64::from(MAX_THRESHOLD))(json).map(|threshold| threshold as u32)
-            }),
-            maximum_node_certificate_validity_days: section.or(
-                "maximum_node_certificate_validity_days",
-                365,
-                values::count(1),
-            ),
-            maximum_service_certificate_validity_days: section.or(
-                "maximum_service_certificate_validity_days",
-                365,
-                values::count(1),
-            ),
-            recent_cose_proposals_window_size: section.or("recent_cose_proposals_window_size", 100, values::count(1)),
-        }),
+        // Its own field is required where it is there; where it is not, all participants are needed.
+        service_configuration: section.object("service_configuration", service_configuration),
         initial_service_certificate_validity_days: section.or(
             "initial_service_certificate_validity_days",
             1,
@@ -241,6 +232,27 @@ fn start(section: &mut Section<'_>) -> Start {
             issuer: section.or("issuer", String::new(), values::text),
             subject: section.or("subject", String::new(), values::text),
         }),
+    }
+}
+
+fn service_configuration(section: &mut Section<'_>) -> ServiceConfiguration {
+    // Of releases before 2024; there is one kind only.
+    section.anything("reconfiguration_type");
+    ServiceConfiguration {
+        recovery_threshold: section.required("recovery_threshold", |json| {
+            values::number(0..=u64::from(MAX_THRESHOLD))(json).map(|threshold| threshold as u32)
+        }),
+        maximum_node_certificate_validity_days: section.or(
+            "maximum_node_certificate_validity_days",
+            365,
+            values::count(1),
+        ),
+        maximum_service_certificate_validity_days: section.or(
+            "maximum_service_certificate_validity_days",
+            365,
+            values::count(1),
+        ),
+        recent_cose_proposals_window_size: section.or("recent_cose_proposals_window_size", 100, values::count(1)),
     }
 }
 
@@ -293,7 +305,10 @@ fn recover(section: &mut Section<'_>) -> Recover {
 fn self_healing_open(section: &mut Section<'_>) -> SelfHealingOpen {
     section.tolerates_unknown();
     let addresses = section.list("addresses", values::address);
-    if section.is_there() && !section.has("addresses") {
+    // Names of November 2025, before the whole moved to `sealing_recovery`.
+    section.anything("identity");
+    section.anything("cluster_identities");
+    if section.is_there() && !section.has("addresses") && !section.has("cluster_identities") {
         section.miss(
             "addresses",
             "an array of all nodes' addresses, host:port each".to_owned(),

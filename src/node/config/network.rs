@@ -172,8 +172,8 @@ pub enum Redirection {
         /// The name of the interface.
         interface: Option<String>,
     },
-    /// To a fixed address.
-    StaticAddress(Address),
+    /// To a fixed address: a host, perhaps with a port.
+    StaticAddress(String),
 }
 
 /// A node's role in consensus.
@@ -220,11 +220,11 @@ pub(super) fn network(section: &mut Section<'_>) -> Network {
     network
 }
 
-/// `bind_address`, and `published_address`, which is the same by default.
+/// `bind_address`, and `published_address`, which is the same where it is absent or empty.
 fn addresses(section: &mut Section<'_>) -> (Address, Address) {
     let bind = section.required("bind_address", values::address);
-    let published = section.optional("published_address", values::address);
-    let published = published.unwrap_or_else(|| bind.clone());
+    let published = section.optional("published_address", values::address_or_none);
+    let published = published.flatten().unwrap_or_else(|| bind.clone());
     (bind, published)
 }
 
@@ -273,7 +273,7 @@ fn redirection(section: &mut Section<'_>) -> Option<Redirection> {
                 role: section.or("role", Role::Primary, values::choice(&ROLES)),
                 interface: section.optional("interface", values::text),
             },
-            false => Redirection::StaticAddress(section.required("address", values::address)),
+            false => Redirection::StaticAddress(section.required("address", values::text_with_something)),
         })
     })
 }

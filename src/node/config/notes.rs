@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 23] = [
+pub const WITHOUT_MEANING: [(&str, &str); 25] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -37,7 +37,6 @@ pub const WITHOUT_MEANING: [(&str, &str); 23] = [
         "consensus.election_timeout",
         "a recovering node has nobody to hold elections with",
     ),
-    ("jwt", "no keys are fetched from issuers of tokens"),
     (
         "identity_history_fetch",
         "the history of identities is read from the ledger's files",
@@ -63,6 +62,12 @@ pub const WITHOUT_MEANING: [(&str, &str); 23] = [
         "attestation.snp_endorsements_servers",
         "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
     ),
+    (
+        "attestation.environment",
+        "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
+    ),
+    ("enclave", "there is no application to load: this program is the node"),
+    ("consensus.type", "there is one kind of consensus"),
     ("files_cleanup", "no file is ever removed"),
     (
         "ledger.max_transaction_size",

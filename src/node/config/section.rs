@@ -363,7 +363,17 @@ impl<'a> Section<'a> {
         name: &'static str,
         read: impl FnOnce(&mut Section<'a>) -> T,
     ) -> Option<T> {
-        let json = self.ask(name).filter(|json| **json != Json::Null);
+        self.object_if(true, name, read)
+    }
+
+    /// An object that counts only where it is `used`, and may be absent or null; its names are known in any case.
+    pub(super) fn object_if<T>(
+        &mut self,
+        used: bool,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'a>) -> T,
+    ) -> Option<T> {
+        let json = self.ask(name).filter(|json| used && **json != Json::Null);
         let value = Self::read(self.path.field(name), json, self.report, read);
         json.map(|_| value)
     }

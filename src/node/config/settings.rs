@@ -42,8 +42,8 @@ pub struct Attestation {
 pub struct EndorsementsServer {
     /// The field `type`.
     pub kind: EndorsementsServerKind,
-    /// Host, or host and port.
-    pub url: String,
+    /// Host, or host and port; absent: the one that is known for `kind`.
+    pub url: Option<String>,
     /// Attempts.
     pub max_retries_count: u32,
 }
@@ -67,7 +67,7 @@ pub struct Consensus {
     pub message_timeout: Duration,
     /// Without a heartbeat for this long there is an election.
     pub election_timeout: Duration,
-    /// With this many uncommitted transactions further ones are refused.
+    /// With this many uncommitted transactions further ones are refused; 0: never.
     pub max_uncommitted_tx_count: u64,
 }
 
@@ -164,10 +164,16 @@ pub(super) fn node_certificate(section: &mut Section<'_>) -> NodeCertificate {
 }
 
 pub(super) fn attestation(section: &mut Section<'_>) -> Attestation {
+    // Names of environment variables, until release 4.
+    section.object("environment", |section| {
+        for name in ["security_policy", "uvm_endorsements", "report_endorsements"] {
+            section.anything(name);
+        }
+    });
     Attestation {
         snp_endorsements_servers: section.objects("snp_endorsements_servers", |section| EndorsementsServer {
             kind: section.or("type", EndorsementsServerKind::Azure, values::choice(&SERVERS)),
-            url: section.required("url", values::text),
+            url: section.optional("url", values::text),
             max_retries_count: section.or("max_retries_count", 3, values::count(0)),
         }),
         snp_security_policy_file: section.nullable("snp_security_policy_file", values::path),
@@ -177,6 +183,8 @@ pub(super) fn attestation(section: &mut Section<'_>) -> Attestation {
 }
 
 pub(super) fn consensus(section: &mut Section<'_>) -> Consensus {
+    // Of releases before 2024: "CFT" was the only kind.
+    section.anything("type");
     Consensus {
         message_timeout: section.or("message_timeout", Duration::from_millis(100), values::time),
         election_timeout: section.or("election_timeout", Duration::from_secs(5), values::time),

@@ -236,6 +236,22 @@ pub(super) fn address(json: &Json) -> Result<Address, Expected> {
     parsed(json, ADDRESS)
 }
 
+/// An address, or the empty text for none.
+pub(super) fn address_or_none(json: &Json) -> Result<Option<Address>, Expected> {
+    match json {
+        Json::Text(text) if text.is_empty() => Ok(None),
+        other => address(other).map(Some),
+    }
+}
+
+/// A text that is not empty.
+pub(super) fn text_with_something(json: &Json) -> Result<String, Expected> {
+    text(json)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| "a string that is not empty".into())
+}
+
 pub(super) fn subject_alt_name(json: &Json) -> Result<SubjectAltName, Expected> {
     parsed(json, ALTERNATIVE_NAME)
 }

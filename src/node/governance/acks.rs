@@ -95,7 +95,7 @@ pub fn acknowledge(
     let mut ack = Ack::read(transaction, member_id).ok_or_else(|| {
         ApiError::forbidden(
             "AuthorizationFailed",
-            format!("No ACK record exists for member {member_id}."),
+            format!("No ACK record exists for member m[{member_id}]."),
         )
     })?;
     let received = request.text_field("stateDigest")?;

@@ -43,7 +43,7 @@ pub fn submit_ballot(
             true => Ok(info.to_api(proposal_id)),
             false => Err(ApiError::bad_request(
                 "VoteAlreadyExists",
-                format!("Different ballot already submitted by {member_id} for {proposal_id}."),
+                format!("Different ballot already submitted by m[{member_id}] for {proposal_id}."),
             )),
         };
     }

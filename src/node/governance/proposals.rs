@@ -76,7 +76,7 @@ pub fn withdraw(
         let proposer = &info.proposer_id;
         return Err(ApiError::forbidden(
             "AuthorizationFailed",
-            format!("Proposal {proposal_id} can only be withdrawn by proposer {proposer}, not caller {caller}."),
+            format!("Proposal {proposal_id} can only be withdrawn by proposer m[{proposer}], not caller m[{caller}]."),
         ));
     }
     match info.state {

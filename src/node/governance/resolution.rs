@@ -201,6 +201,5 @@ pub(super) fn resolve(
 
 fn failed(what: &str, failure: &Failure) -> ApiError {
     let trace = failure.trace.as_deref().unwrap_or("N/A");
-    tracing::warn!(reason = %failure.reason, "{}nothing of the request is kept", what);
     ApiError::internal(format!("{what}{}\nTrace: {trace}", failure.reason))
 }

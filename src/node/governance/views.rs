@@ -82,7 +82,7 @@ pub fn members(transaction: &Transaction<'_>) -> Json {
 /// 400 `InvalidResourceName`; 404.
 pub fn member(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
     let info = entry(transaction, names::MEMBERS_INFO, parameters::member_id(member_id)?)?
-        .ok_or_else(|| ApiError::not_found(format!("Member {member_id} does not exist.")))?;
+        .ok_or_else(|| ApiError::not_found(format!("Member m[{member_id}] does not exist.")))?;
     Ok(describe_member(transaction, member_id, &info))
 }
 
@@ -122,7 +122,7 @@ pub fn users(transaction: &Transaction<'_>) -> Json {
 pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Json, ApiError> {
     match transaction.get(names::USERS_CERTS, parameters::user_id(user_id)?.as_bytes()) {
         Some(_) => Ok(describe_user(transaction, user_id)),
-        None => Err(ApiError::not_found(format!("User {user_id} does not exist."))),
+        None => Err(ApiError::not_found(format!("User u[{user_id}] does not exist."))),
     }
 }
 
@@ -174,7 +174,9 @@ pub fn ballot(transaction: &Transaction<'_>, proposal_id: &str, member_id: &str)
     let mut info = info?.ok_or_else(|| unknown_proposal(format!("Proposal {proposal_id} does not exist.")))?;
     info.ballots.remove(member_id).ok_or_else(|| ApiError {
         code: "VoteNotFound",
-        ..ApiError::not_found(format!("Member {member_id} has not voted for proposal {proposal_id}."))
+        ..ApiError::not_found(format!(
+            "Member m[{member_id}] has not voted for proposal {proposal_id}."
+        ))
     })
 }
 
@@ -192,7 +194,7 @@ fn unknown_proposal(message: String) -> ApiError {
 pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Value, ApiError> {
     Ack::read(transaction, parameters::member_id(member_id)?)
         .map(|ack| ack.to_api(member_id))
-        .ok_or_else(|| ApiError::not_found(format!("No ACK record exists for member {member_id}.")))
+        .ok_or_else(|| ApiError::not_found(format!("No ACK record exists for member m[{member_id}].")))
 }
 
 /// `GET /gov/recovery/encrypted-shares/{memberId}`.
@@ -205,7 +207,7 @@ pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result
     let share = shares.and_then(|mut shares| shares.encrypted_shares.remove(member_id));
     share
         .map(|share| json!({"memberId": member_id, "encryptedShare": share}))
-        .ok_or_else(|| ApiError::not_found(format!("Recovery share not found for member {member_id}.")))
+        .ok_or_else(|| ApiError::not_found(format!("Recovery share not found for member m[{member_id}].")))
 }
 
 /// The value of a table with one value.

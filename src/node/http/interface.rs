@@ -20,7 +20,7 @@ pub enum Authority {
 pub struct HttpLimits {
     /// A longer body is answered with 413.
     pub max_body_size: usize,
-    /// A longer header (name and value together) is answered with 431.
+    /// A longer name or value of a header is answered with 431.
     pub max_header_size: usize,
     /// More headers are answered with 431.
     pub max_headers_count: usize,

@@ -9,6 +9,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOC
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::interface::Interface;
@@ -189,10 +190,13 @@ impl Response {
 impl From<ApiError> for Response {
     fn from(error: ApiError) -> Self {
         let response = Self::json(&error.to_json()).with_status(error.status);
+        // Who is known by a TLS certificate is asked for it in the handshake.
+        let may_sign = error.details.iter().any(|detail| {
+            let policy = detail.get("auth_policy").and_then(Value::as_str);
+            policy.is_some_and(|policy| policy.ends_with("cose_sign1"))
+        });
         match error.status {
-            StatusCode::UNAUTHORIZED => {
-                response.with_static(WWW_AUTHENTICATE, "COSE-SIGN1 realm=\"Signed request access\"")
-            }
+            _ if may_sign => response.with_static(WWW_AUTHENTICATE, "COSE-SIGN1 realm=\"Signed request access\""),
             StatusCode::SERVICE_UNAVAILABLE if error.code != "AuthorizationFailed" => {
                 response.with_static(RETRY_AFTER, RETRY_AFTER_S)
             }
@@ -275,6 +279,9 @@ mod tests {
         assert_eq!(response.status, StatusCode::UNAUTHORIZED);
         let asked = response.headers.get(WWW_AUTHENTICATE).unwrap();
         assert_eq!(asked, "COSE-SIGN1 realm=\"Signed request access\"");
+        let response = Response::from(ApiError::unauthenticated("node_cert", "no"));
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+        assert!(response.headers.get(WWW_AUTHENTICATE).is_none());
     }
 
     #[test]

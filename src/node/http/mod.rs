@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod connection;
 pub mod error;
+pub mod fetch;
 pub mod interface;
 mod memory;
 pub mod message;

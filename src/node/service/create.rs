@@ -98,15 +98,24 @@ fn unreadable(id: &[u8]) -> String {
     format!("{}: nodes.info of {id} can't be read", Code::TrustValue.as_str())
 }
 
-/// Marks the nodes whose retirement is committed; answers whether there was one.
+/// Marks the nodes of this service whose retirement is committed; answers whether there was one. Nodes of a service
+/// before it were retired by its first transaction, and stay as that left them: no node of this service ever counted on
+/// their votes.
 pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
+    let created = service_info(transaction)
+        .ok()
+        .and_then(|info| info.current_service_create_txid);
+    let created = created.map_or(0, |txid| txid.seqno);
     let mut any = false;
     for (id, value) in transaction.entries(names::NODES_INFO) {
         let Ok(mut info) = from_json::<Fields>(&value) else {
             continue;
         };
+        let of_this_service = transaction
+            .version(names::NODES_INFO, &id)
+            .is_none_or(|at| at > created);
         let retired = info.read::<String>("status").as_deref() == Some("Retired");
-        if retired && info.read("retired_committed") != Some(true) {
+        if retired && of_this_service && info.read("retired_committed") != Some(true) {
             info.set("retired_committed", &true);
             transaction.put(names::NODES_INFO, id, info.to_json());
             any = true;

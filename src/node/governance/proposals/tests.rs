@@ -166,7 +166,7 @@ fn a_ballot_said_twice_is_answered_twice_and_another_one_is_refused() {
     assert_eq!(
         other.message,
         format!(
-            "Different ballot already submitted by {} for {id}.",
+            "Different ballot already submitted by m[{}] for {id}.",
             world.members[0].id
         )
     );

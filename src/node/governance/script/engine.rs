@@ -11,9 +11,10 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 
 use super::access::Access;
 use super::limits::Limits;
+use super::natives::{self, Reach};
 use super::serve::{Reply, Request};
 use super::wire::{self, Answer, Call, Job, Message};
-use super::{Failure, Validation, cut, natives};
+use super::{Failure, Validation, cut};
 
 /// Native frames between the interpreter's own checks of the stack; generous, since it is reserved and not used.
 const NATIVE_STACK_BYTES: usize = 8 << 20;
@@ -143,42 +144,65 @@ fn execute(host: Rc<Host>, source: &str, name: &str, call: &Call) -> Result<Answ
     let runtime = host.clock.runtime(host.limits).map_err(started)?;
     let context = Context::full(&runtime).map_err(started)?;
     let result = context.with(|ctx| {
-        natives::install(&ctx, &host).map_err(|why| failure(&ctx, why))?;
-        let function = exported(&ctx, source, name, call.function())?;
+        natives::install(&ctx, &host, Reach::Node).map_err(|why| failure(&ctx, why))?;
+        let function = exported(&ctx, &host, source, name, call.function())?;
         answer(&ctx, &function, call).map_err(|why| failure(&ctx, why))
     });
-    result.map_err(|failure| match host.clock.stopped.get() {
-        true => Failure {
+    match (result, host.clock.stopped.get()) {
+        (result, false) => result,
+        (Ok(_), true) => Err(Failure::timed_out()),
+        (Err(failure), true) => Err(Failure {
             reason: super::TOOK_TOO_LONG.to_owned(),
             ..failure
-        },
-        false => failure,
-    })
+        }),
+    }
 }
 
-/// Evaluates a module and takes a function out of it.
+/// Evaluates a module and takes a function out of it. As in CCF what the module throws at its top level does not count,
+/// as long as the function is there: declarations are, before the first line is run.
 pub(super) fn exported<'js>(
     ctx: &Ctx<'js>,
+    host: &Host,
     source: &str,
     name: &str,
     function: &str,
 ) -> Result<Function<'js>, Failure> {
-    let unusable = |failure: Failure| Failure {
+    let unusable = |what: &str, failure: Failure| Failure {
+        reason: cut(format!("{what} {name}: {}", failure.reason)),
         unusable: true,
         ..failure
     };
-    let module = Module::declare(ctx.clone(), name, source).and_then(Module::eval);
-    let (module, finished) = module.map_err(|why| unusable(failure(ctx, why)))?;
-    finished.finish::<()>().map_err(|why| unusable(failure(ctx, why)))?;
-    let export: Value = module
-        .namespace()
-        .and_then(|exports| exports.get(function))
-        .map_err(|why| unusable(failure(ctx, why)))?;
-    export.into_function().ok_or_else(|| {
-        unusable(Failure::new(format!(
-            "{name} does not export a function named {function}"
-        )))
-    })
+    let module = Module::declare(ctx.clone(), name, source);
+    let module = module.map_err(|why| unusable("Failed to compile", failure(ctx, why)))?;
+    let (module, finished) = module
+        .eval()
+        .map_err(|why| unusable("Failed to execute", failure(ctx, why)))?;
+    let thrown = finished.finish::<()>().map_err(|why| failure(ctx, why)).err();
+    let export: rquickjs::Result<Value> = module.namespace().and_then(|exports| exports.get(function));
+    let missing = |reason: String| Failure {
+        unusable: true,
+        ..Failure::new(reason)
+    };
+    let export = match export {
+        Ok(export) => export,
+        // A variable whose line was never reached.
+        Err(why) => {
+            let unset = failure(ctx, why);
+            return Err(unusable("Failed to execute", thrown.unwrap_or(unset)));
+        }
+    };
+    if export.is_undefined() {
+        return Err(match thrown {
+            Some(thrown) => unusable("Failed to execute", thrown),
+            None => missing(format!("Failed to find export '{function}' in module '{name}'")),
+        });
+    }
+    if let Some(thrown) = thrown {
+        host.log("info", &super::thrown_line(name, &thrown));
+    }
+    export
+        .into_function()
+        .ok_or_else(|| missing(format!("Export '{function}' of module '{name}' is not a function")))
 }
 
 fn answer<'js>(ctx: &Ctx<'js>, function: &Function<'js>, call: &Call) -> rquickjs::Result<Answer> {

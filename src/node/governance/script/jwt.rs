@@ -59,7 +59,7 @@ struct Jwk {
 ///
 /// # Errors
 /// What is wrong with the set, by key id. Nothing is written then.
-pub(super) fn set_keys(transaction: &mut Transaction<'_>, issuer: &str, jwks: &str) -> Result<(), String> {
+pub(in crate::node) fn set_keys(transaction: &mut Transaction<'_>, issuer: &str, jwks: &str) -> Result<(), String> {
     let set: KeySet = serde_json::from_str(jwks).map_err(|why| format!("not a JWK set: {why}"))?;
     let mut new = BTreeMap::new();
     for jwk in &set.keys {

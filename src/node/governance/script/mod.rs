@@ -6,6 +6,7 @@
 //! What a script throws is a [`Failure`]; nothing that a script does can end the process.
 
 mod access;
+mod bytecode;
 mod certificates;
 mod check;
 mod engine;
@@ -32,6 +33,8 @@ use limits::Limits;
 use serve::State;
 use wire::{Answer, Call};
 
+pub(in crate::node) use jwt::set_keys as set_jwt_keys;
+
 /// The engine and its version, as `/node/version` says it: what rquickjs 0.14.0 brings with it.
 pub const ENGINE: &str = "quickjs-ng 0.16.2";
 
@@ -39,6 +42,9 @@ pub const ENGINE: &str = "quickjs-ng 0.16.2";
 const TOOK_TOO_LONG: &str = "Operation took too long to complete.";
 /// Reasons and traces go into the ledger and into answers: longer ones are cut.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Of what scripts say, this much is logged.
+const MAX_LOG_BYTES: usize = 2_000;
 
 /// Why a script did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +173,24 @@ pub fn apply(
 
 fn run(state: State<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
     let limits = Limits::of(state.transaction());
-    runner::run(state, source.to_owned(), name, call, limits)
+    runner::run(state, source.to_owned(), name.clone(), call, limits).inspect_err(|failure| log_thrown(&name, failure))
+}
+
+/// What a script throws is its author's matter, and for whoever looks for it: no warning of the node's.
+fn log_thrown(name: &str, failure: &Failure) {
+    tracing::info!(target: "governance_script", "{}", thrown_line(name, failure));
+}
+
+/// What a script has thrown, on one line.
+fn thrown_line(name: &str, failure: &Failure) -> String {
+    let trace = failure.trace.as_deref().unwrap_or("no trace");
+    one_line(&format!("{name} has thrown: {}; {trace}", failure.reason))
+}
+
+/// As much of a text as belongs on one line of the log, whatever is in it.
+fn one_line(text: &str) -> String {
+    let text = text.get(..text.floor_char_boundary(MAX_LOG_BYTES)).unwrap_or_default();
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// How stack traces name the constitution: the table, and its only key.

@@ -13,32 +13,44 @@ use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Val
 
 use super::engine::Host;
 use super::serve::{Effect, Operation, Reply, Request};
-use super::{certificates, check, tcb};
+use super::{bytecode, certificates, check, one_line, tcb};
 use crate::crypto::digest::sha256;
+use crate::tables::names;
 use crate::tables::values::Base64;
 
 const PRELUDE: &str = include_str!("prelude.js");
-/// A line of a script's log is cut here.
-const MAX_LOG_BYTES: usize = 2_000;
 
 type Answer<'js> = rquickjs::Result<Value<'js>>;
 /// Arguments of a native function; `None` is undefined.
 type Texts<'a> = &'a [Option<String>];
 
+/// How far a script gets from its interpreter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To tables and effects, as far as its access allows.
+    Node,
+    /// Nowhere: it is looked at, not run.
+    Nothing,
+}
+
 /// Prepares the global object of a fresh context.
-pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> rquickjs::Result<()> {
+pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>, reach: Reach) -> rquickjs::Result<()> {
     let natives = Object::new(ctx.clone())?;
-    natives.set("applying", host.access == super::access::Access::ReadWrite)?;
-    let asks = Rc::clone(host);
-    define(&natives, "table", move |ctx, texts| table(ctx, &asks, texts))?;
-    let asks = Rc::clone(host);
-    define(&natives, "effect", move |ctx, texts| effect(ctx, &asks, texts))?;
-    let checks = Rc::clone(host);
-    define(&natives, "checkConstitution", move |ctx, texts| {
-        check::constitution(&checks, text(ctx, texts, 0)?)
-            .map_err(|why| Exception::throw_type(ctx, &why))?
-            .into_js(ctx)
-    })?;
+    let applying = reach == Reach::Node && host.access == super::access::Access::ReadWrite;
+    natives.set("applying", applying)?;
+    match reach {
+        Reach::Node => node(&natives, host)?,
+        Reach::Nothing => {
+            for name in ["table", "effect", "checkConstitution", "refreshBytecode"] {
+                define(&natives, name, |ctx, _| {
+                    Err(Exception::throw_message(
+                        ctx,
+                        "a script that is being checked reaches nothing",
+                    ))
+                })?;
+            }
+        }
+    }
     define(&natives, "toBuffer", |ctx, texts| {
         ArrayBuffer::new_copy(ctx.clone(), text(ctx, texts, 0)?.as_bytes())?.into_js(ctx)
     })?;
@@ -67,14 +79,39 @@ pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>) -> rquickjs::Result<()> {
     define(&natives, "random", |ctx, _| random(ctx))?;
     let logs = Rc::clone(host);
     define(&natives, "log", move |ctx, texts| {
-        let line = text(ctx, texts, 1)?;
-        let line = line.get(..line.floor_char_boundary(MAX_LOG_BYTES)).unwrap_or_default();
-        logs.log(text(ctx, texts, 0)?, line);
+        logs.log(text(ctx, texts, 0)?, &one_line(text(ctx, texts, 1)?));
         ().into_js(ctx)
     })?;
     let mut options = EvalOptions::default();
     options.filename = Some("prelude".to_owned());
     ctx.eval_with_options::<Function, _>(PRELUDE, options)?.call((natives,))
+}
+
+/// What leads to the node.
+fn node<'js>(natives: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    let asks = Rc::clone(host);
+    define(natives, "table", move |ctx, texts| table(ctx, &asks, texts))?;
+    let asks = Rc::clone(host);
+    define(natives, "effect", move |ctx, texts| effect(ctx, &asks, texts))?;
+    let asks = Rc::clone(host);
+    define(natives, "refreshBytecode", move |ctx, _| refresh_bytecode(ctx, &asks))?;
+    let checks = Rc::clone(host);
+    define(natives, "checkConstitution", move |ctx, texts| {
+        check::constitution(&checks, text(ctx, texts, 0)?)
+            .map_err(|why| Exception::throw_type(ctx, &why))?
+            .into_js(ctx)
+    })
+}
+
+/// Compiles the application, and forgets the bytecode of the one before.
+fn refresh_bytecode<'js>(ctx: &Ctx<'js>, host: &Host) -> Answer<'js> {
+    if let Some(Reply::Entries(entries)) = host.ask(Request::Table(names::MODULES.to_owned(), Operation::Entries)) {
+        let named = |(name, source): (Base64, Base64)| (String::from_utf8_lossy(&name.0).into_owned(), source.0);
+        let modules = Rc::new(entries.into_iter().map(named).collect());
+        bytecode::compile(host, &modules)
+            .map_err(|why| Exception::throw_internal(ctx, &format!("Failed to refresh bytecode: {why}")))?;
+    }
+    ask(ctx, host, Request::Effect(Effect::ForgetBytecode))
 }
 
 /// Gives `object` a function of texts.
@@ -158,7 +195,6 @@ fn effect<'js>(ctx: &Ctx<'js>, host: &Host, texts: Texts<'_>) -> Answer<'js> {
             keys: owned(2)?,
         },
         "removeJwtKeys" => Effect::RemoveJwtKeys { issuer: owned(1)? },
-        "forgetBytecode" => Effect::ForgetBytecode,
         other => return Err(unknown(ctx, other)),
     };
     ask(ctx, host, Request::Effect(effect))
@@ -205,8 +241,7 @@ fn random<'js>(ctx: &Ctx<'js>) -> Answer<'js> {
 
 /// A line of a script's console, on one line of the log whatever it holds.
 pub(super) fn log(level: &str, line: &str) {
-    let line = line.get(..line.floor_char_boundary(MAX_LOG_BYTES)).unwrap_or_default();
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = one_line(line);
     match level {
         "error" => tracing::error!(target: "governance_script", "{line}"),
         "warn" => tracing::warn!(target: "governance_script", "{line}"),

@@ -33,7 +33,7 @@ pub fn nodes(transaction: &Transaction<'_>) -> Json {
 /// 400 `InvalidResourceName`; 404.
 pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Json, ApiError> {
     let info = entry(transaction, names::NODES_INFO, parameters::node_id(node_id)?)?
-        .ok_or_else(|| ApiError::not_found(format!("Node {node_id} does not exist.")))?;
+        .ok_or_else(|| ApiError::not_found(format!("Node n[{node_id}] does not exist.")))?;
     Ok(describe_node(transaction, node_id, &info))
 }
 
