@@ -133,10 +133,6 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .transact(|transaction| create(transaction, &creation))
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
-    node.files.write(
-        &node.config.command.service_certificate_file,
-        service.certificate.to_pem().as_bytes(),
-    )?;
     set_aside_leftovers(&public.files, main)?;
     end_ledger(&public.files, main, foundation)?;
     let _ = node.quote.set(founding.quote.clone());

@@ -20,6 +20,7 @@ use super::found::{Founding, found, show_state};
 use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::jwt::keep_fresh;
+use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
 use super::serve::serve;
@@ -186,6 +187,12 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, inputs: Inputs, opt
     };
     let days = recover.initial_service_certificate_validity_days;
     let service = ServiceIdentity::generate(config.node_certificate.curve_id, &name, days)?;
+    // Before the ledger is read, as CCF does it: whoever waits for the node trusts it by these files. They are taken back if
+    // the ledger is refused.
+    let certificate = service.certificate.to_pem();
+    node.files
+        .write(&config.command.service_certificate_file, certificate.as_bytes())?;
+    write_node_address(config, &node.files)?;
     node.status.enter(NodeState::ReadingPublicLedger);
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);

@@ -102,8 +102,9 @@ fn write_files(config: &Config, identity: &NodeIdentity, server: &Server) -> Res
     let output = &config.output_files;
     let contents = [
         (&output.pid_file, std::process::id().to_string()),
-        (&output.rpc_addresses_file, json!(server.addresses()).to_string()),
         (&output.node_certificate_file, identity.self_signed.to_pem()),
+        // Last: whoever waits for the addresses finds the others there.
+        (&output.rpc_addresses_file, json!(server.addresses()).to_string()),
     ];
     for (path, contents) in contents {
         if let Some(path) = path

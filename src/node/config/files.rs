@@ -211,7 +211,11 @@ impl Look<'_> {
             outputs.push((field, &config.command.service_certificate_file));
         }
         for (field, path) in outputs {
+            let known = self.problems.len();
             self.file_to_write(field.clone(), path);
+            if self.problems.len() > known {
+                continue;
+            }
             let Some(place) = self.place(path) else { continue };
             if let Some((other, _)) = taken.iter().find(|(_, other)| *other == place) {
                 let message = format!(
