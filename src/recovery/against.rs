@@ -99,6 +99,7 @@ fn findings(
     let (was, is) = (earlier.services.first(), here.first());
     let known = |is: &ServiceRecord| earlier.services.iter().any(|was| was.identity == is.identity);
     if let (Some(was), Some(is)) = (was, is)
+        && range.start == 0
         && was.from_seqno <= reach
         && is.from_seqno <= last.seqno
         && !here.iter().any(known)
@@ -178,11 +179,7 @@ fn compare_services(earlier: &[ServiceRecord], here: &[ServiceRecord], range: &R
         wrong: Vec::new(),
         untold: 0,
     };
-    let mut say = |seqno: Seqno, text: String| {
-        compared
-            .wrong
-            .push(Finding::new(Code::ServiceDiffers, text).seqno(seqno));
-    };
+    let finding = |seqno: Seqno, text: String| Finding::new(Code::ServiceDiffers, text).seqno(seqno);
     let in_force = |services: &[ServiceRecord], at: Seqno| -> Option<ServiceRecord> {
         services.iter().rfind(|service| service.from_seqno <= at).cloned()
     };
@@ -202,7 +199,7 @@ fn compare_services(earlier: &[ServiceRecord], here: &[ServiceRecord], range: &R
                     hex::encode(was.identity.0),
                     was.from_seqno
                 );
-                say(was.from_seqno, text);
+                compared.wrong.push(finding(was.from_seqno, text));
             }
         }
     }
@@ -214,13 +211,14 @@ fn compare_services(earlier: &[ServiceRecord], here: &[ServiceRecord], range: &R
             true => in_force(earlier, is.from_seqno),
             false => earlier.iter().find(|was| was.from_seqno == is.from_seqno).cloned(),
         };
-        if was.is_none_or(|was| was.identity != is.identity) {
+        let is_said = compared.wrong.iter().any(|said| said.seqno == Some(is.from_seqno));
+        if !is_said && was.is_none_or(|was| was.identity != is.identity) {
             let text = format!(
                 "service identity {} is here from seqno {} on, where the earlier report has another or none",
                 hex::encode(is.identity.0),
                 is.from_seqno
             );
-            say(is.from_seqno, text);
+            compared.wrong.push(finding(is.from_seqno, text));
         }
     }
     compared
