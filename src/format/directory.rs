@@ -175,6 +175,7 @@ fn list_directory(
         names.push((item.file_name().to_string_lossy().into_owned(), item.path()));
     }
     names.sort();
+    let mut chunks = Vec::new();
     for (name, path) in names {
         let chunk = match FileName::parse(&name) {
             FileName::Other => continue,
@@ -192,11 +193,57 @@ fn list_directory(
             notes.push(Note::UnfinishedRecovery(path));
         } else if !main && !chunk.kind.is_committed() {
             notes.push(Note::OpenInReadOnly(path));
-        } else if let Some(file) = examine(path, chunk, main, notes)? {
-            found.push(file);
+        } else {
+            chunks.push((path, chunk));
         }
     }
+    for examined in examine_all(chunks, main) {
+        let (file, more) = examined?;
+        notes.extend(more);
+        found.extend(file);
+    }
     Ok(())
+}
+
+/// Files examined on one thread at least: starting one takes as long as a few files in the page cache.
+const FILES_PER_THREAD: usize = 16;
+/// Threads at most. They wait for the disk, not for a processor: what is fetched is one page at either end of each file, and
+/// a disk brings many such pages in the time of one.
+const EXAMINERS: usize = 32;
+
+/// What is known of one file: what it holds, if it counts, and what is noteworthy.
+type Examined = Result<(Option<ChunkFile>, Vec<Note>)>;
+
+/// Examines chunks on several threads, and answers in their order.
+fn examine_all(chunks: Vec<(PathBuf, ChunkName)>, main: bool) -> Vec<Examined> {
+    let examine_some = |chunks: &[(PathBuf, ChunkName)]| -> Vec<Examined> {
+        let each = chunks.iter().map(|(path, name)| {
+            let mut notes = Vec::new();
+            let file = examine(path.clone(), name.clone(), main, &mut notes)?;
+            Ok((file, notes))
+        });
+        each.collect()
+    };
+    let threads = (chunks.len() / FILES_PER_THREAD).clamp(1, EXAMINERS);
+    let mut parts = chunks.chunks(chunks.len().div_ceil(threads).max(1));
+    let own = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts
+            .map(|part| {
+                (
+                    part,
+                    std::thread::Builder::new().spawn_scoped(scope, || examine_some(part)),
+                )
+            })
+            .collect();
+        let mut examined = examine_some(own);
+        for (part, thread) in others {
+            // Where no thread could be started, or it panicked, there is still this one.
+            let answer = thread.ok().and_then(|thread| thread.join().ok());
+            examined.extend(answer.unwrap_or_else(|| examine_some(part)));
+        }
+        examined
+    })
 }
 
 /// Opens a chunk briefly to see which seqnos it holds.
@@ -206,6 +253,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
         return Ok(None);
     }
     let map = MappedFile::open(&path).map_err(Error::io("open", &path))?;
+    map.is_peeked_into();
     let bytes = map.bytes();
     let layout = Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes));
     let first = first_seqno(bytes).unwrap_or(name.first);
@@ -220,12 +268,20 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
     // Where the header word and the name disagree, a table that fits the name says which one is damaged.
     let mended = named_len.filter(|&named| Layout::by_count(bytes, named).is_some());
     // Where it fits neither, the entries themselves may agree with the name.
-    let counted = || named_len.filter(|_| Layout::count_entries(bytes, layout.entries_end) == named_len);
+    let counted = || {
+        named_len.filter(|_| {
+            map.will_need();
+            Layout::count_entries(bytes, layout.entries_end) == named_len
+        })
+    };
     let len = mended
         .or_else(counted)
         .or(layout.table_len.filter(|&len| len > 0))
         .or(named_len)
-        .unwrap_or_else(|| count_entries(bytes, layout, first));
+        .unwrap_or_else(|| {
+            map.will_need();
+            count_entries(bytes, layout, first)
+        });
     if len == 0 && named_len.is_none() {
         notes.push(match bytes.len() {
             8 => Note::EmptyChunk(path),

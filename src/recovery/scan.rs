@@ -144,8 +144,9 @@ pub struct SegmentScan {
     pub view_drops: Vec<(Seqno, u64, View, View)>,
     /// View of the first entry that could be read.
     pub first_view: Option<View>,
-    /// Seqnos of entries that write to public tables beside those of signatures.
+    /// Seqnos of entries that write to public tables beside those of signatures. Empty where nothing is recovered.
     pub public_writers: Vec<Seqno>,
+    recovering: bool,
 }
 
 /// Entries digested together: enough to fill the vector lanes and a whole block of the tree, few enough that their
@@ -154,6 +155,11 @@ pub(super) const BATCH: usize = 1024;
 
 /// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
 pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
+    scan_segment_for(segment, watch, true)
+}
+
+/// The same; only where the ledger is to be recovered are its entries fingerprinted and its public writers listed.
+pub fn scan_segment_for(segment: Segment, watch: &[Seqno], recovering: bool) -> SegmentScan {
     let mut scan = SegmentScan {
         until: segment.from,
         end_offset: segment.offset,
@@ -165,10 +171,11 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
         view_drops: Vec::new(),
         first_view: None,
         public_writers: Vec::new(),
+        recovering,
         segment,
     };
     let segment = scan.segment.clone();
-    let mut batch = Batch::new(segment.from, watch);
+    let mut batch = Batch::new(segment.from, watch, recovering);
     let mut walker = segment.walker();
     while segment.until.is_none_or(|until| walker.seqno() < until) {
         match walker.step(&mut scan.faults) {
@@ -183,7 +190,7 @@ pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
                 scan.entries += 1;
                 batch.push(&located);
                 let before = batch.fingerprint;
-                batch.fingerprint.add_entry(located.entry.raw);
+                batch.take_fingerprint(located.entry.raw);
                 if let Some(signature) = pick_out(located, segment.chunk_index, &mut scan) {
                     batch.end_run(before, view, signature);
                 }
@@ -218,6 +225,8 @@ struct Batch<'a> {
     signatures: Vec<RunEnd>,
     /// Of the entries since the last signature, that one included.
     fingerprint: Fingerprint,
+    /// Whether anybody asks for it.
+    recovering: bool,
     subtrees: Subtrees,
     last_view: View,
     watch: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Seqno>>>,
@@ -242,13 +251,14 @@ enum Header<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(first: Seqno, watch: &'a [Seqno]) -> Self {
+    fn new(first: Seqno, watch: &'a [Seqno], recovering: bool) -> Self {
         let first_watched = watch.partition_point(|&seqno| seqno < first);
         Batch {
             messages: Vec::with_capacity(BATCH),
             headers: Vec::with_capacity(BATCH),
             signatures: Vec::new(),
             fingerprint: Fingerprint::default(),
+            recovering,
             subtrees: Subtrees::starting_at(first),
             last_view: 0,
             watch: watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable(),
@@ -265,12 +275,19 @@ impl<'a> Batch<'a> {
             .push(Header::Digests(public.commit_evidence_digest, public.claims_digest));
     }
 
+    #[inline]
+    fn take_fingerprint(&mut self, raw: &[u8]) {
+        if self.recovering {
+            self.fingerprint.add_entry(raw);
+        }
+    }
+
     /// The entry pushed last is a signature transaction: the run before it, with this fingerprint, is over.
     #[cold]
     fn end_run(&mut self, before: Fingerprint, view: View, signature: SignatureTx) {
         self.fingerprint = Fingerprint::default();
         if let Some(raw) = self.messages.last() {
-            self.fingerprint.add_entry(raw);
+            self.take_fingerprint(raw);
         }
         self.signatures.push(RunEnd {
             index: self.messages.len() - 1,
@@ -418,7 +435,7 @@ fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) ->
             why,
         });
     }
-    if signature.others.is_some() {
+    if signature.others.is_some() && scan.recovering {
         scan.public_writers.push(seqno);
     }
     // Nothing but a signature transaction writes a tree: one without a signature is a damaged one.
