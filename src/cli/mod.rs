@@ -3,6 +3,9 @@
 //! Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write. With `--json`
 //! there is one JSON document on stdout and nothing else; everything meant for a person goes to stderr then.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod bench;
@@ -74,8 +77,15 @@ enum Command {
     Man,
 }
 
+/// When this process began: a report counts its time from here.
+fn began() -> Instant {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    *BEGAN.get_or_init(Instant::now)
+}
+
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
+    began();
     let cli = Cli::parse();
     if let Some(jobs) = cli.common.jobs {
         // Fails only if the pool exists already, which nothing before this makes.

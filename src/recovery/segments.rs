@@ -181,6 +181,7 @@ pub struct Windows<'a> {
     ahead: Option<ReadAhead>,
     /// Size of all chunks that were opened.
     opened_bytes: u64,
+    window_bytes: u64,
 }
 
 impl<'a> Windows<'a> {
@@ -195,6 +196,7 @@ impl<'a> Windows<'a> {
             until,
             ahead: None,
             opened_bytes: 0,
+            window_bytes: WINDOW_BYTES,
         }
     }
 
@@ -204,6 +206,13 @@ impl<'a> Windows<'a> {
             newest_first: true,
             ..Self::new(files, from, until)
         }
+    }
+
+    /// Windows of another size, so that a small ledger has many.
+    #[cfg(test)]
+    pub fn of_bytes(mut self, window_bytes: u64) -> Self {
+        self.window_bytes = window_bytes;
+        self
     }
 
     /// For who reads all of it: the disk is kept busy ahead of the reading.
@@ -241,7 +250,7 @@ impl<'a> Windows<'a> {
         let mut window = Window::new();
         let mut bytes = 0;
         let mut chunks = 0;
-        while bytes < WINDOW_BYTES && chunks < WINDOW_CHUNKS {
+        while bytes < self.window_bytes && chunks < WINDOW_CHUNKS {
             if let Some(segment) = self.pending.pop_front() {
                 bytes += segment.size_bytes;
                 window.push(segment);

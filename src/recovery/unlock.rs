@@ -18,7 +18,7 @@ use crate::recovery::progress::Progress;
 use crate::recovery::recovery_tables::{Found, RecoveryTables, pick_out};
 use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
 use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport, open};
-use crate::recovery::segments::Segment;
+use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
 use crate::recovery::writes::{Reader, finding, in_windows, last_signed};
@@ -67,6 +67,17 @@ pub struct UnlockReport {
     pub entries_per_s: f64,
     /// Rate.
     pub bytes_per_s: f64,
+}
+
+impl UnlockReport {
+    /// Counts the time from `began`, where something was done before the rehearsal: listing the files, for one.
+    pub fn timed_from(mut self, began: Instant) -> Self {
+        let elapsed_s = began.elapsed().as_secs_f64();
+        self.entries_per_s *= self.elapsed_s / elapsed_s;
+        self.bytes_per_s *= self.elapsed_s / elapsed_s;
+        self.elapsed_s = elapsed_s;
+        self
+    }
 }
 
 /// What decrypting part of a ledger gave.
@@ -226,7 +237,7 @@ fn decrypt_range(
     progress: &dyn Progress,
 ) -> Result<Tally> {
     let mut total = Tally::default();
-    in_windows(files, (from, until), |window| {
+    in_windows(Windows::new(files, from, until).reading_ahead(), |window| {
         let tallies: Vec<Tally> = window
             .par_iter()
             .with_max_len(1)

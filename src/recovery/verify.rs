@@ -109,6 +109,16 @@ pub struct VerifyReport {
     pub foundation: Option<Box<Foundation>>,
 }
 
+impl VerifyReport {
+    /// Counts the time from `began`, where something was done before the verification: listing the files, for one.
+    pub fn timed_from(mut self, began: Instant) -> Self {
+        self.elapsed_s = began.elapsed().as_secs_f64();
+        self.entries_per_s = self.entries as f64 / self.elapsed_s;
+        self.bytes_per_s = self.bytes as f64 / self.elapsed_s;
+        self
+    }
+}
+
 /// Verifies a ledger.
 ///
 /// # Errors

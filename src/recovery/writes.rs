@@ -62,17 +62,11 @@ pub fn in_groups(
     Ok(())
 }
 
-/// Hands out the segments that hold `from..=until` a window at a time, oldest first, and maps the next window meanwhile: for
-/// who keeps little of what is read.
+/// Hands out whole windows, and maps the next one meanwhile: for who keeps little of what is read.
 ///
 /// # Errors
 /// As [`in_groups`].
-pub fn in_windows(
-    files: &LedgerFiles,
-    (from, until): (Seqno, Seqno),
-    mut each: impl FnMut(&Window) -> Result<()> + Send,
-) -> Result<()> {
-    let mut windows = Windows::new(files, from, until).reading_ahead();
+pub fn in_windows(mut windows: Windows<'_>, mut each: impl FnMut(&Window) -> Result<()> + Send) -> Result<()> {
     let mut next = windows.next_window()?;
     while let Some(window) = next {
         let (following, outcome) = rayon::join(|| windows.next_window(), || each(&window));

@@ -15,7 +15,7 @@ use crate::format::directory::LedgerFiles;
 use crate::recovery::progress::{Progress, Silent};
 use crate::recovery::recovery_tables::{Found, RecoveryTables};
 use crate::recovery::secrets::{LedgerSecrets, Material, Opened, open};
-use crate::recovery::segments::{Segment, Window};
+use crate::recovery::segments::{Segment, Window, Windows};
 use crate::recovery::state::MappedSnapshot;
 use crate::recovery::writes::in_windows;
 
@@ -41,12 +41,23 @@ pub(super) fn open_and_decrypt(
     at: Seqno,
     progress: &dyn Progress,
 ) -> Result<(Opened, Tally)> {
+    let windows = Windows::new(files, files.first_seqno(), at).reading_ahead();
+    by_windows(files, windows, snapshot, material, at, progress)
+}
+
+fn by_windows(
+    files: &LedgerFiles,
+    windows: Windows<'_>,
+    snapshot: Option<&MappedSnapshot>,
+    material: &Material,
+    at: Seqno,
+    progress: &dyn Progress,
+) -> Result<(Opened, Tally)> {
     let mut tables = RecoveryTables::before_the_ledger(snapshot)?;
     let mut guess = open(&tables, material).secrets.map(Arc::new);
     let mut guesses = 1;
     let mut parts: Vec<Part> = Vec::new();
-    let whole = (files.first_seqno(), at);
-    in_windows(files, whole, |window| {
+    in_windows(windows, |window| {
         let range = range_of(window, at);
         let (mut tally, found) = read(window, guess.as_deref(), range, progress);
         if !found.is_empty() {
@@ -123,4 +134,62 @@ fn are_same(one: &LedgerSecrets, other: &LedgerSecrets, (first, last): (Seqno, S
             .collect()
     };
     in_force(one) == in_force(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::rsa::DecryptionKey;
+    use crate::fixture::{Options, generate};
+    use crate::recovery::unlock::{decrypt_all, end_of_reading};
+
+    #[test]
+    fn what_was_opened_before_its_secrets_were_known_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            entries: 600,
+            signature_every: 20,
+            chunk_size: 8_000,
+            rekey_every: 90,
+            reshare_every: 70,
+            recoveries: 2,
+            ..Options::default()
+        };
+        generate(&options, directory.path(), &Silent).unwrap();
+        let files = LedgerFiles::list(&[directory.path().join("ledger")], false).unwrap();
+        let mut material = Material::default();
+        for member in 0..2 {
+            let path = directory.path().join(format!("common/member{member}_enc_privk.pem"));
+            let pem = std::fs::read_to_string(&path).unwrap();
+            let key = DecryptionKey::from_pem(&pem).unwrap();
+            material.member_keys.push((path.display().to_string(), key));
+        }
+        let at = end_of_reading(&files, None).unwrap();
+        for window_bytes in [1, 30_000, u64::MAX] {
+            let windows = Windows::new(&files, 1, at).of_bytes(window_bytes);
+            let (opened, tally) = by_windows(&files, windows, None, &material, at, &Silent).unwrap();
+            let secrets = opened.secrets.unwrap();
+            assert!(secrets.iter().count() > 6);
+            let twice = decrypt_all(&files, &secrets, at, &Silent).unwrap();
+            let counts = |tally: &Tally| {
+                (
+                    tally.entries,
+                    tally.bytes,
+                    tally.private_decrypted,
+                    tally.evidence_ok,
+                    tally.findings.clone().finish().len(),
+                )
+            };
+            assert_eq!(counts(&tally), counts(&twice), "windows of {window_bytes}");
+            assert_eq!((tally.entries, tally.locked), (at, None));
+            assert_eq!(
+                (
+                    tally.private_decrypted,
+                    tally.evidence_ok,
+                    tally.findings.clone().finish().len()
+                ),
+                (tally.private_domains, tally.evidence_checked, 0)
+            );
+        }
+    }
 }
