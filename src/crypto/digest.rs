@@ -3,7 +3,6 @@
 //! Where a processor lacks SHA instructions, aws-lc's assembler is several times faster than the `sha2` crate, which
 //! serves the pure provider and messages that come in pieces.
 
-use sha2::block_api::compress256;
 use sha2::{Digest as _, Sha256};
 
 use super::{lanes, provider};
@@ -51,7 +50,9 @@ pub fn how_many_are_digested() -> &'static str {
 }
 
 /// SHA-256 of `message` behind a prefix that is hashed already.
+#[cfg(any(target_arch = "x86_64", test))]
 pub(super) fn sha256_behind(prefix: &lanes::Prefix, message: &[u8]) -> Digest {
+    use sha2::block_api::compress256;
     let mut state = prefix.state;
     let (body, rest) = message.as_chunks::<64>();
     compress256(&mut state, body);

@@ -439,6 +439,37 @@ mod tests {
     }
 
     #[test]
+    fn files_examined_on_many_threads_are_those_examined_one_by_one_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut chunks = Vec::new();
+        for i in 1..=5 * FILES_PER_THREAD as u64 {
+            // Every third holds nothing, which is a note; the others promise entries.
+            let name = match i % 3 {
+                0 => format!("ledger_{i}"),
+                _ => format!("ledger_{i}-{}.committed", i + 7),
+            };
+            let path = directory.path().join(&name);
+            std::fs::write(&path, [0; 8]).unwrap();
+            let FileName::Chunk(name) = FileName::parse(&name) else {
+                panic!("{name} is a chunk's name");
+            };
+            chunks.push((path, name));
+        }
+        let shown = |file: Option<ChunkFile>, notes: Vec<Note>| format!("{file:?} {notes:?}");
+        let mut one_by_one = Vec::new();
+        for (path, name) in &chunks {
+            let mut notes = Vec::new();
+            let file = examine(path.clone(), name.clone(), true, &mut notes).unwrap();
+            one_by_one.push(shown(file, notes));
+        }
+        let together = examine_all(chunks, true).into_iter().map(|examined| {
+            let (file, notes) = examined.unwrap();
+            shown(file, notes)
+        });
+        assert_eq!(together.collect::<Vec<_>>(), one_by_one);
+    }
+
+    #[test]
     fn committed_chunks_win_over_a_stale_open_one() {
         let (chunks, spares, notes) = planned(vec![
             file(1, 10, true, true),

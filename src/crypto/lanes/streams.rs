@@ -3,7 +3,7 @@
 //! A stream whose message ends takes the next one, so lengths may differ freely. States are in the order that the
 //! instructions want: words a, b, e, f in one vector, c, d, g, h in the other.
 
-#![allow(clippy::indexing_slicing)] // loops to N over arrays of N, which the compiler unrolls and checks
+#![allow(clippy::indexing_slicing, clippy::needless_range_loop)] // loops to N over arrays of N, which the compiler unrolls
 
 use std::arch::x86_64::*;
 
