@@ -5,6 +5,8 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -82,8 +84,15 @@ enum Command {
     Man,
 }
 
+/// When this process began: a report counts its time from here.
+fn began() -> Instant {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    *BEGAN.get_or_init(Instant::now)
+}
+
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
+    began();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == script::ARGUMENT) {
         script::run_one();

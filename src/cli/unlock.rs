@@ -48,7 +48,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         &material,
         args.at,
         progress::for_terminal().as_ref(),
-    )?;
+    )?
+    .timed_from(super::began());
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,

@@ -93,7 +93,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         keep_history: false,
         keep_foundation: false,
     };
-    let report = verify(&files, &options, progress::for_terminal().as_ref())?;
+    let report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,

@@ -1,4 +1,4 @@
-//! SHA-256: of one message through the provider, of many at once through sixteen vector lanes.
+//! SHA-256: of one message through the provider, of many at once through vector lanes or two streams.
 //!
 //! Where a processor lacks SHA instructions, aws-lc's assembler is several times faster than the `sha2` crate, which
 //! serves the pure provider and messages that come in pieces.
@@ -28,15 +28,47 @@ pub fn sha256(data: &[u8]) -> Digest {
     provider::sha256(data)
 }
 
-/// Fewer messages than this are not worth sixteen lanes: a step of all lanes takes as long as about two blocks alone.
-const FEW: usize = 3;
-
-/// SHA-256 of every message, appended to `digests` in order. Several times faster than one by one where the processor has
-/// AVX-512 (see the module `lanes`).
+/// SHA-256 of every message, appended to `digests` in order. Faster than one by one where the processor has AVX-512 or SHA
+/// instructions (see the module `lanes`).
 pub fn sha256_many(messages: &[&[u8]], digests: &mut Vec<Digest>) {
-    if messages.len() < FEW || !lanes::digest_many(&lanes::START, messages, digests) {
+    if messages.len() < 2 || !lanes::digest_many(&lanes::START, messages, digests) {
         digests.extend(messages.iter().map(|message| sha256(message)));
     }
+}
+
+/// SHA-256 of every pair in `row`, appended to `above` in order: a row of a Merkle tree from the one below it. What has no
+/// partner is left out.
+pub fn sha256_pairs(row: &[Digest], above: &mut Vec<Digest>) {
+    if row.len() < 4 || !lanes::digest_pairs(row, above) {
+        above.extend(row.as_chunks::<2>().0.iter().map(|pair| sha256(pair.as_flattened())));
+    }
+}
+
+/// How [`sha256_many`] digests on this processor, for a report.
+pub fn how_many_are_digested() -> &'static str {
+    lanes::fastest().map_or("one message at a time", lanes::Way::as_str)
+}
+
+/// SHA-256 of `message` behind a prefix that is hashed already.
+#[cfg(any(target_arch = "x86_64", test))]
+pub(super) fn sha256_behind(prefix: &lanes::Prefix, message: &[u8]) -> Digest {
+    use sha2::block_api::compress256;
+    let mut state = prefix.state;
+    let (body, rest) = message.as_chunks::<64>();
+    compress256(&mut state, body);
+    let mut tail = [[0; 64]; 2];
+    // The end mark takes one byte, the length eight.
+    let blocks = if rest.len() < 56 { 1 } else { 2 };
+    for (to, from) in tail.as_flattened_mut().iter_mut().zip(rest.iter().chain(&[0x80])) {
+        *to = *from;
+    }
+    let bits = prefix.bytes.wrapping_add(message.len() as u64).wrapping_mul(8);
+    let tail = tail.get_mut(..blocks).unwrap_or_default();
+    if let Some(length) = tail.as_flattened_mut().last_chunk_mut() {
+        *length = bits.to_be_bytes();
+    }
+    compress256(&mut state, tail);
+    state_to_digest(&state)
 }
 
 /// SHA-256 of the concatenation of `parts`.

@@ -64,9 +64,9 @@ impl CommitSecret {
 
     /// SHA-256 of the evidence: the `commit evidence digest` of the transaction.
     pub fn evidence_digest(&self, view: u64, seqno: u64) -> Digest {
-        let mut txid = Text::new();
-        txid.push_txid(view, seqno);
-        let text = Text::evidence(&txid, &self.mac(&txid));
+        let mut text = Text::new();
+        text.begin_evidence(view, seqno);
+        text.push_hex(&self.nonce(view, seqno));
         let mut state = INITIAL_STATE;
         // 3 + (3..=41) + 1 + 64 bytes of text, so with its padding it always fills exactly two blocks.
         compress256(&mut state, &text.padded_to_two_blocks());
@@ -76,16 +76,13 @@ impl CommitSecret {
     /// The commit evidence digests of many transactions `(view, seqno)`, appended to `digests` in order: the same as
     /// [`CommitSecret::evidence_digest`] of each, on all vector lanes of the processor.
     pub fn evidence_digests(&self, txids: &[(u64, u64)], digests: &mut Vec<Digest>) {
-        let texts: Vec<Text> = txids
-            .iter()
-            .map(|&(view, seqno)| {
-                let mut text = Text::new();
-                text.push_txid(view, seqno);
-                text
-            })
-            .collect();
+        // Written where they lie: a text is larger than what there is to write.
+        let mut texts = vec![Text::new(); txids.len()];
+        for (text, &(view, seqno)) in texts.iter_mut().zip(txids) {
+            text.begin_evidence(view, seqno);
+        }
         let mut inner = Vec::with_capacity(txids.len());
-        let messages: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
+        let messages: Vec<&[u8]> = texts.iter().map(Text::txid_in_evidence).collect();
         let behind = |state: [u32; 8]| Prefix { state, bytes: 64 };
         if !lanes::digest_many(&behind(self.inner), &messages, &mut inner) {
             digests.extend(txids.iter().map(|&(view, seqno)| self.evidence_digest(view, seqno)));
@@ -94,12 +91,10 @@ impl CommitSecret {
         let mut nonces = Vec::with_capacity(txids.len());
         let messages: Vec<&[u8]> = inner.iter().map(<[u8; 32]>::as_slice).collect();
         lanes::digest_many(&behind(self.outer), &messages, &mut nonces);
-        let evidence: Vec<Text> = texts
-            .iter()
-            .zip(&nonces)
-            .map(|(txid, nonce)| Text::evidence(txid, nonce))
-            .collect();
-        let messages: Vec<&[u8]> = evidence.iter().map(Text::as_bytes).collect();
+        for (text, nonce) in texts.iter_mut().zip(&nonces) {
+            text.push_hex(nonce);
+        }
+        let messages: Vec<&[u8]> = texts.iter().map(Text::as_bytes).collect();
         lanes::digest_many(&lanes::START, &messages, digests);
     }
 
@@ -129,6 +124,7 @@ fn keyed_state(key: &[u8; 32], pad: u8) -> [u32; 8] {
 /// A short ASCII text in a buffer of two SHA-256 blocks.
 ///
 /// Bytes that would not fit are dropped; no text made here is longer than 109 bytes.
+#[derive(Clone, Copy)]
 struct Text {
     bytes: [u8; 128],
     length: usize,
@@ -142,15 +138,18 @@ impl Text {
         }
     }
 
-    /// `ce:{txid}:{hex of the nonce}`.
+    /// `ce:{txid}:`, behind which the nonce's hex digits go.
     #[inline]
-    fn evidence(txid: &Text, nonce: &Digest) -> Self {
-        let mut text = Self::new();
-        text.push(b"ce:");
-        text.push(txid.as_bytes());
-        text.push(b":");
-        text.push_hex(nonce);
-        text
+    fn begin_evidence(&mut self, view: u64, seqno: u64) {
+        self.push(b"ce:");
+        self.push_txid(view, seqno);
+        self.push(b":");
+    }
+
+    /// The transaction's id in a text that has just been begun.
+    #[inline]
+    fn txid_in_evidence(&self) -> &[u8] {
+        self.bytes.get(3..self.length.saturating_sub(1)).unwrap_or_default()
     }
 
     #[inline]
@@ -177,28 +176,30 @@ impl Text {
 
     #[inline]
     fn push_decimal(&mut self, mut number: u64) {
-        // u64::MAX has 20 digits.
-        let mut digits = [b'0'; 20];
-        let mut start = digits.len();
-        for digit in digits.iter_mut().rev() {
+        let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+        let end = self.length + digits;
+        for digit in self
+            .bytes
+            .get_mut(self.length..end)
+            .unwrap_or_default()
+            .iter_mut()
+            .rev()
+        {
             // A remainder of 10 fits in a byte.
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
-            start -= 1;
-            if number == 0 {
-                break;
-            }
         }
-        self.push(digits.get(start..).unwrap_or_default());
+        self.length = end;
     }
 
     #[inline]
     fn push_hex(&mut self, digest: &Digest) {
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
-            pair.copy_from_slice(&hex_pair(*byte));
+        let end = self.length + 64;
+        let room = self.bytes.get_mut(self.length..end).unwrap_or_default();
+        for (pair, byte) in room.as_chunks_mut().0.iter_mut().zip(digest) {
+            *pair = hex_pair(*byte);
         }
-        self.push(&text);
+        self.length = end;
     }
 
     /// The text with the padding of a message of this length, where that takes two blocks (56 to 119 bytes).

@@ -47,7 +47,7 @@ use aws_lc as provider;
 use pure as provider;
 
 pub use aead::{AeadKey, GcmBlob, seal_blob};
-pub use digest::{Digest, Sha256Stream, sha256, sha256_many, sha256_pair, sha256_parts, sha256_three};
+pub use digest::{Digest, Sha256Stream, sha256, sha256_many, sha256_pair, sha256_pairs, sha256_parts, sha256_three};
 pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
 pub use error::Error;
 pub use kdf::{CommitSecret, hkdf_sha256, hmac_sha256};

@@ -7,14 +7,18 @@
 use std::path::{Path, PathBuf};
 
 use super::Seqno;
-use super::chunk::{Layout, Step, Walker};
+use super::chunk::Layout;
 use super::cursor::Cursor;
 use super::domain::PublicHeader;
-use super::entry::{Entry, EntryHeader, HEADER_SIZE, VERSION};
+use super::entry::Entry;
 use super::map::MappedFile;
 use super::names::{ChunkKind, ChunkName, FileName};
 use crate::error::{Error, Result};
 use crate::shown::Show;
+
+mod count;
+
+use count::count_entries;
 
 /// One chunk file of a ledger.
 #[derive(Clone, Debug)]
@@ -185,6 +189,7 @@ fn list_directory(
         names.push((item.file_name().to_string_lossy().into_owned(), item.path()));
     }
     names.sort();
+    let mut chunks = Vec::new();
     for (name, path) in names {
         let chunk = match FileName::parse(&name) {
             FileName::Other => continue,
@@ -202,11 +207,57 @@ fn list_directory(
             notes.push(Note::UnfinishedRecovery(path));
         } else if !main && !chunk.kind.is_committed() {
             notes.push(Note::OpenInReadOnly(path));
-        } else if let Some(file) = examine(path, chunk, main, notes)? {
-            found.push(file);
+        } else {
+            chunks.push((path, chunk));
         }
     }
+    for examined in examine_all(chunks, main) {
+        let (file, more) = examined?;
+        notes.extend(more);
+        found.extend(file);
+    }
     Ok(())
+}
+
+/// Files examined on one thread at least: starting one takes as long as a few files in the page cache.
+const FILES_PER_THREAD: usize = 16;
+/// Threads at most. They wait for the disk, not for a processor: what is fetched is one page at either end of each file, and
+/// a disk brings many such pages in the time of one.
+const EXAMINERS: usize = 32;
+
+/// What is known of one file: what it holds, if it counts, and what is noteworthy.
+type Examined = Result<(Option<ChunkFile>, Vec<Note>)>;
+
+/// Examines chunks on several threads, and answers in their order.
+fn examine_all(chunks: Vec<(PathBuf, ChunkName)>, main: bool) -> Vec<Examined> {
+    let examine_some = |chunks: &[(PathBuf, ChunkName)]| -> Vec<Examined> {
+        let each = chunks.iter().map(|(path, name)| {
+            let mut notes = Vec::new();
+            let file = examine(path.clone(), name.clone(), main, &mut notes)?;
+            Ok((file, notes))
+        });
+        each.collect()
+    };
+    let threads = (chunks.len() / FILES_PER_THREAD).clamp(1, EXAMINERS);
+    let mut parts = chunks.chunks(chunks.len().div_ceil(threads).max(1));
+    let own = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts
+            .map(|part| {
+                (
+                    part,
+                    std::thread::Builder::new().spawn_scoped(scope, || examine_some(part)),
+                )
+            })
+            .collect();
+        let mut examined = examine_some(own);
+        for (part, thread) in others {
+            // Where no thread could be started, or it panicked, there is still this one.
+            let answer = thread.ok().and_then(|thread| thread.join().ok());
+            examined.extend(answer.unwrap_or_else(|| examine_some(part)));
+        }
+        examined
+    })
 }
 
 /// Opens a chunk briefly to see which seqnos it holds.
@@ -216,6 +267,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
         return Ok(None);
     }
     let map = MappedFile::open(&path).map_err(Error::io("open", &path))?;
+    map.is_peeked_into();
     let bytes = map.bytes();
     let layout = Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes));
     let first = first_seqno(bytes).unwrap_or(name.first);
@@ -230,12 +282,20 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
     // Where the header word and the name disagree, a table that fits the name says which one is damaged.
     let mended = named_len.filter(|&named| Layout::by_count(bytes, named).is_some());
     // Where it fits neither, the entries themselves may agree with the name.
-    let counted = || named_len.filter(|_| Layout::count_entries(bytes, layout.entries_end) == named_len);
+    let counted = || {
+        named_len.filter(|_| {
+            map.will_need();
+            Layout::count_entries(bytes, layout.entries_end) == named_len
+        })
+    };
     let len = mended
         .or_else(counted)
         .or(layout.table_len.filter(|&len| len > 0))
         .or(named_len)
-        .unwrap_or_else(|| count_entries(&map, layout, first));
+        .unwrap_or_else(|| {
+            map.will_need();
+            count_entries(&map, layout, first)
+        });
     if len == 0 && named_len.is_none() {
         notes.push(match bytes.len() {
             8 => Note::EmptyChunk(path),
@@ -263,36 +323,6 @@ fn first_seqno(bytes: &[u8]) -> Option<Seqno> {
     let entry = Entry::parse(bytes.get(8..)?).ok()?;
     let public = PublicHeader::read(&mut Cursor::new(entry.public)).ok()?;
     (public.seqno == entry.iv().seqno && public.seqno > 0).then_some(public.seqno)
-}
-
-/// Counts the seqnos of a chunk without a table: by the entries' headers alone where they lead to the end, else by
-/// walking over what is damaged.
-fn count_entries(map: &MappedFile, layout: Layout, first: Seqno) -> u64 {
-    if let Some(count) = count_headers(map.bytes()) {
-        return count;
-    }
-    let mut walker = Walker::new(map.bytes(), layout, first).sharing(map.search());
-    let mut faults = Vec::new();
-    while !matches!(walker.step(&mut faults), Step::End) {
-        faults.clear();
-    }
-    walker.seqno().saturating_sub(first)
-}
-
-/// Counts entries by their headers; `None` if these don't lead to the end of the file.
-fn count_headers(bytes: &[u8]) -> Option<u64> {
-    let mut cursor = Cursor::new(bytes);
-    cursor.take(8, "chunk header").ok()?;
-    let mut count = 0;
-    while !cursor.is_empty() {
-        let header = EntryHeader::from_bytes(cursor.array::<HEADER_SIZE>("entry header").ok()?);
-        if header.version != VERSION || header.size == 0 {
-            return None;
-        }
-        cursor.take(usize::try_from(header.size).ok()?, "entry").ok()?;
-        count += 1;
-    }
-    Some(count)
 }
 
 /// Chooses, for every seqno, the file it is read from.
@@ -390,6 +420,37 @@ mod tests {
             .map(|c| (c.use_from, c.file.last, c.file.name.kind.is_committed()))
             .collect();
         (chunks, spares.len(), notes)
+    }
+
+    #[test]
+    fn files_examined_on_many_threads_are_those_examined_one_by_one_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut chunks = Vec::new();
+        for i in 1..=5 * FILES_PER_THREAD as u64 {
+            // Every third holds nothing, which is a note; the others promise entries.
+            let name = match i % 3 {
+                0 => format!("ledger_{i}"),
+                _ => format!("ledger_{i}-{}.committed", i + 7),
+            };
+            let path = directory.path().join(&name);
+            std::fs::write(&path, [0; 8]).unwrap();
+            let FileName::Chunk(name) = FileName::parse(&name) else {
+                panic!("{name} is a chunk's name");
+            };
+            chunks.push((path, name));
+        }
+        let shown = |file: Option<ChunkFile>, notes: Vec<Note>| format!("{file:?} {notes:?}");
+        let mut one_by_one = Vec::new();
+        for (path, name) in &chunks {
+            let mut notes = Vec::new();
+            let file = examine(path.clone(), name.clone(), true, &mut notes).unwrap();
+            one_by_one.push(shown(file, notes));
+        }
+        let together = examine_all(chunks, true).into_iter().map(|examined| {
+            let (file, notes) = examined.unwrap();
+            shown(file, notes)
+        });
+        assert_eq!(together.collect::<Vec<_>>(), one_by_one);
     }
 
     #[test]

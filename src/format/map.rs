@@ -140,9 +140,18 @@ impl MappedFile {
 
     /// Tells the kernel that the pages will be read in order, soon.
     pub fn will_need(&self) {
+        self.advise(memmap2::Advice::Sequential);
+    }
+
+    /// Tells the kernel that only a page here and there will be read: it then fetches no others with it.
+    pub fn is_peeked_into(&self) {
+        self.advise(memmap2::Advice::Random);
+    }
+
+    fn advise(&self, advice: memmap2::Advice) {
         if let Some(map) = &self.map {
             // Only a hint: a kernel that refuses it reads more slowly.
-            let _ = map.advise(memmap2::Advice::Sequential);
+            let _ = map.advise(advice);
         }
     }
 }

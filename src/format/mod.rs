@@ -11,6 +11,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod ahead;
 pub mod chunk;
 pub mod chunk_writer;
 pub mod cursor;

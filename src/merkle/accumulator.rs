@@ -4,7 +4,7 @@
 //! reduces any range of leaves to the perfect subtrees inside it, without knowing what stands before: this is what
 //! lets ranges of a ledger be hashed in parallel and joined in order with a handful of hashes.
 
-use crate::crypto::digest::{Digest, sha256_many, sha256_pair};
+use crate::crypto::digest::{Digest, sha256_pair, sha256_pairs};
 
 /// A perfect subtree of 2^level leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +108,15 @@ const MAX_BLOCK_LEVEL: u32 = 10;
 
 /// The root of 2^k leaves.
 fn reduce(leaves: &[Digest]) -> Digest {
-    let mut row = leaves.to_vec();
+    let mut row = Vec::with_capacity(leaves.len() / 2);
+    sha256_pairs(leaves, &mut row);
+    let mut above = Vec::with_capacity(row.len() / 2);
     while row.len() > 1 {
-        let pairs: Vec<&[u8]> = row.as_chunks::<2>().0.iter().map(|pair| pair.as_flattened()).collect();
-        let mut above = Vec::with_capacity(pairs.len());
-        sha256_many(&pairs, &mut above);
-        row = above;
+        above.clear();
+        sha256_pairs(&row, &mut above);
+        std::mem::swap(&mut row, &mut above);
     }
-    row.first().copied().unwrap_or_default()
+    row.first().or(leaves.first()).copied().unwrap_or_default()
 }
 
 /// Reduces consecutive leaves, starting anywhere, to aligned perfect subtrees.

@@ -1,18 +1,20 @@
 //! The life of a node: from its configuration to the signal that ends it.
 //!
-//! Interfaces are served before anything is read, so that whoever looks sees what the node is doing. Keys are made beside
-//! the reading. Recovery specification, sections 2.1 and 2.9.
+//! Interfaces are served before anything is read, so that whoever looks sees what the node is doing. What takes long and
+//! depends on nothing is begun in the first moment, and waited for when it is needed: the RSA key, and the digest of the
+//! program. Recovery specification, sections 2.1 and 2.9.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::attestation::VirtualQuote;
+use super::attestation::{VirtualQuote, digest_of_executable};
 use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
 use super::directory::{claim, finish_opening};
@@ -26,16 +28,17 @@ use super::public::{check_below, ledger_directories, list, make_main_directory, 
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
-use crate::crypto::Certificate;
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
+use crate::crypto::{Certificate, Digest};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::shown::Show;
 use crate::tables::json;
 
-/// Verifying less than this takes no longer than making a key: about a twentieth of a second.
-const SMALL_LEDGER: u64 = 32 << 20;
+/// Threads that look for an RSA key's primes: it has two. On a large ledger they are done long before they are waited for, on
+/// a small one reading leaves processors idle.
+const KEY_THREADS: usize = 2;
 
 /// How often it is looked whether a certificate is about to expire.
 const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
@@ -64,9 +67,10 @@ pub fn run(config: Config, options: Options) -> Result<()> {
         }
     };
     keep_memory_private();
+    let early = Early::begin()?;
     let inputs = Inputs::read(&config, recover)?;
     let runtime = http::server::runtime()?;
-    let outcome = runtime.block_on(live(config, inputs, options));
+    let outcome = runtime.block_on(live(config, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
     runtime.shutdown_background();
     outcome
@@ -103,7 +107,26 @@ impl Inputs {
     }
 }
 
-async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()> {
+/// What is begun in the first moment.
+struct Early {
+    keys: KeyPairInTheMaking,
+    executable: JoinHandle<Result<Digest>>,
+}
+
+impl Early {
+    fn begin() -> Result<Early> {
+        let threads = || Error::io("start", Path::new("a thread"));
+        Ok(Early {
+            keys: KeyPairInTheMaking::start(KEY_THREADS).map_err(threads())?,
+            executable: std::thread::Builder::new()
+                .name("quote".to_owned())
+                .spawn(digest_of_executable)
+                .map_err(threads())?,
+        })
+    }
+}
+
+async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("handle", Path::new("SIGTERM")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
     let identity = NodeIdentity::generate(&config)?;
@@ -114,7 +137,7 @@ async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
         move || {
-            if let Err(why) = recover_service(&node, identity, inputs, options) {
+            if let Err(why) = recover_service(&node, identity, inputs, options, early) {
                 let _ = fatal.send(why);
             }
         }
@@ -155,7 +178,13 @@ async fn live(config: Config, mut inputs: Inputs, options: Options) -> Result<()
 }
 
 /// The whole of a public recovery, on a thread of its own.
-fn recover_service(node: &Arc<Node>, identity: NodeIdentity, inputs: Inputs, options: Options) -> Result<()> {
+fn recover_service(
+    node: &Arc<Node>,
+    identity: NodeIdentity,
+    inputs: Inputs,
+    options: Options,
+    early: Early,
+) -> Result<()> {
     let config = &node.config;
     let Inputs { recover, previous, .. } = inputs;
     if node.claim.get().is_none() {
@@ -164,16 +193,6 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, inputs: Inputs, opt
     }
     finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
-    // Reading a small ledger leaves processors idle.
-    let threads = if files.size_bytes() < SMALL_LEDGER { 2 } else { 1 };
-    let keys = KeyPairInTheMaking::start(threads).map_err(Error::io("start", Path::new("a thread")))?;
-    let quote = std::thread::Builder::new()
-        .name("quote".to_owned())
-        .spawn({
-            let id = identity.key.verifying_key().id();
-            move || VirtualQuote::new(&id)
-        })
-        .map_err(Error::io("start", Path::new("a thread")))?;
     let signer = check_previous_quickly(&files, previous.as_ref())?;
     let issuer = match signer {
         Some(signer) => Some(signer.issuer()),
@@ -198,13 +217,14 @@ fn recover_service(node: &Arc<Node>, identity: NodeIdentity, inputs: Inputs, opt
     show_state(node, &mut public);
     let began = std::time::Instant::now();
     // Its private half is forgotten: alone in its service, the node knows every secret that is ever sent to it.
-    let (_, encryption_key) = keys.wait().map_err(failed("make an RSA key"))?;
+    let (_, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
     let panicked = |_| {
         Err(Error::Unreadable(
             "the thread that measures this program panicked".to_owned(),
         ))
     };
-    let quote = quote.join().unwrap_or_else(panicked)?;
+    let executable = early.executable.join().unwrap_or_else(panicked)?;
+    let quote = VirtualQuote::new(&executable, &identity.key.verifying_key().id());
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,

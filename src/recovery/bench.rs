@@ -1,8 +1,10 @@
-//! `bench`: each stage alone and the whole, beside the limit measured in the same run.
+//! `bench`: each stage alone and the whole, beside two limits measured in the same run.
 //!
-//! The limit of a verification is raw SHA-256 of the same messages (entries, leaves, tree nodes) and raw ECDSA of the
-//! same signatures; that of an unlocking is raw AES-GCM of the same messages and raw SHA-256 of their evidence. All with
-//! the same number of threads, from the same mapped pages, with the places of all messages known beforehand.
+//! The one is what a library would take: for a verification raw SHA-256 of the same messages (entries, leaves, tree nodes),
+//! one at a time, and raw ECDSA of the same signatures; for an unlocking raw AES-GCM of the same messages and raw SHA-256 of
+//! their evidence. The other is what this program's own stages take alone: digest, tree and signatures, or decryption and
+//! evidence. All with the same number of threads, from the same mapped pages, with the places of all messages known
+//! beforehand. Beside every time stands the processors' time, which other work on the machine hardly changes.
 
 use std::time::Instant;
 
@@ -10,10 +12,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
-use crate::crypto::digest::{Digest, sha256, sha256_many, sha256_pair, sha256_three};
+use crate::crypto::digest::{Digest, how_many_are_digested, sha256, sha256_many, sha256_pair, sha256_three};
 use crate::error::Result;
-use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::{Seqno, View};
 use crate::kv::base::Base;
 use crate::merkle::Accumulator;
 use crate::merkle::accumulator::Subtrees;
@@ -25,7 +27,7 @@ use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::state::{Selection, load_state};
 use crate::recovery::trust::Trust;
-use crate::recovery::unlock::decrypt_all;
+use crate::recovery::unlock::{EVIDENCE_BATCH, decrypt_all};
 use crate::recovery::verify::{Options, verify};
 
 /// One stage alone.
@@ -35,21 +37,33 @@ pub struct Stage {
     pub name: &'static str,
     /// Median time.
     pub seconds: f64,
+    /// Processors' time, the least of all runs.
+    pub cpu_seconds: f64,
     /// Rate.
     pub bytes_per_s: f64,
     /// Rate.
     pub entries_per_s: f64,
 }
 
-/// A whole command beside its limit.
+/// A whole command beside its limits.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Whole {
     /// Median time.
     pub seconds: f64,
-    /// Median time of the raw work alone.
+    /// Processors' time, the least of all runs.
+    pub cpu_seconds: f64,
+    /// Median time of the raw work alone, through the library, one message at a time.
     pub limit_seconds: f64,
     /// Limit divided by time: 1 is as fast as the raw work.
     pub fraction: f64,
+    /// Processors' time of the raw work.
+    pub limit_cpu_seconds: f64,
+    /// Median time of this program's own stages alone.
+    pub stages_seconds: f64,
+    /// That divided by time: 1 is a command that costs nothing beside them.
+    pub stages_fraction: f64,
+    /// Processors' time of the stages.
+    pub stages_cpu_seconds: f64,
 }
 
 /// What was measured. Serialised, it is the document that `--json` prints.
@@ -57,6 +71,8 @@ pub struct Whole {
 pub struct BenchReport {
     /// Threads used.
     pub threads: usize,
+    /// How digests are made on this processor.
+    pub digests: &'static str,
     /// Entries in the ledger.
     pub entries: u64,
     /// Bytes of entries.
@@ -84,9 +100,10 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
     let entries: u64 = places.iter().map(|places| places.len() as u64).sum();
     let bytes: u64 = segments.iter().map(|segment| segment.size_bytes).sum();
     let checks = collect_checks(files)?;
-    let stage = |name, seconds: f64| Stage {
+    let stage = |name, Timed { seconds, cpu_seconds }: Timed| Stage {
         name,
         seconds,
+        cpu_seconds,
         bytes_per_s: bytes as f64 / seconds,
         entries_per_s: entries as f64 / seconds,
     };
@@ -103,6 +120,10 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
             "decrypt",
             median(|| per_segment(&work, |segment, places| decrypt(segment, places, secrets))),
         ));
+        stages.push(stage(
+            "evidence",
+            median(|| per_segment(&work, |_, places| evidence(places, secrets))),
+        ));
     }
     let keys = secrets.map(|secrets| secrets as &dyn crate::recovery::writes::Keys);
     stages.push(stage("state", median(|| build_state(files, keys))));
@@ -112,26 +133,37 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
         per_segment(&work, raw_hashing);
         verify_all(&checks);
     });
-    let seconds = median(|| {
+    let own = median(|| {
+        per_segment(&work, |segment, places| digest(segment, places) + tree(segment, places));
+        verify_all(&checks);
+    });
+    let taken = median(|| {
         if let Err(why) = verify(files, &Options::default(), &Silent) {
             outcome = Err(why);
         }
     });
     outcome?;
+    let verify = whole(taken, limit, own);
     let mut unlock = None;
     if let Some(secrets) = secrets {
-        let limit_seconds = median(|| per_segment(&work, |segment, places| raw_opening(segment, places, secrets)));
+        let limit = median(|| per_segment(&work, |segment, places| raw_opening(segment, places, secrets)));
+        let own = median(|| {
+            per_segment(&work, |segment, places| {
+                decrypt(segment, places, secrets) + evidence(places, secrets)
+            });
+        });
         let mut outcome = Ok(());
-        let seconds = median(|| {
+        let taken = median(|| {
             if let Err(why) = decrypt_all(files, secrets, Seqno::MAX, &Silent) {
                 outcome = Err(why);
             }
         });
         outcome?;
-        unlock = Some(whole(seconds, limit_seconds));
+        unlock = Some(whole(taken, limit, own));
     }
     Ok(BenchReport {
         threads: rayon::current_num_threads(),
+        digests: how_many_are_digested(),
         entries,
         bytes,
         signatures: checks
@@ -139,30 +171,56 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
             .map(|check| usize::from(check.node.is_some()) + usize::from(check.cose.is_some()))
             .sum(),
         stages,
-        verify: whole(seconds, limit),
+        verify,
         unlock,
     })
 }
 
-fn whole(seconds: f64, limit_seconds: f64) -> Whole {
+fn whole(taken: Timed, limit: Timed, own: Timed) -> Whole {
     Whole {
-        seconds,
-        limit_seconds,
-        fraction: limit_seconds / seconds,
+        seconds: taken.seconds,
+        cpu_seconds: taken.cpu_seconds,
+        limit_seconds: limit.seconds,
+        fraction: limit.seconds / taken.seconds,
+        limit_cpu_seconds: limit.cpu_seconds,
+        stages_seconds: own.seconds,
+        stages_fraction: own.seconds / taken.seconds,
+        stages_cpu_seconds: own.cpu_seconds,
     }
 }
 
-fn median(mut work: impl FnMut()) -> f64 {
+/// What some work took.
+#[derive(Clone, Copy, Default)]
+struct Timed {
+    seconds: f64,
+    cpu_seconds: f64,
+}
+
+/// The median of several runs, and the least that processors had to do in one.
+fn median(mut work: impl FnMut()) -> Timed {
     work();
-    let mut times: Vec<f64> = (0..REPETITIONS)
+    let mut times: Vec<Timed> = (0..REPETITIONS)
         .map(|_| {
-            let began = Instant::now();
+            let (began, cpu) = (Instant::now(), cpu_seconds());
             work();
-            began.elapsed().as_secs_f64()
+            Timed {
+                seconds: began.elapsed().as_secs_f64(),
+                cpu_seconds: cpu_seconds() - cpu,
+            }
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    times.get(REPETITIONS / 2).copied().unwrap_or_default()
+    times.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let least = times.iter().map(|timed| timed.cpu_seconds).min_by(f64::total_cmp);
+    Timed {
+        seconds: times.get(REPETITIONS / 2).map_or(0.0, |timed| timed.seconds),
+        cpu_seconds: least.unwrap_or_default(),
+    }
+}
+
+/// Processors' time of this process so far.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 fn all_segments(files: &LedgerFiles) -> Result<Vec<Segment>> {
@@ -196,6 +254,7 @@ fn collect_checks(files: &LedgerFiles) -> Result<Vec<Check>> {
 #[derive(Clone, Copy)]
 struct Place {
     seqno: Seqno,
+    view: View,
     raw: (u32, u32),
     public: (u32, u32),
 }
@@ -208,6 +267,7 @@ fn places(segment: &Segment) -> Vec<Place> {
         let public_at = at + (entry.raw.len() - entry.private.len() - entry.public.len()) as u32;
         places.push(Place {
             seqno: located.seqno,
+            view: entry.iv().view,
             raw: (at, at + entry.raw.len() as u32),
             public: (public_at, public_at + entry.public.len() as u32),
         });
@@ -296,6 +356,19 @@ fn decrypt(segment: &Segment, places: &[Place], secrets: &LedgerSecrets) -> u64 
         key.is_some_and(|key| open_at(segment, place, key, &mut plaintext))
     });
     opened.count() as u64
+}
+
+/// The evidence of every entry, as many at once as an unlocking takes.
+fn evidence(places: &[Place], secrets: &LedgerSecrets) -> u64 {
+    let mut digests = Vec::with_capacity(EVIDENCE_BATCH);
+    for places in places.chunks(EVIDENCE_BATCH) {
+        let txids: Vec<(View, Seqno)> = places.iter().map(|place| (place.view, place.seqno)).collect();
+        if let Some(secret) = places.first().and_then(|place| secrets.at(place.seqno)) {
+            digests.clear();
+            secret.commit.evidence_digests(&txids, &mut digests);
+        }
+    }
+    digests.len() as u64
 }
 
 fn open_at(segment: &Segment, place: &Place, key: &AeadKey, plaintext: &mut Vec<u8>) -> bool {

@@ -316,7 +316,10 @@ impl<'f> Joiner<'f> {
         for step in first.into_iter().chain(steps) {
             let ViewStep { view, before, .. } = step;
             let (code, text) = if view < before {
-                (Code::ViewGoesBack, format!("the view is {view}, the entry before has {before}"))
+                (
+                    Code::ViewGoesBack,
+                    format!("the view is {view}, the entry before has {before}"),
+                )
             } else if view == 0 || view - before > MAX_VIEW_STEP || view > MAX_VIEW {
                 let text = format!(
                     "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"

@@ -11,6 +11,7 @@ use crate::crypto::rsa::EncryptionKey;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::domain::Maps;
 use crate::recovery::state::MappedSnapshot;
 use crate::recovery::writes::{Order, Reader, in_groups};
 use crate::tables::values::{HistoricalSecret, RecoveryShares, ServiceConfig, from_json};
@@ -28,23 +29,45 @@ pub struct RecoveryTables {
     pub member_keys: BTreeMap<String, Vec<u8>>,
 }
 
+const TABLES: [&str; 4] = [
+    names::RECOVERY_SHARES,
+    names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
+    names::SERVICE_CONFIG,
+    names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
+];
+
 fn pattern() -> Result<Regex> {
-    let tables = [
-        names::RECOVERY_SHARES,
-        names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
-        names::SERVICE_CONFIG,
-        names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
-    ];
-    let alternatives: Vec<String> = tables.iter().map(|name| regex::escape(name)).collect();
+    let alternatives: Vec<String> = TABLES.iter().map(|name| regex::escape(name)).collect();
     Regex::new(&format!("^({})$", alternatives.join("|"))).map_err(|e| Error::Usage(e.to_string()))
 }
 
 /// One write to one of those tables.
-struct Found {
+pub(super) struct Found {
     seqno: Seqno,
     table: String,
     key: Vec<u8>,
     value: Option<Vec<u8>>,
+}
+
+/// Adds the writes of an entry's public maps to those tables. Where the maps can't be read on, verification says so.
+#[inline]
+pub(super) fn pick_out(mut maps: Maps<'_>, seqno: Seqno, found: &mut Vec<Found>) {
+    while let Ok(Some(table)) = maps.next_name() {
+        let is_wanted = table.starts_with(names::CCF_PREFIX) && TABLES.contains(&table);
+        let walked = maps.writes(|write| {
+            if is_wanted {
+                found.push(Found {
+                    seqno,
+                    table: table.to_owned(),
+                    key: write.key.to_vec(),
+                    value: write.value.map(<[u8]>::to_vec),
+                });
+            }
+        });
+        if walked.is_err() {
+            return;
+        }
+    }
 }
 
 impl RecoveryTables {
@@ -53,6 +76,34 @@ impl RecoveryTables {
     /// # Errors
     /// If a file can't be read.
     pub fn read(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, at: Seqno) -> Result<RecoveryTables> {
+        let mut tables = Self::before_the_ledger(snapshot)?;
+        let range = (files.first_seqno(), at);
+        let reader = Reader {
+            from: range.0,
+            until: at,
+            tables: None,
+            keys: None,
+            only: None,
+        };
+        in_groups(files, range, Order::OldestFirst, |group| {
+            let found: Vec<Vec<Found>> = group
+                .par_iter()
+                .map(|segment| {
+                    let mut found = Vec::new();
+                    reader.entries(segment, |located, _| {
+                        pick_out(located.maps.clone(), located.seqno, &mut found)
+                    });
+                    found
+                })
+                .collect();
+            found.into_iter().flatten().for_each(|found| tables.take(found));
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+
+    /// What is known before anything is read from the ledger: nothing, or what the snapshot holds that it begins behind.
+    pub(super) fn before_the_ledger(snapshot: Option<&MappedSnapshot>) -> Result<RecoveryTables> {
         let mut tables = RecoveryTables {
             shares: None,
             historical: Vec::new(),
@@ -72,38 +123,11 @@ impl RecoveryTables {
                 }
             })?;
         }
-        let range = (files.first_seqno(), at);
-        let reader = Reader {
-            from: range.0,
-            until: at,
-            tables: Some(&pattern),
-            keys: None,
-            only: None,
-        };
-        in_groups(files, range, Order::OldestFirst, |group| {
-            let found: Vec<Vec<Found>> = group
-                .par_iter()
-                .map(|segment| {
-                    let mut found = Vec::new();
-                    reader.read(segment, |written| {
-                        found.push(Found {
-                            seqno: written.txid.seqno,
-                            table: written.table.to_owned(),
-                            key: written.write.key.to_vec(),
-                            value: written.write.value.map(<[u8]>::to_vec),
-                        });
-                    });
-                    found
-                })
-                .collect();
-            found.into_iter().flatten().for_each(|found| tables.take(found));
-            Ok(())
-        })?;
         Ok(tables)
     }
 
-    /// Takes one write. A value that can't be read counts as not written: verify reports it.
-    fn take(&mut self, found: Found) {
+    /// Takes the next write. A value that can't be read counts as not written: verify reports it.
+    pub(super) fn take(&mut self, found: Found) {
         let Found {
             seqno,
             table,

@@ -4,10 +4,12 @@
 //! the window, not the ledger. A segment is about [`SEGMENT_BYTES`] of one chunk. Complete chunks are cut by their
 //! positions table; the walk through a segment must end where the next one starts, so a wrong table is noticed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+use crate::format::ahead::ReadAhead;
 use crate::format::chunk::{FIRST_ENTRY, Fault, Layout, Located, Step, Walker};
 use crate::format::directory::{ChunkFile, LedgerFiles, PlannedChunk};
 use crate::format::entry::{EntryHeader, HEADER_SIZE, VERSION};
@@ -179,6 +181,11 @@ pub struct Windows<'a> {
     pending: std::collections::VecDeque<Segment>,
     from: Seqno,
     until: Seqno,
+    /// Fetches the files before they are mapped.
+    ahead: Option<ReadAhead>,
+    /// Size of all chunks that were opened.
+    opened_bytes: u64,
+    window_bytes: u64,
 }
 
 impl<'a> Windows<'a> {
@@ -191,6 +198,9 @@ impl<'a> Windows<'a> {
             pending: Default::default(),
             from,
             until,
+            ahead: None,
+            opened_bytes: 0,
+            window_bytes: WINDOW_BYTES,
         }
     }
 
@@ -202,14 +212,38 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// The chunk to be cut next, and its index.
-    fn next_chunk(&mut self) -> Option<(usize, &'a PlannedChunk)> {
+    /// Windows of another size, so that a small ledger has many.
+    #[cfg(test)]
+    pub fn of_bytes(mut self, window_bytes: u64) -> Self {
+        self.window_bytes = window_bytes;
+        self
+    }
+
+    /// For who reads all of it: the disk is kept busy ahead of the reading.
+    pub fn reading_ahead(mut self) -> Self {
+        let chunks = (0..self.files.chunks.len()).filter_map(|taken| self.chunk_after(taken));
+        let used = chunks.filter(|(index, planned)| self.uses(*index, planned));
+        let files: Vec<(PathBuf, u64)> = used
+            .map(|(_, planned)| (planned.file.path.clone(), planned.file.size))
+            .collect();
+        if files.iter().map(|(_, size)| size).sum::<u64>() > SEGMENT_BYTES {
+            self.ahead = Some(ReadAhead::start(files));
+        }
+        self
+    }
+
+    /// The chunk that follows `taken` others, and its index.
+    fn chunk_after(&self, taken: usize) -> Option<(usize, &'a PlannedChunk)> {
         let index = match self.newest_first {
-            false => self.taken,
-            true => self.files.chunks.len().checked_sub(self.taken + 1)?,
+            false => taken,
+            true => self.files.chunks.len().checked_sub(taken + 1)?,
         };
-        self.taken += 1;
         Some((index, self.files.chunks.get(index)?))
+    }
+
+    /// Whether anything is read from a chunk.
+    fn uses(&self, index: usize, planned: &PlannedChunk) -> bool {
+        self.last_used(index, planned) >= self.from && planned.use_from <= self.until
     }
 
     /// The next window, or `None` at the end.
@@ -220,27 +254,33 @@ impl<'a> Windows<'a> {
         let mut window = Window::new();
         let mut bytes = 0;
         let mut chunks = 0;
-        while bytes < WINDOW_BYTES && chunks < WINDOW_CHUNKS {
+        while bytes < self.window_bytes && chunks < WINDOW_CHUNKS {
             if let Some(segment) = self.pending.pop_front() {
                 bytes += segment.size_bytes;
                 window.push(segment);
                 continue;
             }
-            let Some((index, planned)) = self.next_chunk() else {
+            let Some((index, planned)) = self.chunk_after(self.taken) else {
                 break;
             };
-            let last = self.last_used(index, planned);
-            if last < self.from || planned.use_from > self.until {
+            self.taken += 1;
+            if !self.uses(index, planned) {
                 continue;
             }
             chunks += 1;
+            let last = self.last_used(index, planned);
             let chunk = Arc::new(OpenChunk::open(&planned.file)?);
+            self.opened_bytes = self.opened_bytes.saturating_add(planned.file.size);
             let from = planned.use_from.max(self.from);
             let mut segments = cut(&chunk, index, from, last.min(self.until));
             if self.newest_first {
                 segments.reverse();
             }
             self.pending = segments.into();
+        }
+        if let Some(ahead) = &self.ahead {
+            let pending: u64 = self.pending.iter().map(|segment| segment.size_bytes).sum();
+            ahead.reads_to(self.opened_bytes.saturating_sub(pending));
         }
         Ok((!window.is_empty()).then_some(window))
     }

@@ -22,7 +22,7 @@ use crate::recovery::foundation::{Foundation, Gathered};
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
 use crate::recovery::progress::Progress;
 use crate::recovery::report::{Code, Finding, Severity, Verdict};
-use crate::recovery::scan::{SegmentScan, scan_segment};
+use crate::recovery::scan::{SegmentScan, scan_segment_for};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::spares;
@@ -111,6 +111,16 @@ pub struct VerifyReport {
     pub foundation: Option<Box<Foundation>>,
 }
 
+impl VerifyReport {
+    /// Counts the time from `began`, where something was done before the verification: listing the files, for one.
+    pub fn timed_from(mut self, began: Instant) -> Self {
+        self.elapsed_s = began.elapsed().as_secs_f64();
+        self.entries_per_s = self.entries as f64 / self.elapsed_s;
+        self.bytes_per_s = self.bytes as f64 / self.elapsed_s;
+        self
+    }
+}
+
 /// Verifies a ledger.
 ///
 /// # Errors
@@ -146,7 +156,7 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     run(
         &mut joiner,
         options.until.unwrap_or(Seqno::MAX),
-        &watch,
+        (&watch, options.keep_foundation),
         checkpoint.as_ref(),
         progress,
     )?;
@@ -208,25 +218,40 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
     Ok((joiner, start))
 }
 
-/// The pipeline.
+/// The pipeline. While a window is scanned, the one before it is joined, the signatures of the one before that are
+/// verified, and the next one is mapped: all of it spread over all threads.
 fn run(
     joiner: &mut Joiner<'_>,
     until: Seqno,
-    watch: &[Seqno],
+    (watch, recovering): (&[Seqno], bool),
     checkpoint: Option<&Checkpoint<'_>>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let mut windows = Windows::new(joiner.files, joiner.next, until);
+    let mut windows = Windows::new(joiner.files, joiner.next, until).reading_ahead();
+    let mut next = windows.next_window()?;
+    let mut scans: Vec<SegmentScan> = Vec::new();
     let mut checks: Vec<Check> = Vec::new();
-    while let Some(window) = windows.next_window()? {
-        let taken = std::mem::take(&mut checks);
-        let (scans, outcomes) = rayon::join(|| scan_window(window, watch, progress), || verify_checks(taken));
+    while next.is_some() || !scans.is_empty() {
+        let (scanned, made) = (std::mem::take(&mut scans), std::mem::take(&mut checks));
+        let window = next.take().unwrap_or_default();
+        let (following, (joined, (more, outcomes))) = rayon::join(
+            || windows.next_window(),
+            || {
+                rayon::join(
+                    || join_all(joiner, scanned, watch),
+                    || {
+                        rayon::join(
+                            || scan_window(window, (watch, recovering), progress),
+                            || verify_checks(made),
+                        )
+                    },
+                )
+            },
+        );
+        (next, scans, checks) = (following?, more, joined);
         joiner.settle(outcomes);
         if let Some(proven) = joiner.proven() {
             progress.signed(proven.txid.seqno);
-        }
-        for scan in scans {
-            checks.extend(joiner.join(scan, watch));
         }
         if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.is_due()) {
             checks.extend(joiner.release());
@@ -240,13 +265,18 @@ fn run(
     Ok(())
 }
 
-fn scan_window(window: Window, watch: &[Seqno], progress: &dyn Progress) -> Vec<SegmentScan> {
+/// Joins the segments of a window, and answers the checks that this gave.
+fn join_all(joiner: &mut Joiner<'_>, scans: Vec<SegmentScan>, watch: &[Seqno]) -> Vec<Check> {
+    scans.into_iter().flat_map(|scan| joiner.join(scan, watch)).collect()
+}
+
+fn scan_window(window: Window, (watch, recovering): (&[Seqno], bool), progress: &dyn Progress) -> Vec<SegmentScan> {
     window
         .into_par_iter()
         .with_max_len(1)
         .map(|segment| {
             let bytes = segment.size_bytes;
-            let scan = scan_segment(segment, watch);
+            let scan = scan_segment_for(segment, watch, recovering);
             progress.advance(bytes, scan.entries);
             scan
         })
@@ -378,7 +408,9 @@ fn check_identity(joiner: &mut Joiner<'_>, proven: Option<&SignedRoot>, expected
                 "no signature by the service's key, nor by a node whose certificate it endorsed, is behind {}",
                 proven.txid
             );
-            joiner.findings.push(Finding::new(Code::Unproven, text).seqno(proven.txid.seqno));
+            joiner
+                .findings
+                .push(Finding::new(Code::Unproven, text).seqno(proven.txid.seqno));
         }
         (_, None) => {}
         (service, Some(expected)) => {

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::faults::{self, Described};
 use super::report::{Code, Finding, Findings};
-use super::segments::{Segment, Windows};
+use super::segments::{Segment, Window, Windows};
 use super::seqno_set::SeqnoSet;
 use crate::crypto::aead::AeadKey;
 use crate::error::{Error, Result};
@@ -52,16 +52,42 @@ pub fn in_groups(
     let mut windows = match order {
         Order::OldestFirst => Windows::new(files, from, until),
         Order::NewestFirst => Windows::newest_first(files, from, until),
-    };
+    }
+    .reading_ahead();
     while let Some(window) = windows.next_window()? {
         for group in window.chunks(size) {
             each(group)?;
-            if let Some(segment) = group.iter().find(|segment| segment.chunk.map.shrank()) {
-                return Err(Error::Unreadable(format!(
-                    "{} became shorter while it was being read; run again once nothing writes to it any more",
-                    segment.chunk.map.path().shown()
-                )));
-            }
+            check_whole(group)?;
+        }
+    }
+    Ok(())
+}
+
+/// Hands out whole windows, and maps the next one meanwhile: for who keeps little of what is read.
+///
+/// # Errors
+/// As [`in_groups`].
+pub fn in_windows(mut windows: Windows<'_>, mut each: impl FnMut(&Window) -> Result<()> + Send) -> Result<()> {
+    let mut next = windows.next_window()?;
+    while let Some(window) = next {
+        let (following, outcome) = rayon::join(|| windows.next_window(), || each(&window));
+        outcome?;
+        check_whole(&window)?;
+        next = following?;
+    }
+    Ok(())
+}
+
+/// What was read can't be relied on where a file has become shorter meanwhile.
+fn check_whole(segments: &[Segment]) -> Result<()> {
+    // Segments of one chunk stand side by side, and asking costs a system call.
+    let mut last: Option<usize> = None;
+    for segment in segments {
+        if last.replace(segment.chunk_index) != Some(segment.chunk_index) && segment.chunk.map.shrank() {
+            return Err(Error::Unreadable(format!(
+                "{} became shorter while it was being read; run again once nothing writes to it any more",
+                segment.chunk.map.path().shown()
+            )));
         }
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! `/node/state`, `/node/network`, readiness, and what the service says of itself.
 
-
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 

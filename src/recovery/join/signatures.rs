@@ -186,7 +186,13 @@ impl Joiner<'_> {
                 "the flags are {:#04x}: signatures may have 0x01, the first entry of a recovered service 0x02",
                 flagged.flags
             );
-            self.report(Code::EntryFlags, text, flagged.chunk_index, flagged.offset, flagged.seqno);
+            self.report(
+                Code::EntryFlags,
+                text,
+                flagged.chunk_index,
+                flagged.offset,
+                flagged.seqno,
+            );
         }
         let types = std::mem::take(&mut self.types);
         for (seqno, offset, text) in self.trust.meet_types(&types) {
