@@ -9,5 +9,7 @@ mod forged;
 mod forger;
 mod ground;
 mod hostile;
+#[path = "../support/identity.rs"]
+mod identity;
 mod judge;
 mod seeded;
