@@ -287,7 +287,10 @@ mod tests {
         assert_eq!(bytes.len(), 44);
         assert_eq!(bytes[..8], [1, 0, 36, 0, 0, 0, 0, 0]);
         let entry = Entry::parse(&bytes).unwrap();
-        assert_eq!((entry.header.size, entry.public, entry.private), (36, &b""[..], &b""[..]));
+        assert_eq!(
+            (entry.header.size, entry.public, entry.private),
+            (36, &b""[..], &b""[..])
+        );
         bytes[2] = 35;
         let why = Entry::parse(&bytes).unwrap_err();
         assert!(why.what.contains("35") && why.what.contains("36"), "{}", why.what);
@@ -335,7 +338,10 @@ mod tests {
         assert_eq!(leaf(None, None), own);
         assert_eq!(leaf(Some(&evidence), None), sha256(&[own, evidence].concat()));
         assert_eq!(leaf(None, Some(&claims)), sha256(&[own, claims].concat()));
-        assert_eq!(leaf(Some(&evidence), Some(&claims)), sha256(&[own, evidence, claims].concat()));
+        assert_eq!(
+            leaf(Some(&evidence), Some(&claims)),
+            sha256(&[own, evidence, claims].concat())
+        );
     }
 
     #[test]

@@ -344,7 +344,17 @@ mod tests {
     }
 
     fn json_receipt(path: &[Step], signature: &[u8]) -> Vec<u8> {
-        let certificate = issue("CN=Node", &key(1).verifying_key(), None, &key(1), false, 0, 365, [1; 16]).unwrap();
+        let certificate = issue(
+            "CN=Node",
+            &key(1).verifying_key(),
+            None,
+            &key(1),
+            false,
+            0,
+            365,
+            [1; 16],
+        )
+        .unwrap();
         write_json(&components(), path, &certificate.to_pem(), "node", signature)
     }
 
@@ -381,7 +391,10 @@ mod tests {
         let receipt = Receipt::parse(&bytes).unwrap();
         assert_eq!((&receipt.leaf_components, &receipt.path), (&components(), &path));
         assert_eq!(receipt.root(), root);
-        let Signer::Node { certificate, node_id, .. } = &receipt.signer else {
+        let Signer::Node {
+            certificate, node_id, ..
+        } = &receipt.signer
+        else {
             panic!("a node signed it");
         };
         assert_eq!((certificate.key(), node_id.as_str()), (&key(1).verifying_key(), "node"));
@@ -389,7 +402,10 @@ mod tests {
         // Another root, and another key's signature.
         for signature in [key(1).sign_prehashed_der(&[9; 32]), key(3).sign_prehashed_der(&root)] {
             let receipt = Receipt::parse(&json_receipt(&path, &signature)).unwrap();
-            assert!(matches!(receipt.verify(&key(3).verifying_key()), Err(ReceiptError::Signature(_))));
+            assert!(matches!(
+                receipt.verify(&key(3).verifying_key()),
+                Err(ReceiptError::Signature(_))
+            ));
         }
     }
 
@@ -400,9 +416,15 @@ mod tests {
         assert_eq!((&receipt.leaf_components, &receipt.path), (&components(), &path));
         assert_eq!(receipt.root(), root);
         receipt.verify(&key(2).verifying_key()).unwrap();
-        assert!(matches!(receipt.verify(&key(3).verifying_key()), Err(ReceiptError::Signature(_))));
+        assert!(matches!(
+            receipt.verify(&key(3).verifying_key()),
+            Err(ReceiptError::Signature(_))
+        ));
         let other = Receipt::parse(&cose_receipt(&[9; 32], &write_cbor_proof(&components(), &path))).unwrap();
-        assert!(other.verify(&key(2).verifying_key()).is_err(), "another root was signed");
+        assert!(
+            other.verify(&key(2).verifying_key()).is_err(),
+            "another root was signed"
+        );
     }
 
     #[test]
@@ -410,11 +432,17 @@ mod tests {
         for steps in [0, 1, 63, 64] {
             let path = many_steps(steps);
             assert_eq!(Receipt::parse(&json_receipt(&path, b"")).unwrap().path, path);
-            assert_eq!(read_cbor_proof(&write_cbor_proof(&components(), &path)).unwrap().1, path);
+            assert_eq!(
+                read_cbor_proof(&write_cbor_proof(&components(), &path)).unwrap().1,
+                path
+            );
         }
         for steps in [65, 66, 1000] {
             let path = many_steps(steps);
-            assert!(matches!(Receipt::parse(&json_receipt(&path, b"")), Err(ReceiptError::Unreadable(_))));
+            assert!(matches!(
+                Receipt::parse(&json_receipt(&path, b"")),
+                Err(ReceiptError::Unreadable(_))
+            ));
             assert!(read_cbor_proof(&write_cbor_proof(&components(), &path)).is_err());
         }
     }
@@ -427,7 +455,10 @@ mod tests {
         }
         let short = String::from_utf8(json_receipt(&many_steps(2), b"")).unwrap();
         let short = short.replacen(&hex::encode([1; 32]), "0101", 1);
-        assert!(matches!(Receipt::parse(short.as_bytes()), Err(ReceiptError::Unreadable(_))));
+        assert!(matches!(
+            Receipt::parse(short.as_bytes()),
+            Err(ReceiptError::Unreadable(_))
+        ));
         let without = cose_receipt(&[9; 32], b"");
         assert!(matches!(Receipt::parse(&without), Err(ReceiptError::Unreadable(_))));
     }

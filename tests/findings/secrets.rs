@@ -124,7 +124,10 @@ pub fn a_share_of_an_earlier_generation() -> Vec<Finding> {
     let before = RecoveryTables::read(&files, None, newest - 1).unwrap();
     let (_, shares) = before.shares.unwrap();
     let (_, key) = key(2);
-    let stale = shares.encrypted_shares.values().find_map(|share| key.decrypt(&share.0).ok());
+    let stale = shares
+        .encrypted_shares
+        .values()
+        .find_map(|share| key.decrypt(&share.0).ok());
     let mut material = keys(&[0, 1]);
     material.member_keys.push(("member2".to_owned(), key));
     material

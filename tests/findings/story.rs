@@ -46,12 +46,19 @@ pub fn put_json(writes: &mut WriteSet, table: &str, value: &impl serde::Serializ
 impl Story {
     /// A service that was created and has opened; the last transaction is a signature.
     pub fn begin(mode: SignatureMode) -> Story {
-        Story::begin_of_type(mode, EntryType::WriteSetWithCommitEvidenceAndClaims)
+        let mut story = Story::created(mode);
+        let mut writes = WriteSet::new();
+        story.put_service(&mut writes, ServiceStatus::Open);
+        story.put_endorsement(&mut writes);
+        story.pen.append(&writes);
+        story.sign();
+        story
     }
 
-    pub fn begin_of_type(mode: SignatureMode, entry_type: EntryType) -> Story {
+    /// A service that was created and has not opened; the last transaction is a signature.
+    pub fn created(mode: SignatureMode) -> Story {
         let service = Identity::service(FIRST_SERVICE);
-        let pen = Scribe::new(entry_type);
+        let pen = Scribe::new(EntryType::WriteSetWithCommitEvidenceAndClaims);
         let mut story = Story {
             mode,
             node: Identity::node(FIRST_NODE, &service),
@@ -66,11 +73,6 @@ impl Story {
         let mut writes = WriteSet::new();
         story.put_service(&mut writes, ServiceStatus::Opening);
         put_node(&mut writes, &story.node, "Trusted");
-        story.pen.append(&writes);
-        story.sign();
-        let mut writes = WriteSet::new();
-        story.put_service(&mut writes, ServiceStatus::Open);
-        story.put_endorsement(&mut writes);
         story.pen.append(&writes);
         story.sign();
         story
@@ -90,6 +92,13 @@ impl Story {
 
     pub fn put_service(&self, writes: &mut WriteSet, status: ServiceStatus) {
         put_json(writes, names::SERVICE_INFO, &self.info(status));
+    }
+
+    /// Writes this status and nothing else.
+    pub fn change_status(&mut self, status: ServiceStatus) -> TxId {
+        let mut writes = WriteSet::new();
+        self.put_service(&mut writes, status);
+        self.pen.append(&writes)
     }
 
     fn has_cose(&self) -> bool {
@@ -192,9 +201,7 @@ impl Story {
 
     /// The members accept the recovered service and submit their shares; the last transaction may be changed.
     pub fn open_recovered(&mut self, alter: impl FnOnce(&Story, &mut WriteSet)) -> TxId {
-        let mut writes = WriteSet::new();
-        self.put_service(&mut writes, ServiceStatus::WaitingForRecoveryShares);
-        self.pen.append(&writes);
+        self.change_status(ServiceStatus::WaitingForRecoveryShares);
         self.sign();
         let mut writes = WriteSet::new();
         self.put_service(&mut writes, ServiceStatus::Open);
@@ -240,6 +247,15 @@ impl Story {
                 .iter()
                 .any(|finding| finding.code == code && finding.seqno.is_some_and(|seqno| at.contains(&seqno)));
             assert!(named, "expected {} at {at:?}: {}", code.as_str(), show(&report));
+            assert!(!is_clean(&report), "{}", show(&report));
+            assert_eq!(last_signed(&report), last, "{}", show(&report));
+        }
+    }
+
+    /// Both modes must refuse what follows the signature at `last`, whatever they call it.
+    #[track_caller]
+    pub fn expect_refused(&self, last: Seqno) {
+        for report in self.both_modes() {
             assert!(!is_clean(&report), "{}", show(&report));
             assert_eq!(last_signed(&report), last, "{}", show(&report));
         }

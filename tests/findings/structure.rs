@@ -148,9 +148,9 @@ impl Progress for Scissors {
 
 pub fn a_file_that_shrinks_while_it_is_read() -> Vec<Finding> {
     let mut story = Story::begin(SignatureMode::Node);
-    // 16 MiB: some thirty segments, most of which are not read yet when the first is done.
+    // 4 MiB: eight segments, most of which are not read yet when the first is done.
     for number in 0..16 {
-        story.write(|writes| writes.put("public:app", number.to_string(), vec![1; 1 << 20]));
+        story.write(|writes| writes.put("public:app", number.to_string(), vec![1; 1 << 18]));
     }
     story.sign();
     let (_scratch, ledger) = story.store();

@@ -50,7 +50,9 @@ pub fn a_node_s_signature_of_another_root() -> Vec<Finding> {
 pub fn a_service_s_signature_of_another_root() -> Vec<Finding> {
     let mut story = dual();
     let txid = story.pen.next().to_string();
-    let cose = story.pen.cose_saying(&story.service, &[9; 32], &story.service.id(), &txid);
+    let cose = story
+        .pen
+        .cose_saying(&story.service, &[9; 32], &story.service.id(), &txid);
     let signature = story.pen.signature(&story.node);
     story.pen.sign(Some(&signature), Some(&cose));
     story.verify().findings

@@ -68,7 +68,9 @@ impl Scribe {
         let txid = self.next();
         let sealed = self
             .sealer
-            .seal(&SealKey::new(&secret()), self.entry_type, txid, writes, claims, |_| flags)
+            .seal(&SealKey::new(&secret()), self.entry_type, txid, writes, claims, |_| {
+                flags
+            })
             .unwrap();
         let raw = self.sealer.raw().to_vec();
         self.push(raw, sealed.leaf);

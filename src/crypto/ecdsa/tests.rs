@@ -169,7 +169,10 @@ fn each_curve_has_the_cose_algorithm_of_its_hash() {
     assert_eq!(Curve::P256.cose_algorithm(), -7);
     assert_eq!(Curve::P384.cose_algorithm(), -35);
     assert_eq!((Curve::P256.scalar_bytes(), Curve::P384.scalar_bytes()), (32, 48));
-    assert_eq!((Curve::P256.hash(), Curve::P384.hash()), (HashAlgorithm::Sha256, HashAlgorithm::Sha384));
+    assert_eq!(
+        (Curve::P256.hash(), Curve::P384.hash()),
+        (HashAlgorithm::Sha256, HashAlgorithm::Sha384)
+    );
 }
 
 #[test]
@@ -182,8 +185,15 @@ fn numbers_of_a_raw_signature_become_the_shortest_der_integers() {
     };
     assert_eq!(raw(&[1], &[0x7f]), Some(vec![0x30, 6, 2, 1, 1, 2, 1, 0x7f]));
     // A first byte from 0x80 on would make the number negative.
-    assert_eq!(raw(&[0x80], &[0xff, 0]), Some(vec![0x30, 8, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 0]));
-    assert_eq!(raw(&[], &[2]), Some(vec![0x30, 6, 2, 1, 0, 2, 1, 2]), "zero is one byte");
+    assert_eq!(
+        raw(&[0x80], &[0xff, 0]),
+        Some(vec![0x30, 8, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 0])
+    );
+    assert_eq!(
+        raw(&[], &[2]),
+        Some(vec![0x30, 6, 2, 1, 0, 2, 1, 2]),
+        "zero is one byte"
+    );
     for length in [0, 1, 34, 63, 65, 96] {
         assert_eq!(fixed_to_der(Curve::P256, &vec![1; length]), None, "{length} bytes");
     }
