@@ -187,7 +187,7 @@ fn numbers_of_a_raw_signature_become_the_shortest_der_integers() {
     // A first byte from 0x80 on would make the number negative.
     assert_eq!(
         raw(&[0x80], &[0xff, 0]),
-        Some(vec![0x30, 8, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 0])
+        Some(vec![0x30, 9, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 0])
     );
     assert_eq!(
         raw(&[], &[2]),
@@ -206,7 +206,11 @@ fn what_a_private_key_is_for_is_told_by_its_algorithm() {
     for curve in CURVES {
         assert_eq!(describe_pkcs8(&der(&key(curve).to_pkcs8_pem())), Some("EC"));
     }
-    let (rsa, _) = crate::crypto::rsa::generate_key_pair(2048, &mut rng(1)).unwrap();
+    let rsa = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/small/common/member0_enc_privk.pem"
+    );
+    let rsa = std::fs::read_to_string(rsa).unwrap();
     assert_eq!(describe_pkcs8(&der(&rsa)), Some("RSA"));
     // Ed25519 (RFC 8410, section 10.3).
     let ed25519 = "-----BEGIN PRIVATE KEY-----\n\
