@@ -43,10 +43,16 @@ fn an_endorsement_of_one_service_does_not_count_in_the_next() {
 
 #[test]
 fn a_signature_without_a_certificate_proves_nothing_once_this_service_s_nodes_send_theirs() {
-    let mut story = served(SignatureMode::Node);
-    let last = story.pen.signed_at;
-    story.sign_altered(|signature| signature.cert = None);
-    story.expect(Code::NotEndorsed, last + 1..=story.pen.signed_at, last);
+    for is_renewed in [false, true] {
+        let mut story = served(SignatureMode::Node);
+        let last = story.pen.signed_at;
+        if is_renewed {
+            // The same service, written again: what its nodes do is not forgotten.
+            story.change_status(Open);
+        }
+        story.sign_altered(|signature| signature.cert = None);
+        story.expect(Code::NotEndorsed, last + 1..=story.pen.signed_at, last);
+    }
 }
 
 #[test]
