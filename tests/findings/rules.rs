@@ -3,15 +3,17 @@
 
 use rekindle::crypto::cose::sign_endorsement;
 use rekindle::format::TxId;
-use rekindle::format::domain::WriteSet;
+use rekindle::format::domain::{EntryType, WriteSet};
 use rekindle::journal::SignatureMode;
 use rekindle::recovery::report::{Code, Severity};
+use rekindle::recovery::verify::Options;
 use rekindle::tables::names;
 use rekindle::tables::values::ServiceStatus::{self, Open, Opening, Recovering, WaitingForRecoveryShares};
-use rekindle::tables::values::{Base64, IdentityEndorsement};
+use rekindle::tables::values::{Base64, IdentityEndorsement, Signature};
 
-use crate::ground::{is_clean, last_signed, show};
-use crate::identity::{Identity, put_node};
+use crate::ground::{is_clean, last_signed, show, verify_with};
+use crate::identity::{Identity, put_node, put_service};
+use crate::scribe::Scribe;
 use crate::story::{MODES, Story, put_json};
 
 /// Modes in which nodes sign.
@@ -64,6 +66,26 @@ fn a_signature_without_a_certificate_by_a_node_with_one_that_the_service_did_not
     story.node = intruder;
     story.sign_altered(|signature| signature.cert = None);
     story.expect(Code::NotEndorsed, last + 1..=story.pen.signed_at, last);
+}
+
+#[test]
+fn a_ledger_that_was_never_signed_with_a_certificate_still_needs_the_service_s_endorsement() {
+    let intruder = Identity::node(60, &Identity::service(61));
+    let mut pen = Scribe::new(EntryType::WriteSetWithCommitEvidenceAndClaims);
+    let mut writes = WriteSet::new();
+    put_service(&mut writes, &Identity::service(20), Opening);
+    put_node(&mut writes, &intruder, "Trusted");
+    pen.append(&writes);
+    let signature = Signature {
+        cert: None,
+        ..pen.signature(&intruder)
+    };
+    pen.sign(Some(&signature), None);
+    let scratch = tempfile::tempdir().unwrap();
+    pen.store(scratch.path());
+    let report = verify_with(&[scratch.path()], &Options::default()).unwrap();
+    assert!(!is_clean(&report), "{}", show(&report));
+    assert_eq!(last_signed(&report), 0, "{}", show(&report));
 }
 
 #[test]
@@ -141,7 +163,7 @@ fn a_retired_node_may_sign_until_its_retirement_is_committed() {
 
 #[test]
 fn a_signature_names_its_own_transaction() {
-    let wrong: [fn(&mut rekindle::tables::values::Signature); 4] = [
+    let wrong: [fn(&mut Signature); 4] = [
         |signature| signature.seqno -= 1,
         |signature| signature.seqno += 1,
         |signature| signature.view -= 1,
