@@ -588,3 +588,17 @@ fn snapshots_are_listed_by_seqno() {
     assert_eq!(seqnos, [one.seqno, two.seqno]);
     assert!(is_clean(&report), "{}", show(&report));
 }
+
+#[test]
+fn a_snapshot_without_a_receipt_is_proven_by_the_ledger_s_own_evidence_and_by_nothing_less() {
+    // As 1.x wrote them.
+    let mut story = served(SignatureMode::Node);
+    let mut shot = take(&mut story);
+    shot.receipt.clear();
+    let report = shot.verify(&story);
+    assert!(report.findings.is_empty(), "{}", show(&report));
+    let last = shot.entry.len() - 1;
+    shot.entry[last] ^= 1;
+    let report = shot.verify(&story);
+    named(&report, Code::SnapshotReceipt, Severity::Error);
+}
