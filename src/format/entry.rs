@@ -274,6 +274,76 @@ mod tests {
         assert_eq!(EntryIv::from_bytes(&iv.to_bytes()), iv);
     }
 
+    const IV: EntryIv = EntryIv {
+        seqno: 17,
+        view: 2,
+        snapshot: false,
+    };
+
+    #[test]
+    fn the_smallest_entry_has_44_bytes_and_empty_domains() {
+        let mut bytes = Vec::new();
+        write_entry(&mut bytes, 0, &[7; 16], IV, b"", b"").unwrap();
+        assert_eq!(bytes.len(), 44);
+        assert_eq!(bytes[..8], [1, 0, 36, 0, 0, 0, 0, 0]);
+        let entry = Entry::parse(&bytes).unwrap();
+        assert_eq!(
+            (entry.header.size, entry.public, entry.private),
+            (36, &b""[..], &b""[..])
+        );
+        bytes[2] = 35;
+        let why = Entry::parse(&bytes).unwrap_err();
+        assert!(why.what.contains("35") && why.what.contains("36"), "{}", why.what);
+    }
+
+    #[test]
+    fn an_entry_that_claims_more_than_is_there_says_how_much_is_left() {
+        let mut bytes = sample();
+        let left = bytes.len() - 8;
+        for more in 1..=16 {
+            bytes[2] = (left + more) as u8;
+            let why = Entry::parse(&bytes).unwrap_err();
+            assert_eq!(why.offset, 2);
+            assert!(why.what.contains(&format!("{left} are left")), "{}", why.what);
+        }
+    }
+
+    #[test]
+    fn the_largest_body_is_the_one_that_fits_48_bits() {
+        let most = (1 << 48) - 1 - 36;
+        let head = entry_head(2, &[7; 16], IV, most, 0).unwrap();
+        assert_eq!(head[..8], [1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(entry_head(2, &[7; 16], IV, most - 5, 5).unwrap()[..8], head[..8]);
+        for (public, private) in [(most + 1, 0), (0, most + 1), (u64::MAX, u64::MAX)] {
+            assert!(entry_head(2, &[7; 16], IV, public, private).is_err());
+        }
+    }
+
+    #[test]
+    fn the_leaf_hashes_the_entry_with_whatever_digests_its_type_has() {
+        let bytes = sample();
+        let entry = Entry::parse(&bytes).unwrap();
+        let own = sha256(&bytes);
+        assert_eq!(entry.write_set_digest(), own);
+        let (evidence, claims) = ([1; 32], [2; 32]);
+        let leaf = |evidence, claims| {
+            entry.leaf(&PublicHeader {
+                entry_type: crate::format::domain::EntryType::WriteSet,
+                seqno: 17,
+                claims_digest: claims,
+                commit_evidence_digest: evidence,
+                max_conflict_version: 0,
+            })
+        };
+        assert_eq!(leaf(None, None), own);
+        assert_eq!(leaf(Some(&evidence), None), sha256(&[own, evidence].concat()));
+        assert_eq!(leaf(None, Some(&claims)), sha256(&[own, claims].concat()));
+        assert_eq!(
+            leaf(Some(&evidence), Some(&claims)),
+            sha256(&[own, evidence, claims].concat())
+        );
+    }
+
     #[test]
     fn every_truncation_is_refused() {
         let bytes = sample();

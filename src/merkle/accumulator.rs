@@ -265,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn subtrees_count_their_leaves_from_where_they_start() {
+        let mut subtrees = Subtrees::starting_at(37);
+        assert_eq!(subtrees.next(), 37);
+        subtrees.append(leaf(37));
+        assert_eq!(subtrees.next(), 38);
+        let many: Vec<_> = (38..500).map(leaf).collect();
+        subtrees.append_all(&many);
+        assert_eq!(subtrees.next(), 500);
+        assert_eq!(subtrees.take().iter().map(|node| 1u64 << node.level).sum::<u64>(), 463);
+        assert_eq!(subtrees.next(), 500, "taking them does not go back");
+    }
+
+    #[test]
     fn peaks_rebuild_the_accumulator() {
         let mut accumulator = Accumulator::genesis();
         (1..77).for_each(|i| accumulator.append(&leaf(i)));

@@ -326,30 +326,4 @@ fn hex_digest(text: &str) -> Result<Digest, ReceiptError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cbor_proof_reads_back() {
-        let components = LeafComponents {
-            write_set_digest: [1; 32],
-            commit_evidence: "ce:2.9:00".into(),
-            claims_digest: [2; 32],
-        };
-        let path = vec![
-            Step {
-                left: true,
-                digest: [3; 32],
-            },
-            Step {
-                left: false,
-                digest: [4; 32],
-            },
-        ];
-        let bytes = write_cbor_proof(&components, &path);
-        assert_eq!(read_cbor_proof(&bytes).unwrap(), (components, path));
-        for end in 0..bytes.len() {
-            assert!(read_cbor_proof(&bytes[..end]).is_err());
-        }
-    }
-}
+mod tests;

@@ -297,6 +297,73 @@ mod tests {
     }
 
     #[test]
+    fn a_view_hands_out_exactly_the_leaves_that_are_stored() {
+        let bytes = tree(13, 20).serialise();
+        let view = TreeView::parse(&bytes).unwrap();
+        assert_eq!(view.leaf(12), None, "flushed");
+        for index in 13..20u64 {
+            assert_eq!(view.leaf(index), Some(&sha256(&index.to_le_bytes())));
+        }
+        assert_eq!(view.leaf(20), None, "not there yet");
+        assert_eq!(view.leaf(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_view_gives_the_accumulator_of_any_of_its_leaves() {
+        let bytes = tree(13, 20).serialise();
+        let view = TreeView::parse(&bytes).unwrap();
+        for leaves in 13..=20 {
+            let accumulator = view.accumulator(leaves).unwrap();
+            assert_eq!(accumulator.leaves(), leaves);
+            assert_eq!(accumulator.root(), tree(0, leaves).root(), "{leaves} leaves");
+        }
+        assert_eq!(view.accumulator(12), None);
+        assert_eq!(view.accumulator(21), None);
+    }
+
+    #[test]
+    fn only_a_tree_of_no_leaves_is_empty() {
+        let none = TreeView::parse(&[0; 16]).unwrap();
+        assert!(none.is_empty());
+        assert_eq!((none.len(), none.root()), (0, Some([0; 32])));
+        for (flushed, leaves) in [(0, 1), (1, 1), (8, 9)] {
+            let tree = tree(flushed, leaves);
+            let bytes = tree.serialise();
+            assert!(!TreeView::parse(&bytes).unwrap().is_empty());
+            assert!(!tree.is_empty());
+        }
+        assert!(Tree::continuing(Accumulator::empty(), Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn the_last_leaf_is_known_until_it_is_flushed() {
+        let mut tree = tree(13, 20);
+        assert_eq!(tree.last(), Some(&sha256(&19u64.to_le_bytes())));
+        tree.flush_to(20);
+        assert_eq!((tree.last(), tree.len()), (None, 20));
+        tree.flush_to(5);
+        tree.append([7; 32]);
+        assert_eq!((tree.last(), tree.len()), (Some(&[7; 32]), 21));
+    }
+
+    #[test]
+    fn no_path_leads_from_a_leaf_that_is_flushed_or_not_there() {
+        let tree = tree(13, 20);
+        assert_eq!(tree.path(12), None);
+        assert_eq!(tree.path(20), None);
+        assert!(tree.path(13).is_some() && tree.path(19).is_some());
+    }
+
+    #[test]
+    fn a_tree_of_more_leaves_than_can_be_counted_is_refused() {
+        // As many flushed leaves as a u64 counts, with their 64 peaks, and one more.
+        let bytes = [&1u64.to_be_bytes()[..], &u64::MAX.to_be_bytes(), &[7; 65 * 32]].concat();
+        assert!(TreeView::parse(&bytes).is_err());
+        let bytes = [&1u64.to_be_bytes()[..], &(u64::MAX - 1).to_be_bytes(), &[7; 64 * 32]].concat();
+        assert_eq!(TreeView::parse(&bytes).unwrap().len(), u64::MAX);
+    }
+
+    #[test]
     fn every_truncation_is_refused() {
         let bytes = tree(13, 20).serialise();
         for end in 0..bytes.len() {

@@ -353,6 +353,7 @@ impl<'f> Joiner<'f> {
             let next = self.next;
             self.report(code, text, segment.chunk_index, segment.offset, next);
             self.accumulator = None;
+            self.trust.lose_history();
             self.next = segment.from;
         }
     }

@@ -398,7 +398,7 @@ fn bounds_by_headers(chunk: &OpenChunk) -> Vec<(Seqno, u64)> {
             target = offset + SEGMENT_BYTES;
         }
         offset = offset.saturating_add(HEADER_SIZE as u64 + header.size);
-        seqno += 1;
+        seqno = seqno.saturating_add(1);
     }
     bounds
 }

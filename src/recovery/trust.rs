@@ -30,7 +30,7 @@ pub use age::{Kinds, TypesSeen};
 pub use saved::SavedTrust;
 
 use certificates::Certificates;
-use nodes::Nodes;
+use nodes::{Known, Nodes};
 
 /// One service identity in the history of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,8 @@ pub struct Trust {
     last_signed: Option<LastSigned>,
     /// The last endorsement of a previous identity, and the seqno at which it was written.
     endorsement: Option<(Seqno, IdentityEndorsement)>,
+    /// Whether entries are missing before this point: what is not known may be in them.
+    is_partial: bool,
 }
 
 /// The writes to trust tables of one transaction, in file order.
@@ -159,6 +161,18 @@ impl Trust {
             signer: None,
         });
         trust
+    }
+
+    /// Entries are missing here. Nothing after them is proven, and what follows is not held against what is not known.
+    pub fn lose_history(&mut self) {
+        self.is_partial = true;
+        self.last_signed = None;
+        self.endorsement = None;
+    }
+
+    /// Whether entries are missing somewhere before.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// The service identities so far.
@@ -228,9 +242,11 @@ impl Trust {
             TrustTable::PreviousServiceIdentity => self.check_previous_identity(write, begins, &mut faults),
             TrustTable::PreviousServiceLastSignedRoot => self.check_previous_root(write, begins, &mut faults),
             TrustTable::NodesInfo => {
-                let trusted_at_once = begins || !was_open;
-                self.nodes
-                    .apply_info(write, trusted_at_once, &mut self.certificates, &mut faults)
+                let known = Known {
+                    trusted_at_once: begins || !was_open,
+                    is_partial: self.is_partial,
+                };
+                self.nodes.apply_info(write, known, &mut self.certificates, &mut faults)
             }
             TrustTable::NodesEndorsedCertificates => {
                 let outcome = self.nodes.apply_certificate(write, &mut self.certificates, &mut faults);

@@ -231,6 +231,7 @@ fn run(
     let mut next = windows.next_window()?;
     let mut scans: Vec<SegmentScan> = Vec::new();
     let mut checks: Vec<Check> = Vec::new();
+    let mut saved_to = joiner.next;
     while next.is_some() || !scans.is_empty() {
         let (scanned, made) = (std::mem::take(&mut scans), std::mem::take(&mut checks));
         let window = next.take().unwrap_or_default();
@@ -253,10 +254,12 @@ fn run(
         if let Some(proven) = joiner.proven() {
             progress.signed(proven.txid.seqno);
         }
-        if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.is_due()) {
+        // What is scanned and not joined yet is scanned again: only what was joined is worth saving.
+        if let Some(checkpoint) = checkpoint.filter(|checkpoint| joiner.next > saved_to && checkpoint.is_due()) {
             checks.extend(joiner.release());
             joiner.settle(verify_checks(std::mem::take(&mut checks)));
             checkpoint.save(&joiner.save())?;
+            saved_to = joiner.next;
         }
     }
     joiner.settle(verify_checks(checks));

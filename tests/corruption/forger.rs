@@ -1,94 +1,19 @@
 //! Writes histories that are consistent in every root and signed by whomever a test wants.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
-use rekindle::crypto::x509::issue;
-use rekindle::crypto::{Certificate, Curve, LedgerSecret, SigningKey};
+use rekindle::crypto::LedgerSecret;
 use rekindle::format::TxId;
 use rekindle::format::domain::{EntryType, WriteSet};
 use rekindle::journal::seal::Sealer;
 use rekindle::journal::{Journal, SealKey, Settings, SignatureMode, Signers};
 use rekindle::merkle::Tree;
-use rekindle::tables::values::{Base64, HexDigest, ServiceInfo, ServiceStatus, Signature, to_json};
+use rekindle::tables::values::{Base64, HexDigest, ServiceStatus, Signature, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 
+pub use super::identity::{Identity, put_node, put_service};
+
 const ENTRY_TYPE: EntryType = EntryType::WriteSetWithCommitEvidenceAndClaims;
-
-/// A service's or a node's key and certificate.
-#[derive(Clone)]
-pub struct Identity {
-    pub key: Arc<SigningKey>,
-    pub certificate: Certificate,
-}
-
-impl Identity {
-    pub fn service(seed: u64) -> Identity {
-        Identity::new(seed, None)
-    }
-
-    pub fn node(seed: u64, service: &Identity) -> Identity {
-        Identity::new(seed, Some(service))
-    }
-
-    fn new(seed: u64, issuer: Option<&Identity>) -> Identity {
-        let key = SigningKey::generate(Curve::P256, &mut ChaCha20Rng::seed_from_u64(seed));
-        let signer = issuer.map_or(&key, |issuer| &issuer.key);
-        let subject = if issuer.is_some() {
-            "CN=CCF Node"
-        } else {
-            "CN=CCF Service"
-        };
-        let issuer = issuer.map(|issuer| &issuer.certificate);
-        let public = key.verifying_key();
-        let certificate = issue(
-            subject,
-            &public,
-            issuer,
-            signer,
-            issuer.is_none(),
-            1_700_000_000,
-            365,
-            [seed as u8 + 1; 16],
-        );
-        Identity {
-            key: Arc::new(key),
-            certificate: certificate.unwrap(),
-        }
-    }
-
-    pub fn id(&self) -> String {
-        hex::encode(self.key.verifying_key().id())
-    }
-}
-
-pub fn put_service(writes: &mut WriteSet, service: &Identity, status: ServiceStatus) {
-    let info = ServiceInfo {
-        cert: service.certificate.to_pem(),
-        status,
-        previous_service_identity_version: None,
-        recovery_count: Some(u64::from(status == ServiceStatus::Recovering)),
-        current_service_create_txid: None,
-        service_data: None,
-    };
-    writes.put(names::SERVICE_INFO, SINGLETON_KEY, to_json(&info));
-}
-
-pub fn put_node(writes: &mut WriteSet, node: &Identity, status: &str) {
-    let id = node.id();
-    writes.put(
-        names::NODES_INFO,
-        id.as_str(),
-        to_json(&serde_json::json!({ "status": status })),
-    );
-    writes.put(
-        names::NODES_ENDORSED_CERTIFICATES,
-        id.as_str(),
-        node.certificate.to_pem(),
-    );
-}
 
 /// A history being written, and the tree of it, so that signatures can be made by hand too.
 pub struct Forger {

@@ -9,6 +9,8 @@ mod forged;
 mod forger;
 mod ground;
 mod hostile;
+#[path = "../support/identity.rs"]
+mod identity;
 mod invented;
 mod judge;
 mod scribe;

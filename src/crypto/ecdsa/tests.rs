@@ -150,6 +150,76 @@ fn truncated_altered_and_foreign_public_keys_are_refused() {
 }
 
 #[test]
+fn a_public_key_is_written_as_the_pem_it_is_read_from() {
+    for curve in CURVES {
+        let public = key(curve).verifying_key();
+        let pem = public.spki_pem();
+        assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----"), "{pem}");
+        let again = VerifyingKey::from_spki_pem(&pem).unwrap();
+        assert_eq!((again.spki_der(), again.curve()), (public.spki_der(), curve));
+        assert!(matches!(
+            VerifyingKey::from_spki_pem(&key(curve).to_pkcs8_pem()),
+            Err(Error::WrongPemKind { .. })
+        ));
+    }
+}
+
+#[test]
+fn each_curve_has_the_cose_algorithm_of_its_hash() {
+    assert_eq!(Curve::P256.cose_algorithm(), -7);
+    assert_eq!(Curve::P384.cose_algorithm(), -35);
+    assert_eq!((Curve::P256.scalar_bytes(), Curve::P384.scalar_bytes()), (32, 48));
+    assert_eq!(
+        (Curve::P256.hash(), Curve::P384.hash()),
+        (HashAlgorithm::Sha256, HashAlgorithm::Sha384)
+    );
+}
+
+#[test]
+fn numbers_of_a_raw_signature_become_the_shortest_der_integers() {
+    let raw = |r: &[u8], s: &[u8]| {
+        let mut raw = vec![0; 64];
+        raw[32 - r.len()..32].copy_from_slice(r);
+        raw[64 - s.len()..].copy_from_slice(s);
+        fixed_to_der(Curve::P256, &raw)
+    };
+    assert_eq!(raw(&[1], &[0x7f]), Some(vec![0x30, 6, 2, 1, 1, 2, 1, 0x7f]));
+    // A first byte from 0x80 on would make the number negative.
+    assert_eq!(
+        raw(&[0x80], &[0xff, 0]),
+        Some(vec![0x30, 9, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 0])
+    );
+    assert_eq!(
+        raw(&[], &[2]),
+        Some(vec![0x30, 6, 2, 1, 0, 2, 1, 2]),
+        "zero is one byte"
+    );
+    for length in [0, 1, 34, 63, 65, 96] {
+        assert_eq!(fixed_to_der(Curve::P256, &vec![1; length]), None, "{length} bytes");
+    }
+    assert_eq!(fixed_to_der(Curve::P384, &[1; 96]).map(|der| der.len()), Some(102));
+}
+
+#[test]
+fn what_a_private_key_is_for_is_told_by_its_algorithm() {
+    let der = |pem: &str| pem::first_block(pem).unwrap().der.to_vec();
+    for curve in CURVES {
+        assert_eq!(describe_pkcs8(&der(&key(curve).to_pkcs8_pem())), Some("EC"));
+    }
+    let rsa = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/small/common/member0_enc_privk.pem"
+    );
+    let rsa = std::fs::read_to_string(rsa).unwrap();
+    assert_eq!(describe_pkcs8(&der(&rsa)), Some("RSA"));
+    // Ed25519 (RFC 8410, section 10.3).
+    let ed25519 = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----";
+    assert_eq!(describe_pkcs8(&der(ed25519)), Some("other"));
+    assert_eq!(describe_pkcs8(b"no key"), None);
+}
+
+#[test]
 fn debug_shows_the_id_and_nothing_secret() {
     let public = key(Curve::P384).verifying_key();
     assert_eq!(

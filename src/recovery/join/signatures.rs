@@ -176,7 +176,7 @@ impl Joiner<'_> {
     fn judge_entries_before(&mut self, tx: &SignatureTx) {
         while let Some(flagged) = self.flagged.pop_front_if(|flagged| flagged.seqno < tx.seqno) {
             let recovers = |flagged: &Flagged| {
-                let later = self.trust.services().iter().skip(1);
+                let later = self.trust.services().iter().skip(usize::from(!self.trust.is_partial()));
                 later.rev().any(|service| service.from_seqno == flagged.seqno)
             };
             if flagged.flags == FLAG_CHUNK_BEFORE && recovers(&flagged) {

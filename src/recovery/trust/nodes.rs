@@ -75,13 +75,21 @@ impl Record {
     }
 }
 
+/// What a node's step is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Whether a node may be trusted without having been pending, as in a service that is not open.
+    pub(super) trusted_at_once: bool,
+    /// Whether entries before are missing, which may have told of it.
+    pub(super) is_partial: bool,
+}
+
 impl Nodes {
-    /// Applies a write of `nodes.info`. `trusted_at_once`: whether a node may be trusted without having been pending, as
-    /// in a service that is not open.
+    /// Applies a write of `nodes.info`.
     pub(super) fn apply_info(
         &mut self,
         write: &TrustWrite,
-        trusted_at_once: bool,
+        known: Known,
         certificates: &mut Certificates,
         faults: &mut Faults,
     ) -> Result<(), String> {
@@ -92,7 +100,7 @@ impl Nodes {
         };
         let record = read(&id, value)?;
         let before = self.known.get(&id);
-        if let Some(text) = wrong_step(before, &record, self.gone.contains(&id), trusted_at_once) {
+        if let Some(text) = wrong_step(before, &record, self.gone.contains(&id), known) {
             faults.push((Code::NodeStatus, format!("node {id} {text}")));
         }
         self.put(id, record, write, certificates);
@@ -186,7 +194,7 @@ impl Nodes {
 }
 
 /// What is wrong with the step that a node takes, if anything.
-fn wrong_step(before: Option<&Node>, record: &Record, is_gone: bool, trusted_at_once: bool) -> Option<String> {
+fn wrong_step(before: Option<&Node>, record: &Record, is_gone: bool, known: Known) -> Option<String> {
     use Status::{Learner, Pending, Retired, Retiring, Trusted, Unknown};
     let after = record.status;
     if after == Unknown {
@@ -201,7 +209,8 @@ fn wrong_step(before: Option<&Node>, record: &Record, is_gone: bool, trusted_at_
     // An endorsed certificate may be all that is known of a node so far: it is written in the same transaction.
     let status = before.and_then(|node| node.status);
     let can_follow = match (status, after) {
-        (None, Trusted) => trusted_at_once,
+        (None, _) if known.is_partial => true,
+        (None, Trusted) => known.trusted_at_once,
         (None, Pending | Learner) => true,
         (None, _) => false,
         (Some(before), after) if before == after => true,

@@ -21,6 +21,7 @@ pub struct SavedTrust {
     kinds: Kinds,
     last_signed: Option<LastSigned>,
     endorsement: Option<(Seqno, IdentityEndorsement)>,
+    is_partial: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -76,6 +77,7 @@ impl Trust {
             kinds: self.kinds,
             last_signed: self.last_signed,
             endorsement: self.endorsement.clone(),
+            is_partial: self.is_partial,
         }
     }
 
@@ -86,6 +88,7 @@ impl Trust {
             kinds: saved.kinds,
             last_signed: saved.last_signed,
             endorsement: saved.endorsement,
+            is_partial: saved.is_partial,
             ..Trust::default()
         };
         for pem in &saved.identities {

@@ -31,7 +31,7 @@ impl Trust {
         }
         match self.service.as_mut().filter(|service| service.id == id) {
             Some(service) => {
-                service.keeps(&info, faults);
+                service.keeps(&info, self.kinds.is_first_generation(), faults);
                 service.certificate = certificate;
                 service.status = info.status;
                 service.recovery_count = info.recovery_count;
@@ -85,7 +85,7 @@ impl Trust {
             );
         }
         let Some(before) = &self.service else {
-            if self.last_signed.is_some() {
+            if self.last_signed.is_some() && !self.is_partial {
                 differs(
                     faults,
                     "a service begins after transactions that were signed without one".to_owned(),
@@ -145,6 +145,7 @@ impl Trust {
             differs(faults, "it does not name the transaction that created it".to_owned());
         }
         match self.last_signed {
+            None if self.is_partial => {}
             None => differs(faults, "nothing was signed before it".to_owned()),
             Some(last) => {
                 let expected = TxId {
@@ -166,7 +167,9 @@ impl Trust {
 
     /// What a recovery must write, and this one does not.
     pub(super) fn missing_of_recovery(&self, transaction: &Transaction<'_>) -> Vec<Finding> {
-        let recovers = self.begins(transaction) && self.services.len() > 1;
+        let recovering = |service: &super::Service| service.status == ServiceStatus::Recovering;
+        let recovers =
+            self.begins(transaction) && self.services.len() > 1 && self.service.as_ref().is_some_and(recovering);
         // What wrote a count wrote the identity beside it.
         let counts = self
             .service
@@ -186,8 +189,8 @@ impl Trust {
 
 impl Service {
     /// Whether a further write about this service says what it must.
-    fn keeps(&self, info: &ServiceInfo, faults: &mut Faults) {
-        if !can_follow(self.status, info.status) {
+    fn keeps(&self, info: &ServiceInfo, first_generation: bool, faults: &mut Faults) {
+        if !can_follow(self.status, info.status, first_generation) {
             faults.push((
                 Code::StatusTransition,
                 format!("the service's status goes from {:?} to {:?}", self.status, info.status),
@@ -217,16 +220,17 @@ fn read(write: &TrustWrite) -> Result<ServiceInfo, String> {
     from_json(value).map_err(|e| format!("service.info can't be read: {e}"))
 }
 
-/// Whether a service of one identity may go from one status to the other.
-fn can_follow(before: ServiceStatus, after: ServiceStatus) -> bool {
+/// Whether a service of one identity may go from one status to the other. One that 1.x recovered began as Opening.
+fn can_follow(before: ServiceStatus, after: ServiceStatus, first_generation: bool) -> bool {
     use ServiceStatus::{Open, Opening, Recovering, Unknown, WaitingForRecoveryShares};
     before == after
+        || (first_generation && (before, after) == (Opening, WaitingForRecoveryShares))
         || matches!(
             (before, after),
             // What can't be known was said already.
             (Unknown, _)
                 | (_, Unknown)
-                | (Opening, Open | WaitingForRecoveryShares)
+                | (Opening, Open)
                 | (Recovering, WaitingForRecoveryShares | Open)
                 | (WaitingForRecoveryShares, Open)
         )

@@ -1,0 +1,63 @@
+//! What can be wrong between a ledger and an earlier report on it, or another copy of it.
+
+use rekindle::journal::SignatureMode;
+use rekindle::recovery::compare::{compare, examine};
+use rekindle::recovery::progress::Silent;
+use rekindle::recovery::report::Finding;
+use rekindle::recovery::verify::{Earlier, Options, VerifyReport};
+
+use crate::ground::{fixture, verify_with};
+use crate::story::Story;
+
+fn against(report: &VerifyReport) -> Options {
+    let earlier: Earlier = serde_json::from_value(serde_json::to_value(report).unwrap()).unwrap();
+    Options {
+        against: Some(earlier),
+        ..Options::default()
+    }
+}
+
+/// A service that served so many entries of this kind, signed.
+fn story(entries: u64, value: &str) -> Story {
+    let mut story = Story::begin(SignatureMode::Dual);
+    for number in 0..entries {
+        story.write(|writes| writes.put("public:app", number.to_string(), value));
+    }
+    story.sign();
+    story
+}
+
+pub fn a_ledger_that_was_cut_since() -> Vec<Finding> {
+    let earlier = against(&story(5, "one").verify());
+    Story::begin(SignatureMode::Dual).verify_with(&earlier).findings
+}
+
+pub fn a_ledger_that_was_rewritten_since() -> Vec<Finding> {
+    let earlier = against(&story(5, "one").verify());
+    story(5, "two").verify_with(&earlier).findings
+}
+
+fn compared(one: &Story, two: &Story) -> Vec<Finding> {
+    let ((_one, one), (_two, two)) = (one.store(), two.store());
+    let copies = [one, two].map(|ledger| examine(ledger, &Silent).unwrap());
+    compare(copies.into()).unwrap().findings
+}
+
+pub fn two_histories_that_part() -> Vec<Finding> {
+    compared(&story(5, "one"), &story(5, "two"))
+}
+
+pub fn ledgers_of_two_services() -> Vec<Finding> {
+    let earlier = against(&story(1, "one").verify());
+    verify_with(&[&fixture("small/ledger")], &earlier).unwrap().findings
+}
+
+#[test]
+fn a_ledger_that_only_grew_is_the_one_of_the_earlier_report() {
+    let mut story = story(5, "one");
+    let earlier = against(&story.verify());
+    assert!(story.verify_with(&earlier).findings.is_empty());
+    story.serve(3);
+    story.sign();
+    assert!(story.verify_with(&earlier).findings.is_empty());
+}

@@ -1,0 +1,173 @@
+//! Every finding code is provoked: for each there is a ledger, a snapshot or a directory in which exactly that is wrong,
+//! and the command that must say so. A code without a row here fails the tests.
+
+#[path = "../corruption/ground.rs"]
+#[allow(dead_code, reason = "the corruption tests use the rest")]
+mod ground;
+#[path = "../support/identity.rs"]
+#[allow(dead_code, reason = "the corruption tests use the rest")]
+mod identity;
+#[path = "../support/scribe.rs"]
+mod scribe;
+
+mod copies;
+mod invented;
+mod rules;
+mod secrets;
+mod snapshots;
+mod story;
+mod structure;
+mod trust;
+
+use std::collections::BTreeSet;
+
+use rekindle::recovery::report::{Code, Finding};
+
+/// The findings must hold this code, and no other but those that may come with it.
+#[track_caller]
+fn expect(code: Code, besides: &[Code], findings: &[Finding]) {
+    let codes: BTreeSet<Code> = findings.iter().map(|finding| finding.code).collect();
+    let shown: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{} at {:?}: {}", finding.code.as_str(), finding.seqno, finding.message))
+        .collect();
+    let shown = shown.join("\n");
+    assert!(codes.contains(&code), "{} is not among\n{shown}", code.as_str());
+    for found in codes {
+        let expected = found == code || besides.contains(&found);
+        assert!(expected, "{} comes with {}:\n{shown}", code.as_str(), found.as_str());
+    }
+    for finding in findings {
+        let said = !finding.message.is_empty() && !finding.next.is_empty();
+        assert!(said, "a finding says what was found and what to do: {finding:?}");
+    }
+}
+
+/// One row a code: what provokes it, and which other codes follow from that.
+macro_rules! rows {
+    ($($code:ident: $provoke:path $(, besides $besides:ident)*;)*) => {
+        const ROWS: &[Code] = &[$(Code::$code),*];
+
+        #[allow(non_snake_case, reason = "a test is called as its code")]
+        mod provoked {
+            use rekindle::recovery::report::Code;
+            use super::*;
+            $(
+                #[test]
+                fn $code() {
+                    expect(Code::$code, &[$(Code::$besides),*], &$provoke());
+                }
+            )*
+        }
+    };
+}
+
+rows! {
+    Gap: structure::a_missing_chunk, besides PreviousRoot, besides Unsigned;
+    NameDisagrees: structure::a_chunk_under_another_name;
+    UnreadableName: structure::a_name_that_is_almost_a_chunk_s;
+    UnfinishedRecovery: structure::a_chunk_of_a_recovery_that_never_opened;
+    SetAside: structure::a_file_set_aside;
+    OpenInReadOnly: structure::an_open_chunk_in_a_read_only_directory;
+    EmptyChunk: structure::a_chunk_without_an_entry;
+    LateStart: structure::a_ledger_without_its_first_chunk,
+        besides NothingSigned, besides CoseSignature, besides UnknownNode;
+    NotAFile: structure::a_directory_named_like_a_chunk;
+    SpareAgrees: structure::the_same_chunk_twice;
+    SpareDiffers: structure::the_same_chunk_twice_with_another_byte;
+    ChunkEndsUnsigned: structure::a_complete_chunk_that_does_not_end_with_a_signature;
+    Shrank: structure::a_file_that_shrinks_while_it_is_read,
+        besides EntriesLost, besides ChunkEndsEarly, besides ChunkEndsUnsigned, besides TornTail, besides Unsigned,
+        besides NothingSigned, besides Gap, besides RootDiffers, besides Writes, besides EntryDiffers,
+        besides ChunkHeader, besides Position, besides EntrySize, besides SignatureMalformed;
+    ChunkHeader: structure::a_header_word_that_points_elsewhere;
+    Position: structure::a_position_that_points_elsewhere;
+    EntrySize: structure::an_entry_of_another_size, besides Unsigned;
+    EntriesLost: structure::an_entry_of_zeros, besides Unsigned;
+    TornTail: structure::an_open_chunk_cut_inside_an_entry;
+    ChunkEndsEarly: structure::a_complete_chunk_that_promises_more, besides ChunkHeader;
+    Writes: structure::writes_that_do_not_end, besides Unsigned;
+    EntryDiffers: structure::a_changed_value, besides Unsigned;
+    ViewGoesBack: trust::a_view_that_falls, besides Unsigned;
+    EntryFlags: invented::an_entry_that_asks_for_a_chunk, besides Unsigned;
+    EntryType: invented::an_entry_of_1_x_after_newer_ones, besides Unsigned;
+    ViewTooHigh: invented::a_view_that_no_election_reaches, besides Unsigned;
+    NeverWritten: invented::a_value_in_a_hole_of_its_file;
+    RootDiffers: trust::a_signature_that_records_another_root, besides Unsigned;
+    NodeSignature: trust::a_node_s_signature_of_another_root, besides Unsigned;
+    CoseSignature: trust::a_service_s_signature_of_another_root, besides Unsigned;
+    UnknownNode: trust::a_signature_of_a_node_that_was_removed, besides Unsigned;
+    UntrustedNode: trust::a_signature_of_a_pending_node, besides Unsigned;
+    OtherNodeKey: trust::a_signature_with_another_node_s_certificate, besides Unsigned;
+    NotEndorsed: trust::a_node_whose_certificate_another_service_signed, besides Unsigned;
+    SignatureFields: trust::a_signature_that_names_another_transaction, besides Unsigned;
+    SignatureMalformed: trust::a_signature_transaction_that_writes_more, besides Unsigned;
+    TreeDiffers: trust::a_last_tree_with_another_leaf;
+    Unsigned: trust::entries_after_the_last_signature;
+    SignatureShape: trust::a_last_signature_with_claims;
+    NothingSigned: trust::a_ledger_without_a_signature;
+    TrustValue: trust::a_service_that_can_not_be_read, besides Unsigned;
+    SignatureOutOfPlace: invented::a_node_alone_after_the_service_alone, besides Unsigned;
+    NodeStatus: invented::a_node_that_is_banned, besides Unsigned;
+    SignedAfterRetirement: invented::a_node_that_signs_after_its_retirement, besides Unsigned, besides RetiredSigns;
+    RetiredSigns: invented::a_retired_node_that_signs;
+    CoseGone: invented::a_signature_without_cose_after_one_with_it;
+    OtherKey: invented::a_service_under_another_key, besides Unsigned;
+    Unproven: invented::a_service_of_1_x;
+    RecoveryDiffers: invented::a_recovery_that_counts_wrong, besides Unsigned;
+    IdentityChanged: trust::an_identity_changed_without_a_recovery, besides Unsigned, besides NotEndorsed;
+    StatusTransition: trust::an_open_service_that_opens_again, besides Unsigned;
+    PreviousIdentity: trust::a_recovery_of_another_service, besides Unsigned;
+    Endorsement: trust::an_endorsement_by_the_wrong_key;
+    EndorsementIllFormed: trust::an_endorsement_that_ends_before_it_begins;
+    ServiceCertificate: trust::another_certificate_than_the_service_s;
+    PreviousRoot: trust::a_recovery_of_another_history, besides Unsigned;
+    SnapshotUnreadable: snapshots::cut_inside_its_state;
+    SnapshotReceipt: snapshots::with_half_a_receipt;
+    SnapshotSigner: snapshots::with_a_stranger_s_receipt;
+    SnapshotEvidence: snapshots::with_evidence_of_another_transaction, besides SnapshotReceipt;
+    SnapshotLeaf: snapshots::of_another_transaction;
+    SnapshotAhead: snapshots::ahead_of_the_ledger;
+    SnapshotUncommitted: snapshots::that_was_not_committed;
+    SnapshotName: invented::a_snapshot_whose_name_lies_about_its_evidence;
+    SnapshotNewer: invented::a_snapshot_newer_than_the_ledger, besides SnapshotAhead;
+    SnapshotAlone: invented::a_snapshot_and_no_ledger, besides NothingSigned;
+    NotCompared: invented::an_earlier_report_that_reaches_further_than_this_run;
+    ServiceDiffers: invented::a_recovery_by_another_service_than_reported, besides Rewritten;
+    Superseded: invented::a_tail_that_an_election_superseded;
+    RolledBack: copies::a_ledger_that_was_cut_since;
+    Rewritten: copies::a_ledger_that_was_rewritten_since;
+    NoSecret: secrets::a_broken_chain, besides SecretChain;
+    Undecryptable: secrets::a_private_byte_changed;
+    CommitEvidence: secrets::evidence_of_another_secret;
+    WrongShare: secrets::a_share_of_an_earlier_generation;
+    NotUnlocked: secrets::too_few_shares;
+    SecretChain: secrets::a_broken_chain, besides NoSecret;
+    PrivateWrites: secrets::private_writes_that_can_not_be_read;
+    Fork: copies::two_histories_that_part;
+    OtherService: copies::ledgers_of_two_services;
+}
+
+#[test]
+fn every_code_has_a_row() {
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .filter(|code| !ROWS.contains(code))
+        .map(|code| code.as_str())
+        .collect();
+    assert!(missing.is_empty(), "no test provokes {missing:?}: add a row to `rows!`");
+}
+
+#[test]
+fn what_the_rows_start_from_is_clean() {
+    for mode in story::MODES {
+        let mut story = story::Story::begin(mode);
+        story.serve(3);
+        story.sign();
+        story.recover();
+        story.serve(3);
+        story.sign();
+        let findings = story.verify().findings;
+        assert!(findings.is_empty(), "{mode:?}: {findings:?}");
+    }
+}
