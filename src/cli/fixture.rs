@@ -98,7 +98,8 @@ pub struct Args {
     /// Give members, users, nodes and the service data of this depth, odd in every other way too; 0: none.
     #[arg(long, value_name = "DEPTH", default_value_t = 0)]
     pub odd_data: usize,
-    /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader can't read 2).
+    /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader
+    /// can't read 2). With all but 4 the node alone signs, as these versions did.
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
     pub entry_type: u8,
     /// Everything random comes from this number.
