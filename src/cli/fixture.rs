@@ -75,6 +75,9 @@ pub struct Args {
     /// Shares of 113 bytes, as before CCF 4.0.9, up to the first recovery.
     #[arg(long)]
     pub old_shares: bool,
+    /// Let service.info name the creation of the service before (CCF since October 2025) instead of its own last write.
+    #[arg(long)]
+    pub links_to_creation: bool,
     /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader can't read 2).
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
     pub entry_type: u8,
@@ -135,6 +138,7 @@ impl Args {
             unsigned_tail: self.unsigned_tail,
             unfinished_recovery: self.unfinished_recovery,
             old_shares: self.old_shares,
+            links_to_creation: self.links_to_creation,
             entry_type: match self.entry_type {
                 0 => EntryType::WriteSet,
                 2 => EntryType::WriteSetWithClaims,

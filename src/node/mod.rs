@@ -15,6 +15,7 @@ pub mod http;
 pub mod identity;
 pub mod ledger;
 pub mod output;
+pub mod predecessors;
 pub mod previous;
 pub mod private;
 pub mod public;

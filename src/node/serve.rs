@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, RwLock};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::api;
@@ -14,6 +14,7 @@ use super::http::{
 };
 use super::identity::NodeIdentity;
 use super::output::write;
+use super::predecessors::Predecessors;
 use super::shared::Node;
 use super::status::Status;
 use crate::error::{Error, Result};
@@ -61,19 +62,7 @@ pub async fn serve(
         }
     };
     let router = api::router();
-    let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
-        .into_iter()
-        .map(|tag| {
-            (
-                tag,
-                router.openapi(
-                    tag,
-                    &format!("CCF /{tag} API, served by Rekindle"),
-                    env!("CARGO_PKG_VERSION"),
-                ),
-            )
-        })
-        .collect();
+    let documentation = api::documentation(&router);
     let metrics = Arc::new(Metrics::default());
     let node = Arc::new(Node {
         config: config.clone(),
@@ -89,6 +78,7 @@ pub async fn serve(
         sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
         old_secrets: OnceLock::new(),
+        predecessors: Predecessors::default(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
         endorsed: Box::new(endorsed),

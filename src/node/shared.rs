@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::attestation::VirtualQuote;
 use super::config::Config;
 use super::http::{Metrics, Sessions};
+use super::predecessors::Predecessors;
+use super::replication::ConsensusDetails;
 use super::sequencer::Sequencer;
 use super::status::Status;
 use crate::Error;
@@ -44,10 +46,12 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
     pub old_secrets: OnceLock<LedgerSecrets>,
+    /// The services before this one, for receipts of theirs.
+    pub predecessors: Predecessors,
     /// Commit secrets of the service's own ledger secrets, by the first seqno of each.
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
-    pub consensus: RwLock<Option<Value>>,
+    pub consensus: RwLock<Option<ConsensusDetails>>,
     /// Is told the node's certificate whenever the service endorses a new one.
     pub endorsed: Box<dyn Fn(&Certificate) + Send + Sync>,
     /// Is told that the process must end, and why.

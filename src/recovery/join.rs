@@ -19,6 +19,7 @@ use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
+use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::Trust;
 use crate::tables::values::HexDigest;
 
@@ -117,6 +118,7 @@ pub struct Joiner<'f> {
     /// Where the next segment should begin, if it is in the chunk read last.
     position: Option<(usize, u64)>,
     pub(super) trust: Trust,
+    pub(super) service_links: ServiceLinks,
     pub(super) pending: VecDeque<TrustWrite>,
     pub(super) counts: Counts,
     pub(super) findings: Findings,
@@ -162,6 +164,7 @@ impl<'f> Joiner<'f> {
             next,
             position: None,
             trust,
+            service_links: ServiceLinks::default(),
             pending: VecDeque::new(),
             counts: Counts::default(),
             findings: Findings::default(),

@@ -5,12 +5,13 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Seqno;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing; nothing is wrong.
@@ -143,6 +144,8 @@ codes! {
     ServiceCertificate = "L0407", Error, "check which service this ledger belongs to before recovering from it";
     /// The root that a recovered service says was signed last before it is not the ledger's.
     PreviousRoot = "L0408", Error, "the recovery was made from another history; compare the copies of this ledger";
+    /// The writes of service.info do not lead to a service's creation, along which CCF finds who signed what: receipts between the creation and a later write don't verify.
+    ServiceLink = "L0409", Warning, "take receipts of these transactions from a node that Rekindle recovered: it finds their service without these links";
     /// A snapshot file can't be read.
     SnapshotUnreadable = "L0501", Error, "use another snapshot, or none";
     /// A snapshot's receipt is missing, can't be read or does not prove the snapshot.
@@ -182,9 +185,10 @@ codes! {
 }
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// What kind.
+    #[schemars(with = "String")]
     pub code: Code,
     /// How bad.
     pub severity: Severity,

@@ -23,8 +23,8 @@ use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{SegmentScan, scan_segment};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
-use crate::recovery::spares;
 use crate::recovery::trust::{ServiceRecord, Trust};
+use crate::recovery::{service_links, spares};
 use crate::tables::values::HexDigest;
 
 /// What to verify, and against what.
@@ -156,6 +156,7 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     joiner.check_last_signature();
     let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, start);
     spares::check_all(&mut joiner)?;
+    service_links::check(&mut joiner);
     progress.end();
     if let Some(checkpoint) = &checkpoint {
         checkpoint.remove();

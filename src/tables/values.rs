@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::digest::Digest;
@@ -69,7 +70,7 @@ impl TryFrom<String> for HexDigest {
 }
 
 /// Status of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceStatus {
     /// Started, not open yet.
     #[serde(alias = "OPENING")]
@@ -95,7 +96,8 @@ pub struct ServiceInfo {
     pub cert: String,
     /// Status.
     pub status: ServiceStatus,
-    /// Do not use for logic: its meaning changed in 7.0.0-dev4.
+    /// Seqno of an earlier write of this table, along which receipts of earlier services are verified: the write before
+    /// this one, or, from later releases than 7.0.0-dev4, the one that created the service before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_service_identity_version: Option<Seqno>,
     /// Number of recoveries; absent before 2.0.3.
@@ -110,7 +112,7 @@ pub struct ServiceInfo {
 }
 
 /// `service.config`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceConfig {
     /// Shares needed for a recovery.
     pub recovery_threshold: u64,
@@ -120,7 +122,7 @@ pub struct ServiceConfig {
 }
 
 /// Status of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NodeStatus {
     /// Waits for the members' trust.
     #[serde(alias = "PENDING")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 
+use super::answers::{CommitAnswer, Receipt, TxAnswer};
 use super::consensus::{VIEW_HISTORY, commit, tx};
 use super::diagnostics::documentation;
 use super::receipts::{TRANSACTION, receipt};
@@ -16,15 +17,21 @@ use crate::node::shared::Node;
 pub(super) fn routes() -> Vec<Route<Node>> {
     let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
     vec![
-        get("/app/commit", "The last committed transaction", handler!(app_commit)).query(VIEW_HISTORY),
-        get("/app/tx", "Status of a transaction", handler!(app_tx)).query(TRANSACTION),
+        get("/app/commit", "The last committed transaction", handler!(app_commit))
+            .query(VIEW_HISTORY)
+            .returns::<CommitAnswer>(),
+        get("/app/tx", "Status of a transaction", handler!(app_tx))
+            .query(TRANSACTION)
+            .returns::<TxAnswer>(),
         get(
             "/app/receipt",
             "Proof that a committed transaction is in the ledger",
             |node, request| Box::pin(app_receipt(node, request)),
         )
-        .query(TRANSACTION),
-        get("/app/api", "This documentation", handler!(app_api)),
+        .query(TRANSACTION)
+        .returns::<Receipt>(),
+        get("/app/api", "This documentation", handler!(app_api))
+            .returns::<serde_json::Map<String, serde_json::Value>>(),
     ]
 }
 

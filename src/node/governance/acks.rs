@@ -3,11 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::ONLY_KEY;
-use super::parameters;
 use super::request::SignedRequest;
+use super::{ONLY_KEY, answers, parameters};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
 use crate::tables::names;
@@ -35,7 +34,10 @@ impl Ack {
     }
 
     pub(super) fn to_api(&self, member_id: &str) -> Value {
-        json!({"memberId": member_id, "stateDigest": self.state_digest})
+        answers::answer(&answers::StateDigest {
+            member_id,
+            state_digest: &self.state_digest,
+        })
     }
 }
 

@@ -3,23 +3,31 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::script::{self, Failure};
-use super::{Effects, ONLY_KEY};
+use super::{Effects, ONLY_KEY, answers};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
 use crate::tables::{names, values};
 
 /// Where a proposal stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum ProposalState {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Proposals.ProposalState")]
+pub enum ProposalState {
+    /// Members may vote.
     Open,
+    /// It was applied.
     Accepted,
+    /// Its proposer took it back.
     Withdrawn,
+    /// Too many were against it.
     Rejected,
+    /// It could not be applied.
     Failed,
+    /// The constitution or the application changed meanwhile.
     Dropped,
 }
 
@@ -87,26 +95,15 @@ impl ProposalInfo {
 
     /// As endpoints answer it.
     pub(super) fn to_api(&self, proposal_id: &str) -> Value {
-        let mut answer = json!({
-            "proposalId": proposal_id,
-            "proposerId": self.proposer_id,
-            "proposalState": self.state,
-            "ballotCount": self.ballots.len(),
-        });
-        if let Some(answer) = answer.as_object_mut() {
-            let optional = [
-                ("finalVotes", self.final_votes.as_ref().map(|votes| json!(votes))),
-                (
-                    "voteFailures",
-                    self.vote_failures.as_ref().map(|failures| json!(failures)),
-                ),
-                ("failure", self.failure.clone()),
-            ];
-            for (name, value) in optional {
-                answer.extend(value.map(|value| (name.to_owned(), value)));
-            }
-        }
-        answer
+        answers::answer(&answers::Proposal {
+            ballot_count: self.ballots.len(),
+            failure: self.failure.as_ref(),
+            final_votes: self.final_votes.as_ref(),
+            proposal_id,
+            proposal_state: self.state,
+            proposer_id: &self.proposer_id,
+            vote_failures: self.vote_failures.as_ref(),
+        })
     }
 }
 

@@ -9,9 +9,10 @@ pub mod code;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::acks::Ack;
+use super::answers::{self, answer};
 use super::proposals::DEFAULT_WINDOW;
 use super::resolution::ProposalInfo;
 use super::{ONLY_KEY, parameters};
@@ -30,40 +31,35 @@ const DEFAULT_VALIDITY_DAYS: u64 = 365;
 pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Value, ApiError> {
     let info: ServiceInfo = value(transaction, names::SERVICE_INFO)?
         .ok_or_else(|| ApiError::not_found("Service info not yet available"))?;
-    let mut answer = json!({
-        "status": info.status,
-        "certificate": info.cert,
-        "recoveryCount": info.recovery_count.unwrap_or(0),
-        "serviceData": info.service_data,
-    });
-    // This is what CCF calls it; what it is depends on the release that wrote it.
+    // This is what CCF calls it; it is an earlier write about the service.
     let previous = info.previous_service_identity_version.map(|seqno| TxId {
         view: view_of(seqno),
         seqno,
     });
     let configuration = value(transaction, names::SERVICE_CONFIG)?.map(|config: ServiceConfig| {
         let number = |name: &str, default| config.other.get(name).and_then(Value::as_u64).unwrap_or(default);
-        json!({
-            "recoveryThreshold": config.recovery_threshold,
-            "maximumNodeCertificateValidityDays":
-                number("maximum_node_certificate_validity_days", DEFAULT_VALIDITY_DAYS),
-            "maximumServiceCertificateValidityDays":
-                number("maximum_service_certificate_validity_days", DEFAULT_VALIDITY_DAYS),
-            "recentCoseProposalsWindowSize": number("recent_cose_proposals_window_size", DEFAULT_WINDOW),
-        })
+        answers::Configuration {
+            maximum_node_certificate_validity_days: number(
+                "maximum_node_certificate_validity_days",
+                DEFAULT_VALIDITY_DAYS,
+            ),
+            maximum_service_certificate_validity_days: number(
+                "maximum_service_certificate_validity_days",
+                DEFAULT_VALIDITY_DAYS,
+            ),
+            recent_cose_proposals_window_size: number("recent_cose_proposals_window_size", DEFAULT_WINDOW),
+            recovery_threshold: config.recovery_threshold,
+        }
     });
-    add(
-        &mut answer,
-        "creationTransactionId",
-        info.current_service_create_txid.map(|txid| json!(txid)),
-    );
-    add(
-        &mut answer,
-        "previousServiceCreationTransactionId",
-        previous.map(|txid| json!(txid)),
-    );
-    add(&mut answer, "configuration", configuration);
-    Ok(answer)
+    Ok(answer(&answers::Service {
+        certificate: info.cert,
+        configuration,
+        creation_transaction_id: info.current_service_create_txid,
+        previous_service_creation_transaction_id: previous,
+        recovery_count: info.recovery_count.unwrap_or(0),
+        service_data: info.service_data,
+        status: info.status,
+    }))
 }
 
 /// `GET /gov/service/constitution`: the script itself.
@@ -99,15 +95,14 @@ fn describe_member(transaction: &Transaction<'_>, id: &str, info: &MemberInfo) -
         (None, Some(_)) => "Participant",
         (None, None) => "NonParticipant",
     };
-    let mut answer = json!({
-        "memberId": id,
-        "status": info.status,
-        "memberData": info.other.get("member_data"),
-        "recoveryRole": role,
-    });
-    add(&mut answer, "certificate", text(transaction, names::MEMBERS_CERTS, id));
-    add(&mut answer, "publicEncryptionKey", encryption_key);
-    answer
+    answer(&answers::Member {
+        certificate: text(transaction, names::MEMBERS_CERTS, id),
+        member_data: info.other.get("member_data").cloned(),
+        member_id: id.to_owned(),
+        recovery_role: role.to_owned(),
+        public_encryption_key: encryption_key,
+        status: info.status.clone(),
+    })
 }
 
 /// `GET /gov/service/users`.
@@ -134,10 +129,10 @@ pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Value, ApiEr
 fn describe_user(transaction: &Transaction<'_>, id: &str) -> Value {
     // The whole record, as CCF answers it: the data is in a field of it.
     let record: Option<Value> = entry(transaction, names::USERS_INFO, id).unwrap_or_default();
-    json!({
-        "userId": id,
-        "certificate": text(transaction, names::USERS_CERTS, id),
-        "userData": record,
+    answer(&answers::User {
+        certificate: text(transaction, names::USERS_CERTS, id),
+        user_data: record,
+        user_id: id.to_owned(),
     })
 }
 
@@ -209,7 +204,12 @@ pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result
     let shares: Option<RecoveryShares> = value(transaction, names::RECOVERY_SHARES)?;
     let share = shares.and_then(|mut shares| shares.encrypted_shares.remove(member_id));
     share
-        .map(|share| json!({"memberId": member_id, "encryptedShare": share}))
+        .map(|encrypted_share| {
+            answer(&answers::EncryptedShare {
+                encrypted_share,
+                member_id,
+            })
+        })
         .ok_or_else(|| ApiError::not_found(format!("Recovery share not found for member {member_id}.")))
 }
 
@@ -268,14 +268,9 @@ pub(super) fn readable<T: for<'a> Deserialize<'a>>(transaction: &Transaction<'_>
 
 /// `{"value": [...]}`.
 pub(super) fn list(values: impl IntoIterator<Item = Value>) -> Value {
-    json!({"value": values.into_iter().collect::<Vec<_>>()})
-}
-
-/// A field that is left out where there is nothing to say.
-pub(super) fn add(answer: &mut Value, name: &str, value: Option<Value>) {
-    if let Some(object) = answer.as_object_mut() {
-        object.extend(value.map(|value| (name.to_owned(), value)));
-    }
+    answer(&answers::Paged {
+        value: values.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]

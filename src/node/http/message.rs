@@ -179,7 +179,7 @@ impl Response {
 
 impl From<ApiError> for Response {
     fn from(error: ApiError) -> Self {
-        let response = Self::json(&error.to_json()).with_status(error.status);
+        let response = Self::json(&error.to_answer()).with_status(error.status);
         match error.status {
             StatusCode::UNAUTHORIZED => {
                 response.with_static(WWW_AUTHENTICATE, "COSE-SIGN1 realm=\"Signed request access\"")

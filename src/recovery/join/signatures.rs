@@ -137,6 +137,7 @@ impl Joiner<'_> {
             self.gathered.take_historical(write);
         }
         let services = self.trust.services().len();
+        self.service_links.note(write);
         for finding in self.trust.apply(write) {
             let mut finding = finding.file(self.path(write.chunk_index));
             finding.proven_to = self.last_matching.map(|txid| txid.seqno);

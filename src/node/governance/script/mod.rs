@@ -17,9 +17,9 @@ mod tcb;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Effects;
+use super::{Effects, answers};
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use engine::{Answer, Call};
@@ -60,10 +60,10 @@ impl Failure {
 
     /// As it stands in `proposals_info` and in answers.
     pub fn to_json(&self) -> Value {
-        match &self.trace {
-            Some(trace) => json!({"reason": self.reason, "trace": trace}),
-            None => json!({"reason": self.reason}),
-        }
+        answers::answer(&answers::FailureInfo {
+            reason: self.reason.clone(),
+            trace: self.trace.clone(),
+        })
     }
 }
 
