@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::identity::{failed, system_rng};
-use crate::crypto::digest::{Digest, sha256_pair};
+use crate::crypto::digest::{Digest, sha256, sha256_pair};
 use crate::crypto::x509::endorse_service;
 use crate::crypto::{Certificate, SigningKey, random};
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::recovery::segments::Windows;
+use crate::recovery::writes::value_at;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
 
@@ -72,7 +72,7 @@ impl Predecessors {
     }
 
     fn endorse(&self, service: &Certificate, present: &Certificate, key: &SigningKey) -> Result<String> {
-        let id = sha256_pair(&service.key_id(), &crate::crypto::digest::sha256(present.der()));
+        let id = sha256_pair(&service.key_id(), &sha256(present.der()));
         let mut endorsed = self.endorsed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pem) = endorsed.get(&id) {
             return Ok(pem.clone());
@@ -114,24 +114,7 @@ fn services_before(files: &LedgerFiles, present: &ServiceInfo) -> Vec<Certificat
 
 /// `service.info` as the transaction at `seqno` wrote it; `None` if it did not, or can't be read.
 fn service_info_at(files: &LedgerFiles, seqno: Seqno) -> Option<ServiceInfo> {
-    let mut windows = Windows::new(files, seqno, seqno);
-    let mut found = None;
-    while let Ok(Some(window)) = windows.next_window() {
-        for segment in &window {
-            segment.for_each(|located| {
-                let mut maps = located.maps.clone();
-                while let Ok(Some(table)) = maps.next_name() {
-                    let here = located.seqno == seqno && table == names::SERVICE_INFO;
-                    let _ = maps.writes(|write| {
-                        if let Some(value) = write.value.filter(|_| here) {
-                            found = from_json(value).ok();
-                        }
-                    });
-                }
-            });
-        }
-    }
-    found
+    from_json(&value_at(files, names::SERVICE_INFO, seqno)?).ok()
 }
 
 #[cfg(test)]

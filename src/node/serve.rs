@@ -78,6 +78,7 @@ pub async fn serve(
         sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
         old_secrets: OnceLock::new(),
+        older_secrets: OnceLock::new(),
         predecessors: Predecessors::default(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),

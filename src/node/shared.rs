@@ -46,6 +46,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
     pub old_secrets: OnceLock<LedgerSecrets>,
+    /// Those before them, where the node started from a snapshot; once a receipt needs one.
+    pub older_secrets: OnceLock<LedgerSecrets>,
     /// The services before this one, for receipts of theirs.
     pub predecessors: Predecessors,
     /// Commit secrets of the service's own ledger secrets, by the first seqno of each.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::answers::{IndexStrategy, MemoryAnswer, RefreshAnswer, ScriptAnswer, VersionAnswer};
 use super::{answer, handler};
 use crate::node::governance::parameters::{ApiVersion, api_version};
+use crate::node::http::prometheus::CONTENT_TYPE;
 use crate::node::http::sessions::NodeMetrics;
 use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::service::value;
@@ -39,7 +40,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "All metrics, for Prometheus",
             handler!(prometheus),
         )
-        .returns_bytes("application/openmetrics-text")
+        .returns_bytes(CONTENT_TYPE)
         .never_forwarded(),
         get("/node/js_metrics", "Limits of scripts", handler!(js_metrics)).returns::<ScriptAnswer>(),
         get(

@@ -59,7 +59,15 @@ pub(super) async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Resp
             return not_found("TransactionPendingOrUnknown", format!("Transaction {txid} is unknown."));
         }
     }
-    let Some(evidence) = commit_evidence(&node, txid) else {
+    let read = tokio::task::spawn_blocking({
+        let node = Arc::clone(&node);
+        move || find(&node, txid)
+    });
+    let receipt = read
+        .await
+        .map_err(|_| ApiError::internal("The ledger could not be read."))?;
+    let receipt = receipt.map_err(|why| ApiError::internal(format!("The receipt could not be made: {why}")))?;
+    let Some(receipt) = receipt else {
         return not_found(
             "TransactionInvalid",
             format!(
@@ -68,34 +76,33 @@ pub(super) async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Resp
             ),
         );
     };
-    let read = tokio::task::spawn_blocking({
-        let node = Arc::clone(&node);
-        move || find(&node, txid, &evidence)
-    });
-    let receipt = read
-        .await
-        .map_err(|_| ApiError::internal("The ledger could not be read."))?;
-    let receipt = receipt.map_err(|why| ApiError::internal(format!("The receipt could not be made: {why}")))?;
     Ok(with_txid(Response::json(&receipt), node.status.last_written()))
 }
 
 /// The evidence text of a transaction, where its ledger secret is known.
-fn commit_evidence(node: &Node, txid: TxId) -> Option<String> {
+fn commit_evidence(node: &Node, files: &LedgerFiles, txid: TxId) -> Option<String> {
     let own = node.own_secrets.read().ok()?;
     if let Some((_, secret)) = own.iter().rfind(|(from, _)| *from <= txid.seqno) {
         return Some(secret.evidence_text(txid.view, txid.seqno));
     }
-    let old = node.old_secrets.get()?.at(txid.seqno)?;
-    Some(old.commit.evidence_text(txid.view, txid.seqno))
+    drop(own);
+    let old = node.old_secrets.get()?;
+    let older = || node.older_secrets.get_or_init(|| old.before(files));
+    let secret = old.at(txid.seqno).or_else(|| older().at(txid.seqno))?;
+    Some(secret.commit.evidence_text(txid.view, txid.seqno))
 }
 
-/// The transaction, and the first signature after it; with what leads from an earlier service to this one.
-fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Receipt, String> {
+/// The transaction, and the first signature after it; with what leads from an earlier service to this one. `None` while
+/// the secret that proves it is not known.
+fn find(node: &Node, txid: TxId) -> Result<Option<Receipt>, String> {
     let files = LedgerFiles::list(&ledger_directories(&node.config), true).map_err(|why| why.to_string())?;
-    let mut receipt = read(&files, txid, evidence)?;
+    let Some(evidence) = commit_evidence(node, &files, txid) else {
+        return Ok(None);
+    };
+    let mut receipt = read(&files, txid, &evidence)?;
     let Ok(signer) = Certificate::from_pem(&receipt.cert) else {
         // A node of 1.x, which signed without its certificate.
-        return Ok(receipt);
+        return Ok(Some(receipt));
     };
     let (present, named) = node
         .read(|store| {
@@ -111,7 +118,7 @@ fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Receipt, String> {
             .endorsements(&files, &signer, &present, named.as_ref());
         receipt.service_endorsements = endorsements.map_err(|why| why.to_string())?;
     }
-    Ok(receipt)
+    Ok(Some(receipt))
 }
 
 fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, String> {
