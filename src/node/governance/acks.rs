@@ -164,6 +164,8 @@ fn takes_part_in_recovery(transaction: &Transaction<'_>, member_id: &str, info: 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::crypto::Curve;
     use crate::crypto::cose::MessageType;

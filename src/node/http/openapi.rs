@@ -256,7 +256,7 @@ mod tests {
     fn schemas_are_those_of_the_types_and_every_reference_leads_somewhere() {
         let document = table().openapi("node", &ABOUT);
         let node = &document["components"]["schemas"]["Node"];
-        assert_eq!(node["required"], json!(["id", "state"]));
+        assert_eq!(node["required"], json!(["id", "data", "state"]));
         assert_eq!(node["properties"]["data"]["nullable"], true);
         assert_eq!(document["components"]["schemas"]["State"]["enum"], json!(["Off", "On"]));
         let text = document.to_string();
