@@ -6,7 +6,8 @@
 //! later write of a service past its creation, what lies between is taken for the work of the service before, and its
 //! receipts verify against nobody. CCF up to 7.0.0-dev4 links every write to the one before it. Later releases link all
 //! writes of a service to the creation of the service before, and start from that of the last one: right as long as no
-//! earlier release recovers the ledger, which starts from the last write.
+//! earlier release recovers the ledger, which starts from the last write. A link that is absent, as later releases leave
+//! it at the opening of a first service, leads past nothing: that is how every ledger of theirs begins, and not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +42,7 @@ struct Skipped {
     /// The write that names an earlier one than it should; the service after it is the last one to do so.
     at: Seqno,
     /// What it names.
-    names: Option<Seqno>,
+    names: Seqno,
     /// Whether the service is the ledger's last: then nothing has gone wrong yet.
     is_last: bool,
 }
@@ -81,12 +82,15 @@ impl ServiceLinks {
             let Some(at) = first.or_else(|| visited.range(end..).next().copied()) else {
                 continue;
             };
+            let Some(names) = writes.get(&at).and_then(|link| link.previous) else {
+                continue;
+            };
             if first != Some(from) && from >= judged_from {
                 skipped.push(Skipped {
                     from,
                     to: first.unwrap_or(end).saturating_sub(1),
                     at,
-                    names: writes.get(&at).and_then(|link| link.previous),
+                    names,
                     is_last: newest.created == Some(from),
                 });
             }
@@ -120,7 +124,9 @@ pub(super) fn check(joiner: &mut Joiner<'_>) {
 }
 
 fn finding(skipped: &Skipped) -> Finding {
-    let Skipped { from, to, at, .. } = skipped;
+    let Skipped {
+        from, to, at, names, ..
+    } = skipped;
     let names = skipped
         .names
         .map_or("no write".to_owned(), |seqno| format!("the write at {seqno}"));
@@ -201,6 +207,12 @@ mod tests {
     }
 
     #[test]
+    fn a_first_service_without_a_link_is_as_later_releases_leave_it() {
+        assert_eq!(ranges(&[(1, 1, 0), (9, 1, 0)]), []);
+        assert_eq!(ranges(&[(1, 1, 0), (9, 1, 0), (20, 20, 9), (25, 20, 20)]), []);
+    }
+
+    #[test]
     fn what_was_not_read_or_is_too_old_to_say_is_not_judged() {
         // From a snapshot on: the first link leads out of what was read.
         assert_eq!(ranges(&[(50, 50, 30), (55, 50, 50), (60, 50, 55)]), []);
@@ -209,7 +221,7 @@ mod tests {
         assert_eq!(ranges(&[(1, 0, 0), (9, 0, 0), (20, 20, 9), (25, 20, 20)]), []);
         // A write between is missing: nothing before the hole is judged.
         assert_eq!(ranges(&[(1, 1, 0), (9, 1, 0), (25, 20, 20), (30, 20, 25)]), []);
-        assert_eq!(links(&[(1, 1, 0), (9, 1, 0)]).skipped(8), []);
+        assert_eq!(links(&[(20, 20, 1), (1, 1, 0), (30, 20, 1)]).skipped(29), []);
         assert_eq!(ServiceLinks::default().skipped(9), []);
     }
 
