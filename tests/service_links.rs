@@ -20,7 +20,10 @@ fn links(service: &Service) -> Vec<(u64, Option<u64>)> {
         .filter(|line| line["table"] == "public:ccf.gov.service.info");
     writes
         .map(|line| {
-            let value = &line["value"];
+            let value = match &line["value"] {
+                Value::String(text) => serde_json::from_str(text).unwrap(),
+                value => value.clone(),
+            };
             let named = value["previous_service_identity_version"].as_u64();
             (line["seqno"].as_u64().unwrap(), named)
         })

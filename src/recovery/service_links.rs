@@ -127,11 +127,8 @@ fn finding(skipped: &Skipped) -> Finding {
     let Skipped {
         from, to, at, names, ..
     } = skipped;
-    let names = skipped
-        .names
-        .map_or("no write".to_owned(), |seqno| format!("the write at {seqno}"));
     let text = format!(
-        "service.info at {at} names {names} as the one before it, expected one that leads to the creation of its service \
+        "service.info at {at} names the write at {names} as the one before it, expected one that leads to the creation of its service \
          at {from}"
     );
     let finding = match skipped.is_last {
