@@ -61,8 +61,13 @@ fn a_view_that_no_signature_covers_is_counted_on_from_within_its_bound() {
     let txid = node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned();
     assert!(txid.starts_with("60002."), "{txid}");
     node.stop();
-    let report = rekindle!["verify", place.ledger(), "--include-recovery", "--json"].expect(0).json();
-    assert!(report["last_signed"].as_str().unwrap().starts_with("60002."), "{report}");
+    let report = rekindle!["verify", place.ledger(), "--include-recovery", "--json"]
+        .expect(0)
+        .json();
+    assert!(
+        report["last_signed"].as_str().unwrap().starts_with("60002."),
+        "{report}"
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, scan_segment};
 use crate::recovery::segments::Segment;
+use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{Trust, TypesSeen};
 use crate::tables::values::HexDigest;
 
@@ -130,6 +131,7 @@ pub struct Joiner<'f> {
     /// Where the next segment should begin, if it is in the chunk read last.
     position: Option<(usize, u64)>,
     pub(super) trust: Trust,
+    pub(super) service_links: ServiceLinks,
     pub(super) pending: VecDeque<TrustWrite>,
     pub(super) counts: Counts,
     pub(super) findings: Findings,
@@ -184,6 +186,7 @@ impl<'f> Joiner<'f> {
             next,
             position: None,
             trust,
+            service_links: ServiceLinks::default(),
             pending: VecDeque::new(),
             counts: Counts::default(),
             findings: Findings::default(),
@@ -316,7 +319,10 @@ impl<'f> Joiner<'f> {
         for step in first.into_iter().chain(steps) {
             let ViewStep { view, before, .. } = step;
             let (code, text) = if view < before {
-                (Code::ViewGoesBack, format!("the view is {view}, the entry before has {before}"))
+                (
+                    Code::ViewGoesBack,
+                    format!("the view is {view}, the entry before has {before}"),
+                )
             } else if view == 0 || view - before > MAX_VIEW_STEP || view > MAX_VIEW {
                 let text = format!(
                     "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"

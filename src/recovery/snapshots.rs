@@ -191,7 +191,9 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             names::SERVICE_INFO => TrustTable::ServiceInfo,
             names::NODES_INFO => TrustTable::NodesInfo,
             names::NODES_ENDORSED_CERTIFICATES => TrustTable::NodesEndorsedCertificates,
-            names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT if entry.key == SINGLETON_KEY => TrustTable::IdentityEndorsement,
+            names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT if entry.key == SINGLETON_KEY => {
+                TrustTable::IdentityEndorsement
+            }
             names::TREE if entry.key == SINGLETON_KEY => {
                 tree = (entry.value.len() <= MAX_TREE_BYTES).then(|| entry.value.to_vec());
                 return;

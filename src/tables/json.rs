@@ -2,14 +2,17 @@
 //!
 //! Members, nodes, users and services have data that others chose, and CCF takes any JSON for it: of any depth, with lone
 //! surrogates, with numbers that fit nowhere. [`Opaque`] holds such a text without parsing it (it is only skipped, by a loop
-//! and not by recursion), [`Fields`] an object of such texts, and [`Json`] an answer that has some of them in it. None of
-//! them is `Serialize`: on the way through [`serde_json::Value`] they would be parsed after all.
+//! and not by recursion), [`Fields`] an object of such texts, and [`Json`] an answer that has some of them in it. A type
+//! with an [`Opaque`] in it is to be written straight to bytes: on the way through [`serde_json::Value`] that would be parsed
+//! after all.
 //!
 //! What this program writes is bounded by [`check`], far below what it reads.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -19,8 +22,9 @@ use serde_json::value::RawValue;
 /// record of this program around it.
 pub const MAX_DEPTH: usize = 100;
 
-/// A JSON value as text.
-#[derive(Clone, Debug)]
+/// A JSON value as text, which a serializer of JSON writes word for word.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
 pub struct Opaque(Box<RawValue>);
 
 impl Opaque {
@@ -56,6 +60,21 @@ impl Eq for Opaque {}
 impl<'de> Deserialize<'de> for Opaque {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<RawValue>::deserialize(deserializer).map(Opaque)
+    }
+}
+
+/// Anything may be in there.
+impl JsonSchema for Opaque {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
     }
 }
 
@@ -284,6 +303,12 @@ impl From<Value> for Json {
     }
 }
 
+impl From<Opaque> for Json {
+    fn from(opaque: Opaque) -> Self {
+        Json::Opaque(opaque)
+    }
+}
+
 impl From<&Opaque> for Json {
     fn from(opaque: &Opaque) -> Self {
         Json::Opaque(opaque.clone())
@@ -417,7 +442,7 @@ pub fn tolerant(text: &[u8], levels: usize) -> Result<Value, crate::format::Malf
 pub(super) fn mended(bytes: &[u8]) -> Option<String> {
     let lossy = String::from_utf8_lossy(bytes);
     let halves = scan(lossy.as_bytes()).halves;
-    if halves.is_empty() && matches!(lossy, std::borrow::Cow::Borrowed(_)) {
+    if halves.is_empty() && matches!(lossy, Cow::Borrowed(_)) {
         return None;
     }
     let mut text = lossy.into_owned().into_bytes();

@@ -39,7 +39,11 @@ fn put_status(writes: &mut WriteSet, node: &Identity, value: serde_json::Value) 
 }
 
 fn put_certificate(writes: &mut WriteSet, node: &Identity) {
-    writes.put(names::NODES_ENDORSED_CERTIFICATES, node.id().as_str(), node.certificate.to_pem());
+    writes.put(
+        names::NODES_ENDORSED_CERTIFICATES,
+        node.id().as_str(),
+        node.certificate.to_pem(),
+    );
 }
 
 fn status_of(scribe: &mut Scribe, node: &Identity, status: &str) {
@@ -76,7 +80,11 @@ fn stage() -> Stage {
     let mut writes = WriteSet::new();
     about.put(&mut writes);
     let own = endorsement(&cast.service, about.created.unwrap(), None);
-    writes.put(names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT, SINGLETON_KEY, to_json(&own));
+    writes.put(
+        names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT,
+        SINGLETON_KEY,
+        to_json(&own),
+    );
     let at = scribe.append(&writes).seqno;
     scribe.serve(5);
     scribe.sign(By::both(&cast.node, &cast.service));
@@ -109,7 +117,11 @@ impl Stage {
         about.put(&mut writes);
         let pem = self.cast.service.certificate.to_pem();
         writes.put(names::PREVIOUS_SERVICE_IDENTITY, SINGLETON_KEY, to_json(&pem));
-        writes.put(names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, SINGLETON_KEY, to_json(&HexDigest(root)));
+        writes.put(
+            names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT,
+            SINGLETON_KEY,
+            to_json(&HexDigest(root)),
+        );
         put_status(&mut writes, &self.cast.node, json!({"status": "Retired"}));
         put_status(&mut writes, &self.cast.other, json!({"status": "Retired"}));
         put_status(&mut writes, &self.cast.next_node, json!({"status": "Trusted"}));
@@ -130,7 +142,11 @@ impl Stage {
             let mut writes = WriteSet::new();
             about.put(&mut writes);
             if status == ServiceStatus::Open {
-                writes.put(names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT, SINGLETON_KEY, to_json(endorsement));
+                writes.put(
+                    names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT,
+                    SINGLETON_KEY,
+                    to_json(endorsement),
+                );
             }
             self.scribe.append(&writes);
         }
@@ -190,7 +206,10 @@ fn a_service_its_recovery_and_its_opening_are_clean() {
     let (_, root) = stage.scribe.signed.unwrap();
     let _ = root;
     let previous_root = {
-        let text = writes.get(names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &SINGLETON_KEY).unwrap().unwrap();
+        let text = writes
+            .get(names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &SINGLETON_KEY)
+            .unwrap()
+            .unwrap();
         serde_json::from_slice::<HexDigest>(text).unwrap().0
     };
     let value = endorsement(&stage.cast.next, about.created.unwrap(), Some((at, own, previous_root)));
@@ -219,7 +238,11 @@ fn a_leader_signs_that_its_own_retirement_is_committed_and_nothing_after() {
         status_of(&mut stage.scribe, &node, "Retired");
         stage.sign();
         let mut writes = WriteSet::new();
-        put_status(&mut writes, &node, json!({"status": "Retired", "retired_committed": true}));
+        put_status(
+            &mut writes,
+            &node,
+            json!({"status": "Retired", "retired_committed": true}),
+        );
         stage.scribe.append(&writes);
         stage.sign();
         if further {
@@ -430,7 +453,11 @@ fn a_made_up_recovery_that_bounces_back_to_the_pinned_identity_proves_nothing() 
     .put(&mut writes);
     let pem = stage.cast.next.certificate.to_pem();
     writes.put(names::PREVIOUS_SERVICE_IDENTITY, SINGLETON_KEY, to_json(&pem));
-    writes.put(names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, SINGLETON_KEY, to_json(&HexDigest(root)));
+    writes.put(
+        names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT,
+        SINGLETON_KEY,
+        to_json(&HexDigest(root)),
+    );
     let intruder = Identity::service(9);
     put_status(
         &mut writes,
@@ -446,7 +473,12 @@ fn a_made_up_recovery_that_bounces_back_to_the_pinned_identity_proves_nothing() 
         assert!(last_signed(&report) < back, "{}", show(&report));
     }
     let report = pinned(&ledger, &certificate);
-    assert!(report.findings.iter().any(|finding| finding.code == Code::ServiceCertificate));
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::ServiceCertificate)
+    );
 }
 
 #[test]
@@ -460,7 +492,12 @@ fn a_pinned_identity_that_only_stands_in_a_recovery_nobody_signed_for_does_not_c
     let (_scratch, ledger) = stage.scribe.end();
     let report = pinned(&ledger, &certificate);
     assert_eq!(report.verdict, Verdict::Findings, "{}", show(&report));
-    assert!(report.findings.iter().any(|finding| finding.code == Code::ServiceCertificate));
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::ServiceCertificate)
+    );
     assert!(last_signed(&report) < at);
 }
 
@@ -532,7 +569,11 @@ fn a_trusted_node_is_not_removed_and_a_committed_retirement_not_taken_back() {
 
     let mut stage = self::stage();
     let mut writes = WriteSet::new();
-    put_status(&mut writes, &other, json!({"status": "Retired", "retired_committed": true}));
+    put_status(
+        &mut writes,
+        &other,
+        json!({"status": "Retired", "retired_committed": true}),
+    );
     stage.scribe.append(&writes);
     let at = stage.scribe.next;
     status_of(&mut stage.scribe, &other, "Retired");
@@ -740,11 +781,17 @@ fn a_recovery_that_names_no_predecessor_is_refused() {
 
 #[test]
 fn a_predecessor_is_named_by_a_recovery_alone() {
-    for table in [names::PREVIOUS_SERVICE_IDENTITY, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT] {
+    for table in [
+        names::PREVIOUS_SERVICE_IDENTITY,
+        names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT,
+    ] {
         let mut stage = stage();
         let mut writes = WriteSet::new();
         let (code, value) = match table == names::PREVIOUS_SERVICE_IDENTITY {
-            true => (Code::PreviousIdentity, to_json(&stage.cast.service.certificate.to_pem())),
+            true => (
+                Code::PreviousIdentity,
+                to_json(&stage.cast.service.certificate.to_pem()),
+            ),
             false => (Code::PreviousRoot, to_json(&HexDigest(stage.scribe.signed.unwrap().1))),
         };
         writes.put(table, SINGLETON_KEY, value);
@@ -808,7 +855,10 @@ fn what_an_endorsement_signs_is_what_stands_beside_it() {
     let (_scratch, ledger) = stage.scribe.end();
     let report = audit(&ledger);
     assert!(
-        report.findings.iter().any(|finding| finding.code == Code::Endorsement && finding.seqno == Some(at)),
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::Endorsement && finding.seqno == Some(at)),
         "{}",
         show(&report)
     );
@@ -885,11 +935,20 @@ fn a_cose_signature_for_another_transaction_or_by_another_key_is_refused() {
 
 #[test]
 fn a_signature_transaction_writes_its_tables_alone_and_under_one_key() {
-    let tables = [names::SIGNATURES, names::TREE, names::COSE_SIGNATURES, names::NODES_INFO, "public:app"];
+    let tables = [
+        names::SIGNATURES,
+        names::TREE,
+        names::COSE_SIGNATURES,
+        names::NODES_INFO,
+        "public:app",
+    ];
     for table in tables {
         let mut stage = stage();
         let by = By::both(&stage.cast.node, &stage.cast.service);
-        let at = stage.scribe.sign_with(by, |writes| writes.put(table, "stray", "value")).seqno;
+        let at = stage
+            .scribe
+            .sign_with(by, |writes| writes.put(table, "stray", "value"))
+            .seqno;
         refuse(stage.scribe, Code::SignatureMalformed, at);
     }
 }
@@ -931,7 +990,11 @@ fn a_view_beyond_what_elections_reach_is_refused_and_one_within_is_not() {
         let at = stage.scribe.next;
         // No signature covers the view of a node's last one: whoever holds the storage can change it.
         stage.scribe.sign(By::node(&stage.cast.node));
-        let code = if view == 0 { Code::ViewGoesBack } else { Code::ViewTooHigh };
+        let code = if view == 0 {
+            Code::ViewGoesBack
+        } else {
+            Code::ViewTooHigh
+        };
         refuse(stage.scribe, code, at);
     }
     let mut stage = stage();

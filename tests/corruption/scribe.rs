@@ -10,7 +10,9 @@ use rekindle::journal::SealKey;
 use rekindle::journal::seal::Sealer;
 use rekindle::journal::succession::{Predecessor, endorse};
 use rekindle::merkle::Tree;
-use rekindle::tables::values::{Base64, HexDigest, IdentityEndorsement, ServiceInfo, ServiceStatus, Signature, to_json};
+use rekindle::tables::values::{
+    Base64, HexDigest, IdentityEndorsement, ServiceInfo, ServiceStatus, Signature, to_json,
+};
 use rekindle::tables::{SINGLETON_KEY, names};
 
 use super::forger::Identity;
@@ -98,7 +100,9 @@ impl Scribe {
     pub fn append(&mut self, writes: &WriteSet) -> TxId {
         let txid = self.txid();
         let flags = std::mem::take(&mut self.flags);
-        let sealed = self.sealer.seal(&self.key, self.entry_type, txid, writes, None, |_| flags);
+        let sealed = self
+            .sealer
+            .seal(&self.key, self.entry_type, txid, writes, None, |_| flags);
         self.bytes.extend_from_slice(self.sealer.raw());
         self.tree.append(sealed.unwrap().leaf);
         self.next += 1;
@@ -194,7 +198,11 @@ impl About {
 }
 
 /// An endorsement as a service created at `created` writes it.
-pub fn endorsement(service: &Identity, created: TxId, before: Option<(u64, IdentityEndorsement, [u8; 32])>) -> IdentityEndorsement {
+pub fn endorsement(
+    service: &Identity,
+    created: TxId,
+    before: Option<(u64, IdentityEndorsement, [u8; 32])>,
+) -> IdentityEndorsement {
     let previous = before.map(|(written_at, endorsement, root)| Predecessor {
         written_at: Some(written_at),
         endorsement,

@@ -88,11 +88,7 @@ fn a_sparse_value_costs_no_memory_in_any_command() {
     let scratch = tempfile::tempdir().unwrap();
     for table in ["public:ccf.gov.nodes.info", "public:ccf.internal.cose_signatures"] {
         let (second, hole) = sparse_value(2, table, SPARSE);
-        chunk(
-            &scratch.path().join("ledger_1"),
-            &[&first[..], &second].concat(),
-            hole,
-        );
+        chunk(&scratch.path().join("ledger_1"), &[&first[..], &second].concat(), hole);
         let verify = ["verify".into(), scratch.path().as_os_str().to_owned()];
         let (peak, code, said) = measured(&verify, Duration::from_secs(60));
         assert!(code == 1 && peak < MAX_ANONYMOUS, "{table}: {} MB, {said}", peak >> 20);

@@ -147,6 +147,9 @@ impl Joiner<'_> {
 
     fn apply_transaction(&mut self, transaction: &Transaction<'_>) {
         let services = self.trust.services().len();
+        for write in transaction.writes {
+            self.service_links.note(write);
+        }
         let chunk_index = transaction.writes.first().map_or(0, |write| write.chunk_index);
         for finding in self.trust.apply(transaction) {
             let mut finding = finding.file(self.path(chunk_index));
@@ -186,7 +189,13 @@ impl Joiner<'_> {
                 "the flags are {:#04x}: signatures may have 0x01, the first entry of a recovered service 0x02",
                 flagged.flags
             );
-            self.report(Code::EntryFlags, text, flagged.chunk_index, flagged.offset, flagged.seqno);
+            self.report(
+                Code::EntryFlags,
+                text,
+                flagged.chunk_index,
+                flagged.offset,
+                flagged.seqno,
+            );
         }
         let types = std::mem::take(&mut self.types);
         for (seqno, offset, text) in self.trust.meet_types(&types) {

@@ -85,12 +85,18 @@ impl Kinds {
             let Some(span) = span else { continue };
             let own = generation(index);
             let (seqno, offset) = span.last;
-            let newer_before = seen.spans.iter().enumerate().any(|(other, newer)| {
-                generation(other) > own && newer.is_some_and(|newer| newer.first.0 < seqno)
-            });
+            let newer_before = seen
+                .spans
+                .iter()
+                .enumerate()
+                .any(|(other, newer)| generation(other) > own && newer.is_some_and(|newer| newer.first.0 < seqno));
             let newest = EntryType::WriteSetWithCommitEvidenceAndClaims as usize;
             if index == EntryType::Snapshot as usize {
-                wrong.push((seqno, offset, "an entry of type 1, which stands in snapshots alone".to_owned()));
+                wrong.push((
+                    seqno,
+                    offset,
+                    "an entry of type 1, which stands in snapshots alone".to_owned(),
+                ));
             } else if own < before || newer_before {
                 wrong.push((
                     seqno,

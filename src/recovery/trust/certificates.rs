@@ -33,7 +33,13 @@ impl Certificates {
     }
 
     /// Whether `service`, whose key's id is `id`, signed the certificate with this PEM.
-    pub(super) fn is_endorsed(&mut self, pem: &str, certificate: &Certificate, id: Digest, service: &Certificate) -> bool {
+    pub(super) fn is_endorsed(
+        &mut self,
+        pem: &str,
+        certificate: &Certificate,
+        id: Digest,
+        service: &Certificate,
+    ) -> bool {
         let pair = (sha256(pem.as_bytes()), id);
         if let Some(&known) = self.endorsed.get(&pair) {
             return known;

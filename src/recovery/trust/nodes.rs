@@ -156,7 +156,10 @@ impl Nodes {
         if hex::encode(certificate.key_id()) != id {
             faults.push((
                 Code::OtherNodeKey,
-                format!("the endorsed certificate of node {id} is of another key, {}", hex::encode(certificate.key_id())),
+                format!(
+                    "the endorsed certificate of node {id} is of another key, {}",
+                    hex::encode(certificate.key_id())
+                ),
             ));
         }
         self.put_certificate(id, certificate);
@@ -164,7 +167,11 @@ impl Nodes {
     }
 
     /// As it stands in a snapshot's state.
-    pub(super) fn restore_certificate(&mut self, write: &TrustWrite, certificates: &mut Certificates) -> Result<(), String> {
+    pub(super) fn restore_certificate(
+        &mut self,
+        write: &TrustWrite,
+        certificates: &mut Certificates,
+    ) -> Result<(), String> {
         let id = node_id(write)?;
         let certificate = read_certificate(&id, write, certificates)?;
         self.put_certificate(id, certificate);
@@ -206,7 +213,9 @@ fn wrong_step(before: Option<&Node>, record: &Record, is_gone: bool, trusted_at_
         _ => false,
     };
     if !can_follow {
-        let before = status.map_or("is new and at once".to_owned(), |status| format!("goes from {status:?} to"));
+        let before = status.map_or("is new and at once".to_owned(), |status| {
+            format!("goes from {status:?} to")
+        });
         return Some(format!("{before} {after:?}, a step that CCF does not have"));
     }
     if before.is_some_and(|node| node.retired_committed.is_some()) && !record.is_committed() {

@@ -50,7 +50,12 @@ fn pem(certificate: &Arc<Certificate>) -> String {
 impl Trust {
     /// What is needed to go on from here.
     pub fn save(&self) -> SavedTrust {
-        let mut nodes: Vec<_> = self.nodes.known.iter().map(|(id, node)| (id.clone(), save_node(node))).collect();
+        let mut nodes: Vec<_> = self
+            .nodes
+            .known
+            .iter()
+            .map(|(id, node)| (id.clone(), save_node(node)))
+            .collect();
         nodes.sort_by(|a, b| a.0.cmp(&b.0));
         let mut gone: Vec<_> = self.nodes.gone.iter().cloned().collect();
         gone.sort();

@@ -46,7 +46,10 @@ impl Trust {
 
     pub(super) fn begin_from_snapshot(&mut self, write: &TrustWrite) -> Result<(), String> {
         let info = read(write)?;
-        let certificate = self.certificates.parse(&info.cert).ok_or("its certificate can't be read")?;
+        let certificate = self
+            .certificates
+            .parse(&info.cert)
+            .ok_or("its certificate can't be read")?;
         let created = info.current_service_create_txid;
         self.begin(created.map_or(write.seqno, |created| created.seqno), &info, certificate);
         Ok(())
@@ -76,11 +79,17 @@ impl Trust {
     /// Whether another identity may begin here, and whether what it says of itself continues the service before it.
     fn check_succession(&self, txid: TxId, info: &ServiceInfo, id: [u8; 32], faults: &mut Faults) {
         if let Some(created) = info.current_service_create_txid.filter(|created| *created != txid) {
-            differs(faults, format!("it names {created} as the transaction that created it, which is {txid}"));
+            differs(
+                faults,
+                format!("it names {created} as the transaction that created it, which is {txid}"),
+            );
         }
         let Some(before) = &self.service else {
             if self.last_signed.is_some() {
-                differs(faults, "a service begins after transactions that were signed without one".to_owned());
+                differs(
+                    faults,
+                    "a service begins after transactions that were signed without one".to_owned(),
+                );
             }
             return;
         };
@@ -145,7 +154,10 @@ impl Trust {
                 if txid != expected {
                     differs(
                         faults,
-                        format!("it begins with {txid}, expected {expected}, as {} was signed last", last.txid),
+                        format!(
+                            "it begins with {txid}, expected {expected}, as {} was signed last",
+                            last.txid
+                        ),
                     );
                 }
             }
@@ -156,7 +168,10 @@ impl Trust {
     pub(super) fn missing_of_recovery(&self, transaction: &Transaction<'_>) -> Vec<Finding> {
         let recovers = self.begins(transaction) && self.services.len() > 1;
         // What wrote a count wrote the identity beside it.
-        let counts = self.service.as_ref().is_some_and(|service| service.recovery_count.is_some());
+        let counts = self
+            .service
+            .as_ref()
+            .is_some_and(|service| service.recovery_count.is_some());
         let names = transaction.of(TrustTable::PreviousServiceIdentity).next().is_some();
         let Some(first) = transaction.writes.first().filter(|_| recovers && counts && !names) else {
             return Vec::new();
@@ -179,7 +194,13 @@ impl Service {
             ));
         }
         if self.recovery_count != info.recovery_count && self.recovery_count.is_some() {
-            differs(faults, format!("its recovery count changes from {:?} to {:?}", self.recovery_count, info.recovery_count));
+            differs(
+                faults,
+                format!(
+                    "its recovery count changes from {:?} to {:?}",
+                    self.recovery_count, info.recovery_count
+                ),
+            );
         }
         if self.created != info.current_service_create_txid && self.created.is_some() {
             differs(faults, "the transaction that it says created it changes".to_owned());

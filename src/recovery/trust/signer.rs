@@ -47,7 +47,10 @@ impl Trust {
             wrong.push((Code::SignatureMalformed, format!("a signature transaction: {fault}")));
         }
         self.check_shape(tx, &mut wrong);
-        let service = self.service.as_ref().map(|service| (service.id, Arc::clone(&service.certificate)));
+        let service = self
+            .service
+            .as_ref()
+            .map(|service| (service.id, Arc::clone(&service.certificate)));
         match &tx.node {
             Some(Ok(signature)) => {
                 check.signer = Some(signature.node);

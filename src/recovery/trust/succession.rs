@@ -61,7 +61,10 @@ impl Trust {
         begins: bool,
         faults: &mut Faults,
     ) -> Result<(), String> {
-        let value = write.value.as_deref().ok_or("previous_service_last_signed_root is removed")?;
+        let value = write
+            .value
+            .as_deref()
+            .ok_or("previous_service_last_signed_root is removed")?;
         let named: HexDigest =
             from_json(value).map_err(|e| format!("previous_service_last_signed_root can't be read: {e}"))?;
         if !begins {
@@ -166,7 +169,12 @@ impl Trust {
         self.check_range(endorsement, &message, &expected)
     }
 
-    fn check_range(&self, endorsement: &IdentityEndorsement, message: &Sign1, expected: &Expected) -> Result<(), String> {
+    fn check_range(
+        &self,
+        endorsement: &IdentityEndorsement,
+        message: &Sign1,
+        expected: &Expected,
+    ) -> Result<(), String> {
         let shown = |txid: Option<TxId>| txid.map_or("none".to_owned(), |txid| txid.to_string());
         let (begin, end) = (endorsement.endorsement_epoch_begin, endorsement.endorsement_epoch_end);
         if expected.begin.is_some_and(|expected| expected != begin) || expected.end != end {
