@@ -203,122 +203,31 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// A JSON document of which some parts are opaque.
-#[derive(Clone, Debug)]
-pub enum Json {
-    /// Nothing opaque in it.
-    Known(Value),
-    /// Carried.
-    Opaque(Opaque),
-    /// Some of its members are one or the other.
-    Object(BTreeMap<String, Json>),
-    /// Some of its elements are one or the other.
-    Array(Vec<Json>),
-}
+/// A JSON document in which some parts are opaque, ready to be answered.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Json(Opaque);
 
 impl Json {
-    /// An object: of the members that are `None` there is no word.
-    pub fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Self {
-        let members = members.into_iter();
-        Json::Object(
-            members
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                .collect(),
-        )
-    }
-
-    /// `value` with opaque members besides its own. What is not an object stays as it is.
-    pub fn with<const N: usize>(value: Value, members: [(&str, Option<&Opaque>); N]) -> Self {
-        let Value::Object(own) = value else {
-            return Json::Known(value);
-        };
-        let mut all: BTreeMap<String, Json> = own
-            .into_iter()
-            .map(|(name, value)| (name, Json::Known(value)))
-            .collect();
-        for (name, value) in members {
-            // As CCF does, the data that is not there is null.
-            let value = value.map_or(Json::Known(Value::Null), |value| Json::Opaque(value.clone()));
-            all.insert(name.to_owned(), value);
-        }
-        Json::Object(all)
-    }
-
-    /// Sets a member of an object, if there is something to set it to.
-    pub fn add<T: Into<Json>>(&mut self, name: &str, value: Option<T>) {
-        let Some(value) = value else { return };
-        match self {
-            Json::Object(members) => drop(members.insert(name.to_owned(), value.into())),
-            Json::Known(Value::Object(own)) => {
-                let own = std::mem::take(own).into_iter();
-                let mut members: BTreeMap<String, Json> = own.map(|(name, value)| (name, Json::Known(value))).collect();
-                members.insert(name.to_owned(), value.into());
-                *self = Json::Object(members);
-            }
-            _ => {}
-        }
+    /// What `value` is written as: its fields in their own order, what is opaque in it word for word.
+    pub fn of<T: Serialize>(value: &T) -> Self {
+        Json(Opaque::of(value))
     }
 
     /// The document, where everything in it is JSON that every reader takes.
     pub fn to_value(&self) -> Option<Value> {
-        serde_json::from_slice(&self.to_json()).ok()
+        serde_json::from_str(self.0.text()).ok()
     }
 
-    /// Compact, the names sorted; what is opaque word for word.
+    /// The text's bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = String::new();
-        self.write(&mut out);
-        out.into_bytes()
-    }
-
-    /// As deep as this program nests its answers: opaque parts are not entered.
-    fn write(&self, out: &mut String) {
-        match self {
-            Json::Known(value) => out.push_str(&value.to_string()),
-            Json::Opaque(opaque) => out.push_str(opaque.text()),
-            Json::Object(members) => {
-                out.push('{');
-                for (index, (name, value)) in members.iter().enumerate() {
-                    separate(out, index);
-                    push_name(out, name);
-                    value.write(out);
-                }
-                out.push('}');
-            }
-            Json::Array(elements) => {
-                out.push('[');
-                for (index, element) in elements.iter().enumerate() {
-                    separate(out, index);
-                    element.write(out);
-                }
-                out.push(']');
-            }
-        }
+        self.0.text().as_bytes().to_vec()
     }
 }
 
-impl From<Value> for Json {
-    fn from(value: Value) -> Self {
-        Json::Known(value)
-    }
-}
-
-impl From<Opaque> for Json {
-    fn from(opaque: Opaque) -> Self {
-        Json::Opaque(opaque)
-    }
-}
-
-impl From<&Opaque> for Json {
-    fn from(opaque: &Opaque) -> Self {
-        Json::Opaque(opaque.clone())
-    }
-}
-
-/// Equal where the same is answered, whatever its parts are made of.
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
-        self.to_json() == other.to_json()
+        self.0 == other.0
     }
 }
 

@@ -135,7 +135,7 @@ macro_rules! view {
     ($name:ident since $version:ident, |$transaction:ident, $request:ident| $body:expr) => {
         fn $name(node: &Node, $request: &Request) -> ApiResult<Response> {
             api_version($request.query_value("api-version"), ApiVersion::$version)?;
-            answer(node, |$transaction| Ok(Response::document(&$body.into())))
+            answer(node, |$transaction| Ok(Response::document(&$body)))
         }
     };
 }

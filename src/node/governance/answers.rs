@@ -19,7 +19,7 @@ type Named<T> = BTreeMap<String, T>;
 
 /// Something as it is answered, what is opaque in it word for word.
 pub(super) fn answer<T: Serialize>(answer: &T) -> Json {
-    Opaque::of(answer).into()
+    Json::of(answer)
 }
 
 /// A list.

@@ -268,8 +268,9 @@ pub(super) fn readable<T: DeserializeOwned>(transaction: &Transaction<'_>, table
 
 /// `{"value": [...]}`.
 pub(super) fn list(values: impl IntoIterator<Item = Json>) -> Json {
-    let values = values.into_iter().collect();
-    Json::object([("value", Some(Json::Array(values)))])
+    answer(&answers::Paged {
+        value: values.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]
