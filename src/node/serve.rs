@@ -94,7 +94,7 @@ fn write_files(config: &Config, identity: &NodeIdentity, server: &Server) -> Res
     let contents = [
         (&output.pid_file, std::process::id().to_string()),
         (&output.node_certificate_file, identity.self_signed.to_pem()),
-        // Last: who waits for the addresses finds the others too.
+        // Last: whoever waits for the addresses finds the others there.
         (&output.rpc_addresses_file, json!(server.addresses()).to_string()),
     ];
     for (path, contents) in contents {
