@@ -399,3 +399,41 @@ pub struct ProofStep {
     #[schemars(with = "Hex")]
     pub right: Option<Hex>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::status::Reading;
+    use crate::recovery::report::{Code, Finding};
+
+    #[test]
+    fn the_state_of_a_node_that_reads_a_damaged_ledger_has_sorted_names_too() {
+        let answer = StateAnswer {
+            last_recovered_seqno: Some(1),
+            last_signed_seqno: 2,
+            node_id: "n",
+            recovery: RecoveryStatus {
+                elapsed_s: 1.0,
+                entered_s: BTreeMap::new(),
+                findings: vec![Finding::new(Code::Rewritten, "x").seqno(1)],
+                phase: "p".to_owned(),
+                reading: Some(Reading {
+                    bytes: 1,
+                    bytes_per_s: 1,
+                    entries_per_s: 1,
+                    time_left_s: 1.0,
+                    total_bytes: 2,
+                }),
+                seqno: 1,
+                target: 2,
+            },
+            recovery_target_seqno: Some(3),
+            startup_seqno: 0,
+            state: NodeState::ReadingPrivateLedger,
+            stop_notice: false,
+        };
+        let text = serde_json::to_string(&answer).unwrap();
+        let sorted: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, sorted.to_string());
+    }
+}
