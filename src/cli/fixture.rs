@@ -98,6 +98,9 @@ pub struct Args {
     /// Give members, users, nodes and the service data of this depth, odd in every other way too; 0: none.
     #[arg(long, value_name = "DEPTH", default_value_t = 0)]
     pub odd_data: usize,
+    /// Let service.info name the creation of the service before (CCF since October 2025) instead of its own last write.
+    #[arg(long)]
+    pub links_to_creation: bool,
     /// Type of the entries: 4, or 0 (CCF 1), 2 or 3 (development versions of CCF 2; the official Python reader
     /// can't read 2). With all but 4 the node alone signs, as these versions did.
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
@@ -180,6 +183,7 @@ impl Args {
             unfinished_recovery: self.unfinished_recovery,
             old_shares: self.old_shares,
             odd_data: self.odd_data,
+            links_to_creation: self.links_to_creation,
             entry_type: match self.entry_type {
                 0 => EntryType::WriteSet,
                 2 => EntryType::WriteSetWithClaims,

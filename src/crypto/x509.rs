@@ -291,6 +291,25 @@ pub fn issue_service_like(
     issue::build(profile, &key.verifying_key(), key, validity, serial)
 }
 
+/// Issues a certificate for the key of an earlier service: its subject, and `issuer`, the present service's certificate,
+/// as issuer. `signer` is the present service's key. It may sign others (path length 1), as the earlier service did.
+///
+/// # Errors
+/// [`Error::CannotIssue`] for a name or dates that cannot be encoded again.
+pub fn endorse_service(
+    earlier: &Certificate,
+    issuer: &Certificate,
+    signer: &SigningKey,
+    validity: Validity,
+    serial: [u8; 16],
+) -> Result<Certificate, Error> {
+    let profile = issue::Profile {
+        ca: true,
+        ..profile(name_of(earlier)?, Some(issuer))?
+    };
+    issue::build(profile, earlier.key(), signer, validity, serial)
+}
+
 /// Issues the endorsed certificate that a node's `request` asks for: its key, subject and names, the subject of the
 /// service certificate `issuer` as issuer, and no right to sign others. `signer` is the service's key.
 ///

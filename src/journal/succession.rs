@@ -9,7 +9,9 @@ use crate::crypto::digest::Digest;
 use crate::crypto::rsa::EncryptionKey;
 use crate::crypto::{Error, LedgerSecret, SigningKey};
 use crate::format::{Seqno, TxId};
-use crate::tables::values::{Base64, EncryptedLedgerSecret, HistoricalSecret, IdentityEndorsement, PreviousSecret};
+use crate::tables::values::{
+    Base64, EncryptedLedgerSecret, HistoricalSecret, IdentityEndorsement, PreviousSecret, ServiceInfo,
+};
 
 /// One ledger secret of a service.
 #[derive(Clone)]
@@ -118,5 +120,56 @@ pub fn endorse(key: &SigningKey, created: TxId, previous: Option<Predecessor>, n
         endorsement_epoch_begin: begin,
         endorsement_epoch_end: end,
         previous_version,
+    }
+}
+
+/// What the next write of `service.info` says as `previous_service_identity_version`: the seqno of the write before it,
+/// `last`, which stands at `written_at`. `None` before there is one.
+///
+/// Receipts of earlier services are verified along these seqnos, from write to write, until one is not after the
+/// transaction asked for: the service of that write is taken for the one that signed. CCF up to 7.0.0-dev4 writes the
+/// write before, later releases the creation of the service before; both follow whatever stands there. So a chain in which
+/// the creation of every service occurs is good for all. Where the last write leads past the creation of its own service
+/// (the later meaning), the creation is named instead of it.
+pub fn previous_write(last: &ServiceInfo, written_at: Option<Seqno>) -> Option<Seqno> {
+    let written_at = written_at?;
+    let created = last.current_service_create_txid.map(|txid| txid.seqno);
+    let leads_past = |created: &Seqno| {
+        let next = last.previous_service_identity_version;
+        written_at > *created && next.is_none_or(|next| next < *created)
+    };
+    Some(created.filter(leads_past).unwrap_or(written_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::values::ServiceStatus;
+
+    fn info(created: Option<Seqno>, previous: Option<Seqno>) -> ServiceInfo {
+        ServiceInfo {
+            cert: String::new(),
+            status: ServiceStatus::Open,
+            previous_service_identity_version: previous,
+            recovery_count: None,
+            current_service_create_txid: created.map(|seqno| TxId { view: 2, seqno }),
+            service_data: None,
+        }
+    }
+
+    #[test]
+    fn the_next_write_names_the_last_one() {
+        assert_eq!(previous_write(&info(Some(10), None), None), None);
+        assert_eq!(previous_write(&info(Some(10), Some(4)), Some(10)), Some(10));
+        assert_eq!(previous_write(&info(Some(10), Some(10)), Some(15)), Some(15));
+        assert_eq!(previous_write(&info(Some(10), Some(15)), Some(18)), Some(18));
+        // Before 2.0.3 nobody said which transaction created a service.
+        assert_eq!(previous_write(&info(None, None), Some(18)), Some(18));
+    }
+
+    #[test]
+    fn a_last_write_that_leads_past_its_services_creation_is_not_followed() {
+        assert_eq!(previous_write(&info(Some(10), Some(4)), Some(18)), Some(10));
+        assert_eq!(previous_write(&info(Some(1), None), Some(18)), Some(1));
     }
 }

@@ -146,6 +146,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         *consensus = Some(replication.describe());
     }
     node.knows_secret(txid.seqno, &secret);
+    node.predecessors.founded(&service.key);
     let mut ledger = Ledger {
         node: Arc::clone(node),
         journal,

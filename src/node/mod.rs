@@ -17,6 +17,7 @@ pub mod identity;
 pub mod jwt;
 pub mod ledger;
 pub mod output;
+pub mod predecessors;
 pub mod previous;
 pub mod private;
 pub mod public;

@@ -3,9 +3,83 @@
 //! A service of one node commits with its own signature; a service of several when enough of them have it. The
 //! sequencer knows only this seam.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use crate::format::{Seqno, TxId};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::format::{Seqno, TxId, View};
+
+/// `details` of `/node/consensus`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ConsensusDetails {
+    /// What other nodes acknowledged: there are none.
+    pub acks: BTreeMap<String, Ack>,
+    /// Who takes part, newest last.
+    pub configs: Vec<Configuration>,
+    /// The view.
+    pub current_view: View,
+    /// What this node is among the others.
+    pub leadership_state: LeadershipState,
+    /// Whether it takes part.
+    pub membership_state: MembershipState,
+    /// The primary.
+    pub primary_id: String,
+    /// How nodes come and go.
+    pub reconfiguration_type: ReconfigurationType,
+    /// Whether time passes.
+    pub ticking: bool,
+}
+
+/// What another node acknowledged.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ConsensusDetails__Ack")]
+pub struct Ack {
+    /// Milliseconds since it was last heard.
+    pub last_received_ms: u64,
+    /// The last seqno that it has.
+    pub seqno: Seqno,
+}
+
+/// Who takes part from a seqno on.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Configuration {
+    /// That seqno.
+    pub idx: Seqno,
+    /// The nodes, by id.
+    pub nodes: BTreeMap<String, ConsensusNode>,
+    /// The number of the reconfiguration.
+    pub rid: Seqno,
+}
+
+/// How other nodes reach a node.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ConsensusNodeConfig")]
+pub struct ConsensusNode {
+    /// Its node-to-node address.
+    pub address: String,
+}
+
+/// What a node is among the others.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub enum LeadershipState {
+    /// It writes.
+    Leader,
+}
+
+/// Whether a node takes part.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub enum MembershipState {
+    /// It does.
+    Active,
+}
+
+/// How nodes come and go.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub enum ReconfigurationType {
+    /// With one transaction.
+    OneTransaction,
+}
 
 /// Decides what is committed, and describes who decides.
 pub trait Replication: Send {
@@ -14,7 +88,7 @@ pub trait Replication: Send {
     fn signed(&mut self, signature: TxId) -> Seqno;
 
     /// `details` of `/node/consensus`.
-    fn describe(&self) -> Value;
+    fn describe(&self) -> ConsensusDetails;
 }
 
 /// One node: what it signed is committed.
@@ -34,17 +108,22 @@ impl Replication for Solo {
         signature.seqno
     }
 
-    fn describe(&self) -> Value {
-        let nodes = json!({&self.node_id: {"address": self.address}});
-        json!({
-            "acks": {},
-            "configs": [{"idx": self.since, "nodes": nodes, "rid": self.since}],
-            "current_view": self.view,
-            "leadership_state": "Leader",
-            "membership_state": "Active",
-            "primary_id": self.node_id,
-            "reconfiguration_type": "OneTransaction",
-            "ticking": true,
-        })
+    fn describe(&self) -> ConsensusDetails {
+        let address = self.address.clone();
+        let nodes = BTreeMap::from([(self.node_id.clone(), ConsensusNode { address })]);
+        ConsensusDetails {
+            acks: BTreeMap::new(),
+            configs: vec![Configuration {
+                idx: self.since,
+                nodes,
+                rid: self.since,
+            }],
+            current_view: self.view,
+            leadership_state: LeadershipState::Leader,
+            membership_state: MembershipState::Active,
+            primary_id: self.node_id.clone(),
+            reconfiguration_type: ReconfigurationType::OneTransaction,
+            ticking: true,
+        }
     }
 }

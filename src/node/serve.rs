@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, OnceLock, RwLock};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::api;
@@ -15,6 +15,7 @@ use super::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, 
 use super::identity::NodeIdentity;
 use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
+use super::predecessors::Predecessors;
 use super::shared::Node;
 use super::status::Status;
 use crate::error::{Error, Result};
@@ -53,19 +54,7 @@ pub async fn serve(
         service: own.service_slot(),
     };
     let router = api::router();
-    let documentation: BTreeMap<&'static str, Value> = ["node", "gov", "app"]
-        .into_iter()
-        .map(|tag| {
-            (
-                tag,
-                router.openapi(
-                    tag,
-                    &format!("CCF /{tag} API, served by Rekindle"),
-                    env!("CARGO_PKG_VERSION"),
-                ),
-            )
-        })
-        .collect();
+    let documentation = api::documentation(&router);
     let metrics = Arc::new(Metrics::default());
     let node = Arc::new(Node {
         config: config.clone(),
@@ -82,6 +71,8 @@ pub async fn serve(
         sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
         old_secrets: OnceLock::new(),
+        older_secrets: OnceLock::new(),
+        predecessors: Predecessors::default(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
         jwt: JwtRefresh::default(),

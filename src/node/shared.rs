@@ -11,6 +11,8 @@ use super::config::Config;
 use super::http::{Metrics, Sessions};
 use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
+use super::predecessors::Predecessors;
+use super::replication::ConsensusDetails;
 use super::sequencer::Sequencer;
 use super::status::Status;
 use crate::Error;
@@ -49,10 +51,14 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The ledger secrets that receipts and historical queries need: those before this service, once it is open.
     pub old_secrets: OnceLock<LedgerSecrets>,
+    /// Those before them, where the node started from a snapshot; once a receipt needs one.
+    pub older_secrets: OnceLock<LedgerSecrets>,
+    /// The services before this one, for receipts of theirs.
+    pub predecessors: Predecessors,
     /// Commit secrets of the service's own ledger secrets, by the first seqno of each.
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
-    pub consensus: RwLock<Option<Value>>,
+    pub consensus: RwLock<Option<ConsensusDetails>>,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
     /// Is told that the process must end, and why.

@@ -3,20 +3,22 @@
 //! Numbers are atomics and text is behind locks that are held for a copy, because `/node/state` must answer while both
 //! cores are busy. Recovery specification, sections 2.9 and 3.2.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::format::{Seqno, TxId, View};
 use crate::recovery::progress::Progress;
 use crate::recovery::report::Finding;
 
 /// States of a node, as CCF spells them in answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[repr(u8)]
+#[schemars(rename = "ccf__NodeStartupState")]
 pub enum NodeState {
     /// Before anything.
     Uninitialized,
@@ -53,6 +55,41 @@ impl NodeState {
             NodeState::PartOfNetwork => "PartOfNetwork",
         }
     }
+}
+
+/// How far a recovery is, as `/node/state` shows it. Times are seconds since the node began.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RecoveryStatus {
+    /// How long the node has run.
+    pub elapsed_s: f64,
+    /// When each state was entered.
+    pub entered_s: BTreeMap<String, f64>,
+    /// What was found in the ledger.
+    pub findings: Vec<Finding>,
+    /// What is being done.
+    pub phase: String,
+    /// While the ledger is read.
+    #[serde(flatten)]
+    pub reading: Option<Reading>,
+    /// Seqno of the last signature.
+    pub seqno: Seqno,
+    /// The seqno that the reading ends at.
+    pub target: Seqno,
+}
+
+/// How fast a pass over the ledger is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Reading {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes a second.
+    pub bytes_per_s: u64,
+    /// Entries a second.
+    pub entries_per_s: u64,
+    /// Seconds left at this rate.
+    pub time_left_s: f64,
+    /// Bytes in all.
+    pub total_bytes: u64,
 }
 
 /// How far the reading of a ledger is.
@@ -263,47 +300,44 @@ impl Status {
     }
 
     /// The object `recovery` of `/node/state`: how far the reading is.
-    pub fn recovery(&self) -> Value {
-        let state = self.state();
-        let findings = self
-            .findings
-            .lock()
-            .map(|findings| findings.clone())
-            .unwrap_or_default();
-        let (bytes, total) = self.pass.read();
-        let entries = self.pass.entries.load(Ordering::Relaxed);
+    pub fn recovery(&self) -> RecoveryStatus {
+        let findings = self.findings.lock().map(|findings| findings.clone());
         let phase = self.pass.phase.lock().ok().and_then(|phase| phase.clone());
-        let mut answer = json!({"findings": findings, "elapsed_s": round(self.began.elapsed().as_secs_f64())});
-        let Some(object) = answer.as_object_mut() else {
-            return answer;
-        };
-        let entered: serde_json::Map<String, Value> = self
-            .entered()
-            .into_iter()
-            .map(|(state, at)| (state.to_owned(), json!(round(at))))
-            .collect();
-        object.insert("entered_s".to_owned(), Value::Object(entered));
-        let name = match (&phase, state) {
+        let name = match (&phase, self.state()) {
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
             (None, NodeState::PartOfPublicNetwork) => "waiting for members",
             (None, NodeState::PartOfNetwork) => "done",
         };
-        object.insert("phase".to_owned(), json!(name));
-        object.insert("seqno".to_owned(), json!(self.last_signed()));
-        object.insert("target".to_owned(), json!(self.target.load(Ordering::Acquire)));
-        if let Some((_, since)) = &phase {
-            let seconds = since.elapsed().as_secs_f64().max(1e-3);
-            let rate = bytes as f64 / seconds;
-            object.insert("bytes".to_owned(), json!(bytes));
-            object.insert("total_bytes".to_owned(), json!(total));
-            object.insert("bytes_per_s".to_owned(), json!(rate as u64));
-            object.insert("entries_per_s".to_owned(), json!((entries as f64 / seconds) as u64));
-            let left = (total.saturating_sub(bytes)) as f64 / rate.max(1.0);
-            object.insert("time_left_s".to_owned(), json!(round(left)));
+        let entered = self
+            .entered()
+            .into_iter()
+            .map(|(state, at)| (state.to_owned(), round(at)));
+        RecoveryStatus {
+            elapsed_s: round(self.began.elapsed().as_secs_f64()),
+            entered_s: entered.collect(),
+            findings: findings.unwrap_or_default(),
+            phase: name.to_owned(),
+            reading: phase.as_ref().map(|(_, since)| self.reading(*since)),
+            seqno: self.last_signed(),
+            target: self.target.load(Ordering::Acquire),
         }
-        answer
+    }
+
+    /// How fast the pass that began at `since` is.
+    fn reading(&self, since: Instant) -> Reading {
+        let (bytes, total_bytes) = self.pass.read();
+        let entries = self.pass.entries.load(Ordering::Relaxed);
+        let seconds = since.elapsed().as_secs_f64().max(1e-3);
+        let rate = bytes as f64 / seconds;
+        Reading {
+            bytes,
+            bytes_per_s: rate as u64,
+            entries_per_s: (entries as f64 / seconds) as u64,
+            time_left_s: round(total_bytes.saturating_sub(bytes) as f64 / rate.max(1.0)),
+            total_bytes,
+        }
     }
 
     /// Sets the seqno that the public pass will end at, as the files' names promise.

@@ -21,6 +21,7 @@ use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, scan_segment};
 use crate::recovery::segments::Segment;
+use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{Trust, TypesSeen};
 use crate::tables::values::HexDigest;
 
@@ -130,6 +131,7 @@ pub struct Joiner<'f> {
     /// Where the next segment should begin, if it is in the chunk read last.
     position: Option<(usize, u64)>,
     pub(super) trust: Trust,
+    pub(super) service_links: ServiceLinks,
     pub(super) pending: VecDeque<TrustWrite>,
     pub(super) counts: Counts,
     pub(super) findings: Findings,
@@ -184,6 +186,7 @@ impl<'f> Joiner<'f> {
             next,
             position: None,
             trust,
+            service_links: ServiceLinks::default(),
             pending: VecDeque::new(),
             counts: Counts::default(),
             findings: Findings::default(),

@@ -27,6 +27,7 @@ pub mod scan;
 pub mod secrets;
 pub mod segments;
 pub mod seqno_set;
+mod service_links;
 mod shape;
 pub mod snapshots;
 mod spares;

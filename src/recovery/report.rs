@@ -5,13 +5,14 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Seqno;
 use crate::shown::{Show, line};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing; nothing is wrong.
@@ -164,6 +165,8 @@ codes! {
     ServiceCertificate = "L0407", Error, "check which service this ledger belongs to before recovering from it";
     /// The root that a recovered service says was signed last before it is not the ledger's.
     PreviousRoot = "L0408", Error, "the recovery was made from another history; compare the copies of this ledger";
+    /// The writes of service.info do not lead to a service's creation, along which CCF finds who signed what: receipts between the creation and a later write don't verify.
+    ServiceLink = "L0409", Warning, "take receipts of these transactions from a node that Rekindle recovered: it finds their service without these links";
     /// No signature by the service's key, nor by a node that it endorsed, ties the last signed transaction to the service.
     Unproven = "L0410", Warning, "CCF 1.x tied its nodes to a service by nothing that a ledger holds: trust this copy only as far as whoever kept it";
     /// A service does not continue where the service before it ended.
@@ -219,9 +222,10 @@ codes! {
 }
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// What kind.
+    #[schemars(with = "String")]
     pub code: Code,
     /// How bad.
     pub severity: Severity,

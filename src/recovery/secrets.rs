@@ -9,10 +9,12 @@ use crate::crypto::kdf::CommitSecret;
 use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consistent};
 use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
 use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::report::{Code, Finding};
-use crate::recovery::writes::Keys;
-use crate::tables::values::RecoveryShares;
+use crate::recovery::writes::{Keys, value_at};
+use crate::tables::names;
+use crate::tables::values::{HistoricalSecret, PreviousSecret, RecoveryShares, from_json};
 
 /// One ledger secret, ready for use.
 pub struct SecretKeys {
@@ -45,6 +47,35 @@ impl LedgerSecrets {
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &SecretKeys> {
         self.secrets.iter()
+    }
+
+    /// The secrets before the oldest of these, as far as the ledger at hand has them: each write that keeps a secret names
+    /// the one before it. After a start from a snapshot, the public pass has not met them.
+    pub fn before(&self, files: &LedgerFiles) -> LedgerSecrets {
+        let mut older = LedgerSecrets::default();
+        let Some(oldest) = self.secrets.first() else {
+            return older;
+        };
+        let read = |seqno: Seqno| -> Option<PreviousSecret> {
+            let value = value_at(files, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, seqno)?;
+            from_json::<HistoricalSecret>(&value).ok()?.previous_ledger_secret
+        };
+        let (mut known, mut at) = (oldest.secret.clone(), oldest.recovered_at_seqno);
+        let mut kept = read(at);
+        while let Some(earlier) = kept
+            .and_then(|kept| kept.previous_secret_stored_version)
+            .filter(|earlier| *earlier < at)
+        {
+            kept = read(earlier);
+            at = earlier;
+            let Some(previous) = &kept else { break };
+            let Ok(secret) = known.unseal(&previous.encrypted_data.0) else {
+                continue; // sealed twice, as an election inside a recovery does
+            };
+            older.insert(previous.version, at, &secret);
+            known = secret;
+        }
+        older
     }
 
     fn insert(&mut self, from_seqno: Seqno, recovered_at_seqno: Seqno, secret: &LedgerSecret) {

@@ -25,8 +25,8 @@ use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{SegmentScan, scan_segment_for};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
-use crate::recovery::spares;
 use crate::recovery::trust::{ServiceRecord, Trust};
+use crate::recovery::{service_links, spares};
 use crate::tables::values::HexDigest;
 
 pub use crate::recovery::against::Earlier;
@@ -176,6 +176,7 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     }
     let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, start);
     spares::check_all(&mut joiner)?;
+    service_links::check(&mut joiner);
     progress.end();
     if let Some(checkpoint) = &checkpoint {
         checkpoint.remove();

@@ -424,6 +424,28 @@ pub fn last_signed(files: &LedgerFiles, until: Seqno) -> Result<Option<TxId>> {
     Ok(None)
 }
 
+/// The value that the transaction at `seqno` wrote to a public table with one key; `None` if it did not, or can't be read.
+pub fn value_at(files: &LedgerFiles, table: &str, seqno: Seqno) -> Option<Vec<u8>> {
+    let mut windows = Windows::new(files, seqno, seqno);
+    let mut found = None;
+    while let Ok(Some(window)) = windows.next_window() {
+        for segment in &window {
+            segment.for_each(|located| {
+                let mut maps = located.maps.clone();
+                while let Ok(Some(name)) = maps.next_name() {
+                    let here = located.seqno == seqno && name == table;
+                    let _ = maps.writes(|write| {
+                        if let Some(value) = write.value.filter(|_| here) {
+                            found = Some(value.to_vec());
+                        }
+                    });
+                }
+            });
+        }
+    }
+    found
+}
+
 /// Whether an entry writes to a table of signatures.
 pub fn is_signature(located: &Located<'_>) -> bool {
     let mut maps = located.maps.clone();

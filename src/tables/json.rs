@@ -2,14 +2,17 @@
 //!
 //! Members, nodes, users and services have data that others chose, and CCF takes any JSON for it: of any depth, with lone
 //! surrogates, with numbers that fit nowhere. [`Opaque`] holds such a text without parsing it (it is only skipped, by a loop
-//! and not by recursion), [`Fields`] an object of such texts, and [`Json`] an answer that has some of them in it. None of
-//! them is `Serialize`: on the way through [`serde_json::Value`] they would be parsed after all.
+//! and not by recursion), [`Fields`] an object of such texts, and [`Json`] an answer that has some of them in it. A type
+//! with an [`Opaque`] in it is to be written straight to bytes: on the way through [`serde_json::Value`] that would be parsed
+//! after all.
 //!
 //! What this program writes is bounded by [`check`], far below what it reads.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -19,8 +22,9 @@ use serde_json::value::RawValue;
 /// record of this program around it.
 pub const MAX_DEPTH: usize = 100;
 
-/// A JSON value as text.
-#[derive(Clone, Debug)]
+/// A JSON value as text, which a serializer of JSON writes word for word.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
 pub struct Opaque(Box<RawValue>);
 
 impl Opaque {
@@ -56,6 +60,21 @@ impl Eq for Opaque {}
 impl<'de> Deserialize<'de> for Opaque {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<RawValue>::deserialize(deserializer).map(Opaque)
+    }
+}
+
+/// Anything may be in there.
+impl JsonSchema for Opaque {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
     }
 }
 
@@ -184,116 +203,31 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// A JSON document of which some parts are opaque.
-#[derive(Clone, Debug)]
-pub enum Json {
-    /// Nothing opaque in it.
-    Known(Value),
-    /// Carried.
-    Opaque(Opaque),
-    /// Some of its members are one or the other.
-    Object(BTreeMap<String, Json>),
-    /// Some of its elements are one or the other.
-    Array(Vec<Json>),
-}
+/// A JSON document in which some parts are opaque, ready to be answered.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Json(Opaque);
 
 impl Json {
-    /// An object: of the members that are `None` there is no word.
-    pub fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Self {
-        let members = members.into_iter();
-        Json::Object(
-            members
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                .collect(),
-        )
-    }
-
-    /// `value` with opaque members besides its own. What is not an object stays as it is.
-    pub fn with<const N: usize>(value: Value, members: [(&str, Option<&Opaque>); N]) -> Self {
-        let Value::Object(own) = value else {
-            return Json::Known(value);
-        };
-        let mut all: BTreeMap<String, Json> = own
-            .into_iter()
-            .map(|(name, value)| (name, Json::Known(value)))
-            .collect();
-        for (name, value) in members {
-            // As CCF does, the data that is not there is null.
-            let value = value.map_or(Json::Known(Value::Null), |value| Json::Opaque(value.clone()));
-            all.insert(name.to_owned(), value);
-        }
-        Json::Object(all)
-    }
-
-    /// Sets a member of an object, if there is something to set it to.
-    pub fn add<T: Into<Json>>(&mut self, name: &str, value: Option<T>) {
-        let Some(value) = value else { return };
-        match self {
-            Json::Object(members) => drop(members.insert(name.to_owned(), value.into())),
-            Json::Known(Value::Object(own)) => {
-                let own = std::mem::take(own).into_iter();
-                let mut members: BTreeMap<String, Json> = own.map(|(name, value)| (name, Json::Known(value))).collect();
-                members.insert(name.to_owned(), value.into());
-                *self = Json::Object(members);
-            }
-            _ => {}
-        }
+    /// What `value` is written as: its fields in their own order, what is opaque in it word for word.
+    pub fn of<T: Serialize>(value: &T) -> Self {
+        Json(Opaque::of(value))
     }
 
     /// The document, where everything in it is JSON that every reader takes.
     pub fn to_value(&self) -> Option<Value> {
-        serde_json::from_slice(&self.to_json()).ok()
+        serde_json::from_str(self.0.text()).ok()
     }
 
-    /// Compact, the names sorted; what is opaque word for word.
+    /// The text's bytes.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut out = String::new();
-        self.write(&mut out);
-        out.into_bytes()
-    }
-
-    /// As deep as this program nests its answers: opaque parts are not entered.
-    fn write(&self, out: &mut String) {
-        match self {
-            Json::Known(value) => out.push_str(&value.to_string()),
-            Json::Opaque(opaque) => out.push_str(opaque.text()),
-            Json::Object(members) => {
-                out.push('{');
-                for (index, (name, value)) in members.iter().enumerate() {
-                    separate(out, index);
-                    push_name(out, name);
-                    value.write(out);
-                }
-                out.push('}');
-            }
-            Json::Array(elements) => {
-                out.push('[');
-                for (index, element) in elements.iter().enumerate() {
-                    separate(out, index);
-                    element.write(out);
-                }
-                out.push(']');
-            }
-        }
+        self.0.text().as_bytes().to_vec()
     }
 }
 
-impl From<Value> for Json {
-    fn from(value: Value) -> Self {
-        Json::Known(value)
-    }
-}
-
-impl From<&Opaque> for Json {
-    fn from(opaque: &Opaque) -> Self {
-        Json::Opaque(opaque.clone())
-    }
-}
-
-/// Equal where the same is answered, whatever its parts are made of.
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
-        self.to_json() == other.to_json()
+        self.0 == other.0
     }
 }
 
@@ -417,7 +351,7 @@ pub fn tolerant(text: &[u8], levels: usize) -> Result<Value, crate::format::Malf
 pub(super) fn mended(bytes: &[u8]) -> Option<String> {
     let lossy = String::from_utf8_lossy(bytes);
     let halves = scan(lossy.as_bytes()).halves;
-    if halves.is_empty() && matches!(lossy, std::borrow::Cow::Borrowed(_)) {
+    if halves.is_empty() && matches!(lossy, Cow::Borrowed(_)) {
         return None;
     }
     let mut text = lossy.into_owned().into_bytes();

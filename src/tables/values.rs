@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -76,7 +77,7 @@ impl TryFrom<String> for HexDigest {
 }
 
 /// Status of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceStatus {
     /// Started, not open yet.
     #[serde(alias = "OPENING")]
@@ -102,7 +103,8 @@ pub struct ServiceInfo {
     pub cert: String,
     /// Status.
     pub status: ServiceStatus,
-    /// Do not use for logic: its meaning changed in 7.0.0-dev4.
+    /// Seqno of an earlier write of this table, along which receipts of earlier services are verified: the write before
+    /// this one, or, from later releases than 7.0.0-dev4, the one that created the service before.
     pub previous_service_identity_version: Option<Seqno>,
     /// Number of recoveries; absent before 2.0.3.
     pub recovery_count: Option<u64>,
@@ -155,12 +157,21 @@ impl ServiceInfo {
 }
 
 /// `service.config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct ServiceConfig {
     /// Shares needed for a recovery.
     pub recovery_threshold: u64,
     /// The other fields, as they are.
+    #[schemars(flatten, with = "BTreeMap<String, Opaque>")]
     pub other: Fields,
+}
+
+impl Serialize for ServiceConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = self.other.clone();
+        fields.set("recovery_threshold", &self.recovery_threshold);
+        fields.serialize(serializer)
+    }
 }
 
 impl<'de> Deserialize<'de> for ServiceConfig {
@@ -174,7 +185,7 @@ impl<'de> Deserialize<'de> for ServiceConfig {
 }
 
 /// Status of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NodeStatus {
     /// Waits for the members' trust.
     #[serde(alias = "PENDING")]

@@ -113,6 +113,7 @@ rows! {
     RetiredSigns: invented::a_retired_node_that_signs;
     CoseGone: invented::a_signature_without_cose_after_one_with_it;
     OtherKey: invented::a_service_under_another_key, besides Unsigned;
+    ServiceLink: invented::a_link_past_a_service_s_creation;
     Unproven: invented::a_service_of_1_x;
     RecoveryDiffers: invented::a_recovery_that_counts_wrong, besides Unsigned;
     IdentityChanged: trust::an_identity_changed_without_a_recovery, besides Unsigned, besides NotEndorsed;

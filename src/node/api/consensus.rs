@@ -1,11 +1,14 @@
 //! `/node/commit`, `/node/tx`, `/node/primary` and what consensus is.
 
-use hyper::Method;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
+use hyper::Method;
+
+use super::answers::{CommitAnswer, ConsensusAnswer, TransactionId, TxAnswer, TxStatus};
 use super::handler;
-use crate::format::TxId;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
+use crate::format::{TxId, View};
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
+use crate::node::replication::{ConsensusDetails, ConsensusNode};
 use crate::node::shared::Node;
 
 pub(super) const VIEW_HISTORY: &[QueryParameter] = &[
@@ -13,32 +16,48 @@ pub(super) const VIEW_HISTORY: &[QueryParameter] = &[
         name: "view_history",
         required: false,
         description: "true: also the first transaction of every view",
+        schema: schema::<bool>,
     },
     QueryParameter {
         name: "view_history_since",
         required: false,
         description: "The first view that is wanted",
+        schema: schema::<View>,
     },
 ];
 const TRANSACTION: &[QueryParameter] = &[QueryParameter {
     name: "transaction_id",
     required: true,
-    description: "view.seqno",
+    description: "Which transaction, as view.seqno",
+    schema: schema::<TransactionId>,
 }];
 
 pub(super) fn routes() -> Vec<Route<Node>> {
     let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
     vec![
-        get("/node/commit", "The last committed transaction", handler!(commit)).query(VIEW_HISTORY),
-        get("/node/tx", "Status of a transaction", handler!(tx)).query(TRANSACTION),
-        get("/node/primary", "200 on the primary", handler!(primary)).also_head(),
-        get("/node/backup", "200 on a backup", handler!(backup)),
+        get("/node/commit", "The last committed transaction", handler!(commit))
+            .query(VIEW_HISTORY)
+            .returns::<CommitAnswer>(),
+        get("/node/tx", "Status of a transaction", handler!(tx))
+            .query(TRANSACTION)
+            .returns::<TxAnswer>(),
+        get("/node/primary", "200 on the primary", handler!(primary))
+            .also_head()
+            .returns_nothing()
+            .never_forwarded(),
+        get("/node/backup", "200 on a backup", handler!(backup))
+            .returns_nothing()
+            .never_forwarded(),
         get(
             "/node/config",
             "The latest configuration of consensus",
             handler!(config),
-        ),
-        get("/node/consensus", "State of consensus", handler!(consensus)),
+        )
+        .returns::<BTreeMap<String, ConsensusNode>>()
+        .never_forwarded(),
+        get("/node/consensus", "State of consensus", handler!(consensus))
+            .returns::<ConsensusAnswer>()
+            .never_forwarded(),
     ]
 }
 
@@ -55,7 +74,7 @@ pub(super) fn committed(node: &Node) -> ApiResult<TxId> {
 }
 
 pub(super) fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
-    let mut answer = json!({"transaction_id": committed(node)?});
+    let transaction_id = committed(node)?;
     let all = match request.query_value("view_history") {
         None | Some("false") => None,
         Some("true") => Some(1),
@@ -76,21 +95,22 @@ pub(super) fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
     });
     let since = since.transpose()?;
     // Who asks for all gets all.
-    if let Some(since) = all.or(since)
-        && let Some(answer) = answer.as_object_mut()
-    {
-        let history = node.status.view_history();
-        if since > history.len() as u64 {
-            return Err(ApiError::not_found("Error code: NotFound"));
-        }
-        let views: Vec<Value> = (1u64..)
-            .zip(&history)
-            .filter(|(view, _)| *view >= since)
-            .map(|(view, seqno)| json!(TxId { view, seqno: *seqno }))
-            .collect();
-        answer.insert("view_history".to_owned(), Value::Array(views));
+    let view_history = all.or(since).map(|since| history(node, since)).transpose()?;
+    Ok(Response::json(&CommitAnswer {
+        transaction_id,
+        view_history,
+    }))
+}
+
+/// The first transaction of every view from this one on.
+fn history(node: &Node, since: View) -> ApiResult<Vec<TxId>> {
+    let history = node.status.view_history();
+    if since > history.len() as u64 {
+        return Err(ApiError::not_found("Error code: NotFound"));
     }
-    Ok(Response::json(&answer))
+    let views = (1u64..).zip(history);
+    let wanted = views.filter(|(view, _)| *view >= since);
+    Ok(wanted.map(|(view, seqno)| TxId { view, seqno }).collect())
 }
 
 /// Reads the parameter `transaction_id`.
@@ -123,28 +143,30 @@ pub(super) fn parse_transaction_id(text: &str) -> ApiResult<TxId> {
     })
 }
 
-/// `Committed`, `Pending`, `Unknown` or `Invalid`.
-pub(super) fn status_of(node: &Node, txid: TxId) -> &'static str {
+/// Where a transaction stands.
+pub(super) fn status_of(node: &Node, txid: TxId) -> TxStatus {
     let status = &node.status;
     let (last, committed) = (status.last_written(), status.last_signed());
     let is_its_view = txid.seqno <= last.seqno && status.view_of(txid.seqno) == txid.view;
     match (txid.seqno, is_its_view) {
-        (0, _) => "Unknown",
-        (seqno, true) if seqno <= committed => "Committed",
-        (_, true) => "Pending",
+        (0, _) => TxStatus::Unknown,
+        (seqno, true) if seqno <= committed => TxStatus::Committed,
+        (_, true) => TxStatus::Pending,
         // Another view has this seqno for good.
-        (seqno, false) if seqno <= committed => "Invalid",
+        (seqno, false) if seqno <= committed => TxStatus::Invalid,
         // Its view is over, and never came that far.
-        (_, false) if txid.view < status.view_of(committed) => "Invalid",
-        _ => "Unknown",
+        (_, false) if txid.view < status.view_of(committed) => TxStatus::Invalid,
+        _ => TxStatus::Unknown,
     }
 }
 
 pub(super) fn tx(node: &Node, request: &Request) -> ApiResult<Response> {
-    let txid = transaction_id(request)?;
+    let transaction_id = transaction_id(request)?;
     committed(node)?;
-    let status = status_of(node, txid);
-    Ok(Response::json(&json!({"status": status, "transaction_id": txid})))
+    Ok(Response::json(&TxAnswer {
+        status: status_of(node, transaction_id),
+        transaction_id,
+    }))
 }
 
 fn primary(node: &Node, _: &Request) -> ApiResult<Response> {
@@ -158,20 +180,19 @@ fn backup(_: &Node, _: &Request) -> ApiResult<Response> {
     Err(ApiError::not_found("Node is not backup"))
 }
 
-fn description(node: &Node) -> ApiResult<Value> {
+fn description(node: &Node) -> ApiResult<ConsensusDetails> {
     let consensus = node.consensus.read().ok().and_then(|consensus| consensus.clone());
     consensus.ok_or_else(|| ApiError::not_found("No configured consensus"))
 }
 
 fn config(node: &Node, _: &Request) -> ApiResult<Response> {
-    let details = description(node)?;
-    let nodes = details
-        .pointer("/configs/0/nodes")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
-    Ok(Response::json(&nodes))
+    let configuration = description(node)?.configs.pop();
+    let nodes = configuration.map(|configuration| configuration.nodes);
+    Ok(Response::json(&nodes.unwrap_or_default()))
 }
 
 fn consensus(node: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!({"details": description(node)?})))
+    Ok(Response::json(&ConsensusAnswer {
+        details: description(node)?,
+    }))
 }

@@ -1,48 +1,74 @@
 //! Versions, memory, metrics, and the documentation of the endpoints.
 
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::answers::{IndexStrategy, MemoryAnswer, RefreshAnswer, ScriptAnswer, VersionAnswer};
 use super::{answer, handler};
-use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
+use crate::node::governance::parameters::{ApiVersion, api_version};
+use crate::node::http::prometheus::CONTENT_TYPE;
+use crate::node::http::sessions::NodeMetrics;
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::tables::names;
 
+/// An OpenAPI or Swagger document.
+pub(super) type Document = serde_json::Map<String, Value>;
+
+const DOCUMENTED_VERSION: &[QueryParameter] = &[QueryParameter {
+    name: "api-version",
+    required: false,
+    description: "Which version of the API; without one, the endpoints that do not depend on it",
+    schema: schema::<ApiVersion>,
+}];
+
 pub(super) fn routes() -> Vec<Route<Node>> {
     let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
     vec![
-        get("/node/version", "Which program this is", handler!(version)),
-        get("/node/memory", "Memory of the process", handler!(memory)),
-        get("/node/metrics", "Sessions by interface", handler!(metrics)),
+        get("/node/version", "Which program this is", handler!(version))
+            .returns::<VersionAnswer>()
+            .never_forwarded(),
+        get("/node/memory", "Memory of the process", handler!(memory))
+            .returns::<MemoryAnswer>()
+            .never_forwarded(),
+        get("/node/metrics", "Sessions by interface", handler!(metrics))
+            .returns::<NodeMetrics>()
+            .never_forwarded(),
         get(
             "/node/metrics/prometheus",
             "All metrics, for Prometheus",
             handler!(prometheus),
         )
-        .returns_bytes("application/openmetrics-text"),
-        get("/node/js_metrics", "Limits of scripts", handler!(js_metrics)),
+        .returns_bytes(CONTENT_TYPE)
+        .never_forwarded(),
+        get("/node/js_metrics", "Limits of scripts", handler!(js_metrics)).returns::<ScriptAnswer>(),
         get(
             "/node/jwt_keys/refresh/metrics",
             "How often JWT keys were fetched",
             handler!(jwt_metrics),
-        ),
+        )
+        .returns::<RefreshAnswer>(),
         get(
             "/node/index/strategies",
             "Indexes of an application: none",
             handler!(index_strategies),
-        ),
-        get("/node/api", "This documentation", handler!(node_api)),
-        get("/gov/api", "The documentation of governance", handler!(gov_api)),
+        )
+        .returns::<Vec<IndexStrategy>>()
+        .never_forwarded(),
+        get("/node/api", "This documentation", handler!(node_api)).returns::<Document>(),
+        get("/gov/api", "The documentation of governance", handler!(gov_api))
+            .query(DOCUMENTED_VERSION)
+            .returns::<Document>(),
     ]
 }
 
 fn version(_: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!({
-        "ccf_version": concat!("rekindle-", env!("CARGO_PKG_VERSION")),
-        "quickjs_version": crate::node::governance::script::ENGINE,
-        "unsafe": false,
-    })))
+    Ok(Response::json(&VersionAnswer {
+        ccf_version: concat!("rekindle-", env!("CARGO_PKG_VERSION")),
+        quickjs_version: crate::node::governance::script::ENGINE,
+        is_unsafe: false,
+    }))
 }
 
 /// A field of `/proc/PROCESS/status`, in bytes; 0 where it can't be read.
@@ -56,15 +82,15 @@ pub(crate) fn process_memory(process: &str, field: &str) -> u64 {
 }
 
 fn memory(_: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!({
-        "current_allocated_heap_size": process_memory("self", "RssAnon"),
-        "max_total_heap_size": u64::MAX,
-        "peak_allocated_heap_size": process_memory("self", "VmHWM"),
-    })))
+    Ok(Response::json(&MemoryAnswer {
+        current_allocated_heap_size: process_memory("self", "RssAnon"),
+        max_total_heap_size: u64::MAX,
+        peak_allocated_heap_size: process_memory("self", "VmHWM"),
+    }))
 }
 
 fn metrics(node: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&node.sessions.to_json()))
+    Ok(Response::json(&node.sessions.to_answer()))
 }
 
 fn prometheus(node: &Node, _: &Request) -> ApiResult<Response> {
@@ -75,27 +101,28 @@ fn js_metrics(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let options: Value = value(transaction, names::JS_RUNTIME_OPTIONS).unwrap_or(Value::Null);
         let option = |name: &str, default: u64| options.get(name).and_then(Value::as_u64).unwrap_or(default);
-        Ok(Response::json(&json!({
-            "bytecode_size": 0,
-            "bytecode_used": false,
-            "max_cached_interpreters": option("max_cached_interpreters", 10),
-            "max_execution_time": option("max_execution_time_ms", 5000),
-            "max_heap_size": option("max_heap_bytes", 100 << 20),
-            "max_stack_size": option("max_stack_bytes", 1 << 20),
-        })))
+        Ok(Response::json(&ScriptAnswer {
+            bytecode_size: 0,
+            bytecode_used: false,
+            max_cached_interpreters: option("max_cached_interpreters", 10),
+            max_execution_time: option("max_execution_time_ms", 5000),
+            max_heap_size: option("max_heap_bytes", 100 << 20),
+            max_stack_size: option("max_stack_bytes", 1 << 20),
+        }))
     })
 }
 
 fn jwt_metrics(node: &Node, _: &Request) -> ApiResult<Response> {
     let (attempts, successes) = node.jwt.counts();
-    let failures = attempts.saturating_sub(successes);
-    Ok(Response::json(
-        &json!({"attempts": attempts, "failures": failures, "successes": successes}),
-    ))
+    Ok(Response::json(&RefreshAnswer {
+        attempts,
+        failures: attempts.saturating_sub(successes),
+        successes,
+    }))
 }
 
 fn index_strategies(_: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(&json!([])))
+    Ok(Response::json(&Vec::<IndexStrategy>::new()))
 }
 
 pub(super) fn documentation(node: &Node, tag: &str) -> ApiResult<Response> {
@@ -109,6 +136,10 @@ fn node_api(node: &Node, _: &Request) -> ApiResult<Response> {
     documentation(node, "node")
 }
 
-fn gov_api(node: &Node, _: &Request) -> ApiResult<Response> {
-    documentation(node, "gov")
+/// One document a version; without a version, of what is the same in all of them.
+fn gov_api(node: &Node, request: &Request) -> ApiResult<Response> {
+    match request.query_value("api-version") {
+        None => documentation(node, "gov"),
+        given => documentation(node, api_version(given, ApiVersion::Preview)?.name()),
+    }
 }

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use super::handler;
 use crate::format::Seqno;
 use crate::format::names::{ChunkKind, ChunkName, FileName, SnapshotName};
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::public::ledger_directories;
 use crate::node::shared::Node;
 use crate::recovery::snapshots;
@@ -20,34 +20,61 @@ const SINCE: &[QueryParameter] = &[QueryParameter {
     name: "since",
     required: false,
     description: "Only a file that reaches this seqno",
+    schema: schema::<Seqno>,
+}];
+const HOLDS: &[QueryParameter] = &[QueryParameter {
+    name: "since",
+    required: true,
+    description: "The chunk that holds this seqno",
+    schema: schema::<Seqno>,
 }];
 const OCTETS: &str = "application/octet-stream";
 const SNAPSHOT_NAME: HeaderName = HeaderName::from_static("x-ms-ccf-snapshot-name");
 const CHUNK_NAME: HeaderName = HeaderName::from_static("x-ms-ccf-ledger-chunk-name");
 
 pub(super) fn routes() -> Vec<Route<Node>> {
-    let get = |pattern, summary, handler| {
+    let newest = |pattern, summary, handler, query| {
+        Route::new(Method::GET, pattern, summary, handler)
+            .also_head()
+            .query(query)
+            .success(StatusCode::PERMANENT_REDIRECT)
+            .returns_nothing()
+            .header("location")
+            .never_forwarded()
+    };
+    let named = |pattern, summary, handler, header| {
         Route::new(Method::GET, pattern, summary, handler)
             .also_head()
             .returns_bytes(OCTETS)
+            .or(StatusCode::PARTIAL_CONTENT, "The range that was asked for")
+            .header("accept-ranges")
+            .header(header)
+            .never_forwarded()
     };
     vec![
-        get("/node/snapshot", "The newest committed snapshot", handler!(snapshot)).query(SINCE),
-        get(
+        newest(
+            "/node/snapshot",
+            "The newest committed snapshot",
+            handler!(snapshot),
+            SINCE,
+        ),
+        named(
             "/node/snapshot/{name}",
             "A committed snapshot",
             handler!(snapshot_by_name),
+            "x-ms-ccf-snapshot-name",
         ),
-        get(
+        newest(
             "/node/ledger-chunk",
             "The committed chunk that holds a seqno",
             handler!(chunk),
-        )
-        .query(SINCE),
-        get(
+            HOLDS,
+        ),
+        named(
             "/node/ledger-chunk/{name}",
             "A committed chunk",
             handler!(chunk_by_name),
+            "x-ms-ccf-ledger-chunk-name",
         ),
     ]
 }

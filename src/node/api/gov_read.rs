@@ -1,80 +1,108 @@
 //! What members and auditors read. Recovery specification, section 3.3.
 
 use hyper::Method;
-use serde_json::json;
 
+use super::answers::TxStatus;
 use super::{answer, consensus, gov_handler};
+use crate::node::governance::answers::{self, Paged};
 use crate::node::governance::parameters::{ApiVersion, api_version};
 use crate::node::governance::views::{self, code};
-use crate::node::http::{ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::http::{ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::shared::Node;
 
 /// The parameter that every `/gov` endpoint requires.
-pub(super) const API_VERSION: &[QueryParameter] = &[QueryParameter {
+pub(super) const API_VERSION: &[QueryParameter] = &[API_VERSION_PARAMETER];
+const API_VERSION_PARAMETER: QueryParameter = QueryParameter {
     name: "api-version",
     required: true,
-    description: "2024-07-01 or 2023-06-01-preview",
-}];
+    description: "The version of the API",
+    schema: schema::<ApiVersion>,
+};
+
+/// The parameter of the application's description.
+const CASE: &[QueryParameter] = &[
+    API_VERSION_PARAMETER,
+    QueryParameter {
+        name: "case",
+        required: false,
+        description: "original: fields as they were submitted",
+        schema: schema::<String>,
+    },
+];
 
 pub(super) fn routes() -> Vec<Route<Node>> {
-    let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler).query(API_VERSION);
+    let get = |pattern, summary, handler| {
+        Route::new(Method::GET, pattern, summary, handler)
+            .query(API_VERSION)
+            .since(ApiVersion::Preview.name())
+    };
+    let v1 = |route: Route<Node>| route.since(ApiVersion::V1.name());
     vec![
-        get("/gov/service/info", "The service", gov_handler!(service_info)),
+        get("/gov/service/info", "The service", gov_handler!(service_info)).returns::<answers::Service>(),
         get(
             "/gov/service/constitution",
             "The constitution",
             gov_handler!(constitution),
         )
         .returns_bytes("text/javascript"),
-        get("/gov/service/members", "The consortium", gov_handler!(members)),
-        get("/gov/service/members/{member_id}", "A member", gov_handler!(member)),
-        get("/gov/service/users", "The users", gov_handler!(users)),
-        get("/gov/service/users/{user_id}", "A user", gov_handler!(user)),
-        get("/gov/service/nodes", "The nodes", gov_handler!(nodes)),
-        get("/gov/service/nodes/{node_id}", "A node", gov_handler!(node_by_id)),
-        get("/gov/service/jwk", "JWT issuers and keys", gov_handler!(jwk)),
+        get("/gov/service/members", "The consortium", gov_handler!(members)).returns::<Paged<answers::Member>>(),
+        get("/gov/service/members/{member_id}", "A member", gov_handler!(member)).returns::<answers::Member>(),
+        get("/gov/service/users", "The users", gov_handler!(users)).returns::<Paged<answers::User>>(),
+        get("/gov/service/users/{user_id}", "A user", gov_handler!(user)).returns::<answers::User>(),
+        get("/gov/service/nodes", "The nodes", gov_handler!(nodes)).returns::<Paged<answers::Node>>(),
+        get("/gov/service/nodes/{node_id}", "A node", gov_handler!(node_by_id)).returns::<answers::Node>(),
+        get("/gov/service/jwk", "JWT issuers and keys", gov_handler!(jwk)).returns::<answers::JwkInfo>(),
         get(
             "/gov/service/join-policy",
             "Which nodes may join",
             gov_handler!(join_policy),
-        ),
-        get(
+        )
+        .returns::<answers::JoinPolicies>(),
+        v1(get(
             "/gov/service/javascript-app",
             "The JavaScript application",
             gov_handler!(javascript_app),
-        ),
-        get(
+        ))
+        .query(CASE)
+        .returns::<answers::JsApp>(),
+        v1(get(
             "/gov/service/javascript-modules",
             "Its modules",
             gov_handler!(javascript_modules),
-        ),
-        get(
+        ))
+        .returns::<Paged<answers::JsModuleName>>(),
+        v1(get(
             "/gov/service/javascript-modules/{module_name}",
             "A module",
             gov_handler!(javascript_module),
-        )
+        ))
         .returns_bytes("text/javascript"),
         get(
             "/gov/service/transactions/commit",
             "The last committed transaction",
             gov_handler!(commit),
-        ),
+        )
+        .returns::<answers::Transaction<TxStatus>>(),
         get(
             "/gov/service/transactions/{transaction_id}",
             "Status of a transaction",
             gov_handler!(transaction),
-        ),
-        get("/gov/members/proposals", "Every proposal", gov_handler!(proposals)),
+        )
+        .returns::<answers::Transaction<TxStatus>>(),
+        get("/gov/members/proposals", "Every proposal", gov_handler!(proposals))
+            .returns::<Paged<answers::Proposal<'_>>>(),
         get(
             "/gov/members/proposals/{proposal_id}",
             "A proposal",
             gov_handler!(proposal),
-        ),
+        )
+        .returns::<answers::Proposal<'_>>(),
         get(
             "/gov/members/proposals/{proposal_id}/actions",
             "A proposal as it was submitted",
             gov_handler!(actions),
-        ),
+        )
+        .returns::<answers::ProposalActions>(),
         get(
             "/gov/members/proposals/{proposal_id}/ballots/{member_id}",
             "A member's ballot",
@@ -85,12 +113,14 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "/gov/members/state-digests/{member_id}",
             "The state digest that a member last asked for",
             gov_handler!(state_digest),
-        ),
+        )
+        .returns::<answers::StateDigest<'_>>(),
         get(
             "/gov/recovery/encrypted-shares/{member_id}",
             "A member's recovery share, encrypted for that member",
             gov_handler!(encrypted_share),
-        ),
+        )
+        .returns::<answers::EncryptedShare<'_>>(),
     ]
 }
 
@@ -105,7 +135,7 @@ macro_rules! view {
     ($name:ident since $version:ident, |$transaction:ident, $request:ident| $body:expr) => {
         fn $name(node: &Node, $request: &Request) -> ApiResult<Response> {
             api_version($request.query_value("api-version"), ApiVersion::$version)?;
-            answer(node, |$transaction| Ok(Response::document(&$body.into())))
+            answer(node, |$transaction| Ok(Response::document(&$body)))
         }
     };
 }
@@ -194,12 +224,17 @@ fn ballot(node: &Node, request: &Request) -> ApiResult<Response> {
 fn commit(node: &Node, request: &Request) -> ApiResult<Response> {
     check_version(request)?;
     let txid = consensus::committed(node)?;
-    Ok(Response::json(&json!({"status": "Committed", "transactionId": txid})))
+    Ok(Response::json(&answers::Transaction {
+        status: TxStatus::Committed,
+        transaction_id: txid,
+    }))
 }
 
 fn transaction(node: &Node, request: &Request) -> ApiResult<Response> {
     check_version(request)?;
     let txid = consensus::parse_transaction_id(request.param("transaction_id"))?;
-    let status = consensus::status_of(node, txid);
-    Ok(Response::json(&json!({"status": status, "transactionId": txid})))
+    Ok(Response::json(&answers::Transaction {
+        status: consensus::status_of(node, txid),
+        transaction_id: txid,
+    }))
 }

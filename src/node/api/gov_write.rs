@@ -5,7 +5,6 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::{Method, StatusCode};
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::gov_read::{API_VERSION, check_version};
@@ -13,7 +12,9 @@ use super::{gov_writer, transact};
 use crate::crypto::cose::MessageType;
 use crate::kv::store::Transaction;
 use crate::node::governance::acks::{acknowledge, update_state_digest};
+use crate::node::governance::answers;
 use crate::node::governance::ballots::submit_ballot;
+use crate::node::governance::parameters::ApiVersion;
 use crate::node::governance::proposals;
 use crate::node::governance::request::{SignedRequest, authenticate};
 use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
@@ -24,28 +25,38 @@ use crate::node::shared::Node;
 use crate::node::status::NodeState;
 
 pub(super) fn routes() -> Vec<Route<Node>> {
-    let post = |pattern, summary, handler| Route::new(Method::POST, pattern, summary, handler).query(API_VERSION);
+    let post = |pattern, summary, handler| {
+        Route::new(Method::POST, pattern, summary, handler)
+            .query(API_VERSION)
+            .takes_bytes("application/cose")
+            .since(ApiVersion::Preview.name())
+    };
     vec![
         post(
             "/gov/members/proposals:create",
             "Submits a proposal",
             gov_writer!(create),
-        ),
+        )
+        .returns::<answers::Proposal<'_>>(),
         post(
             "/gov/members/proposals/{proposal_id}:withdraw",
             "Withdraws an own proposal",
             gov_writer!(withdraw),
-        ),
+        )
+        .returns::<answers::Proposal<'_>>()
+        .or(StatusCode::NO_CONTENT, "There is no such proposal"),
         post(
             "/gov/members/proposals/{proposal_id}/ballots/{member_id}:submit",
             "Votes on a proposal",
             gov_writer!(ballot),
-        ),
+        )
+        .returns::<answers::Proposal<'_>>(),
         post(
             "/gov/members/state-digests/{member_id}:update",
             "Asks for the digest of the present state",
             gov_writer!(update_digest),
-        ),
+        )
+        .returns::<answers::StateDigest<'_>>(),
         post(
             "/gov/members/state-digests/{member_id}:ack",
             "Acknowledges it, which makes the member active",
@@ -56,7 +67,8 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "/gov/recovery/members/{member_id}:recover",
             "Submits a recovery share",
             gov_writer!(recover),
-        ),
+        )
+        .returns::<answers::RecoveryResponse>(),
     ]
 }
 
@@ -124,7 +136,7 @@ async fn update_digest(node: Arc<Node>, request: Request) -> ApiResult<Response>
     let kind = MessageType::StateDigest;
     transact_signed(node, request, kind, false, |transaction, _, request, signed| {
         let digest = update_state_digest(transaction, signed, request.param("member_id"))?;
-        Ok(Ok(Response::json(&digest)))
+        Ok(Ok(Response::document(&digest)))
     })
     .await
 }
@@ -227,10 +239,10 @@ fn accepted(session: &mut Session<'_>, submitted: Submitted) -> Response {
         message.push_str("\nEnd of recovery procedure initiated");
     }
     session.afterwards.unlocked = opened;
-    Response::json(&json!({
-        "fullKeySubmitted": full_key,
-        "message": message,
-        "recoveryThreshold": threshold,
-        "submittedCount": count,
-    }))
+    Response::json(&answers::RecoveryResponse {
+        full_key_submitted: full_key,
+        message,
+        recovery_threshold: threshold,
+        submitted_count: count,
+    })
 }

@@ -28,17 +28,20 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "/node/create",
             "How a node that starts makes its service: over here",
             handler!(create),
-        ),
+        )
+        .returns_nothing(),
         post(
             "/node/join",
             "How a node joins a service: not available yet",
             handler!(join),
-        ),
+        )
+        .returns_nothing(),
         post(
             "/node/jwt_keys/refresh",
             "Stores keys of a token issuer: for nodes of the service only",
             |node, request| Box::pin(refresh_jwt_keys(node, request)),
-        ),
+        )
+        .returns::<bool>(),
     ]
 }
 

@@ -3,6 +3,7 @@
 //! Handlers that only read take a snapshot of the newest state under a lock that is held for as long as it takes to copy
 //! the answer; none of them waits for the sequencer. Recovery specification, section 3.
 
+pub mod answers;
 mod consensus;
 mod diagnostics;
 mod files;
@@ -17,8 +18,13 @@ mod users;
 pub(crate) use diagnostics::process_memory;
 pub(crate) use files::parse_range;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::governance::parameters::ApiVersion;
+use super::http::openapi::About;
 use super::http::{ApiError, ApiResult, Request, Response, Router};
 use super::shared::Node;
 use crate::format::TxId;
@@ -37,6 +43,44 @@ pub fn router() -> Router<Node> {
     routes.extend(users::routes());
     routes.extend(internal::routes());
     Router::new(routes).with_fallback(handler!(application))
+}
+
+/// The documents that describe the endpoints: by first segment, and by version where answers depend on one.
+pub fn documentation(router: &Router<Node>) -> BTreeMap<&'static str, Value> {
+    let about = |title, description, version| About {
+        title,
+        description,
+        version,
+    };
+    let program = env!("CARGO_PKG_VERSION");
+    let [node, gov, app] = [
+        about(
+            "CCF node API, served by Rekindle",
+            "What anybody may know of the node and its service.",
+            program,
+        ),
+        about(
+            "CCF governance API, served by Rekindle",
+            "What does not depend on the version of the API that a request names.",
+            program,
+        ),
+        about(
+            "CCF application API, served by Rekindle",
+            "What every application has; none runs here.",
+            program,
+        ),
+    ];
+    let mut documents = BTreeMap::from([
+        ("node", router.openapi("node", &node)),
+        ("gov", router.openapi("gov", &gov)),
+        ("app", router.openapi("app", &app)),
+    ]);
+    for version in ApiVersion::ALL {
+        let description = "What members do, and what they and auditors read.";
+        let about = about("CCF governance API, served by Rekindle", description, version.name());
+        documents.insert(version.name(), router.swagger("gov", &about));
+    }
+    documents
 }
 
 /// What there is for users: nothing of our own, but CCF's answers.

@@ -3,61 +3,76 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::answers::{AttestationsAnswer, NodeAnswer, NodesAnswer, Quote, QuotesAnswer};
 use super::{answer, handler, transact};
 use crate::kv::store::Transaction;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
-use crate::node::service::create::interface_json;
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
+use crate::node::service::create::net_interfaces;
 use crate::node::shared::Node;
-use crate::tables::json::{Fields, Json};
+use crate::tables::json::{Fields, Opaque};
 use crate::tables::names;
-use crate::tables::values::from_json;
+use crate::tables::values::{NodeStatus, from_json};
 
 const FILTERS: &[QueryParameter] = &[
     QueryParameter {
         name: "host",
         required: false,
         description: "Only nodes that publish this host",
+        schema: schema::<String>,
     },
     QueryParameter {
         name: "port",
         required: false,
         description: "Only nodes that publish this port",
+        schema: schema::<String>,
     },
     QueryParameter {
         name: "status",
         required: false,
         description: "Only nodes with this status: Pending, Trusted or Retired",
+        schema: schema::<NodeStatus>,
     },
 ];
 
 pub(super) fn routes() -> Vec<Route<Node>> {
     let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
     vec![
-        get("/node/network/nodes", "Every node of the service", handler!(nodes)).query(FILTERS),
-        get("/node/network/nodes/self", "This node", handler!(own)),
-        get("/node/network/nodes/primary", "The primary", handler!(primary_node)),
-        get("/node/network/nodes/{node_id}", "One node", handler!(node_by_id)),
+        get("/node/network/nodes", "Every node of the service", handler!(nodes))
+            .query(FILTERS)
+            .returns::<NodesAnswer>(),
+        get("/node/network/nodes/self", "This node", handler!(own))
+            .returns::<NodeAnswer>()
+            .never_forwarded(),
+        get("/node/network/nodes/primary", "The primary", handler!(primary_node)).returns::<NodeAnswer>(),
+        get("/node/network/nodes/{node_id}", "One node", handler!(node_by_id)).returns::<NodeAnswer>(),
         get(
             "/node/network/removable_nodes",
             "Retired nodes that may be removed",
             handler!(removable),
-        ),
+        )
+        .returns::<NodesAnswer>(),
         Route::new(
             Method::DELETE,
             "/node/network/nodes/{node_id}",
             "Removes a node whose retirement is committed",
             |node, request| Box::pin(remove(node, request)),
-        ),
-        get("/node/quotes", "What trusted nodes attest", handler!(quotes)),
-        get("/node/quotes/self", "What this node attests", handler!(own_quote)),
+        )
+        .returns::<bool>(),
+        get("/node/quotes", "What trusted nodes attest", handler!(quotes)).returns::<QuotesAnswer>(),
+        get("/node/quotes/self", "What this node attests", handler!(own_quote))
+            .returns::<Quote>()
+            .never_forwarded(),
         get(
             "/node/attestations",
             "What trusted nodes attest",
             handler!(attestations),
-        ),
-        get("/node/attestations/self", "What this node attests", handler!(own_quote)),
+        )
+        .returns::<AttestationsAnswer>(),
+        get("/node/attestations/self", "What this node attests", handler!(own_quote))
+            .returns::<Quote>()
+            .never_forwarded(),
     ]
 }
 
@@ -73,18 +88,16 @@ fn all(transaction: &Transaction<'_>) -> Vec<(String, Fields, u64)> {
     all
 }
 
-fn describe(node: &Node, id: &str, info: &Fields, last_written: u64) -> Json {
-    let answer = json!({
-        "last_written": last_written,
-        "node_id": id,
-        "primary": id == node.id,
-    });
-    let carried = ["node_data", "rpc_interfaces", "status"].map(|name| (name, info.get(name)));
-    Json::with(answer, carried)
-}
-
-fn list(nodes: Vec<Json>) -> Response {
-    Response::document(&Json::object([("nodes", Some(Json::Array(nodes)))]))
+fn describe(node: &Node, id: &str, info: &Fields, last_written: u64) -> NodeAnswer {
+    let carried = |name| info.get(name).cloned();
+    NodeAnswer {
+        last_written,
+        node_data: carried("node_data"),
+        node_id: id.to_owned(),
+        primary: id == node.id,
+        rpc_interfaces: carried("rpc_interfaces"),
+        status: carried("status"),
+    }
 }
 
 fn status_of(info: &Fields) -> String {
@@ -112,17 +125,17 @@ fn nodes(node: &Node, request: &Request) -> ApiResult<Response> {
     }
     let (host, port) = (request.query_value("host"), request.query_value("port"));
     answer(node, |transaction| {
-        let nodes: Vec<Json> = all(transaction)
+        let nodes = all(transaction)
             .into_iter()
             .filter(|(_, info, _)| status.is_none_or(|status| status_of(info) == status))
             .filter(|(_, info, _)| publishes(info, host, port))
             .map(|(id, info, version)| describe(node, &id, &info, version))
             .collect();
-        Ok(list(nodes))
+        Ok(Response::json(&NodesAnswer { nodes }))
     })
 }
 
-fn find(node: &Node, transaction: &Transaction<'_>, id: &str) -> Option<Json> {
+fn find(node: &Node, transaction: &Transaction<'_>, id: &str) -> Option<NodeAnswer> {
     let value = transaction.get(names::NODES_INFO, id.as_bytes())?;
     let info: Fields = from_json(value).ok()?;
     let version = transaction.version(names::NODES_INFO, id.as_bytes()).unwrap_or(0);
@@ -133,46 +146,34 @@ fn node_by_id(node: &Node, request: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = find(node, transaction, request.param("node_id"));
         let found = found.ok_or_else(|| ApiError::not_found("Node not found"))?;
-        Ok(Response::document(&found))
+        Ok(Response::json(&found))
     })
 }
 
 fn own(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = find(node, transaction, &node.id);
-        Ok(Response::document(
-            &found.unwrap_or_else(|| not_in_the_service(node).into()),
-        ))
+        Ok(Response::json(&found.unwrap_or_else(|| not_in_the_service(node))))
     })
 }
 
 /// This node before it is part of a service: what its configuration says.
-fn not_in_the_service(node: &Node) -> Value {
-    let interfaces: Map<String, Value> = node
-        .config
-        .network
-        .rpc_interfaces
-        .iter()
-        .map(|(name, interface)| {
-            let published = node.published.get(name).map_or("", String::as_str);
-            (name.clone(), interface_json(interface, published))
-        })
-        .collect();
-    json!({
-        "last_written": 0,
-        "node_data": null,
-        "node_id": node.id,
-        "primary": false,
-        "rpc_interfaces": interfaces,
-        "status": "Pending",
-    })
+fn not_in_the_service(node: &Node) -> NodeAnswer {
+    NodeAnswer {
+        last_written: 0,
+        node_data: None,
+        node_id: node.id.clone(),
+        primary: false,
+        rpc_interfaces: Some(Opaque::of(&net_interfaces(&node.config, &node.published))),
+        status: Some(Opaque::of(&NodeStatus::Pending)),
+    }
 }
 
 fn primary_node(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let found = node.sequencer.get().and_then(|_| find(node, transaction, &node.id));
         let found = found.ok_or_else(|| ApiError::internal("Primary unknown"))?;
-        Ok(Response::document(&found))
+        Ok(Response::json(&found))
     })
 }
 
@@ -182,12 +183,12 @@ fn is_removable(info: &Fields) -> bool {
 
 fn removable(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let nodes: Vec<Json> = all(transaction)
+        let nodes = all(transaction)
             .into_iter()
             .filter(|(_, info, _)| is_removable(info))
             .map(|(id, info, version)| describe(node, &id, &info, version))
             .collect();
-        Ok(list(nodes))
+        Ok(Response::json(&NodesAnswer { nodes }))
     })
 }
 
@@ -217,38 +218,37 @@ fn check_removable(transaction: &Transaction<'_>, id: &str) -> ApiResult<()> {
     }
 }
 
-fn quote(id: &str, info: &Fields) -> Option<Value> {
+fn quote(id: &str, info: &Fields) -> Option<Quote> {
     let quote: Value = info.read("quote_info")?;
-    let mut answer = json!({
-        "endorsements": quote.get("endorsements"),
-        "format": quote.get("format"),
-        "measurement": info.read::<Value>("code_digest"),
-        "node_id": id,
-        "raw": quote.get("quote"),
-    });
-    if let (Some(endorsements), Some(answer)) = (quote.get("uvm_endorsements"), answer.as_object_mut()) {
-        answer.insert("uvm_endorsements".to_owned(), endorsements.clone());
-    }
-    Some(answer)
-}
-
-fn trusted_quotes(node: &Node, name: &str) -> ApiResult<Response> {
-    answer(node, |transaction| {
-        let quotes: Vec<Value> = all(transaction)
-            .iter()
-            .filter(|(_, info, _)| status_of(info) == "Trusted")
-            .filter_map(|(id, info, _)| quote(id, info))
-            .collect();
-        Ok(Response::json(&json!({name: quotes})))
+    let field = |name: &str| quote.get(name).cloned();
+    Some(Quote {
+        endorsements: field("endorsements").unwrap_or_default(),
+        format: field("format").unwrap_or_default(),
+        measurement: info.read("code_digest"),
+        node_id: id.to_owned(),
+        raw: field("quote").unwrap_or_default(),
+        uvm_endorsements: field("uvm_endorsements"),
     })
 }
 
+fn trusted_quotes(transaction: &Transaction<'_>) -> Vec<Quote> {
+    let all = all(transaction);
+    let trusted = all.iter().filter(|(_, info, _)| status_of(info) == "Trusted");
+    trusted.filter_map(|(id, info, _)| quote(id, info)).collect()
+}
+
 fn quotes(node: &Node, _: &Request) -> ApiResult<Response> {
-    trusted_quotes(node, "quotes")
+    answer(node, |transaction| {
+        let quotes = trusted_quotes(transaction);
+        Ok(Response::json(&QuotesAnswer { quotes }))
+    })
 }
 
 fn attestations(node: &Node, _: &Request) -> ApiResult<Response> {
-    trusted_quotes(node, "attestations")
+    answer(node, |transaction| {
+        let attestations = trusted_quotes(transaction);
+        Ok(Response::json(&AttestationsAnswer { attestations }))
+    })
 }
 
 fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
@@ -257,12 +257,13 @@ fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
         .get()
         .ok_or_else(|| ApiError::not_found("Could not find node quote"))?;
     answer(node, |_| {
-        Ok(Response::json(&json!({
-            "endorsements": "",
-            "format": "Insecure_Virtual",
-            "measurement": hex::encode(crate::node::attestation::VIRTUAL_MEASUREMENT),
-            "node_id": node.id,
-            "raw": STANDARD.encode(&quote.text),
-        })))
+        Ok(Response::json(&Quote {
+            endorsements: "".into(),
+            format: "Insecure_Virtual".into(),
+            measurement: Some(hex::encode(crate::node::attestation::VIRTUAL_MEASUREMENT).into()),
+            node_id: node.id.clone(),
+            raw: STANDARD.encode(&quote.text).into(),
+            uvm_endorsements: None,
+        }))
     })
 }

@@ -6,29 +6,31 @@
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
 
+use super::answers::{Hex, LeafComponents, ProofStep, Receipt, TransactionId, TxStatus};
 use super::consensus::{status_of, transaction_id};
 use super::with_txid;
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::Certificate;
+use crate::crypto::digest::{Digest, sha256, sha256_pair};
 use crate::format::TxId;
 use crate::format::chunk::Located;
 use crate::format::directory::LedgerFiles;
 use crate::merkle::Tree;
-use crate::merkle::receipt::{LeafComponents, write_json};
 use crate::merkle::tree::TreeView;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route};
+use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::public::ledger_directories;
+use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::recovery::segments::Windows;
 use crate::recovery::writes::is_signature;
 use crate::tables::names;
-use crate::tables::values::{Signature, from_json};
+use crate::tables::values::{ServiceInfo, Signature, from_json};
 
 pub(super) const TRANSACTION: &[QueryParameter] = &[QueryParameter {
     name: "transaction_id",
     required: true,
-    description: "view.seqno",
+    description: "Which transaction, as view.seqno",
+    schema: schema::<TransactionId>,
 }];
 
 pub(super) fn routes() -> Vec<Route<Node>> {
@@ -39,7 +41,8 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "Proof that a committed transaction is in the ledger",
             |node, request| Box::pin(receipt(node, request)),
         )
-        .query(TRANSACTION),
+        .query(TRANSACTION)
+        .returns::<Receipt>(),
     ]
 }
 
@@ -47,16 +50,24 @@ pub(super) async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Resp
     let txid = transaction_id(&request)?;
     let not_found = |code, message| Err(ApiError::new(StatusCode::NOT_FOUND, code, message));
     match status_of(&node, txid) {
-        "Committed" => {}
-        "Invalid" => return not_found("TransactionInvalid", format!("Transaction {txid} is invalid.")),
-        "Pending" => {
+        TxStatus::Committed => {}
+        TxStatus::Invalid => return not_found("TransactionInvalid", format!("Transaction {txid} is invalid.")),
+        TxStatus::Pending => {
             return not_found("TransactionPendingOrUnknown", format!("Transaction {txid} is pending."));
         }
-        _ => {
+        TxStatus::Unknown => {
             return not_found("TransactionPendingOrUnknown", format!("Transaction {txid} is unknown."));
         }
     }
-    let Some(evidence) = commit_evidence(&node, txid) else {
+    let read = tokio::task::spawn_blocking({
+        let node = Arc::clone(&node);
+        move || find(&node, txid)
+    });
+    let receipt = read
+        .await
+        .map_err(|_| ApiError::internal("The ledger could not be read."))?;
+    let receipt = receipt.map_err(|why| ApiError::internal(format!("The receipt could not be made: {why}")))?;
+    let Some(receipt) = receipt else {
         return not_found(
             "TransactionInvalid",
             format!(
@@ -65,32 +76,54 @@ pub(super) async fn receipt(node: Arc<Node>, request: Request) -> ApiResult<Resp
             ),
         );
     };
-    let read = tokio::task::spawn_blocking({
-        let node = Arc::clone(&node);
-        move || find(&node, txid, &evidence)
-    });
-    let receipt = read
-        .await
-        .map_err(|_| ApiError::internal("The ledger could not be read."))?;
-    let receipt = receipt.map_err(|why| ApiError::internal(format!("The receipt could not be made: {why}")))?;
     Ok(with_txid(Response::json(&receipt), node.status.last_written()))
 }
 
 /// The evidence text of a transaction, where its ledger secret is known.
-fn commit_evidence(node: &Node, txid: TxId) -> Option<String> {
+fn commit_evidence(node: &Node, files: &LedgerFiles, txid: TxId) -> Option<String> {
     let own = node.own_secrets.read().ok()?;
     if let Some((_, secret)) = own.iter().rfind(|(from, _)| *from <= txid.seqno) {
         return Some(secret.evidence_text(txid.view, txid.seqno));
     }
-    let old = node.old_secrets.get()?.at(txid.seqno)?;
-    Some(old.commit.evidence_text(txid.view, txid.seqno))
+    drop(own);
+    let old = node.old_secrets.get()?;
+    let older = || node.older_secrets.get_or_init(|| old.before(files));
+    let secret = old.at(txid.seqno).or_else(|| older().at(txid.seqno))?;
+    Some(secret.commit.evidence_text(txid.view, txid.seqno))
 }
 
-/// The transaction, and the first signature behind it.
-fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Value, String> {
+/// The transaction, and the first signature after it; with what leads from an earlier service to this one. `None` while
+/// the secret that proves it is not known.
+fn find(node: &Node, txid: TxId) -> Result<Option<Receipt>, String> {
     let files = LedgerFiles::list(&ledger_directories(&node.config), true).map_err(|why| why.to_string())?;
-    let mut components = None;
-    let mut windows = Windows::new(&files, txid.seqno, u64::MAX);
+    let Some(evidence) = commit_evidence(node, &files, txid) else {
+        return Ok(None);
+    };
+    let mut receipt = read(&files, txid, &evidence)?;
+    let Ok(signer) = Certificate::from_pem(&receipt.cert) else {
+        // A node of 1.x, which signed without its certificate.
+        return Ok(Some(receipt));
+    };
+    let (present, named) = node
+        .read(|store| {
+            let transaction = store.transaction();
+            let named: Option<String> = value(&transaction, names::PREVIOUS_SERVICE_IDENTITY);
+            (value::<ServiceInfo>(&transaction, names::SERVICE_INFO), named)
+        })
+        .0;
+    let named = named.and_then(|pem| Certificate::from_pem(&pem).ok());
+    if let Some(present) = present {
+        let endorsements = node
+            .predecessors
+            .endorsements(&files, &signer, &present, named.as_ref());
+        receipt.service_endorsements = endorsements.map_err(|why| why.to_string())?;
+    }
+    Ok(Some(receipt))
+}
+
+fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, String> {
+    let mut leaf = None;
+    let mut windows = Windows::new(files, txid.seqno, u64::MAX);
     while let Some(window) = windows.next_window().map_err(|why| why.to_string())? {
         for segment in &window {
             let mut found = None;
@@ -101,13 +134,10 @@ fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Value, String> {
                 let signs = is_signature(&located);
                 match located.seqno == txid.seqno {
                     true if signs => found = Some(of_signature(&located)),
-                    true => components = Some(leaf_components(&located, evidence)),
+                    true => leaf = Some(Leaf::of(&located, evidence)),
                     false if signs => {
-                        let leaf = components.take().ok_or("the transaction is not where it should be");
-                        found = Some(
-                            leaf.map_err(str::to_owned)
-                                .and_then(|leaf| prove(&located, txid, &leaf)),
-                        );
+                        let leaf = leaf.take().ok_or("the transaction is not where it should be");
+                        found = Some(leaf.map_err(str::to_owned).and_then(|leaf| prove(&located, txid, leaf)));
                     }
                     false => {}
                 }
@@ -117,14 +147,39 @@ fn find(node: &Node, txid: TxId, evidence: &str) -> Result<Value, String> {
             }
         }
     }
-    Err("no signature behind it was found".to_owned())
+    Err("no signature after it was found".to_owned())
 }
 
-fn leaf_components(located: &Located<'_>, evidence: &str) -> LeafComponents {
-    LeafComponents {
-        write_set_digest: sha256(located.entry.raw),
-        commit_evidence: evidence.to_owned(),
-        claims_digest: located.public.claims_digest.copied().unwrap_or([0; 32]),
+/// What a receipt says of the transaction itself.
+struct Leaf {
+    /// Where the entry has no commit evidence, as before 2.0.
+    plain: Option<Hex>,
+    components: Option<LeafComponents>,
+}
+
+impl Leaf {
+    fn of(located: &Located<'_>, evidence: &str) -> Leaf {
+        let written = sha256(located.entry.raw);
+        let claims = located.public.claims_digest.copied();
+        match (located.public.commit_evidence_digest, claims) {
+            (Some(_), claims) => Leaf {
+                plain: None,
+                components: Some(LeafComponents {
+                    claims_digest: Hex::of(&claims.unwrap_or_default()),
+                    commit_evidence: evidence.to_owned(),
+                    write_set_digest: Hex::of(&written),
+                }),
+            },
+            (None, Some(claims)) => Leaf::plain(&sha256_pair(&written, &claims)),
+            (None, None) => Leaf::plain(&written),
+        }
+    }
+
+    fn plain(leaf: &Digest) -> Leaf {
+        Leaf {
+            plain: Some(Hex::of(leaf)),
+            components: None,
+        }
     }
 }
 
@@ -154,7 +209,7 @@ fn signed(located: &Located<'_>) -> Result<Signed, String> {
     }
 }
 
-fn prove(located: &Located<'_>, txid: TxId, leaf: &LeafComponents) -> Result<Value, String> {
+fn prove(located: &Located<'_>, txid: TxId, leaf: Leaf) -> Result<Receipt, String> {
     let Signed { signature, tree } = signed(located)?;
     let view = TreeView::parse(&tree).map_err(|why| why.to_string())?;
     let first = view.len() - view.leaves().count() as u64;
@@ -166,26 +221,30 @@ fn prove(located: &Located<'_>, txid: TxId, leaf: &LeafComponents) -> Result<Val
             located.seqno
         )
     })?;
-    let certificate = signature.cert.unwrap_or_default();
-    let receipt = write_json(
-        leaf,
-        &path,
-        &certificate,
-        &hex::encode(signature.node.0),
-        &signature.sig.0,
-    );
-    serde_json::from_slice(&receipt).map_err(|why| why.to_string())
+    let step = |digest| Some(Hex::of(digest));
+    let proof = path.iter().map(|at| match at.left {
+        true => ProofStep {
+            left: step(&at.digest),
+            right: None,
+        },
+        false => ProofStep {
+            left: None,
+            right: step(&at.digest),
+        },
+    });
+    Ok(Receipt {
+        leaf: leaf.plain,
+        leaf_components: leaf.components,
+        proof: proof.collect(),
+        ..Receipt::signed(signature)
+    })
 }
 
 /// A signature transaction proves itself: its leaf is the root that it signs.
-fn of_signature(located: &Located<'_>) -> Result<Value, String> {
+fn of_signature(located: &Located<'_>) -> Result<Receipt, String> {
     let Signed { signature, .. } = signed(located)?;
-    Ok(json!({
-        "cert": signature.cert.unwrap_or_default(),
-        "is_signature_transaction": true,
-        "leaf": hex::encode(signature.root.0),
-        "node_id": hex::encode(signature.node.0),
-        "proof": [],
-        "signature": signature.sig,
-    }))
+    Ok(Receipt {
+        leaf: Some(Hex::of(&signature.root.0)),
+        ..Receipt::signed(signature)
+    })
 }

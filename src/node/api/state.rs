@@ -1,59 +1,55 @@
 //! `/node/state`, `/node/network`, readiness, and what the service says of itself.
 
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
 
+use super::answers::{NetworkAnswer, PreviousIdentityAnswer, SelfSignedAnswer, StateAnswer};
 use super::{answer, handler, with_txid};
 use crate::kv::store::Transaction;
 use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::node::status::NodeState;
-use crate::tables::json::Json;
 use crate::tables::names;
-use crate::tables::values::ServiceInfo;
+use crate::tables::values::{ServiceConfig, ServiceInfo};
 
 pub(super) fn routes() -> Vec<Route<Node>> {
+    let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
+    let ready = |pattern, summary, handler| {
+        get(pattern, summary, handler)
+            .success(StatusCode::NO_CONTENT)
+            .or(StatusCode::SERVICE_UNAVAILABLE, "Not yet")
+            .never_forwarded()
+    };
     vec![
-        Route::new(
-            Method::GET,
+        get(
             "/node/state",
             "State of the node, and how far a recovery is",
             handler!(state),
-        ),
-        Route::new(Method::GET, "/node/network", "State of the service", handler!(network)),
-        Route::new(
-            Method::GET,
+        )
+        .returns::<StateAnswer<'_>>()
+        .never_forwarded(),
+        get("/node/network", "State of the service", handler!(network)).returns::<NetworkAnswer<'_>>(),
+        get(
             "/node/service/previous_identity",
             "Certificate of the service before the last recovery",
             handler!(previous_identity),
-        ),
-        Route::new(
-            Method::GET,
+        )
+        .returns::<PreviousIdentityAnswer>(),
+        get(
             "/node/service/configuration",
             "The service's configuration",
             handler!(configuration),
-        ),
-        Route::new(
-            Method::GET,
-            "/node/ready/app",
-            "Whether users are served",
-            handler!(ready_app),
         )
-        .success(StatusCode::NO_CONTENT),
-        Route::new(
-            Method::GET,
-            "/node/ready/gov",
-            "Whether members are served",
-            handler!(ready_gov),
-        )
-        .success(StatusCode::NO_CONTENT),
-        Route::new(
-            Method::GET,
+        .returns::<ServiceConfig>(),
+        ready("/node/ready/app", "Whether users are served", handler!(ready_app)),
+        ready("/node/ready/gov", "Whether members are served", handler!(ready_gov)),
+        get(
             "/node/self_signed_certificate",
             "The certificate that the node made itself",
             handler!(self_signed_certificate),
-        ),
+        )
+        .returns::<SelfSignedAnswer>()
+        .never_forwarded(),
     ]
 }
 
@@ -61,21 +57,17 @@ pub(super) fn routes() -> Vec<Route<Node>> {
 fn state(node: &Node, _: &Request) -> ApiResult<Response> {
     let status = &node.status;
     let state = status.state();
-    let mut answer = json!({
-        "last_signed_seqno": status.last_signed(),
-        "node_id": node.id,
-        "recovery": status.recovery(),
-        "startup_seqno": status.startup_seqno(),
-        "state": state.as_str(),
-        "stop_notice": status.is_stopping(),
-    });
-    if state == NodeState::ReadingPrivateLedger
-        && let Some(answer) = answer.as_object_mut()
-    {
-        let (target, recovered) = status.private_progress();
-        answer.insert("recovery_target_seqno".to_owned(), json!(target));
-        answer.insert("last_recovered_seqno".to_owned(), json!(recovered));
-    }
+    let progress = (state == NodeState::ReadingPrivateLedger).then(|| status.private_progress());
+    let answer = StateAnswer {
+        last_recovered_seqno: progress.map(|(_, recovered)| recovered),
+        last_signed_seqno: status.last_signed(),
+        node_id: &node.id,
+        recovery: status.recovery(),
+        recovery_target_seqno: progress.map(|(target, _)| target),
+        startup_seqno: status.startup_seqno(),
+        state,
+        stop_notice: status.is_stopping(),
+    };
     Ok(with_txid(Response::json(&answer), status.last_written()))
 }
 
@@ -87,30 +79,31 @@ fn network(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let info = service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
         let founded = node.sequencer.get().is_some();
-        let answer = json!({
-            "current_service_create_txid": info.current_service_create_txid,
-            "current_view": founded.then(|| node.status.last_written().view),
-            "primary_id": founded.then_some(&node.id),
-            "recovery_count": info.recovery_count,
-            "service_certificate": info.cert,
-            "service_status": info.status,
-        });
-        let answer = Json::with(answer, [("service_data", info.service_data.as_ref())]);
-        Ok(Response::document(&answer))
+        Ok(Response::json(&NetworkAnswer {
+            current_service_create_txid: info.current_service_create_txid,
+            current_view: founded.then(|| node.status.last_written().view),
+            primary_id: founded.then_some(node.id.as_str()),
+            recovery_count: info.recovery_count,
+            service_certificate: info.cert,
+            service_data: info.service_data,
+            service_status: info.status,
+        }))
     })
 }
 
 fn previous_identity(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let pem: String = value(transaction, names::PREVIOUS_SERVICE_IDENTITY)
+        let previous_service_identity = value(transaction, names::PREVIOUS_SERVICE_IDENTITY)
             .ok_or_else(|| ApiError::not_found("This service is not a recovery of a previous service."))?;
-        Ok(Response::json(&json!({"previous_service_identity": pem})))
+        Ok(Response::json(&PreviousIdentityAnswer {
+            previous_service_identity,
+        }))
     })
 }
 
 fn configuration(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let config: Value = value(transaction, names::SERVICE_CONFIG)
+        let config: ServiceConfig = value(transaction, names::SERVICE_CONFIG)
             .ok_or_else(|| ApiError::not_found("Service configuration not available."))?;
         Ok(Response::json(&config))
     })
@@ -138,7 +131,7 @@ fn ready_gov(node: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 fn self_signed_certificate(node: &Node, _: &Request) -> ApiResult<Response> {
-    Ok(Response::json(
-        &json!({"self_signed_certificate": node.certificates.self_signed().to_pem()}),
-    ))
+    Ok(Response::json(&SelfSignedAnswer {
+        self_signed_certificate: node.certificates.self_signed().to_pem(),
+    }))
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use hyper::Method;
 
+use super::answers::{CommitAnswer, Receipt, TxAnswer};
 use super::consensus::{VIEW_HISTORY, commit, tx};
-use super::diagnostics::documentation;
+use super::diagnostics::{Document, documentation};
 use super::receipts::{TRANSACTION, receipt};
 use super::{gov_handler, gov_writer, handler, not_open};
 use crate::node::http::{ApiResult, Request, Response, Route};
@@ -17,24 +18,34 @@ use crate::node::shared::Node;
 pub(super) fn routes() -> Vec<Route<Node>> {
     let get = |pattern, summary, handler| Route::new(Method::GET, pattern, summary, handler);
     vec![
-        get("/app/commit", "The last committed transaction", handler!(app_commit)).query(VIEW_HISTORY),
-        get("/app/tx", "Status of a transaction", handler!(app_tx)).query(TRANSACTION),
+        get("/app/commit", "The last committed transaction", handler!(app_commit))
+            .query(VIEW_HISTORY)
+            .returns::<CommitAnswer>(),
+        get("/app/tx", "Status of a transaction", handler!(app_tx))
+            .query(TRANSACTION)
+            .returns::<TxAnswer>(),
         get(
             "/app/receipt",
             "Proof that a committed transaction is in the ledger",
             |node, request| Box::pin(app_receipt(node, request)),
         )
-        .query(TRANSACTION),
-        get("/app/api", "This documentation", handler!(app_api)),
+        .query(TRANSACTION)
+        .returns::<Receipt>(),
+        get("/app/api", "This documentation", handler!(app_api)).returns::<Document>(),
         // CCF's members have them too, without a version.
-        get("/gov/commit", "The last committed transaction", gov_handler!(commit)).query(VIEW_HISTORY),
-        get("/gov/tx", "Status of a transaction", gov_handler!(tx)).query(TRANSACTION),
+        get("/gov/commit", "The last committed transaction", gov_handler!(commit))
+            .query(VIEW_HISTORY)
+            .returns::<CommitAnswer>(),
+        get("/gov/tx", "Status of a transaction", gov_handler!(tx))
+            .query(TRANSACTION)
+            .returns::<TxAnswer>(),
         get(
             "/gov/receipt",
             "Proof that a committed transaction is in the ledger",
             gov_writer!(receipt),
         )
-        .query(TRANSACTION),
+        .query(TRANSACTION)
+        .returns::<Receipt>(),
     ]
 }
 

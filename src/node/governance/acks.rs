@@ -3,14 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
 
-use super::ONLY_KEY;
-use super::parameters;
 use super::request::SignedRequest;
+use super::{ONLY_KEY, answers, parameters};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
-use crate::tables::json::Fields;
+use crate::tables::json::{Fields, Json};
 use crate::tables::names;
 use crate::tables::values::{self, MemberInfo, ServiceInfo, ServiceStatus, Signature};
 
@@ -47,8 +45,11 @@ impl Ack {
         transaction.put(names::MEMBERS_ACKS, member_id, fields.to_json());
     }
 
-    pub(super) fn to_api(&self, member_id: &str) -> Value {
-        json!({"memberId": member_id, "stateDigest": self.state_digest})
+    pub(super) fn to_api(&self, member_id: &str) -> Json {
+        answers::answer(&answers::StateDigest {
+            member_id,
+            state_digest: &self.state_digest,
+        })
     }
 }
 
@@ -69,7 +70,7 @@ pub fn update_state_digest(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     member_id: &str,
-) -> Result<Value, ApiError> {
+) -> Result<Json, ApiError> {
     require_signer(request, member_id)?;
     let signature: Signature = transaction
         .get(names::SIGNATURES, &ONLY_KEY)
@@ -175,6 +176,8 @@ fn takes_part_in_recovery(transaction: &Transaction<'_>, member_id: &str, info: 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::crypto::Curve;
     use crate::crypto::cose::MessageType;
@@ -213,7 +216,7 @@ mod tests {
         let request = signed(&transaction, &member, MessageType::StateDigest, &json!({}));
         let digest = update_state_digest(&mut transaction, &request, &member.id).unwrap();
         assert_eq!(digest, json!({"memberId": member.id, "stateDigest": "aa".repeat(32)}));
-        let request = signed(&transaction, &member, MessageType::Ack, &digest);
+        let request = signed(&transaction, &member, MessageType::Ack, &digest.to_value().unwrap());
         let answer = acknowledge(&mut transaction, &request, &member.id);
         let info = read_json(&transaction, names::MEMBERS_INFO, member.id.as_bytes()).unwrap();
         if answer.is_ok() {

@@ -5,6 +5,7 @@
 //! goes through [`Effects`]. Recovery specification, sections 3.3, 3.4, 4 and 5.5.
 
 pub mod acks;
+pub mod answers;
 pub mod ballots;
 pub mod parameters;
 pub mod proposals;

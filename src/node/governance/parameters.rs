@@ -1,21 +1,37 @@
 //! What stands in the address of a governance request: the version of the API and ids of things.
 
+use schemars::JsonSchema;
+
 use crate::node::http::ApiError;
 
-/// Versions of the API, oldest first.
-const VERSIONS: [&str; 2] = ["2023-06-01-preview", "2024-07-01"];
 /// Hex digits of an id: a SHA-256 digest.
 const ID_DIGITS: usize = 64;
 /// Of what a client sent, this much is repeated to it.
 const MAX_ECHO: usize = 200;
 
 /// A version of the governance API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(rename = "Versions")]
 pub enum ApiVersion {
     /// `2023-06-01-preview`.
+    #[schemars(rename = "2023-06-01-preview")]
     Preview,
     /// `2024-07-01`.
+    #[schemars(rename = "2024-07-01")]
     V1,
+}
+
+impl ApiVersion {
+    /// Every version, oldest first.
+    pub const ALL: [ApiVersion; 2] = [ApiVersion::Preview, ApiVersion::V1];
+
+    /// As it stands in requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            ApiVersion::Preview => "2023-06-01-preview",
+            ApiVersion::V1 => "2024-07-01",
+        }
+    }
 }
 
 /// Reads query parameter `api-version` of an endpoint that exists since version `since`.
@@ -23,9 +39,8 @@ pub enum ApiVersion {
 /// # Errors
 /// 400 `MissingApiVersionParameter` or `UnsupportedApiVersionValue`.
 pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion, ApiError> {
-    let known = [ApiVersion::Preview, ApiVersion::V1].into_iter().zip(VERSIONS);
-    let supported: Vec<_> = known.filter(|(version, _)| *version >= since).collect();
-    let names: Vec<_> = supported.iter().map(|(_, name)| *name).collect();
+    let supported = ApiVersion::ALL.into_iter().filter(|version| *version >= since);
+    let names: Vec<_> = supported.clone().map(ApiVersion::name).collect();
     let suffix = format!("The supported api-versions are: {}", names.join(", "));
     let Some(value) = value else {
         return Err(ApiError::bad_request(
@@ -33,14 +48,16 @@ pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion,
             format!("The api-version query parameter (?api-version=) is required for all requests. {suffix}"),
         ));
     };
-    let found = supported.iter().find(|(_, name)| *name == value);
-    found.map(|(version, _)| *version).ok_or_else(|| {
-        let value = echo(value);
-        ApiError::bad_request(
-            "UnsupportedApiVersionValue",
-            format!("Unsupported api-version '{value}'. {suffix}"),
-        )
-    })
+    supported
+        .clone()
+        .find(|version| version.name() == value)
+        .ok_or_else(|| {
+            let value = echo(value);
+            ApiError::bad_request(
+                "UnsupportedApiVersionValue",
+                format!("Unsupported api-version '{value}'. {suffix}"),
+            )
+        })
 }
 
 /// Checks that a part of a path is a member's id.

@@ -3,24 +3,31 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
 
 use super::script::{self, Failure};
-use super::{Effects, ONLY_KEY};
+use super::{Effects, ONLY_KEY, answers};
 use crate::kv::store::Transaction;
 use crate::node::http::ApiError;
 use crate::tables::json::{Fields, Json, Opaque};
 use crate::tables::{names, values};
 
 /// Where a proposal stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum ProposalState {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Proposals.ProposalState")]
+pub enum ProposalState {
+    /// Members may vote.
     Open,
+    /// It was applied.
     Accepted,
+    /// Its proposer took it back.
     Withdrawn,
+    /// Too many were against it.
     Rejected,
+    /// It could not be applied.
     Failed,
+    /// The constitution or the application changed meanwhile.
     Dropped,
 }
 
@@ -109,16 +116,15 @@ impl ProposalInfo {
 
     /// As endpoints answer it.
     pub(super) fn to_api(&self, proposal_id: &str) -> Json {
-        let mut answer = Json::from(json!({
-            "proposalId": proposal_id,
-            "proposerId": self.proposer_id,
-            "proposalState": self.state,
-            "ballotCount": self.ballots.len(),
-        }));
-        answer.add("finalVotes", self.final_votes.as_ref().map(|votes| json!(votes)));
-        answer.add("voteFailures", self.vote_failures.as_ref());
-        answer.add("failure", self.failure.as_ref());
-        answer
+        answers::answer(&answers::Proposal {
+            ballot_count: self.ballots.len(),
+            failure: self.failure.as_ref(),
+            final_votes: self.final_votes.as_ref(),
+            proposal_id,
+            proposal_state: self.state,
+            proposer_id: &self.proposer_id,
+            vote_failures: self.vote_failures.as_ref(),
+        })
     }
 }
 
@@ -159,12 +165,12 @@ pub(super) fn resolve(
     effects: &mut dyn Effects,
 ) -> Result<(), ApiError> {
     let mut votes = BTreeMap::new();
-    let mut failures: BTreeMap<String, Value> = BTreeMap::new();
+    let mut failures: BTreeMap<String, answers::FailureInfo> = BTreeMap::new();
     for (member_id, ballot) in &info.ballots {
         let name = format!("{}[{proposal_id}].ballots[{member_id}]", names::PROPOSALS_INFO);
         match script::vote(transaction, ballot, name, proposal, &info.proposer_id) {
             Ok(vote) => drop(votes.insert(member_id.clone(), vote)),
-            Err(failure) => drop(failures.insert(member_id.clone(), failure.to_json())),
+            Err(failure) => drop(failures.insert(member_id.clone(), failure.to_answer())),
         }
     }
     let decision = script::resolve(

@@ -9,9 +9,10 @@ pub mod code;
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::acks::Ack;
+use super::answers::{self, answer};
 use super::proposals::DEFAULT_WINDOW;
 use super::resolution::ProposalInfo;
 use super::{ONLY_KEY, parameters};
@@ -31,34 +32,35 @@ const DEFAULT_VALIDITY_DAYS: u64 = 365;
 pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Json, ApiError> {
     let info: ServiceInfo = value(transaction, names::SERVICE_INFO)?
         .ok_or_else(|| ApiError::not_found("Service info not yet available"))?;
-    let answer = json!({
-        "status": info.status,
-        "certificate": info.cert,
-        "recoveryCount": info.recovery_count.unwrap_or(0),
-    });
-    let mut answer = Json::with(answer, [("serviceData", info.service_data.as_ref())]);
-    // This is what CCF calls it; what it is depends on the release that wrote it.
+    // This is what CCF calls it; it is an earlier write about the service.
     let previous = info.previous_service_identity_version.map(|seqno| TxId {
         view: view_of(seqno),
         seqno,
     });
     let configuration = value(transaction, names::SERVICE_CONFIG)?.map(|config: ServiceConfig| {
         let number = |name: &str, default| config.other.read(name).unwrap_or(default);
-        json!({
-            "recoveryThreshold": config.recovery_threshold,
-            "maximumNodeCertificateValidityDays":
-                number("maximum_node_certificate_validity_days", DEFAULT_VALIDITY_DAYS),
-            "maximumServiceCertificateValidityDays":
-                number("maximum_service_certificate_validity_days", DEFAULT_VALIDITY_DAYS),
-            "recentCoseProposalsWindowSize": number("recent_cose_proposals_window_size", DEFAULT_WINDOW),
-        })
+        answers::Configuration {
+            maximum_node_certificate_validity_days: number(
+                "maximum_node_certificate_validity_days",
+                DEFAULT_VALIDITY_DAYS,
+            ),
+            maximum_service_certificate_validity_days: number(
+                "maximum_service_certificate_validity_days",
+                DEFAULT_VALIDITY_DAYS,
+            ),
+            recent_cose_proposals_window_size: number("recent_cose_proposals_window_size", DEFAULT_WINDOW),
+            recovery_threshold: config.recovery_threshold,
+        }
     });
-    let created = info.current_service_create_txid.map(|txid| json!(txid));
-    answer.add("creationTransactionId", created);
-    let previous = previous.map(|txid| json!(txid));
-    answer.add("previousServiceCreationTransactionId", previous);
-    answer.add("configuration", configuration);
-    Ok(answer)
+    Ok(answer(&answers::Service {
+        certificate: info.cert,
+        configuration,
+        creation_transaction_id: info.current_service_create_txid,
+        previous_service_creation_transaction_id: previous,
+        recovery_count: info.recovery_count.unwrap_or(0),
+        service_data: info.service_data,
+        status: info.status,
+    }))
 }
 
 /// `GET /gov/service/constitution`: the script itself.
@@ -94,15 +96,14 @@ fn describe_member(transaction: &Transaction<'_>, id: &str, info: &MemberInfo) -
         (None, Some(_)) => "Participant",
         (None, None) => "NonParticipant",
     };
-    let answer = json!({
-        "memberId": id,
-        "status": info.status,
-        "recoveryRole": role,
-    });
-    let mut answer = Json::with(answer, [("memberData", info.other.get("member_data"))]);
-    answer.add("certificate", text(transaction, names::MEMBERS_CERTS, id));
-    answer.add("publicEncryptionKey", encryption_key);
-    answer
+    answer(&answers::Member {
+        certificate: text(transaction, names::MEMBERS_CERTS, id),
+        member_data: info.other.get("member_data").cloned(),
+        member_id: id.to_owned(),
+        recovery_role: role.to_owned(),
+        public_encryption_key: encryption_key,
+        status: info.status.clone(),
+    })
 }
 
 /// `GET /gov/service/users`.
@@ -129,11 +130,11 @@ pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Json, ApiErr
 fn describe_user(transaction: &Transaction<'_>, id: &str) -> Json {
     // The whole record, as CCF answers it: the data is in a field of it.
     let record: Option<Opaque> = entry(transaction, names::USERS_INFO, id).unwrap_or_default();
-    let answer = json!({
-        "userId": id,
-        "certificate": text(transaction, names::USERS_CERTS, id),
-    });
-    Json::with(answer, [("userData", record.as_ref())])
+    answer(&answers::User {
+        certificate: text(transaction, names::USERS_CERTS, id),
+        user_data: record,
+        user_id: id.to_owned(),
+    })
 }
 
 /// `GET /gov/members/proposals`.
@@ -191,7 +192,7 @@ fn unknown_proposal(message: String) -> ApiError {
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404.
-pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Value, ApiError> {
+pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
     Ack::read(transaction, parameters::member_id(member_id)?)
         .map(|ack| ack.to_api(member_id))
         .ok_or_else(|| ApiError::not_found(format!("No ACK record exists for member m[{member_id}].")))
@@ -201,12 +202,17 @@ pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Va
 ///
 /// # Errors
 /// 400 `InvalidResourceName`; 404.
-pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result<Value, ApiError> {
+pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
     parameters::member_id(member_id)?;
     let shares: Option<RecoveryShares> = value(transaction, names::RECOVERY_SHARES)?;
     let share = shares.and_then(|mut shares| shares.encrypted_shares.remove(member_id));
     share
-        .map(|share| json!({"memberId": member_id, "encryptedShare": share}))
+        .map(|encrypted_share| {
+            answer(&answers::EncryptedShare {
+                encrypted_share,
+                member_id,
+            })
+        })
         .ok_or_else(|| ApiError::not_found(format!("Recovery share not found for member m[{member_id}].")))
 }
 
@@ -261,16 +267,10 @@ pub(super) fn readable<T: DeserializeOwned>(transaction: &Transaction<'_>, table
 }
 
 /// `{"value": [...]}`.
-pub(super) fn list<T: Into<Json>>(values: impl IntoIterator<Item = T>) -> Json {
-    let values = values.into_iter().map(Into::into).collect();
-    Json::object([("value", Some(Json::Array(values)))])
-}
-
-/// A field that is left out where there is nothing to say.
-pub(super) fn add(answer: &mut Value, name: &str, value: Option<Value>) {
-    if let Some(object) = answer.as_object_mut() {
-        object.extend(value.map(|value| (name.to_owned(), value)));
-    }
+pub(super) fn list(values: impl IntoIterator<Item = Json>) -> Json {
+    answer(&answers::Paged {
+        value: values.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Errors as CCF answers them: `{"error":{"code","message","details"?}}`. Recovery specification, section 3.1.
 
 use hyper::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The result of answering a request.
@@ -64,11 +66,34 @@ impl ApiError {
     }
 
     /// The body.
-    pub fn to_json(&self) -> Value {
-        let mut error = json!({"code": self.code, "message": self.message});
-        if let Some(error) = error.as_object_mut().filter(|_| !self.details.is_empty()) {
-            error.insert("details".to_owned(), Value::Array(self.details.clone()));
+    pub fn to_answer(&self) -> ErrorAnswer {
+        ErrorAnswer {
+            error: ErrorBody {
+                code: self.code,
+                details: self.details.clone(),
+                message: self.message.clone(),
+            },
         }
-        json!({"error": error})
     }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CCFError")]
+pub struct ErrorAnswer {
+    /// What went wrong.
+    pub error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CCFErrorBody")]
+pub struct ErrorBody {
+    /// For programs.
+    pub code: &'static str,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Value>,
+    /// For a person.
+    pub message: String,
 }

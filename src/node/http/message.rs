@@ -15,7 +15,6 @@ use super::error::ApiError;
 use super::interface::Interface;
 use crate::format::TxId;
 use crate::tables::json::Json;
-use crate::tables::values::to_json;
 
 /// Which transaction a response was written by, or read the state of.
 pub const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-ms-ccf-transaction-id");
@@ -112,9 +111,10 @@ impl Response {
         Self::status(StatusCode::NO_CONTENT)
     }
 
-    /// 200 with JSON: compact, keys sorted.
+    /// 200 with JSON: compact, the fields of a type in its own order, what is opaque in it word for word.
     pub fn json<T: Serialize>(value: &T) -> Self {
-        Self::bytes("application/json", to_json(value))
+        // Texts as keys and no failing parts: there is nothing that could not be written.
+        Self::bytes("application/json", serde_json::to_vec(value).unwrap_or_default())
     }
 
     /// 200 with JSON of which parts are carried word for word.
@@ -189,7 +189,7 @@ impl Response {
 
 impl From<ApiError> for Response {
     fn from(error: ApiError) -> Self {
-        let response = Self::json(&error.to_json()).with_status(error.status);
+        let response = Self::json(&error.to_answer()).with_status(error.status);
         // Who is known by a TLS certificate is asked for it in the handshake.
         let may_sign = error.details.iter().any(|detail| {
             let policy = detail.get("auth_policy").and_then(Value::as_str);
@@ -240,6 +240,7 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::json::Opaque;
 
     #[test]
     fn queries_are_decoded_and_may_repeat_a_name() {
@@ -296,17 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn json_is_compact_with_sorted_keys_and_carries_its_transaction() {
+    fn json_is_compact_leaves_what_is_opaque_as_it_is_and_carries_its_transaction() {
         #[derive(Serialize)]
         struct Out {
-            z: u8,
-            a: u8,
+            a: serde_json::Value,
+            z: Opaque,
         }
-        let response = Response::json(&Out { z: 1, a: 2 }).with_txid(TxId { view: 4, seqno: 203 });
+        let odd = format!(
+            r#"{{"b": 1.10, "a": "\ud800", "a":{}1e999{} }}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        let out = Out {
+            a: serde_json::json!({"d": 1, "c": 2}),
+            z: serde_json::from_str(&odd).unwrap(),
+        };
+        let response = Response::json(&out).with_txid(TxId { view: 4, seqno: 203 });
         let Body::Bytes(body) = response.body else {
             panic!("not in memory")
         };
-        assert_eq!(&body[..], br#"{"a":2,"z":1}"#);
+        let body = std::str::from_utf8(&body).unwrap();
+        assert_eq!(body, format!(r#"{{"a":{{"c":2,"d":1}},"z":{odd}}}"#));
         assert_eq!(response.headers.get(TRANSACTION_ID).unwrap(), "4.203");
     }
 }

@@ -17,13 +17,14 @@ pub mod prometheus;
 pub mod router;
 pub mod server;
 pub mod sessions;
+mod swagger;
 pub mod tls;
 
 pub use error::{ApiError, ApiResult};
 pub use interface::{AcceptedEndpoints, Authority, HttpLimits, Interface};
 pub use message::{Body, Request, Response};
 pub use prometheus::Metrics;
-pub use router::{BoxFuture, Handler, QueryParameter, Route, Router};
+pub use router::{BoxFuture, Handler, QueryParameter, Route, Router, schema};
 pub use server::{Certificates, Running, Server, Timeouts};
 pub use sessions::Sessions;
 pub use tls::CertificateSlot;

@@ -5,12 +5,11 @@
 //! does not swallow `abc:submit` if there is `{id}:submit`. Only then are the methods looked at.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
-use serde_json::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::ApiError;
 use super::message::{Request, Response, percent_decode};
@@ -21,6 +20,14 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError>>;
 
+/// Makes the JSON schema of a type, for the documentation.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// The [`SchemaOf`] of a type: the one that is served, so that the two can't differ.
+pub fn schema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
 /// A parameter of the query, for the documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryParameter {
@@ -30,6 +37,27 @@ pub struct QueryParameter {
     pub required: bool,
     /// What it is for.
     pub description: &'static str,
+    /// What it may be: a type without parts.
+    pub schema: SchemaOf,
+}
+
+/// What a node that is not the primary does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarding {
+    /// Sends it to the primary.
+    Always,
+    /// Sends it to the primary where the session has been sent there before.
+    Sometimes,
+    /// Answers it.
+    Never,
+}
+
+/// The body of a success.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Nothing,
+    Json(SchemaOf),
+    Bytes(&'static str),
 }
 
 /// One line of the table.
@@ -39,11 +67,16 @@ pub struct Route<S> {
     pub(super) summary: &'static str,
     pub(super) also_head: bool,
     pub(super) query: &'static [QueryParameter],
-    pub(super) request_schema: Option<&'static str>,
-    pub(super) request_type: Option<&'static str>,
-    pub(super) response_schema: Option<&'static str>,
-    pub(super) content_type: &'static str,
+    /// Content type of the body that a request must have.
+    pub(super) takes: Option<&'static str>,
+    pub(super) answer: Answer,
     pub(super) status: StatusCode,
+    /// Other statuses that are no errors, and what they mean.
+    pub(super) others: Vec<(StatusCode, &'static str)>,
+    /// Headers that every success has.
+    pub(super) headers: Vec<&'static str>,
+    pub(super) forwarding: Forwarding,
+    pub(super) since: Option<&'static str>,
     pub(super) handler: Handler<S>,
     segments: Vec<Segment>,
 }
@@ -52,18 +85,23 @@ impl<S> Route<S> {
     /// A route that answers 200 with JSON. `pattern` is the whole path, whose first segment (`/node`) is its tag.
     pub fn new(method: Method, pattern: &'static str, summary: &'static str, handler: Handler<S>) -> Self {
         Route {
-            method,
             pattern,
             summary,
             also_head: false,
             query: &[],
-            request_schema: None,
-            request_type: None,
-            response_schema: None,
-            content_type: "application/json",
+            takes: None,
+            answer: Answer::Json(schema::<serde_json::Value>),
             status: StatusCode::OK,
+            others: Vec::new(),
+            headers: Vec::new(),
+            forwarding: match method {
+                Method::GET => Forwarding::Sometimes,
+                _ => Forwarding::Always,
+            },
+            since: None,
             segments: segments(pattern).map(Segment::parse).collect(),
             handler,
+            method,
         }
     }
 
@@ -79,34 +117,61 @@ impl<S> Route<S> {
         self
     }
 
-    /// Documents the body of the request, which is JSON, by the name of its schema.
-    pub fn takes(mut self, schema: &'static str) -> Self {
-        self.request_schema = Some(schema);
-        self.request_type = Some("application/json");
-        self
-    }
-
-    /// Documents a body of the request that is not JSON: `application/cose`.
+    /// Documents a body of the request: `application/cose`.
     pub fn takes_bytes(mut self, content_type: &'static str) -> Self {
-        self.request_type = Some(content_type);
+        self.takes = Some(content_type);
         self
     }
 
-    /// Documents the body of the response, by the name of its schema.
-    pub fn returns(mut self, schema: &'static str) -> Self {
-        self.response_schema = Some(schema);
+    /// Documents the body of the response by its type.
+    pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
+        self.answer = Answer::Json(schema::<T>);
         self
     }
 
     /// Documents a response that is not JSON.
     pub fn returns_bytes(mut self, content_type: &'static str) -> Self {
-        self.content_type = content_type;
+        self.answer = Answer::Bytes(content_type);
         self
     }
 
-    /// Documents another status of success than 200.
+    /// Documents a response without a body.
+    pub fn returns_nothing(mut self) -> Self {
+        self.answer = Answer::Nothing;
+        self
+    }
+
+    /// Documents another status of success than 200; 204 has no body.
     pub fn success(mut self, status: StatusCode) -> Self {
+        if status == StatusCode::NO_CONTENT {
+            self.answer = Answer::Nothing;
+        }
         self.status = status;
+        self
+    }
+
+    /// Documents a further status that is no error in this case; 206 has the body of 200, others have none.
+    pub fn or(mut self, status: StatusCode, meaning: &'static str) -> Self {
+        self.others.push((status, meaning));
+        self
+    }
+
+    /// Documents a header that every success has.
+    pub fn header(mut self, name: &'static str) -> Self {
+        self.headers.push(name);
+        self
+    }
+
+    /// Documents that every node answers for itself.
+    pub fn never_forwarded(mut self) -> Self {
+        self.forwarding = Forwarding::Never;
+        self
+    }
+
+    /// Documents that the answer depends on the version of the API that the request names, and exists since this one.
+    /// Versions begin with a date, and are compared as texts.
+    pub fn since(mut self, version: &'static str) -> Self {
+        self.since = Some(version);
         self
     }
 
@@ -184,7 +249,6 @@ pub struct Router<S> {
     /// Those with the most literal patterns first.
     routes: Vec<Route<S>>,
     fallback: Option<Handler<S>>,
-    pub(super) schemas: BTreeMap<&'static str, Value>,
 }
 
 /// What a path and a method lead to.
@@ -203,22 +267,12 @@ impl<S> Router<S> {
         let mut routes = routes;
         // Stable, so that routes with one pattern stay in the table's order.
         routes.sort_by_key(|route| Reverse(route.rank()));
-        Router {
-            routes,
-            fallback: None,
-            schemas: BTreeMap::new(),
-        }
+        Router { routes, fallback: None }
     }
 
     /// With a handler, instead of a 404, for paths whose first segment is no route's tag: `/app` of a node without one.
     pub fn with_fallback(mut self, handler: Handler<S>) -> Self {
         self.fallback = Some(handler);
-        self
-    }
-
-    /// With a JSON schema for the documentation, under the name that routes refer to.
-    pub fn with_schema(mut self, name: &'static str, schema: Value) -> Self {
-        self.schemas.insert(name, schema);
         self
     }
 
@@ -283,19 +337,43 @@ pub(super) mod tests {
         Box::pin(async move { Ok(Response::text(request.path)) })
     }
 
+    #[derive(schemars::JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is of interest")]
+    struct Node {
+        /// Its id.
+        id: String,
+        data: Option<u64>,
+        state: State,
+    }
+
+    #[derive(schemars::JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is of interest")]
+    enum State {
+        /// On.
+        On,
+        Off,
+    }
+
     pub(crate) fn table() -> Router<()> {
         let ballot = "/gov/members/proposals/{proposal_id}/ballots/{member_id}";
         let submit = "/gov/members/proposals/{proposal_id}/ballots/{member_id}:submit";
         Router::new(vec![
-            Route::new(Method::GET, "/node/network/nodes/{node_id}", "A node", echo).returns("Node"),
-            Route::new(Method::GET, "/node/network/nodes/self", "This node", echo).returns("Node"),
+            Route::new(Method::GET, "/node/network/nodes/{node_id}", "A node", echo).returns::<Node>(),
+            Route::new(Method::GET, "/node/network/nodes/self", "This node", echo)
+                .returns::<Node>()
+                .never_forwarded(),
             Route::new(Method::GET, "/node/primary", "Whether this is the primary", echo).also_head(),
-            Route::new(Method::GET, "/gov/members/proposals", "All", echo),
-            Route::new(Method::POST, "/gov/members/proposals:create", "Propose", echo).takes("Proposal"),
+            Route::new(Method::GET, "/gov/members/proposals", "All", echo).since("2023-06-01-preview"),
+            Route::new(Method::POST, "/gov/members/proposals:create", "Propose", echo)
+                .takes_bytes("application/cose")
+                .since("2023-06-01-preview"),
             Route::new(Method::GET, ballot, "A ballot", echo),
-            Route::new(Method::POST, submit, "Vote", echo).takes_bytes("application/cose"),
-            Route::new(Method::GET, "/gov/members/proposals/{proposal_id}", "One", echo),
+            Route::new(Method::POST, submit, "Vote", echo)
+                .takes_bytes("application/cose")
+                .since("2024-07-01"),
+            Route::new(Method::GET, "/gov/members/proposals/{proposal_id}", "One", echo).since("2023-06-01-preview"),
             Route::new(Method::DELETE, "/gov/members/proposals/{proposal_id}", "Remove", echo),
+            Route::new(Method::GET, "/gov/commit", "The last", echo),
         ])
     }
 

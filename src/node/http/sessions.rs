@@ -1,9 +1,11 @@
 //! Sessions and their errors, counted per interface: the caps, and `/node/metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::interface::Interface;
 
@@ -106,16 +108,64 @@ impl Sessions {
     }
 
     /// As `/node/metrics` answers.
-    pub fn to_json(&self) -> Value {
-        let interfaces: Map<String, Value> = self
-            .interfaces
-            .iter()
-            .map(|counters| (counters.name.clone(), counters.to_json()))
-            .collect();
-        json!({"sessions": {
-            "active": self.active(), "interfaces": interfaces, "peak": self.peak.load(Relaxed),
-        }})
+    pub fn to_answer(&self) -> NodeMetrics {
+        let interfaces = self.interfaces.iter();
+        NodeMetrics {
+            sessions: SessionMetrics {
+                active: self.active(),
+                interfaces: interfaces
+                    .map(|counters| (counters.name.clone(), counters.to_answer()))
+                    .collect(),
+                peak: self.peak.load(Relaxed),
+            },
+        }
     }
+}
+
+/// `GET /node/metrics`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NodeMetrics {
+    /// Sessions.
+    pub sessions: SessionMetrics,
+}
+
+/// Sessions of a node.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SessionMetrics {
+    /// Open now.
+    pub active: usize,
+    /// By interface.
+    pub interfaces: BTreeMap<String, InterfaceMetrics>,
+    /// The most there were.
+    pub peak: usize,
+}
+
+/// Sessions of an interface.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SessionMetrics__PerInterface")]
+pub struct InterfaceMetrics {
+    /// Open now.
+    pub active: usize,
+    /// What went wrong with them.
+    pub errors: SessionErrors,
+    /// Further ones are closed at once.
+    pub hard_cap: usize,
+    /// The most there were.
+    pub peak: usize,
+    /// Further ones are told so.
+    pub soft_cap: usize,
+}
+
+/// What went wrong with sessions.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SessionMetrics__Errors")]
+pub struct SessionErrors {
+    /// Requests that are no HTTP.
+    pub parsing: usize,
+    /// Requests with too large headers.
+    pub request_header_too_large: usize,
+    /// Requests with a too large body.
+    pub request_payload_too_large: usize,
 }
 
 impl Counters {
@@ -124,18 +174,18 @@ impl Counters {
         self.active.load(Relaxed)
     }
 
-    fn to_json(&self) -> Value {
-        json!({
-            "active": self.active(),
-            "errors": {
-                "parsing": self.parsing.load(Relaxed),
-                "request_header_too_large": self.request_header_too_large.load(Relaxed),
-                "request_payload_too_large": self.request_payload_too_large.load(Relaxed),
+    fn to_answer(&self) -> InterfaceMetrics {
+        InterfaceMetrics {
+            active: self.active(),
+            errors: SessionErrors {
+                parsing: self.parsing.load(Relaxed),
+                request_header_too_large: self.request_header_too_large.load(Relaxed),
+                request_payload_too_large: self.request_payload_too_large.load(Relaxed),
             },
-            "hard_cap": self.hard_cap,
-            "peak": self.peak.load(Relaxed),
-            "soft_cap": self.soft_cap,
-        })
+            hard_cap: self.hard_cap,
+            peak: self.peak.load(Relaxed),
+            soft_cap: self.soft_cap,
+        }
     }
 }
 
@@ -150,6 +200,8 @@ impl Drop for Session {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -173,6 +225,6 @@ mod tests {
             "errors": {"parsing": 0, "request_header_too_large": 0, "request_payload_too_large": 0},
             "hard_cap": 2, "peak": 2, "soft_cap": 1,
         }}, "peak": 2}});
-        assert_eq!(sessions.to_json(), expected);
+        assert_eq!(serde_json::to_value(sessions.to_answer()).unwrap(), expected);
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{put, service_info};
+use super::{previous_write, put, service_info};
 use crate::crypto::Certificate;
 use crate::crypto::digest::Digest;
 use crate::format::TxId;
@@ -51,13 +53,10 @@ pub struct Creation<'a> {
 /// In words, if the ledger's own tables can't be read.
 pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Result<(), String> {
     let previous = service_info(transaction)?;
-    // Where a 1.x service never said which transaction created it, the last write about it is the next best.
-    let created = previous.current_service_create_txid.map(|txid| txid.seqno);
-    let version = created.or_else(|| transaction.version(names::SERVICE_INFO, &SINGLETON_KEY));
     let info = ServiceInfo {
         cert: creation.service.to_pem(),
         status: ServiceStatus::Recovering,
-        previous_service_identity_version: version,
+        previous_service_identity_version: previous_write(transaction, &previous),
         // A service that never counted was none's recovery, as CCF reads it.
         recovery_count: Some(previous.recovery_count.unwrap_or(0).saturating_add(1)),
         current_service_create_txid: Some(creation.txid),
@@ -126,11 +125,7 @@ pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
 
 fn node_info(creation: &Creation<'_>) -> Value {
     let config = creation.config;
-    let mut interfaces = Map::new();
-    for (name, interface) in &config.network.rpc_interfaces {
-        let published = creation.published.get(name).map_or("", String::as_str);
-        interfaces.insert(name.clone(), interface_json(interface, published));
-    }
+    let interfaces = net_interfaces(config, creation.published);
     let rpc = creation.published.values().next().map_or("", String::as_str);
     let (rpc_host, rpc_port) = host_and_port(rpc);
     let (node_host, node_port) = host_and_port(creation.node_address);
@@ -158,24 +153,85 @@ fn node_info(creation: &Creation<'_>) -> Value {
     info
 }
 
-/// An interface as `nodes.info` and `/node/network/nodes` show it.
-pub fn interface_json(interface: &RpcInterface, published: &str) -> Value {
+/// An interface as `nodes.info` and `/node/network/nodes` show it. Other releases wrote fewer fields.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeInfoNetwork_v2__NetInterface", extend("required" = ["bind_address"]))]
+pub struct NetInterface {
+    /// `HTTP1` or `HTTP2`.
+    pub app_protocol: &'static str,
+    /// Where it listens.
+    pub bind_address: String,
+    /// Who endorses the certificate that it serves.
+    pub endorsement: Endorsement,
+    /// How long the primary may take to answer what is forwarded to it, in milliseconds.
+    pub forwarding_timeout_ms: u64,
+    /// Limits of requests.
+    pub http_configuration: ParserConfiguration,
+    /// Further sessions are closed at once.
+    pub max_open_sessions_hard: u64,
+    /// Further sessions are told so.
+    pub max_open_sessions_soft: u64,
+    /// `tcp`.
+    pub protocol: String,
+    /// How clients reach it.
+    pub published_address: String,
+}
+
+/// Who endorses the certificate that an interface serves.
+#[derive(Serialize, JsonSchema)]
+pub struct Endorsement {
+    /// `Service`, `Node` or `Unsecured`.
+    pub authority: &'static str,
+}
+
+/// Limits of requests; sizes are texts such as `1MB`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(transform = nothing_required)]
+pub struct ParserConfiguration {
+    /// Of a body.
+    pub max_body_size: String,
+    /// Of one header's name or value.
+    pub max_header_size: String,
+    /// Of their number.
+    pub max_headers_count: u32,
+}
+
+/// Other releases wrote fewer fields.
+fn nothing_required(schema: &mut schemars::Schema) {
+    schema.remove("required");
+}
+
+/// An interface with the address under which it is published.
+pub fn net_interface(interface: &RpcInterface, published: &str) -> NetInterface {
     let http = &interface.http_configuration;
-    json!({
-        "app_protocol": interface.app_protocol.as_str(),
-        "bind_address": bound(&interface.bind_address, published),
-        "endorsement": {"authority": interface.endorsement.authority.as_str()},
-        "forwarding_timeout_ms": interface.forwarding_timeout_ms,
-        "http_configuration": {
-            "max_body_size": http.max_body_size.to_string(),
-            "max_header_size": http.max_header_size.to_string(),
-            "max_headers_count": http.max_headers_count,
+    NetInterface {
+        app_protocol: interface.app_protocol.as_str(),
+        bind_address: bound(&interface.bind_address, published),
+        endorsement: Endorsement {
+            authority: interface.endorsement.authority.as_str(),
         },
-        "max_open_sessions_hard": interface.max_open_sessions_hard,
-        "max_open_sessions_soft": interface.max_open_sessions_soft,
-        "protocol": interface.protocol.as_str(),
-        "published_address": published,
-    })
+        forwarding_timeout_ms: interface.forwarding_timeout_ms,
+        http_configuration: ParserConfiguration {
+            max_body_size: http.max_body_size.to_string(),
+            max_header_size: http.max_header_size.to_string(),
+            max_headers_count: http.max_headers_count,
+        },
+        max_open_sessions_hard: interface.max_open_sessions_hard,
+        max_open_sessions_soft: interface.max_open_sessions_soft,
+        protocol: interface.protocol.as_str().to_owned(),
+        published_address: published.to_owned(),
+    }
+}
+
+/// The interfaces of a node by their names, each published under the address that is given for it.
+pub fn net_interfaces(config: &Config, published: &BTreeMap<String, String>) -> BTreeMap<String, NetInterface> {
+    let interfaces = config.network.rpc_interfaces.iter();
+    interfaces
+        .map(|(name, interface)| {
+            let published = published.get(name).map_or("", String::as_str);
+            (name.clone(), net_interface(interface, published))
+        })
+        .collect()
 }
 
 /// A bind address whose port was left open is shown with the port that was bound, as the published one has it.

@@ -12,6 +12,8 @@ pub mod submit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::format::Seqno;
+use crate::journal::succession;
 use crate::kv::store::Transaction;
 use crate::tables::values::{ServiceInfo, from_json, to_json};
 use crate::tables::{SINGLETON_KEY, names};
@@ -32,4 +34,9 @@ pub fn put<T: Serialize>(transaction: &mut Transaction<'_>, table: &str, value: 
 /// In words, if there is none.
 pub fn service_info(transaction: &Transaction<'_>) -> Result<ServiceInfo, String> {
     value(transaction, names::SERVICE_INFO).ok_or_else(|| "service.info is missing or can't be read".to_owned())
+}
+
+/// What the next write of `service.info` names as the one before it; `last` is the value that is there.
+fn previous_write(transaction: &Transaction<'_>, last: &ServiceInfo) -> Option<Seqno> {
+    succession::previous_write(last, transaction.version(names::SERVICE_INFO, &SINGLETON_KEY))
 }

@@ -5,7 +5,7 @@
 use rand_chacha::ChaCha20Rng;
 
 use super::secrets::chain;
-use super::{put, service_info, shares, value};
+use super::{previous_write, put, service_info, shares, value};
 use crate::crypto::Certificate;
 use crate::format::TxId;
 use crate::journal::succession::{self, KnownSecret, Predecessor};
@@ -42,6 +42,7 @@ pub fn accept_recovery(transaction: &mut Transaction<'_>, previous: Option<&str>
             info.cert
         ));
     }
+    info.previous_service_identity_version = previous_write(transaction, &info);
     info.status = ServiceStatus::WaitingForRecoveryShares;
     transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
     transaction.clear(names::ENCRYPTED_SUBMITTED_SHARES);
@@ -93,6 +94,7 @@ pub fn open_recovered(
     let historical = chain(transaction, opening.before, &current.secret, Some(current.from), rng);
     put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
     shares::reshare(transaction, current, rng)?;
+    info.previous_service_identity_version = previous_write(transaction, &info);
     info.status = ServiceStatus::Open;
     let created = info.current_service_create_txid.unwrap_or(TxId { view: 0, seqno: 0 });
     transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());

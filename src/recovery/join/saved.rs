@@ -7,6 +7,7 @@ use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::report::Findings;
 use crate::recovery::scan::{Flagged, TrustWrite};
+use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{SavedTrust, Trust, TypesSeen};
 use crate::tables::values::HexDigest;
 
@@ -21,6 +22,7 @@ impl<'f> Joiner<'f> {
             next: self.next,
             position: self.position,
             trust: self.trust.save(),
+            service_links: self.service_links.clone(),
             pending: self.pending.iter().cloned().collect(),
             counts: self.counts,
             findings: self.findings.clone(),
@@ -55,6 +57,7 @@ impl<'f> Joiner<'f> {
         };
         let mut joiner = Joiner::new(files, mode, saved.next, accumulator, Trust::restore(saved.trust)?);
         joiner.position = saved.position;
+        joiner.service_links = saved.service_links;
         joiner.pending = saved.pending.into();
         joiner.counts = saved.counts;
         joiner.findings = saved.findings;
@@ -83,6 +86,7 @@ pub struct SavedJoiner {
     pub next: Seqno,
     position: Option<(usize, u64)>,
     trust: SavedTrust,
+    service_links: ServiceLinks,
     pending: Vec<TrustWrite>,
     counts: Counts,
     findings: Findings,

@@ -147,6 +147,9 @@ impl Joiner<'_> {
 
     fn apply_transaction(&mut self, transaction: &Transaction<'_>) {
         let services = self.trust.services().len();
+        for write in transaction.writes {
+            self.service_links.note(write);
+        }
         let chunk_index = transaction.writes.first().map_or(0, |write| write.chunk_index);
         for finding in self.trust.apply(transaction) {
             let mut finding = finding.file(self.path(chunk_index));

@@ -24,9 +24,17 @@ fn what_others_chose_is_carried_word_for_word_however_deep_and_odd() {
         fields.set("status", &"y");
         let expected = format!(r#"{{"after":1,"data":{odd},"status":"y"}}"#);
         assert!(fields.to_json() == expected.as_bytes(), "{}", &odd[..10.min(odd.len())]);
-        let answer = Json::with(json!({"z": 1}), [("data", fields.get("data")), ("none", None)]);
-        let expected = format!(r#"{{"data":{odd},"none":null,"z":1}}"#);
-        assert!(answer.to_json() == expected.as_bytes());
+        #[derive(Serialize)]
+        struct Answer {
+            data: Option<Opaque>,
+            none: Option<Opaque>,
+            z: u64,
+        }
+        let answer = |data| Answer { data, none: None, z: 1 };
+        let data = fields.get("data").cloned();
+        let answers = Json::of(&[Json::of(&answer(data)), Json::of(&answer(None))]);
+        let expected = format!(r#"[{{"data":{odd},"none":null,"z":1}},{{"data":null,"none":null,"z":1}}]"#);
+        assert!(answers.to_json() == expected.as_bytes());
     }
 }
 

@@ -24,9 +24,9 @@ pub use runner::{ARGUMENT, run_in_processes};
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::Effects;
+use super::answers::FailureInfo;
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use limits::Limits;
@@ -71,10 +71,10 @@ impl Failure {
     }
 
     /// As it stands in `proposals_info` and in answers.
-    pub fn to_json(&self) -> Value {
-        match &self.trace {
-            Some(trace) => json!({"reason": self.reason, "trace": trace}),
-            None => json!({"reason": self.reason}),
+    pub fn to_answer(&self) -> FailureInfo {
+        FailureInfo {
+            reason: self.reason.clone(),
+            trace: self.trace.clone(),
         }
     }
 }

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::*;
 use crate::format::domain::WriteSet;
 use crate::kv::store::Store;

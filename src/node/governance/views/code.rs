@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::{add, each, entry, list, readable, text};
+use super::{each, entry, list, readable, text};
 use crate::kv::store::Transaction;
+use crate::node::governance::answers::{
+    self, JoinPolicies, JsApp, JsEndpoint, JsEndpointInfo, JsModuleName, Jwk, JwkInfo, JwtIssuer, QuoteInfo,
+    SgxJoinPolicy, SnpJoinPolicy, VirtualDetails, VirtualJoinPolicy, answer,
+};
 use crate::node::governance::parameters;
 use crate::node::http::ApiError;
 use crate::tables::json::{Fields, Json, Opaque};
@@ -38,67 +42,71 @@ pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Json, ApiErr
 }
 
 fn describe_node(transaction: &Transaction<'_>, id: &str, info: &NodeInfo) -> Json {
-    let interfaces: Option<Map<String, Value>> = info.other.read("rpc_interfaces");
+    let interfaces: Option<BTreeMap<String, Value>> = info.other.read("rpc_interfaces");
     let interfaces = interfaces.unwrap_or_default().into_iter().map(|(name, interface)| {
-        let mut described = json!({"publishedAddress": interface.get("published_address")});
-        add(&mut described, "protocol", interface.get("app_protocol").cloned());
+        let described = answers::NetworkInterface {
+            protocol: interface.get("app_protocol").cloned(),
+            published_address: interface.get("published_address").cloned(),
+        };
         (name, described)
     });
-    let answer = json!({
-        "nodeId": id,
-        "status": info.status,
-        "retiredCommitted": info.other.read("retired_committed").unwrap_or(false),
-        "quoteInfo": describe_quote(&info.other.read("quote_info").unwrap_or(Value::Null)),
-        "rpcInterfaces": interfaces.collect::<Map<_, _>>(),
-    });
-    let mut answer = Json::with(answer, [("nodeData", info.other.get("node_data"))]);
-    answer.add("certificate", text(transaction, names::NODES_ENDORSED_CERTIFICATES, id));
-    answer
+    answer(&answers::Node {
+        certificate: text(transaction, names::NODES_ENDORSED_CERTIFICATES, id),
+        node_data: info.other.get("node_data").cloned(),
+        node_id: id.to_owned(),
+        quote_info: describe_quote(&info.other.read("quote_info").unwrap_or(Value::Null)),
+        retired_committed: info.other.read("retired_committed").unwrap_or(false),
+        rpc_interfaces: interfaces.collect(),
+        status: info.status,
+    })
 }
 
-fn describe_quote(quote: &Value) -> Value {
+fn describe_quote(quote: &Value) -> QuoteInfo {
     let field = |name: &str| quote.get(name).cloned();
     let Some(format) = quote.get("format").and_then(Value::as_str) else {
-        return json!({});
+        return QuoteInfo::default();
     };
-    let mut answer = json!({"format": format});
+    let described = QuoteInfo {
+        format: Some(format.to_owned()),
+        ..QuoteInfo::default()
+    };
     match format {
-        "OE_SGX_v1" => {
-            add(&mut answer, "quote", field("quote"));
-            add(&mut answer, "endorsements", field("endorsements"));
-        }
-        "Insecure_Virtual" => {
-            add(&mut answer, "rawQuote", field("quote"));
-            add(&mut answer, "details", quote.get("quote").and_then(virtual_details));
-        }
+        "OE_SGX_v1" => QuoteInfo {
+            endorsements: field("endorsements"),
+            quote: field("quote"),
+            ..described
+        },
+        "Insecure_Virtual" => QuoteInfo {
+            details: quote.get("quote").and_then(virtual_details),
+            raw_quote: field("quote"),
+            ..described
+        },
         "AMD_SEV_SNP_v1" => {
-            add(&mut answer, "uvmEndorsements", field("uvm_endorsements"));
             // In the table as hex, in the answer as base64.
             let tcb = quote.get("endorsed_tcb").and_then(Value::as_str);
             let tcb = tcb.and_then(|digits| hex::decode(digits).ok());
-            add(
-                &mut answer,
-                "endorsedTcb",
-                tcb.map(|bytes| STANDARD.encode(bytes).into()),
-            );
+            QuoteInfo {
+                endorsed_tcb: tcb.map(|bytes| STANDARD.encode(bytes)),
+                uvm_endorsements: field("uvm_endorsements"),
+                ..described
+            }
         }
-        _ => {}
+        _ => described,
     }
-    answer
 }
 
 /// What a virtual attestation says of itself: JSON in base64.
-fn virtual_details(quote: &Value) -> Option<Value> {
+fn virtual_details(quote: &Value) -> Option<VirtualDetails> {
     let details: Value = serde_json::from_slice(&STANDARD.decode(quote.as_str()?).ok()?).ok()?;
-    Some(json!({
-        "measurement": details.get("measurement"),
-        "reportData": details.get("report_data"),
-        "hostData": details.get("host_data"),
-    }))
+    Some(VirtualDetails {
+        host_data: details.get("host_data").cloned(),
+        measurement: details.get("measurement").cloned(),
+        report_data: details.get("report_data").cloned(),
+    })
 }
 
 /// `GET /gov/service/join-policy`.
-pub fn join_policy(transaction: &Transaction<'_>) -> Value {
+pub fn join_policy(transaction: &Transaction<'_>) -> Json {
     let allowed = |table: &str| -> Vec<String> {
         let statuses = readable::<Value>(transaction, table).into_iter();
         statuses
@@ -110,45 +118,46 @@ pub fn join_policy(transaction: &Transaction<'_>) -> Value {
         let keys = transaction.entries(table).into_keys();
         keys.filter_map(|key| String::from_utf8(key).ok()).collect()
     };
-    json!({
-        "sgx": {"measurements": allowed(names::NODES_CODE_IDS)},
-        "virtual": {
-            "measurements": allowed(names::NODES_VIRTUAL_MEASUREMENTS),
-            "hostData": keys(names::NODES_VIRTUAL_HOST_DATA),
+    answer(&JoinPolicies {
+        sgx: SgxJoinPolicy {
+            measurements: allowed(names::NODES_CODE_IDS),
         },
-        "snp": {
-            "measurements": allowed(names::NODES_SNP_MEASUREMENTS),
-            "hostData": readable::<Value>(transaction, names::NODES_SNP_HOST_DATA),
-            "uvmEndorsements": readable::<Value>(transaction, names::NODES_SNP_UVM_ENDORSEMENTS),
-            "tcbVersions": readable::<Value>(transaction, names::NODES_SNP_TCB_VERSIONS),
+        snp: SnpJoinPolicy {
+            host_data: readable(transaction, names::NODES_SNP_HOST_DATA),
+            measurements: allowed(names::NODES_SNP_MEASUREMENTS),
+            tcb_versions: readable(transaction, names::NODES_SNP_TCB_VERSIONS),
+            uvm_endorsements: readable(transaction, names::NODES_SNP_UVM_ENDORSEMENTS),
+        },
+        virtual_nodes: VirtualJoinPolicy {
+            host_data: keys(names::NODES_VIRTUAL_HOST_DATA),
+            measurements: allowed(names::NODES_VIRTUAL_MEASUREMENTS),
         },
     })
 }
 
 /// `GET /gov/service/jwk`: issuers of tokens and their keys.
-pub fn jwk(transaction: &Transaction<'_>) -> Value {
+pub fn jwk(transaction: &Transaction<'_>) -> Json {
     let issuers = readable::<Fields>(transaction, names::JWT_ISSUERS).into_iter();
     let issuers = issuers.map(|(issuer, metadata)| {
-        let refresh: Option<bool> = metadata.read("auto_refresh");
-        let mut described = json!({"autoRefresh": refresh.unwrap_or(false)});
-        add(&mut described, "caCertBundleName", metadata.read("ca_cert_bundle_name"));
+        let described = JwtIssuer {
+            auto_refresh: metadata.read("auto_refresh").unwrap_or(false),
+            ca_cert_bundle_name: metadata.read("ca_cert_bundle_name"),
+        };
         (issuer, described)
     });
     let keys = readable::<Vec<Value>>(transaction, names::JWT_PUBLIC_SIGNING_KEYS_METADATA_V2).into_iter();
     let keys = keys.map(|(kid, keys)| {
-        let keys = keys.iter().map(|key| {
-            json!({
-                "publicKey": key.get("public_key").and_then(Value::as_str).map(pem),
-                "issuer": key.get("issuer"),
-                "constraint": key.get("constraint"),
-            })
+        let keys = keys.iter().map(|key| Jwk {
+            constraint: key.get("constraint").cloned(),
+            issuer: key.get("issuer").cloned(),
+            public_key: key.get("public_key").and_then(Value::as_str).map(pem),
         });
-        (kid, keys.collect::<Value>())
+        (kid, keys.collect())
     });
-    json!({
-        "issuers": issuers.collect::<Map<_, _>>(),
-        "keys": keys.collect::<Map<_, _>>(),
-        "caCertBundles": readable::<Value>(transaction, names::TLS_CA_CERT_BUNDLES),
+    answer(&JwkInfo {
+        ca_cert_bundles: readable(transaction, names::TLS_CA_CERT_BUNDLES),
+        issuers: issuers.collect(),
+        keys: keys.collect(),
     })
 }
 
@@ -181,38 +190,43 @@ pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Resu
             ));
         }
     };
-    let mut endpoints: BTreeMap<String, Json> = BTreeMap::new();
+    let mut endpoints: BTreeMap<String, BTreeMap<String, JsEndpoint>> = BTreeMap::new();
     for (key, properties) in readable::<Opaque>(transaction, names::ENDPOINTS) {
         let Some((verb, path)) = key.split_once(' ') else {
             continue;
         };
         let operation = match original {
-            true => Json::Opaque(properties),
-            false => describe_endpoint(&properties.read().unwrap_or_default()),
+            true => JsEndpoint::Original(properties),
+            false => JsEndpoint::Described(describe_endpoint(&properties.read().unwrap_or_default())),
         };
-        let operations = endpoints.entry(path.to_owned()).or_insert_with(|| Json::object([]));
-        operations.add(verb, Some(operation));
+        let operations = endpoints.entry(path.to_owned()).or_default();
+        operations.insert(verb.to_owned(), operation);
     }
-    Ok(Json::object([("endpoints", Some(Json::Object(endpoints)))]))
+    Ok(answer(&JsApp { endpoints }))
 }
 
-fn describe_endpoint(properties: &Fields) -> Json {
-    let or = |name: &str, default: Value| Some(properties.get(name).map_or(default.into(), Json::from));
-    Json::object([
-        ("jsModule", or("js_module", Value::Null)),
-        ("jsFunction", or("js_function", Value::Null)),
-        ("forwardingRequired", or("forwarding_required", "always".into())),
-        ("redirectionStrategy", or("redirection_strategy", "none".into())),
-        ("authnPolicies", or("authn_policies", json!([]))),
-        ("mode", or("mode", "readwrite".into())),
-        ("openApi", or("openapi", Value::Null)),
-    ])
+fn describe_endpoint(properties: &Fields) -> JsEndpointInfo {
+    let field = |name: &str| properties.get(name).cloned();
+    let or = |name: &str, default: Value| field(name).unwrap_or_else(|| Opaque::of(&default));
+    JsEndpointInfo {
+        authn_policies: or("authn_policies", Value::Array(Vec::new())),
+        forwarding_required: or("forwarding_required", "always".into()),
+        js_function: field("js_function"),
+        js_module: field("js_module"),
+        mode: or("mode", "readwrite".into()),
+        open_api: field("openapi"),
+        redirection_strategy: or("redirection_strategy", "none".into()),
+    }
 }
 
 /// `GET /gov/service/javascript-modules`.
 pub fn javascript_modules(transaction: &Transaction<'_>) -> Json {
     let names = transaction.entries(names::MODULES).into_keys();
-    list(names.map(|name| json!({"moduleName": String::from_utf8_lossy(&name)})))
+    list(names.map(|name| {
+        answer(&JsModuleName {
+            module_name: String::from_utf8_lossy(&name).into_owned(),
+        })
+    }))
 }
 
 /// `GET /gov/service/javascript-modules/{moduleName}`: the module itself. The name is given decoded.
