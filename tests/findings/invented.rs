@@ -141,6 +141,17 @@ pub fn a_recovery_that_counts_wrong() -> Vec<Finding> {
     story.verify().findings
 }
 
+pub fn a_link_past_a_service_s_creation() -> Vec<Finding> {
+    let mut story = story(SignatureMode::Dual);
+    story.begin_recovery(|_, _| ());
+    story.open_recovered(|story, writes| {
+        let mut info = story.info(ServiceStatus::Open);
+        info.previous_service_identity_version = Some(1);
+        put_json(writes, names::SERVICE_INFO, &info);
+    });
+    story.verify().findings
+}
+
 pub fn a_value_in_a_hole_of_its_file() -> Vec<Finding> {
     const LENGTH: u64 = 1 << 20;
     let mut story = story(SignatureMode::Dual);

@@ -1,5 +1,6 @@
 //! A service's life as CCF would write it, told step by step, so that a test can change any one of them.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use rekindle::crypto::Digest;
@@ -33,7 +34,8 @@ pub struct Story {
     pub node: Identity,
     recoveries: u64,
     created: TxId,
-    previous_created: Option<Seqno>,
+    /// The last write of `service.info`.
+    last_write: Cell<Option<Seqno>>,
     endorsement: Option<(Seqno, IdentityEndorsement)>,
     /// The last root that was signed.
     pub last_root: Digest,
@@ -67,7 +69,7 @@ impl Story {
             service,
             recoveries: 0,
             created: pen.next(),
-            previous_created: None,
+            last_write: Cell::new(None),
             endorsement: None,
             last_root: [0; 32],
             previous_root: [0; 32],
@@ -86,7 +88,7 @@ impl Story {
         ServiceInfo {
             cert: self.service.certificate.to_pem(),
             status,
-            previous_service_identity_version: self.previous_created,
+            previous_service_identity_version: self.last_write.get(),
             recovery_count: Some(self.recoveries),
             current_service_create_txid: Some(self.created),
             service_data: None,
@@ -95,6 +97,7 @@ impl Story {
 
     pub fn put_service(&self, writes: &mut WriteSet, status: ServiceStatus) {
         put_json(writes, names::SERVICE_INFO, &self.info(status));
+        self.last_write.set(Some(self.pen.next().seqno));
     }
 
     /// Writes this status and nothing else.
@@ -183,7 +186,6 @@ impl Story {
         let node = Identity::node(FIRST_NODE + self.recoveries, &service);
         let old_service = std::mem::replace(&mut self.service, service);
         let old_node = std::mem::replace(&mut self.node, node);
-        self.previous_created = Some(self.created.seqno);
         self.created = self.pen.next();
         let mut writes = WriteSet::new();
         self.put_service(&mut writes, ServiceStatus::Recovering);
