@@ -19,7 +19,7 @@ use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
 use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
-use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, scan_segment};
+use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, is_sound_step, scan_segment};
 use crate::recovery::segments::Segment;
 use crate::recovery::trust::{Trust, TypesSeen};
 use crate::tables::values::HexDigest;
@@ -27,6 +27,7 @@ use crate::tables::values::HexDigest;
 mod saved;
 mod signatures;
 
+pub use super::scan::{MAX_VIEW, MAX_VIEW_STEP};
 pub use saved::SavedJoiner;
 
 /// A signature that was verified.
@@ -96,13 +97,6 @@ pub struct LastSignature {
     /// Whether its tree is known to be wrong, or was computed, already.
     pub tree_is_judged: bool,
 }
-
-/// How far the view may rise from one entry to the next. A node that can't reach the others stands for election every few
-/// seconds, each time in the next view: this is days of that. It bounds what the last signature transaction of a node
-/// alone can claim, whose view no signature covers.
-pub const MAX_VIEW_STEP: View = 1 << 16;
-/// The highest view of any ledger: snapshots hold eight bytes for each.
-pub const MAX_VIEW: View = 1 << 20;
 
 /// Whether a finding of this kind means that nothing from its place on is proven. Positions tables, names and
 /// endorsements can be wrong beside entries whose signatures verify.
@@ -315,18 +309,19 @@ impl<'f> Joiner<'f> {
         let steps = std::mem::take(&mut scan.view_steps);
         for step in first.into_iter().chain(steps) {
             let ViewStep { view, before, .. } = step;
+            if is_sound_step(before, view) {
+                continue;
+            }
             let (code, text) = if view < before {
                 (
                     Code::ViewGoesBack,
                     format!("the view is {view}, the entry before has {before}"),
                 )
-            } else if view == 0 || view - before > MAX_VIEW_STEP || view > MAX_VIEW {
+            } else {
                 let text = format!(
                     "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"
                 );
                 (Code::ViewTooHigh, text)
-            } else {
-                continue;
             };
             self.report(code, text, scan.segment.chunk_index, step.offset, step.seqno);
         }

@@ -14,8 +14,8 @@ use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::shown::Show;
 
 /// The seqnos whose leaves snapshots are held against: where their names say, and where they themselves do.
-pub(in crate::recovery) fn wanted_leaves(files: &[SnapshotFile]) -> Vec<Seqno> {
-    let mut wanted = Vec::new();
+pub(in crate::recovery) fn wanted_leaves(files: &[SnapshotFile], start: Option<&Start>) -> Vec<Seqno> {
+    let mut wanted: Vec<Seqno> = start.iter().map(|start| start.evidence.seqno).collect();
     for file in files {
         wanted.extend([file.name.seqno, file.name.evidence_seqno]);
         let Ok(map) = MappedFile::open(&file.path) else {
@@ -42,34 +42,59 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     let name = start.path.file_name().unwrap_or_default().to_string_lossy();
     let mut findings = Vec::new();
     let mut say = |code: Code, why: String| findings.push(Finding::new(code, why).file(&start.path).seqno(start.seqno));
-    let evidence = start.evidence.map(|evidence| evidence.seqno);
+    let evidence = start.evidence.seqno;
+    if let Some(why) = disproved(start, joiner) {
+        say(Code::SnapshotReceipt, why);
+    }
     if let Some(name) = SnapshotName::parse(&name) {
         if let Some(why) = misdated(name, start.seqno) {
             say(Code::SnapshotUnreadable, why);
         }
-        if let Some(why) = misnamed(name, start.seqno, evidence) {
+        if let Some(why) = misnamed(name, start.seqno, Some(evidence)) {
             say(Code::SnapshotName, why);
         }
     }
     let reaches = joiner.files.last_seqno();
     if joiner.files.chunks.is_empty() {
-        let lost = evidence.map_or(String::new(), |evidence| {
-            format!("; its receipt proves that transactions up to {evidence} were signed, which are lost")
-        });
         let text = format!(
-            "there is no ledger chunk: the state at {} is all there is{lost}",
+            "there is no ledger chunk: the state at {} is all there is; its receipt proves that transactions up to {evidence} \
+             were signed, which are lost",
             start.seqno
         );
         say(Code::SnapshotAlone, text);
     } else if start.seqno > reaches {
         say(Code::SnapshotNewer, newer(start.seqno, reaches));
-    } else if let Some(evidence) = evidence.filter(|evidence| *evidence > reaches) {
+    } else if evidence > reaches {
         say(Code::SnapshotAhead, ahead(evidence, joiner));
     }
     for mut finding in findings {
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         joiner.findings.push(finding);
     }
+}
+
+/// Why the ledger after a snapshot shows that its receipt is none of its service's, if it does: another transaction where
+/// its evidence should be, or another service before that. Whoever has the key of an old node, or of a service before
+/// this one, can sign a receipt for a state of his own; the signatures of the ledger don't cover that state, but its evidence.
+fn disproved(start: &Start, joiner: &Joiner<'_>) -> Option<String> {
+    let evidence = start.evidence.seqno;
+    let mut leaves = joiner.watched.iter();
+    let leaf = leaves.find(|(seqno, _)| *seqno == evidence).map(|(_, leaf)| leaf);
+    if leaf.is_some_and(|leaf| *leaf != start.evidence_leaf) {
+        return Some(format!(
+            "its receipt proves another transaction than the ledger's {evidence}"
+        ));
+    }
+    let next = joiner.trust.services().get(1)?;
+    let is_proven = joiner
+        .proven()
+        .is_some_and(|signed| next.from_seqno <= signed.txid.seqno);
+    (is_proven && next.from_seqno <= evidence).then(|| {
+        format!(
+            "its receipt is of transaction {evidence} of a service that another one followed at {}",
+            next.from_seqno
+        )
+    })
 }
 
 /// What is said where there are snapshots, and nothing to hold them against.
