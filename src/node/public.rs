@@ -206,9 +206,10 @@ fn verify_from_best_snapshot(
             tracing::warn!(path = %snapshot.path.shown(), "not starting from this snapshot: {}", why.message);
             continue;
         }
-        // Its receipt is by one node or service: only a signature after its evidence shows that the ledger's history is
-        // the one that it is a state of.
-        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > evidence;
+        // Its receipt is by one node or service: only a signature over its evidence, in the same service, shows that its
+        // state is that of the ledger's history.
+        let lost = report.services.get(1).is_some_and(|next| next.from_seqno <= evidence);
+        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > evidence && !lost;
         match &report.foundation {
             Some(foundation) if is_behind(foundation) => {
                 tracing::info!(seqno, path = %snapshot.path.shown(), "starting from a snapshot");

@@ -347,10 +347,23 @@ impl<'f> Joiner<'f> {
             let code = if self.next == 1 { Code::LateStart } else { Code::Gap };
             let next = self.next;
             self.report(code, text, segment.chunk_index, segment.offset, next);
-            self.accumulator = None;
-            self.trust.lose_history();
-            self.next = segment.from;
+            self.lose(segment.from);
+        } else if segment.from < self.next {
+            let text = format!(
+                "seqnos {} to {} stand in the file before, too",
+                segment.from,
+                self.next - 1
+            );
+            self.report(Code::Gap, text, segment.chunk_index, segment.offset, segment.from);
+            self.lose(segment.from);
         }
+    }
+
+    /// Goes on from a place before which not everything is known.
+    fn lose(&mut self, next: Seqno) {
+        self.accumulator = None;
+        self.trust.lose_history();
+        self.next = next;
     }
 
     /// Leaves a chunk: it must end where its name says, and with a signature if it is complete.

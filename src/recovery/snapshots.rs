@@ -16,7 +16,7 @@ use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::SignedRoot;
 use crate::recovery::report::{Code, Verdict};
-use crate::recovery::scan::{MAX_TRUST_BYTES, TrustTable, TrustWrite};
+use crate::recovery::scan::{MAX_TRUST_BYTES, MAX_VIEW, TrustTable, TrustWrite};
 use crate::recovery::trust::{SignedBefore, Trust};
 use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
@@ -115,7 +115,12 @@ pub fn start_from(path: &Path) -> Result<Start> {
         .and_then(|tree| TreeView::parse(tree).ok())
         .and_then(|tree| tree.accumulator(snapshot.seqno))
         .ok_or_else(|| refuse(format!("it holds no Merkle tree of {} leaves", snapshot.seqno)))?;
-    let view_history: Vec<Seqno> = snapshot.view_history().collect();
+    let view_history: Vec<Seqno> = snapshot.view_history().take(MAX_VIEW as usize + 1).collect();
+    if view_history.len() as u64 > MAX_VIEW {
+        return Err(refuse(format!(
+            "it tells of more than {MAX_VIEW} views, expected fewer"
+        )));
+    }
     // A snapshot is of the state at a signature transaction, in the last view of its history.
     let txid = TxId {
         view: view_history.len() as u64,

@@ -123,7 +123,7 @@ fn a_snapshot_whose_evidence_the_ledger_does_not_hold_is_refused_as_a_start() {
 }
 
 #[test]
-fn a_service_that_was_followed_by_another_proves_no_snapshot_after_that() {
+fn a_snapshot_whose_evidence_was_lost_in_a_recovery_is_told_from_one_that_the_ledger_proves() {
     let mut truth = served(SignatureMode::Dual);
     take(&mut truth);
     let old = truth.service.clone();
@@ -134,7 +134,13 @@ fn a_service_that_was_followed_by_another_proves_no_snapshot_after_that() {
     let forged = forged_before(&truth, Some(far), &old, true);
     let report = behind(&truth, &forged).unwrap();
     let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
-    assert!(codes.contains(&Code::SnapshotReceipt), "{}", show(&report));
+    assert!(codes.contains(&Code::SnapshotAhead), "{}", show(&report));
+    assert!(!is_clean(&report), "{}", show(&report));
+    let said = report
+        .findings
+        .iter()
+        .any(|finding| finding.message.contains("was lost"));
+    assert!(said, "{}", show(&report));
 }
 
 #[test]

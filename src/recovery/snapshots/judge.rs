@@ -43,9 +43,6 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     let mut findings = Vec::new();
     let mut say = |code: Code, why: String| findings.push(Finding::new(code, why).file(&start.path).seqno(start.seqno));
     let evidence = start.evidence.seqno;
-    if let Some(why) = disproved(start, joiner) {
-        say(Code::SnapshotReceipt, why);
-    }
     if let Some(name) = SnapshotName::parse(&name) {
         if let Some(why) = misdated(name, start.seqno) {
             say(Code::SnapshotUnreadable, why);
@@ -67,34 +64,44 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     } else if evidence > reaches {
         say(Code::SnapshotAhead, ahead(evidence, joiner));
     }
-    for mut finding in findings {
+    for mut finding in findings.into_iter().chain(judge_evidence(start, joiner)) {
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         joiner.findings.push(finding);
     }
 }
 
-/// Why the ledger after a snapshot shows that its receipt is none of its service's, if it does: another transaction where
-/// its evidence should be, or another service before that. Whoever has the key of an old node, or of a service before
-/// this one, can sign a receipt for a state of his own; the signatures of the ledger don't cover that state, but its evidence.
-fn disproved(start: &Start, joiner: &Joiner<'_>) -> Option<String> {
+/// What the ledger after a snapshot shows of the transaction that its receipt is of. Whoever has the key of an old node, or
+/// of a service before this one, can sign a receipt for a state of his own: no signature of the ledger covers that state, but
+/// each covers the evidence of the true one. Where the next service began before that, the evidence is lost.
+fn judge_evidence(start: &Start, joiner: &Joiner<'_>) -> Option<Finding> {
     let evidence = start.evidence.seqno;
-    let mut leaves = joiner.watched.iter();
-    let leaf = leaves.find(|(seqno, _)| *seqno == evidence).map(|(_, leaf)| leaf);
-    if leaf.is_some_and(|leaf| *leaf != start.evidence_leaf) {
-        return Some(format!(
-            "its receipt proves another transaction than the ledger's {evidence}"
-        ));
+    let found = |code: Code, why: String| Some(Finding::new(code, why).file(&start.path).seqno(start.seqno));
+    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
+    let next = joiner.trust.services().get(1).map(|next| next.from_seqno);
+    if let Some(next) = next.filter(|next| *next <= evidence && *next <= proven_to) {
+        let text = format!(
+            "its evidence, transaction {evidence}, was lost: another service recovered the ledger at {next}; the receipt alone proves its state"
+        );
+        return match next == start.seqno + 1 {
+            true => found(Code::SnapshotAhead, text).map(|finding| {
+                finding
+                    .severity(Severity::Info)
+                    .next("nothing: that service was built upon this state")
+            }),
+            false => found(Code::SnapshotAhead, text).map(|finding| {
+                finding.next("verify from seqno 1, or from an older snapshot whose evidence the ledger holds")
+            }),
+        };
     }
-    let next = joiner.trust.services().get(1)?;
-    let is_proven = joiner
-        .proven()
-        .is_some_and(|signed| next.from_seqno <= signed.txid.seqno);
-    (is_proven && next.from_seqno <= evidence).then(|| {
-        format!(
-            "its receipt is of transaction {evidence} of a service that another one followed at {}",
-            next.from_seqno
-        )
-    })
+    let mut leaves = joiner.watched.iter();
+    let (_, leaf) = leaves.find(|(seqno, _)| *seqno == evidence)?;
+    match *leaf == start.evidence_leaf {
+        true => None,
+        false => found(
+            Code::SnapshotReceipt,
+            format!("its receipt proves another transaction than the ledger's {evidence}"),
+        ),
+    }
 }
 
 /// What is said where there are snapshots, and nothing to hold them against.
