@@ -313,10 +313,8 @@ impl<'f> Joiner<'f> {
                 continue;
             }
             let (code, text) = if view < before {
-                (
-                    Code::ViewGoesBack,
-                    format!("the view is {view}, the entry before has {before}"),
-                )
+                let text = format!("the view is {view}, the entry before has {before}");
+                (Code::ViewGoesBack, text)
             } else {
                 let text = format!(
                     "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"
@@ -332,7 +330,7 @@ impl<'f> Joiner<'f> {
         if self.position.is_some_and(|(chunk, _)| chunk == segment.chunk_index) {
             return;
         }
-        self.position = None;
+        let follows = self.position.take().is_some();
         if let Some((offset, what)) = &segment.chunk.layout_fault {
             self.report(
                 Code::ChunkHeader,
@@ -348,7 +346,7 @@ impl<'f> Joiner<'f> {
             let next = self.next;
             self.report(code, text, segment.chunk_index, segment.offset, next);
             self.lose(segment.from);
-        } else if segment.from < self.next {
+        } else if follows && segment.from < self.next {
             let text = format!(
                 "seqnos {} to {} stand in the file before, too",
                 segment.from,
@@ -359,7 +357,6 @@ impl<'f> Joiner<'f> {
         }
     }
 
-    /// Goes on from a place before which not everything is known.
     fn lose(&mut self, next: Seqno) {
         self.accumulator = None;
         self.trust.lose_history();

@@ -250,3 +250,32 @@ fn a_view_that_falls_is_found_after_a_thousand_that_rise() {
     story.sign();
     story.expect(Code::ViewGoesBack, last + 1..=last + 1, last);
 }
+
+/// A member of the table of nodes costs once, not again at every signature.
+#[test]
+fn many_nodes_and_many_signatures_cost_their_sum() {
+    let mut story = Story::begin(SignatureMode::Node);
+    let node = to_json(&serde_json::json!({ "status": "Pending" }));
+    story.write(|writes| {
+        for number in 0..20_000_u64 {
+            writes.put(names::NODES_INFO, format!("{number:064x}"), node.clone());
+        }
+    });
+    let evidence = serde_json::json!({ "hash": "00".repeat(32), "version": 1 });
+    for _ in 0..1500 {
+        story.write(|writes| writes.put(names::SNAPSHOT_EVIDENCE, SINGLETON_KEY, to_json(&evidence)));
+        story.sign();
+    }
+    let (_scratch, ledger) = story.store();
+    let cost = |mode| {
+        let began = std::time::Instant::now();
+        let options = Options {
+            mode: Some(mode),
+            ..Options::default()
+        };
+        assert!(is_clean(&verify_with(&[&ledger], &options).unwrap()));
+        began.elapsed()
+    };
+    let took = cost(rekindle::recovery::join::Mode::Integrity);
+    assert!(took.as_secs() < 10, "{took:?}");
+}
