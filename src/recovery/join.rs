@@ -157,6 +157,8 @@ pub struct Joiner<'f> {
     /// The signature at the seqno that an earlier report ended at.
     pub(super) against: Option<(Seqno, Option<SignedRoot>)>,
     checks: Vec<Check>,
+    /// Bytes of entries that were read again to find which ones differ.
+    pub(super) read_again: u64,
     /// What a recovery would need. Not part of a checkpoint.
     pub(super) gathered: Gathered,
 }
@@ -198,6 +200,7 @@ impl<'f> Joiner<'f> {
             claims: Vec::new(),
             against: None,
             checks: Vec::new(),
+            read_again: 0,
             gathered: Gathered::default(),
         }
     }

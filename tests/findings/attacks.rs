@@ -279,3 +279,30 @@ fn many_nodes_and_many_signatures_cost_their_sum() {
     let took = cost(rekindle::recovery::join::Mode::Integrity);
     assert!(took.as_secs() < 10, "{took:?}");
 }
+
+/// Each tree that is not the entries' asks for all of them once more: there is an end to that.
+#[test]
+fn trees_that_are_all_wrong_do_not_have_the_ledger_read_for_each() {
+    let mut story = Story::begin(SignatureMode::Node);
+    for number in 0..150 {
+        story.write(|writes| writes.put("public:app", format!("{number}"), vec![7; 1 << 16]));
+    }
+    story.sign();
+    let last = story.pen.signed_at;
+    for round in 0..15_u8 {
+        let mut tree = rekindle::merkle::Tree::genesis();
+        for _ in 1..story.pen.tree.len() {
+            tree.append([round; 32]);
+        }
+        story.pen.tree = tree;
+        story.pen.signed_at = 0;
+        story.sign();
+    }
+    let report = story.verify();
+    let ended = report
+        .findings
+        .iter()
+        .filter(|finding| finding.message.contains("nor looked into"));
+    assert!((3..12).contains(&ended.count()), "{}", show(&report));
+    assert!(last_signed(&report) <= last, "{}", show(&report));
+}
