@@ -200,8 +200,16 @@ fn verify_from_best_snapshot(
                  or, to lose what came after for good, start with --drop-after {seqno}"
             )));
         }
+        let evidence = start.evidence.seqno;
         let report = verify(files, &options(Some(start)), status)?;
-        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > seqno;
+        if let Some(why) = report.findings.iter().find(|found| found.code == Code::SnapshotReceipt) {
+            tracing::warn!(path = %snapshot.path.shown(), "not starting from this snapshot: {}", why.message);
+            continue;
+        }
+        // Its receipt is by one node or service: only a signature over its evidence, in the same service, shows that its
+        // state is that of the ledger's history.
+        let lost = report.services.get(1).is_some_and(|next| next.from_seqno <= evidence);
+        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > evidence && !lost;
         match &report.foundation {
             Some(foundation) if is_behind(foundation) => {
                 tracing::info!(seqno, path = %snapshot.path.shown(), "starting from a snapshot");
@@ -214,7 +222,10 @@ fn verify_from_best_snapshot(
             Some(_) if alone.is_none() => alone = Some((snapshot.path, report)),
             _ => {}
         }
-        tracing::warn!(seqno, "no signature behind this snapshot: trying an older one, or none");
+        tracing::warn!(
+            seqno,
+            "no signature after this snapshot's evidence: trying an older one, or none"
+        );
     }
     if !has_ledger {
         let why = unusable.first().map_or(String::new(), |why| format!(": {why}"));

@@ -22,6 +22,7 @@ use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
 mod contest;
+mod dates;
 
 use contest::{Contest, Suffix};
 
@@ -163,6 +164,7 @@ pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
 /// # Errors
 /// If a file can't be read.
 pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
+    dates::take_back(&mut copies);
     copies.sort_by_key(|copy| std::cmp::Reverse((standing(&copy.report), copy.report.verdict == Verdict::Ok)));
     let mut pairs = Vec::new();
     let mut findings = Vec::new();
@@ -397,6 +399,10 @@ fn suffix(copy: &Copy, at: Seqno) -> Result<Suffix> {
     let signed = report.history.iter().map(|signed| signed.txid);
     let signed: Vec<TxId> = signed.filter(|txid| txid.seqno >= at).collect();
     let last = report.last_signed;
+    // Whose own view may have been taken back.
+    if let Some(last) = last.filter(|last| last.seqno == at) {
+        begins = Some(last.view);
+    }
     let named = last.and_then(|last| commits::in_names(&copy.files.chunks, last.seqno, last.view));
     let covered = |from: Seqno| from >= at && last.is_some_and(|last| from < last.seqno);
     let service = report.services.iter().find(|service| covered(service.from_seqno));

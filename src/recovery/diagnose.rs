@@ -40,10 +40,21 @@ pub enum Diagnosis {
     NothingKnown(String),
 }
 
+/// How often the whole ledger may be read again, and how many bytes whatever its size: each signature with a tree of its own
+/// asks for all entries that are in it.
+const READ_AGAIN: u64 = 4;
+/// The bytes.
+const READ_AGAIN_ANYWAY: u64 = 16 << 20;
+
 /// Finds out why `root`, that of the entries (if everything before is known), is not the recorded one.
 pub fn mismatch(joiner: &mut Joiner<'_>, tx: &SignatureTx, root: Option<Digest>) -> Diagnosis {
     let recorded = tx.recorded_root();
     let shown = recorded.map_or("none".to_owned(), hex::encode);
+    let most = joiner.files.size_bytes().saturating_mul(READ_AGAIN) + READ_AGAIN_ANYWAY;
+    if joiner.read_again > most {
+        let text = "the root is not that of the entries, nor looked into: so much differs before that a recovery can't come from here";
+        return Diagnosis::NothingKnown(text.to_owned());
+    }
     let bytes = read_tree(joiner.files, tx.chunk_index, tx.offset);
     let tree = bytes
         .as_deref()
@@ -123,11 +134,13 @@ fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>
         .map(|seqno| (seqno, LOST_LEAF))
         .collect();
     let mut found = Vec::new();
+    let mut read = 0;
     let outcome = for_each_entry(
         joiner.files,
         tree.flushed.max(1),
         tx.seqno.saturating_sub(1),
         |chunk_index, located| {
+            read += located.entry.raw.len() as u64;
             let leaf = located.entry.leaf(&located.public);
             if tree.leaf(located.seqno).is_some_and(|signed| *signed == leaf) {
                 differing.remove(&located.seqno);
@@ -137,6 +150,7 @@ fn compare_leaves(joiner: &mut Joiner<'_>, tx: &SignatureTx, tree: &TreeView<'_>
             }
         },
     );
+    joiner.read_again = joiner.read_again.saturating_add(read);
     if outcome.is_err() {
         return differing;
     }

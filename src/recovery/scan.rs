@@ -158,7 +158,7 @@ pub struct SegmentScan {
     pub faults: Vec<Fault>,
     /// Leaves that were asked for.
     pub watched: Vec<(Seqno, Digest)>,
-    /// Entries whose view is not that of the one before; what is beyond the bound of a segment is like those listed.
+    /// Entries whose view can't follow that of the one before; what is beyond the bound of a segment is like those listed.
     pub view_steps: Vec<ViewStep>,
     /// Entries with flags, but for signatures that end a chunk; bounded like the steps of views.
     pub flagged: Vec<Flagged>,
@@ -175,6 +175,18 @@ pub(super) const BATCH: usize = 1024;
 
 /// Steps of views and entries with flags that are listed for one segment.
 const ODDITIES: usize = 1024;
+
+/// How far the view may rise from one entry to the next. A node that can't reach the others stands for election every few
+/// seconds, each time in the next view: this is days of that. It bounds what the last signature transaction of a node
+/// alone can claim, whose view no signature covers.
+pub const MAX_VIEW_STEP: View = 1 << 16;
+/// The highest view of any ledger: snapshots hold eight bytes for each.
+pub const MAX_VIEW: View = 1 << 20;
+
+/// Whether the view may go from one entry to the next like this: it never falls, and rises by elections and recoveries alone.
+pub fn is_sound_step(before: View, view: View) -> bool {
+    view != 0 && view <= MAX_VIEW && view.checked_sub(before).is_some_and(|step| step <= MAX_VIEW_STEP)
+}
 
 /// Scans a segment. `watch` holds seqnos, sorted, whose leaves are wanted.
 pub fn scan_segment(segment: Segment, watch: &[Seqno]) -> SegmentScan {
@@ -206,7 +218,7 @@ pub fn scan_segment_for(segment: Segment, watch: &[Seqno], recovering: bool) -> 
             Step::Entry(located) => {
                 let view = located.entry.iv().view;
                 scan.first_view.get_or_insert(view);
-                if view != batch.last_view && batch.last_view != 0 && scan.view_steps.len() < ODDITIES {
+                if batch.last_view != 0 && !is_sound_step(batch.last_view, view) && scan.view_steps.len() < ODDITIES {
                     scan.view_steps.push(ViewStep {
                         seqno: located.seqno,
                         offset: located.offset,

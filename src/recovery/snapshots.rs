@@ -16,8 +16,8 @@ use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::SignedRoot;
 use crate::recovery::report::{Code, Verdict};
-use crate::recovery::scan::{MAX_TRUST_BYTES, TrustTable, TrustWrite};
-use crate::recovery::trust::Trust;
+use crate::recovery::scan::{MAX_TRUST_BYTES, MAX_VIEW, TrustTable, TrustWrite};
+use crate::recovery::trust::{SignedBefore, Trust};
 use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
 
@@ -80,7 +80,9 @@ pub struct Start {
     /// The leaf of that transaction.
     pub leaf: Digest,
     /// The transaction that holds its evidence, as its receipt proves.
-    pub evidence: Option<TxId>,
+    pub evidence: TxId,
+    /// The leaf of that transaction, as its receipt proves.
+    pub evidence_leaf: Digest,
     /// COSE issuer and subject of that signature; empty where it has none.
     pub issuer_and_subject: (String, String),
     /// The tree up to and including that seqno.
@@ -113,7 +115,12 @@ pub fn start_from(path: &Path) -> Result<Start> {
         .and_then(|tree| TreeView::parse(tree).ok())
         .and_then(|tree| tree.accumulator(snapshot.seqno))
         .ok_or_else(|| refuse(format!("it holds no Merkle tree of {} leaves", snapshot.seqno)))?;
-    let view_history: Vec<Seqno> = snapshot.view_history().collect();
+    let view_history: Vec<Seqno> = snapshot.view_history().take(MAX_VIEW as usize + 1).collect();
+    if view_history.len() as u64 > MAX_VIEW {
+        return Err(refuse(format!(
+            "it tells of more than {MAX_VIEW} views, expected fewer"
+        )));
+    }
     // A snapshot is of the state at a signature transaction, in the last view of its history.
     let txid = TxId {
         view: view_history.len() as u64,
@@ -122,8 +129,10 @@ pub fn start_from(path: &Path) -> Result<Start> {
     let root = values::HexDigest(accumulator.root());
     let trust = state.trust(txid, root.0);
     let receipt = check_receipt(&snapshot, trust.identities()).map_err(|(_, why)| refuse(why))?;
-    let evidence = receipt.txid();
-    if let Some(evidence) = evidence.filter(|evidence| evidence.seqno <= snapshot.seqno) {
+    let evidence = receipt
+        .txid()
+        .ok_or_else(|| refuse("its receipt does not say of which transaction it is".to_owned()))?;
+    if evidence.seqno <= snapshot.seqno {
         let seqno = snapshot.seqno;
         let why = format!("its receipt is of transaction {evidence}, which is not after its state at {seqno}");
         return Err(refuse(why));
@@ -145,6 +154,7 @@ pub fn start_from(path: &Path) -> Result<Start> {
         signed,
         leaf: *snapshot.leaf,
         evidence,
+        evidence_leaf: receipt.leaf_components.leaf(),
         issuer_and_subject: state.issuer_and_subject,
         accumulator,
         trust,
@@ -160,8 +170,8 @@ struct State {
     tree: Option<Vec<u8>>,
     /// The values of trust tables.
     writes: Vec<TrustWrite>,
-    /// Whether the service had signed by itself.
-    has_cose: bool,
+    /// How the service had signed.
+    seen: SignedBefore,
     historical: Option<(Seqno, values::HistoricalSecret)>,
     /// The last node's signature.
     signature: Option<values::Signature>,
@@ -171,7 +181,7 @@ struct State {
 impl State {
     /// The keys in force in this state, which is that of the signature transaction `txid` over `root`.
     fn trust(&self, txid: TxId, root: Digest) -> Trust {
-        Trust::of_snapshot(&self.writes, txid, root, self.has_cose)
+        Trust::of_snapshot(&self.writes, txid, root, self.seen)
     }
 }
 
@@ -182,10 +192,16 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
     let mut signature = None;
     let mut issuer_and_subject = Default::default();
     let mut writes = Vec::new();
-    let mut has_cose = false;
+    let (mut signed_by_node, mut signed_by_service) = (None, None);
+    let mut services = 0;
+    let mut stray_service = false;
     snapshot.public_state(|map, entry| {
         if entry.version < 0 {
             return;
+        }
+        if map == names::SERVICE_INFO {
+            services += 1;
+            stray_service |= entry.key != SINGLETON_KEY;
         }
         let table = match map {
             names::SERVICE_INFO => TrustTable::ServiceInfo,
@@ -204,11 +220,12 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
                 return;
             }
             names::SIGNATURES => {
+                signed_by_node = Some(entry.version);
                 signature = values::from_json(entry.value).ok();
                 return;
             }
-            names::COSE_SIGNATURES => {
-                has_cose = true;
+            names::COSE_SIGNATURES if entry.key == SINGLETON_KEY => {
+                signed_by_service = Some(entry.version);
                 issuer_and_subject = issuer_and_subject_in(entry.value);
                 return;
             }
@@ -228,10 +245,19 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             claims_digest: None,
         });
     })?;
+    // Its receipt is held against the service that it names: a second one could be anybody's.
+    if services > 1 || stray_service {
+        let what =
+            format!("{services} values of service.info, expected one at most, under the key of eight zero bytes");
+        return Err(crate::format::Malformed::at(0, what));
+    }
     Ok(State {
         tree,
         writes,
-        has_cose,
+        seen: SignedBefore {
+            by_service: signed_by_service.is_some(),
+            by_service_alone: signed_by_service > signed_by_node,
+        },
         historical,
         signature,
         issuer_and_subject,

@@ -74,6 +74,15 @@ struct SeenOfService {
     said_cose_gone: bool,
 }
 
+/// What a snapshot's state shows of the signatures before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignedBefore {
+    /// The service signed by itself, through COSE.
+    pub by_service: bool,
+    /// It did so last, without a node beside it.
+    pub by_service_alone: bool,
+}
+
 /// A signature transaction, as what comes after it is held against.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct LastSigned {
@@ -136,7 +145,7 @@ impl Trust {
     /// simply not trusted.
     ///
     /// `view` is the snapshot's last view, `root` the one signed at its seqno.
-    pub fn of_snapshot(writes: &[TrustWrite], txid: TxId, root: Digest, has_cose: bool) -> Trust {
+    pub fn of_snapshot(writes: &[TrustWrite], txid: TxId, root: Digest, signed: SignedBefore) -> Trust {
         let mut trust = Trust::default();
         for write in writes {
             let _ = match write.table {
@@ -153,7 +162,8 @@ impl Trust {
         trust.kinds = Kinds::beyond_first_generation();
         if let Some(service) = &mut trust.service {
             service.seen.endorsed = true;
-            service.seen.cose = has_cose;
+            service.seen.cose = signed.by_service;
+            service.seen.cose_alone = signed.by_service_alone;
         }
         trust.last_signed = Some(LastSigned {
             txid,

@@ -132,7 +132,7 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
         refuse_what_is_none(path)?;
     }
     let snapshot_files = snapshots::list(&options.snapshot_directories)?;
-    let watch = snapshots::wanted_leaves(&snapshot_files);
+    let watch = snapshots::wanted_leaves(&snapshot_files, options.from_snapshot.as_ref());
 
     let (mut joiner, start) = begin(files, options, mode)?;
     let checkpoint = options

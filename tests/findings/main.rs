@@ -10,6 +10,7 @@ mod identity;
 #[path = "../support/scribe.rs"]
 mod scribe;
 
+mod attacks;
 mod copies;
 mod invented;
 mod rules;

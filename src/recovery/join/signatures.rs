@@ -17,12 +17,14 @@ impl Joiner<'_> {
         self.counts.signature_transactions += 1;
         self.counts.signatures += u64::from(tx.node.is_some());
         self.counts.cose_signatures += u64::from(tx.cose.is_some());
-        let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
-        let before = has_writes.then(|| self.trust.clone());
-        let writes = self.apply_writes_before(tx.seqno);
-        self.judge_entries_before(&tx);
         let root = self.accumulator.as_ref().map(Accumulator::root);
         let recorded = tx.recorded_root();
+        let is_recorded = root.is_some() && root == recorded;
+        let has_writes = self.pending.front().is_some_and(|write| write.seqno < tx.seqno);
+        // Taken back where entries turn out not to be the signed ones; as large as all nodes and identities so far.
+        let before = (has_writes && !is_recorded).then(|| self.trust.clone());
+        let writes = self.apply_writes_before(tx.seqno);
+        self.judge_entries_before(&tx);
         self.last_signature = Some(LastSignature {
             seqno: tx.seqno,
             chunk_index: tx.chunk_index,
@@ -30,7 +32,7 @@ impl Joiner<'_> {
             root: root.map(HexDigest),
             tree_is_judged: tx.tree_fault.is_some() || tx.tree_root.is_some(),
         });
-        if root.is_some() && root == recorded {
+        if is_recorded {
             self.accept(&tx, recorded.unwrap_or_default());
             return;
         }

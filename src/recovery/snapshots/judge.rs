@@ -14,8 +14,8 @@ use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::shown::Show;
 
 /// The seqnos whose leaves snapshots are held against: where their names say, and where they themselves do.
-pub(in crate::recovery) fn wanted_leaves(files: &[SnapshotFile]) -> Vec<Seqno> {
-    let mut wanted = Vec::new();
+pub(in crate::recovery) fn wanted_leaves(files: &[SnapshotFile], start: Option<&Start>) -> Vec<Seqno> {
+    let mut wanted: Vec<Seqno> = start.iter().map(|start| start.evidence.seqno).collect();
     for file in files {
         wanted.extend([file.name.seqno, file.name.evidence_seqno]);
         let Ok(map) = MappedFile::open(&file.path) else {
@@ -42,33 +42,65 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     let name = start.path.file_name().unwrap_or_default().to_string_lossy();
     let mut findings = Vec::new();
     let mut say = |code: Code, why: String| findings.push(Finding::new(code, why).file(&start.path).seqno(start.seqno));
-    let evidence = start.evidence.map(|evidence| evidence.seqno);
+    let evidence = start.evidence.seqno;
     if let Some(name) = SnapshotName::parse(&name) {
         if let Some(why) = misdated(name, start.seqno) {
             say(Code::SnapshotUnreadable, why);
         }
-        if let Some(why) = misnamed(name, start.seqno, evidence) {
+        if let Some(why) = misnamed(name, start.seqno, Some(evidence)) {
             say(Code::SnapshotName, why);
         }
     }
     let reaches = joiner.files.last_seqno();
     if joiner.files.chunks.is_empty() {
-        let lost = evidence.map_or(String::new(), |evidence| {
-            format!("; its receipt proves that transactions up to {evidence} were signed, which are lost")
-        });
         let text = format!(
-            "there is no ledger chunk: the state at {} is all there is{lost}",
+            "there is no ledger chunk: the state at {} is all there is; its receipt proves that transactions up to {evidence} \
+             were signed, which are lost",
             start.seqno
         );
         say(Code::SnapshotAlone, text);
     } else if start.seqno > reaches {
         say(Code::SnapshotNewer, newer(start.seqno, reaches));
-    } else if let Some(evidence) = evidence.filter(|evidence| *evidence > reaches) {
+    } else if evidence > reaches {
         say(Code::SnapshotAhead, ahead(evidence, joiner));
     }
-    for mut finding in findings {
+    for mut finding in findings.into_iter().chain(judge_evidence(start, joiner)) {
         finding.proven_to = joiner.last_matching.map(|txid| txid.seqno);
         joiner.findings.push(finding);
+    }
+}
+
+/// What the ledger after a snapshot shows of the transaction that its receipt is of. Whoever has the key of an old node, or
+/// of a service before this one, can sign a receipt for a state of his own: no signature of the ledger covers that state, but
+/// each covers the evidence of the true one. Where the next service began before that, the evidence is lost.
+fn judge_evidence(start: &Start, joiner: &Joiner<'_>) -> Option<Finding> {
+    let evidence = start.evidence.seqno;
+    let found = |code: Code, why: String| Some(Finding::new(code, why).file(&start.path).seqno(start.seqno));
+    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
+    let next = joiner.trust.services().get(1).map(|next| next.from_seqno);
+    if let Some(next) = next.filter(|next| *next <= evidence && *next <= proven_to) {
+        let text = format!(
+            "its evidence, transaction {evidence}, was lost: another service recovered the ledger at {next}; the receipt alone proves its state"
+        );
+        return match next == start.seqno + 1 {
+            true => found(Code::SnapshotAhead, text).map(|finding| {
+                finding
+                    .severity(Severity::Info)
+                    .next("nothing: that service was built upon this state")
+            }),
+            false => found(Code::SnapshotAhead, text).map(|finding| {
+                finding.next("verify from seqno 1, or from an older snapshot whose evidence the ledger holds")
+            }),
+        };
+    }
+    let mut leaves = joiner.watched.iter();
+    let (_, leaf) = leaves.find(|(seqno, _)| *seqno == evidence)?;
+    match *leaf == start.evidence_leaf {
+        true => None,
+        false => found(
+            Code::SnapshotReceipt,
+            format!("its receipt proves another transaction than the ledger's {evidence}"),
+        ),
     }
 }
 
