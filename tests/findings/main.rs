@@ -11,6 +11,7 @@ mod identity;
 mod scribe;
 
 mod copies;
+mod going_on;
 mod invented;
 mod rules;
 mod secrets;
