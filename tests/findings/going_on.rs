@@ -45,7 +45,7 @@ fn join(story: &mut Story) -> Identity {
 
 // --- interrupted
 
-/// A history, and the seqno behind which its verification is interrupted.
+/// A history, and the seqno after which its verification is interrupted.
 struct Interrupted {
     what: &'static str,
     story: Story,
@@ -56,7 +56,7 @@ struct Interrupted {
 }
 
 impl Interrupted {
-    /// Interrupted behind the last signature; `rest` is what follows.
+    /// Interrupted after the last signature; `rest` is what follows.
     fn signed(
         what: &'static str,
         mut story: Story,
@@ -67,7 +67,7 @@ impl Interrupted {
         Interrupted::anywhere(what, story, found, rest)
     }
 
-    /// Interrupted behind the last entry, whatever that is.
+    /// Interrupted after the last entry, whatever that is.
     fn anywhere(
         what: &'static str,
         mut story: Story,
@@ -413,7 +413,7 @@ fn a_first_service_recovers_nothing_so_its_first_entry_has_no_flag() {
 }
 
 #[test]
-fn a_view_does_not_fall_behind_a_snapshot_and_its_service_is_known() {
+fn a_view_does_not_fall_after_a_snapshot_and_its_service_is_known() {
     for mode in MODES {
         let mut story = served(mode);
         story.sign();
