@@ -3,7 +3,7 @@
 use rekindle::journal::SignatureMode;
 use rekindle::recovery::compare::{compare, examine};
 use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::Finding;
+use rekindle::recovery::report::{Code, Finding};
 use rekindle::recovery::verify::{Earlier, Options, VerifyReport};
 
 use crate::ground::{fixture, verify_with};
@@ -60,4 +60,21 @@ fn a_ledger_that_only_grew_is_the_one_of_the_earlier_report() {
     story.serve(3);
     story.sign();
     assert!(story.verify_with(&earlier).findings.is_empty());
+}
+
+#[test]
+fn a_tail_that_a_signature_says_was_committed_is_not_superseded() {
+    for (is_committed, code) in [(false, Code::Superseded), (true, Code::Fork)] {
+        let (mut killed, mut elected) = (Story::begin(SignatureMode::Dual), Story::begin(SignatureMode::Dual));
+        killed.serve(1);
+        let tail = killed.sign();
+        killed.sign_altered(|signature| signature.commit_seqno = if is_committed { tail.seqno } else { 0 });
+        // What the last signature says is covered by nothing.
+        killed.sign();
+        elected.pen.view += 1;
+        elected.sign();
+        let findings = compared(&killed, &elected);
+        let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
+        assert!(codes.contains(&code), "{is_committed}: {codes:?}");
+    }
 }

@@ -12,6 +12,7 @@ mod scribe;
 
 mod attacks;
 mod copies;
+mod going_on;
 mod invented;
 mod rules;
 mod secrets;

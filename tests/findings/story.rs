@@ -61,6 +61,11 @@ impl Story {
 
     /// A service that was created and has not opened; the last transaction is a signature.
     pub fn created(mode: SignatureMode) -> Story {
+        Story::created_by(mode, 0)
+    }
+
+    /// The same, by an entry with these flags.
+    pub fn created_by(mode: SignatureMode, flags: u8) -> Story {
         let service = Identity::service(FIRST_SERVICE);
         let pen = Scribe::new(EntryType::WriteSetWithCommitEvidenceAndClaims);
         let mut story = Story {
@@ -78,7 +83,7 @@ impl Story {
         let mut writes = WriteSet::new();
         story.put_service(&mut writes, ServiceStatus::Opening);
         put_node(&mut writes, &story.node, "Trusted");
-        story.pen.append(&writes);
+        story.pen.append_with(&writes, flags, None);
         story.sign();
         story
     }
