@@ -13,11 +13,16 @@ use hyper::{Method, StatusCode};
 use rekindle::crypto::{Curve, SigningKey};
 use rekindle::node::http::{AcceptedEndpoints, Authority, Interface};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
+
+/// What `/node/metrics` answers.
+fn metrics(service: &Service) -> Value {
+    serde_json::to_value(service.sessions.to_answer()).unwrap()
+}
 
 fn interface() -> Interface {
     Interface::new("primary", "127.0.0.1:0")
@@ -313,7 +318,7 @@ async fn what_is_larger_than_the_limits_is_answered_as_ccf_does_and_counted() {
             assert_eq!(answer.json()["error"]["code"], code);
         }
     }
-    let counted = || service.sessions.to_json()["sessions"]["interfaces"]["primary"]["errors"].clone();
+    let counted = || metrics(&service)["sessions"]["interfaces"]["primary"]["errors"].clone();
     let expected = json!({"parsing": 0, "request_header_too_large": 5, "request_payload_too_large": 3});
     eventually("every refusal is counted", || counted() == expected).await;
 }
@@ -336,7 +341,7 @@ async fn what_is_not_http_is_answered_400_and_counted() {
     let service = Service::start(interface()).await;
     let mut stream = connect(service.address(), &tls_client()).await.unwrap();
     assert_eq!(exchange(&mut stream, "\u{1}\u{2} nonsense\r\n\r\n").await.status, 400);
-    let counted = || service.sessions.to_json()["sessions"]["interfaces"]["primary"]["errors"]["parsing"] == 1;
+    let counted = || metrics(&service)["sessions"]["interfaces"]["primary"]["errors"]["parsing"] == 1;
     eventually("it is counted", counted).await;
 }
 
@@ -399,7 +404,7 @@ async fn pipelined_requests_are_answered_in_order_on_one_session() {
             "{\"state\":\"PartOfNetwork\"}"
         ]
     );
-    assert_eq!(service.sessions.to_json()["sessions"]["peak"], 1);
+    assert_eq!(metrics(&service)["sessions"]["peak"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
 use crate::recovery::foundation::Gathered;
 use crate::recovery::report::{Code, Finding, Findings, Severity};
-use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, ViewStep, is_sound_step, scan_segment};
+use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
 use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{Trust, TypesSeen};
@@ -27,6 +27,7 @@ use crate::tables::values::HexDigest;
 
 mod saved;
 mod signatures;
+mod views;
 
 pub use super::scan::{MAX_VIEW, MAX_VIEW_STEP};
 pub use saved::SavedJoiner;
@@ -301,34 +302,6 @@ impl<'f> Joiner<'f> {
             self.leave_chunk(&scan);
         }
         std::mem::take(&mut self.checks)
-    }
-
-    /// Views never fall, and rise by elections and recoveries alone.
-    fn judge_views(&mut self, scan: &mut SegmentScan) {
-        let segment = &scan.segment;
-        let first = scan.first_view.map(|view| ViewStep {
-            seqno: segment.from,
-            offset: segment.offset,
-            view,
-            before: self.last_view,
-        });
-        let steps = std::mem::take(&mut scan.view_steps);
-        for step in first.into_iter().chain(steps) {
-            let ViewStep { view, before, .. } = step;
-            if is_sound_step(before, view) {
-                continue;
-            }
-            let (code, text) = if view < before {
-                let text = format!("the view is {view}, the entry before has {before}");
-                (Code::ViewGoesBack, text)
-            } else {
-                let text = format!(
-                    "the view is {view}, the entry before has {before}: expected at most {MAX_VIEW_STEP} more, and {MAX_VIEW} in all"
-                );
-                (Code::ViewTooHigh, text)
-            };
-            self.report(code, text, scan.segment.chunk_index, step.offset, step.seqno);
-        }
     }
 
     /// Meets a segment: reports a new chunk's header, and a gap before it.

@@ -743,7 +743,8 @@ fn a_recovery_continues_where_the_service_before_ended() {
 
 #[test]
 fn a_recovery_names_its_predecessor_and_the_root_signed_last() {
-    let changes: [(Code, fn(&Cast, &mut WriteSet)); 3] = [
+    type Change = fn(&Cast, &mut WriteSet);
+    let changes: [(Code, Change); 3] = [
         (Code::PreviousIdentity, |cast, writes| {
             let pem = cast.next.certificate.to_pem();
             writes.put(names::PREVIOUS_SERVICE_IDENTITY, SINGLETON_KEY, to_json(&pem));

@@ -1,7 +1,7 @@
 //! A service's life as CCF would write it, told step by step, so that a test can change any one of them.
 
-use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rekindle::crypto::Digest;
 use rekindle::format::domain::{EntryType, WriteSet};
@@ -34,8 +34,8 @@ pub struct Story {
     pub node: Identity,
     recoveries: u64,
     created: TxId,
-    /// The last write of `service.info`.
-    last_write: Cell<Option<Seqno>>,
+    /// Seqno of the last write of `service.info`; 0 before there is one.
+    last_write: AtomicU64,
     endorsement: Option<(Seqno, IdentityEndorsement)>,
     /// The last root that was signed.
     pub last_root: Digest,
@@ -74,7 +74,7 @@ impl Story {
             service,
             recoveries: 0,
             created: pen.next(),
-            last_write: Cell::new(None),
+            last_write: AtomicU64::new(0),
             endorsement: None,
             last_root: [0; 32],
             previous_root: [0; 32],
@@ -93,7 +93,7 @@ impl Story {
         ServiceInfo {
             cert: self.service.certificate.to_pem(),
             status,
-            previous_service_identity_version: self.last_write.get(),
+            previous_service_identity_version: Some(self.last_write.load(Ordering::Relaxed)).filter(|last| *last > 0),
             recovery_count: Some(self.recoveries),
             current_service_create_txid: Some(self.created),
             service_data: None,
@@ -102,7 +102,7 @@ impl Story {
 
     pub fn put_service(&self, writes: &mut WriteSet, status: ServiceStatus) {
         put_json(writes, names::SERVICE_INFO, &self.info(status));
-        self.last_write.set(Some(self.pen.next().seqno));
+        self.last_write.store(self.pen.next().seqno, Ordering::Relaxed);
     }
 
     /// Writes this status and nothing else.
