@@ -200,7 +200,7 @@ pub fn an_open_chunk_cut_inside_an_entry() -> Vec<Finding> {
     let path = ledger.join("ledger_1");
     let mut bytes = std::fs::read(&path).unwrap();
     // What a crash leaves of an entry that was being written after the last signature.
-    bytes.extend_from_slice(&bytes[8..60].to_vec());
+    bytes.extend_from_within(8..60);
     std::fs::write(&path, bytes).unwrap();
     findings(&[&ledger])
 }
