@@ -2,7 +2,7 @@
 //!
 //! Ledgers, names of files, certificates, arguments and answers of servers may hold whatever somebody wrote there: escape
 //! sequences that repaint a screen, line breaks that forge a verdict, marks that turn the reading direction round, and
-//! characters that nobody sees. [`line`] shows each as an escape. [`Show::shown`] does so for paths, such that two paths are
+//! characters that nobody sees. [`line()`] shows each as an escape. [`Show::shown`] does so for paths, such that two paths are
 //! never shown alike. [`json`] does it for JSON, which stays the same document.
 //!
 //! Escaping twice changes nothing more, so it is done where foreign text enters a sentence ([`crate::Error`], findings) and
@@ -56,7 +56,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')
 }
 
-/// Something that can be displayed, on one line as [`line`] shows it: an error of a library, a field of a log.
+/// Something that can be displayed, on one line as [`line()`] shows it: an error of a library, a field of a log.
 pub struct Shown<T>(pub T);
 
 impl<T: Display> Display for Shown<T> {

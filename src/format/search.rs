@@ -3,7 +3,7 @@
 //! Whether an entry can be read at a place is a property of the file. What a search has passed without finding any is
 //! remembered as *barren*, for all walkers of the same file, and holes of a sparse file are barren from the start: so a hundred
 //! wrong sizes before a long empty tail cost one pass over what was ever written. A file made of nothing but entries that
-//! fit nowhere ends the search early instead: [`PASSES`] times its size is looked at and no more.
+//! fit nowhere ends the search early instead: `PASSES` times its size is looked at and no more.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 //!
 //! Every copy is verified. Two copies are then compared by the roots that both have signed: the first root that differs
 //! is found by bisection, and only the entries between it and the root before are read again. What the two suffixes that
-//! differ mean is decided in [`contest`].
+//! differ mean is decided in the module `contest`.
 
 use std::path::PathBuf;
 

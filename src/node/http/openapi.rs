@@ -1,7 +1,7 @@
 //! The OpenAPI 3.0 document of a table of routes, as `/node/api` gives it.
 //!
 //! Schemas are made from the types that are answered ([`super::router::schema`]); what the table says of a route is all
-//! that is said here. Documents of single versions of an API are in [`super::swagger`].
+//! that is said here. Documents of single versions of an API are in the module `swagger`.
 
 use hyper::Method;
 use schemars::SchemaGenerator;
