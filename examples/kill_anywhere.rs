@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
+use rekindle::node::governance::script;
 
 /// Kill a recovering node at any moment, and look what is left
 #[derive(Parser)]
@@ -35,8 +36,11 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    // The processes that are killed are this program, too.
-    if matches!(std::env::args().nth(1).as_deref(), Some("node" | "fixture")) {
+    // The processes that are killed are this program, too, and those that these run scripts in.
+    if matches!(
+        std::env::args().nth(1).as_deref(),
+        Some("node" | "fixture" | script::ARGUMENT)
+    ) {
         return ExitCode::from(rekindle::cli::main());
     }
     let args = Args::parse();
