@@ -95,3 +95,42 @@ pub fn check_previous_quickly(files: &LedgerFiles, previous: Option<&Certificate
         _ => Ok(Some(signer)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::x509::issue;
+    use crate::crypto::{Curve, SigningKey};
+    use crate::format::TxId;
+    use crate::node::identity::system_rng;
+    use crate::tables::values::HexDigest;
+
+    fn identity() -> Certificate {
+        let key = SigningKey::generate(Curve::P256, &mut system_rng().unwrap());
+        let public = key.verifying_key();
+        issue("CN=s", &public, None, &key, true, 1_700_000_000, 1, [1; 16]).unwrap()
+    }
+
+    fn signed(service: Option<&Certificate>) -> SignedRoot {
+        SignedRoot {
+            txid: TxId { view: 2, seqno: 9 },
+            root: HexDigest([7; 32]),
+            signer: None,
+            service: service.map(|service| HexDigest(service.key_id())),
+        }
+    }
+
+    #[test]
+    fn only_what_the_named_service_stands_behind_is_built_upon() {
+        let (service, other) = (identity(), identity());
+        check_signed_by(&signed(Some(&service)), Some(&service)).unwrap();
+        check_signed_by(&signed(Some(&service)), None).unwrap();
+        let why = check_signed_by(&signed(Some(&service)), Some(&other)).unwrap_err();
+        assert!(why.to_string().contains(&hex::encode(service.key_id())), "{why}");
+        // As in CCF 1.x, whatever the operator names.
+        for previous in [None, Some(&service)] {
+            let why = check_signed_by(&signed(None), previous).unwrap_err().to_string();
+            assert!(why.contains("L0410") && why.contains("2.9"), "{why}");
+        }
+    }
+}

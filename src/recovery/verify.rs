@@ -409,7 +409,7 @@ fn check_identity(joiner: &mut Joiner<'_>, proven: Option<&SignedRoot>, expected
         (Some(service), Some(expected)) if service.0 == expected.key_id() => {}
         (None, expected) if expected.is_none_or(|expected| joiner.trust.names_last(expected.key_id())) => {
             let text = format!(
-                "no signature by the service's key, nor by a node whose certificate it endorsed, is behind {}",
+                "transaction {} is signed neither by the service's key nor by a node whose certificate it endorsed",
                 proven.txid
             );
             joiner
