@@ -18,6 +18,7 @@
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
 pub mod cli;
+pub mod core;
 pub mod crypto;
 pub mod drill;
 pub mod error;

@@ -3,6 +3,19 @@
 use super::chunk::FIRST_ENTRY;
 use super::entry::{EntryHeader, HEADER_SIZE};
 
+/// The header word of a chunk that is open.
+pub const OPEN_HEADER: [u8; 8] = [0; 8];
+
+/// The header word of a complete chunk whose positions table begins at `end`.
+pub fn completed_header(end: u64) -> [u8; 8] {
+    end.to_le_bytes()
+}
+
+/// The positions table.
+pub fn positions_table(positions: &[u32]) -> Vec<u8> {
+    positions.iter().flat_map(|position| position.to_le_bytes()).collect()
+}
+
 /// Writes chunk files: entries appended to a growing file, then the positions table.
 ///
 /// As CCF does it: the header word stays 0 until the table is in place.
@@ -18,7 +31,7 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
     /// # Errors
     /// Whatever writing answers.
     pub fn create(mut out: W) -> std::io::Result<Self> {
-        out.write_all(&0u64.to_le_bytes())?;
+        out.write_all(&OPEN_HEADER)?;
         Ok(ChunkWriter {
             out,
             positions: Vec::new(),
@@ -49,7 +62,7 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
         }
         out.seek(std::io::SeekFrom::Start(0))?;
-        out.write_all(&0u64.to_le_bytes())?;
+        out.write_all(&OPEN_HEADER)?;
         out.seek(std::io::SeekFrom::Start(end))?;
         Ok(ChunkWriter { out, positions, at })
     }
@@ -118,7 +131,7 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
     /// Whatever writing answers.
     pub fn leave_open(mut self) -> std::io::Result<W> {
         self.out.seek(std::io::SeekFrom::Start(0))?;
-        self.out.write_all(&0u64.to_le_bytes())?;
+        self.out.write_all(&OPEN_HEADER)?;
         self.out.flush()?;
         Ok(self.out)
     }
@@ -130,15 +143,10 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
     /// Whatever writing answers.
     pub fn complete(&mut self) -> std::io::Result<()> {
         self.out.seek(std::io::SeekFrom::Start(self.at))?;
-        let table: Vec<u8> = self
-            .positions
-            .iter()
-            .flat_map(|position| position.to_le_bytes())
-            .collect();
-        self.out.write_all(&table)?;
+        self.out.write_all(&positions_table(&self.positions))?;
         self.out.flush()?;
         self.out.seek(std::io::SeekFrom::Start(0))?;
-        self.out.write_all(&self.at.to_le_bytes())?;
+        self.out.write_all(&completed_header(self.at))?;
         self.out.flush()
     }
 }

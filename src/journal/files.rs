@@ -4,18 +4,16 @@
 //! writes has `.recovery` behind it until that service opens: a crash before leaves files that the next recovery sets
 //! aside. Format specification, sections 1.1, 1.2 and 1.6.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::disk::{Disk, Durability, Files, Written};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::chunk_writer::ChunkWriter;
+use crate::format::chunk_writer::{OPEN_HEADER, completed_header, positions_table};
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::shown::Show;
-
-/// Bytes that are collected before the file is written to.
-const BUFFER_SIZE: usize = 1 << 20;
 
 /// Makes sure that `directory` exists and holds nothing.
 ///
@@ -48,16 +46,9 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<()> {
 /// [`Error::Io`].
 pub fn sync_names(path: &Path) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_directory(directory.unwrap_or(Path::new(".")))
-}
-
-fn sync_directory(directory: &Path) -> Result<()> {
-    match File::open(directory).and_then(|directory| directory.sync_all()) {
-        Err(why) if !matches!(why.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-            Err(Error::io("write the directory to disk", directory)(why))
-        }
-        _ => Ok(()),
-    }
+    let directory = directory.unwrap_or(Path::new("."));
+    let synced = Files::new(Durability::Synced).sync_directory(directory);
+    synced.map_err(Error::io("write the directory to disk", directory))
 }
 
 /// Takes `.recovery` off the names of a directory's chunks, and tells `renamed` each old and new path. May be called again
@@ -68,12 +59,11 @@ fn sync_directory(directory: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Unreadable`] if a name is taken: nothing is renamed over another file.
-pub fn name_recovered(directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
-    let listing = std::fs::read_dir(directory).map_err(Error::io("read the directory", directory))?;
+pub fn name_recovered(disk: &impl Disk, directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
+    let listing = disk.list(directory).map_err(Error::io("read the directory", directory))?;
     let mut found = Vec::new();
-    for entry in listing {
-        let entry = entry.map_err(Error::io("read the directory", directory))?;
-        let Some(FileName::Chunk(mut name)) = entry.file_name().to_str().map(FileName::parse) else {
+    for file_name in listing {
+        let Some(FileName::Chunk(mut name)) = file_name.to_str().map(FileName::parse) else {
             continue;
         };
         name.kind = match name.kind {
@@ -81,264 +71,274 @@ pub fn name_recovered(directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -
             ChunkKind::OpenRecovery => ChunkKind::Open,
             ChunkKind::Committed | ChunkKind::Open => continue,
         };
-        found.push((name.first, entry.path(), directory.join(name.to_string())));
+        found.push((name.first, directory.join(file_name), directory.join(name.to_string())));
     }
     found.sort_unstable();
     for (_, from, to) in found.into_iter().rev() {
-        if to.exists() {
+        if disk.exists(&to) {
             return Err(Error::Unreadable(format!(
                 "{} can't get its name: {} is there already; one of the two belongs to another recovery, move it away",
                 from.shown(),
                 to.shown()
             )));
         }
-        std::fs::rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
+        disk.rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
         renamed(&from, &to);
     }
-    sync_directory(directory)
+    disk.sync_directory(directory)
+        .map_err(Error::io("write the directory to disk", directory))
 }
 
-struct OpenChunk {
-    first: Seqno,
+/// A change of a ledger's files. Each may be carried out again after it was carried out in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A chunk's file is made, with a header of eight zero bytes.
+    Create {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+        /// Its name says that the service is not open yet.
+        recovering: bool,
+    },
+    /// Entries are written to an open chunk.
+    Write {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+        /// Where the bytes begin.
+        offset: u64,
+        /// Whole entries, one after the other.
+        entries: Vec<Arc<[u8]>>,
+    },
+    /// An open chunk reaches the disk, and its name.
+    Sync {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+    },
+    /// A chunk gets its positions table and its committed name.
+    Complete {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+        /// Last seqno.
+        last: Seqno,
+        /// Where its entries end and the table begins.
+        end: u64,
+        /// Where each entry begins.
+        positions: Arc<[u32]>,
+    },
+    /// An open chunk ends here from now on, and on the disk too.
+    Cut {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+        /// Its new end.
+        end: u64,
+    },
+    /// An open chunk is removed: nothing in it is left.
+    Remove {
+        /// First seqno of the chunk.
+        chunk: Seqno,
+    },
+    /// The files of a recovered service lose their suffix `.recovery`.
+    NameRecovered,
+}
+
+/// Whether a chunk's name is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    New,
+    /// Syncing the directory has failed: nothing is known of the name any more.
+    Doubtful,
+    Durable,
+}
+
+struct OpenChunk<F> {
     path: PathBuf,
-    writer: ChunkWriter<BufWriter<File>>,
-    /// Its name is on the disk.
-    named: bool,
-}
-
-/// When bytes reach the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Whenever the machine likes: for ledgers that can be made again.
-    Buffered,
-    /// Entries reach the file when they are written, the disk when a signature covers them.
-    Signed,
-}
-
-/// The chunk files, written in order.
-pub struct ChunkFiles {
-    directory: PathBuf,
-    durability: Durability,
-    /// Whether a recovered service writes that is not open yet.
+    file: F,
     recovering: bool,
-    open: Option<OpenChunk>,
+    name: Name,
 }
 
-impl ChunkFiles {
-    /// Takes an empty directory.
-    ///
-    /// # Errors
-    /// As [`claim_directory`].
-    pub fn create(directory: &Path) -> Result<Self> {
-        claim_directory(directory)?;
-        Ok(ChunkFiles {
-            directory: directory.to_owned(),
-            durability: Durability::Buffered,
-            recovering: false,
-            open: None,
-        })
-    }
+/// The chunk files that are not completed: what is decided elsewhere is done here.
+pub struct ChunkFiles<D: Disk> {
+    disk: D,
+    directory: PathBuf,
+    open: BTreeMap<Seqno, OpenChunk<D::File>>,
+}
 
-    /// Goes on behind the chunks of a service that a new one recovers: its own get `.recovery` behind their names.
-    pub fn recovering(directory: &Path) -> Self {
+impl<D: Disk> ChunkFiles<D> {
+    /// Files in `directory`, which is there.
+    pub fn new(disk: D, directory: &Path) -> ChunkFiles<D> {
         ChunkFiles {
+            disk,
             directory: directory.to_owned(),
-            durability: Durability::Signed,
-            recovering: true,
-            open: None,
+            open: BTreeMap::new(),
         }
     }
 
-    /// Size in bytes of the chunk that is open; 8 before its first entry.
-    pub fn open_size(&self) -> u64 {
-        self.open.as_ref().map_or(8, |chunk| chunk.writer.size())
-    }
-
-    /// Appends the raw entry of `seqno`, which starts a chunk where none is open. Where that fails, as on a full disk,
-    /// the chunk is as it was.
+    /// Carries out an operation.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn append(&mut self, seqno: Seqno, raw: &[u8]) -> Result<()> {
-        if self.open.is_none() {
-            self.open = Some(self.start(seqno)?);
+    /// [`Error::Io`]; it may be carried out in part then, and may be tried again. [`Error::Unreadable`] if a name is taken.
+    pub fn perform(&mut self, operation: &Operation) -> Result<()> {
+        match operation {
+            Operation::Create { chunk, recovering } => self.create(*chunk, *recovering),
+            Operation::Write { chunk, offset, entries } => self.write(*chunk, *offset, entries),
+            Operation::Sync { chunk } => self.sync(*chunk),
+            Operation::Complete {
+                chunk,
+                last,
+                end,
+                positions,
+            } => self.complete(*chunk, *last, *end, positions),
+            Operation::Cut { chunk, end } => self.cut(*chunk, *end),
+            Operation::Remove { chunk } => self.remove(*chunk),
+            Operation::NameRecovered => self.name_recovered(),
         }
-        let Some(chunk) = &mut self.open else {
-            return Ok(()); // it was opened above
-        };
-        let appended = chunk
-            .writer
-            .append(raw)
-            .map_err(Error::io("write to the chunk", &chunk.path));
-        if appended.is_err() {
-            // Part of the entry may be there: cut it off, so that the next one does not come behind it.
-            let kept = chunk.writer.size();
-            let _ = chunk.writer.repair().and_then(|file| file.get_ref().set_len(kept));
-        }
-        appended
     }
 
-    /// Makes everything written so far durable.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn sync(&mut self) -> Result<()> {
-        let Some(chunk) = self.open.as_mut().filter(|_| self.durability == Durability::Signed) else {
-            return Ok(());
-        };
-        let synced = chunk.writer.out().get_ref().sync_data();
-        synced.map_err(Error::io("write the chunk to disk", &chunk.path))?;
-        if !chunk.named {
-            sync_names(&chunk.path)?;
-            chunk.named = true;
-        }
-        Ok(())
-    }
-
-    fn start(&self, first: Seqno) -> Result<OpenChunk> {
-        let kind = if self.recovering {
-            ChunkKind::OpenRecovery
-        } else {
-            ChunkKind::Open
-        };
+    fn create(&mut self, chunk: Seqno, recovering: bool) -> Result<()> {
         let name = ChunkName {
-            first,
+            first: chunk,
             last: None,
-            kind,
+            kind: match recovering {
+                true => ChunkKind::OpenRecovery,
+                false => ChunkKind::Open,
+            },
         };
         let path = self.directory.join(name.to_string());
-        let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = file.map_err(Error::io("create the chunk", &path))?;
-        let buffer = match self.durability {
-            Durability::Buffered => BUFFER_SIZE,
-            Durability::Signed => 0,
-        };
-        match ChunkWriter::create(BufWriter::with_capacity(buffer, file)) {
-            Ok(writer) => Ok(OpenChunk {
-                first,
-                path,
-                writer,
-                named: false,
-            }),
-            Err(why) => {
-                // An empty file under this name would be in the way of the next attempt.
-                let _ = std::fs::remove_file(&path);
-                Err(Error::io("write to the chunk", &path)(why))
-            }
+        // It is there where its header could not be written the last time.
+        if !self.open.contains_key(&chunk) {
+            let file = self.disk.create(&path).map_err(Error::io("create the chunk", &path))?;
+            let name = Name::New;
+            let open = OpenChunk {
+                path: path.clone(),
+                file,
+                recovering,
+                name,
+            };
+            self.open.insert(chunk, open);
+        }
+        self.write_at(chunk, 0, &OPEN_HEADER)
+    }
+
+    fn chunk(&mut self, chunk: Seqno) -> (&D, &mut OpenChunk<D::File>) {
+        match self.open.get_mut(&chunk) {
+            Some(open) => (&self.disk, open),
+            None => unreachable!("chunk {chunk} was made before it is changed"),
         }
     }
 
-    /// Completes the open chunk, whose last entry must be a signature, and gives it its committed name. May be called
-    /// again where it failed.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn complete(&mut self) -> Result<()> {
-        let Some(OpenChunk {
-            first, path, writer, ..
-        }) = &mut self.open
-        else {
+    fn write_at(&mut self, chunk: Seqno, offset: u64, bytes: &[u8]) -> Result<()> {
+        let (disk, open) = self.chunk(chunk);
+        let written = disk.write_at(&mut open.file, offset, bytes);
+        written.map_err(Error::io("write to the chunk", &open.path))
+    }
+
+    fn write(&mut self, chunk: Seqno, offset: u64, entries: &[Arc<[u8]>]) -> Result<()> {
+        match entries {
+            [entry] => self.write_at(chunk, offset, entry),
+            entries => self.write_at(chunk, offset, &entries.concat()),
+        }
+    }
+
+    fn sync(&mut self, chunk: Seqno) -> Result<()> {
+        let (disk, open) = self.chunk(chunk);
+        sync_file(disk, open)?;
+        if open.name == Name::Durable {
             return Ok(());
-        };
-        let length = writer.size() + 4 * writer.len();
-        writer.complete().map_err(Error::io("complete the chunk", path))?;
-        let file = writer.out().get_ref();
-        // Only longer where entries were dropped.
-        file.set_len(length).map_err(Error::io("cut the chunk", path))?;
-        if self.durability == Durability::Signed {
-            file.sync_data().map_err(Error::io("write the chunk to disk", path))?;
         }
-        let kind = match self.recovering {
-            true => ChunkKind::CommittedRecovery,
-            false => ChunkKind::Committed,
-        };
-        let name = ChunkName {
-            first: *first,
-            last: Some(*first + writer.len() - 1),
-            kind,
-        };
-        let to = self.directory.join(name.to_string());
-        std::fs::rename(&*path, &to).map_err(Error::io("rename the chunk", path))?;
-        *path = to;
-        if self.durability == Durability::Signed {
-            sync_names(path)?;
+        if open.name == Name::Doubtful {
+            // The name is made again, or the next call could succeed without it.
+            let again = open.path.with_extension("again");
+            let renamed = disk
+                .rename(&open.path, &again)
+                .and_then(|()| disk.rename(&again, &open.path));
+            renamed.map_err(Error::io("rename the chunk", &open.path))?;
         }
-        self.open = None;
+        open.name = Name::Doubtful;
+        sync_names_of(disk, &open.path)?;
+        open.name = Name::Durable;
         Ok(())
     }
 
-    /// Brings every entry of the open chunk into its file, and nothing else.
+    fn complete(&mut self, chunk: Seqno, last: Seqno, end: u64, positions: &[u32]) -> Result<()> {
+        let table = positions_table(positions);
+        self.write_at(chunk, end, &table)?;
+        let directory = self.directory.clone();
+        let (disk, open) = self.chunk(chunk);
+        let cut = disk.set_len(&mut open.file, end + table.len() as u64);
+        cut.map_err(Error::io("cut the chunk", &open.path))?;
+        // The header points at the table, which therefore is there before it.
+        sync_file(disk, open)?;
+        let pointed = disk.write_at(&mut open.file, 0, &completed_header(end));
+        pointed.map_err(Error::io("write to the chunk", &open.path))?;
+        sync_file(disk, open)?;
+        let name = ChunkName {
+            first: chunk,
+            last: Some(last),
+            kind: match open.recovering {
+                true => ChunkKind::CommittedRecovery,
+                false => ChunkKind::Committed,
+            },
+        };
+        let to = directory.join(name.to_string());
+        if open.path != to {
+            let renamed = disk.rename(&open.path, &to);
+            renamed.map_err(Error::io("rename the chunk", &open.path))?;
+            open.path = to;
+        }
+        sync_names_of(disk, &open.path)?;
+        self.open.remove(&chunk);
+        Ok(())
+    }
+
+    fn cut(&mut self, chunk: Seqno, end: u64) -> Result<()> {
+        let (disk, open) = self.chunk(chunk);
+        let cut = disk.set_len(&mut open.file, end);
+        cut.map_err(Error::io("cut the chunk", &open.path))?;
+        sync_file(disk, open)
+    }
+
+    fn remove(&mut self, chunk: Seqno) -> Result<()> {
+        let Some(open) = self.open.get(&chunk) else {
+            return Ok(()); // it was not even made
+        };
+        if self.disk.exists(&open.path) {
+            let removed = self.disk.remove(&open.path);
+            removed.map_err(Error::io("remove the chunk", &open.path))?;
+        }
+        sync_names_of(&self.disk, &open.path)?;
+        self.open.remove(&chunk);
+        Ok(())
+    }
+
+    fn name_recovered(&mut self) -> Result<()> {
+        let open = &mut self.open;
+        name_recovered(&self.disk, &self.directory, |from, to| {
+            for chunk in open.values_mut().filter(|chunk| chunk.path == from) {
+                to.clone_into(&mut chunk.path);
+                chunk.recovering = false;
+            }
+        })
+    }
+}
+
+impl ChunkFiles<Files> {
+    /// Brings every entry into its file, for somebody who copies them.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn flush(&mut self) -> Result<()> {
-        let Some(chunk) = &mut self.open else {
-            return Ok(());
-        };
-        let size = chunk.writer.size();
-        let out = chunk.writer.out();
-        let flushed = out.flush().and_then(|()| out.get_ref().set_len(size));
-        flushed.map_err(Error::io("write to the chunk", &chunk.path))
+        let mut open = self.open.values_mut();
+        open.try_for_each(|chunk| Written::flush(&mut chunk.file).map_err(Error::io("write to the chunk", &chunk.path)))
     }
+}
 
-    /// Drops the entries after `last` from the open chunk; removes the chunk if none is left. Committed chunks are
-    /// never cut: what they hold is signed.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn truncate(&mut self, last: Seqno) -> Result<()> {
-        let Some(chunk) = &mut self.open else {
-            return Ok(());
-        };
-        if last < chunk.first {
-            let path = chunk.path.clone();
-            self.open = None;
-            return std::fs::remove_file(&path).map_err(Error::io("remove the chunk", &path));
-        }
-        let kept = last - chunk.first + 1;
-        chunk
-            .writer
-            .rewind(kept)
-            .map_err(Error::io("cut the chunk", &chunk.path))
-    }
+fn sync_file<D: Disk>(disk: &D, chunk: &mut OpenChunk<D::File>) -> Result<()> {
+    let synced = disk.sync(&mut chunk.file);
+    synced.map_err(Error::io("write the chunk to disk", &chunk.path))
+}
 
-    /// From here on a recovered service writes, in new files with `.recovery` behind their names.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn start_recovery(&mut self) -> Result<()> {
-        self.complete()?;
-        self.recovering = true;
-        Ok(())
-    }
-
-    /// The recovered service is open: its files lose their `.recovery`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn finish_recovery(&mut self) -> Result<()> {
-        self.recovering = false;
-        name_recovered(&self.directory, |from, to| {
-            if let Some(open) = &mut self.open
-                && open.path == from
-            {
-                open.path = to.to_owned();
-            }
-        })
-    }
-
-    /// Ends the writing; the last chunk stays open, as a crash or a stop leaves it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn close(mut self) -> Result<()> {
-        let Some(OpenChunk { path, writer, .. }) = self.open.take() else {
-            return Ok(());
-        };
-        let length = writer.size();
-        let file = writer.leave_open().map_err(Error::io("write to the chunk", &path))?;
-        file.get_ref()
-            .set_len(length)
-            .map_err(Error::io("cut the chunk", &path))
-    }
+fn sync_names_of(disk: &impl Disk, path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let synced = disk.sync_directory(directory);
+    synced.map_err(Error::io("write the directory to disk", directory))
 }

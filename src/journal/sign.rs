@@ -40,13 +40,13 @@ pub struct Signers {
 }
 
 /// The signatures over one root.
-pub(super) struct Signed {
+pub struct Signed {
     /// DER, by the node; empty where it does not sign.
-    pub(super) node: Vec<u8>,
+    pub node: Vec<u8>,
     /// COSE_Sign1, by the service; empty where it does not sign.
-    pub(super) cose: Vec<u8>,
+    pub cose: Vec<u8>,
     /// What the signature transaction writes.
-    pub(super) writes: WriteSet,
+    pub writes: WriteSet,
 }
 
 impl Signers {
@@ -56,7 +56,7 @@ impl Signers {
     }
 
     /// Signs `tree` for the signature transaction `txid`, which the tree does not hold yet.
-    pub(super) fn sign(&self, txid: TxId, tree: &Tree, issued_at_s: u64) -> Signed {
+    pub fn sign(&self, txid: TxId, tree: &Tree, issued_at_s: u64) -> Signed {
         let root = tree.root();
         let mut writes = WriteSet::new();
         let mut put = |table: &str, value: Vec<u8>| writes.put(table, SINGLETON_KEY, value);

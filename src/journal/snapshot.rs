@@ -1,26 +1,24 @@
 //! Snapshots: the state at a signature, sealed; its evidence in the ledger; a receipt from the signature after that.
 //!
 //! A snapshot lives through three steps: a [`Draft`] is written, which needs the state and nothing else, so that a ledger
-//! can go on meanwhile; the journal writes evidence of its digest as a claim, and gives it its name; and once that is
-//! signed `Pending::commit` puts the receipt behind it and gives it its committed name.
+//! can go on meanwhile; evidence of its digest is written to the ledger as a claim, and the file gets its name; and once
+//! that is committed, the receipt follows in the file, and its committed name.
 //! Format specification, section 7.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::files::rename_durably;
+use super::disk::Disk;
 use super::seal::SealKey;
 use super::sign::{SignatureMode, Signed, Signers};
 use crate::crypto::cose::with_inclusion_proof;
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::digest::{Digest, Sha256Stream};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::entry::{EntryIv, entry_head};
-use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{
     StateEntry, key_order, map_len, state_entry_len, write_header, write_map_head, write_state_entry,
@@ -35,102 +33,95 @@ const PIECE: usize = 1 << 16;
 /// Name of the one file that is being written; what a crash leaves in it is written over by the next snapshot.
 const DRAFT_NAME: &str = "snapshot.part";
 
-/// A snapshot that is to be written, by whoever holds the state: this takes long, and needs nothing of the journal.
+/// A snapshot that is to be written, by whoever holds the state: this takes long.
 pub struct Draft {
-    path: PathBuf,
-    key: Arc<SealKey>,
-    seqno: Seqno,
-    leaf: Digest,
-    view_history: Vec<Seqno>,
+    /// The seqno of the state: a signature's.
+    pub seqno: Seqno,
+    /// The signature's leaf.
+    pub leaf: Digest,
+    /// First seqno of each view, from view 1 on.
+    pub view_history: Vec<Seqno>,
+    /// The ledger secret.
+    pub key: Arc<SealKey>,
 }
 
 /// A snapshot's entry in a file that has no name for others yet.
+#[derive(Clone, Copy, Debug)]
 pub struct Written {
-    pub(super) path: PathBuf,
-    pub(super) seqno: Seqno,
-    pub(super) digest: Digest,
-}
-
-impl Written {
-    /// Seqno of the state it holds.
-    pub fn seqno(&self) -> Seqno {
-        self.seqno
-    }
+    /// SHA-256 of the entry, of the bytes that were given to the disk.
+    pub digest: Digest,
+    /// The file's length.
+    pub len: u64,
 }
 
 impl Draft {
-    /// A snapshot of the state after the signature at `seqno`, whose leaf is `leaf`, to be written in `directory`.
-    pub(super) fn new(directory: &Path, key: Arc<SealKey>, seqno: Seqno, leaf: Digest, view_history: &[Seqno]) -> Self {
-        Draft {
-            path: directory.join(DRAFT_NAME),
-            key,
-            seqno,
-            leaf,
-            view_history: view_history.to_vec(),
-        }
-    }
-
-    /// Writes the entry, piece by piece: `state` as it was at the draft's seqno. Where that fails, nothing is left.
+    /// Writes the entry to `path`, piece by piece: `state` as it was at the draft's seqno. Where that fails, nothing is left.
     ///
     /// # Errors
     /// [`Error::Usage`] if the state is too large for one entry; [`Error::Io`].
-    pub fn write(self, state: &State) -> Result<Written> {
-        let digest = write(&self, state).inspect_err(|_| {
-            let _ = std::fs::remove_file(&self.path);
-        })?;
-        Ok(Written {
-            path: self.path,
-            seqno: self.seqno,
-            digest,
+    pub fn write<D: Disk>(&self, state: &State, disk: &D, path: &Path) -> Result<Written> {
+        self.try_write(state, disk, path).inspect_err(|_| {
+            let _ = disk.remove(path);
         })
     }
-}
 
-/// Writes what is drafted, and answers its digest.
-fn write(draft: &Draft, state: &State) -> Result<Digest> {
-    let Draft {
-        path,
-        key,
-        seqno,
-        leaf,
-        view_history,
-    } = draft;
-    let seqno = *seqno;
-    let too_large = |why: String| Error::Usage(format!("the snapshot at {seqno} can't be sealed: {why}"));
-    let io = || Error::io("write the snapshot", path);
-    let mut header = Vec::new();
-    write_header(&mut header, seqno, leaf, view_history);
-    let iv = EntryIv {
-        seqno,
-        view: 0,
-        snapshot: true,
-    };
-    let public_len = header.len() as u64 + maps_len(&state.public);
-    let head = |tag: &[u8; 16]| {
-        entry_head(0, tag, iv, public_len, maps_len(&state.private)).map_err(|why| too_large(why.to_string()))
-    };
-    let mut file = File::create(path).map_err(io())?;
-    file.write_all(&head(&[0; 16])?).map_err(io())?;
-    let mut stream = key.stream(iv);
-    let mut public = Pieces::new(|piece: &mut [u8]| {
-        stream.authenticate(piece);
-        file.write_all(piece).map_err(io())
-    });
-    public.take(&header)?;
-    write_maps(&mut |bytes| public.take(bytes), &state.public)?;
-    public.end()?;
-    let mut private = Pieces::new(|piece: &mut [u8]| {
-        stream.encrypt(piece).map_err(|why| too_large(why.to_string()))?;
-        file.write_all(piece).map_err(io())
-    });
-    write_maps(&mut |bytes| private.take(bytes), &state.private)?;
-    private.end()?;
-    let tag = stream.finish();
-    file.seek(SeekFrom::Start(0)).map_err(io())?;
-    file.write_all(&head(&tag)?).map_err(io())?;
-    drop(file);
-    let written = MappedFile::open(path).map_err(Error::io("read the snapshot", path))?;
-    Ok(sha256(written.bytes()))
+    fn try_write<D: Disk>(&self, state: &State, disk: &D, path: &Path) -> Result<Written> {
+        let io = || Error::io("write the snapshot", path);
+        let (public_len, private_len) = (self.header().len() as u64 + maps_len(&state.public), maps_len(&state.private));
+        let iv = EntryIv {
+            seqno: self.seqno,
+            view: 0,
+            snapshot: true,
+        };
+        // The tag stands before what it is the tag of, and the digest is of all: sealed once for the tag, once for the disk.
+        let tag = self.seal(state, iv, |_| Ok(()))?;
+        let head = entry_head(0, &tag, iv, public_len, private_len).map_err(|why| self.too_large(&why.to_string()))?;
+        let mut file = disk.replace(path).map_err(io())?;
+        let mut digest = Sha256Stream::default();
+        let mut len = 0;
+        let mut put = |bytes: &[u8]| {
+            digest.update(bytes);
+            disk.write_at(&mut file, len, bytes).map_err(io())?;
+            len += bytes.len() as u64;
+            Ok(())
+        };
+        put(&head)?;
+        let again = self.seal(state, iv, &mut put)?;
+        assert_eq!(tag, again, "the same state under the same nonce has the same tag");
+        Ok(Written {
+            digest: digest.finish(),
+            len,
+        })
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut header = Vec::new();
+        write_header(&mut header, self.seqno, &self.leaf, &self.view_history);
+        header
+    }
+
+    fn too_large(&self, why: &str) -> Error {
+        Error::Usage(format!("the snapshot at {} can't be sealed: {why}", self.seqno))
+    }
+
+    /// Seals the state, hands every piece to `put`, and answers the tag.
+    fn seal(&self, state: &State, iv: EntryIv, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<[u8; 16]> {
+        let mut stream = self.key.stream(iv);
+        let mut public = Pieces::new(|piece: &mut [u8]| {
+            stream.authenticate(piece);
+            put(piece)
+        });
+        public.take(&self.header())?;
+        write_maps(&mut |bytes| public.take(bytes), &state.public)?;
+        public.end()?;
+        let mut private = Pieces::new(|piece: &mut [u8]| {
+            stream.encrypt(piece).map_err(|why| self.too_large(&why.to_string()))?;
+            put(piece)
+        });
+        write_maps(&mut |bytes| private.take(bytes), &state.private)?;
+        private.end()?;
+        Ok(stream.finish())
+    }
 }
 
 /// Collects bytes into pieces worth encrypting and writing; they are wiped behind that.
@@ -197,61 +188,100 @@ fn write_maps(out: &mut impl FnMut(&[u8]) -> Result<()>, state: &Base) -> Result
     Ok(())
 }
 
-/// A snapshot whose evidence is in the ledger and waits for a signature.
-pub(super) struct Pending {
-    path: PathBuf,
-    name: SnapshotName,
-    evidence: LeafComponents,
+/// The receipt that a signature over `tree` gives for the evidence at `seqno`.
+///
+/// # Errors
+/// If the tree holds no path from it, or the receipt can't be made.
+pub fn evidence_receipt(
+    seqno: Seqno,
+    evidence: &LeafComponents,
+    tree: &Tree,
+    signed: &Signed,
+    signers: &Signers,
+) -> Result<Vec<u8>> {
+    let path = tree.path(seqno).ok_or_else(|| {
+        Error::Usage(format!(
+            "the tree holds no path from the snapshot evidence at {seqno} any more"
+        ))
+    })?;
+    if signers.mode == SignatureMode::Cose {
+        return with_inclusion_proof(&signed.cose, &write_cbor_proof(evidence, &path))
+            .map_err(|why| Error::Usage(format!("the snapshot's receipt can't be made: {why}")));
+    }
+    let certificate = signers.node_certificate.to_pem();
+    Ok(write_json(evidence, &path, &certificate, &signers.node_id(), &signed.node))
 }
 
-impl Pending {
-    /// The snapshot at `path`, whose evidence is in the ledger.
-    pub(super) fn new(path: PathBuf, name: SnapshotName, evidence: LeafComponents) -> Self {
-        Pending { path, name, evidence }
+/// The files of snapshots in a directory, from the first byte to the committed name.
+pub struct SnapshotFiles<D: Disk> {
+    disk: D,
+    directory: PathBuf,
+    /// Lengths of those that have no receipt, by the seqno of their state.
+    written: BTreeMap<Seqno, u64>,
+}
+
+impl<D: Disk> SnapshotFiles<D> {
+    /// Files in `directory`, which is there.
+    pub fn new(disk: D, directory: &Path) -> SnapshotFiles<D> {
+        SnapshotFiles {
+            disk,
+            directory: directory.to_owned(),
+            written: BTreeMap::new(),
+        }
     }
 
-    /// Seqno of the evidence.
-    pub(super) fn evidence_seqno(&self) -> Seqno {
-        self.name.evidence_seqno
+    /// Where the next one is written. What a crash leaves there is written over.
+    pub fn draft_path(&self) -> PathBuf {
+        self.directory.join(DRAFT_NAME)
     }
 
-    /// Appends the receipt, and gives the file its committed name.
-    pub(super) fn commit(&self, receipt: &[u8]) -> Result<PathBuf> {
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .open(&self.path)
-            .map_err(Error::io("open the snapshot", &self.path))?;
-        std::io::Write::write_all(&mut file, receipt)
-            .and_then(|()| file.sync_data())
-            .map_err(Error::io("write the snapshot", &self.path))?;
-        let name = SnapshotName {
-            committed: true,
-            ..self.name
+    /// The snapshot of the state at `seqno` is written there, and has its evidence at `evidence_seqno`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn name(&mut self, seqno: Seqno, evidence_seqno: Seqno, written: Written) -> Result<()> {
+        let from = self.draft_path();
+        let to = self.path(seqno, evidence_seqno, false);
+        self.disk.rename(&from, &to).map_err(Error::io("rename the snapshot", &from))?;
+        self.written.insert(seqno, written.len);
+        Ok(())
+    }
+
+    /// Its receipt follows, and its committed name. Answers the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Unreadable`] if it never got its name.
+    pub fn prove(&mut self, seqno: Seqno, evidence_seqno: Seqno, receipt: &[u8]) -> Result<PathBuf> {
+        let from = self.path(seqno, evidence_seqno, false);
+        let to = self.path(seqno, evidence_seqno, true);
+        let Some(len) = self.written.remove(&seqno) else {
+            return Err(Error::Unreadable(format!("the snapshot at {seqno} was not written")));
         };
-        let to = self.path.with_file_name(name.to_string());
-        rename_durably(&self.path, &to)?;
+        let mut file = self.disk.open(&from).map_err(Error::io("open the snapshot", &from))?;
+        let proven = self
+            .disk
+            .write_at(&mut file, len, receipt)
+            .and_then(|()| self.disk.sync(&mut file));
+        proven.map_err(Error::io("write the snapshot", &from))?;
+        self.disk.rename(&from, &to).map_err(Error::io("rename the snapshot", &from))?;
+        let synced = self.disk.sync_directory(&self.directory);
+        synced.map_err(Error::io("write the directory to disk", &self.directory))?;
         Ok(to)
     }
 
-    /// The receipt that a signature over `tree` gives.
-    pub(super) fn receipt(&self, tree: &Tree, signed: &Signed, signers: &Signers) -> Result<Vec<u8>> {
-        let seqno = self.name.evidence_seqno;
-        let path = tree.path(seqno).ok_or_else(|| {
-            Error::Usage(format!(
-                "the tree holds no path from the snapshot evidence at {seqno} any more"
-            ))
-        })?;
-        if signers.mode == SignatureMode::Cose {
-            return with_inclusion_proof(&signed.cose, &write_cbor_proof(&self.evidence, &path))
-                .map_err(|why| Error::Usage(format!("the snapshot's receipt can't be made: {why}")));
-        }
-        let certificate = signers.node_certificate.to_pem();
-        Ok(write_json(
-            &self.evidence,
-            &path,
-            &certificate,
-            &signers.node_id(),
-            &signed.node,
-        ))
+    /// Removes one that will never be proven, as far as that can be done: nobody reads a file of that name.
+    pub fn give_up(&mut self, seqno: Seqno, evidence_seqno: Option<Seqno>) {
+        self.written.remove(&seqno);
+        let path = evidence_seqno.map_or_else(|| self.draft_path(), |evidence| self.path(seqno, evidence, false));
+        let _ = self.disk.remove(&path);
+    }
+
+    fn path(&self, seqno: Seqno, evidence_seqno: Seqno, committed: bool) -> PathBuf {
+        let name = SnapshotName {
+            seqno,
+            evidence_seqno,
+            committed,
+        };
+        self.directory.join(name.to_string())
     }
 }

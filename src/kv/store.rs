@@ -1,10 +1,12 @@
 //! The live store of a writer: a base of what is committed, an overlay of what may still be rolled back.
 //!
-//! One owner applies transactions in order. A [`Transaction`] reads the newest state and its own writes, and ends as a
-//! [`WriteSet`] that the journal turns into an entry; only then is it applied. [`Store::compact`] moves what is
-//! committed into the base, [`Store::rollback`] forgets what comes after a seqno.
+//! One owner applies transactions in order. A [`Transaction`] reads a state that is held still, and its own writes, and
+//! ends as a [`WriteSet`] and a [`ReadSet`]: where the newest state [still holds](Store::still_holds) what was read, the
+//! writes become an entry, and are applied. [`Store::compact`] moves what is committed into the base,
+//! [`Store::rollback`] forgets what comes after a seqno.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroize;
@@ -37,126 +39,39 @@ impl State {
     }
 }
 
+/// The versions of a map's keys that are not in the base. Shared with whoever holds the state still.
+type Overlay = BTreeMap<String, Arc<BTreeMap<Vec<u8>, Versions>>>;
+
+/// The state after one transaction. A clone holds it still, whatever is applied to the store meanwhile.
+#[derive(Clone, Default)]
+pub struct Frozen {
+    base: State,
+    overlay: Overlay,
+    seqno: Seqno,
+    /// Counts what changes the state otherwise than by transactions.
+    epoch: u64,
+}
+
 /// The state after the last applied transaction.
 #[derive(Default)]
 pub struct Store {
-    base: State,
+    newest: Frozen,
     /// Seqno of the state in the base.
     based_at: Seqno,
-    overlay: BTreeMap<String, BTreeMap<Vec<u8>, Versions>>,
-    seqno: Seqno,
+    /// Seqno of the last write to each map that was written to.
+    written: BTreeMap<String, Seqno>,
 }
 
-impl Store {
-    /// An empty store at seqno 0.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A store whose committed public state was loaded up to `seqno`.
-    pub fn with_public(public: Base, seqno: Seqno) -> Self {
-        Store {
-            base: State {
-                public: Arc::new(public),
-                private: Arc::default(),
-            },
-            based_at: seqno,
-            overlay: BTreeMap::new(),
-            seqno,
-        }
-    }
-
+impl Frozen {
     /// Seqno of the last applied transaction.
     pub fn seqno(&self) -> Seqno {
         self.seqno
     }
 
-    /// The state that was committed at `seqno`, if that is the newest in the base. Whoever holds it keeps it as it is:
-    /// what is committed meanwhile stays in the overlay.
-    pub fn committed_at(&self, seqno: Seqno) -> Option<State> {
-        (self.based_at == seqno).then(|| self.base.clone())
-    }
-
-    /// Puts in the private state that a recovery has decrypted. No private map may have been written to before.
-    pub fn set_private(&mut self, private: Base) {
-        self.base.private = Arc::new(private);
-    }
-
-    /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
-    pub fn apply(&mut self, seqno: Seqno, writes: &WriteSet) {
-        debug_assert!(seqno > self.seqno);
-        self.seqno = seqno;
-        for (map, Write { key, value }) in writes.iter() {
-            if !self.overlay.contains_key(map) {
-                self.overlay.insert(map.to_owned(), BTreeMap::new());
-            }
-            if let Some(keys) = self.overlay.get_mut(map) {
-                let value = value.map(<[u8]>::to_vec);
-                match keys.get_mut(key) {
-                    Some(versions) => versions.push((seqno, value)),
-                    None => drop(keys.insert(key.to_vec(), vec![(seqno, value)])),
-                }
-            }
-        }
-    }
-
-    /// Moves everything up to `seqno` into the base: it can't be rolled back any more. While somebody holds the committed
-    /// state, only what is superseded goes; a later call does the rest.
-    pub fn compact(&mut self, seqno: Seqno) {
-        let (Some(public), Some(private)) = (
-            Arc::get_mut(&mut self.base.public),
-            Arc::get_mut(&mut self.base.private),
-        ) else {
-            return self.forget_superseded(seqno);
-        };
-        self.based_at = seqno.min(self.seqno).max(self.based_at);
-        for (map, keys) in &mut self.overlay {
-            let base = if is_public(map) { &mut *public } else { &mut *private };
-            for (key, versions) in keys.iter_mut() {
-                let committed = versions.partition_point(|(version, _)| *version <= seqno);
-                for (version, mut value) in versions.drain(..committed) {
-                    base.insert(map, key, version, value.as_deref());
-                    value.zeroize();
-                }
-            }
-            keys.retain(|_, versions| !versions.is_empty());
-        }
-        self.overlay.retain(|_, keys| !keys.is_empty());
-    }
-
-    /// Drops all versions of a key up to `seqno` but the last.
-    fn forget_superseded(&mut self, seqno: Seqno) {
-        for versions in self.overlay.values_mut().flat_map(BTreeMap::values_mut) {
-            let committed = versions.partition_point(|(version, _)| *version <= seqno);
-            for (_, mut value) in versions.drain(..committed.saturating_sub(1)) {
-                value.zeroize();
-            }
-        }
-    }
-
-    /// Forgets everything after `seqno`. What is in the base stays.
-    pub fn rollback(&mut self, seqno: Seqno) {
-        for keys in self.overlay.values_mut() {
-            for versions in keys.values_mut() {
-                let kept = versions.partition_point(|(version, _)| *version <= seqno);
-                for (_, mut value) in versions.drain(kept..) {
-                    value.zeroize();
-                }
-            }
-            keys.retain(|_, versions| !versions.is_empty());
-        }
-        self.overlay.retain(|_, keys| !keys.is_empty());
-        self.seqno = self.seqno.min(seqno);
-    }
-
     /// The newest value of a key, and the seqno of its write.
     pub fn get(&self, map: &str, key: &[u8]) -> Option<(Seqno, &[u8])> {
-        match self
-            .overlay
-            .get(map)
-            .and_then(|keys| keys.get(key))
-            .and_then(|versions| versions.last())
-        {
+        let versions = self.overlay.get(map).and_then(|keys| keys.get(key));
+        match versions.and_then(|versions| versions.last()) {
             Some((version, value)) => Some((*version, value.as_deref()?)),
             None => self.base.of(map).get(map, key).map(|live| (live.version, live.value)),
         }
@@ -170,18 +85,19 @@ impl Store {
                 each(live.key, live.value);
             }
         }
-        for (key, versions) in overlay.into_iter().flatten() {
+        for (key, versions) in overlay.into_iter().flat_map(|keys| keys.iter()) {
             if let Some((_, Some(value))) = versions.last() {
                 each(key, value);
             }
         }
     }
 
-    /// Starts a transaction on the present state.
+    /// Starts a transaction on this state.
     pub fn transaction(&self) -> Transaction<'_> {
         Transaction {
-            store: self,
+            state: self,
             writes: WriteSet::new(),
+            reads: RefCell::default(),
         }
     }
 
@@ -196,18 +112,174 @@ impl Store {
     }
 }
 
+/// A store is read as its newest state.
+impl std::ops::Deref for Store {
+    type Target = Frozen;
+
+    fn deref(&self) -> &Frozen {
+        &self.newest
+    }
+}
+
+impl Store {
+    /// An empty store at seqno 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A store whose committed public state was loaded up to `seqno`.
+    pub fn with_public(public: Base, seqno: Seqno) -> Self {
+        Store {
+            newest: Frozen {
+                base: State {
+                    public: Arc::new(public),
+                    private: Arc::default(),
+                },
+                seqno,
+                ..Frozen::default()
+            },
+            based_at: seqno,
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// Holds the newest state still, for a transaction that takes a while. As long as it is held, what is committed
+    /// meanwhile stays in the overlay.
+    pub fn freeze(&self) -> Frozen {
+        self.newest.clone()
+    }
+
+    /// Whether a transaction that has read `reads` would read the same now.
+    pub fn still_holds(&self, reads: &ReadSet) -> bool {
+        let of_this_state = reads.epoch == self.newest.epoch;
+        let same_maps = || {
+            let mut maps = reads.maps.iter();
+            maps.all(|map| self.written.get(map).is_none_or(|at| *at <= reads.at))
+        };
+        let same_keys = || {
+            let mut keys = reads.keys.iter();
+            keys.all(|((map, key), version)| self.get(map, key).map(|(version, _)| version) == *version)
+        };
+        of_this_state && (self.newest.seqno == reads.at || (same_maps() && same_keys()))
+    }
+
+    /// The state that was committed at `seqno`, if that is the newest in the base. Whoever holds it keeps it as it is:
+    /// what is committed meanwhile stays in the overlay.
+    pub fn committed_at(&self, seqno: Seqno) -> Option<State> {
+        (self.based_at == seqno).then(|| self.newest.base.clone())
+    }
+
+    /// Puts in the private state that a recovery has decrypted. No private map may have been written to before.
+    pub fn set_private(&mut self, private: Base) {
+        self.newest.base.private = Arc::new(private);
+        self.newest.epoch += 1;
+    }
+
+    /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
+    pub fn apply(&mut self, seqno: Seqno, writes: &WriteSet) {
+        debug_assert!(seqno > self.newest.seqno);
+        self.newest.seqno = seqno;
+        for (map, Write { key, value }) in writes.iter() {
+            match self.written.get_mut(map) {
+                Some(written) => *written = seqno,
+                None => drop(self.written.insert(map.to_owned(), seqno)),
+            }
+            if !self.newest.overlay.contains_key(map) {
+                self.newest.overlay.insert(map.to_owned(), Arc::default());
+            }
+            if let Some(keys) = self.newest.overlay.get_mut(map) {
+                let keys = Arc::make_mut(keys);
+                let value = value.map(<[u8]>::to_vec);
+                match keys.get_mut(key) {
+                    Some(versions) => versions.push((seqno, value)),
+                    None => drop(keys.insert(key.to_vec(), vec![(seqno, value)])),
+                }
+            }
+        }
+    }
+
+    /// Moves everything up to `seqno` into the base: it can't be rolled back any more. While somebody holds the committed
+    /// state, only what is superseded goes; a later call does the rest.
+    pub fn compact(&mut self, seqno: Seqno) {
+        let Frozen {
+            base,
+            overlay,
+            seqno: newest,
+            ..
+        } = &mut self.newest;
+        let (Some(public), Some(private)) = (Arc::get_mut(&mut base.public), Arc::get_mut(&mut base.private)) else {
+            return self.forget_superseded(seqno);
+        };
+        self.based_at = seqno.min(*newest).max(self.based_at);
+        for (map, keys) in overlay.iter_mut() {
+            let base = if is_public(map) { &mut *public } else { &mut *private };
+            let keys = Arc::make_mut(keys);
+            for (key, versions) in keys.iter_mut() {
+                let committed = versions.partition_point(|(version, _)| *version <= seqno);
+                for (version, mut value) in versions.drain(..committed) {
+                    base.insert(map, key, version, value.as_deref());
+                    value.zeroize();
+                }
+            }
+            keys.retain(|_, versions| !versions.is_empty());
+        }
+        overlay.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// Drops all versions of a key up to `seqno` but the last.
+    fn forget_superseded(&mut self, seqno: Seqno) {
+        for versions in self.newest.overlay.values_mut().flat_map(|keys| Arc::make_mut(keys).values_mut()) {
+            let committed = versions.partition_point(|(version, _)| *version <= seqno);
+            for (_, mut value) in versions.drain(..committed.saturating_sub(1)) {
+                value.zeroize();
+            }
+        }
+    }
+
+    /// Forgets everything after `seqno`. What is in the base stays.
+    pub fn rollback(&mut self, seqno: Seqno) {
+        for keys in self.newest.overlay.values_mut() {
+            let keys = Arc::make_mut(keys);
+            for versions in keys.values_mut() {
+                let kept = versions.partition_point(|(version, _)| *version <= seqno);
+                for (_, mut value) in versions.drain(kept..) {
+                    value.zeroize();
+                }
+            }
+            keys.retain(|_, versions| !versions.is_empty());
+        }
+        self.newest.overlay.retain(|_, keys| !keys.is_empty());
+        self.newest.seqno = self.newest.seqno.min(seqno);
+        self.newest.epoch += 1;
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
-        for value in self.overlay.values_mut().flat_map(BTreeMap::values_mut).flatten() {
+        let mut maps = self.newest.overlay.values_mut().filter_map(Arc::get_mut);
+        for value in maps.by_ref().flat_map(BTreeMap::values_mut).flatten() {
             value.1.zeroize();
         }
     }
 }
 
+/// What a transaction has read: where the same would be read at the time when it is written, it is as if it had been made
+/// then.
+#[derive(Debug, Default)]
+pub struct ReadSet {
+    at: Seqno,
+    epoch: u64,
+    /// Keys, with the seqno of their last write.
+    keys: BTreeMap<(String, Vec<u8>), Option<Seqno>>,
+    /// Maps that were read as a whole.
+    maps: BTreeSet<String>,
+}
+
 /// One transaction: reads of the store as it was, and its own writes on top.
 pub struct Transaction<'s> {
-    store: &'s Store,
+    state: &'s Frozen,
     writes: WriteSet,
+    reads: RefCell<ReadSet>,
 }
 
 impl Transaction<'_> {
@@ -215,13 +287,23 @@ impl Transaction<'_> {
     pub fn get(&self, map: &str, key: &[u8]) -> Option<&[u8]> {
         match self.writes.get(map, key) {
             Some(written) => written,
-            None => self.store.get(map, key).map(|(_, value)| value),
+            None => self.read(map, key).map(|(_, value)| value),
         }
     }
 
     /// Seqno of the last write of a key before this transaction.
     pub fn version(&self, map: &str, key: &[u8]) -> Option<Seqno> {
-        self.store.get(map, key).map(|(version, _)| version)
+        self.read(map, key).map(|(version, _)| version)
+    }
+
+    fn read(&self, map: &str, key: &[u8]) -> Option<(Seqno, &[u8])> {
+        let found = self.state.get(map, key);
+        let mut reads = self.reads.borrow_mut();
+        if !reads.maps.contains(map) {
+            let version = found.map(|(version, _)| version);
+            reads.keys.insert((map.to_owned(), key.to_vec()), version);
+        }
+        found
     }
 
     /// Sets a key.
@@ -236,8 +318,9 @@ impl Transaction<'_> {
 
     /// Every live key of a map as this transaction sees it, sorted.
     pub fn entries(&self, map: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.reads.borrow_mut().maps.insert(map.to_owned());
         let mut entries = BTreeMap::new();
-        self.store
+        self.state
             .for_each(map, |key, value| drop(entries.insert(key.to_vec(), value.to_vec())));
         for (_, write) in self.writes.iter().filter(|(name, _)| *name == map) {
             match write.value {
@@ -258,6 +341,16 @@ impl Transaction<'_> {
     /// What was written.
     pub fn into_writes(self) -> WriteSet {
         self.writes
+    }
+
+    /// What was written, and what was read for it.
+    pub fn into_parts(self) -> (WriteSet, ReadSet) {
+        let reads = ReadSet {
+            at: self.state.seqno,
+            epoch: self.state.epoch,
+            ..self.reads.into_inner()
+        };
+        (self.writes, reads)
     }
 }
 
@@ -326,7 +419,7 @@ mod tests {
         put(&mut store, 5, "a", Some("5"));
         store.compact(4);
         assert_eq!(
-            store.overlay["m"][&b"a"[..]].len(),
+            store.newest.overlay["m"][&b"a"[..]].len(),
             2,
             "what is superseded is forgotten"
         );
@@ -334,7 +427,7 @@ mod tests {
         assert_eq!(get(&store, "a"), Some((4, &b"4"[..])));
         drop(held);
         store.compact(4);
-        assert!(store.overlay.is_empty());
+        assert!(store.newest.overlay.is_empty());
         assert_eq!(store.committed_at(4).unwrap().private.len(), 2);
     }
 
@@ -359,5 +452,41 @@ mod tests {
         let mut left = 0;
         store.for_each("m", |_, _| left += 1);
         assert_eq!(left, 0);
+    }
+
+    fn reads(body: impl FnOnce(&mut Transaction<'_>), state: &Frozen) -> ReadSet {
+        let mut transaction = state.transaction();
+        body(&mut transaction);
+        transaction.into_parts().1
+    }
+
+    #[test]
+    fn what_was_read_holds_until_somebody_writes_it() {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        let frozen = store.freeze();
+        let key = reads(|tx| assert!(tx.get("m", b"a").is_some()), &frozen);
+        let absent = reads(|tx| assert_eq!(tx.version("m", b"b"), None), &frozen);
+        let all = reads(|tx| drop(tx.entries("m")), &frozen);
+        let own = reads(
+            |tx| {
+                tx.put("m", "a", "2");
+                assert_eq!(tx.get("m", b"a"), Some(&b"2"[..]));
+            },
+            &frozen,
+        );
+        let holds = |store: &Store| [&key, &absent, &all, &own].map(|reads| store.still_holds(reads));
+        assert_eq!(holds(&store), [true; 4]);
+        store.compact(1);
+        assert_eq!(holds(&store), [true; 4], "where it is kept is nobody's business");
+        put(&mut store, 2, "c", Some("3"));
+        assert_eq!(holds(&store), [true, true, false, true]);
+        put(&mut store, 3, "b", Some("3"));
+        assert_eq!(holds(&store), [true, false, false, true]);
+        put(&mut store, 4, "a", Some("1"));
+        assert_eq!(holds(&store), [false, false, false, true]);
+        assert_eq!(frozen.get("m", b"a"), Some((1, &b"1"[..])), "what is held still is");
+        store.rollback(2);
+        assert_eq!(holds(&store), [false; 4], "what was taken back was never there");
     }
 }

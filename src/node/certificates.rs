@@ -138,7 +138,7 @@ impl OwnCertificates {
 pub fn look_after(node: &Node) {
     let ((endorsed, service), _) = node.read(|store| {
         // Before there is a service, the tables are those of the one that is recovered.
-        let Some(_) = node.sequencer.get() else {
+        let Some(_) = node.writer.get() else {
             return (None, None);
         };
         let endorsed = store.get(names::NODES_ENDORSED_CERTIFICATES, node.id.as_bytes());

@@ -16,6 +16,7 @@ use crate::format::directory::{ChunkFile, LedgerFiles, Note, PlannedChunk};
 use crate::format::domain::Maps;
 use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::journal::disk::{Durability, Files};
 use crate::journal::files::{name_recovered, rename_durably};
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
@@ -140,7 +141,7 @@ pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
             first,
             "the service of these .recovery files had opened: they get their names now"
         );
-        name_recovered(main, |_, _| ())?;
+        name_recovered(&Files::new(Durability::Synced), main, |_, _| ())?;
     }
     Ok(())
 }

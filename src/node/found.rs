@@ -2,28 +2,32 @@
 //!
 //! Recovery specification, sections 2.5 and 2.6.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
 use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
-use super::ledger::{Ledger, Writing};
+use super::config::Config;
+use super::driver::Driver;
 use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
-use super::replication::{Replication, Solo};
-use super::sequencer::Sequencer;
+use super::replication::Solo;
 use super::service::create::{Creation, create};
+use super::session::Standing;
 use super::shared::Node;
 use super::status::NodeState;
+use super::writer::Writer;
+use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
 use crate::error::{Error, Result};
 use crate::format::domain::EntryType;
 use crate::journal::succession::KnownSecret;
-use crate::journal::{Journal, LastSigned, Recovered, SealKey, Settings, SignatureMode, Signers};
+use crate::journal::disk::{Durability, Files};
+use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 
 /// Everything a new service is made of.
@@ -92,27 +96,20 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
         subject,
     };
     let secret = LedgerSecret::generate(&mut rng);
-    let settings = Settings {
-        chunk_size: node.config.ledger.chunk_size,
-        entry_type: EntryType::WriteSetWithCommitEvidenceAndClaims,
-    };
-    let recovered = Recovered {
-        last: LastSigned {
-            txid: foundation.signed.txid,
-            root: foundation.signed.root.0,
-        },
+    let settings = settings(&node.config);
+    let start = Start {
         tree: foundation.tree.clone(),
         view_history: foundation.view_history.clone(),
+        last: Some(LastSigned {
+            txid: foundation.signed.txid,
+            root: foundation.signed.root.0,
+        }),
+        is_recovery: true,
     };
-    let journal = Journal::recovering(
-        main,
-        &node.config.snapshots.directory,
-        settings,
-        SealKey::new(&secret),
-        signers,
-        recovered,
-    );
-    let txid = journal.next();
+    let key = Arc::new(SealKey::new(&secret));
+    let root = foundation.signed.root.0;
+    let core = Core::new(start, settings, key, signers);
+    let txid = core.next();
     let writes = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         let creation = Creation {
@@ -147,36 +144,54 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     }
     node.knows_secret(txid.seqno, &secret);
     node.predecessors.founded(&service.key);
-    let mut ledger = Ledger {
-        node: Arc::clone(node),
-        journal,
-        replication: Box::new(replication),
-        service: service.clone(),
-        secrets: vec![KnownSecret {
-            secret,
-            from: txid.seqno,
-            previous_stored: None,
-        }],
-        old: OldLedger {
-            historical: foundation.historical.clone(),
-            snapshot: public.snapshot.clone(),
-            last,
-            fingerprint: foundation.fingerprint,
-            latest: None,
-        },
-        unlocked: None,
-        writing: Writing {
-            last_snapshot: last,
-            ..Writing::default()
-        },
+    let secrets = vec![KnownSecret {
+        secret,
+        from: txid.seqno,
+        previous_stored: None,
+    }];
+    let standing = Arc::new(RwLock::new(Standing {
+        root,
+        service: Arc::new(service.clone()),
+        secrets: Arc::new(secrets),
+        historical: Arc::new(foundation.historical.clone()),
+    }));
+    let old = OldLedger {
+        snapshot: public.snapshot.clone(),
+        last,
+        fingerprint: foundation.fingerprint,
+        latest: None,
     };
-    ledger.append(&writes)?;
+    let disk = Files::new(Durability::Synced);
+    let directories = (main.as_path(), node.config.snapshots.directory.as_path());
+    let mut driver = Driver::new(node, core, Arc::clone(&standing), old, disk, directories);
+    driver.propose("create the new service", writes, Milestone::Created);
+    if let Some(reason) = driver.waits_for() {
+        return Err(Error::Unreadable(format!("the new service's ledger can't be begun: {reason}")));
+    }
     node.files.keep();
     node.status.enter(NodeState::PartOfPublicNetwork);
-    ledger.sign();
-    let started = Sequencer::start(ledger).map_err(Error::io("start", std::path::Path::new("the sequencer")))?;
-    let _ = node.sequencer.set(started);
+    let started = Writer::start(driver, standing).map_err(Error::io("start", std::path::Path::new("the writer")))?;
+    let _ = node.writer.set(started);
     Ok(())
+}
+
+/// How the configuration asks for the ledger to be written.
+fn settings(config: &Config) -> Settings {
+    let (signatures, snapshots) = (&config.ledger_signatures, &config.snapshots);
+    Settings {
+        chunk_size: config.ledger.chunk_size,
+        entry_type: EntryType::WriteSetWithCommitEvidenceAndClaims,
+        signatures: Some(SignatureSettings {
+            tx_count: signatures.tx_count,
+            delay: signatures.delay,
+        }),
+        max_uncommitted: config.consensus.max_uncommitted_tx_count,
+        snapshots: Some(SnapshotSettings {
+            tx_count: snapshots.tx_count,
+            min_tx_count: snapshots.min_tx_count,
+            time_interval: snapshots.time_interval,
+        }),
+    }
 }
 
 /// Puts the public state in place, for requests to see.

@@ -1,7 +1,7 @@
 //! Keys of token issuers, fetched from the issuers themselves, for those that members have asked to be kept fresh.
 //!
 //! Once the service is open: as often as the configuration says, and at once when members change an issuer. What is fetched
-//! goes through the sequencer like any other transaction, and only where it changes something. Recovery specification,
+//! is written like any other transaction, and only where it changes something. Recovery specification,
 //! section 4.5.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::governance::script::set_jwt_keys;
 use super::http::fetch::{Bounds, get};
 use super::http::{ApiError, ApiResult};
 use super::shared::Node;
+use super::writer::NotWritten;
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use crate::tables::values::from_json;
@@ -138,12 +139,15 @@ async fn refresh(node: &Arc<Node>, issuer: Issuer) -> Result<(), String> {
     let keys = get(keys_url, &bundle, bounds).await?;
     let mut keys: Value = serde_json::from_slice(&keys).map_err(|why| format!("its JWKS can't be read: {why}"))?;
     constrain(&mut keys, metadata.get("issuer"));
-    let sequencer = node.sequencer.get().ok_or("there is no service")?;
+    let writer = node.writer.get().ok_or("there is no service")?;
     let name = issuer.name;
-    let stored = sequencer
-        .transact(move |transaction, _| store(transaction, &name, &keys.to_string()))
+    let stored = writer
+        .transact(node, move |transaction, _| store(transaction, &name, &keys.to_string()))
         .await;
-    stored.map(drop).map_err(|why| why.message)
+    stored.map(drop).map_err(|why| match why {
+        NotWritten::Failed(why) => why.message,
+        other => format!("they could not be written: {other:?}"),
+    })
 }
 
 /// Keys that name no issuer are for tokens of the one that the metadata names.

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use super::identity::now_s;
-use super::ledger::Ledger;
+use super::driver::Driver;
 use super::public::{ledger_directories, list};
 use super::service::open::{Opening, open_recovered};
 use super::service::submit::Opened;
-use super::session::rng;
+use super::session::{Standing, rng};
 use super::shared::Node;
 use super::status::NodeState;
+use super::writer::Message;
+use crate::core::{Event, Milestone};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+use crate::format::domain::WriteSet;
 use crate::format::directory::LedgerFiles;
 use crate::journal::succession::KnownSecret;
 use crate::recovery::fingerprint::Fingerprint;
@@ -21,12 +24,9 @@ use crate::recovery::report::Severity;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
 use crate::shown::Show;
-use crate::tables::values::HistoricalSecret;
 
 /// The ledger that was recovered: what its private part needs.
 pub struct OldLedger {
-    /// Every value of the historical secrets.
-    pub historical: Vec<(Seqno, HistoricalSecret)>,
     /// The snapshot that was started from.
     pub snapshot: Option<PathBuf>,
     /// The last signature.
@@ -37,7 +37,7 @@ pub struct OldLedger {
     pub latest: Option<KnownSecret>,
 }
 
-impl Ledger {
+impl Driver {
     /// The shares are in and committed: decrypts the old ledger on other threads.
     pub(super) fn begin_private_phase(&mut self, opened: Opened) {
         let node = Arc::clone(&self.node);
@@ -52,8 +52,8 @@ impl Ledger {
             move || {
                 let state = read_private(&node, snapshot, &secrets, last, fingerprint);
                 let _ = node.old_secrets.set(secrets);
-                if let Some(sequencer) = node.sequencer.get() {
-                    sequencer.private_state_loaded(state.map(Box::new));
+                if let Some(writer) = node.writer.get() {
+                    writer.tell(Message::PrivateLedger(state.map(Box::new)));
                 }
             }
         });
@@ -62,8 +62,8 @@ impl Ledger {
         }
     }
 
-    /// The private state is there: swaps it in and opens the service.
-    pub(super) fn private_state_loaded(&mut self, state: Result<Box<PrivateState>>) {
+    /// The private ledger is read: its state is put in place, or the node ends.
+    pub(super) fn private_ledger(&mut self, state: Result<Box<PrivateState>>) {
         let node = Arc::clone(&self.node);
         let state = match state {
             Ok(state) => *state,
@@ -73,41 +73,22 @@ impl Ledger {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .set_private(state.base);
-        self.open();
+        self.step(Event::PrivateLedgerRead);
     }
 
-    fn open(&mut self) {
+    /// Opens the service.
+    pub(super) fn open(&mut self) {
         let node = Arc::clone(&self.node);
-        let opened = self
-            .old
-            .latest
-            .take()
-            .ok_or_else(|| "the secret before is not known".to_owned());
-        let opened = opened.and_then(|before| {
-            let mut rng = rng()?;
-            let service = self.service.clone();
-            let current = self.secrets.last().cloned().ok_or("the service has no secret")?;
-            let opening = self.transact(move |transaction, _| {
-                let opening = Opening {
-                    service: &service,
-                    before: &before,
-                    current: &current,
-                    now_s: now_s(),
+        match self.opening() {
+            Ok(writes) => {
+                let Some(txid) = self.propose("open the recovered service", writes, Milestone::Opened) else {
+                    return; // it says why
                 };
-                open_recovered(transaction, &opening, &mut rng).map_err(super::http::ApiError::internal)
-            });
-            opening.map_err(|why| why.message)
-        });
-        match opened {
-            Ok(((), txid)) => {
-                if let Some(current) = self.secrets.last_mut() {
+                let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+                if let Some(current) = Arc::make_mut(&mut standing.secrets).last_mut() {
                     current.previous_stored = Some(txid.seqno);
                 }
-                self.writing.opens_at = Some(txid.seqno);
-                self.writing.snapshots_enabled = true;
-                self.writing.snapshot = true;
                 node.status.enter(NodeState::PartOfNetwork);
-                self.sign();
             }
             Err(why) => (node.fatal)(Error::Unreadable(format!(
                 "the recovered service could not be opened: {why}"
@@ -115,18 +96,18 @@ impl Ledger {
         }
     }
 
-    /// The opening is committed: users are served, and the files of the recovery get their names.
-    pub(super) fn finish_opening(&mut self) {
-        match self.journal.opened() {
-            Ok(()) => {
-                self.writing.opens_at = None;
-                self.node.status.open_users();
-                // What was fetched last, a dead service fetched.
-                self.node.jwt.wake();
-                tracing::info!("the service is open");
-            }
-            Err(why) => tracing::error!("ledger files could not be renamed, it is tried again: {why}"),
-        }
+    /// What the transaction that opens it writes.
+    fn opening(&mut self) -> std::result::Result<WriteSet, String> {
+        let before = self.old.latest.take().ok_or("the secret before is not known")?;
+        let (frozen, session) = Standing::hold(&self.standing, &self.node);
+        let opening = Opening {
+            service: &session.service,
+            before: &before,
+            current: session.current_secret()?,
+            now_s: now_s(),
+        };
+        let mut rng = rng()?;
+        frozen.transact(|transaction| open_recovered(transaction, &opening, &mut rng))
     }
 }
 

@@ -1,14 +1,11 @@
-//! When what the pen wrote is committed.
-//!
-//! A service of one node commits with its own signature; a service of several when enough of them have it. The
-//! sequencer knows only this seam.
+//! Who takes part in the service, as `/node/consensus` shows it: one node, which is alone.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::format::{Seqno, TxId, View};
+use crate::format::{Seqno, View};
 
 /// `details` of `/node/consensus`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -81,17 +78,7 @@ pub enum ReconfigurationType {
     OneTransaction,
 }
 
-/// Decides what is committed, and describes who decides.
-pub trait Replication: Send {
-    /// The signature transaction `signature` is on this node's disk. Answers the seqno of the last signature that is
-    /// committed now.
-    fn signed(&mut self, signature: TxId) -> Seqno;
-
-    /// `details` of `/node/consensus`.
-    fn describe(&self) -> ConsensusDetails;
-}
-
-/// One node: what it signed is committed.
+/// One node: what it has signed is committed.
 pub struct Solo {
     /// The node.
     pub node_id: String,
@@ -103,12 +90,9 @@ pub struct Solo {
     pub view: u64,
 }
 
-impl Replication for Solo {
-    fn signed(&mut self, signature: TxId) -> Seqno {
-        signature.seqno
-    }
-
-    fn describe(&self) -> ConsensusDetails {
+impl Solo {
+    /// `details` of `/node/consensus`.
+    pub fn describe(&self) -> ConsensusDetails {
         let address = self.address.clone();
         let nodes = BTreeMap::from([(self.node_id.clone(), ConsensusNode { address })]);
         ConsensusDetails {

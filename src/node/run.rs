@@ -165,9 +165,9 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
         tracing::info!("stopping");
     }
     node.status.stop();
-    if let Some(sequencer) = node.sequencer.get() {
+    if let Some(writer) = node.writer.get() {
         tokio::select! {
-            () = sequencer.stop() => {}
+            () = writer.stop() => {}
             _ = interrupt.recv() => tracing::warn!("a second signal: not waiting any longer"),
             _ = terminate.recv() => tracing::warn!("a second signal: not waiting any longer"),
         }

@@ -64,7 +64,7 @@ pub async fn serve(
         published,
         status: Status::default(),
         store: RwLock::default(),
-        sequencer: OnceLock::new(),
+        writer: OnceLock::new(),
         files,
         claim: claim.map_or_else(OnceLock::new, OnceLock::from),
         documentation,

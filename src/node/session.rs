@@ -1,4 +1,6 @@
-//! One transaction on the sequencer: what it may ask of the service, and what must happen once it is written.
+//! What a transaction may ask of the service, and what must happen once it is written.
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
 
@@ -8,17 +10,18 @@ use super::service::open::accept_recovery;
 use super::service::secrets::{broadcast, chain};
 use super::service::submit::Opened;
 use super::service::{put, service_info, shares};
+use super::shared::Node;
 use super::status::NodeState;
 use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
 use crate::crypto::{Digest, LedgerSecret};
-use crate::format::{Seqno, TxId};
+use crate::format::Seqno;
 use crate::journal::succession::KnownSecret;
-use crate::kv::store::Transaction;
+use crate::kv::store::{Frozen, Transaction};
 use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 
-/// What a transaction leaves to be done behind it.
+/// What a transaction leaves to be done after it.
 #[derive(Default)]
 pub struct Afterwards {
     /// The secret that seals from the next seqno on.
@@ -31,32 +34,63 @@ pub struct Afterwards {
     pub unlocked: Option<Opened>,
 }
 
+/// What a transaction may ask of the service, beside the state.
+pub struct Standing {
+    /// Root of the newest state.
+    pub root: Digest,
+    /// The service.
+    pub service: Arc<ServiceIdentity>,
+    /// The service's own secrets, the newest last.
+    pub secrets: Arc<Vec<KnownSecret>>,
+    /// Every value of the historical secrets in the ledger that is recovered.
+    pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+}
+
+impl Standing {
+    /// The newest state, held still, and a session on it.
+    pub(super) fn hold(standing: &RwLock<Standing>, node: &Node) -> (Frozen, Session) {
+        // In this order, as the writer takes them: the root is of this state.
+        let standing = standing.read().unwrap_or_else(PoisonError::into_inner);
+        let frozen = node.read(|store| store.freeze()).0;
+        let session = Session {
+            root: standing.root,
+            state: node.status.state(),
+            historical: Arc::clone(&standing.historical),
+            service: Arc::clone(&standing.service),
+            secrets: Arc::clone(&standing.secrets),
+            afterwards: Afterwards::default(),
+        };
+        (frozen, session)
+    }
+
+    /// A secret that seals from some seqno on.
+    pub(super) fn learn(&mut self, known: KnownSecret) {
+        Arc::make_mut(&mut self.secrets).push(known);
+    }
+}
+
 /// What a transaction's body sees of the service.
-pub struct Session<'l> {
-    /// The transaction that is being made.
-    pub txid: TxId,
+pub struct Session {
     /// Root of the state that it reads.
     pub root: Digest,
     /// State of the node.
     pub state: NodeState,
-    /// Random numbers.
-    pub rng: ChaCha20Rng,
     /// Every value of the historical secrets in the ledger that is recovered.
-    pub historical: &'l [(Seqno, HistoricalSecret)],
+    pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
     /// The service.
-    pub service: &'l ServiceIdentity,
+    pub service: Arc<ServiceIdentity>,
     /// The service's own secrets, the newest last.
-    pub secrets: &'l [KnownSecret],
+    pub secrets: Arc<Vec<KnownSecret>>,
     /// What is to be done once the transaction is written.
     pub afterwards: Afterwards,
 }
 
-impl<'l> Session<'l> {
+impl Session {
     /// The newest secret of the service.
     ///
     /// # Errors
     /// In words; there is always one while there is a service.
-    pub fn current_secret(&self) -> Result<&'l KnownSecret, String> {
+    pub fn current_secret(&self) -> Result<&KnownSecret, String> {
         self.secrets
             .last()
             .ok_or_else(|| "the service has no ledger secret".to_owned())
@@ -75,7 +109,7 @@ impl<'l> Session<'l> {
     }
 }
 
-impl Effects for Session<'_> {
+impl Effects for Session {
     fn transition_service_to_open(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -94,16 +128,18 @@ impl Effects for Session<'_> {
 
     fn trigger_ledger_rekey(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "rekey ledger")?;
+        let mut rng = rng()?;
         let current = self.current_secret()?;
         let next = KnownSecret {
-            secret: LedgerSecret::generate(&mut self.rng),
-            from: self.txid.seqno + 1,
+            secret: LedgerSecret::generate(&mut rng),
+            // Nobody knows yet; the broadcast leaves it out, which stands for the seqno after this transaction.
+            from: Seqno::MAX,
             previous_stored: None,
         };
-        let historical = chain(transaction, current, &next.secret, None, &mut self.rng);
+        let historical = chain(transaction, current, &next.secret, None, &mut rng);
         put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
-        shares::reshare(transaction, &next, &mut self.rng)?;
-        let secrets = broadcast(transaction, std::iter::once((None, &next)), &mut self.rng)?;
+        shares::reshare(transaction, &next, &mut rng)?;
+        let secrets = broadcast(transaction, std::iter::once((None, &next)), &mut rng)?;
         put(transaction, names::ENCRYPTED_LEDGER_SECRETS, &secrets);
         self.afterwards.rekey = Some(next.secret);
         Ok(())
@@ -112,7 +148,7 @@ impl Effects for Session<'_> {
     fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "refresh recovery shares")?;
         let current = self.current_secret()?;
-        shares::reshare(transaction, current, &mut self.rng)
+        shares::reshare(transaction, current, &mut rng()?)
     }
 
     fn trigger_ledger_chunk(&mut self) -> Result<(), String> {
@@ -133,13 +169,13 @@ impl Effects for Session<'_> {
         let words = |why: crate::crypto::Error| format!("the certificate can't be endorsed: {why}");
         let request = CertificateRequest::from_pem(csr_pem).map_err(words)?;
         let validity = validity(valid_from, days)?;
-        let service = self.service;
+        let service = &self.service;
         x509::issue_from_request(
             &request,
             &service.certificate,
             &service.key,
             validity,
-            serial(&mut self.rng),
+            serial(&mut rng()?),
         )
         .map(|certificate| certificate.to_pem())
         .map_err(words)
@@ -147,8 +183,8 @@ impl Effects for Session<'_> {
 
     fn renew_service_certificate(&mut self, valid_from: &str, days: u32) -> Result<String, String> {
         let validity = validity(valid_from, days)?;
-        let service = self.service;
-        x509::issue_service_like(&service.certificate, &service.key, validity, serial(&mut self.rng))
+        let service = &self.service;
+        x509::issue_service_like(&service.certificate, &service.key, validity, serial(&mut rng()?))
             .map(|certificate| certificate.to_pem())
             .map_err(|why| format!("the service's certificate can't be renewed: {why}"))
     }

@@ -1,4 +1,4 @@
-//! What requests and the sequencer share: the store, the status, and who the node is. No ledger secret is in here.
+//! What requests and the writer share: the store, the status, and who the node is. No ledger secret is in here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, RwLock};
@@ -13,7 +13,7 @@ use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
 use super::predecessors::Predecessors;
 use super::replication::ConsensusDetails;
-use super::sequencer::Sequencer;
+use super::writer::Writer;
 use super::status::Status;
 use crate::Error;
 use crate::crypto::{CommitSecret, LedgerSecret};
@@ -35,10 +35,10 @@ pub struct Node {
     pub published: BTreeMap<String, String>,
     /// What the node is doing.
     pub status: Status,
-    /// The newest state. Only the sequencer writes, and only for as long as it takes to apply a transaction.
+    /// The newest state. Only the writer writes, and only for as long as it takes to apply a transaction.
     pub store: RwLock<Store>,
     /// Writes transactions, once there is a service.
-    pub sequencer: OnceLock<Sequencer>,
+    pub writer: OnceLock<Writer>,
     /// What the node has written beside its ledger.
     pub files: OutputFiles,
     /// Keeps other nodes out of the ledger's main directory.
@@ -68,7 +68,7 @@ pub struct Node {
 impl Node {
     /// Whether members' requests are answered.
     pub fn serves_members(&self) -> bool {
-        self.status.gov_is_open() && self.sequencer.get().is_some()
+        self.status.gov_is_open() && self.writer.get().is_some()
     }
 
     /// Learns a ledger secret of the service, for receipts.

@@ -64,7 +64,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
 /// The last committed transaction, once there is a service.
 pub(super) fn committed(node: &Node) -> ApiResult<TxId> {
     let seqno = node.status.last_signed();
-    match node.sequencer.get() {
+    match node.writer.get() {
         Some(_) => Ok(TxId {
             view: node.status.view_of(seqno),
             seqno,
@@ -170,7 +170,7 @@ pub(super) fn tx(node: &Node, request: &Request) -> ApiResult<Response> {
 }
 
 fn primary(node: &Node, _: &Request) -> ApiResult<Response> {
-    match node.sequencer.get() {
+    match node.writer.get() {
         Some(_) => Ok(Response::status(hyper::StatusCode::OK)),
         None => Err(ApiError::not_found("Node is not primary")),
     }

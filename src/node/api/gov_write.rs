@@ -20,7 +20,7 @@ use crate::node::governance::request::{SignedRequest, authenticate};
 use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::node::service::shares::reshare;
 use crate::node::service::submit::{Refused, Submitted, submit};
-use crate::node::session::Session;
+use crate::node::session::{Session, rng};
 use crate::node::shared::Node;
 use crate::node::status::NodeState;
 
@@ -82,8 +82,9 @@ async fn transact_signed<F>(
     body: F,
 ) -> ApiResult<Response>
 where
-    F: FnOnce(&mut Transaction<'_>, &mut Session<'_>, &Request, &SignedRequest) -> ApiResult<ApiResult<Response>>
+    F: Fn(&mut Transaction<'_>, &mut Session, &Request, &SignedRequest) -> ApiResult<ApiResult<Response>>
         + Send
+        + Sync
         + 'static,
 {
     let (signed, _) = node.read(|store| {
@@ -147,7 +148,8 @@ async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
         let acknowledged = acknowledge(transaction, signed, request.param("member_id"))?;
         if acknowledged.reshare_needed && session.state == NodeState::PartOfNetwork {
             let current = session.current_secret().map_err(ApiError::internal)?;
-            reshare(transaction, current, &mut session.rng)
+            let mut rng = rng().map_err(ApiError::internal)?;
+            reshare(transaction, current, &mut rng)
                 .map_err(|why| ApiError::internal(format!("Error issuing new recovery shares: {why}")))?;
         }
         Ok(Ok(Response::no_content()))
@@ -165,7 +167,7 @@ async fn recover(node: Arc<Node>, request: Request) -> ApiResult<Response> {
 
 fn take_share(
     transaction: &mut Transaction<'_>,
-    session: &mut Session<'_>,
+    session: &mut Session,
     signed: &SignedRequest,
     member: &str,
 ) -> ApiResult<ApiResult<Response>> {
@@ -194,14 +196,15 @@ fn take_share(
         .decode(text.as_bytes())
         .map(Zeroizing::new)
         .map_err(|_| invalid("The share is not base64.".to_owned()))?;
+    let mut rng = rng().map_err(ApiError::internal)?;
     let current = session.current_secret().map_err(ApiError::internal)?;
     match submit(
         transaction,
         member,
         &share,
         current,
-        session.historical,
-        &mut session.rng,
+        &session.historical,
+        &mut rng,
     ) {
         Ok(submitted) => Ok(Ok(accepted(session, submitted))),
         Err(Refused::Invalid(why)) => Err(invalid(format!("The share can't be one of this service: {why}"))),
@@ -224,7 +227,7 @@ fn take_share(
     }
 }
 
-fn accepted(session: &mut Session<'_>, submitted: Submitted) -> Response {
+fn accepted(session: &mut Session, submitted: Submitted) -> Response {
     let Submitted {
         count,
         threshold,

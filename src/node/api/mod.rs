@@ -1,7 +1,7 @@
 //! The endpoints: one file a family, each a list of routes whose handlers read the store or send a transaction.
 //!
 //! Handlers that only read take a snapshot of the newest state under a lock that is held for as long as it takes to copy
-//! the answer; none of them waits for the sequencer. Recovery specification, section 3.
+//! the answer; none of them waits for the writer. Recovery specification, section 3.
 
 pub mod answers;
 mod consensus;
@@ -21,12 +21,15 @@ pub(crate) use files::parse_range;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use serde_json::Value;
 
 use super::governance::parameters::ApiVersion;
 use super::http::openapi::About;
 use super::http::{ApiError, ApiResult, Request, Response, Router};
 use super::shared::Node;
+use super::writer::NotWritten;
+use crate::core::Refusal;
 use crate::format::TxId;
 use crate::kv::store::Transaction;
 
@@ -147,11 +150,42 @@ fn check_gov(node: &Node) -> ApiResult<()> {
 /// Runs a transaction and answers with what it answers.
 async fn transact<F>(node: &Arc<Node>, body: F) -> ApiResult<Response>
 where
-    F: FnOnce(&mut Transaction<'_>, &mut super::session::Session<'_>) -> ApiResult<ApiResult<Response>>
-        + Send
-        + 'static,
+    F: Fn(&mut Transaction<'_>, &mut super::session::Session) -> ApiResult<ApiResult<Response>> + Send + Sync + 'static,
 {
-    let sequencer = node.sequencer.get().ok_or_else(not_open)?;
-    let (response, txid) = sequencer.transact(body).await?;
+    let writer = node.writer.get().ok_or_else(not_open)?;
+    let (response, txid) = writer.transact(node, body).await.map_err(not_written)?;
     Ok(with_txid(response?, txid))
+}
+
+/// Why a transaction is not in the ledger, as CCF says it.
+fn not_written(why: NotWritten<ApiError>) -> ApiError {
+    let unavailable = |code, message: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    match why {
+        NotWritten::Failed(why) => why,
+        NotWritten::TooManyWaiting => unavailable(
+            "TooManyPendingTransactions",
+            "Too many transactions wait to be written; try again later.",
+        ),
+        NotWritten::Refused(Refusal::TooManyUncommitted) => unavailable(
+            "TooManyPendingTransactions",
+            "Too many transactions are not committed yet; try again later.",
+        ),
+        NotWritten::Contended => unavailable(
+            "TransactionCommitAttemptsExceedLimit",
+            "Others have always written what this transaction read; try again later.",
+        ),
+        NotWritten::RolledBack => unavailable(
+            "TransactionReplicationFailed",
+            "The transaction was taken back: another node writes now.",
+        ),
+        NotWritten::Refused(Refusal::NotPrimary) => {
+            unavailable("NodeCannotHandleRequest", "Another node writes.")
+        }
+        NotWritten::Refused(Refusal::Stopping) | NotWritten::Gone => {
+            unavailable("NodeCannotHandleRequest", "The node is stopping.")
+        }
+        NotWritten::Refused(Refusal::Unsealable(why)) => {
+            ApiError::internal(format!("The transaction can't be written: {why}"))
+        }
+    }
 }

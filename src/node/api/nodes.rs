@@ -171,7 +171,7 @@ fn not_in_the_service(node: &Node) -> NodeAnswer {
 
 fn primary_node(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let found = node.sequencer.get().and_then(|_| find(node, transaction, &node.id));
+        let found = node.writer.get().and_then(|_| find(node, transaction, &node.id));
         let found = found.ok_or_else(|| ApiError::internal("Primary unknown"))?;
         Ok(Response::json(&found))
     })

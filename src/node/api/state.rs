@@ -78,7 +78,7 @@ fn service_info(transaction: &Transaction<'_>) -> Option<ServiceInfo> {
 fn network(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let info = service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
-        let founded = node.sequencer.get().is_some();
+        let founded = node.writer.get().is_some();
         Ok(Response::json(&NetworkAnswer {
             current_service_create_txid: info.current_service_create_txid,
             current_view: founded.then(|| node.status.last_written().view),

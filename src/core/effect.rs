@@ -1,0 +1,121 @@
+//! What the core wants done.
+
+use super::event::{Milestone, Ticket};
+use crate::format::domain::WriteSet;
+use crate::format::{Seqno, TxId};
+use crate::journal::files::Operation;
+use crate::journal::snapshot::Draft;
+
+/// What the core wants done. Effects are carried out in order.
+pub enum Effect {
+    /// The ledger's files are to change; the driver answers with [`Event::Done`] or [`Event::Failed`]. One at a time.
+    ///
+    /// [`Event::Done`]: super::Event::Done
+    /// [`Event::Failed`]: super::Event::Failed
+    Perform(Operation),
+    /// A snapshot is to be written from the state that is committed at its seqno, beside everything else.
+    Snapshot(Draft),
+    /// A snapshot whose evidence is in the ledger gets its name.
+    NameSnapshot {
+        /// The seqno of its state.
+        seqno: Seqno,
+        /// The seqno of its evidence.
+        evidence_seqno: Seqno,
+    },
+    /// A snapshot whose evidence is committed gets its receipt and its committed name.
+    ProveSnapshot {
+        /// The seqno of its state.
+        seqno: Seqno,
+        /// The seqno of its evidence.
+        evidence_seqno: Seqno,
+        /// Receipt of the evidence.
+        receipt: Vec<u8>,
+    },
+    /// A snapshot whose evidence was rolled back is removed.
+    DropSnapshot {
+        /// The seqno of its state.
+        seqno: Seqno,
+        /// The seqno that its evidence had, if it was written.
+        evidence_seqno: Option<Seqno>,
+    },
+    /// Whoever submitted a transaction is told what became of it.
+    Answer(Ticket, Outcome),
+    /// Something is true from now on.
+    Announce(Announcement),
+    /// A transaction is wanted that takes more than the core knows: the driver makes and submits it.
+    Propose(Proposal),
+    /// Everything is signed, durable and closed.
+    Stopped,
+    /// The disk has failed for good: the process is to end, with its ledger as it is.
+    GiveUp {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the ledger's files, or had nothing to write and read the state after this transaction.
+    Written(TxId),
+    /// It was in the ledger, and is not any more.
+    RolledBack,
+    /// It never was.
+    Refused(Refusal),
+}
+
+/// Why a transaction is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another node writes.
+    NotPrimary,
+    /// Too much is not committed yet.
+    TooManyUncommitted,
+    /// The node is stopping.
+    Stopping,
+    /// It can't be an entry.
+    Unsealable(String),
+}
+
+/// Something is true from now on.
+pub enum Announcement {
+    /// A transaction is part of the state. Transactions that are made from now on see it.
+    Applied {
+        /// The transaction.
+        txid: TxId,
+        /// What it wrote.
+        writes: WriteSet,
+    },
+    /// Everything up to this signature stays.
+    Committed {
+        /// The signature.
+        txid: TxId,
+        /// First seqno of each view, from view 1 on.
+        view_history: Vec<Seqno>,
+    },
+    /// Everything after this seqno is gone.
+    RolledBack {
+        /// The last seqno that is kept.
+        to: Seqno,
+    },
+    /// A transaction of this kind is committed.
+    Reached(Milestone),
+    /// The recovered service is open, and its files have their names.
+    Open,
+    /// The ledger's files can't be written for now; it is tried again.
+    Waiting {
+        /// Why, in words.
+        reason: String,
+    },
+    /// They can be written again.
+    Resumed,
+}
+
+/// A transaction that the core wants, and that takes more than it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proposal {
+    /// Nodes whose retirement is committed are marked.
+    Retirements,
+    /// The recovered service is opened.
+    Opening,
+}

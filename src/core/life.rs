@@ -1,0 +1,51 @@
+//! The life of a recovered service, as far as the log decides it. Recovery specification, section 2.7.
+//!
+//! ```text
+//! public network ─► secrets known ─► private ledger read ─► opened ─► files named ─► open
+//!                    committed         (driver)              committed
+//! ```
+
+use super::effect::{Announcement, Effect, Proposal};
+use crate::journal::files::Operation;
+use super::event::Milestone;
+use super::state::Core;
+use crate::format::Seqno;
+
+impl Core {
+    /// A transaction that means something to the service's life is sealed.
+    pub(super) fn begins(&mut self, milestone: Milestone) {
+        if milestone == Milestone::Opened {
+            self.snapshots.enable();
+        }
+    }
+
+    /// Everything up to `committed` is: what waited for it follows.
+    pub(super) fn live(&mut self, committed: Seqno, out: &mut Vec<Effect>) {
+        while let Some((seqno, milestone)) = self.milestones.pop_front_if(|(seqno, _)| *seqno <= committed) {
+            if milestone == Milestone::Opened {
+                self.operations.push(Operation::NameRecovered, seqno);
+                self.chunks.set_recovering(false);
+            }
+            out.push(Effect::Announce(Announcement::Reached(milestone)));
+        }
+        let mut wrote_nodes = false;
+        while self.nodes_written.pop_front_if(|seqno| *seqno <= committed).is_some() {
+            wrote_nodes = true;
+        }
+        if wrote_nodes && !self.stopping {
+            out.push(Effect::Propose(Proposal::Retirements));
+        }
+    }
+
+    /// The driver has the private state in place.
+    pub(super) fn private_ledger_read(&mut self, out: &mut Vec<Effect>) {
+        if !self.stopping {
+            out.push(Effect::Propose(Proposal::Opening));
+        }
+    }
+
+    /// The files have the names of an open service.
+    pub(super) fn named(&mut self, out: &mut Vec<Effect>) {
+        out.push(Effect::Announce(Announcement::Open));
+    }
+}

@@ -1,0 +1,237 @@
+//! The log: what is sealed, its tree, its views, its signatures. Format specification, sections 2 to 6.
+
+use std::sync::Arc;
+
+use super::event::Now;
+use crate::crypto::digest::Digest;
+use crate::error::Result;
+use crate::format::domain::{EntryType, WriteSet};
+use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
+use crate::format::{Seqno, TxId, View};
+use crate::journal::seal::{Sealed, Sealer};
+use crate::journal::sign::Signed;
+use crate::journal::{SealKey, Signers};
+use crate::merkle::Tree;
+
+/// View of the first transaction of a service, and by how much a recovery raises the view.
+pub const VIEW_STEP: View = 2;
+
+/// A signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastSigned {
+    /// Its transaction.
+    pub txid: TxId,
+    /// The root it signs.
+    pub root: Digest,
+}
+
+/// What a log begins with: nothing, or a ledger that a new service recovers.
+pub struct Start {
+    /// All leaves so far.
+    pub tree: Tree,
+    /// First seqno of each view so far, from view 1 on.
+    pub view_history: Vec<Seqno>,
+    /// The last signature, which is the last entry: nothing unsigned is gone on from.
+    pub last: Option<LastSigned>,
+    /// The first entry is the first of a recovered service.
+    pub is_recovery: bool,
+}
+
+impl Start {
+    /// A new ledger.
+    pub fn genesis() -> Start {
+        Start {
+            tree: Tree::genesis(),
+            view_history: Vec::new(),
+            last: None,
+            is_recovery: false,
+        }
+    }
+}
+
+/// A signature in the log that can still be rolled back, or the last that can't.
+pub(super) struct SignedEntry {
+    pub(super) last: LastSigned,
+    /// Its own leaf.
+    pub(super) leaf: Digest,
+}
+
+/// Everything about entries but where they lie.
+pub(super) struct Log {
+    entry_type: EntryType,
+    view: View,
+    tree: Tree,
+    /// First seqno of each view, from view 1 on.
+    view_history: Vec<Seqno>,
+    /// Secrets by the first seqno that each seals: those that can be rolled back to, and the newest last.
+    keys: Vec<(Seqno, Arc<SealKey>)>,
+    signers: Signers,
+    sealer: Sealer,
+    /// The last nonce that was used, whatever has been rolled back since.
+    last_sealed: Option<TxId>,
+    starts_recovery: bool,
+    /// The last committed signature and those after it.
+    signatures: Vec<SignedEntry>,
+    /// The last signature of the log that this one began with.
+    began_after: Option<LastSigned>,
+}
+
+impl Log {
+    pub(super) fn new(start: Start, entry_type: EntryType, key: Arc<SealKey>, signers: Signers) -> Log {
+        Log {
+            entry_type,
+            view: start.view_history.len() as u64 + VIEW_STEP,
+            keys: vec![(start.tree.len(), key)],
+            tree: start.tree,
+            view_history: start.view_history,
+            signers,
+            sealer: Sealer::default(),
+            last_sealed: start.last.map(|last| last.txid),
+            starts_recovery: start.is_recovery,
+            signatures: Vec::new(),
+            began_after: start.last,
+        }
+    }
+
+    /// The transaction that will be sealed next.
+    pub(super) fn next(&self) -> TxId {
+        TxId {
+            view: self.view,
+            seqno: self.tree.len(),
+        }
+    }
+
+    pub(super) fn entry_type(&self) -> EntryType {
+        self.entry_type
+    }
+
+    pub(super) fn root(&self) -> Digest {
+        self.tree.root()
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(super) fn view_history(&self) -> &[Seqno] {
+        &self.view_history
+    }
+
+    pub(super) fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    pub(super) fn set_signers(&mut self, signers: Signers) {
+        self.signers = signers;
+    }
+
+    /// The secret that seals the next entry.
+    pub(super) fn key(&self) -> Arc<SealKey> {
+        match self.keys.last() {
+            Some((_, key)) => Arc::clone(key),
+            None => unreachable!("a log begins with a secret, and keeps the newest"),
+        }
+    }
+
+    /// Seals from the next seqno on with another secret.
+    pub(super) fn rekey(&mut self, key: Arc<SealKey>) {
+        self.keys.push((self.tree.len(), key));
+    }
+
+    /// The last signature.
+    pub(super) fn last_signed(&self) -> Option<LastSigned> {
+        let last = self.signatures.last().map(|signed| signed.last);
+        last.or(self.began_after)
+    }
+
+    /// The signature at or before `seqno`, of those that can still be asked for.
+    pub(super) fn signature_up_to(&self, seqno: Seqno) -> Option<&SignedEntry> {
+        let signed = self.signatures.iter().rev();
+        signed.into_iter().find(|signed| signed.last.txid.seqno <= seqno)
+    }
+
+    /// Seals the next entry. `flags` is asked once its size in bytes is known.
+    ///
+    /// # Errors
+    /// If it is too large for the format or the cipher; nothing has changed then.
+    pub(super) fn seal(
+        &mut self,
+        writes: &WriteSet,
+        claims: Option<&Digest>,
+        flags: impl FnOnce(u64) -> u8,
+    ) -> Result<(TxId, Sealed, Arc<[u8]>)> {
+        let txid = self.next();
+        if let Some(last) = self.last_sealed {
+            let is_fresh = txid.view > last.view || (txid.view == last.view && txid.seqno > last.seqno);
+            assert!(is_fresh, "the nonce of {txid} was used before: {last} is sealed");
+        }
+        let key = self.key();
+        let begins = if self.starts_recovery { FLAG_CHUNK_BEFORE } else { 0 };
+        let sealed = self
+            .sealer
+            .seal(&key, self.entry_type, txid, writes, claims, |size| flags(size) | begins)?;
+        self.last_sealed = Some(txid);
+        self.starts_recovery = false;
+        self.tree.append(sealed.leaf);
+        Ok((txid, sealed, Arc::from(self.sealer.raw())))
+    }
+
+    /// Makes a signature over everything so far; it is sealed with [`Log::seal_signature`].
+    pub(super) fn sign(&mut self, now: Now) -> Signed {
+        self.signers.sign(self.next(), &self.tree, now.unix_s)
+    }
+
+    /// Seals a signature transaction. `ends` says whether it ends its chunk, by its size.
+    ///
+    /// # Errors
+    /// As [`Log::seal`].
+    pub(super) fn seal_signature(
+        &mut self,
+        writes: &WriteSet,
+        ends: impl FnOnce(u64) -> bool,
+    ) -> Result<(TxId, bool, Arc<[u8]>)> {
+        let root = self.tree.root();
+        let first = self.last_signed().map_or(1, |previous| previous.txid.seqno + 1);
+        let mut ends_chunk = false;
+        let (txid, sealed, raw) = self.seal(writes, None, |size| {
+            ends_chunk = ends(size);
+            if ends_chunk { FLAG_CHUNK_AFTER } else { 0 }
+        })?;
+        while (self.view_history.len() as u64) < self.view {
+            self.view_history.push(first);
+        }
+        self.signatures.push(SignedEntry {
+            last: LastSigned { txid, root },
+            leaf: sealed.leaf,
+        });
+        Ok((txid, ends_chunk, raw))
+    }
+
+    /// What is committed need not be in the tree any more (format specification, section 5.3), and no secret before it.
+    pub(super) fn committed(&mut self, seqno: Seqno) {
+        self.tree.flush_to(seqno);
+        let newest = self.signatures.iter().rposition(|signed| signed.last.txid.seqno <= seqno);
+        self.signatures.drain(..newest.unwrap_or(0));
+        let newest = self.keys.iter().rposition(|(from, _)| *from <= seqno);
+        self.keys.drain(..newest.unwrap_or(0));
+    }
+
+    /// Forgets every entry after `to`; what follows is of a later view.
+    pub(super) fn roll_back(&mut self, to: Seqno, view: View) {
+        assert!(view > self.view, "view {view} does not come after {}", self.view);
+        self.tree.retract_to(to + 1);
+        assert_eq!(self.tree.len(), to + 1, "the tree still holds what can be rolled back to");
+        self.signatures.retain(|signed| signed.last.txid.seqno <= to);
+        let signed = self.last_signed().map_or(0, |last| last.txid.view);
+        self.view_history.truncate(usize::try_from(signed).unwrap_or(usize::MAX));
+        self.keys.retain(|(from, _)| *from <= to + 1);
+        self.view = view;
+    }
+
+    /// A new service goes on from here, with a secret of its own.
+    pub(super) fn start_recovery(&mut self, key: Arc<SealKey>, signers: Signers) {
+        self.rekey(key);
+        self.signers = signers;
+        self.starts_recovery = true;
+    }
+}

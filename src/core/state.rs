@@ -1,0 +1,411 @@
+//! The core itself, and its one way in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::chunks::Chunks;
+use super::effect::{Announcement, Effect, Outcome, Refusal};
+use super::event::{Event, Failure, Milestone, Now, Role, Submission, Ticket};
+use super::log::{LastSigned, Log, Start};
+use super::operations::{Operations, Progress};
+use super::signing::{InFlight, SignatureSettings, Signing};
+use super::snapshots::{SnapshotSettings, Snapshots};
+use crate::crypto::digest::Digest;
+use crate::format::domain::{EntryType, WriteSet};
+use crate::format::{Seqno, TxId};
+use crate::journal::snapshot::Draft;
+use crate::journal::{SealKey, Signers};
+use crate::tables::names;
+
+/// Bytes of entries that may wait for the disk, of which nothing more is taken beyond that.
+const MAX_KEPT_BYTES: u64 = 256 << 20;
+
+/// How a ledger is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// A chunk ends with the first signature that brings it to this many bytes.
+    pub chunk_size: u64,
+    /// Type of the entries: 4, or an older one.
+    pub entry_type: EntryType,
+    /// When signatures are made; `None` where somebody asks for each.
+    pub signatures: Option<SignatureSettings>,
+    /// Transactions that may be uncommitted; 0 for any number.
+    pub max_uncommitted: u64,
+    /// When snapshots are made; `None` where somebody else makes them.
+    pub snapshots: Option<SnapshotSettings>,
+}
+
+/// The writer of a ledger.
+pub struct Core {
+    pub(super) settings: Settings,
+    pub(super) role: Role,
+    pub(super) log: Log,
+    pub(super) chunks: Chunks,
+    pub(super) operations: Operations,
+    pub(super) signing: Signing,
+    pub(super) snapshots: Snapshots,
+    /// Signatures that are not committed, in order.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// Who waits for an entry to be in its file, in order.
+    pub(super) waiting: VecDeque<(TxId, Ticket)>,
+    /// What follows from transactions that are not committed, in order.
+    pub(super) milestones: VecDeque<(Seqno, Milestone)>,
+    /// Transactions that write to the nodes' table, since the last that were looked at.
+    pub(super) nodes_written: VecDeque<Seqno>,
+    /// The last seqno that is durable.
+    pub(super) durable: Seqno,
+    /// The last signature that the others have agreed to.
+    pub(super) agreed: Seqno,
+    /// The last signature that can't be rolled back.
+    pub(super) committed: Seqno,
+    pub(super) stopping: bool,
+    pub(super) has_stopped: bool,
+}
+
+impl Core {
+    /// Begins to write.
+    pub fn new(start: Start, settings: Settings, key: Arc<SealKey>, signers: Signers) -> Core {
+        let last = start.tree.len() - 1;
+        let recovering = start.is_recovery;
+        Core {
+            role: Role::Alone,
+            log: Log::new(start, settings.entry_type, key, signers),
+            chunks: Chunks::new(recovering),
+            operations: Operations::after(last),
+            signing: Signing::default(),
+            snapshots: Snapshots::new(settings.snapshots, last),
+            in_flight: VecDeque::new(),
+            waiting: VecDeque::new(),
+            milestones: VecDeque::new(),
+            nodes_written: VecDeque::new(),
+            durable: last,
+            agreed: last,
+            committed: last,
+            stopping: false,
+            has_stopped: false,
+            settings,
+        }
+    }
+
+    /// Decides what follows from an event.
+    ///
+    /// # Panics
+    /// If a promise of this module would be broken: whoever drives it ends then, and does not go on with what is left.
+    pub fn step(&mut self, now: Now, event: Event) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match event {
+            Event::Transaction(submission) => self.transaction(now, submission, &mut out),
+            Event::Sign { end_chunk, snapshot } => {
+                self.signing.end_chunk |= end_chunk;
+                self.snapshots.asked |= snapshot;
+                self.sign_or_give_up(now, &mut out);
+            }
+            Event::Tick => {}
+            Event::Done => self.done(now, &mut out),
+            Event::Failed(failure) => self.failed(now, &failure, &mut out),
+            Event::SnapshotWritten { seqno, digest } => self.snapshot_written(now, seqno, digest, &mut out),
+            Event::SnapshotFailed { seqno } => self.snapshots.failed(seqno),
+            Event::PrivateLedgerRead => self.private_ledger_read(&mut out),
+            Event::Committed(seqno) => {
+                self.agreed = self.agreed.max(seqno);
+                self.commit(now, &mut out);
+            }
+            Event::RollBack { to, view } => self.roll_back(to, view, &mut out),
+            Event::Role(role) => {
+                self.role = role;
+                self.commit(now, &mut out);
+            }
+            Event::Stop => self.stopping = true,
+        }
+        self.sign_if_due(now, &mut out);
+        if let Some(operation) = self.operations.next(now.elapsed) {
+            out.push(Effect::Perform(operation));
+        }
+        if self.stopping && !self.has_stopped && self.is_at_rest() {
+            self.has_stopped = true;
+            out.push(Effect::Stopped);
+        }
+        out
+    }
+
+    /// When the core wants to know that time has passed, if nothing happens before.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        let due = self.settings.signatures.as_ref();
+        let due = due.and_then(|settings| self.signing.due_at(settings));
+        [due, self.operations.retry_at()].into_iter().flatten().min()
+    }
+
+    fn transaction(&mut self, now: Now, submission: Submission, out: &mut Vec<Effect>) {
+        let Submission {
+            ticket,
+            writes,
+            claims,
+            is_own,
+            follow,
+        } = submission;
+        if let Some(refusal) = self.refusal(&writes, is_own) {
+            return out.push(Effect::Answer(ticket, Outcome::Refused(refusal)));
+        }
+        if writes.is_empty() {
+            let read = self.last_sealed();
+            return match self.waiting.back() {
+                // What it read may be rolled back as long as it is not in its file.
+                Some((last, _)) if *last == read => self.waiting.push_back((read, ticket)),
+                _ => out.push(Effect::Answer(ticket, Outcome::Written(read))),
+            };
+        }
+        let txid = match self.append(now, &writes, claims.as_ref()) {
+            Ok((txid, _)) => txid,
+            Err(why) => {
+                let refusal = Refusal::Unsealable(why.to_string());
+                return out.push(Effect::Answer(ticket, Outcome::Refused(refusal)));
+            }
+        };
+        self.waiting.push_back((txid, ticket));
+        if follow.milestone != Some(Milestone::RetirementsCommitted)
+            && writes.iter().any(|(map, _)| map == names::NODES_INFO)
+        {
+            self.nodes_written.push_back(txid.seqno);
+        }
+        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        if let Some(key) = follow.rekey {
+            self.log.rekey(key);
+        }
+        self.signing.end_chunk |= follow.end_chunk;
+        self.snapshots.asked |= follow.snapshot;
+        if let Some(milestone) = follow.milestone {
+            self.begins(milestone);
+            self.milestones.push_back((txid.seqno, milestone));
+        }
+        if follow.sign {
+            self.sign_or_give_up(now, out);
+        }
+    }
+
+    fn refusal(&self, writes: &WriteSet, is_own: bool) -> Option<Refusal> {
+        if self.stopping {
+            return Some(Refusal::Stopping);
+        }
+        if self.role == Role::Backup {
+            return Some(Refusal::NotPrimary);
+        }
+        let most = self.settings.max_uncommitted;
+        let uncommitted = self.last_sealed().seqno - self.committed;
+        let too_many = (most > 0 && uncommitted >= most) || self.operations.kept_bytes() >= MAX_KEPT_BYTES;
+        if too_many && !is_own {
+            return Some(Refusal::TooManyUncommitted);
+        }
+        let size = size_bound(writes);
+        if !self.chunks.has_room(size) {
+            return Some(Refusal::Unsealable(format!(
+                "an entry of up to {size} bytes does not fit its chunk, whose positions end at 4 GiB"
+            )));
+        }
+        None
+    }
+
+    /// Seals an entry, and gives it its place.
+    fn append(
+        &mut self,
+        now: Now,
+        writes: &WriteSet,
+        claims: Option<&Digest>,
+    ) -> crate::Result<(TxId, crate::journal::seal::Sealed)> {
+        let (txid, sealed, raw) = self.log.seal(writes, claims, |_| 0)?;
+        self.signing.count(now, raw.len() as u64);
+        let place = self.chunks.place(txid.seqno, raw.len() as u64);
+        self.operations.write(txid.seqno, place, raw);
+        Ok((txid, sealed))
+    }
+
+    fn sign_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let is_due = self.settings.signatures.is_some_and(|settings| self.signing.is_due(now, &settings));
+        let last = self.stopping && self.signing.unsigned > 0;
+        if (is_due || last) && self.role != Role::Backup {
+            self.sign_or_give_up(now, out);
+        }
+    }
+
+    fn sign_or_give_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if let Err(why) = self.sign(now, out) {
+            out.push(Effect::GiveUp {
+                reason: format!("the ledger can't be signed: {why}"),
+            });
+        }
+    }
+
+    fn done(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.operations.has_failed() {
+            out.push(Effect::Announce(Announcement::Resumed));
+        }
+        match self.operations.done() {
+            Progress::Written(through) => self.answer_up_to(through, out),
+            Progress::Durable(through) => {
+                self.durable = self.durable.max(through);
+                self.commit(now, out);
+            }
+            Progress::Named => self.named(out),
+            Progress::Other => {}
+        }
+    }
+
+    fn answer_up_to(&mut self, through: Seqno, out: &mut Vec<Effect>) {
+        while let Some((txid, ticket)) = self.waiting.pop_front_if(|(txid, _)| txid.seqno <= through) {
+            out.push(Effect::Answer(ticket, Outcome::Written(txid)));
+        }
+    }
+
+    fn failed(&mut self, now: Now, failure: &Failure, out: &mut Vec<Effect>) {
+        let reason = failure.reason.clone();
+        match self.operations.failed(now.elapsed, failure) {
+            Ok(()) if self.operations.has_just_failed() => {
+                out.push(Effect::Announce(Announcement::Waiting { reason }));
+            }
+            Ok(()) => {}
+            Err(reason) => out.push(Effect::GiveUp { reason }),
+        }
+    }
+
+    /// Commits the newest signature that is durable here, and that the others have agreed to where there are others.
+    fn commit(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let agreed = match self.role {
+            Role::Alone => self.durable,
+            Role::Primary | Role::Backup => self.agreed.min(self.durable),
+        };
+        let Some(last) = self.in_flight.iter().rposition(|signed| signed.seqno <= agreed) else {
+            return;
+        };
+        let Some(signed) = self.log.signature_up_to(agreed) else {
+            unreachable!("a signature in flight is in the log");
+        };
+        let (txid, leaf) = (signed.last.txid, signed.leaf);
+        assert!(
+            self.committed < txid.seqno && txid.seqno <= self.durable,
+            "signature {txid} is committed, but only what is up to {} is durable",
+            self.durable
+        );
+        self.committed = txid.seqno;
+        let proven: Vec<_> = self.in_flight.drain(..=last).flat_map(|signed| signed.proven).collect();
+        for operation in self.chunks.complete(txid.seqno).into_iter().rev() {
+            self.operations.push_front(operation, txid.seqno);
+        }
+        self.log.committed(txid.seqno);
+        let view_history = self.log.view_history().to_vec();
+        out.push(Effect::Announce(Announcement::Committed {
+            txid,
+            view_history: view_history.clone(),
+        }));
+        for proven in proven {
+            out.push(Effect::ProveSnapshot {
+                seqno: proven.seqno,
+                evidence_seqno: proven.evidence_seqno,
+                receipt: proven.receipt,
+            });
+        }
+        if !self.stopping && self.snapshots.is_due(now, txid.seqno) && self.log.entry_type().has_commit_evidence() {
+            self.snapshots.drafts(txid.seqno);
+            out.push(Effect::Snapshot(Draft {
+                seqno: txid.seqno,
+                leaf,
+                view_history,
+                key: self.log.key(),
+            }));
+        }
+        self.live(txid.seqno, out);
+    }
+
+    fn snapshot_written(&mut self, now: Now, seqno: Seqno, digest: Digest, out: &mut Vec<Effect>) {
+        assert_eq!(self.snapshots.drafting, Some(seqno), "that snapshot was asked for");
+        let writes = super::snapshots::evidence(seqno, digest);
+        let key = self.log.key();
+        let appended = match self.role {
+            Role::Backup => Err(crate::Error::Usage("another node writes".to_owned())),
+            Role::Alone | Role::Primary => self.append(now, &writes, Some(&digest)),
+        };
+        let Ok((txid, sealed)) = appended else {
+            self.snapshots.failed(seqno);
+            return out.push(Effect::DropSnapshot {
+                seqno,
+                evidence_seqno: None,
+            });
+        };
+        let components = crate::merkle::receipt::LeafComponents {
+            write_set_digest: sealed.write_set_digest,
+            commit_evidence: key.evidence_text(txid),
+            claims_digest: digest,
+        };
+        self.snapshots.witnessed(now, seqno, txid.seqno, components);
+        out.push(Effect::NameSnapshot {
+            seqno,
+            evidence_seqno: txid.seqno,
+        });
+        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+    }
+
+    /// Whether everything is signed, durable and closed.
+    fn is_at_rest(&self) -> bool {
+        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup;
+        let is_agreed = self.in_flight.is_empty() || self.role != Role::Alone;
+        is_signed && is_agreed && self.operations.is_idle() && self.snapshots.is_idle()
+    }
+
+    /// The last transaction that is sealed. Its view is that of the signature it is, or of what comes next.
+    fn last_sealed(&self) -> TxId {
+        let next = self.log.next();
+        let seqno = next.seqno - 1;
+        match self.log.last_signed() {
+            Some(signed) if signed.txid.seqno == seqno => signed.txid,
+            _ => TxId { view: next.view, seqno },
+        }
+    }
+}
+
+/// What a driver reads.
+impl Core {
+    /// The transaction that will be sealed next.
+    pub fn next(&self) -> TxId {
+        self.log.next()
+    }
+
+    /// The root of everything sealed so far.
+    pub fn root(&self) -> Digest {
+        self.log.root()
+    }
+
+    /// The last signature, if there is one.
+    pub fn last_signed(&self) -> Option<LastSigned> {
+        self.log.last_signed()
+    }
+
+    /// The last signature that can't be rolled back.
+    pub fn committed(&self) -> Seqno {
+        self.committed
+    }
+
+    /// First seqno of each view, from view 1 on.
+    pub fn view_history(&self) -> &[Seqno] {
+        self.log.view_history()
+    }
+
+    /// Who signs.
+    pub fn signers(&self) -> &Signers {
+        self.log.signers()
+    }
+
+    /// Lets other keys, or another certificate, sign from here on.
+    pub fn set_signers(&mut self, signers: Signers) {
+        self.log.set_signers(signers);
+    }
+}
+
+/// At least as many bytes as the entry of these writes will have.
+fn size_bound(writes: &WriteSet) -> u64 {
+    const ENTRY: u64 = 1 << 10;
+    const WRITE: u64 = 64;
+    let sizes = writes.iter().map(|(map, write)| {
+        let lens = map.len() + write.key.len() + write.value.map_or(0, <[u8]>::len);
+        WRITE + lens as u64
+    });
+    ENTRY + sizes.sum::<u64>()
+}

@@ -1,0 +1,402 @@
+//! What the core decides, event by event, with files that are nowhere.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::crypto::x509::{self, Validity};
+use crate::crypto::{Curve, LedgerSecret, SigningKey};
+use crate::format::domain::{EntryType, WriteSet};
+use crate::format::{Seqno, TxId};
+use crate::journal::files::Operation;
+use crate::journal::{SealKey, SignatureMode, Signers};
+
+fn signers() -> Signers {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let key = Arc::new(SigningKey::generate(Curve::P256, &mut rng));
+    let validity = Validity::days(1_700_000_000, 10).unwrap();
+    let serial = crate::crypto::random::serial(&mut rng);
+    Signers {
+        mode: SignatureMode::Dual,
+        node_certificate: x509::issue_self_signed("CN=node", &[], &key, validity, serial).unwrap(),
+        node: Arc::clone(&key),
+        service: key,
+        issuer: String::new(),
+        subject: String::new(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        chunk_size: 1 << 20,
+        entry_type: EntryType::WriteSetWithCommitEvidenceAndClaims,
+        signatures: Some(SignatureSettings {
+            tx_count: 3,
+            delay: Duration::from_secs(1),
+        }),
+        max_uncommitted: 10,
+        snapshots: None,
+    }
+}
+
+/// A core with a clock, which keeps what is under way until the test says what became of it.
+struct Bench {
+    core: Core,
+    now: Now,
+    under_way: VecDeque<Operation>,
+    answers: Vec<(u64, Outcome)>,
+    committed: Seqno,
+    reached: Vec<Milestone>,
+    proposals: Vec<Proposal>,
+    others: Vec<&'static str>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(settings())
+    }
+
+    fn with(settings: Settings) -> Bench {
+        let key = SealKey::new(&LedgerSecret::from_bytes([7; 32]));
+        Bench {
+            core: Core::new(Start::genesis(), settings, Arc::new(key), signers()),
+            now: Now::default(),
+            under_way: VecDeque::new(),
+            answers: Vec::new(),
+            committed: 0,
+            reached: Vec::new(),
+            proposals: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.core.step(self.now, event) {
+            match effect {
+                Effect::Perform(operation) => self.under_way.push_back(operation),
+                Effect::Answer(ticket, outcome) => self.answers.push((ticket.0, outcome)),
+                Effect::Announce(Announcement::Committed { txid, .. }) => self.committed = txid.seqno,
+                Effect::Announce(Announcement::Reached(milestone)) => self.reached.push(milestone),
+                Effect::Announce(Announcement::Waiting { .. }) => self.others.push("waiting"),
+                Effect::Announce(Announcement::Resumed) => self.others.push("resumed"),
+                Effect::Announce(Announcement::Open) => self.others.push("open"),
+                Effect::Announce(_) => {}
+                Effect::Propose(proposal) => self.proposals.push(proposal),
+                Effect::Stopped => self.others.push("stopped"),
+                Effect::GiveUp { .. } => self.others.push("gave up"),
+                Effect::Snapshot(_) => self.others.push("snapshot"),
+                Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } | Effect::DropSnapshot { .. } => {}
+            }
+        }
+        assert!(self.under_way.len() <= 1, "one operation at a time");
+    }
+
+    fn submit(&mut self, ticket: u64, follow: Follow) {
+        let mut writes = WriteSet::new();
+        writes.put("public:m", "k", format!("{ticket}"));
+        self.step(Event::Transaction(Submission {
+            ticket: Ticket(ticket),
+            writes,
+            claims: None,
+            is_own: false,
+            follow,
+        }));
+    }
+
+    fn done(&mut self) -> Operation {
+        let operation = self.under_way.pop_front().expect("something is under way");
+        self.step(Event::Done);
+        operation
+    }
+
+    fn fail(&mut self, no_room: bool) -> Operation {
+        let operation = self.under_way.pop_front().expect("something is under way");
+        let reason = "no".to_owned();
+        self.step(Event::Failed(Failure { no_room, reason }));
+        operation
+    }
+
+    fn settle(&mut self) {
+        while !self.under_way.is_empty() {
+            self.done();
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now.elapsed += Duration::from_millis(ms);
+        self.step(Event::Tick);
+    }
+}
+
+fn txid(view: u64, seqno: u64) -> TxId {
+    TxId { view, seqno }
+}
+
+fn written(answers: &[(u64, Outcome)]) -> Vec<u64> {
+    let written = answers.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
+    written.map(|(ticket, _)| *ticket).collect()
+}
+
+#[test]
+fn a_transaction_is_answered_when_it_is_written_and_committed_when_a_signature_over_it_is_durable() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    assert!(matches!(bench.done(), Operation::Create { chunk: 1, .. }));
+    assert_eq!(written(&bench.answers), [] as [u64; 0]);
+    assert!(matches!(bench.done(), Operation::Write { chunk: 1, offset: 8, .. }));
+    assert_eq!(bench.answers, [(1, Outcome::Written(txid(2, 1)))]);
+    bench.pass(999);
+    assert!(bench.under_way.is_empty(), "no signature is due yet");
+    bench.pass(1);
+    assert!(matches!(bench.done(), Operation::Write { .. }));
+    assert_eq!(bench.committed, 0, "what is not synced is not committed");
+    assert!(matches!(bench.done(), Operation::Sync { chunk: 1 }));
+    assert_eq!(bench.committed, 2);
+}
+
+#[test]
+fn what_waits_while_something_is_under_way_goes_to_the_disk_together() {
+    let mut bench = Bench::new();
+    (1..=2).for_each(|ticket| bench.submit(ticket, Follow::default()));
+    bench.done();
+    let Operation::Write { entries, .. } = bench.done() else { panic!() };
+    assert_eq!((entries.len(), written(&bench.answers)), (2, vec![1, 2]));
+}
+
+#[test]
+fn a_failed_write_is_tried_again_with_the_same_bytes_and_nobody_is_refused() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.done();
+    let first = bench.fail(true);
+    bench.submit(2, Follow::default());
+    bench.pass(249);
+    assert!(bench.under_way.is_empty(), "a full disk is not asked again at once");
+    bench.pass(1);
+    assert_eq!(bench.fail(false), first, "a sealed entry is final");
+    assert_eq!(bench.others, ["waiting"], "it is said once");
+    bench.pass(250);
+    assert_eq!(bench.done(), first);
+    bench.settle();
+    assert_eq!(written(&bench.answers), [1, 2]);
+    assert_eq!(bench.others, ["waiting", "resumed"]);
+}
+
+#[test]
+fn after_a_failed_sync_everything_since_the_last_success_is_written_again() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.submit(2, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.done();
+    let Operation::Write { entries: all, .. } = bench.done() else { panic!() };
+    assert_eq!(all.len(), 3);
+    assert!(matches!(bench.fail(false), Operation::Sync { .. }));
+    bench.pass(250);
+    let Operation::Write { entries, offset, .. } = bench.done() else { panic!("the bytes come first") };
+    assert_eq!((entries, offset), (all, 8));
+    assert_eq!(bench.committed, 0);
+    assert!(matches!(bench.done(), Operation::Sync { .. }));
+    assert_eq!(bench.committed, 3);
+    assert_eq!(written(&bench.answers), [1, 2], "nobody is answered twice");
+}
+
+#[test]
+fn a_disk_that_refuses_for_ever_ends_the_writer_and_a_full_one_is_waited_for() {
+    for no_room in [true, false] {
+        let mut bench = Bench::new();
+        bench.submit(1, Follow::default());
+        bench.step(Event::Sign {
+            end_chunk: false,
+            snapshot: false,
+        });
+        bench.done();
+        for _ in 0..50 {
+            bench.pass(250);
+            while let Some(Operation::Write { .. }) = bench.under_way.front() {
+                bench.done();
+            }
+            bench.fail(no_room);
+            if bench.others.contains(&"gave up") {
+                break;
+            }
+        }
+        assert_eq!(bench.others.contains(&"gave up"), !no_room);
+        assert_eq!(bench.committed, 0);
+    }
+}
+
+#[test]
+fn too_many_that_are_not_committed_are_refused_but_what_the_node_needs_is_not() {
+    let mut bench = Bench::new();
+    bench.fail_everything_after(0);
+    (1..=20).for_each(|ticket| bench.submit(ticket, Follow::default()));
+    let refused = bench.answers.iter().map(|(_, outcome)| outcome.clone()).collect::<Vec<_>>();
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|outcome| *outcome == Outcome::Refused(Refusal::TooManyUncommitted)));
+    let mut writes = WriteSet::new();
+    writes.put("public:m", "k", "own");
+    bench.step(Event::Transaction(Submission {
+        ticket: Ticket(99),
+        writes,
+        claims: None,
+        is_own: true,
+        follow: Follow::default(),
+    }));
+    assert!(bench.answers.iter().all(|(ticket, _)| *ticket != 99));
+}
+
+impl Bench {
+    /// From here on nothing under way comes to an end.
+    fn fail_everything_after(&mut self, done: usize) {
+        (0..done).for_each(|_| drop(self.done()));
+    }
+}
+
+#[test]
+fn a_chunk_that_a_signature_ends_is_completed_before_the_next_one_is_begun() {
+    let mut bench = Bench::with(Settings {
+        chunk_size: 1,
+        ..settings()
+    });
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.submit(2, Follow::default());
+    bench.done();
+    bench.done();
+    bench.done();
+    assert_eq!(bench.committed, 2);
+    let Operation::Complete { chunk, last, positions, .. } = bench.done() else { panic!() };
+    assert_eq!((chunk, last, positions.len()), (1, 2, 2));
+    assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
+    bench.settle();
+    assert_eq!(written(&bench.answers), [1, 2]);
+}
+
+#[test]
+fn a_rollback_takes_back_what_is_not_committed_and_tells_who_waits() {
+    let mut bench = Bench::with(Settings {
+        chunk_size: 1,
+        ..settings()
+    });
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(2, Follow::default());
+    bench.settle();
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    bench.submit(3, Follow::default());
+    let root = bench.core.root();
+    bench.step(Event::RollBack { to: 2, view: 3 });
+    assert_ne!(bench.core.root(), root);
+    assert_eq!(bench.answers.last(), Some(&(3, Outcome::RolledBack)));
+    let mut operations = Vec::new();
+    while !bench.under_way.is_empty() {
+        operations.push(bench.done());
+    }
+    assert!(operations.contains(&Operation::Remove { chunk: 3 }), "{operations:?}");
+    assert_eq!(bench.core.next(), txid(3, 3));
+    bench.step(Event::Role(Role::Alone));
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    assert_eq!((bench.committed, bench.core.view_history()), (3, &[1, 1, 3][..]));
+}
+
+#[test]
+#[should_panic(expected = "is committed")]
+fn a_rollback_below_what_is_committed_is_no_more() {
+    let mut bench = Bench::new();
+    for ticket in 1..=2 {
+        bench.submit(ticket, Follow::default());
+        bench.step(Event::Sign {
+            end_chunk: false,
+            snapshot: false,
+        });
+        bench.settle();
+    }
+    bench.step(Event::RollBack { to: 2, view: 3 });
+}
+
+#[test]
+#[should_panic(expected = "does not come after")]
+fn a_view_is_never_gone_back_to() {
+    let mut bench = Bench::new();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(1, Follow::default());
+    bench.step(Event::RollBack { to: 0, view: 2 });
+}
+
+#[test]
+fn a_primary_commits_what_the_others_agree_to_and_nothing_that_is_not_durable_here() {
+    let mut bench = Bench::new();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.step(Event::Committed(2));
+    assert_eq!(bench.committed, 0);
+    bench.settle();
+    assert_eq!(bench.committed, 2);
+}
+
+#[test]
+fn a_service_opens_when_its_opening_is_committed_and_its_files_have_their_names() {
+    let mut bench = Bench::new();
+    let milestone = |milestone| Follow {
+        sign: true,
+        milestone: Some(milestone),
+        ..Follow::default()
+    };
+    bench.submit(1, milestone(Milestone::SecretsKnown));
+    assert!(bench.reached.is_empty());
+    bench.settle();
+    assert_eq!(bench.reached, [Milestone::SecretsKnown]);
+    bench.step(Event::PrivateLedgerRead);
+    assert_eq!(bench.proposals, [Proposal::Opening]);
+    bench.submit(2, milestone(Milestone::Opened));
+    bench.done();
+    assert!(matches!(bench.done(), Operation::Sync { .. }));
+    assert!(bench.others.is_empty());
+    assert!(matches!(bench.fail(true), Operation::NameRecovered));
+    bench.pass(250);
+    assert!(matches!(bench.done(), Operation::NameRecovered));
+    assert_eq!(bench.others, ["waiting", "resumed", "open"]);
+}
+
+#[test]
+fn a_stop_signs_what_was_taken_whatever_waits_for_the_disk() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Stop);
+    bench.submit(2, Follow::default());
+    assert_eq!(bench.answers, [(2, Outcome::Refused(Refusal::Stopping))]);
+    bench.done();
+    bench.fail(true);
+    bench.pass(250);
+    bench.settle();
+    assert_eq!(written(&bench.answers), [1]);
+    assert_eq!((bench.committed, bench.others.last()), (2, Some(&"stopped")));
+}

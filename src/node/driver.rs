@@ -1,0 +1,395 @@
+//! Carries out what the core decides: the ledger's files, the readers' state, answers, and what else follows in the node.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::identity::now_s;
+use super::private::OldLedger;
+use super::service::create::commit_retirements;
+use super::service::submit::Opened;
+use super::session::{Afterwards, Standing};
+use super::shared::Node;
+use super::writer::{Answer, Made, Message};
+use crate::core::{
+    Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Submission, Ticket,
+};
+use crate::error::{Error, Result};
+use crate::format::domain::WriteSet;
+use crate::format::{Seqno, TxId};
+use crate::journal::SealKey;
+use crate::journal::disk::Files;
+use crate::journal::files::ChunkFiles;
+use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
+use crate::journal::succession::KnownSecret;
+use crate::shown::Show;
+use crate::tables::names;
+
+/// A snapshot that was asked for.
+pub(super) struct SnapshotResult {
+    seqno: Seqno,
+    written: Result<Written>,
+}
+
+/// Whose transaction it is that the core answers.
+enum Asker {
+    /// A request's.
+    Request(oneshot::Sender<Answer>),
+    /// The node's own, which this names.
+    Node(&'static str),
+}
+
+/// The writer's thread: the core, and everything that it takes to do what it decides.
+pub struct Driver {
+    pub(super) node: Arc<Node>,
+    pub(super) core: Core,
+    pub(super) standing: Arc<RwLock<Standing>>,
+    /// The ledger that was recovered, until its private part is.
+    pub(super) old: OldLedger,
+    /// What the shares opened, until the private phase begins.
+    unlocked: Option<Box<Opened>>,
+    files: ChunkFiles<Files>,
+    snapshots: SnapshotFiles<Files>,
+    disk: Files,
+    /// The snapshot that is written, until the core has given it a name.
+    written: Option<Written>,
+    began: Instant,
+    askers: BTreeMap<Ticket, Asker>,
+    next_ticket: u64,
+    /// A transaction has written to the table of token issuers since the last commit.
+    issuers_changed: bool,
+    /// Renewed certificates, with the files that they belong into.
+    pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
+    /// Why the ledger's files can't be written for now.
+    waits_for: Option<String>,
+    has_ended: bool,
+}
+
+impl Driver {
+    /// Drives `core`, whose files are in `ledger` and `snapshots`.
+    pub(super) fn new(
+        node: &Arc<Node>,
+        core: Core,
+        standing: Arc<RwLock<Standing>>,
+        old: OldLedger,
+        disk: Files,
+        (ledger, snapshots): (&Path, &Path),
+    ) -> Driver {
+        Driver {
+            node: Arc::clone(node),
+            core,
+            standing,
+            old,
+            unlocked: None,
+            files: ChunkFiles::new(disk, ledger),
+            snapshots: SnapshotFiles::new(disk, snapshots),
+            disk,
+            written: None,
+            began: Instant::now(),
+            askers: BTreeMap::new(),
+            next_ticket: 0,
+            issuers_changed: false,
+            unwritten: Vec::new(),
+            waits_for: None,
+            has_ended: false,
+        }
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Whether there is nothing more to drive.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Why the ledger's files can't be written for now.
+    pub(super) fn waits_for(&self) -> Option<&str> {
+        self.waits_for.as_deref()
+    }
+
+    /// How long nothing has to be done.
+    pub(super) fn sleep(&self) -> Duration {
+        let wakes = self.core.wakes_at().unwrap_or(Duration::MAX);
+        wakes.saturating_sub(self.began.elapsed())
+    }
+
+    /// A request's transaction: its writes become an entry where what it read still holds.
+    pub(super) fn take(&mut self, made: Made) {
+        let Made {
+            writes,
+            reads,
+            afterwards,
+            answer,
+        } = made;
+        let holds = self.node.read(|store| store.still_holds(&reads)).0;
+        match holds {
+            true => self.submit(writes, afterwards, Asker::Request(answer), None),
+            false => drop(answer.send(Answer::Stale)),
+        }
+    }
+
+    /// A transaction of the node's own, which is to be committed soon.
+    pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) -> Option<TxId> {
+        let next = self.core.next();
+        self.submit(writes, Afterwards::default(), Asker::Node(what), Some(milestone));
+        (self.core.next() != next).then_some(next)
+    }
+
+    fn submit(&mut self, writes: WriteSet, afterwards: Afterwards, asker: Asker, milestone: Option<Milestone>) {
+        let Afterwards {
+            rekey,
+            chunk,
+            snapshot,
+            unlocked,
+        } = afterwards;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let is_own = matches!(asker, Asker::Node(_));
+        self.askers.insert(ticket, asker);
+        let milestone = milestone.or(unlocked.is_some().then_some(Milestone::SecretsKnown));
+        let submission = Submission {
+            ticket,
+            writes,
+            claims: None,
+            is_own,
+            follow: Follow {
+                rekey: rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
+                // What follows begins once this is committed, so now and not when a signature is due.
+                sign: matches!(
+                    milestone,
+                    Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
+                ),
+                end_chunk: chunk,
+                snapshot,
+                milestone,
+            },
+        };
+        let next = self.core.next();
+        // Before the step, whose effects may already need it.
+        if let Some(unlocked) = unlocked {
+            self.unlocked = Some(Box::new(unlocked));
+        }
+        let known = rekey.map(|secret| KnownSecret {
+            secret,
+            from: next.seqno + 1,
+            previous_stored: Some(next.seqno),
+        });
+        self.step_and(Event::Transaction(submission), known);
+    }
+
+    /// Tells the core what happened, and carries out what it decides.
+    pub(super) fn step(&mut self, event: Event) {
+        self.step_and(event, None);
+    }
+
+    fn step_and(&mut self, event: Event, mut rekeyed: Option<KnownSecret>) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = Now {
+                elapsed: self.began.elapsed(),
+                unix_s: now_s(),
+            };
+            let effects = self.core.step(now, event);
+            self.apply(&effects, &mut rekeyed);
+            for effect in effects {
+                self.carry_out(effect, &mut events);
+            }
+        }
+    }
+
+    /// Shows readers what a step has added to the state, all of it at once.
+    fn apply(&mut self, effects: &[Effect], rekeyed: &mut Option<KnownSecret>) {
+        let applied = effects.iter().filter_map(|effect| match effect {
+            Effect::Announce(Announcement::Applied { txid, writes }) => Some((*txid, writes)),
+            _ => None,
+        });
+        let applied: Vec<_> = applied.collect();
+        let Some((last, _)) = applied.last() else { return };
+        let last = *last;
+        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
+        for (txid, writes) in applied {
+            store.apply(txid.seqno, writes);
+            self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
+        }
+        standing.root = self.core.root();
+        if let Some(known) = rekeyed.take() {
+            self.node.knows_secret(known.from, &known.secret);
+            standing.learn(known);
+        }
+        self.node.status.wrote(last);
+    }
+
+    fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Perform(operation) => events.push_back(match self.files.perform(&operation) {
+                Ok(()) => Event::Done,
+                Err(why) => Event::Failed(failure(&why)),
+            }),
+            Effect::Snapshot(draft) => self.write_snapshot(draft, events),
+            Effect::NameSnapshot { seqno, evidence_seqno } => {
+                let Some(written) = self.written.take() else { return };
+                if let Err(why) = self.snapshots.name(seqno, evidence_seqno, written) {
+                    self.snapshot_failed(seqno, Some(evidence_seqno), &why, events);
+                } else {
+                    tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
+                }
+            }
+            Effect::ProveSnapshot {
+                seqno,
+                evidence_seqno,
+                receipt,
+            } => match self.snapshots.prove(seqno, evidence_seqno, &receipt) {
+                Ok(path) => tracing::info!(path = %path.shown(), "snapshot committed"),
+                Err(why) => self.snapshot_failed(seqno, Some(evidence_seqno), &why, events),
+            },
+            Effect::DropSnapshot { seqno, evidence_seqno } => self.snapshots.give_up(seqno, evidence_seqno),
+            Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
+            Effect::Announce(announcement) => self.hear(announcement),
+            Effect::Propose(Proposal::Retirements) => self.retire(),
+            Effect::Propose(Proposal::Opening) => self.open(),
+            Effect::Stopped => self.has_ended = true,
+            Effect::GiveUp { reason } => {
+                self.node.status.stop();
+                self.has_ended = true;
+                (self.node.fatal)(Error::Unreadable(format!(
+                    "the ledger can't be written any more: {reason}; it is left as it is"
+                )));
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        match self.askers.remove(&ticket) {
+            // A client that has gone away does not stop its transaction, as in CCF.
+            Some(Asker::Request(answer)) => drop(answer.send(Answer::Outcome(outcome))),
+            Some(Asker::Node(what)) => {
+                if !matches!(outcome, Outcome::Written(_)) {
+                    tracing::error!("{what}: {outcome:?}");
+                }
+            }
+            None => unreachable!("a transaction is answered once"),
+        }
+    }
+
+    fn hear(&mut self, announcement: Announcement) {
+        let node = Arc::clone(&self.node);
+        match announcement {
+            // All of a step's were applied together.
+            Announcement::Applied { .. } => {}
+            Announcement::Committed { txid, view_history } => self.committed(txid.seqno, &view_history),
+            Announcement::RolledBack { to } => {
+                node.store.write().unwrap_or_else(PoisonError::into_inner).rollback(to);
+            }
+            Announcement::Reached(Milestone::SecretsKnown) => {
+                if let Some(unlocked) = self.unlocked.take() {
+                    self.begin_private_phase(*unlocked);
+                }
+            }
+            Announcement::Reached(Milestone::Created | Milestone::Opened | Milestone::RetirementsCommitted) => {}
+            Announcement::Open => {
+                node.status.open_users();
+                // What was fetched last, a dead service fetched.
+                node.jwt.wake();
+                tracing::info!("the service is open");
+            }
+            Announcement::Waiting { reason } => {
+                tracing::error!("the ledger can't be written, which is tried again until it can: {reason}");
+                self.waits_for = Some(reason);
+            }
+            Announcement::Resumed => {
+                self.waits_for = None;
+                tracing::info!("the ledger can be written again");
+            }
+        }
+    }
+
+    /// Everything up to `seqno` can't be taken back any more: what waited for that happens.
+    fn committed(&mut self, seqno: Seqno, view_history: &[Seqno]) {
+        let node = Arc::clone(&self.node);
+        // Before anybody hears of the commit: who renewed a certificate sees it in the next session.
+        self.adopt_certificates();
+        node.status.set_view_history(view_history);
+        node.status.committed(seqno);
+        node.store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .compact(seqno);
+        if !node.status.gov_is_open() {
+            node.status.open_gov();
+        }
+        if std::mem::take(&mut self.issuers_changed) {
+            node.jwt.wake();
+        }
+    }
+
+    /// Marks nodes whose retirement has been committed.
+    fn retire(&mut self) {
+        let frozen = self.node.read(|store| store.freeze()).0;
+        let mut transaction = frozen.transaction();
+        if commit_retirements(&mut transaction) {
+            let writes = transaction.into_writes();
+            self.propose("mark retired nodes", writes, Milestone::RetirementsCommitted);
+        }
+    }
+
+    /// Has a snapshot written beside everything else.
+    fn write_snapshot(&mut self, draft: Draft, events: &mut VecDeque<Event>) {
+        let seqno = draft.seqno;
+        // A transaction that is being made holds the state still: the next commit has another.
+        let Some(state) = self.node.read(|store| store.committed_at(seqno)).0 else {
+            return events.push_back(Event::SnapshotFailed { seqno });
+        };
+        let (disk, path, node) = (self.disk, self.snapshots.draft_path(), Arc::clone(&self.node));
+        let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+            let written = draft.write(&state, &disk, &path);
+            drop(state); // before anybody hears of it: the store may be compacted again
+            if let Some(writer) = node.writer.get() {
+                writer.tell(Message::Snapshot(SnapshotResult { seqno, written }));
+            }
+        });
+        if let Err(why) = spawned {
+            let why = Error::io("start", Path::new("a thread for a snapshot"))(why);
+            self.snapshot_failed(seqno, None, &why, events);
+        }
+    }
+
+    /// The snapshot that was asked for is written, or not.
+    pub(super) fn snapshot(&mut self, SnapshotResult { seqno, written }: SnapshotResult) {
+        match written {
+            Ok(written) => {
+                self.written = Some(written);
+                let digest = written.digest;
+                self.step(Event::SnapshotWritten { seqno, digest });
+            }
+            Err(why) => {
+                tracing::error!("a snapshot could not be written, another is made: {why}");
+                self.step(Event::SnapshotFailed { seqno });
+            }
+        }
+    }
+
+    fn snapshot_failed(&mut self, seqno: Seqno, evidence: Option<Seqno>, why: &Error, events: &mut VecDeque<Event>) {
+        tracing::error!("a snapshot could not be kept, another is made: {why}");
+        self.snapshots.give_up(seqno, evidence);
+        events.push_back(Event::SnapshotFailed { seqno });
+    }
+}
+
+/// What the core has to know of an error.
+fn failure(why: &Error) -> Failure {
+    let no_room = match why {
+        Error::Io { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        _ => false,
+    };
+    Failure {
+        no_room,
+        reason: why.to_string(),
+    }
+}

@@ -1,0 +1,123 @@
+//! What waits for the writer's thread: transactions, of which there may be so many, and messages of the node itself, which
+//! are never too many and come first.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Why a transaction can't wait here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// So many wait already.
+    Full,
+    /// The writer has ended.
+    Closed,
+}
+
+/// What the writer takes out.
+pub enum Letter<M, T> {
+    /// A message of the node.
+    Message(M),
+    /// A transaction.
+    Transaction(T),
+}
+
+struct Waiting<M, T> {
+    messages: VecDeque<M>,
+    transactions: VecDeque<T>,
+    is_closed: bool,
+}
+
+/// A box for one reader and any number of senders.
+pub struct Mailbox<M, T> {
+    waiting: Mutex<Waiting<M, T>>,
+    arrived: Condvar,
+    /// Transactions that may wait.
+    places: usize,
+}
+
+impl<M, T> Mailbox<M, T> {
+    /// A box for so many transactions.
+    pub fn new(places: usize) -> Self {
+        Mailbox {
+            waiting: Mutex::new(Waiting {
+                messages: VecDeque::new(),
+                transactions: VecDeque::new(),
+                is_closed: false,
+            }),
+            arrived: Condvar::new(),
+            places,
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<M, T>> {
+        // Nothing panics while it is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a message. Nobody reads it where the writer has ended.
+    pub fn tell(&self, message: M) {
+        let mut waiting = self.waiting();
+        if !waiting.is_closed {
+            waiting.messages.push_back(message);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Leaves a transaction.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    pub fn submit(&self, transaction: T) -> Result<(), NoPlace> {
+        let mut waiting = self.waiting();
+        if waiting.is_closed {
+            return Err(NoPlace::Closed);
+        }
+        if waiting.transactions.len() >= self.places {
+            return Err(NoPlace::Full);
+        }
+        waiting.transactions.push_back(transaction);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes what comes next, messages first; `None` where nothing comes for so long.
+    pub fn take(&self, wait: Duration) -> Option<Letter<M, T>> {
+        let waiting = self.waiting();
+        let is_empty = |waiting: &mut Waiting<M, T>| waiting.messages.is_empty() && waiting.transactions.is_empty();
+        let (mut waiting, _) = self
+            .arrived
+            .wait_timeout_while(waiting, wait, is_empty)
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = waiting.messages.pop_front() {
+            return Some(Letter::Message(message));
+        }
+        waiting.transactions.pop_front().map(Letter::Transaction)
+    }
+
+    /// Takes nothing more, and forgets what waits: whoever sent it is told by losing the other end.
+    pub fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.is_closed = true;
+        waiting.messages.clear();
+        waiting.transactions.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_passes_a_full_queue_and_a_closed_box_forgets_both() {
+        let mailbox: Mailbox<&str, u8> = Mailbox::new(2);
+        assert_eq!([1, 2, 3].map(|number| mailbox.submit(number)), [Ok(()), Ok(()), Err(NoPlace::Full)]);
+        mailbox.tell("stop");
+        assert!(matches!(mailbox.take(Duration::ZERO), Some(Letter::Message("stop"))));
+        assert!(matches!(mailbox.take(Duration::ZERO), Some(Letter::Transaction(1))));
+        mailbox.close();
+        mailbox.tell("late");
+        assert_eq!(mailbox.submit(4), Err(NoPlace::Closed));
+        assert!(mailbox.take(Duration::ZERO).is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! Transactions: made beside the writer on a state that is held still, and written by one thread, in order.
+//!
+//! Whoever wants to write gives a function over a transaction. It runs on a thread of its own, however long it takes. What
+//! it read and wrote is handed to the writer's thread, which looks whether the newest state still has what was read: if so,
+//! the writes become the next entry, and otherwise the function is run again. Nothing waits for a function but its caller.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::driver::Driver;
+use super::mailbox::{Letter, Mailbox, NoPlace};
+use super::session::{Afterwards, Session, Standing};
+use super::shared::Node;
+use crate::core::{Event, Outcome, Refusal};
+use crate::error::Error;
+use crate::format::TxId;
+use crate::format::domain::WriteSet;
+use crate::kv::store::{ReadSet, Transaction};
+use crate::recovery::private::PrivateState;
+
+/// Transactions that may wait for the writer.
+const PLACES: usize = 1000;
+/// Functions that run at a time: most of their time, scripts run in processes of their own.
+const AT_A_TIME: usize = 4;
+/// Functions that run or wait to; beyond that clients are told to come back.
+const MAX_WAITING: usize = 1000;
+/// How often a function is run again because others have written what it read.
+const MAX_ATTEMPTS: u32 = 30;
+/// How long the thread sleeps at most.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// What a function read and wrote.
+pub(super) struct Made {
+    pub(super) writes: WriteSet,
+    pub(super) reads: ReadSet,
+    pub(super) afterwards: Afterwards,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What the writer says to it.
+pub(super) enum Answer {
+    /// What became of it.
+    Outcome(Outcome),
+    /// Somebody has written what it read.
+    Stale,
+}
+
+/// What the node says to its writer.
+pub(super) enum Message {
+    /// The private ledger is read, or can't be.
+    PrivateLedger(crate::Result<Box<PrivateState>>),
+    /// The snapshot that was asked for is written, or can't be.
+    Snapshot(super::driver::SnapshotResult),
+    /// Nothing new is begun; what was answered is signed. Told once that is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Why a function's writes are not in the ledger.
+#[derive(Debug)]
+pub enum NotWritten<E> {
+    /// The function says so.
+    Failed(E),
+    /// The writer does.
+    Refused(Refusal),
+    /// Too many wait.
+    TooManyWaiting,
+    /// Others were always faster.
+    Contended,
+    /// It was written, and taken back since.
+    RolledBack,
+    /// The writer has ended, or the function did not come to its end.
+    Gone,
+}
+
+/// Hands transactions to the writer's thread.
+#[derive(Clone)]
+pub struct Writer {
+    mailbox: Arc<Mailbox<Message, Made>>,
+    standing: Arc<RwLock<Standing>>,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Writer {
+    /// Starts the thread, and answers its handle; `driver` is made with the standing that transactions are made on.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn start(mut driver: Driver, standing: Arc<RwLock<Standing>>) -> std::io::Result<Writer> {
+        let mailbox = Arc::new(Mailbox::new(PLACES));
+        let writer = Writer {
+            mailbox: Arc::clone(&mailbox),
+            standing,
+            running: Arc::new(Semaphore::new(AT_A_TIME)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        };
+        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let node = Arc::clone(driver.node());
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut driver, &mailbox)));
+            mailbox.close();
+            if outcome.is_err() {
+                // Whatever it was about, nobody knows any more what the files hold.
+                std::mem::forget(driver);
+                node.status.stop();
+                (node.fatal)(Error::Unreadable(
+                    "the writer of the ledger has panicked, which is a fault in this program: the ledger is as it was left, \
+                     and a recovery goes on from its last signature"
+                        .to_owned(),
+                ));
+            }
+        })?;
+        Ok(writer)
+    }
+
+    /// Runs `body` in a transaction. Where it answers `Ok`, what it wrote is in the ledger when this returns, and the
+    /// transaction is answered with it; where it wrote nothing, the one whose state it read. It may run more than once.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub async fn transact<T, E, F>(&self, node: &Arc<Node>, body: F) -> Result<(T, TxId), NotWritten<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: Fn(&mut Transaction<'_>, &mut Session) -> Result<T, E> + Send + Sync + 'static,
+    {
+        let _place = self.waiting.try_acquire().map_err(|_| NotWritten::TooManyWaiting)?;
+        let body = Arc::new(body);
+        for _ in 0..MAX_ATTEMPTS {
+            let attempt = {
+                // Never closed.
+                let _turn = self.running.acquire().await.map_err(|_| NotWritten::Gone)?;
+                let (writer, node, body) = (self.clone(), Arc::clone(node), Arc::clone(&body));
+                let attempt = tokio::task::spawn_blocking(move || writer.attempt(&node, &*body));
+                attempt.await.map_err(|_| NotWritten::Gone)?
+            };
+            let (value, made, wait) = match attempt {
+                Attempt::Stale => continue,
+                Attempt::Failed(why) => return Err(NotWritten::Failed(why)),
+                Attempt::Made(value, made, wait) => (value, made, wait),
+            };
+            self.mailbox.submit(made).map_err(|why| match why {
+                NoPlace::Full => NotWritten::TooManyWaiting,
+                NoPlace::Closed => NotWritten::Gone,
+            })?;
+            match wait.await {
+                Ok(Answer::Outcome(Outcome::Written(txid))) => return Ok((value, txid)),
+                Ok(Answer::Outcome(Outcome::RolledBack)) => return Err(NotWritten::RolledBack),
+                Ok(Answer::Outcome(Outcome::Refused(why))) => return Err(NotWritten::Refused(why)),
+                Ok(Answer::Stale) => {}
+                Err(_) => return Err(NotWritten::Gone),
+            }
+        }
+        Err(NotWritten::Contended)
+    }
+
+    fn attempt<T, E>(
+        &self,
+        node: &Node,
+        body: &impl Fn(&mut Transaction<'_>, &mut Session) -> Result<T, E>,
+    ) -> Attempt<T, E> {
+        let (frozen, mut session) = Standing::hold(&self.standing, node);
+        let mut transaction = frozen.transaction();
+        let outcome = body(&mut transaction, &mut session);
+        let (writes, reads) = transaction.into_parts();
+        drop(frozen);
+        match outcome {
+            Ok(value) => {
+                let (answer, wait) = oneshot::channel();
+                let made = Made {
+                    writes,
+                    reads,
+                    afterwards: session.afterwards,
+                    answer,
+                };
+                Attempt::Made(value, made, wait)
+            }
+            // What it complains of may not be so any more.
+            Err(why) => match node.read(|store| store.still_holds(&reads)).0 {
+                true => Attempt::Failed(why),
+                false => Attempt::Stale,
+            },
+        }
+    }
+
+    pub(super) fn tell(&self, message: Message) {
+        self.mailbox.tell(message);
+    }
+
+    /// Signs what is not signed yet, whatever waits, closes the files, and ends the thread.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        self.mailbox.tell(Message::Stop(done));
+        let _ = wait.await;
+    }
+}
+
+enum Attempt<T, E> {
+    Stale,
+    Failed(E),
+    Made(T, Made, oneshot::Receiver<Answer>),
+}
+
+fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
+    let mut stopped = None;
+    loop {
+        let sleep = driver.sleep().min(LONGEST_SLEEP);
+        match mailbox.take(sleep) {
+            Some(Letter::Transaction(made)) => driver.take(made),
+            Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
+            Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
+            Some(Letter::Message(Message::Stop(done))) => {
+                stopped = Some(done);
+                driver.step(Event::Stop);
+            }
+            None => driver.step(Event::Tick),
+        }
+        if driver.has_ended() {
+            if let Some(done) = stopped.take() {
+                let _ = done.send(());
+            }
+            return;
+        }
+    }
+}
