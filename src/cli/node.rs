@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> Result<u8> {
     if settings.check {
         return check(args, &loaded.config, &loaded.notes);
     }
-    start_log(loaded.config.logging.format, settings.log_level);
+    let _log = start_log(loaded.config.logging.format, settings.log_level);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %args.config.shown(), "rekindle");
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
@@ -110,21 +111,30 @@ fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> R
     )))
 }
 
-fn start_log(format: LogFormat, level: Level) {
+/// Starts the log, which is written as long as what is answered lives. It is written by a thread of its own, of which
+/// nothing waits: where nobody reads it any more, lines are lost and the node goes on.
+fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
     let filter = match level {
         Level::Trace => tracing::Level::TRACE,
         Level::Debug => tracing::Level::DEBUG,
         Level::Info => tracing::Level::INFO,
         Level::Fail | Level::Fatal => tracing::Level::ERROR,
     };
+    let lines = LogLines::new(std::io::stdout(), format == LogFormat::Json);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .thread_name("log")
+        .finish(lines);
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
         .with_ansi(false)
-        .with_writer(move || LogLines::new(std::io::stdout(), format == LogFormat::Json));
+        .log_internal_errors(false)
+        .with_writer(writer);
     // Fails only where a log was started before, as in a test.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    guard
 }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::journal::files::Operation;
 use crate::format::Seqno;
 use crate::format::chunk::FIRST_ENTRY;
+use crate::journal::files::Operation;
 
 /// A chunk must stay below 4 GiB, which its positions can express; the table and one more entry of the largest size fit behind
 /// this.
@@ -111,7 +111,10 @@ impl Chunks {
     /// Takes the chunks that end at or before `committed`, which can be completed now.
     pub(super) fn complete(&mut self, committed: Seqno) -> Vec<Operation> {
         let mut completed = Vec::new();
-        while let Some(chunk) = self.open.pop_front_if(|chunk| chunk.ends && chunk.next() <= committed + 1) {
+        while let Some(chunk) = self
+            .open
+            .pop_front_if(|chunk| chunk.ends && chunk.next() <= committed + 1)
+        {
             completed.push(completion(chunk));
         }
         completed

@@ -6,10 +6,10 @@
 //! ```
 
 use super::effect::{Announcement, Effect, Proposal};
-use crate::journal::files::Operation;
 use super::event::Milestone;
 use super::state::Core;
 use crate::format::Seqno;
+use crate::journal::files::Operation;
 
 impl Core {
     /// A transaction that means something to the service's life is sealed.

@@ -210,7 +210,10 @@ impl Log {
     /// What is committed need not be in the tree any more (format specification, section 5.3), and no secret before it.
     pub(super) fn committed(&mut self, seqno: Seqno) {
         self.tree.flush_to(seqno);
-        let newest = self.signatures.iter().rposition(|signed| signed.last.txid.seqno <= seqno);
+        let newest = self
+            .signatures
+            .iter()
+            .rposition(|signed| signed.last.txid.seqno <= seqno);
         self.signatures.drain(..newest.unwrap_or(0));
         let newest = self.keys.iter().rposition(|(from, _)| *from <= seqno);
         self.keys.drain(..newest.unwrap_or(0));
@@ -220,10 +223,15 @@ impl Log {
     pub(super) fn roll_back(&mut self, to: Seqno, view: View) {
         assert!(view > self.view, "view {view} does not come after {}", self.view);
         self.tree.retract_to(to + 1);
-        assert_eq!(self.tree.len(), to + 1, "the tree still holds what can be rolled back to");
+        assert_eq!(
+            self.tree.len(),
+            to + 1,
+            "the tree still holds what can be rolled back to"
+        );
         self.signatures.retain(|signed| signed.last.txid.seqno <= to);
         let signed = self.last_signed().map_or(0, |last| last.txid.view);
-        self.view_history.truncate(usize::try_from(signed).unwrap_or(usize::MAX));
+        self.view_history
+            .truncate(usize::try_from(signed).unwrap_or(usize::MAX));
         self.keys.retain(|(from, _)| *from <= to + 1);
         self.view = view;
     }

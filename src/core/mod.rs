@@ -21,10 +21,7 @@
 //! - One operation of the ledger's files is under way at a time, so that what follows a failed one is never carried out
 //!   before it has succeeded.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
-)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod chunks;
 mod effect;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chunks::Place;
-use crate::journal::files::Operation;
 use super::event::Failure;
 use crate::format::Seqno;
+use crate::journal::files::Operation;
 
 /// How long a failed operation rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -184,9 +184,10 @@ impl Operations {
                 Progress::Durable(through)
             }
             Operation::NameRecovered => Progress::Named,
-            Operation::Create { .. } | Operation::Complete { .. } | Operation::Cut { .. } | Operation::Remove { .. } => {
-                Progress::Other
-            }
+            Operation::Create { .. }
+            | Operation::Complete { .. }
+            | Operation::Cut { .. }
+            | Operation::Remove { .. } => Progress::Other,
         }
     }
 
@@ -210,7 +211,8 @@ impl Operations {
         if let Operation::Sync { chunk } | Operation::Cut { chunk, .. } | Operation::Complete { chunk, .. } =
             under_way.operation
         {
-            if !failure.no_room {
+            // Of the others, a call before the sync may be what failed, which does no harm.
+            if !failure.no_room && matches!(under_way.operation, Operation::Sync { .. }) {
                 self.failed_syncs += 1;
             }
             if self.failed_syncs >= MAX_SYNCS {
@@ -238,7 +240,10 @@ impl Operations {
     fn write_again(&mut self, chunk: Seqno) {
         let Some(syncing) = self.under_way.take() else { return };
         self.push_front(syncing.operation, syncing.through);
-        let again = self.kept.iter().filter(|kept| kept.chunk == chunk && kept.seqno <= self.written);
+        let again = self
+            .kept
+            .iter()
+            .filter(|kept| kept.chunk == chunk && kept.seqno <= self.written);
         let again: Vec<Seqno> = again.map(|kept| kept.seqno).collect();
         for seqno in again.into_iter().rev() {
             self.queue.push_front(Queued::Entry(seqno));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::effect::{Announcement, Effect};
-use crate::journal::files::Operation;
 use super::event::Now;
 use super::snapshots::Proven;
 use super::state::Core;
 use crate::format::Seqno;
+use crate::journal::files::Operation;
 
 /// A signature is due after so many bytes, whatever their number: they are in memory until it is durable.
 pub(super) const MAX_UNSIGNED_BYTES: u64 = 64 << 20;

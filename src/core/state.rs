@@ -220,7 +220,10 @@ impl Core {
     }
 
     fn sign_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let is_due = self.settings.signatures.is_some_and(|settings| self.signing.is_due(now, &settings));
+        let is_due = self
+            .settings
+            .signatures
+            .is_some_and(|settings| self.signing.is_due(now, &settings));
         let last = self.stopping && self.signing.unsigned > 0;
         if (is_due || last) && self.role != Role::Backup {
             self.sign_or_give_up(now, out);

@@ -137,7 +137,9 @@ fn txid(view: u64, seqno: u64) -> TxId {
 }
 
 fn written(answers: &[(u64, Outcome)]) -> Vec<u64> {
-    let written = answers.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
+    let written = answers
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Written(_)));
     written.map(|(ticket, _)| *ticket).collect()
 }
 
@@ -147,7 +149,14 @@ fn a_transaction_is_answered_when_it_is_written_and_committed_when_a_signature_o
     bench.submit(1, Follow::default());
     assert!(matches!(bench.done(), Operation::Create { chunk: 1, .. }));
     assert_eq!(written(&bench.answers), [] as [u64; 0]);
-    assert!(matches!(bench.done(), Operation::Write { chunk: 1, offset: 8, .. }));
+    assert!(matches!(
+        bench.done(),
+        Operation::Write {
+            chunk: 1,
+            offset: 8,
+            ..
+        }
+    ));
     assert_eq!(bench.answers, [(1, Outcome::Written(txid(2, 1)))]);
     bench.pass(999);
     assert!(bench.under_way.is_empty(), "no signature is due yet");
@@ -163,7 +172,9 @@ fn what_waits_while_something_is_under_way_goes_to_the_disk_together() {
     let mut bench = Bench::new();
     (1..=2).for_each(|ticket| bench.submit(ticket, Follow::default()));
     bench.done();
-    let Operation::Write { entries, .. } = bench.done() else { panic!() };
+    let Operation::Write { entries, .. } = bench.done() else {
+        panic!()
+    };
     assert_eq!((entries.len(), written(&bench.answers)), (2, vec![1, 2]));
 }
 
@@ -196,11 +207,15 @@ fn after_a_failed_sync_everything_since_the_last_success_is_written_again() {
         snapshot: false,
     });
     bench.done();
-    let Operation::Write { entries: all, .. } = bench.done() else { panic!() };
+    let Operation::Write { entries: all, .. } = bench.done() else {
+        panic!()
+    };
     assert_eq!(all.len(), 3);
     assert!(matches!(bench.fail(false), Operation::Sync { .. }));
     bench.pass(250);
-    let Operation::Write { entries, offset, .. } = bench.done() else { panic!("the bytes come first") };
+    let Operation::Write { entries, offset, .. } = bench.done() else {
+        panic!("the bytes come first")
+    };
     assert_eq!((entries, offset), (all, 8));
     assert_eq!(bench.committed, 0);
     assert!(matches!(bench.done(), Operation::Sync { .. }));
@@ -238,9 +253,17 @@ fn too_many_that_are_not_committed_are_refused_but_what_the_node_needs_is_not() 
     let mut bench = Bench::new();
     bench.fail_everything_after(0);
     (1..=20).for_each(|ticket| bench.submit(ticket, Follow::default()));
-    let refused = bench.answers.iter().map(|(_, outcome)| outcome.clone()).collect::<Vec<_>>();
+    let refused = bench
+        .answers
+        .iter()
+        .map(|(_, outcome)| outcome.clone())
+        .collect::<Vec<_>>();
     assert!(!refused.is_empty());
-    assert!(refused.iter().all(|outcome| *outcome == Outcome::Refused(Refusal::TooManyUncommitted)));
+    assert!(
+        refused
+            .iter()
+            .all(|outcome| *outcome == Outcome::Refused(Refusal::TooManyUncommitted))
+    );
     let mut writes = WriteSet::new();
     writes.put("public:m", "k", "own");
     bench.step(Event::Transaction(Submission {
@@ -276,7 +299,12 @@ fn a_chunk_that_a_signature_ends_is_completed_before_the_next_one_is_begun() {
     bench.done();
     bench.done();
     assert_eq!(bench.committed, 2);
-    let Operation::Complete { chunk, last, positions, .. } = bench.done() else { panic!() };
+    let Operation::Complete {
+        chunk, last, positions, ..
+    } = bench.done()
+    else {
+        panic!()
+    };
     assert_eq!((chunk, last, positions.len()), (1, 2, 2));
     assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
     bench.settle();

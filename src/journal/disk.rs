@@ -98,7 +98,11 @@ impl Disk for Files {
     type File = Written;
 
     fn create(&self, path: &Path) -> Result<Written> {
-        OpenOptions::new().write(true).create_new(true).open(path).map(Written::new)
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map(Written::new)
     }
 
     fn replace(&self, path: &Path) -> Result<Written> {
@@ -154,7 +158,9 @@ impl Disk for Files {
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<OsString>> {
-        std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+        std::fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -60,7 +60,9 @@ pub fn sync_names(path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`]; [`Error::Unreadable`] if a name is taken: nothing is renamed over another file.
 pub fn name_recovered(disk: &impl Disk, directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
-    let listing = disk.list(directory).map_err(Error::io("read the directory", directory))?;
+    let listing = disk
+        .list(directory)
+        .map_err(Error::io("read the directory", directory))?;
     let mut found = Vec::new();
     for file_name in listing {
         let Some(FileName::Chunk(mut name)) = file_name.to_str().map(FileName::parse) else {

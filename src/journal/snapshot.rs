@@ -67,7 +67,10 @@ impl Draft {
 
     fn try_write<D: Disk>(&self, state: &State, disk: &D, path: &Path) -> Result<Written> {
         let io = || Error::io("write the snapshot", path);
-        let (public_len, private_len) = (self.header().len() as u64 + maps_len(&state.public), maps_len(&state.private));
+        let (public_len, private_len) = (
+            self.header().len() as u64 + maps_len(&state.public),
+            maps_len(&state.private),
+        );
         let iv = EntryIv {
             seqno: self.seqno,
             view: 0,
@@ -209,7 +212,13 @@ pub fn evidence_receipt(
             .map_err(|why| Error::Usage(format!("the snapshot's receipt can't be made: {why}")));
     }
     let certificate = signers.node_certificate.to_pem();
-    Ok(write_json(evidence, &path, &certificate, &signers.node_id(), &signed.node))
+    Ok(write_json(
+        evidence,
+        &path,
+        &certificate,
+        &signers.node_id(),
+        &signed.node,
+    ))
 }
 
 /// The files of snapshots in a directory, from the first byte to the committed name.
@@ -242,7 +251,9 @@ impl<D: Disk> SnapshotFiles<D> {
     pub fn name(&mut self, seqno: Seqno, evidence_seqno: Seqno, written: Written) -> Result<()> {
         let from = self.draft_path();
         let to = self.path(seqno, evidence_seqno, false);
-        self.disk.rename(&from, &to).map_err(Error::io("rename the snapshot", &from))?;
+        self.disk
+            .rename(&from, &to)
+            .map_err(Error::io("rename the snapshot", &from))?;
         self.written.insert(seqno, written.len);
         Ok(())
     }
@@ -263,7 +274,9 @@ impl<D: Disk> SnapshotFiles<D> {
             .write_at(&mut file, len, receipt)
             .and_then(|()| self.disk.sync(&mut file));
         proven.map_err(Error::io("write the snapshot", &from))?;
-        self.disk.rename(&from, &to).map_err(Error::io("rename the snapshot", &from))?;
+        self.disk
+            .rename(&from, &to)
+            .map_err(Error::io("rename the snapshot", &from))?;
         let synced = self.disk.sync_directory(&self.directory);
         synced.map_err(Error::io("write the directory to disk", &self.directory))?;
         Ok(to)

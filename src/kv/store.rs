@@ -228,7 +228,12 @@ impl Store {
 
     /// Drops all versions of a key up to `seqno` but the last.
     fn forget_superseded(&mut self, seqno: Seqno) {
-        for versions in self.newest.overlay.values_mut().flat_map(|keys| Arc::make_mut(keys).values_mut()) {
+        for versions in self
+            .newest
+            .overlay
+            .values_mut()
+            .flat_map(|keys| Arc::make_mut(keys).values_mut())
+        {
             let committed = versions.partition_point(|(version, _)| *version <= seqno);
             for (_, mut value) in versions.drain(..committed.saturating_sub(1)) {
                 value.zeroize();

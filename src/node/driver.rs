@@ -64,8 +64,6 @@ pub struct Driver {
     issuers_changed: bool,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
-    /// Why the ledger's files can't be written for now.
-    waits_for: Option<String>,
     has_ended: bool,
 }
 
@@ -94,7 +92,6 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             unwritten: Vec::new(),
-            waits_for: None,
             has_ended: false,
         }
     }
@@ -106,11 +103,6 @@ impl Driver {
     /// Whether there is nothing more to drive.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
-    }
-
-    /// Why the ledger's files can't be written for now.
-    pub(super) fn waits_for(&self) -> Option<&str> {
-        self.waits_for.as_deref()
     }
 
     /// How long nothing has to be done.
@@ -301,10 +293,10 @@ impl Driver {
             }
             Announcement::Waiting { reason } => {
                 tracing::error!("the ledger can't be written, which is tried again until it can: {reason}");
-                self.waits_for = Some(reason);
+                node.status.waits_for(Some(reason));
             }
             Announcement::Resumed => {
-                self.waits_for = None;
+                node.status.waits_for(None);
                 tracing::info!("the ledger can be written again");
             }
         }
@@ -385,7 +377,10 @@ impl Driver {
 /// What the core has to know of an error.
 fn failure(why: &Error) -> Failure {
     let no_room = match why {
-        Error::Io { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        Error::Io { source, .. } => matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+        ),
         _ => false,
     };
     Failure {

@@ -7,10 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
-use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
-use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::config::Config;
+use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
 use super::driver::Driver;
+use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
@@ -25,8 +25,8 @@ use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
 use crate::error::{Error, Result};
 use crate::format::domain::EntryType;
-use crate::journal::succession::KnownSecret;
 use crate::journal::disk::{Durability, Files};
+use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 
@@ -165,8 +165,10 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let directories = (main.as_path(), node.config.snapshots.directory.as_path());
     let mut driver = Driver::new(node, core, Arc::clone(&standing), old, disk, directories);
     driver.propose("create the new service", writes, Milestone::Created);
-    if let Some(reason) = driver.waits_for() {
-        return Err(Error::Unreadable(format!("the new service's ledger can't be begun: {reason}")));
+    if let Some(reason) = node.status.waiting_for() {
+        return Err(Error::Unreadable(format!(
+            "the new service's ledger can't be begun: {reason}"
+        )));
     }
     node.files.keep();
     node.status.enter(NodeState::PartOfPublicNetwork);

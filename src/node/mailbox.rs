@@ -111,7 +111,10 @@ mod tests {
     #[test]
     fn a_message_passes_a_full_queue_and_a_closed_box_forgets_both() {
         let mailbox: Mailbox<&str, u8> = Mailbox::new(2);
-        assert_eq!([1, 2, 3].map(|number| mailbox.submit(number)), [Ok(()), Ok(()), Err(NoPlace::Full)]);
+        assert_eq!(
+            [1, 2, 3].map(|number| mailbox.submit(number)),
+            [Ok(()), Ok(()), Err(NoPlace::Full)]
+        );
         mailbox.tell("stop");
         assert!(matches!(mailbox.take(Duration::ZERO), Some(Letter::Message("stop"))));
         assert!(matches!(mailbox.take(Duration::ZERO), Some(Letter::Transaction(1))));

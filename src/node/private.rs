@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use super::identity::now_s;
 use super::driver::Driver;
+use super::identity::now_s;
 use super::public::{ledger_directories, list};
 use super::service::open::{Opening, open_recovered};
 use super::service::submit::Opened;
@@ -15,8 +15,8 @@ use super::writer::Message;
 use crate::core::{Event, Milestone};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
-use crate::format::domain::WriteSet;
 use crate::format::directory::LedgerFiles;
+use crate::format::domain::WriteSet;
 use crate::journal::succession::KnownSecret;
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::{PrivateState, load_private};

@@ -128,6 +128,8 @@ impl Early {
 
 async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("handle", Path::new("SIGTERM")))?;
+    // Whose terminal is gone, as who is told to terminate.
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("handle", Path::new("SIGHUP")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
     let identity = NodeIdentity::generate(&config)?;
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
@@ -150,6 +152,7 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
             _ = look.tick() => look_after(&node),
             Some(why) = ends.recv() => break Err(why),
             _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => break Ok(()),
             _ = terminate.recv() => {
                 if ignore_first && !node.status.is_stopping() {
                     tracing::info!("first SIGTERM: the stop notice is set, the node goes on");

@@ -101,6 +101,37 @@ struct Pass {
     entries: AtomicU64,
 }
 
+/// A transaction's view and seqno, which one thread writes and any number read, without waiting: never the one of one
+/// transaction with the other of the next.
+#[derive(Default)]
+struct AtomicTxId {
+    /// Odd while it is written.
+    writes: AtomicU64,
+    view: AtomicU64,
+    seqno: AtomicU64,
+}
+
+impl AtomicTxId {
+    fn store(&self, txid: TxId) {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.view.store(txid.view, Ordering::SeqCst);
+        self.seqno.store(txid.seqno, Ordering::SeqCst);
+        self.writes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn load(&self) -> TxId {
+        loop {
+            let before = self.writes.load(Ordering::SeqCst);
+            let view = self.view.load(Ordering::SeqCst);
+            let seqno = self.seqno.load(Ordering::SeqCst);
+            if before.is_multiple_of(2) && self.writes.load(Ordering::SeqCst) == before {
+                return TxId { view, seqno };
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
 /// The node's status.
 pub struct Status {
     began: Instant,
@@ -110,9 +141,10 @@ pub struct Status {
     stopping: AtomicBool,
     gov_open: AtomicBool,
     users_open: AtomicBool,
-    /// Last seqno that is written, and the view it is written in.
-    last_written: AtomicU64,
-    view: AtomicU64,
+    /// The last transaction that is written.
+    last_written: AtomicTxId,
+    /// Why the ledger's files can't be written for now.
+    waits_for: Mutex<Option<String>>,
     target: AtomicU64,
     recovered: AtomicU64,
     pass: Pass,
@@ -131,8 +163,8 @@ impl Default for Status {
             stopping: AtomicBool::new(false),
             gov_open: AtomicBool::new(false),
             users_open: AtomicBool::new(false),
-            last_written: AtomicU64::new(0),
-            view: AtomicU64::new(0),
+            last_written: AtomicTxId::default(),
+            waits_for: Mutex::default(),
             target: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             pass: Pass::default(),
@@ -174,16 +206,24 @@ impl Status {
 
     /// The last transaction that is written, committed or not.
     pub fn last_written(&self) -> TxId {
-        TxId {
-            view: self.view.load(Ordering::Acquire),
-            seqno: self.last_written.load(Ordering::Acquire),
+        self.last_written.load()
+    }
+
+    /// Why the ledger's files can't be written for now.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waits_for.lock().ok()?.clone()
+    }
+
+    /// The ledger's files can't be written for now, or can be again.
+    pub fn waits_for(&self, reason: Option<String>) {
+        if let Ok(mut waits_for) = self.waits_for.lock() {
+            *waits_for = reason;
         }
     }
 
     /// A transaction was written.
     pub fn wrote(&self, txid: TxId) {
-        self.view.store(txid.view, Ordering::Release);
-        self.last_written.store(txid.seqno, Ordering::Release);
+        self.last_written.store(txid);
     }
 
     /// Seqno of the last signature: what is committed.
@@ -303,7 +343,11 @@ impl Status {
     pub fn recovery(&self) -> RecoveryStatus {
         let findings = self.findings.lock().map(|findings| findings.clone());
         let phase = self.pass.phase.lock().ok().and_then(|phase| phase.clone());
+        let waits = self
+            .waiting_for()
+            .map(|reason| format!("waiting for the disk: {reason}"));
         let name = match (&phase, self.state()) {
+            _ if waits.is_some() => waits.as_deref().unwrap_or_default(),
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",

@@ -198,14 +198,7 @@ fn take_share(
         .map_err(|_| invalid("The share is not base64.".to_owned()))?;
     let mut rng = rng().map_err(ApiError::internal)?;
     let current = session.current_secret().map_err(ApiError::internal)?;
-    match submit(
-        transaction,
-        member,
-        &share,
-        current,
-        &session.historical,
-        &mut rng,
-    ) {
+    match submit(transaction, member, &share, current, &session.historical, &mut rng) {
         Ok(submitted) => Ok(Ok(accepted(session, submitted))),
         Err(Refused::Invalid(why)) => Err(invalid(format!("The share can't be one of this service: {why}"))),
         Err(Refused::NotWaiting) => Err(not_waiting()),

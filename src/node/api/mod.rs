@@ -178,9 +178,7 @@ fn not_written(why: NotWritten<ApiError>) -> ApiError {
             "TransactionReplicationFailed",
             "The transaction was taken back: another node writes now.",
         ),
-        NotWritten::Refused(Refusal::NotPrimary) => {
-            unavailable("NodeCannotHandleRequest", "Another node writes.")
-        }
+        NotWritten::Refused(Refusal::NotPrimary) => unavailable("NodeCannotHandleRequest", "Another node writes."),
         NotWritten::Refused(Refusal::Stopping) | NotWritten::Gone => {
             unavailable("NodeCannotHandleRequest", "The node is stopping.")
         }
