@@ -4,8 +4,9 @@
 //!
 //! | floor | room | what it is for |
 //! |---|---|---|
-//! | 8 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
-//! | 7 | [`drill`] | a rehearsal of the whole disaster |
+//! | 9 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 8 | [`drill`] | a rehearsal of the whole disaster |
+//! | 7 | [`sim`] | whole lives of services over a clock and a disk from a seed |
 //! | 6 | [`node`] | the living node: configuration, recovery, sequencer, governance, HTTP |
 //! | 6 | [`member`] | a consortium member's client |
 //! | 6 | [`fixture`] | made-up service histories, for tests and rehearsals |
@@ -33,6 +34,7 @@ pub mod node;
 pub mod probes;
 pub mod recovery;
 pub mod shown;
+pub mod sim;
 pub mod tables;
 
 pub use error::{Error, Result};

@@ -1,9 +1,11 @@
 //! What happens to the core.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::digest::Digest;
+use crate::error::Error;
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, View};
 use crate::journal::SealKey;
@@ -81,6 +83,22 @@ pub struct Failure {
     pub no_room: bool,
     /// In words, for the log.
     pub reason: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(why: &Error) -> Failure {
+        let no_room = match why {
+            Error::Io { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            ),
+            _ => false,
+        };
+        Failure {
+            no_room,
+            reason: why.to_string(),
+        }
+    }
 }
 
 /// What happens.

@@ -85,6 +85,11 @@ impl Operations {
         self.queue.is_empty() && self.under_way.is_none()
     }
 
+    /// Whether everything up to `seqno` is in its file.
+    pub(super) fn has_written(&self, seqno: Seqno) -> bool {
+        seqno <= self.written
+    }
+
     /// When a failed operation is to be tried again.
     pub(super) fn retry_at(&self) -> Option<Duration> {
         self.retry_at

@@ -149,10 +149,10 @@ impl Core {
         }
         if writes.is_empty() {
             let read = self.last_sealed();
-            return match self.waiting.back() {
-                // What it read may be rolled back as long as it is not in its file.
-                Some((last, _)) if *last == read => self.waiting.push_back((read, ticket)),
-                _ => out.push(Effect::Answer(ticket, Outcome::Written(read))),
+            return match self.operations.has_written(read.seqno) {
+                true => out.push(Effect::Answer(ticket, Outcome::Written(read))),
+                // What it read may be lost as long as it is not in its file.
+                false => self.waiting.push_back((read, ticket)),
             };
         }
         let txid = match self.append(now, &writes, claims.as_ref()) {

@@ -428,3 +428,29 @@ fn a_stop_signs_what_was_taken_whatever_waits_for_the_disk() {
     assert_eq!(written(&bench.answers), [1]);
     assert_eq!((bench.committed, bench.others.last()), (2, Some(&"stopped")));
 }
+
+#[test]
+fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_is_a_signature() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.step(Event::Transaction(Submission {
+        ticket: Ticket(2),
+        writes: WriteSet::new(),
+        claims: None,
+        is_own: false,
+        follow: Follow::default(),
+    }));
+    assert_eq!(bench.answers, []);
+    bench.settle();
+    assert_eq!(
+        bench.answers,
+        [
+            (1, Outcome::Written(txid(2, 1))),
+            (2, Outcome::Written(txid(2, 2)))
+        ]
+    );
+}

@@ -1,7 +1,6 @@
 //! Carries out what the core decides: the ledger's files, the readers' state, answers, and what else follows in the node.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -222,7 +221,7 @@ impl Driver {
         match effect {
             Effect::Perform(operation) => events.push_back(match self.files.perform(&operation) {
                 Ok(()) => Event::Done,
-                Err(why) => Event::Failed(failure(&why)),
+                Err(why) => Event::Failed(Failure::from(&why)),
             }),
             Effect::Snapshot(draft) => self.write_snapshot(draft, events),
             Effect::NameSnapshot { seqno, evidence_seqno } => {
@@ -371,20 +370,5 @@ impl Driver {
         tracing::error!("a snapshot could not be kept, another is made: {why}");
         self.snapshots.give_up(seqno, evidence);
         events.push_back(Event::SnapshotFailed { seqno });
-    }
-}
-
-/// What the core has to know of an error.
-fn failure(why: &Error) -> Failure {
-    let no_room = match why {
-        Error::Io { source, .. } => matches!(
-            source.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-        ),
-        _ => false,
-    };
-    Failure {
-        no_room,
-        reason: why.to_string(),
     }
 }

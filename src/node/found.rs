@@ -178,7 +178,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
 }
 
 /// How the configuration asks for the ledger to be written.
-fn settings(config: &Config) -> Settings {
+pub fn settings(config: &Config) -> Settings {
     let (signatures, snapshots) = (&config.ledger_signatures, &config.snapshots);
     Settings {
         chunk_size: config.ledger.chunk_size,

@@ -52,13 +52,20 @@ impl NodeIdentity {
     /// # Errors
     /// [`Error::Unreadable`] if there are no random numbers, or a name can't be encoded.
     pub fn generate(config: &Config) -> Result<NodeIdentity> {
-        let mut rng = system_rng()?;
+        Self::generate_at(config, now_s(), &mut system_rng()?)
+    }
+
+    /// The same, at a time and with random numbers that are given.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if a name can't be encoded.
+    pub fn generate_at(config: &Config, now_s: u64, rng: &mut ChaCha20Rng) -> Result<NodeIdentity> {
         let settings = &config.node_certificate;
-        let key = SigningKey::generate(settings.curve_id, &mut rng);
+        let key = SigningKey::generate(settings.curve_id, rng);
         let names = alternative_names(config)?;
-        let validity = Validity::days(now_s(), settings.initial_validity_days).map_err(failed("date a certificate"))?;
+        let validity = Validity::days(now_s, settings.initial_validity_days).map_err(failed("date a certificate"))?;
         let subject = settings.subject_name.clone();
-        let self_signed = x509::issue_self_signed(&subject, &names, &key, validity, serial(&mut rng))
+        let self_signed = x509::issue_self_signed(&subject, &names, &key, validity, serial(rng))
             .map_err(failed("issue the node's certificate"))?;
         let request = x509::request(&subject, &names, &key).map_err(failed("request the node's certificate"))?;
         Ok(NodeIdentity {
@@ -126,12 +133,25 @@ impl ServiceIdentity {
     /// # Errors
     /// [`Error::Unreadable`] if there are no random numbers, or the name can't be encoded.
     pub fn generate(curve: Curve, name: &ServiceName<'_>, validity_days: u32) -> Result<ServiceIdentity> {
-        let mut rng = system_rng()?;
-        let key = SigningKey::generate(curve, &mut rng);
-        let validity = Validity::days(now_s(), validity_days).map_err(failed("date a certificate"))?;
+        Self::generate_at(curve, name, validity_days, now_s(), &mut system_rng()?)
+    }
+
+    /// The same, at a time and with random numbers that are given.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] if the name can't be encoded.
+    pub fn generate_at(
+        curve: Curve,
+        name: &ServiceName<'_>,
+        validity_days: u32,
+        now_s: u64,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<ServiceIdentity> {
+        let key = SigningKey::generate(curve, rng);
+        let validity = Validity::days(now_s, validity_days).map_err(failed("date a certificate"))?;
         let certificate = match name {
-            ServiceName::Of(previous) => x509::issue_service_like(previous, &key, validity, serial(&mut rng)),
-            ServiceName::Text(name) => x509::issue_self_signed(name, &[], &key, validity, serial(&mut rng)),
+            ServiceName::Of(previous) => x509::issue_service_like(previous, &key, validity, serial(rng)),
+            ServiceName::Text(name) => x509::issue_self_signed(name, &[], &key, validity, serial(rng)),
         };
         Ok(ServiceIdentity {
             key: Arc::new(key),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 
 use super::governance::Effects;
 use super::identity::{ServiceIdentity, system_rng};
@@ -59,6 +60,7 @@ impl Standing {
             service: Arc::clone(&standing.service),
             secrets: Arc::clone(&standing.secrets),
             afterwards: Afterwards::default(),
+            seed: None,
         };
         (frozen, session)
     }
@@ -83,9 +85,16 @@ pub struct Session {
     pub secrets: Arc<Vec<KnownSecret>>,
     /// What is to be done once the transaction is written.
     pub afterwards: Afterwards,
+    /// Where random numbers come from: the system, unless everything is to come out the same again.
+    pub seed: Option<[u8; 32]>,
 }
 
 impl Session {
+    fn rng(&self) -> Result<ChaCha20Rng, String> {
+        self.seed
+            .map_or_else(rng, |seed| Ok(ChaCha20Rng::from_seed(seed)))
+    }
+
     /// The newest secret of the service.
     ///
     /// # Errors
@@ -128,7 +137,7 @@ impl Effects for Session {
 
     fn trigger_ledger_rekey(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "rekey ledger")?;
-        let mut rng = rng()?;
+        let mut rng = self.rng()?;
         let current = self.current_secret()?;
         let next = KnownSecret {
             secret: LedgerSecret::generate(&mut rng),
@@ -148,7 +157,7 @@ impl Effects for Session {
     fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "refresh recovery shares")?;
         let current = self.current_secret()?;
-        shares::reshare(transaction, current, &mut rng()?)
+        shares::reshare(transaction, current, &mut self.rng()?)
     }
 
     fn trigger_ledger_chunk(&mut self) -> Result<(), String> {
@@ -175,7 +184,7 @@ impl Effects for Session {
             &service.certificate,
             &service.key,
             validity,
-            serial(&mut rng()?),
+            serial(&mut self.rng()?),
         )
         .map(|certificate| certificate.to_pem())
         .map_err(words)
@@ -184,7 +193,7 @@ impl Effects for Session {
     fn renew_service_certificate(&mut self, valid_from: &str, days: u32) -> Result<String, String> {
         let validity = validity(valid_from, days)?;
         let service = &self.service;
-        x509::issue_service_like(&service.certificate, &service.key, validity, serial(&mut rng()?))
+        x509::issue_service_like(&service.certificate, &service.key, validity, serial(&mut self.rng()?))
             .map(|certificate| certificate.to_pem())
             .map_err(|why| format!("the service's certificate can't be renewed: {why}"))
     }

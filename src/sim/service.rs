@@ -1,0 +1,398 @@
+//! A service that is driven: the core, the lying disk, and what it takes to do what the core decides. One operation at a
+//! time, as in a node; what became of it is told when the life says so.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+use super::chance::Chance;
+use super::disk::LyingDisk;
+use super::promises::Promises;
+use crate::core::{
+    Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Refusal, Role, Submission,
+    Ticket,
+};
+use crate::crypto::Digest;
+use crate::format::Seqno;
+use crate::format::domain::WriteSet;
+use crate::format::names::FileName;
+use crate::journal::SealKey;
+use crate::journal::files::{ChunkFiles, Operation};
+use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
+use crate::journal::succession::KnownSecret;
+use crate::kv::store::{Frozen, State, Store};
+use crate::node::identity::ServiceIdentity;
+use crate::node::service::create::commit_retirements;
+use crate::node::service::open::{Opening, open_recovered};
+use crate::node::service::submit::Opened;
+use crate::node::session::{Afterwards, Session};
+use crate::node::status::NodeState;
+use crate::tables::values::HistoricalSecret;
+
+/// An operation that the core waits for.
+pub(super) struct UnderWay {
+    pub(super) operation: Operation,
+    /// What came of it, once it is done.
+    pub(super) result: Option<Result<(), Failure>>,
+}
+
+/// What of a node's life is not a file.
+pub(super) struct Service {
+    pub(super) core: Core,
+    pub(super) disk: LyingDisk,
+    pub(super) files: ChunkFiles<LyingDisk>,
+    pub(super) snapshots: SnapshotFiles<LyingDisk>,
+    pub(super) store: Store,
+    pub(super) now: Now,
+    pub(super) rng: ChaCha20Rng,
+    pub(super) identity: Arc<ServiceIdentity>,
+    pub(super) secrets: Arc<Vec<KnownSecret>>,
+    pub(super) historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+    pub(super) root: Digest,
+    pub(super) state: NodeState,
+    pub(super) under_way: Option<UnderWay>,
+    /// A snapshot that is to be written, and one that is.
+    pub(super) draft: Option<(Draft, State)>,
+    pub(super) written: Option<Written>,
+    /// What the shares opened, until it is committed; and then until the private ledger is read.
+    pub(super) unlocked: Option<Opened>,
+    pub(super) unread: Option<Opened>,
+    /// The last secret of the service before.
+    pub(super) before: Option<KnownSecret>,
+    pub(super) next_ticket: u64,
+    pub(super) is_open: bool,
+    pub(super) has_stopped: bool,
+    pub(super) has_given_up: bool,
+    pub(super) role: Role,
+    /// Only room may be missing: nobody is refused for anything else.
+    pub(super) only_full: bool,
+}
+
+impl Service {
+    /// Tells the core what happened, and carries out what it decides. Answers how a transaction was refused, if it was.
+    pub(super) fn step(&mut self, promises: &mut Promises, event: Event) -> Result<Option<Refusal>, String> {
+        self.step_and(promises, event, None)
+    }
+
+    fn step_and(
+        &mut self,
+        promises: &mut Promises,
+        event: Event,
+        mut rekeyed: Option<KnownSecret>,
+    ) -> Result<Option<Refusal>, String> {
+        let mut events = VecDeque::from([event]);
+        let mut refused = None;
+        while let Some(event) = events.pop_front() {
+            let effects = self.core.step(self.now, event);
+            self.apply(&effects, &mut rekeyed);
+            for effect in effects {
+                // Whatever follows, nobody is there to do it.
+                if self.disk.has_crashed() {
+                    return Ok(None);
+                }
+                if let Some(refusal) = self.carry_out(promises, effect, &mut events)? {
+                    refused = Some(refusal);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    fn apply(&mut self, effects: &[Effect], rekeyed: &mut Option<KnownSecret>) {
+        let mut any = false;
+        for effect in effects {
+            if let Effect::Announce(Announcement::Applied { txid, writes }) = effect {
+                self.store.apply(txid.seqno, writes);
+                self.disk.say(|| format!("  applied {txid}"));
+                any = true;
+            }
+        }
+        if any {
+            self.root = self.core.root();
+            if let Some(known) = rekeyed.take() {
+                Arc::make_mut(&mut self.secrets).push(known);
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        promises: &mut Promises,
+        effect: Effect,
+        events: &mut VecDeque<Event>,
+    ) -> Result<Option<Refusal>, String> {
+        match effect {
+            Effect::Perform(operation) => {
+                if self.under_way.is_some() {
+                    return Err("two operations are under way".to_owned());
+                }
+                self.disk.say(|| format!("  perform {}", in_words(&operation)));
+                self.under_way = Some(UnderWay {
+                    operation,
+                    result: None,
+                });
+            }
+            Effect::Snapshot(draft) => {
+                promises.drafts(draft.seqno)?;
+                match self.store.committed_at(draft.seqno) {
+                    Some(state) => self.draft = Some((draft, state)),
+                    None => events.push_back(Event::SnapshotFailed { seqno: draft.seqno }),
+                }
+            }
+            Effect::NameSnapshot { seqno, evidence_seqno } => {
+                if let Some(written) = self.written.take()
+                    && self.snapshots.name(seqno, evidence_seqno, written).is_err()
+                {
+                    self.snapshots.give_up(seqno, Some(evidence_seqno));
+                    events.push_back(Event::SnapshotFailed { seqno });
+                }
+            }
+            Effect::ProveSnapshot {
+                seqno,
+                evidence_seqno,
+                receipt,
+            } => match self.snapshots.prove(seqno, evidence_seqno, &receipt) {
+                Ok(_) => self.disk.say(|| format!("  snapshot {seqno} is committed")),
+                Err(why) => {
+                    self.disk.say(|| format!("  snapshot {seqno}: {why}"));
+                    self.snapshots.give_up(seqno, Some(evidence_seqno));
+                    events.push_back(Event::SnapshotFailed { seqno });
+                }
+            },
+            Effect::DropSnapshot { seqno, evidence_seqno } => self.snapshots.give_up(seqno, evidence_seqno),
+            Effect::Answer(ticket, outcome) => {
+                self.disk.say(|| format!("  {ticket:?}: {outcome:?}"));
+                promises.answered(ticket, &outcome)?;
+                return match outcome {
+                    Outcome::Refused(Refusal::Unsealable(why)) => Err(format!("refused as unsealable: {why}")),
+                    Outcome::Refused(refusal) => Ok(Some(refusal)),
+                    Outcome::Written(_) | Outcome::RolledBack => Ok(None),
+                };
+            }
+            Effect::Announce(announcement) => self.hear(promises, announcement)?,
+            Effect::Propose(Proposal::Retirements) => {
+                let frozen = self.store.freeze();
+                let mut transaction = frozen.transaction();
+                if commit_retirements(&mut transaction) {
+                    let writes = transaction.into_writes();
+                    self.own(promises, writes, Milestone::RetirementsCommitted)?;
+                }
+            }
+            Effect::Propose(Proposal::Opening) => self.open(promises)?,
+            Effect::Stopped => self.has_stopped = true,
+            Effect::GiveUp { reason } => {
+                self.disk.say(|| format!("  given up: {reason}"));
+                if self.only_full {
+                    return Err(format!("a disk that is only full was given up: {reason}"));
+                }
+                self.has_given_up = true;
+            }
+        }
+        Ok(None)
+    }
+
+    fn hear(&mut self, promises: &mut Promises, announcement: Announcement) -> Result<(), String> {
+        match announcement {
+            Announcement::Applied { .. } => {}
+            Announcement::Committed { txid, .. } => {
+                self.disk.say(|| format!("  committed {txid}"));
+                for (seqno, given) in promises.committed(txid)? {
+                    let is_it = |path: &Path| is_chunk(path, given.chunk);
+                    if !self.disk.holds(is_it, given.offset, &given.bytes) {
+                        return Err(format!("{seqno} is announced committed, and not on the disk"));
+                    }
+                }
+                self.store.compact(txid.seqno);
+            }
+            Announcement::RolledBack { to } => {
+                self.disk.say(|| format!("  rolled back to {to}"));
+                promises.rolled_back(to)?;
+                self.store.rollback(to);
+                Arc::make_mut(&mut self.secrets).retain(|known| known.from <= to + 1);
+                self.root = self.core.root();
+            }
+            Announcement::Reached(milestone) => {
+                self.disk.say(|| format!("  reached {milestone:?}"));
+                match milestone {
+                    Milestone::SecretsKnown => self.unread = self.unlocked.take(),
+                    Milestone::Opened => {
+                        if let Some((_, opened)) = &mut promises.service {
+                            *opened = true;
+                        }
+                    }
+                    Milestone::Created | Milestone::RetirementsCommitted => {}
+                }
+            }
+            Announcement::Open => {
+                self.disk.say(|| "  open".to_owned());
+                self.is_open = true;
+            }
+            Announcement::Waiting { reason } => self.disk.say(|| format!("  waiting: {reason}")),
+            Announcement::Resumed => self.disk.say(|| "  resumed".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// A transaction of the node's own.
+    pub(super) fn own(&mut self, promises: &mut Promises, writes: WriteSet, milestone: Milestone) -> Result<(), String> {
+        self.disk.say(|| format!("own transaction: {milestone:?}"));
+        let refused = self.submit(promises, writes, Afterwards::default(), Some(milestone))?;
+        match refused {
+            None | Some(Refusal::Stopping) => Ok(()),
+            Some(refusal) => Err(format!("the node's own transaction is refused: {refusal:?}")),
+        }
+    }
+
+    /// Submits a transaction that was made on the newest state.
+    pub(super) fn submit(
+        &mut self,
+        promises: &mut Promises,
+        writes: WriteSet,
+        afterwards: Afterwards,
+        milestone: Option<Milestone>,
+    ) -> Result<Option<Refusal>, String> {
+        let Afterwards {
+            rekey,
+            chunk,
+            snapshot,
+            unlocked,
+        } = afterwards;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        promises.asked(ticket);
+        let is_own = milestone.is_some();
+        let milestone = milestone.or(unlocked.is_some().then_some(Milestone::SecretsKnown));
+        let follow = Follow {
+            rekey: rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
+            sign: milestone.is_some_and(|milestone| milestone != Milestone::RetirementsCommitted),
+            end_chunk: chunk,
+            snapshot,
+            milestone,
+        };
+        let next = self.core.next();
+        if unlocked.is_some() {
+            self.unlocked = unlocked;
+        }
+        let known = rekey.map(|secret| KnownSecret {
+            secret,
+            from: next.seqno + 1,
+            previous_stored: Some(next.seqno),
+        });
+        let submission = Submission {
+            ticket,
+            writes,
+            claims: None,
+            is_own,
+            follow,
+        };
+        self.step_and(promises, Event::Transaction(submission), known)
+    }
+
+    /// The newest state, held still, and a session on it.
+    pub(super) fn hold(&mut self) -> (Frozen, Session) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let session = Session {
+            root: self.root,
+            state: self.state,
+            historical: Arc::clone(&self.historical),
+            service: Arc::clone(&self.identity),
+            secrets: Arc::clone(&self.secrets),
+            afterwards: Afterwards::default(),
+            seed: Some(seed),
+        };
+        (self.store.freeze(), session)
+    }
+
+    fn open(&mut self, promises: &mut Promises) -> Result<(), String> {
+        let before = self.before.take().ok_or("the secret before is not known")?;
+        let (frozen, session) = self.hold();
+        let opening = Opening {
+            service: &self.identity,
+            before: &before,
+            current: session.current_secret()?,
+            now_s: self.now.unix_s,
+        };
+        let mut rng = self.rng.branch();
+        let writes = frozen.transact(|transaction| open_recovered(transaction, &opening, &mut rng))?;
+        drop(frozen);
+        let next = self.core.next();
+        self.own(promises, writes, Milestone::Opened)?;
+        if self.core.next() != next {
+            if let Some(current) = Arc::make_mut(&mut self.secrets).last_mut() {
+                current.previous_stored = Some(next.seqno);
+            }
+            self.state = NodeState::PartOfNetwork;
+        }
+        Ok(())
+    }
+
+    /// Carries out what is under way, if it is not done yet.
+    pub(super) fn perform(&mut self, promises: &mut Promises) -> Result<(), String> {
+        let Some(under_way) = self.under_way.as_mut().filter(|under_way| under_way.result.is_none()) else {
+            return Ok(());
+        };
+        let operation = &under_way.operation;
+        promises.gives(operation)?;
+        let performed = self.files.perform(operation);
+        if performed.is_ok() {
+            promises.gave(operation);
+        }
+        self.disk.say(|| match &performed {
+            Ok(()) => format!("{}: done", in_words(operation)),
+            Err(why) => format!("{}: {why}", in_words(operation)),
+        });
+        under_way.result = Some(performed.map_err(|why| Failure::from(&why)));
+        Ok(())
+    }
+
+    /// Tells the core what came of it.
+    pub(super) fn deliver(&mut self, promises: &mut Promises) -> Result<(), String> {
+        let done = self.under_way.take_if(|under_way| under_way.result.is_some());
+        match done.and_then(|under_way| under_way.result) {
+            None => Ok(()),
+            Some(Ok(())) => self.step(promises, Event::Done).map(drop),
+            Some(Err(failure)) => self.step(promises, Event::Failed(failure)).map(drop),
+        }
+    }
+
+    /// Writes the snapshot that was asked for.
+    pub(super) fn write_snapshot(&mut self, promises: &mut Promises) -> Result<(), String> {
+        let Some((draft, state)) = self.draft.take() else { return Ok(()) };
+        let seqno = draft.seqno;
+        let written = draft.write(&state, &self.disk, &self.snapshots.draft_path());
+        drop(state);
+        if self.disk.has_crashed() {
+            return Ok(());
+        }
+        self.disk.say(|| format!("snapshot at {seqno} written: {}", written.is_ok()));
+        let event = match written {
+            Ok(written) => {
+                self.written = Some(written);
+                let digest = written.digest;
+                Event::SnapshotWritten { seqno, digest }
+            }
+            Err(_) => Event::SnapshotFailed { seqno },
+        };
+        self.step(promises, event).map(drop)
+    }
+}
+
+fn is_chunk(path: &Path, first: Seqno) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).map(FileName::parse);
+    matches!(name, Some(FileName::Chunk(name)) if name.first == first)
+}
+
+fn in_words(operation: &Operation) -> String {
+    match operation {
+        Operation::Write { chunk, offset, entries } => {
+            let bytes: usize = entries.iter().map(|entry| entry.len()).sum();
+            format!("write {} entries, {bytes} bytes, to chunk {chunk} at {offset}", entries.len())
+        }
+        Operation::Complete { chunk, last, end, .. } => format!("complete chunk {chunk} to {last} at {end}"),
+        other => format!("{other:?}"),
+    }
+}
