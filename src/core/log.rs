@@ -133,6 +133,18 @@ impl Log {
         }
     }
 
+    /// The secret that sealed the entry of `seqno`, which is not older than what is committed.
+    pub(super) fn key_at(&self, seqno: Seqno) -> Arc<SealKey> {
+        let sealed = self.keys.iter().rfind(|(from, _)| *from <= seqno);
+        sealed.map_or_else(|| self.key(), |(_, key)| Arc::clone(key))
+    }
+
+    /// First seqno of each view up to this one.
+    pub(super) fn view_history_at(&self, view: View) -> Vec<Seqno> {
+        let views = usize::try_from(view).unwrap_or(usize::MAX);
+        self.view_history.iter().take(views).copied().collect()
+    }
+
     /// Seals from the next seqno on with another secret.
     pub(super) fn rekey(&mut self, key: Arc<SealKey>) {
         self.keys.push((self.tree.len(), key));

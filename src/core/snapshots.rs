@@ -26,6 +26,9 @@ pub struct SnapshotSettings {
     pub time_interval: Duration,
 }
 
+/// How long one that failed is not tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A snapshot whose evidence is in the log, and waits for a signature.
 struct Waiting {
     seqno: Seqno,
@@ -49,6 +52,8 @@ pub(super) struct Snapshots {
     pub(super) asked: bool,
     /// The one that is being written.
     pub(super) drafting: Option<Seqno>,
+    /// One has failed: when it is tried again, although nothing else is committed.
+    retry_at: Option<Duration>,
     /// State of the last, and when its evidence was sealed.
     last: Seqno,
     last_at: Option<Duration>,
@@ -62,6 +67,7 @@ impl Snapshots {
             enabled: false,
             asked: false,
             drafting: None,
+            retry_at: None,
             last,
             last_at: None,
             waiting: Vec::new(),
@@ -94,6 +100,7 @@ impl Snapshots {
     /// One is being written.
     pub(super) fn drafts(&mut self, seqno: Seqno) {
         self.asked = false;
+        self.retry_at = None;
         self.last = seqno;
         self.drafting = Some(seqno);
     }
@@ -109,12 +116,23 @@ impl Snapshots {
         });
     }
 
-    /// It could not be written, or lost its name: another is made.
-    pub(super) fn failed(&mut self, seqno: Seqno) {
+    /// It could not be written, or lost its name: another is made, soon.
+    pub(super) fn failed(&mut self, now: Now, seqno: Seqno) {
         if self.drafting == Some(seqno) {
             self.drafting = None;
         }
         self.asked = true;
+        self.retry_at = Some(now.elapsed + RETRY_AFTER);
+    }
+
+    /// When one that failed is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+
+    /// Whether it is to be tried again now.
+    pub(super) fn is_tried_again(&mut self, now: Now) -> bool {
+        self.retry_at.take_if(|at| *at <= now.elapsed).is_some()
     }
 
     /// Whether a file is still to be written, or to be given its receipt.

@@ -105,7 +105,7 @@ impl Core {
             Event::Done => self.done(now, &mut out),
             Event::Failed(failure) => self.failed(now, &failure, &mut out),
             Event::SnapshotWritten { seqno, digest } => self.snapshot_written(now, seqno, digest, &mut out),
-            Event::SnapshotFailed { seqno } => self.snapshots.failed(seqno),
+            Event::SnapshotFailed { seqno } => self.snapshots.failed(now, seqno),
             Event::PrivateLedgerRead => self.private_ledger_read(&mut out),
             Event::Committed(seqno) => {
                 self.agreed = self.agreed.max(seqno);
@@ -119,6 +119,9 @@ impl Core {
             Event::Stop => self.stopping = true,
         }
         self.sign_if_due(now, &mut out);
+        if self.snapshots.is_tried_again(now) {
+            self.snapshot_if_due(now, &mut out);
+        }
         if let Some(operation) = self.operations.next(now.elapsed) {
             out.push(Effect::Perform(operation));
         }
@@ -133,7 +136,8 @@ impl Core {
     pub fn wakes_at(&self) -> Option<Duration> {
         let due = self.settings.signatures.as_ref();
         let due = due.and_then(|settings| self.signing.due_at(settings));
-        [due, self.operations.retry_at()].into_iter().flatten().min()
+        let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
+        retries.into_iter().chain([due]).flatten().min()
     }
 
     fn transaction(&mut self, now: Now, submission: Submission, out: &mut Vec<Effect>) {
@@ -282,7 +286,7 @@ impl Core {
         let Some(signed) = self.log.signature_up_to(agreed) else {
             unreachable!("a signature in flight is in the log");
         };
-        let (txid, leaf) = (signed.last.txid, signed.leaf);
+        let txid = signed.last.txid;
         assert!(
             self.committed < txid.seqno && txid.seqno <= self.durable,
             "signature {txid} is committed, but only what is up to {} is durable",
@@ -295,10 +299,7 @@ impl Core {
         }
         self.log.committed(txid.seqno);
         let view_history = self.log.view_history().to_vec();
-        out.push(Effect::Announce(Announcement::Committed {
-            txid,
-            view_history: view_history.clone(),
-        }));
+        out.push(Effect::Announce(Announcement::Committed { txid, view_history }));
         for proven in proven {
             out.push(Effect::ProveSnapshot {
                 seqno: proven.seqno,
@@ -306,16 +307,26 @@ impl Core {
                 receipt: proven.receipt,
             });
         }
-        if !self.stopping && self.snapshots.is_due(now, txid.seqno) && self.log.entry_type().has_commit_evidence() {
-            self.snapshots.drafts(txid.seqno);
+        self.snapshot_if_due(now, out);
+        self.live(txid.seqno, out);
+    }
+
+    /// Has the state at the last committed signature written, where that is due.
+    fn snapshot_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(signed) = self.log.signature_up_to(self.committed) else {
+            return; // nothing was committed yet
+        };
+        let (seqno, leaf) = (signed.last.txid.seqno, signed.leaf);
+        let is_possible = self.log.entry_type().has_commit_evidence() && !self.stopping;
+        if is_possible && self.snapshots.is_due(now, seqno) {
+            self.snapshots.drafts(seqno);
             out.push(Effect::Snapshot(Draft {
-                seqno: txid.seqno,
+                seqno,
                 leaf,
-                view_history,
-                key: self.log.key(),
+                view_history: self.log.view_history_at(signed.last.txid.view),
+                key: self.log.key_at(seqno),
             }));
         }
-        self.live(txid.seqno, out);
     }
 
     fn snapshot_written(&mut self, now: Now, seqno: Seqno, digest: Digest, out: &mut Vec<Effect>) {
@@ -327,7 +338,7 @@ impl Core {
             Role::Alone | Role::Primary => self.append(now, &writes, Some(&digest)),
         };
         let Ok((txid, sealed)) = appended else {
-            self.snapshots.failed(seqno);
+            self.snapshots.failed(now, seqno);
             return out.push(Effect::DropSnapshot {
                 seqno,
                 evidence_seqno: None,

@@ -13,6 +13,7 @@ use crate::crypto::{Curve, LedgerSecret, SigningKey};
 use crate::format::domain::{EntryType, WriteSet};
 use crate::format::{Seqno, TxId};
 use crate::journal::files::Operation;
+use crate::journal::snapshot::Draft;
 use crate::journal::{SealKey, SignatureMode, Signers};
 
 fn signers() -> Signers {
@@ -53,6 +54,7 @@ struct Bench {
     reached: Vec<Milestone>,
     proposals: Vec<Proposal>,
     others: Vec<&'static str>,
+    drafts: Vec<Draft>,
 }
 
 impl Bench {
@@ -71,6 +73,7 @@ impl Bench {
             reached: Vec::new(),
             proposals: Vec::new(),
             others: Vec::new(),
+            drafts: Vec::new(),
         }
     }
 
@@ -88,7 +91,7 @@ impl Bench {
                 Effect::Propose(proposal) => self.proposals.push(proposal),
                 Effect::Stopped => self.others.push("stopped"),
                 Effect::GiveUp { .. } => self.others.push("gave up"),
-                Effect::Snapshot(_) => self.others.push("snapshot"),
+                Effect::Snapshot(draft) => self.drafts.push(draft),
                 Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } | Effect::DropSnapshot { .. } => {}
             }
         }
@@ -448,9 +451,58 @@ fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_
     bench.settle();
     assert_eq!(
         bench.answers,
-        [
-            (1, Outcome::Written(txid(2, 1))),
-            (2, Outcome::Written(txid(2, 2)))
-        ]
+        [(1, Outcome::Written(txid(2, 1))), (2, Outcome::Written(txid(2, 2)))]
     );
+}
+
+#[test]
+fn a_snapshot_that_fails_is_made_again_although_nothing_else_happens() {
+    let mut bench = Bench::with(Settings {
+        snapshots: Some(SnapshotSettings {
+            tx_count: 1000,
+            min_tx_count: 1,
+            time_interval: Duration::ZERO,
+        }),
+        ..settings()
+    });
+    let opened = Follow {
+        sign: true,
+        milestone: Some(Milestone::Opened),
+        ..Follow::default()
+    };
+    bench.submit(1, opened);
+    bench.settle();
+    assert_eq!(bench.drafts.len(), 1);
+    bench.step(Event::SnapshotFailed { seqno: 2 });
+    bench.pass(999);
+    assert_eq!(bench.drafts.len(), 1, "a full disk is not asked again at once");
+    assert_eq!(bench.core.wakes_at(), Some(Duration::from_secs(1)));
+    bench.pass(1);
+    assert_eq!(bench.drafts.len(), 2);
+    bench.pass(5000);
+    assert_eq!(bench.drafts.len(), 2, "it is being written");
+    bench.step(Event::SnapshotWritten {
+        seqno: 2,
+        digest: [1; 32],
+    });
+    assert_eq!(bench.core.next(), txid(2, 4), "its evidence follows");
+}
+
+#[test]
+fn a_snapshot_is_sealed_with_the_secret_of_its_own_state() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: true,
+    });
+    let next = Arc::new(SealKey::new(&LedgerSecret::from_bytes([8; 32])));
+    let rekey = Follow {
+        rekey: Some(Arc::clone(&next)),
+        ..Follow::default()
+    };
+    bench.submit(2, rekey);
+    bench.settle();
+    assert_eq!(bench.drafts.iter().map(|draft| draft.seqno).collect::<Vec<_>>(), [2]);
+    assert!(!Arc::ptr_eq(&bench.drafts[0].key, &next));
 }

@@ -333,8 +333,13 @@ impl Driver {
     /// Has a snapshot written beside everything else.
     fn write_snapshot(&mut self, draft: Draft, events: &mut VecDeque<Event>) {
         let seqno = draft.seqno;
-        // A transaction that is being made holds the state still: the next commit has another.
-        let Some(state) = self.node.read(|store| store.committed_at(seqno)).0 else {
+        let state = {
+            let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
+            // It could not be, if a transaction was being made that held the state still.
+            store.compact(seqno);
+            store.committed_at(seqno)
+        };
+        let Some(state) = state else {
             return events.push_back(Event::SnapshotFailed { seqno });
         };
         let (disk, path, node) = (self.disk, self.snapshots.draft_path(), Arc::clone(&self.node));

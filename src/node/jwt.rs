@@ -142,7 +142,9 @@ async fn refresh(node: &Arc<Node>, issuer: Issuer) -> Result<(), String> {
     let writer = node.writer.get().ok_or("there is no service")?;
     let name = issuer.name;
     let stored = writer
-        .transact(node, move |transaction, _| store(transaction, &name, &keys.to_string()))
+        .transact(node, "jwt", move |transaction, _| {
+            store(transaction, &name, &keys.to_string())
+        })
         .await;
     stored.map(drop).map_err(|why| match why {
         NotWritten::Failed(why) => why.message,

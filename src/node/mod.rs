@@ -30,4 +30,5 @@ pub mod service;
 pub mod session;
 pub mod shared;
 pub mod status;
+pub mod turns;
 pub mod writer;

@@ -14,6 +14,7 @@ use super::driver::Driver;
 use super::mailbox::{Letter, Mailbox, NoPlace};
 use super::session::{Afterwards, Session, Standing};
 use super::shared::Node;
+use super::turns::Turns;
 use crate::core::{Event, Outcome, Refusal};
 use crate::error::Error;
 use crate::format::TxId;
@@ -23,8 +24,6 @@ use crate::recovery::private::PrivateState;
 
 /// Transactions that may wait for the writer.
 const PLACES: usize = 1000;
-/// Functions that run at a time: most of their time, scripts run in processes of their own.
-const AT_A_TIME: usize = 4;
 /// Functions that run or wait to; beyond that clients are told to come back.
 const MAX_WAITING: usize = 1000;
 /// How often a function is run again because others have written what it read.
@@ -80,7 +79,7 @@ pub enum NotWritten<E> {
 pub struct Writer {
     mailbox: Arc<Mailbox<Message, Made>>,
     standing: Arc<RwLock<Standing>>,
-    running: Arc<Semaphore>,
+    turns: Arc<Turns>,
     waiting: Arc<Semaphore>,
 }
 
@@ -94,7 +93,7 @@ impl Writer {
         let writer = Writer {
             mailbox: Arc::clone(&mailbox),
             standing,
-            running: Arc::new(Semaphore::new(AT_A_TIME)),
+            turns: Arc::default(),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         };
         std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -102,8 +101,8 @@ impl Writer {
             let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut driver, &mailbox)));
             mailbox.close();
             if outcome.is_err() {
-                // Whatever it was about, nobody knows any more what the files hold.
-                std::mem::forget(driver);
+                // Whoever waits is told by losing the other end.
+                drop(driver);
                 node.status.stop();
                 (node.fatal)(Error::Unreadable(
                     "the writer of the ledger has panicked, which is a fault in this program: the ledger is as it was left, \
@@ -118,9 +117,11 @@ impl Writer {
     /// Runs `body` in a transaction. Where it answers `Ok`, what it wrote is in the ledger when this returns, and the
     /// transaction is answered with it; where it wrote nothing, the one whose state it read. It may run more than once.
     ///
+    /// Nobody's functions keep others from theirs: `caller`'s run one after the other.
+    ///
     /// # Errors
     /// [`NotWritten`].
-    pub async fn transact<T, E, F>(&self, node: &Arc<Node>, body: F) -> Result<(T, TxId), NotWritten<E>>
+    pub async fn transact<T, E, F>(&self, node: &Arc<Node>, caller: &str, body: F) -> Result<(T, TxId), NotWritten<E>>
     where
         T: Send + 'static,
         E: Send + 'static,
@@ -130,8 +131,7 @@ impl Writer {
         let body = Arc::new(body);
         for _ in 0..MAX_ATTEMPTS {
             let attempt = {
-                // Never closed.
-                let _turn = self.running.acquire().await.map_err(|_| NotWritten::Gone)?;
+                let _turn = self.turns.take(caller).await;
                 let (writer, node, body) = (self.clone(), Arc::clone(node), Arc::clone(&body));
                 let attempt = tokio::task::spawn_blocking(move || writer.attempt(&node, &*body));
                 attempt.await.map_err(|_| NotWritten::Gone)?

@@ -94,7 +94,8 @@ where
     // As in CCF that comes first: who is nobody is not told what else is wrong.
     let signed = signed?;
     check_version(&request)?;
-    transact(&node, move |transaction, session| {
+    let caller = signed.member_id.clone();
+    transact(&node, &caller, move |transaction, session| {
         signed.still_stands(transaction, active)?;
         body(transaction, session, &request, &signed)
     })

@@ -147,13 +147,13 @@ fn check_gov(node: &Node) -> ApiResult<()> {
     }
 }
 
-/// Runs a transaction and answers with what it answers.
-async fn transact<F>(node: &Arc<Node>, body: F) -> ApiResult<Response>
+/// Runs a transaction of `caller` and answers with what it answers.
+async fn transact<F>(node: &Arc<Node>, caller: &str, body: F) -> ApiResult<Response>
 where
     F: Fn(&mut Transaction<'_>, &mut super::session::Session) -> ApiResult<ApiResult<Response>> + Send + Sync + 'static,
 {
     let writer = node.writer.get().ok_or_else(not_open)?;
-    let (response, txid) = writer.transact(node, body).await.map_err(not_written)?;
+    let (response, txid) = writer.transact(node, caller, body).await.map_err(not_written)?;
     Ok(with_txid(response?, txid))
 }
 
