@@ -543,7 +543,7 @@ fn is_refused_until_dropped(damage: impl FnOnce(&Path), words: &[&str]) {
     );
     for wrong in [last - 1, last + 1, 0] {
         place.arguments = vec!["--drop-after".to_owned(), wrong.to_string()];
-        refuses(&place, &["nothing else can be dropped after"]);
+        refuses(&place, &["there is no proven signature at this seqno"]);
     }
     let before = contents(&place.ledger());
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];

@@ -19,6 +19,7 @@ use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::journal::files::{name_recovered, rename_durably};
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
+use crate::recovery::snapshots;
 use crate::recovery::writes::is_signature;
 use crate::shown::Show;
 use crate::tables::names;
@@ -208,16 +209,16 @@ fn concerned(files: &LedgerFiles, last: Seqno) -> impl Iterator<Item = &ChunkFil
 /// Whether [`end_ledger`] may and can do what it will; nothing is changed.
 ///
 /// # Errors
-/// [`Error::Usage`] if a committed chunk would have to be cut without the word for that (`drop_committed`), or lies in a
+/// [`Error::Usage`] if a committed chunk would have to be cut without the word for that (`drops_signed`), or lies in a
 /// read-only directory; [`Error::Io`] if a file can't be written.
-pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drop_committed: bool) -> Result<()> {
+pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drops_signed: bool) -> Result<()> {
     let last = foundation.signed.txid.seqno;
     for file in concerned(files, last).filter(|file| file.main) {
         let opened = OpenOptions::new().write(true).open(&file.path);
         opened.map_err(Error::io("open the chunk to write to it", &file.path))?;
     }
     for file in concerned(files, last).filter(|file| file.name.kind.is_committed()) {
-        if !drop_committed {
+        if !drops_signed {
             return Err(Error::Usage(format!(
                 "{} is committed and holds entries behind the last proven signature, {last}",
                 file.path.shown()
@@ -225,7 +226,7 @@ pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drop_committed
         }
         if !file.main {
             return Err(Error::Usage(format!(
-                "{} is in a read-only directory and holds entries behind the last proven signature, {last}: take that \
+                "{} is in a read-only directory and holds entries behind {last}, where the ledger would end: take that \
                  directory out of the configuration, and put the chunks before it into the main one",
                 file.path.shown()
             )));
@@ -267,16 +268,16 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
     Ok(None)
 }
 
-/// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
-/// completed and named committed. A committed chunk is cut too, and the whole of it is kept aside: [`check_ending`] must
-/// have allowed that.
+/// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
+/// cut, completed and named committed. Where more than an unsigned tail is dropped (`drops_signed`), and of a committed chunk,
+/// a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation) -> Result<()> {
+pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drops_signed: bool) -> Result<()> {
     for file in concerned(files, foundation.signed.txid.seqno) {
         if Some(&file.path) == foundation.chunk.as_ref() {
-            match file.name.kind.is_committed() {
+            match file.name.kind.is_committed() || (drops_signed && file.main) {
                 true => keep_part(&file.path, main, file.first, foundation)?,
                 false => complete(&file.path, file.first, foundation)?,
             }
@@ -325,7 +326,21 @@ fn committed_name(first: Seqno, last: Seqno) -> String {
     .to_string()
 }
 
-/// Copies the part of a committed chunk up to the last signature to a chunk of its own, and sets the whole one aside.
+/// Sets aside the snapshots of states behind `last`, which is the ledger's end from now on: they are of another history than
+/// what will be written there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn set_aside_snapshots(directory: &Path, last: Seqno) -> Result<()> {
+    for snapshot in snapshots::list(&[directory.to_owned()])? {
+        if snapshot.name.seqno > last {
+            set_aside(&snapshot.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the part of a chunk up to the signature that is built upon to a chunk of its own, and sets the whole one aside.
 fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     // A name that nothing reads until the copy is complete.
     let copy = main.join(format!(

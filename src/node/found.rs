@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 
 use super::attestation::VirtualQuote;
-use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
+use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::ledger::{Ledger, Writing};
 use super::output::write_node_address;
@@ -42,8 +42,8 @@ pub struct Founding {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
-    /// Whether entries of committed chunks may be dropped.
-    pub drop_committed: bool,
+    /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
+    pub drops_signed: bool,
 }
 
 /// Makes the files ready, writes the recovery transaction and signs it. The node is part of a public network then.
@@ -63,7 +63,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let last = foundation.signed.txid.seqno;
     // Everything that may be refused comes first, then what is written beside the ledger, and the ledger's files last.
     check_next_is_free(main, last + 1, &public.files)?;
-    check_ending(&public.files, foundation, founding.drop_committed)?;
+    check_ending(&public.files, foundation, founding.drops_signed)?;
     std::fs::create_dir_all(&node.config.snapshots.directory)
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
@@ -134,7 +134,11 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
     set_aside_leftovers(&public.files, main)?;
-    end_ledger(&public.files, main, foundation)?;
+    if founding.drops_signed {
+        // First: without them the ledger is the same, and with them a shorter one would be refused.
+        set_aside_snapshots(&node.config.snapshots.directory, last)?;
+    }
+    end_ledger(&public.files, main, foundation, founding.drops_signed)?;
     let _ = node.quote.set(founding.quote.clone());
     let replication = Solo {
         node_id: node.id.clone(),

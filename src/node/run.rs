@@ -46,7 +46,7 @@ const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Everything behind this seqno may be dropped, even what was committed.
+    /// Everything behind this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
 }
 
@@ -193,10 +193,11 @@ fn recover_service(
     }
     finish_opening(&ledger_directories(config), &config.ledger.directory)?;
     let files = list(config)?;
-    let signer = check_previous_quickly(&files, previous.as_ref())?;
+    let until = options.drop_after.unwrap_or(Seqno::MAX);
+    let signer = check_previous_quickly(&files, previous.as_ref(), until)?;
     let issuer = match signer {
         Some(signer) => Some(signer.issuer()),
-        None => service_in_snapshot(config, &files)?.map(|service| service.subject()),
+        None => service_in_snapshot(config, &files, options.drop_after)?.map(|service| service.subject()),
     };
     let issuer = issuer.filter(|issuer| !issuer.is_empty());
     let name = match (&previous, &issuer) {
@@ -234,7 +235,7 @@ fn recover_service(
         service,
         node_data: inputs.node_data,
         service_data: inputs.service_data,
-        drop_committed: options.drop_after.is_some(),
+        drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;
