@@ -17,6 +17,7 @@ mod attacks;
 mod copies;
 mod going_on;
 mod invented;
+mod joining;
 mod rules;
 mod secrets;
 mod snapshots;
