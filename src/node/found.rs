@@ -10,6 +10,7 @@ use super::attestation::VirtualQuote;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::ledger::{Ledger, Writing};
+use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
@@ -42,6 +43,8 @@ pub struct Founding {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
+    /// What is still to be named of the service before.
+    pub opening: InterruptedOpening,
     /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
     pub drops_signed: bool,
 }
@@ -50,7 +53,7 @@ pub struct Founding {
 ///
 /// # Errors
 /// If a file can't be written, or the ledger's own tables can't be read.
-pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
+pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let Founding {
         public,
         identity,
@@ -62,7 +65,7 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
     // Everything that may be refused comes first, then what is written beside the ledger, and the ledger's files last.
-    check_next_is_free(main, last + 1, &public.files)?;
+    check_next_is_free(main, last + 1, &public.files, &founding.opening)?;
     check_ending(&public.files, foundation, founding.drops_signed)?;
     std::fs::create_dir_all(&node.config.snapshots.directory)
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
@@ -133,6 +136,10 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .transact(|transaction| create(transaction, &creation))
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
+    let Founding { public, opening, .. } = &mut founding;
+    opening.finish(&mut public.files, &mut public.foundation.chunk)?;
+    let Founding { public, service, .. } = &founding;
+    let foundation = &public.foundation;
     set_aside_leftovers(&public.files, main)?;
     if founding.drops_signed {
         // First: without them the ledger is the same, and with them a shorter one would be refused.

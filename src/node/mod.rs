@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod jwt;
 pub mod ledger;
+pub mod opening;
 pub mod output;
 pub mod predecessors;
 pub mod previous;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::directory::{has_committed_tail, signed_but_not_read};
+use super::opening::InterruptedOpening;
 use super::previous::{check_previous, check_signed_by};
 use super::status::Status;
 use crate::crypto::Certificate;
@@ -62,15 +63,17 @@ pub fn make_main_directory(config: &Config) -> Result<()> {
     }
 }
 
-/// Lists the ledger's files. There may be none where there is a committed snapshot: its state is enough to go on from.
+/// Lists the ledger's files, those of an opening that was interrupted among them. There may be none where there is a
+/// committed snapshot: its state is enough to go on from.
 ///
 /// # Errors
 /// If a directory can't be read, or there is neither.
-pub fn list(config: &Config) -> Result<LedgerFiles> {
+pub fn list(config: &Config, opening: &InterruptedOpening) -> Result<LedgerFiles> {
     let directories = ledger_directories(config);
+    let files = opening.list(&directories)?;
     match start_candidates(config)?.is_empty() {
-        true => LedgerFiles::list(&directories, false),
-        false => LedgerFiles::list_any(&directories, false),
+        true => files.or_none_found(&directories),
+        false => Ok(files),
     }
 }
 

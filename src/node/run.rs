@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use super::attestation::{VirtualQuote, digest_of_executable};
 use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
-use super::directory::{claim, finish_opening};
+use super::directory::claim;
 use super::found::{Founding, found, show_state};
 use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::jwt::keep_fresh;
+use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
@@ -191,8 +192,8 @@ fn recover_service(
         make_main_directory(config)?;
         let _ = node.claim.set(claim(&config.ledger.directory)?);
     }
-    finish_opening(&ledger_directories(config), &config.ledger.directory)?;
-    let files = list(config)?;
+    let opening = InterruptedOpening::find(&ledger_directories(config), &config.ledger.directory)?;
+    let files = list(config, &opening)?;
     let until = options.drop_after.unwrap_or(Seqno::MAX);
     let signer = check_previous_quickly(&files, previous.as_ref(), until)?;
     let issuer = match signer {
@@ -229,6 +230,7 @@ fn recover_service(
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
+        opening,
         identity,
         encryption_key,
         quote,
