@@ -397,6 +397,80 @@ fn a_damaged_longer_copy_ranks_by_what_is_proven_of_it() {
     assert!(proven < 563 && proven + 1 >= first, "{proven}");
 }
 
+/// A service that was recovered, and a copy from before that: which one is right only a certificate tells.
+#[test]
+fn a_certificate_decides_between_a_service_and_a_recovery_on_top_of_it() {
+    let service = Service::made(&["--entries", "60", "--signature-every", "10", "--recoveries", "1"]);
+    let whole = rekindle!["verify", service.ledger(), "--json"].expect(0).json();
+    let [first, second] = &whole["services"].as_array().unwrap()[..] else {
+        panic!("{whole}")
+    };
+    let from = second["from_seqno"].as_u64().unwrap();
+    let before = tempfile::tempdir().unwrap();
+    copy_files(&service.ledger(), before.path());
+    for (_, path) in chunks(before.path()).into_iter().filter(|(first, _)| *first >= from) {
+        std::fs::remove_file(path).unwrap();
+    }
+    let certificates = tempfile::tempdir().unwrap();
+    let certificate_at = |name: &str, seqno: u64| {
+        let state = service.export(false, &["--state", "--at", &seqno.to_string()]);
+        let info = state.iter().find(|line| line["table"] == "public:ccf.gov.service.info");
+        let path = certificates.path().join(name);
+        let info: Value = serde_json::from_str(info.unwrap()["value"].as_str().unwrap()).unwrap();
+        std::fs::write(&path, info["cert"].as_str().unwrap()).unwrap();
+        path
+    };
+    let (old, new) = (certificate_at("old", from - 1), certificate_at("new", from + 1));
+    let compare = |certificate: &Path| {
+        rekindle![
+            "compare",
+            service.ledger(),
+            before.path(),
+            "--service-cert",
+            certificate,
+            "--json"
+        ]
+    };
+
+    let report = rekindle!["compare", service.ledger(), before.path(), "--json"]
+        .expect(0)
+        .json();
+    assert_eq!(report["recommended"], json!(service.ledger()));
+    assert_eq!(report["copies"][0]["is_expected_service"], Value::Null);
+
+    let report = compare(&old).expect(1).json();
+    assert_eq!(report["recommended"], json!(before.path()), "{report}");
+    let (right, wrong) = (named(&report, before.path()), named(&report, &service.ledger()));
+    assert_eq!(
+        (&right["service"], &right["is_expected_service"]),
+        (&first["identity"], &json!(true))
+    );
+    assert_eq!(
+        (&wrong["service"], &wrong["is_expected_service"]),
+        (&second["identity"], &json!(false))
+    );
+    assert_eq!((codes(right), codes(wrong)), (vec![], vec!["L0407"]));
+    assert_eq!((&right["rank"], &wrong["rank"]), (&json!(1), &json!(2)));
+    let text = rekindle!["compare", service.ledger(), before.path(), "--service-cert", &old]
+        .expect(1)
+        .text();
+    for words in ["which is not the one whose certificate was given", "L0407"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("recommended") && last.contains(before.path().to_str().unwrap()),
+        "{last}"
+    );
+
+    let report = compare(&new).expect(1).json();
+    assert_eq!(report["recommended"], json!(service.ledger()), "{report}");
+    assert_eq!(codes(named(&report, before.path())), ["L0407"]);
+    let path = service.ledger().join("expected.json");
+    rekindle!["compare", service.ledger(), before.path(), "--service-cert", &path]
+        .expect_sentence(3, &["expected.json"]);
+}
+
 #[test]
 fn one_directory_or_the_same_twice_is_a_mistake() {
     let service = Service::made(&["--entries", "10"]);

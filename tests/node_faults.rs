@@ -101,6 +101,39 @@ fn a_wrong_previous_identity_is_refused_at_the_start() {
 }
 
 #[test]
+fn a_start_that_is_refused_does_not_finish_the_opening_of_the_service_before() {
+    let service = service(&["--recoveries", "1"]);
+    let expected: Value =
+        serde_json::from_slice(&std::fs::read(service.directory.join("expected.json")).unwrap()).unwrap();
+    let created = expected["services"][1]["from_seqno"].as_u64().unwrap();
+    // A node was killed when its service had opened: before the first file had its name, and before the last had.
+    for unnamed in [0, 1] {
+        let place = Place::of(&service.directory).with_previous_identity();
+        let of_recovery = chunks(&place.ledger())
+            .into_iter()
+            .filter(|(first, _)| *first >= created);
+        let of_recovery: Vec<_> = of_recovery.map(|(_, path)| path).collect();
+        assert!(of_recovery.len() > 2);
+        for path in &of_recovery[..of_recovery.len() - unnamed] {
+            std::fs::rename(path, format!("{}.recovery", path.display())).unwrap();
+        }
+        let own = place.directory.join("previous_service_cert.pem");
+        let right = std::fs::read(&own).unwrap();
+        let other = Service::made(&["--entries", "1", "--members", "1", "--threshold", "1", "--seed", "2"]);
+        std::fs::copy(other.common("service_cert.pem"), &own).unwrap();
+        refuses(&place, &["Previous service identity does not match"]);
+        std::fs::write(&own, right).unwrap();
+        place.recover();
+        let report = place.verify();
+        assert_eq!(report["services"].as_array().unwrap().len(), 3, "{report}");
+        let names: Vec<_> = chunks(&place.ledger()).into_iter().map(|(_, path)| path).collect();
+        for path in &of_recovery {
+            assert!(names.contains(path), "{} is not in {names:?}", path.display());
+        }
+    }
+}
+
+#[test]
 fn a_wrong_identity_in_the_proposal_fails_the_deciding_ballot_and_can_be_put_right() {
     let service = service(&[]);
     let place = Place::of(&service.directory);
@@ -543,7 +576,7 @@ fn is_refused_until_dropped(damage: impl FnOnce(&Path), words: &[&str]) {
     );
     for wrong in [last - 1, last + 1, 0] {
         place.arguments = vec!["--drop-after".to_owned(), wrong.to_string()];
-        refuses(&place, &["nothing else can be dropped after"]);
+        refuses(&place, &["there is no proven signature at this seqno"]);
     }
     let before = contents(&place.ledger());
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];

@@ -282,6 +282,8 @@ fn verify_behind(place: &Place, snapshot: &Path) -> Value {
         place.ledger(),
         "--from-snapshot",
         snapshot,
+        "--snapshots",
+        place.directory.join("snapshots"),
         "--service-cert",
         certificate,
         "--json"

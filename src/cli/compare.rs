@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Common, output, progress};
+use crate::cli::{Common, input, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::compare::{CompareReport, Relation, compare, examine};
 use crate::shown::Show;
@@ -13,12 +13,16 @@ use crate::shown::Show;
 /// view and seqno. A signed tail of a lower view that ends where a higher view begins is superseded: what a primary that was
 /// killed or cut off leaves behind, and no fault. Two signed histories that contradict each other are a fork, reported
 /// with both signatures: signed in one view, or in a higher view that begins before something committed, or by two
-/// services recovered from one.
+/// services recovered from one. With --service-cert, only a copy whose last signature is of that service is recommended:
+/// whoever can write to a copy can start a recovery of his own on top of it, which makes it the longest.
 #[derive(clap::Args)]
 pub struct Args {
     /// One directory for each copy
     #[arg(required = true, num_args = 2.., value_name = "DIR")]
     directories: Vec<PathBuf>,
+    /// The certificate that the service must have which signed last in the copy to recover from
+    #[arg(long, value_name = "PEM")]
+    service_cert: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -34,11 +38,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             twice.shown()
         )));
     }
+    let service = args.service_cert.as_deref().map(input::certificate).transpose()?;
     let progress = progress::for_terminal();
     let copies = args
         .directories
         .iter()
-        .map(|directory| examine(directory.clone(), progress.as_ref()));
+        .map(|directory| examine(directory.clone(), service.as_ref(), progress.as_ref()));
     let report = compare(copies.collect::<Result<Vec<_>>>()?)?;
     match common.json {
         true => output::json(&report)?,
@@ -56,6 +61,14 @@ fn render(report: &CompareReport) -> String {
             "   signed up to {signed}, last entry {}, {} behind the last signature\n",
             copy.last_seqno, copy.unsigned_entries
         ));
+        if copy.is_expected_service == Some(false) {
+            let whose = copy.service.map_or("no service".to_owned(), |service| {
+                format!("service {}", hex::encode(service.0))
+            });
+            out.push_str(&format!(
+                "   signed last by {whose}, which is not the one whose certificate was given\n"
+            ));
+        }
         for loss in &copy.loses {
             out.push_str(&format!(
                 "   choosing it loses seqnos {} to {}, which {} has signed\n",

@@ -34,8 +34,8 @@ pub struct Settings {
     /// How much is logged
     #[arg(long, value_name = "LEVEL", ignore_case = true, default_value = "info")]
     pub log_level: Level,
-    /// Drop everything behind this seqno, also entries of committed chunks: it must be the last proven signature, which a
-    /// refused recovery names. What is dropped stays in files named .ignored
+    /// Drop everything behind this seqno, also what was committed: it must be that of a proven signature, such as a refused
+    /// recovery names. What is dropped stays in files named .ignored
     #[arg(long, value_name = "SEQNO")]
     pub drop_after: Option<u64>,
 }

@@ -103,10 +103,17 @@ impl LedgerFiles {
     /// # Errors
     /// If a directory can't be read, is none, or none of them holds a chunk.
     pub fn list(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
-        let files = Self::list_any(directories, recovery)?;
-        match files.chunks.is_empty() {
-            true => Err(no_ledger(directories, &files.notes)),
-            false => Ok(files),
+        Self::list_any(directories, recovery)?.or_none_found(directories)
+    }
+
+    /// The same files, of which there must be one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn or_none_found(self, directories: &[PathBuf]) -> Result<LedgerFiles> {
+        match self.chunks.is_empty() {
+            true => Err(no_ledger(directories, &self.notes)),
+            false => Ok(self),
         }
     }
 
@@ -115,10 +122,18 @@ impl LedgerFiles {
     /// # Errors
     /// If a directory can't be read or is none.
     pub fn list_any(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
+        Self::list_choosing(directories, &|_| recovery)
+    }
+
+    /// The same; `reads` says which files of an unfinished recovery are read as part of the ledger.
+    ///
+    /// # Errors
+    /// If a directory can't be read or is none.
+    pub fn list_choosing(directories: &[PathBuf], reads: &dyn Fn(&Path) -> bool) -> Result<LedgerFiles> {
         let mut notes = Vec::new();
         let mut found = Vec::new();
         for (index, directory) in directories.iter().enumerate() {
-            list_directory(directory, index == 0, recovery, &mut found, &mut notes)?;
+            list_directory(directory, index == 0, reads, &mut found, &mut notes)?;
         }
         let (chunks, spares) = plan(found, &mut notes);
         Ok(LedgerFiles { chunks, spares, notes })
@@ -172,7 +187,7 @@ fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
 fn list_directory(
     directory: &Path,
     main: bool,
-    recovery: bool,
+    reads: &dyn Fn(&Path) -> bool,
     found: &mut Vec<ChunkFile>,
     notes: &mut Vec<Note>,
 ) -> Result<()> {
@@ -203,7 +218,7 @@ fn list_directory(
             }
             FileName::Chunk(chunk) => chunk,
         };
-        if chunk.kind.is_recovery() && !recovery {
+        if chunk.kind.is_recovery() && !reads(&path) {
             notes.push(Note::UnfinishedRecovery(path));
         } else if !main && !chunk.kind.is_committed() {
             notes.push(Note::OpenInReadOnly(path));

@@ -5,14 +5,11 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, OtherError};
 
 use super::error::Error;
 use crate::crypto::Certificate;
-use crate::crypto::tls::provider;
+use crate::crypto::tls::{JudgesServers, Presented, client_config};
 
 /// Whom to speak to.
 #[derive(Clone, Debug)]
@@ -25,19 +22,7 @@ pub enum Trust {
 
 /// TLS as CCF speaks it (recovery specification, section 8.7), with servers judged by `trust`.
 pub(super) fn tls(trust: Trust) -> Result<Arc<ClientConfig>, Error> {
-    let provider = Arc::new(provider());
-    let verifier = Arc::new(Verifier {
-        trust,
-        provider: provider.clone(),
-    });
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|why| Error::Usage(format!("TLS can't be used: {why}")))?;
-    let config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    client_config(trust).map_err(|why| Error::Usage(format!("TLS can't be used: {why}")))
 }
 
 /// What the verifier said of a server, if that is why there is no connection.
@@ -50,20 +35,14 @@ pub(super) fn reason(error: &std::io::Error) -> Option<String> {
     }
 }
 
-#[derive(Debug)]
-struct Verifier {
-    trust: Trust,
-    provider: Arc<CryptoProvider>,
-}
-
 /// Why a server's certificate was not accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Judgement(String);
 
-impl Verifier {
-    fn judge(&self, end_entity: &[u8]) -> Result<(), String> {
-        let Trust::Service(service) = &self.trust else {
+impl Trust {
+    fn accepts(&self, end_entity: &[u8]) -> Result<(), String> {
+        let Trust::Service(service) = self else {
             return Ok(());
         };
         let presented = Certificate::from_der(end_entity)
@@ -81,43 +60,11 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge(end_entity).map_err(|why| {
+impl JudgesServers for Trust {
+    fn judge(&self, presented: &Presented<'_>) -> Result<(), rustls::Error> {
+        self.accepts(presented.certificate).map_err(|why| {
             let why = OtherError(Arc::new(Judgement(why)));
             rustls::Error::InvalidCertificate(CertificateError::Other(why))
-        })?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        })
     }
 }

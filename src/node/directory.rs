@@ -8,22 +8,19 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::opening::InterruptedOpening;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::chunk::{Layout, Step, Walker};
 use crate::format::chunk_writer::ChunkWriter;
 use crate::format::directory::{ChunkFile, LedgerFiles, Note, PlannedChunk};
-use crate::format::domain::Maps;
 use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
-use crate::journal::disk::{Durability, Files};
-use crate::journal::files::{name_recovered, rename_durably};
+use crate::journal::files::rename_durably;
 use crate::recovery::foundation::Foundation;
-use crate::recovery::segments::Windows;
+use crate::recovery::snapshots;
 use crate::recovery::writes::is_signature;
 use crate::shown::Show;
-use crate::tables::names;
-use crate::tables::values::{ServiceInfo, ServiceStatus, from_json};
 
 /// Takes the main directory for this process, for as long as the answer lives: a second node would set aside what the
 /// first one writes. A process that is killed holds nothing.
@@ -74,113 +71,6 @@ pub fn set_aside_leftovers(files: &LedgerFiles, main: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Finishes what a node was killed in when its service had opened: chunks lose their `.recovery` newest first, so one that
-/// still has it, just before one that has not, is of an open service. Nothing is renamed over another file. Answers
-/// whether any other `.recovery` chunk is there.
-///
-/// # Errors
-/// [`Error::Io`].
-fn finish_interrupted(main: &Path) -> Result<bool> {
-    let io = || Error::io("list the directory", main);
-    let mut chunks: Vec<(ChunkName, PathBuf)> = Vec::new();
-    for item in std::fs::read_dir(main).map_err(io())? {
-        let item = item.map_err(io())?;
-        if let FileName::Chunk(name) = FileName::parse(&item.file_name().to_string_lossy()) {
-            chunks.push((name, item.path()));
-        }
-    }
-    chunks.sort_by_key(|(name, _)| std::cmp::Reverse(name.first));
-    let open: Vec<ChunkName> = chunks
-        .iter()
-        .map(|(name, _)| name.clone())
-        .filter(|name| !name.kind.is_recovery())
-        .collect();
-    let taken = |first: Seqno, last: Seqno| {
-        let overlaps = |other: &ChunkName| other.first <= last && other.last.is_none_or(|end| end >= first);
-        open.iter().any(overlaps)
-    };
-    // First seqno of what certainly belongs to the ledger.
-    let mut known = None;
-    let mut left = false;
-    for (name, path) in chunks {
-        match (name.kind, name.last) {
-            (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
-                let to = main.join(committed_name(name.first, last));
-                tracing::warn!(from = %path.shown(), to = %to.shown(), "its service had opened: the name is put right");
-                rename_durably(&path, &to)?;
-                known = Some(name.first);
-            }
-            (kind, _) if !kind.is_recovery() => known = Some(name.first),
-            _ => left = true,
-        }
-    }
-    Ok(left)
-}
-
-/// Finishes an opening that was interrupted: where the chunks of a recovery say, under a signature, that their service
-/// is open, it is, and they get their names. CCF would set them aside, and with them what that service has signed.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
-    if !finish_interrupted(main)? {
-        return Ok(());
-    }
-    let Ok(files) = LedgerFiles::list(directories, true) else {
-        return Ok(()); // what can't be listed is said when the ledger itself is
-    };
-    let of_recovery = files
-        .chunks
-        .iter()
-        .filter(|chunk| chunk.file.main && chunk.file.name.kind.is_recovery());
-    let Some(first) = of_recovery.map(|chunk| chunk.file.first).min() else {
-        return Ok(());
-    };
-    if says_open(&files, first)? {
-        tracing::warn!(
-            first,
-            "the service of these .recovery files had opened: they get their names now"
-        );
-        name_recovered(&Files::new(Durability::Synced), main, |_, _| ())?;
-    }
-    Ok(())
-}
-
-/// Whether the last status of the service written from `first` on, with a signature behind it, is open.
-fn says_open(files: &LedgerFiles, first: Seqno) -> Result<bool> {
-    let mut windows = Windows::new(files, first, Seqno::MAX);
-    let (mut status, mut signed) = (None, None);
-    while let Some(window) = windows.next_window()? {
-        for segment in window
-            .iter()
-            .filter(|segment| segment.chunk.file.name.kind.is_recovery())
-        {
-            segment.for_each(|located| {
-                if is_signature(&located) {
-                    signed = status;
-                }
-                status = status_in(located.maps).or(status);
-            });
-        }
-    }
-    Ok(signed == Some(ServiceStatus::Open))
-}
-
-fn status_in(mut maps: Maps<'_>) -> Option<ServiceStatus> {
-    let mut status = None;
-    while let Some(table) = maps.next_name().ok()? {
-        maps.writes(|write| {
-            if table == names::SERVICE_INFO
-                && let Some(Ok(info)) = write.value.map(from_json::<ServiceInfo>)
-            {
-                status = Some(info.status);
-            }
-        })
-        .ok()?;
-    }
-    status
-}
-
 /// Appends `.ignored` to a file's name, and a number where that is taken.
 fn set_aside(path: &Path) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -209,16 +99,16 @@ fn concerned(files: &LedgerFiles, last: Seqno) -> impl Iterator<Item = &ChunkFil
 /// Whether [`end_ledger`] may and can do what it will; nothing is changed.
 ///
 /// # Errors
-/// [`Error::Usage`] if a committed chunk would have to be cut without the word for that (`drop_committed`), or lies in a
+/// [`Error::Usage`] if a committed chunk would have to be cut without the word for that (`drops_signed`), or lies in a
 /// read-only directory; [`Error::Io`] if a file can't be written.
-pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drop_committed: bool) -> Result<()> {
+pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drops_signed: bool) -> Result<()> {
     let last = foundation.signed.txid.seqno;
     for file in concerned(files, last).filter(|file| file.main) {
         let opened = OpenOptions::new().write(true).open(&file.path);
         opened.map_err(Error::io("open the chunk to write to it", &file.path))?;
     }
     for file in concerned(files, last).filter(|file| file.name.kind.is_committed()) {
-        if !drop_committed {
+        if !drops_signed {
             return Err(Error::Usage(format!(
                 "{} is committed and holds entries behind the last proven signature, {last}",
                 file.path.shown()
@@ -226,7 +116,7 @@ pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drop_committed
         }
         if !file.main {
             return Err(Error::Usage(format!(
-                "{} is in a read-only directory and holds entries behind the last proven signature, {last}: take that \
+                "{} is in a read-only directory and holds entries behind {last}, where the ledger would end: take that \
                  directory out of the configuration, and put the chunks before it into the main one",
                 file.path.shown()
             )));
@@ -268,16 +158,16 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
     Ok(None)
 }
 
-/// Ends the old ledger with its last signature: files behind it are set aside, the open chunk that holds it is cut,
-/// completed and named committed. A committed chunk is cut too, and the whole of it is kept aside: [`check_ending`] must
-/// have allowed that.
+/// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
+/// cut, completed and named committed. Where more than an unsigned tail is dropped (`drops_signed`), and of a committed chunk,
+/// a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation) -> Result<()> {
+pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drops_signed: bool) -> Result<()> {
     for file in concerned(files, foundation.signed.txid.seqno) {
         if Some(&file.path) == foundation.chunk.as_ref() {
-            match file.name.kind.is_committed() {
+            match file.name.kind.is_committed() || (drops_signed && file.main) {
                 true => keep_part(&file.path, main, file.first, foundation)?,
                 false => complete(&file.path, file.first, foundation)?,
             }
@@ -317,7 +207,7 @@ fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     rename_durably(path, &to)
 }
 
-fn committed_name(first: Seqno, last: Seqno) -> String {
+pub(super) fn committed_name(first: Seqno, last: Seqno) -> String {
     ChunkName {
         first,
         last: Some(last),
@@ -326,7 +216,21 @@ fn committed_name(first: Seqno, last: Seqno) -> String {
     .to_string()
 }
 
-/// Copies the part of a committed chunk up to the last signature to a chunk of its own, and sets the whole one aside.
+/// Sets aside the snapshots of states behind `last`, which is the ledger's end from now on: they are of another history than
+/// what will be written there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn set_aside_snapshots(directory: &Path, last: Seqno) -> Result<()> {
+    for snapshot in snapshots::list(&[directory.to_owned()])? {
+        if snapshot.name.seqno > last {
+            set_aside(&snapshot.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the part of a chunk up to the signature that is built upon to a chunk of its own, and sets the whole one aside.
 fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     // A name that nothing reads until the copy is complete.
     let copy = main.join(format!(
@@ -344,11 +248,11 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) ->
     set_aside(path)
 }
 
-/// The name under which a new service's first chunk will be written must be free, or that of a file which is set aside.
+/// The name under which a new service's first chunk will be written must be free, or that of a file which gets another.
 ///
 /// # Errors
 /// [`Error::Unreadable`] if it is not.
-pub fn check_next_is_free(main: &Path, next: Seqno, files: &LedgerFiles) -> Result<()> {
+pub fn check_next_is_free(main: &Path, next: Seqno, files: &LedgerFiles, opening: &InterruptedOpening) -> Result<()> {
     let name = ChunkName {
         first: next,
         last: None,
@@ -357,7 +261,8 @@ pub fn check_next_is_free(main: &Path, next: Seqno, files: &LedgerFiles) -> Resu
     let path = main.join(name.to_string());
     debug_assert!(matches!(FileName::parse(&name.to_string()), FileName::Chunk(_)));
     let set_aside = |note: &Note| matches!(note, Note::UnfinishedRecovery(left) if *left == path);
-    match path.symlink_metadata().is_ok() && !files.notes.iter().any(set_aside) {
+    let goes = opening.has(&path) || files.notes.iter().any(set_aside);
+    match path.symlink_metadata().is_ok() && !goes {
         true => Err(Error::Unreadable(format!(
             "{} is there already; another node may be recovering this ledger: stop it first",
             path.shown()
@@ -369,70 +274,6 @@ pub fn check_next_is_free(main: &Path, next: Seqno, files: &LedgerFiles) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(directory: &Path) -> Vec<String> {
-        let files = std::fs::read_dir(directory).unwrap();
-        let mut names: Vec<String> = files
-            .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn finished(before: &[&str]) -> Vec<String> {
-        let scratch = tempfile::tempdir().unwrap();
-        for name in before {
-            std::fs::write(scratch.path().join(name), name).unwrap();
-        }
-        finish_interrupted(scratch.path()).unwrap();
-        names(scratch.path())
-    }
-
-    #[test]
-    fn an_opening_that_was_cut_off_between_two_names_is_finished() {
-        let found = finished(&[
-            "ledger_1-9.committed",
-            "ledger_10-12.committed.recovery",
-            "ledger_13-15.committed.recovery",
-            "ledger_16-18.committed",
-            "ledger_19",
-        ]);
-        let expected = [
-            "ledger_1-9.committed",
-            "ledger_10-12.committed",
-            "ledger_13-15.committed",
-            "ledger_16-18.committed",
-            "ledger_19",
-        ];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn what_an_unfinished_recovery_left_is_not_taken_for_an_opening() {
-        for left in [
-            &[
-                "ledger_1-9.committed",
-                "ledger_10-12.committed.recovery",
-                "ledger_13.recovery",
-            ][..],
-            // The chunk that a first recovery did not have came back.
-            &[
-                "ledger_1-9.committed",
-                "ledger_10-12.committed",
-                "ledger_10-12.committed.recovery",
-                "ledger_13",
-            ],
-            &[
-                "ledger_1-9.committed",
-                "ledger_10",
-                "ledger_10-12.committed.recovery",
-                "ledger_13",
-            ],
-            &["ledger_1-9.committed", "ledger_10-11.committed.recovery", "ledger_13"],
-        ] {
-            assert_eq!(finished(left), left);
-        }
-    }
 
     #[test]
     fn a_directory_belongs_to_one_process_for_as_long_as_it_holds_it() {

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::attestation::VirtualQuote;
 use super::config::Config;
-use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
+use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
 use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
+use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
@@ -46,15 +47,17 @@ pub struct Founding {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
-    /// Whether entries of committed chunks may be dropped.
-    pub drop_committed: bool,
+    /// What is still to be named of the service before.
+    pub opening: InterruptedOpening,
+    /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
+    pub drops_signed: bool,
 }
 
 /// Makes the files ready, writes the recovery transaction and signs it. The node is part of a public network then.
 ///
 /// # Errors
 /// If a file can't be written, or the ledger's own tables can't be read.
-pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
+pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let Founding {
         public,
         identity,
@@ -66,8 +69,8 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
     // Everything that may be refused comes first, then what is written beside the ledger, and the ledger's files last.
-    check_next_is_free(main, last + 1, &public.files)?;
-    check_ending(&public.files, foundation, founding.drop_committed)?;
+    check_next_is_free(main, last + 1, &public.files, &founding.opening)?;
+    check_ending(&public.files, foundation, founding.drops_signed)?;
     std::fs::create_dir_all(&node.config.snapshots.directory)
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
@@ -130,8 +133,16 @@ pub fn found(node: &Arc<Node>, founding: Founding) -> Result<()> {
             .transact(|transaction| create(transaction, &creation))
             .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
     };
+    let Founding { public, opening, .. } = &mut founding;
+    opening.finish(&mut public.files, &mut public.foundation.chunk)?;
+    let Founding { public, service, .. } = &founding;
+    let foundation = &public.foundation;
     set_aside_leftovers(&public.files, main)?;
-    end_ledger(&public.files, main, foundation)?;
+    if founding.drops_signed {
+        // First: without them the ledger is the same, and with them a shorter one would be refused.
+        set_aside_snapshots(&node.config.snapshots.directory, last)?;
+    }
+    end_ledger(&public.files, main, foundation, founding.drops_signed)?;
     let _ = node.quote.set(founding.quote.clone());
     let replication = Solo {
         node_id: node.id.clone(),

@@ -18,6 +18,7 @@ pub mod http;
 pub mod identity;
 pub mod jwt;
 pub mod mailbox;
+pub mod opening;
 pub mod output;
 pub mod predecessors;
 pub mod previous;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::crypto::Certificate;
 use crate::error::{Error, Result};
+use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::recovery::foundation::last_signing_certificate;
@@ -82,12 +83,16 @@ pub fn previous_identity(path: Option<&Path>) -> Result<Option<Certificate>> {
 }
 
 /// Finds out within milliseconds whether the identity given can be right: the certificate in the last signature must
-/// have been issued by it. Answers that certificate, whose issuer is the ledger's last service.
+/// have been issued by it; the last one up to `until`. Answers that certificate, whose issuer is the ledger's last service.
 ///
 /// # Errors
 /// If it is not.
-pub fn check_previous_quickly(files: &LedgerFiles, previous: Option<&Certificate>) -> Result<Option<Certificate>> {
-    let Some(signer) = last_signing_certificate(files)? else {
+pub fn check_previous_quickly(
+    files: &LedgerFiles,
+    previous: Option<&Certificate>,
+    until: Seqno,
+) -> Result<Option<Certificate>> {
+    let Some(signer) = last_signing_certificate(files, until)? else {
         return Ok(None);
     };
     match previous {

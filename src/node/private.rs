@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::driver::Driver;
 use super::identity::now_s;
+use super::opening::InterruptedOpening;
 use super::public::{ledger_directories, list};
 use super::service::open::{Opening, open_recovered};
 use super::service::submit::Opened;
@@ -118,7 +119,7 @@ fn read_private(
     last: Seqno,
     fingerprint: Fingerprint,
 ) -> Result<PrivateState> {
-    let files: LedgerFiles = list(&node.config)?;
+    let files: LedgerFiles = list(&node.config, &InterruptedOpening::default())?;
     let snapshot = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
     let state = load_private(&files, snapshot.as_ref(), secrets, last, &node.status)?;
     node.status.find(&state.findings);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::directory::{has_committed_tail, signed_but_not_read};
+use super::opening::InterruptedOpening;
 use super::previous::{check_previous, check_signed_by};
 use super::status::Status;
 use crate::crypto::Certificate;
@@ -62,15 +63,17 @@ pub fn make_main_directory(config: &Config) -> Result<()> {
     }
 }
 
-/// Lists the ledger's files. There may be none where there is a committed snapshot: its state is enough to go on from.
+/// Lists the ledger's files, those of an opening that was interrupted among them. There may be none where there is a
+/// committed snapshot: its state is enough to go on from.
 ///
 /// # Errors
 /// If a directory can't be read, or there is neither.
-pub fn list(config: &Config) -> Result<LedgerFiles> {
+pub fn list(config: &Config, opening: &InterruptedOpening) -> Result<LedgerFiles> {
     let directories = ledger_directories(config);
+    let files = opening.list(&directories)?;
     match start_candidates(config)?.is_empty() {
-        true => LedgerFiles::list(&directories, false),
-        false => LedgerFiles::list_any(&directories, false),
+        true => files.or_none_found(&directories),
+        false => Ok(files),
     }
 }
 
@@ -78,19 +81,23 @@ pub fn list(config: &Config) -> Result<LedgerFiles> {
 ///
 /// # Errors
 /// If a directory can't be read.
-pub fn service_in_snapshot(config: &Config, files: &LedgerFiles) -> Result<Option<Arc<Certificate>>> {
+pub fn service_in_snapshot(
+    config: &Config,
+    files: &LedgerFiles,
+    drop_after: Option<Seqno>,
+) -> Result<Option<Arc<Certificate>>> {
     if !files.chunks.is_empty() {
         return Ok(None);
     }
-    let candidates = start_candidates(config)?;
+    let candidates = candidates_up_to(config, drop_after)?;
     let start = candidates
         .iter()
         .find_map(|file| snapshots::start_from(&file.path).ok());
     Ok(start.and_then(|start| start.trust.service_certificate().cloned()))
 }
 
-/// Verifies the ledger and loads its public state. `drop_after` is the seqno behind which the operator said that
-/// everything may be dropped.
+/// Verifies the ledger and loads its public state. `drop_after` is the seqno behind which the operator said that everything is
+/// to be dropped: nothing behind it is read.
 ///
 /// # Errors
 /// If the ledger can't be read, nothing in it is proven, something signed would be lost, or the previous identity
@@ -102,7 +109,7 @@ pub fn recover_public(
     drop_after: Option<Seqno>,
     status: &Status,
 ) -> Result<Public> {
-    status.expects(files.last_seqno());
+    status.expects(files.last_seqno().min(drop_after.unwrap_or(Seqno::MAX)));
     let began = Instant::now();
     let (snapshot, report) = verify_from_best_snapshot(config, &files, drop_after, status)?;
     tracing::info!(
@@ -113,7 +120,7 @@ pub fn recover_public(
     status.find(&report.findings);
     let foundation = match report.foundation {
         Some(foundation) => *foundation,
-        None => return Err(nothing_signed(&report)),
+        None => return Err(drop_after.map_or_else(|| nothing_signed(&report), |asked| not_signed(asked, None))),
     };
     check_signed_by(&foundation.signed, previous)?;
     let last = foundation.signed.txid.seqno;
@@ -175,7 +182,7 @@ fn verify_from_best_snapshot(
     let has_ledger = !files.chunks.is_empty();
     let mut unusable = Vec::new();
     let mut alone: Option<(PathBuf, VerifyReport)> = None;
-    for snapshot in start_candidates(config)? {
+    for snapshot in candidates_up_to(config, drop_after)? {
         let seqno = snapshot.name.seqno;
         if has_ledger && seqno + 1 < files.first_seqno() {
             break; // the ledger begins behind this and all older ones: verifying from its start says so
@@ -190,6 +197,9 @@ fn verify_from_best_snapshot(
             }
         };
         let seqno = start.seqno;
+        if drop_after.is_some_and(|asked| seqno > asked) {
+            continue;
+        }
         if has_ledger && seqno > files.last_seqno() {
             return Err(newer(&snapshot, files, None));
         }
@@ -201,7 +211,7 @@ fn verify_from_best_snapshot(
             )));
         }
         let evidence = start.evidence.seqno;
-        let report = verify(files, &options(Some(start)), status)?;
+        let report = verify(files, &options(Some(start), drop_after), status)?;
         if let Some(why) = report.findings.iter().find(|found| found.code == Code::SnapshotReceipt) {
             tracing::warn!(path = %snapshot.path.shown(), "not starting from this snapshot: {}", why.message);
             continue;
@@ -234,7 +244,7 @@ fn verify_from_best_snapshot(
              the node's ledger.directory, or a snapshot that is whole"
         )));
     }
-    let whole = verify(files, &options(None), status)?;
+    let whole = verify(files, &options(None, drop_after), status)?;
     let reach = |report: &VerifyReport| report.foundation.as_ref().map(|at| at.signed.txid.seqno);
     match alone.filter(|(_, report)| reach(report) > reach(&whole)) {
         Some((path, report)) => {
@@ -262,10 +272,11 @@ fn newer(snapshot: &snapshots::SnapshotFile, files: &LedgerFiles, unusable: Opti
     })
 }
 
-fn options(from_snapshot: Option<snapshots::Start>) -> Options {
+fn options(from_snapshot: Option<snapshots::Start>, until: Option<Seqno>) -> Options {
     Options {
         mode: Some(Mode::Audit),
         from_snapshot,
+        until,
         keep_foundation: true,
         ..Options::default()
     }
@@ -331,6 +342,13 @@ fn start_candidates(config: &Config) -> Result<Vec<snapshots::SnapshotFile>> {
     Ok(found)
 }
 
+/// Those that don't lie behind what is kept.
+fn candidates_up_to(config: &Config, drop_after: Option<Seqno>) -> Result<Vec<snapshots::SnapshotFile>> {
+    let mut found = start_candidates(config)?;
+    found.retain(|snapshot| drop_after.is_none_or(|asked| snapshot.name.seqno <= asked));
+    Ok(found)
+}
+
 fn nothing_signed(report: &VerifyReport) -> Error {
     let why = report
         .findings
@@ -342,6 +360,17 @@ fn nothing_signed(report: &VerifyReport) -> Error {
     Error::Unreadable(format!("No signature found after recovery{why}"))
 }
 
+/// A ledger ends with a signature that is proven, and nowhere else.
+fn not_signed(asked: Seqno, last: Option<Seqno>) -> Error {
+    let last = last.map_or("nothing up to it is proven".to_owned(), |last| {
+        format!("the last one up to it is {last}")
+    });
+    Error::Usage(format!(
+        "--drop-after {asked}: there is no proven signature at this seqno, {last}. Give the seqno of one, such as a refused \
+         recovery names; `rekindle verify --until SEQNO` says which is the last one up to a seqno"
+    ))
+}
+
 /// Refuses to lose what was signed, unless that was asked for.
 fn check_loss(
     files: &LedgerFiles,
@@ -351,10 +380,17 @@ fn check_loss(
     drop_after: Option<Seqno>,
 ) -> Result<()> {
     let last = foundation.signed.txid.seqno;
-    if let Some(asked) = drop_after.filter(|asked| *asked != last) {
-        return Err(Error::Usage(format!(
-            "--drop-after {asked}: the last proven signature of this ledger is {last}, nothing else can be dropped after"
-        )));
+    if let Some(asked) = drop_after {
+        if asked != last {
+            return Err(not_signed(asked, Some(last)));
+        }
+        let dropped = files.last_seqno().saturating_sub(last);
+        tracing::warn!(
+            last_signed = last,
+            dropped,
+            "everything behind is dropped, as --drop-after says: it was not read"
+        );
+        return Ok(());
     }
     let first = findings
         .iter()
@@ -377,9 +413,6 @@ fn check_loss(
         );
     }
     let signed_later = foundation.last_signature_read > last;
-    if drop_after.is_some() {
-        return Ok(());
-    }
     if let Some((path, seqno)) = signed_but_not_read(files, last)? {
         return Err(Error::Unreadable(format!(
             "recovering from these directories would drop what was signed: {} is not committed and in a read-only directory, \

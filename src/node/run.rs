@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use super::attestation::{VirtualQuote, digest_of_executable};
 use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
-use super::directory::{claim, finish_opening};
+use super::directory::claim;
 use super::found::{Founding, found, show_state};
 use super::http;
 use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::jwt::keep_fresh;
+use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
@@ -46,7 +47,7 @@ const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Everything behind this seqno may be dropped, even what was committed.
+    /// Everything behind this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
 }
 
@@ -194,12 +195,13 @@ fn recover_service(
         make_main_directory(config)?;
         let _ = node.claim.set(claim(&config.ledger.directory)?);
     }
-    finish_opening(&ledger_directories(config), &config.ledger.directory)?;
-    let files = list(config)?;
-    let signer = check_previous_quickly(&files, previous.as_ref())?;
+    let opening = InterruptedOpening::find(&ledger_directories(config), &config.ledger.directory)?;
+    let files = list(config, &opening)?;
+    let until = options.drop_after.unwrap_or(Seqno::MAX);
+    let signer = check_previous_quickly(&files, previous.as_ref(), until)?;
     let issuer = match signer {
         Some(signer) => Some(signer.issuer()),
-        None => service_in_snapshot(config, &files)?.map(|service| service.subject()),
+        None => service_in_snapshot(config, &files, options.drop_after)?.map(|service| service.subject()),
     };
     let issuer = issuer.filter(|issuer| !issuer.is_empty());
     let name = match (&previous, &issuer) {
@@ -231,13 +233,14 @@ fn recover_service(
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
+        opening,
         identity,
         encryption_key,
         quote,
         service,
         node_data: inputs.node_data,
         service_data: inputs.service_data,
-        drop_committed: options.drop_after.is_some(),
+        drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;

@@ -2,13 +2,14 @@
 //!
 //! Every copy is verified. Two copies are then compared by the roots that both have signed: the first root that differs
 //! is found by bisection, and only the entries between it and the root before are read again. What the two suffixes that
-//! differ mean is decided in the module `contest`.
+//! differ mean is decided in the module `contest`, and which copy to recover from in `choice`.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::crypto::digest::Digest;
+use crate::crypto::x509::Certificate;
 use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId};
@@ -21,9 +22,11 @@ use crate::recovery::verify::{Options, VerifyReport, verify};
 use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
+mod choice;
 mod contest;
 mod dates;
 
+use choice::{copy_report, is_expected, recommend, standing};
 use contest::{Contest, Suffix};
 
 /// One copy of a ledger.
@@ -34,6 +37,8 @@ pub struct Copy {
     pub files: LedgerFiles,
     /// What verifying it found, with the root of every signature.
     pub report: VerifyReport,
+    /// Identity of the service that must stand behind what is signed last, if one was given.
+    pub expected: Option<HexDigest>,
 }
 
 /// What is said of one copy.
@@ -53,13 +58,14 @@ pub struct CopyReport {
     pub last_seqno: Seqno,
     /// Entries behind the last signed one.
     pub unsigned_entries: u64,
+    /// Identity of the service that stands behind what is signed last; none where nothing ties it to one.
+    pub service: Option<HexDigest>,
+    /// Whether that is the service whose certificate was given; none if none was.
+    pub is_expected_service: Option<bool>,
     /// What would be lost by choosing it: signed entries that another copy has.
     pub loses: Vec<Loss>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
-    /// Whether a service stands behind what is signed.
-    #[serde(skip)]
-    is_tied: bool,
 }
 
 /// Signed entries that one copy has and another has not.
@@ -133,7 +139,8 @@ pub struct CompareReport {
     pub copies: Vec<CopyReport>,
     /// Every pair of them.
     pub pairs: Vec<PairReport>,
-    /// The copy to recover from; none if they are of different services, or nothing is proven in any.
+    /// The copy to recover from; none if they are of different services, or nothing is proven in any, or in none by the
+    /// service whose certificate was given.
     pub recommended: Option<String>,
     /// Why.
     pub reason: String,
@@ -141,14 +148,16 @@ pub struct CompareReport {
     pub findings: Vec<Finding>,
 }
 
-/// Verifies a copy for a comparison.
+/// Verifies a copy for a comparison. With a certificate only a copy whose last signature is by that service, or by a node
+/// that it endorsed, will be recommended.
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
+pub fn examine(directory: PathBuf, service: Option<&Certificate>, progress: &dyn Progress) -> Result<Copy> {
     let files = LedgerFiles::list(std::slice::from_ref(&directory), false)?;
     let options = Options {
         keep_history: true,
+        service_certificate: service.cloned(),
         ..Options::default()
     };
     let report = verify(&files, &options, progress)?;
@@ -156,6 +165,7 @@ pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
         directory,
         files,
         report,
+        expected: service.map(|service| HexDigest(service.key_id())),
     })
 }
 
@@ -165,7 +175,7 @@ pub fn examine(directory: PathBuf, progress: &dyn Progress) -> Result<Copy> {
 /// If a file can't be read.
 pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
     dates::take_back(&mut copies);
-    copies.sort_by_key(|copy| std::cmp::Reverse((standing(&copy.report), copy.report.verdict == Verdict::Ok)));
+    copies.sort_by_key(|copy| std::cmp::Reverse((standing(copy), copy.report.verdict == Verdict::Ok)));
     let mut pairs = Vec::new();
     let mut findings = Vec::new();
     for (i, a) in copies.iter().enumerate() {
@@ -191,87 +201,8 @@ pub fn compare(mut copies: Vec<Copy>) -> Result<CompareReport> {
     })
 }
 
-/// What copies are ranked by: first whether a service stands behind what is signed, then how far that reaches.
-fn standing(report: &VerifyReport) -> (bool, Option<TxId>) {
-    (report.identity.is_some(), report.last_signed)
-}
-
 fn name(copy: &Copy) -> String {
     copy.directory.shown().to_string()
-}
-
-fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> CopyReport {
-    let report = &copy.report;
-    let better = all
-        .iter()
-        .filter(|other| standing(&other.report) > standing(report))
-        .count();
-    let directory = name(copy);
-    let loses = all
-        .iter()
-        .filter_map(|other| {
-            let other_name = name(other);
-            let pair = pairs.iter().find(|pair| {
-                (pair.a == directory && pair.b == other_name) || (pair.b == directory && pair.a == other_name)
-            })?;
-            let from_seqno = pair.first_difference?;
-            let to_seqno = other.report.last_signed?.seqno;
-            // What was superseded was dropped by the service itself, long before anybody chooses.
-            let superseded = pair.relation == Relation::Superseded && report.last_signed > other.report.last_signed;
-            let counts = pair.relation != Relation::OtherService && !superseded;
-            (counts && to_seqno >= from_seqno).then_some(Loss {
-                to: other_name,
-                from_seqno,
-                to_seqno,
-            })
-        })
-        .collect();
-    CopyReport {
-        directory,
-        rank: better + 1,
-        verdict: report.verdict,
-        last_signed: report.last_signed,
-        root: report.root,
-        last_seqno: report.last_seqno,
-        unsigned_entries: report.unsigned_entries,
-        loses,
-        findings: report.findings.clone(),
-        is_tied: report.identity.is_some(),
-    }
-}
-
-fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<String>, String) {
-    let Some(best) = copies.first().filter(|best| best.last_signed.is_some()) else {
-        return (None, "nothing is proven in any of the copies".to_owned());
-    };
-    if !best.is_tied {
-        let why = "nothing ties what is signed in any of the copies to the service that they name, as in CCF 1.x";
-        return (None, why.to_owned());
-    }
-    if pairs.iter().any(|pair| pair.relation == Relation::OtherService) {
-        return (None, "the copies belong to different services".to_owned());
-    }
-    let txid = best.last_signed.map_or(String::new(), |txid| txid.to_string());
-    let contested = pairs
-        .iter()
-        .any(|pair| pair.relation == Relation::Fork && (pair.a == best.directory || pair.b == best.directory));
-    let supersedes = pairs
-        .iter()
-        .any(|pair| pair.relation == Relation::Superseded && pair.a == best.directory);
-    let reason = match (contested, best.loses.is_empty()) {
-        (false, true) if supersedes => format!(
-            "it is of the highest view, signed up to {txid}; of what other copies have signed, nothing is missing in it but \
-             tails that were superseded, of which nothing is proven to have been committed"
-        ),
-        (true, _) => format!(
-            "it is signed furthest, up to {txid}, but another copy holds a signed history that contradicts it: find out first which one clients saw"
-        ),
-        (false, true) => {
-            format!("it is signed furthest, up to {txid}, and nothing signed in any other copy is missing in it")
-        }
-        (false, false) => format!("it is signed furthest, up to {txid}"),
-    };
-    (Some(best.directory.clone()), reason)
 }
 
 fn finding_of(pair: &PairReport) -> Option<Finding> {
@@ -363,6 +294,14 @@ fn compare_pair(a: &Copy, b: &Copy) -> Result<PairReport> {
     let (of_a, of_b) = (suffix(a, at)?, suffix(b, at)?);
     match contest::decide(at, (&pair.a, &of_a), (&pair.b, &of_b)) {
         Contest::Unsigned => pair.relation = Relation::UnsignedDifference,
+        // The other one would supersede it, but is of another service than the one that was asked for.
+        Contest::Superseded if of_a.last_view() < of_b.last_view() && is_expected(b) == Some(false) => {
+            pair.relation = Relation::Fork;
+            pair.cause = format!(
+                "what {} goes on with is not of the service whose certificate was given",
+                pair.b
+            );
+        }
         Contest::Superseded => {
             pair.relation = Relation::Superseded;
             if of_a.service.is_some() {

@@ -209,13 +209,13 @@ fn whole(joiner: &Joiner<'_>, seqno: Seqno) -> Option<Accumulator> {
     joiner.accumulator.clone().filter(|all| all.leaves() == seqno + 1)
 }
 
-/// The certificate of the node that signed last, as its signature transaction has it. Found from the ledger's end, so
+/// The certificate of the node that signed last up to `until`, as its signature transaction has it. Found from the ledger's end, so
 /// within milliseconds; nothing is verified. `None` where there is none: 1.x wrote none, nor does COSE alone.
 ///
 /// # Errors
 /// If a chunk can't be read.
-pub fn last_signing_certificate(files: &LedgerFiles) -> Result<Option<Certificate>> {
-    let mut windows = Windows::newest_first(files, files.first_seqno(), Seqno::MAX);
+pub fn last_signing_certificate(files: &LedgerFiles, until: Seqno) -> Result<Option<Certificate>> {
+    let mut windows = Windows::newest_first(files, files.first_seqno(), until);
     while let Some(window) = windows.next_window()? {
         for segment in &window {
             let mut last = None;

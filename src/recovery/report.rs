@@ -202,9 +202,9 @@ codes! {
     /// No secret is known for these entries.
     NoSecret = "L0701", Error, "their secret never reached the ledger, or belongs to a later generation: shares of that generation are needed";
     /// An entry can't be decrypted, or was changed.
-    Undecryptable = "L0702", Error, "the entry is not the one that was written; verify the ledger, and take the chunk from another copy";
+    Undecryptable = "L0702", Error, "the entry is not the one that was written; verify the ledger, and take the chunk from another copy. If it is the last signature transaction, which nothing covers, and no copy has a better one, recover without it: `rekindle verify --until` the seqno before it names an earlier proven signature, and the node's --drop-after takes that";
     /// An entry's commit evidence digest is not the one its secret gives.
-    CommitEvidence = "L0703", Error, "the entry is not the one that was written; verify the ledger, and take the chunk from another copy";
+    CommitEvidence = "L0703", Error, "the entry is not the one that was written; verify the ledger, and take the chunk from another copy. If it is the last signature transaction, which nothing covers, and no copy has a better one, recover without it: `rekindle verify --until` the seqno before it names an earlier proven signature, and the node's --drop-after takes that";
     /// A recovery share that is wrong.
     WrongShare = "L0704", Error, "ask its member for the share of this generation: it is encrypted anew at every refresh and rekey";
     /// The shares at hand don't open the ledger.

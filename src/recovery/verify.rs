@@ -174,7 +174,7 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     if let Some(start) = &options.from_snapshot {
         snapshots::judge_start(start, &mut joiner);
     }
-    let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, start);
+    let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, options.from_snapshot.as_ref());
     spares::check_all(&mut joiner)?;
     service_links::check(&mut joiner);
     progress.end();

@@ -10,9 +10,10 @@ use rekindle::tables::values::{HexDigest, IdentityEndorsement, ServiceStatus, to
 use rekindle::tables::{SINGLETON_KEY, names};
 use serde_json::json;
 
+use super::about::{About, endorsement};
 use super::forger::Identity;
 use super::ground::{audit, is_clean, last_signed, show, verify_in, verify_with};
-use super::scribe::{About, By, Scribe, endorsement};
+use super::scribe::{By, NEWEST, Scribe};
 
 struct Cast {
     service: Identity,
@@ -62,12 +63,12 @@ struct Stage {
 
 fn stage() -> Stage {
     let cast = cast();
-    let mut scribe = Scribe::new();
+    let mut scribe = Scribe::new(NEWEST);
     let mut about = About {
         certificate: cast.service.certificate.clone(),
         status: ServiceStatus::Opening,
         count: Some(0),
-        created: Some(scribe.txid()),
+        created: Some(scribe.next()),
     };
     let mut writes = WriteSet::new();
     about.put(&mut writes);
@@ -75,7 +76,7 @@ fn stage() -> Stage {
     put_certificate(&mut writes, &cast.node);
     put_status(&mut writes, &cast.other, json!({"status": "Pending"}));
     scribe.append(&writes);
-    scribe.sign(By::both(&cast.node, &cast.service));
+    scribe.sign_by(By::both(&cast.node, &cast.service));
     about.status = ServiceStatus::Open;
     let mut writes = WriteSet::new();
     about.put(&mut writes);
@@ -87,7 +88,7 @@ fn stage() -> Stage {
     );
     let at = scribe.append(&writes).seqno;
     scribe.serve(5);
-    scribe.sign(By::both(&cast.node, &cast.service));
+    scribe.sign_by(By::both(&cast.node, &cast.service));
     Stage {
         cast,
         scribe,
@@ -100,7 +101,7 @@ impl Stage {
     /// Signs as this service does.
     fn sign(&mut self) -> TxId {
         let by = By::both(&self.cast.node, &self.cast.service);
-        self.scribe.sign(by)
+        self.scribe.sign_by(by)
     }
 
     /// What the first transaction of a recovery from here writes.
@@ -111,7 +112,7 @@ impl Stage {
             certificate: self.cast.next.certificate.clone(),
             status: ServiceStatus::Recovering,
             count: self.about.count.map(|count| count + 1),
-            created: Some(self.scribe.txid()),
+            created: Some(self.scribe.next()),
         };
         let mut writes = WriteSet::new();
         about.put(&mut writes);
@@ -132,7 +133,7 @@ impl Stage {
 
     fn sign_as_next(&mut self) -> TxId {
         let by = By::both(&self.cast.next_node, &self.cast.next);
-        self.scribe.sign(by)
+        self.scribe.sign_by(by)
     }
 
     /// Opens what [`Stage::recovery`] began, with this endorsement of the service before.
@@ -150,7 +151,7 @@ impl Stage {
             }
             self.scribe.append(&writes);
         }
-        self.scribe.next - 1
+        self.scribe.next().seqno - 1
     }
 }
 
@@ -259,9 +260,9 @@ fn a_leader_signs_that_its_own_retirement_is_committed_and_nothing_after() {
 fn cose_signatures_may_come_and_go_beside_those_of_nodes() {
     let mut stage = stage();
     stage.scribe.serve(2);
-    stage.scribe.sign(By::node(&stage.cast.node));
+    stage.scribe.sign_by(By::node(&stage.cast.node));
     stage.scribe.serve(2);
-    stage.scribe.sign(By::node(&stage.cast.node));
+    stage.scribe.sign_by(By::node(&stage.cast.node));
     stage.sign();
     accept(stage.scribe, &[Code::CoseGone]);
 }
@@ -270,7 +271,7 @@ fn cose_signatures_may_come_and_go_beside_those_of_nodes() {
 fn a_service_may_move_to_cose_alone() {
     let mut stage = stage();
     stage.scribe.serve(2);
-    stage.scribe.sign(By::service(&stage.cast.service));
+    stage.scribe.sign_by(By::service(&stage.cast.service));
     stage.sign();
     accept(stage.scribe, &[]);
 }
@@ -285,7 +286,7 @@ fn an_election_raises_the_view_and_another_node_signs() {
     stage.scribe.append(&writes);
     stage.sign();
     stage.scribe.view += 3;
-    stage.scribe.sign(By::both(&other, &stage.cast.service));
+    stage.scribe.sign_by(By::both(&other, &stage.cast.service));
     accept(stage.scribe, &[]);
 }
 
@@ -307,7 +308,7 @@ fn a_pending_node_may_be_removed_and_ask_again() {
 /// A ledger as CCF 1.x wrote it: node certificates signed by themselves, signatures without them.
 fn first_generation() -> (Cast, Scribe) {
     let cast = cast();
-    let mut scribe = Scribe::new();
+    let mut scribe = Scribe::new(NEWEST);
     scribe.entry_type = EntryType::WriteSet;
     let mut about = About {
         certificate: cast.service.certificate.clone(),
@@ -325,12 +326,12 @@ fn first_generation() -> (Cast, Scribe) {
         json!({"status": "Trusted", "cert": own.certificate.to_pem()}),
     );
     scribe.append(&writes);
-    scribe.sign(By::bare(&cast.node));
+    scribe.sign_by(By::bare(&cast.node));
     about.status = ServiceStatus::Open;
     let mut writes = WriteSet::new();
     about.put(&mut writes);
     scribe.append(&writes);
-    scribe.sign(By::bare(&cast.node));
+    scribe.sign_by(By::bare(&cast.node));
     (cast, scribe)
 }
 
@@ -358,7 +359,7 @@ fn a_recovery_by_a_later_version_proves_what_1_x_wrote() {
         certificate: cast.next.certificate.clone(),
         status: ServiceStatus::Recovering,
         count: Some(1),
-        created: Some(scribe.txid()),
+        created: Some(scribe.next()),
     };
     let mut writes = WriteSet::new();
     about.put(&mut writes);
@@ -368,7 +369,7 @@ fn a_recovery_by_a_later_version_proves_what_1_x_wrote() {
     put_status(&mut writes, &cast.next_node, json!({"status": "Trusted"}));
     put_certificate(&mut writes, &cast.next_node);
     scribe.append(&writes);
-    scribe.sign(By::node(&cast.next_node));
+    scribe.sign_by(By::node(&cast.next_node));
     accept(scribe, &[]);
 }
 
@@ -376,30 +377,30 @@ fn a_recovery_by_a_later_version_proves_what_1_x_wrote() {
 fn a_signature_without_a_certificate_is_refused_wherever_the_service_is_not_of_1_x() {
     // As a newer entry; after a certificate was endorsed; after a COSE signature; in a service that counts recoveries.
     let mut stage = stage();
-    let at = stage.scribe.sign(By::bare(&stage.cast.node)).seqno;
+    let at = stage.scribe.sign_by(By::bare(&stage.cast.node)).seqno;
     refuse(stage.scribe, Code::NotEndorsed, at);
 
     let (cast, mut scribe) = first_generation();
     scribe.entry_type = EntryType::WriteSetWithCommitEvidence;
-    let at = scribe.sign(By::bare(&cast.node)).seqno;
+    let at = scribe.sign_by(By::bare(&cast.node)).seqno;
     refuse(scribe, Code::NotEndorsed, at);
 
     let (cast, mut scribe) = first_generation();
     let mut writes = WriteSet::new();
     put_certificate(&mut writes, &cast.node);
     scribe.append(&writes);
-    let at = scribe.sign(By::bare(&cast.node)).seqno;
+    let at = scribe.sign_by(By::bare(&cast.node)).seqno;
     refuse(scribe, Code::NotEndorsed, at);
 
     let (cast, mut scribe) = first_generation();
-    scribe.sign(By::node(&cast.node));
-    let at = scribe.sign(By::bare(&cast.node)).seqno;
+    scribe.sign_by(By::node(&cast.node));
+    let at = scribe.sign_by(By::bare(&cast.node)).seqno;
     refuse(scribe, Code::NotEndorsed, at);
 
     let (cast, mut scribe) = first_generation();
-    scribe.sign(By::service(&cast.service));
-    let at = scribe.next;
-    scribe.sign(By::bare(&cast.node));
+    scribe.sign_by(By::service(&cast.service));
+    let at = scribe.next().seqno;
+    scribe.sign_by(By::bare(&cast.node));
     refuse(scribe, Code::NotEndorsed, at);
 
     let (cast, mut scribe) = first_generation();
@@ -412,7 +413,7 @@ fn a_signature_without_a_certificate_is_refused_wherever_the_service_is_not_of_1
     }
     .put(&mut writes);
     scribe.append(&writes);
-    let at = scribe.sign(By::bare(&cast.node)).seqno;
+    let at = scribe.sign_by(By::bare(&cast.node)).seqno;
     refuse(scribe, Code::NotEndorsed, at);
 }
 
@@ -430,7 +431,7 @@ fn an_intruder_who_poses_as_a_node_of_1_x_behind_a_later_service_proves_nothing(
             json!({"status": "Trusted", "cert": intruder.certificate.to_pem()}),
         );
         stage.scribe.append(&writes);
-        let at = stage.scribe.sign(By::bare(&intruder)).seqno;
+        let at = stage.scribe.sign_by(By::bare(&intruder)).seqno;
         refuse(stage.scribe, Code::NotEndorsed, at);
     }
 }
@@ -448,7 +449,7 @@ fn a_made_up_recovery_that_bounces_back_to_the_pinned_identity_proves_nothing() 
         certificate: stage.cast.service.certificate.clone(),
         status: ServiceStatus::Recovering,
         count: Some(2),
-        created: Some(stage.scribe.txid()),
+        created: Some(stage.scribe.next()),
     }
     .put(&mut writes);
     let pem = stage.cast.next.certificate.to_pem();
@@ -465,7 +466,7 @@ fn a_made_up_recovery_that_bounces_back_to_the_pinned_identity_proves_nothing() 
         json!({"status": "Trusted", "cert": intruder.certificate.to_pem()}),
     );
     let back = stage.scribe.append(&writes).seqno;
-    stage.scribe.sign(By::bare(&intruder));
+    stage.scribe.sign_by(By::bare(&intruder));
     let certificate = stage.cast.service.certificate.clone();
     let (_scratch, ledger) = stage.scribe.end();
     for report in [audit(&ledger), pinned(&ledger, &certificate)] {
@@ -515,7 +516,7 @@ fn a_node_does_not_come_back_after_it_was_retired_or_removed() {
             writes.remove(names::NODES_INFO, other.id().as_str());
             stage.scribe.append(&writes);
         }
-        let at = stage.scribe.next;
+        let at = stage.scribe.next().seqno;
         status_of(&mut stage.scribe, &other, if removed { "Pending" } else { "Trusted" });
         stage.sign();
         refuse(stage.scribe, Code::NodeStatus, at);
@@ -550,7 +551,7 @@ fn a_node_takes_no_step_that_ccf_does_not_have() {
 fn an_open_service_trusts_no_node_that_never_asked() {
     let mut stage = stage();
     let stranger = Identity::node(7, &stage.cast.service);
-    let at = stage.scribe.next;
+    let at = stage.scribe.next().seqno;
     status_of(&mut stage.scribe, &stranger, "Trusted");
     stage.sign();
     refuse(stage.scribe, Code::NodeStatus, at);
@@ -575,7 +576,7 @@ fn a_trusted_node_is_not_removed_and_a_committed_retirement_not_taken_back() {
         json!({"status": "Retired", "retired_committed": true}),
     );
     stage.scribe.append(&writes);
-    let at = stage.scribe.next;
+    let at = stage.scribe.next().seqno;
     status_of(&mut stage.scribe, &other, "Retired");
     stage.sign();
     refuse(stage.scribe, Code::NodeStatus, at);
@@ -596,7 +597,7 @@ fn a_node_signs_no_more_once_its_retirement_is_committed() {
         stage.sign();
     }
     stage.scribe.view += 1;
-    let at = stage.scribe.sign(By::both(&other, &stage.cast.service)).seqno;
+    let at = stage.scribe.sign_by(By::both(&other, &stage.cast.service)).seqno;
     refuse(stage.scribe, Code::SignedAfterRetirement, at);
 }
 
@@ -606,7 +607,7 @@ fn a_pending_or_learning_node_may_not_sign() {
         let mut stage = stage();
         let other = stage.cast.other.clone();
         status_of(&mut stage.scribe, &other, status);
-        let at = stage.scribe.sign(By::both(&other, &stage.cast.service)).seqno;
+        let at = stage.scribe.sign_by(By::both(&other, &stage.cast.service)).seqno;
         refuse(stage.scribe, Code::UntrustedNode, at);
     }
 }
@@ -630,7 +631,7 @@ fn a_node_of_the_service_before_does_not_sign_for_the_recovered_one() {
     let mut stage = stage();
     let (_, writes) = stage.recovery();
     stage.scribe.append(&writes);
-    let at = stage.scribe.sign(By::node(&stage.cast.node)).seqno;
+    let at = stage.scribe.sign_by(By::node(&stage.cast.node)).seqno;
     refuse(stage.scribe, Code::NotEndorsed, at);
 }
 
@@ -721,13 +722,13 @@ fn a_recovery_continues_where_the_service_before_ended() {
         |_, about| about.created = "2.1".parse().ok(),
         |stage, about| {
             stage.scribe.view += 1;
-            about.created = Some(stage.scribe.txid());
+            about.created = Some(stage.scribe.next());
         },
         |stage, about| {
             let flags = std::mem::take(&mut stage.scribe.flags);
             stage.scribe.serve(1);
             stage.scribe.flags = flags;
-            about.created = Some(stage.scribe.txid());
+            about.created = Some(stage.scribe.next());
         },
     ];
     for change in changes {
@@ -872,7 +873,7 @@ fn a_flag_out_of_place_is_refused() {
     for flags in [0x01, 0x02, 0x03, 0x04, 0x80] {
         let mut stage = stage();
         stage.scribe.flags = flags;
-        let at = stage.scribe.next;
+        let at = stage.scribe.next().seqno;
         stage.scribe.serve(1);
         stage.sign();
         refuse(stage.scribe, Code::EntryFlags, at);
@@ -895,9 +896,9 @@ fn an_entry_type_out_of_place_is_refused() {
     ] {
         let mut stage = stage();
         stage.scribe.entry_type = entry_type;
-        let at = stage.scribe.next;
+        let at = stage.scribe.next().seqno;
         stage.scribe.serve(1);
-        stage.scribe.entry_type = super::scribe::NEWEST;
+        stage.scribe.entry_type = NEWEST;
         stage.sign();
         refuse(stage.scribe, Code::EntryType, at);
     }
@@ -906,22 +907,22 @@ fn an_entry_type_out_of_place_is_refused() {
 #[test]
 fn a_node_alone_does_not_sign_after_the_service_alone_did() {
     let mut stage = stage();
-    stage.scribe.sign(By::service(&stage.cast.service));
-    let at = stage.scribe.sign(By::node(&stage.cast.node)).seqno;
+    stage.scribe.sign_by(By::service(&stage.cast.service));
+    let at = stage.scribe.sign_by(By::node(&stage.cast.node)).seqno;
     refuse(stage.scribe, Code::SignatureOutOfPlace, at);
 }
 
 #[test]
 fn a_cose_signature_in_an_entry_of_1_x_is_refused() {
     let (cast, mut scribe) = first_generation();
-    let at = scribe.sign(By::service(&cast.service)).seqno;
+    let at = scribe.sign_by(By::service(&cast.service)).seqno;
     refuse(scribe, Code::SignatureOutOfPlace, at);
 }
 
 #[test]
 fn a_cose_signature_for_another_transaction_or_by_another_key_is_refused() {
     let mut stage = stage();
-    let at = stage.scribe.next;
+    let at = stage.scribe.next().seqno;
     stage.scribe.sign_as(
         By::both(&stage.cast.node, &stage.cast.service),
         "2.3".parse().unwrap(),
@@ -930,7 +931,7 @@ fn a_cose_signature_for_another_transaction_or_by_another_key_is_refused() {
     refuse(stage.scribe, Code::SignatureFields, at);
 
     let mut stage = self::stage();
-    let at = stage.scribe.sign(By::both(&stage.cast.node, &stage.cast.next)).seqno;
+    let at = stage.scribe.sign_by(By::both(&stage.cast.node, &stage.cast.next)).seqno;
     refuse(stage.scribe, Code::CoseSignature, at);
 }
 
@@ -976,7 +977,7 @@ fn a_view_that_falls_is_refused() {
         stage.scribe.view += 3;
         stage.sign();
         stage.scribe.view -= if by_one { 1 } else { 3 };
-        let at = stage.scribe.next;
+        let at = stage.scribe.next().seqno;
         stage.scribe.serve(1);
         stage.sign();
         refuse(stage.scribe, Code::ViewGoesBack, at);
@@ -988,9 +989,9 @@ fn a_view_beyond_what_elections_reach_is_refused_and_one_within_is_not() {
     for view in [2 + MAX_VIEW_STEP + 1, MAX_VIEW + 1, (1 << 31) - 1, 0] {
         let mut stage = stage();
         stage.scribe.view = view;
-        let at = stage.scribe.next;
+        let at = stage.scribe.next().seqno;
         // No signature covers the view of a node's last one: whoever holds the storage can change it.
-        stage.scribe.sign(By::node(&stage.cast.node));
+        stage.scribe.sign_by(By::node(&stage.cast.node));
         let code = if view == 0 {
             Code::ViewGoesBack
         } else {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "the example exhaustive_flips uses the rest")]
 
+mod about;
 mod anatomy;
 mod flips;
 mod forged;
@@ -13,5 +14,6 @@ mod hostile;
 mod identity;
 mod invented;
 mod judge;
+#[path = "../support/scribe.rs"]
 mod scribe;
 mod seeded;

@@ -4,9 +4,9 @@ use rekindle::crypto::cose::with_inclusion_proof;
 use rekindle::format::View;
 use rekindle::journal::SignatureMode;
 use rekindle::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
-use rekindle::recovery::compare::{CompareReport, Relation, compare, examine};
+use rekindle::recovery::compare::{CompareReport, CopyReport, Loss, Relation, compare, examine};
 use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::Code;
+use rekindle::recovery::report::{Code, Verdict};
 use rekindle::recovery::snapshots::start_from;
 use rekindle::recovery::verify::{Options, VerifyReport};
 use rekindle::tables::values::{Base64, ServiceStatus, to_json};
@@ -15,7 +15,7 @@ use rekindle::tables::{SINGLETON_KEY, names};
 use crate::ground::{is_clean, last_signed, show, verify_with};
 use crate::identity::Identity;
 use crate::snapshots::{Row, Shot, state, take, take_of};
-use crate::story::Story;
+use crate::story::{MODES, Story};
 
 fn served(mode: SignatureMode) -> Story {
     let mut story = Story::begin(mode);
@@ -169,11 +169,131 @@ fn behind_a_snapshot_of_a_service_that_signs_alone_no_node_signs() {
 }
 
 fn compared(copies: &[&Story]) -> CompareReport {
+    compared_for(copies, None).0
+}
+
+/// Compares copies, held against this service if there is one; answers also where each of them lies.
+fn compared_for(copies: &[&Story], service: Option<&Identity>) -> (CompareReport, Vec<String>) {
     let stored: Vec<_> = copies.iter().map(|story| story.store()).collect();
+    let certificate = service.map(|service| &service.certificate);
     let copies = stored
         .iter()
-        .map(|(_, ledger)| examine(ledger.clone(), &Silent).unwrap());
-    compare(copies.collect()).unwrap()
+        .map(|(_, ledger)| examine(ledger.clone(), certificate, &Silent).unwrap());
+    let report = compare(copies.collect()).unwrap();
+    let places = stored.iter().map(|(_, ledger)| ledger.display().to_string());
+    (report, places.collect())
+}
+
+fn copy_of<'r>(report: &'r CompareReport, place: &str) -> &'r CopyReport {
+    report.copies.iter().find(|copy| copy.directory == place).unwrap()
+}
+
+fn codes_of(copy: &CopyReport) -> Vec<Code> {
+    copy.findings.iter().map(|finding| finding.code).collect()
+}
+
+/// A copy of a service, so many intervals long; somebody who has its storage and no key may recover it on his own.
+fn copy_with(mode: SignatureMode, intervals: u64, is_recovered: bool) -> Story {
+    let mut story = served(mode);
+    for _ in 0..intervals {
+        story.serve(3);
+        story.sign();
+    }
+    if is_recovered {
+        story.recover();
+        story.serve(2);
+        story.sign();
+    }
+    story
+}
+
+#[test]
+fn a_stranger_s_recovery_on_top_of_a_copy_is_not_recommended_where_the_service_is_pinned() {
+    for mode in MODES {
+        let (truth, theirs) = (copy_with(mode, 3, false), copy_with(mode, 3, true));
+        let (report, places) = compared_for(&[&truth, &theirs], None);
+        assert_eq!(
+            report.recommended.as_ref(),
+            Some(&places[1]),
+            "nothing else can be known"
+        );
+        assert!(report.copies.iter().all(|copy| copy.is_expected_service.is_none()));
+
+        let (report, places) = compared_for(&[&theirs, &truth], Some(&truth.service));
+        assert_eq!(report.recommended.as_ref(), Some(&places[1]), "{report:?}");
+        assert!(
+            report.reason.contains("the service whose certificate was given"),
+            "{}",
+            report.reason
+        );
+        assert_ne!(report.verdict, Verdict::Ok);
+        let (best, other) = (copy_of(&report, &places[1]), copy_of(&report, &places[0]));
+        assert_eq!((best.rank, best.is_expected_service), (1, Some(true)));
+        assert_eq!((other.rank, other.is_expected_service), (2, Some(false)));
+        assert!(best.loses.is_empty() && best.verdict == Verdict::Ok, "{best:?}");
+        assert_eq!(codes_of(other), [Code::ServiceCertificate]);
+        assert_eq!(
+            other.service.map(|service| service.0),
+            Some(theirs.service.certificate.key_id())
+        );
+    }
+}
+
+/// What the service itself signed counts, wherever it lies.
+#[test]
+fn what_would_be_lost_to_a_stranger_s_copy_is_what_the_service_signed_in_it() {
+    for mode in MODES {
+        let (truth, longer, theirs) = (
+            copy_with(mode, 1, false),
+            copy_with(mode, 3, false),
+            copy_with(mode, 3, true),
+        );
+        let (report, places) = compared_for(&[&theirs, &truth], Some(&truth.service));
+        assert_eq!(report.recommended.as_ref(), Some(&places[1]), "{report:?}");
+        let loses = &copy_of(&report, &places[1]).loses;
+        let range = |loss: &Loss| (loss.to.clone(), loss.from_seqno, loss.to_seqno);
+        let expected = (places[0].clone(), truth.pen.signed_at + 1, longer.pen.signed_at);
+        assert_eq!(loses.iter().map(range).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
+fn a_stranger_s_recovery_supersedes_nothing_that_the_pinned_service_signed() {
+    for mode in MODES {
+        let (truth, theirs) = (copy_with(mode, 3, false), copy_with(mode, 1, true));
+        let (report, places) = compared_for(&[&theirs, &truth], Some(&truth.service));
+        assert_eq!(report.recommended.as_ref(), Some(&places[1]), "{report:?}");
+        assert_eq!(report.pairs[0].relation, Relation::Fork, "{report:?}");
+        assert_eq!(report.findings[0].code, Code::Fork);
+        assert!(
+            report.findings[0].message.contains("not of the service"),
+            "{:?}",
+            report.findings
+        );
+        assert!(copy_of(&report, &places[1]).loses.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
+fn no_copy_is_recommended_where_none_is_of_the_pinned_service() {
+    let theirs = copy_with(SignatureMode::Dual, 2, true);
+    let (report, _) = compared_for(&[&theirs, &theirs], Some(&Identity::service(88)));
+    assert_eq!(report.recommended, None);
+    assert!(report.reason.contains("none of the copies"), "{}", report.reason);
+    for copy in &report.copies {
+        assert_eq!(codes_of(copy), [Code::ServiceCertificate]);
+    }
+}
+
+#[test]
+fn the_copy_of_the_pinned_service_is_recommended_over_one_of_the_service_before() {
+    for mode in MODES {
+        let (before, after) = (copy_with(mode, 3, false), copy_with(mode, 1, true));
+        let (report, places) = compared_for(&[&before, &after], Some(&after.service));
+        assert_eq!(report.recommended.as_ref(), Some(&places[1]), "{report:?}");
+        assert_eq!(codes_of(copy_of(&report, &places[0])), [Code::ServiceCertificate]);
+        assert_eq!(report.pairs[0].relation, Relation::Superseded, "{report:?}");
+    }
 }
 
 /// The view of a node's last signature is covered by nothing: it must not decide which copy is best.

@@ -39,7 +39,7 @@ pub fn a_ledger_that_was_rewritten_since() -> Vec<Finding> {
 
 fn compared(one: &Story, two: &Story) -> Vec<Finding> {
     let ((_one, one), (_two, two)) = (one.store(), two.store());
-    let copies = [one, two].map(|ledger| examine(ledger, &Silent).unwrap());
+    let copies = [one, two].map(|ledger| examine(ledger, None, &Silent).unwrap());
     compare(copies.into()).unwrap().findings
 }
 

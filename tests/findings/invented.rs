@@ -263,6 +263,6 @@ pub fn a_tail_that_an_election_superseded() -> Vec<Finding> {
     let stored: Vec<_> = copies.iter().map(Story::store).collect();
     let copies = stored
         .iter()
-        .map(|(_, ledger)| examine(ledger.clone(), &Silent).unwrap());
+        .map(|(_, ledger)| examine(ledger.clone(), None, &Silent).unwrap());
     compare(copies.collect()).unwrap().findings
 }

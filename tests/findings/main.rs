@@ -8,12 +8,16 @@ mod ground;
 #[allow(dead_code, reason = "the corruption tests use the rest")]
 mod identity;
 #[path = "../support/scribe.rs"]
+#[allow(dead_code, reason = "the corruption tests use the rest")]
 mod scribe;
+#[path = "../support/snapshot.rs"]
+mod snapshot;
 
 mod attacks;
 mod copies;
 mod going_on;
 mod invented;
+mod joining;
 mod rules;
 mod secrets;
 mod snapshots;

@@ -232,7 +232,7 @@ fn a_signature_transaction_can_not_give_its_own_signer_the_right_to_sign() {
     let last = story.pen.signed_at;
     story.serve(2);
     let signature = story.pen.signature(&pending);
-    let mut writes = story.pen.signed(Some(&signature), None);
+    let mut writes = story.pen.signature_writes(Some(&signature), None);
     put_node(&mut writes, &pending, "Trusted");
     story.pen.append(&writes);
     story.expect(Code::UntrustedNode, last + 1..=story.pen.next().seqno, last);
@@ -244,7 +244,7 @@ fn a_signature_transaction_can_not_take_its_signer_the_right_to_sign_before_it_h
     let last = story.pen.signed_at;
     let id = story.node.id();
     let signature = story.pen.signature(&story.node);
-    let mut writes = story.pen.signed(Some(&signature), None);
+    let mut writes = story.pen.signature_writes(Some(&signature), None);
     writes.remove(names::NODES_INFO, id);
     story.pen.append(&writes);
     // What it writes beside its signature is refused; the signature itself is by a trusted node.

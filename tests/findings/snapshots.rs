@@ -6,10 +6,6 @@ use rekindle::crypto::cose::with_inclusion_proof;
 use rekindle::crypto::{Digest, sha256};
 use rekindle::format::Seqno;
 use rekindle::format::domain::WriteSet;
-use rekindle::format::entry::{EntryIv, write_entry};
-use rekindle::format::snapshot::{
-    StateEntry, key_order, state_entry_len, write_header, write_map_head, write_state_entry,
-};
 use rekindle::journal::{SealKey, SignatureMode};
 use rekindle::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 use rekindle::recovery::report::{Code, Finding, Severity, Verdict};
@@ -21,6 +17,7 @@ use rekindle::tables::{SINGLETON_KEY, names};
 use crate::ground::{is_clean, last_signed, show, verify_with};
 use crate::identity::Identity;
 use crate::scribe::secret;
+use crate::snapshot::entry;
 use crate::story::{Story, put_json};
 
 /// A snapshot of a story: what its file holds, and what its name says.
@@ -34,8 +31,10 @@ pub struct Shot {
     components: LeafComponents,
 }
 
-/// One value of a snapshot's state: table, key, seqno of its write (negative: it was removed), value.
-pub type Row = (&'static str, Vec<u8>, i64, Vec<u8>);
+pub type Row = crate::snapshot::Row<&'static str>;
+
+/// Both views of a story begin with it.
+const VIEWS: [Seqno; 2] = [1, 1];
 
 /// What a snapshot must hold to begin from: the service, its node, and the tree.
 pub fn state(story: &Story) -> Vec<Row> {
@@ -58,46 +57,6 @@ pub fn state(story: &Story) -> Vec<Row> {
         ),
         (names::TREE, SINGLETON_KEY.to_vec(), at, story.pen.signed_tree.clone()),
     ]
-}
-
-/// The entry of a snapshot with this state.
-fn entry(seqno: Seqno, leaf: &Digest, rows: &[Row]) -> Vec<u8> {
-    let mut public = Vec::new();
-    write_header(&mut public, seqno, leaf, &[1, 1]);
-    let mut tables: Vec<&str> = rows.iter().map(|row| row.0).collect();
-    tables.sort_unstable();
-    tables.dedup();
-    for table in tables {
-        let mut entries: Vec<StateEntry<'_>> = rows
-            .iter()
-            .filter(|row| row.0 == table)
-            .map(|(_, key, version, value)| StateEntry {
-                key,
-                version: *version,
-                value,
-            })
-            .collect();
-        entries.sort_by_key(|entry| (key_order(entry.key), entry.key));
-        let len = entries
-            .iter()
-            .map(|entry| state_entry_len(entry.key.len(), entry.value.len()));
-        let mut out = |bytes: &[u8]| -> Result<(), ()> {
-            public.extend_from_slice(bytes);
-            Ok(())
-        };
-        write_map_head(&mut out, table, 1, len.sum()).unwrap();
-        for entry in &entries {
-            write_state_entry(&mut out, entry).unwrap();
-        }
-    }
-    let iv = EntryIv {
-        seqno,
-        view: 0,
-        snapshot: true,
-    };
-    let mut raw = Vec::new();
-    write_entry(&mut raw, 0, &[0; 16], iv, &public, b"").unwrap();
-    raw
 }
 
 /// Takes a snapshot at the last signature, writes its evidence, and signs that.
@@ -129,7 +88,7 @@ fn write(
         claims: None,
     };
     alter(&mut draft);
-    let entry = entry(seqno, &draft.leaf, rows);
+    let entry = entry(seqno, &draft.leaf, &VIEWS, rows);
     let digest = sha256(&entry);
     let claims_digest = draft.claims.unwrap_or(digest);
     let evidence = draft.evidence.unwrap_or(SnapshotEvidence {
@@ -532,7 +491,7 @@ fn evidence_with_the_right_digest_of_another_seqno_is_of_another_snapshot() {
     let rows = state(&story);
     let seqno = story.pen.signed_at;
     // The digest is known before the evidence is written: of the same state, drafted twice.
-    let digest = sha256(&entry(seqno, story.pen.tree.last().unwrap(), &rows));
+    let digest = sha256(&entry(seqno, story.pen.tree.last().unwrap(), &VIEWS, &rows));
     let shot = take_of(&mut story, &rows, |draft| {
         draft.evidence = Some(SnapshotEvidence {
             hash: HexDigest(digest),
@@ -609,4 +568,123 @@ fn a_snapshot_without_a_receipt_is_proven_by_the_ledger_s_own_evidence_and_by_no
     shot.entry[last] ^= 1;
     let report = shot.verify(&story);
     named(&report, Code::SnapshotReceipt, Severity::Error);
+}
+
+/// A service that was recovered from a snapshot alone: what came after the snapshot's state, its own evidence included, was
+/// lost. Answers also the next service's own snapshot.
+fn recovered_from_a_snapshot(mode: SignatureMode) -> (Story, Shot, Shot) {
+    let mut story = served(mode);
+    let (tree, chunks) = (story.pen.tree.clone(), story.pen.chunks.clone());
+    let (at, root, signed_tree) = (story.pen.signed_at, story.last_root, story.pen.signed_tree.clone());
+    let mut rows = state(&story);
+    if mode != SignatureMode::Node {
+        let endorsement = to_json(&story.last_endorsement());
+        let table = names::PREVIOUS_SERVICE_IDENTITY_ENDORSEMENT;
+        rows.push((table, SINGLETON_KEY.to_vec(), 3, endorsement));
+    }
+    let shot = take_of(&mut story, &rows, |_| ());
+    (story.pen.tree, story.pen.chunks) = (tree, chunks);
+    (story.pen.signed_at, story.last_root, story.pen.signed_tree) = (at, root, signed_tree);
+    story.recover();
+    story.serve(2);
+    story.sign();
+    let own = take(&mut story);
+    (story, shot, own)
+}
+
+/// Verifies with these snapshots, from one of them or from the ledger's start.
+fn verify_all(story: &Story, from: Option<&Shot>, shots: &[&Shot]) -> VerifyReport {
+    let (scratch, ledger) = story.store();
+    let directories: Vec<PathBuf> = (0..shots.len())
+        .map(|number| scratch.path().join(format!("snapshots{number}")))
+        .collect();
+    for (shot, directory) in shots.iter().zip(&directories) {
+        shot.store(directory);
+    }
+    let start = from.map(|shot| start_from(&shot.store(&scratch.path().join("start"))).unwrap());
+    let options = Options {
+        from_snapshot: start,
+        snapshot_directories: directories,
+        service_certificate: Some(story.service.certificate.clone()),
+        ..Options::default()
+    };
+    verify_with(&[&ledger], &options).unwrap()
+}
+
+/// Code and severity of what is said of snapshots.
+fn said_of_snapshots(report: &VerifyReport) -> Vec<(Code, Severity)> {
+    let of_files = report.findings.iter().filter(|finding| finding.file.is_some());
+    let mut said: Vec<_> = of_files.map(|finding| (finding.code, finding.severity)).collect();
+    said.dedup();
+    said
+}
+
+#[test]
+fn the_lost_evidence_of_the_snapshot_that_a_service_was_recovered_from_is_no_fault() {
+    for mode in MODES {
+        let (story, shot, own) = recovered_from_a_snapshot(mode);
+        let report = verify_all(&story, Some(&shot), &[&shot, &own]);
+        assert_eq!(
+            said_of_snapshots(&report),
+            [(Code::SnapshotAhead, Severity::Info)],
+            "{}",
+            show(&report)
+        );
+        assert!(is_clean(&report), "{}", show(&report));
+        assert!(report.snapshots.iter().all(|snapshot| snapshot.verdict == Verdict::Ok));
+        // A later start has nothing to say of it.
+        let report = verify_all(&story, Some(&own), &[&shot, &own]);
+        assert!(
+            !said_of_snapshots(&report)
+                .iter()
+                .any(|(code, _)| *code == Code::SnapshotAhead)
+        );
+    }
+}
+
+#[test]
+fn evidence_that_a_recovery_lost_is_a_warning_where_the_run_does_not_start_from_that_state() {
+    for mode in MODES {
+        let (story, shot, own) = recovered_from_a_snapshot(mode);
+        let report = verify_all(&story, None, &[&shot, &own]);
+        let warned = [(Code::SnapshotAhead, Severity::Warning)];
+        assert_eq!(said_of_snapshots(&report), warned, "{}", show(&report));
+        assert_eq!(report.snapshots[0].verdict, Verdict::Findings);
+
+        // Another state at the same seqno, by whoever has the old service's keys.
+        let mut other = served(mode);
+        let mut rows = state(&other);
+        rows.push((names::CONSTITUTION, SINGLETON_KEY.to_vec(), 2, b"mine".to_vec()));
+        let other = take_of(&mut other, &rows, |_| ());
+        assert_eq!((other.seqno, other.evidence_seqno), (shot.seqno, shot.evidence_seqno));
+        let report = verify_all(&story, Some(&shot), &[&other]);
+        assert!(said_of_snapshots(&report).contains(&warned[0]), "{}", show(&report));
+        assert_eq!(report.snapshots[0].verdict, Verdict::Findings);
+    }
+}
+
+#[test]
+fn evidence_that_no_recovery_lost_is_missed() {
+    for mode in MODES {
+        let (story, shot, own) = recovered_from_a_snapshot(mode);
+        // Without a receipt nothing says where its evidence was.
+        let bare = Shot {
+            receipt: Vec::new(),
+            ..shot.clone()
+        };
+        let report = verify_all(&story, Some(&shot), &[&bare]);
+        named(&report, Code::SnapshotEvidence, Severity::Error);
+        // A state of the new service, whose evidence nobody lost.
+        let mut again = served(mode);
+        again.recover();
+        again.serve(2);
+        again.sign();
+        let mut rows = state(&again);
+        rows.push((names::CONSTITUTION, SINGLETON_KEY.to_vec(), 2, b"mine".to_vec()));
+        let other = take_of(&mut again, &rows, |_| ());
+        assert_eq!((other.seqno, other.evidence_seqno), (own.seqno, own.evidence_seqno));
+        let report = verify_all(&story, None, &[&other]);
+        named(&report, Code::SnapshotEvidence, Severity::Error);
+        named(&report, Code::SnapshotReceipt, Severity::Error);
+    }
 }

@@ -146,11 +146,7 @@ impl Story {
 
     /// So many application entries.
     pub fn serve(&mut self, entries: u64) {
-        for number in 0..entries {
-            let mut writes = WriteSet::new();
-            writes.put("public:app", number.to_string(), format!("value {number}"));
-            self.pen.append(&writes);
-        }
+        self.pen.serve(entries);
     }
 
     pub fn write(&mut self, write: impl FnOnce(&mut WriteSet)) -> TxId {
@@ -230,10 +226,7 @@ impl Story {
 
     /// The ledger in a directory of its own.
     pub fn store(&self) -> (tempfile::TempDir, PathBuf) {
-        let scratch = tempfile::tempdir().unwrap();
-        let ledger = scratch.path().join("ledger");
-        self.pen.store(&ledger);
-        (scratch, ledger)
+        self.pen.end()
     }
 
     pub fn verify(&self) -> VerifyReport {

@@ -102,7 +102,7 @@ pub fn a_signature_that_names_another_transaction() -> Vec<Finding> {
 pub fn a_signature_transaction_that_writes_more() -> Vec<Finding> {
     let mut story = by_node();
     let signature = story.pen.signature(&story.node);
-    let mut writes = story.pen.signed(Some(&signature), None);
+    let mut writes = story.pen.signature_writes(Some(&signature), None);
     writes.put("public:app", "key", "value");
     story.pen.append(&writes);
     story.verify().findings
@@ -111,7 +111,7 @@ pub fn a_signature_transaction_that_writes_more() -> Vec<Finding> {
 pub fn a_last_tree_with_another_leaf() -> Vec<Finding> {
     let mut story = by_node();
     let signature = story.pen.signature(&story.node);
-    let mut writes = story.pen.signed(Some(&signature), None);
+    let mut writes = story.pen.signature_writes(Some(&signature), None);
     let mut tree = Tree::genesis();
     (1..story.pen.tree.len()).for_each(|leaf| tree.append([leaf as u8; 32]));
     writes.put(names::TREE, SINGLETON_KEY, tree.serialise());
@@ -126,7 +126,7 @@ pub fn entries_after_the_last_signature() -> Vec<Finding> {
 pub fn a_last_signature_with_claims() -> Vec<Finding> {
     let mut story = by_node();
     let signature = story.pen.signature(&story.node);
-    let writes = story.pen.signed(Some(&signature), None);
+    let writes = story.pen.signature_writes(Some(&signature), None);
     story.pen.append_with(&writes, 0, Some(&[9; 32]));
     story.verify().findings
 }

@@ -3,7 +3,7 @@
 //! Every entry is sealed and hashed as it should be, so that a ledger is wrong in exactly the place a test chose.
 
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rekindle::crypto::cose::{LedgerSignatureHeader, sign_ledger_root};
 use rekindle::crypto::{Digest, LedgerSecret, sha256, sha256_three};
@@ -24,14 +24,62 @@ pub fn secret() -> LedgerSecret {
     LedgerSecret::from_bytes([7; 32])
 }
 
+/// What every service since 4.x writes.
+pub const NEWEST: EntryType = EntryType::WriteSetWithCommitEvidenceAndClaims;
+
+/// Who signs, and how.
+#[derive(Clone, Copy)]
+pub struct By<'a> {
+    pub node: Option<&'a Identity>,
+    pub service: Option<&'a Identity>,
+    pub with_certificate: bool,
+}
+
+impl<'a> By<'a> {
+    pub fn both(node: &'a Identity, service: &'a Identity) -> By<'a> {
+        By {
+            service: Some(service),
+            ..By::node(node)
+        }
+    }
+
+    pub fn node(node: &'a Identity) -> By<'a> {
+        By {
+            node: Some(node),
+            service: None,
+            with_certificate: true,
+        }
+    }
+
+    pub fn service(service: &'a Identity) -> By<'a> {
+        By {
+            node: None,
+            service: Some(service),
+            with_certificate: false,
+        }
+    }
+
+    /// As CCF 1.x signed.
+    pub fn bare(node: &'a Identity) -> By<'a> {
+        By {
+            with_certificate: false,
+            ..By::node(node)
+        }
+    }
+}
+
 /// A ledger being written, and its tree.
 pub struct Scribe {
     pub entry_type: EntryType,
     /// View of the next entry.
     pub view: View,
+    /// Flags of the next entry that is appended without a word about them.
+    pub flags: u8,
     pub tree: Tree,
     /// Seqno of the last signature that [`Scribe::sign`] wrote.
     pub signed_at: Seqno,
+    /// That transaction, and the root that it signs.
+    pub signed: Option<(TxId, Digest)>,
     /// The tree in the last signature transaction.
     pub signed_tree: Vec<u8>,
     sealer: Sealer,
@@ -44,8 +92,10 @@ impl Scribe {
         Scribe {
             entry_type,
             view: 2,
+            flags: 0,
             tree: Tree::genesis(),
             signed_at: 0,
+            signed: None,
             signed_tree: Vec::new(),
             sealer: Sealer::default(),
             chunks: vec![(1, Vec::new())],
@@ -61,7 +111,17 @@ impl Scribe {
     }
 
     pub fn append(&mut self, writes: &WriteSet) -> TxId {
-        self.append_with(writes, 0, None)
+        let flags = std::mem::take(&mut self.flags);
+        self.append_with(writes, flags, None)
+    }
+
+    /// So many application entries.
+    pub fn serve(&mut self, entries: u64) {
+        for number in 0..entries {
+            let mut writes = WriteSet::new();
+            writes.put("public:app", number.to_string(), format!("value {number}"));
+            self.append(&writes);
+        }
     }
 
     pub fn append_with(&mut self, writes: &WriteSet, flags: u8, claims: Option<&Digest>) -> TxId {
@@ -149,7 +209,7 @@ impl Scribe {
     }
 
     /// The writes of a signature transaction.
-    pub fn signed(&mut self, node: Option<&Signature>, cose: Option<&[u8]>) -> WriteSet {
+    pub fn signature_writes(&mut self, node: Option<&Signature>, cose: Option<&[u8]>) -> WriteSet {
         self.tree.flush_to(self.signed_at);
         let mut writes = WriteSet::new();
         if let Some(signature) = node {
@@ -165,10 +225,49 @@ impl Scribe {
 
     /// Writes a signature transaction.
     pub fn sign(&mut self, node: Option<&Signature>, cose: Option<&[u8]>) -> TxId {
-        let writes = self.signed(node, cose);
-        let txid = self.append(&writes);
+        let root = self.tree.root();
+        let writes = self.signature_writes(node, cose);
+        self.append_signature(&writes, root)
+    }
+
+    fn append_signature(&mut self, writes: &WriteSet, root: Digest) -> TxId {
+        let txid = self.append(writes);
         self.signed_at = txid.seqno;
+        self.signed = Some((txid, root));
         txid
+    }
+
+    /// Writes a signature transaction by these.
+    pub fn sign_by(&mut self, by: By<'_>) -> TxId {
+        self.sign_with(by, |_| {})
+    }
+
+    /// The same; `change` may add to what the transaction writes.
+    pub fn sign_with(&mut self, by: By<'_>, change: impl FnOnce(&mut WriteSet)) -> TxId {
+        self.sign_as(by, self.next(), change)
+    }
+
+    /// The same, with `claimed` as what the COSE signature says it is.
+    pub fn sign_as(&mut self, by: By<'_>, claimed: TxId, change: impl FnOnce(&mut WriteSet)) -> TxId {
+        let root = self.tree.root();
+        let signature = by.node.map(|node| {
+            let mut signature = self.signature(node);
+            signature.cert = signature.cert.filter(|_| by.with_certificate);
+            signature
+        });
+        let say = |service: &Identity| self.cose_saying(service, &root, &service.id(), &claimed.to_string());
+        let cose = by.service.map(say);
+        let mut writes = self.signature_writes(signature.as_ref(), cose.as_deref());
+        change(&mut writes);
+        self.append_signature(&writes, root)
+    }
+
+    /// The ledger in a directory of its own, which lives as long as what is answered.
+    pub fn end(&self) -> (tempfile::TempDir, PathBuf) {
+        let scratch = tempfile::tempdir().unwrap();
+        let ledger = scratch.path().join("ledger");
+        self.store(&ledger);
+        (scratch, ledger)
     }
 
     /// Writes the chunks: all are complete and committed but the last.

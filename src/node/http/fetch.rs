@@ -12,20 +12,19 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{ACCEPT, HOST};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 
-use crate::crypto::tls::provider;
+use crate::crypto::tls::{JudgesServers, Presented, client_config, provider};
 
 const DEFAULT_PORT: u16 = 443;
 /// More certificates are in no bundle that anybody keeps.
@@ -110,16 +109,7 @@ pub async fn get(url: &str, bundle: &str, bounds: Bounds) -> Result<Bytes, Strin
 }
 
 fn tls(bundle: &str) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(provider());
-    let verifier = Known::new(bundle, &provider)?;
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|why| format!("TLS can't be used: {why}"))?;
-    let config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    client_config(Known::new(bundle)?).map_err(|why| format!("TLS can't be used: {why}"))
 }
 
 /// Judges servers by a bundle of certificates.
@@ -127,11 +117,10 @@ fn tls(bundle: &str) -> Result<Arc<ClientConfig>, String> {
 struct Known {
     bundle: Vec<CertificateDer<'static>>,
     chains: Arc<WebPkiServerVerifier>,
-    provider: Arc<CryptoProvider>,
 }
 
 impl Known {
-    fn new(bundle: &str, provider: &Arc<CryptoProvider>) -> Result<Known, String> {
+    fn new(bundle: &str) -> Result<Known, String> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle.as_bytes())
             .take(MAX_CERTIFICATES)
             .collect();
@@ -141,11 +130,10 @@ impl Known {
         if usable == 0 {
             return Err("no certificate in the bundle can be used".to_owned());
         }
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()));
         Ok(Known {
             bundle,
             chains: chains.build().map_err(|why| why.to_string())?,
-            provider: provider.clone(),
         })
     }
 
@@ -186,54 +174,27 @@ fn has_common_name(presented: &CertificateDer<'_>, name: &ServerName<'_>) -> boo
     matches!(named, Ok(None)) && common.any(|common| common.eq_ignore_ascii_case(&name.to_str()))
 }
 
-impl ServerCertVerifier for Known {
-    fn verify_server_cert(
-        &self,
-        presented: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+impl JudgesServers for Known {
+    fn judge(&self, presented: &Presented<'_>) -> Result<(), rustls::Error> {
         use rustls::Error::InvalidCertificate;
+        let Presented {
+            certificate,
+            intermediates,
+            name,
+            ocsp,
+            now,
+        } = *presented;
         let judged = self
             .chains
-            .verify_server_cert(presented, intermediates, name, ocsp, now);
+            .verify_server_cert(certificate, intermediates, name, ocsp, now);
         match judged {
-            Ok(verified) => Ok(verified),
-            Err(_) if self.bundle.iter().any(|known| known == presented) => {
-                self.check_own(presented, name, now)?;
-                Ok(ServerCertVerified::assertion())
-            }
+            Ok(_) => Ok(()),
+            Err(_) if self.bundle.iter().any(|known| known == certificate) => self.check_own(certificate, name, now),
             // Names are looked at last: everything else is as it should be.
             Err(InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if has_common_name(presented, name) => Ok(ServerCertVerified::assertion()),
+            )) if has_common_name(certificate, name) => Ok(()),
             Err(why) => Err(why),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -36,7 +36,8 @@ impl Suffix {
         self.signed.iter().map(|txid| txid.view).chain(first).collect()
     }
 
-    fn last_view(&self) -> View {
+    /// The view of its last signature; 0 if there is none.
+    pub(super) fn last_view(&self) -> View {
         self.signed.last().map_or(0, |last| last.view)
     }
 }

@@ -76,18 +76,10 @@ pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
 fn judge_evidence(start: &Start, joiner: &Joiner<'_>) -> Option<Finding> {
     let evidence = start.evidence.seqno;
     let found = |code: Code, why: String| Some(Finding::new(code, why).file(&start.path).seqno(start.seqno));
-    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
-    let next = joiner.trust.services().get(1).map(|next| next.from_seqno);
-    if let Some(next) = next.filter(|next| *next <= evidence && *next <= proven_to) {
-        let text = format!(
-            "its evidence, transaction {evidence}, was lost: another service recovered the ledger at {next}; the receipt alone proves its state"
-        );
+    if let Some(next) = lost_to(joiner, start.seqno, evidence) {
+        let text = lost(evidence, next);
         return match next == start.seqno + 1 {
-            true => found(Code::SnapshotAhead, text).map(|finding| {
-                finding
-                    .severity(Severity::Info)
-                    .next("nothing: that service was built upon this state")
-            }),
+            true => found(Code::SnapshotAhead, text).map(|finding| finding.severity(Severity::Info).next(BUILT_UPON)),
             false => found(Code::SnapshotAhead, text).map(|finding| {
                 finding.next("verify from seqno 1, or from an older snapshot whose evidence the ledger holds")
             }),
@@ -103,6 +95,25 @@ fn judge_evidence(start: &Start, joiner: &Joiner<'_>) -> Option<Finding> {
         ),
     }
 }
+
+/// Where another service recovered the ledger between a snapshot's state and its evidence, which was lost then: the first
+/// seqno of that service, if that is proven.
+fn lost_to(joiner: &Joiner<'_>, seqno: Seqno, evidence: Seqno) -> Option<Seqno> {
+    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
+    let mut later = joiner.trust.services().iter().skip(1).map(|next| next.from_seqno);
+    later
+        .find(|next| *next > seqno)
+        .filter(|next| *next <= evidence && *next <= proven_to)
+}
+
+fn lost(evidence: Seqno, next: Seqno) -> String {
+    format!(
+        "its evidence, transaction {evidence}, was lost: another service recovered the ledger at {next}; the receipt alone proves its state"
+    )
+}
+
+/// What to do about a snapshot that the next service was recovered from.
+const BUILT_UPON: &str = "nothing: that service was built upon this state";
 
 /// What is said where there are snapshots, and nothing to hold them against.
 pub(in crate::recovery) fn alone(snapshots: usize) -> Finding {
@@ -166,7 +177,7 @@ fn misnamed(name: SnapshotName, seqno: Seqno, proven: Option<Seqno>) -> Option<S
 pub(in crate::recovery) fn check_all(
     files: &[SnapshotFile],
     joiner: &mut Joiner<'_>,
-    start: Seqno,
+    start: Option<&Start>,
 ) -> Vec<SnapshotVerdict> {
     let mut verdicts = Vec::new();
     for file in files {
@@ -195,6 +206,8 @@ enum Place {
     Unread,
     /// There is no ledger.
     Alone,
+    /// This run starts from it, and so did the service whose entries come next.
+    BuiltUpon,
 }
 
 impl Place {
@@ -216,6 +229,8 @@ impl Place {
 /// What is found of one snapshot, in the making.
 struct Judgement<'j, 'f> {
     file: &'j SnapshotFile,
+    /// The snapshot that this run starts from.
+    start: Option<&'j Start>,
     joiner: &'j Joiner<'f>,
     place: Place,
     findings: Vec<Finding>,
@@ -227,6 +242,10 @@ impl Judgement<'_, '_> {
             .file(&self.file.path)
             .seqno(self.file.name.seqno);
         match (code, self.place) {
+            (Code::SnapshotAhead, Place::BuiltUpon) => finding = finding.severity(Severity::Info).next(BUILT_UPON),
+            (Code::SnapshotAhead, Place::Inside) => {
+                finding = finding.next("use another snapshot, whose evidence the ledger holds, or none");
+            }
             (Code::SnapshotSigner, Place::Before) => {
                 finding = finding.severity(Severity::Info).next(
                     "to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it",
@@ -255,27 +274,29 @@ impl Judgement<'_, '_> {
     }
 }
 
-fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Seqno) -> Vec<Finding> {
+fn check_one(file: &SnapshotFile, joiner: &Joiner<'_>, start: Option<&Start>) -> Vec<Finding> {
     let mut judgement = Judgement {
         file,
+        start,
         joiner,
         place: Place::Inside,
         findings: Vec::new(),
     };
-    if let Err(why) = check_file(&mut judgement, start) {
+    if let Err(why) = check_file(&mut judgement) {
         judgement.say(Code::SnapshotUnreadable, why);
     }
     judgement.findings
 }
 
 /// Holds a snapshot against its name, its receipt and the ledger; an error says why it can't be read.
-fn check_file(judgement: &mut Judgement<'_, '_>, start: Seqno) -> Result<(), String> {
+fn check_file(judgement: &mut Judgement<'_, '_>) -> Result<(), String> {
     let (file, joiner) = (judgement.file, judgement.joiner);
     let map = MappedFile::open(&file.path).map_err(|why| format!("the file can't be opened: {why}"))?;
     let snapshot = Snapshot::parse(map.bytes()).map_err(|why| why.to_string())?;
     let (seqno, digest) = (snapshot.seqno, snapshot.digest());
     // What the receipt says is only proven once it verifies, but until then there is nothing better than the two.
     let claimed = proven_evidence(&snapshot).map_or(file.name.evidence_seqno, |evidence| evidence.seqno);
+    let start = judgement.start.map_or(0, |start| start.seqno);
     judgement.place = Place::of(seqno, claimed.max(file.name.evidence_seqno), joiner, start);
     if let Some(why) = misdated(file.name, seqno) {
         judgement.say(Code::SnapshotUnreadable, why);
@@ -316,16 +337,16 @@ fn check_file(judgement: &mut Judgement<'_, '_>, start: Seqno) -> Result<(), Str
         judgement.say(Code::SnapshotName, why);
     }
     match judgement.place {
-        Place::Before | Place::Alone => {}
-        Place::Inside | Place::Behind | Place::Unread => {
-            check_against_ledger(judgement, &snapshot, proven.unwrap_or(file.name.evidence_seqno));
-        }
+        Place::Before | Place::Alone | Place::BuiltUpon => {}
+        Place::Inside | Place::Behind | Place::Unread => check_against_ledger(judgement, &snapshot, proven),
     }
     Ok(())
 }
 
-/// Holds a snapshot's leaf, tree and evidence against what the ledger has.
-fn check_against_ledger(judgement: &mut Judgement<'_, '_>, snapshot: &Snapshot<'_>, evidence_seqno: Seqno) {
+/// Holds a snapshot's leaf, tree and evidence against what the ledger has; `proven` is the evidence that its receipt or the
+/// ledger prove.
+fn check_against_ledger(judgement: &mut Judgement<'_, '_>, snapshot: &Snapshot<'_>, proven: Option<Seqno>) {
+    let evidence_seqno = proven.unwrap_or(judgement.file.name.evidence_seqno);
     let (joiner, committed) = (judgement.joiner, judgement.file.name.committed);
     let leaf_of =
         |seqno: Seqno| -> Option<&Digest> { joiner.watched.iter().find(|(at, _)| *at == seqno).map(|(_, leaf)| leaf) };
@@ -381,6 +402,14 @@ fn check_against_ledger(judgement: &mut Judgement<'_, '_>, snapshot: &Snapshot<'
         Some(_) => None,
     };
     if let Some(why) = wrong {
+        if let Some(next) = proven.and_then(|evidence| lost_to(joiner, snapshot.seqno, evidence)) {
+            let is_start = judgement.start.is_some_and(|start| start.digest == digest);
+            if is_start && next == snapshot.seqno + 1 {
+                judgement.place = Place::BuiltUpon;
+            }
+            judgement.say(Code::SnapshotAhead, lost(evidence_seqno, next));
+            return;
+        }
         judgement.say(Code::SnapshotEvidence, why);
     }
     if let Ok(receipt) = Receipt::parse(snapshot.receipt)
