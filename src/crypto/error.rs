@@ -4,7 +4,7 @@
 
 use super::ecdsa::Curve;
 
-/// Any failure of this floor. Callers add which file, seqno or member it was about.
+/// Any failure of this layer. Callers add which file, seqno or member it was about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

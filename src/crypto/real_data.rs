@@ -1,4 +1,4 @@
-//! The whole floor against ledgers that real CCF nodes wrote: signatures, certificates, shares, secrets.
+//! The whole layer against ledgers that real CCF nodes wrote: signatures, certificates, shares, secrets.
 //!
 //! Floor 1 does not exist down here, so values are found by what they look like, or at offsets that the
 //! format specification gives.

@@ -1,4 +1,4 @@
-//! What the tests of this floor share: the published test vector, a seeded generator, the real ledgers.
+//! What the tests of this layer share: the published test vector, a seeded generator, the real ledgers.
 
 use std::path::PathBuf;
 

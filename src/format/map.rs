@@ -5,7 +5,7 @@
 //! marks the map, and lets the read go on. Zeros never pass for an entry (version 0), so the engine sees the file end
 //! there, and [`MappedFile::shrank`] lets it say why.
 
-#![allow(unsafe_code)] // the one room that maps memory; each block says why it is sound
+#![allow(unsafe_code)] // the one module that maps memory; each block says why it is sound
 
 use std::fs::File;
 use std::io;

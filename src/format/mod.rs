@@ -1,10 +1,10 @@
 //! The bytes on disk, reader and writer side by side: entry, domain, chunk, snapshot, file names, directory, whole files.
 //!
-//! Invariants of the floor:
+//! Invariants of the layer:
 //! - Readers borrow: an [`entry::Entry`] points into the mapped file, nothing is copied.
 //! - Every byte is hostile. Readers return [`Malformed`], which names the place, what was found and what was
 //!   expected; they never panic, never index without proof and never allocate by a length they have not checked.
-//! - What one side writes, the other reads back to the same value: the tests of each room hold both.
+//! - What one side writes, the other reads back to the same value: the tests of each module hold both.
 
 #![cfg_attr(
     not(test),

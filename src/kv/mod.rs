@@ -4,7 +4,7 @@
 //! [`store::Store`] adds a small overlay of transactions that may still be rolled back, and the transactions that read
 //! from both. Keys and values are serialised bytes here; `tables` knows what they mean.
 //!
-//! Invariants of the floor:
+//! Invariants of the layer:
 //! - Memory is bounded by what is alive, never by the number of writes.
 //! - What was in memory is overwritten before it is given back: private maps are secrets.
 

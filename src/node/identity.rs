@@ -26,7 +26,7 @@ pub fn now_s() -> u64 {
     now.map_or(0, |since| since.as_secs())
 }
 
-/// A failure of the crypto floor that only a wrong setting or a fault in this program can cause.
+/// A failure of the crypto layer that only a wrong setting or a fault in this program can cause.
 pub fn failed(what: &'static str) -> impl FnOnce(crate::crypto::Error) -> Error {
     move |why| Error::Unreadable(format!("could not {what}: {why}"))
 }

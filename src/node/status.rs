@@ -1,4 +1,4 @@
-//! What the node is doing: read by every request without waiting for anybody, written by recovery and sequencer.
+//! What the node is doing: read by every request without waiting for anybody, written by recovery and writer.
 //!
 //! Numbers are atomics and text is behind locks that are held for a copy, because `/node/state` must answer while both
 //! cores are busy. Recovery specification, sections 2.9 and 3.2.

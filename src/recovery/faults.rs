@@ -1,4 +1,4 @@
-//! What the floors below found wrong with structure and directories, in the words of findings.
+//! What the layers below found wrong with structure and directories, in the words of findings.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The house style where no lint reaches: floors, sizes of files, `unsafe`, and documentation in step with the code.
+//! The project's rules where no lint reaches: layers, sizes of files, `unsafe`, and documentation in step with the code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The rooms of each floor, lowest first. Rooms of one floor do not use each other.
-const FLOORS: [&[&str]; 11] = [
+/// The modules of each layer, lowest first. Modules of one layer do not use each other.
+const LAYERS: [&[&str]; 11] = [
     &["crypto"],
     &["format"],
     &["merkle"],
@@ -50,12 +50,12 @@ const FLOORS: [&[&str]; 11] = [
     &["cli"],
 ];
 
-fn floor(room: &str) -> Option<usize> {
-    FLOORS.iter().position(|rooms| rooms.contains(&room))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
 /// The first names behind `crate::` in a text, also those in braces: `use crate::{format, kv::base};`.
-fn rooms_used(text: &str) -> BTreeSet<String> {
+fn modules_used(text: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
@@ -91,20 +91,20 @@ fn rooms_used(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn no_floor_uses_a_higher_one() {
+fn no_layer_uses_a_higher_one() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for (name, text) in sources() {
-        let room = name.split(['/', '.']).next().unwrap();
-        let Some(own) = floor(room) else { continue };
+        let module = name.split(['/', '.']).next().unwrap();
+        let Some(own) = layer(module) else { continue };
         seen += 1;
         // What tests are made of may come from above: a fixture is the best input there is.
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
         if name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.ends_with("real_data.rs") {
             continue;
         }
-        for used in rooms_used(code) {
-            if used != room && floor(&used).is_some_and(|other| other >= own) {
+        for used in modules_used(code) {
+            if used != module && layer(&used).is_some_and(|other| other >= own) {
                 wrong.push(format!("{name} uses {used}"));
             }
         }
@@ -117,7 +117,7 @@ fn no_floor_uses_a_higher_one() {
 fn the_parser_of_imports_sees_through_braces() {
     let text = "use crate::{kv::base::{Base, Live}, error::Result};\nlet x = crate::merkle::root();";
     assert_eq!(
-        rooms_used(text).into_iter().collect::<Vec<_>>(),
+        modules_used(text).into_iter().collect::<Vec<_>>(),
         ["error", "kv", "merkle"]
     );
 }
@@ -275,7 +275,7 @@ fn the_findings_in_the_documentation_are_those_of_the_code() {
             std::fs::write(&path, format!("{}{table}{}", &text[..begin], &text[begin + length..])).unwrap();
             return;
         }
-        panic!("docs/findings.md is behind: REKINDLE_WRITE_DOCS=1 cargo test --release --test house");
+        panic!("docs/findings.md is behind: REKINDLE_WRITE_DOCS=1 cargo test --release --test rules");
     }
 }
 
