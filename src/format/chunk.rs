@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::domain::{Maps, PublicHeader};
-use super::entry::{Entry, EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+use super::entry::{Entry, EntryHeader, EntryIv, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
 use super::search::Search;
 use super::{Malformed, Seqno};
 
@@ -95,7 +95,7 @@ pub struct Located<'a> {
 }
 
 /// Reads the entry that should stand at `offset` with `seqno`.
-#[inline]
+#[inline(always)] // as `Entry::parse`
 fn read_at(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Located<'_>, Malformed> {
     locate(offset, seqno, Entry::parse(window(bytes, offset, end)?)?)
 }
@@ -120,32 +120,24 @@ fn read_extent(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Loca
 fn window(bytes: &[u8], offset: u64, end: u64) -> Result<&[u8], Malformed> {
     bytes
         .get(offset as usize..end as usize)
-        .ok_or_else(|| Malformed::at(0, format!("entry offset {offset} lies outside the entries")))
+        .ok_or_else(|| outside_complaint(offset))
 }
 
-#[inline]
+#[cold]
+fn outside_complaint(offset: u64) -> Malformed {
+    Malformed::at(0, format!("entry offset {offset} lies outside the entries"))
+}
+
+#[inline(always)] // as `Entry::parse`
 fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Malformed> {
-    let public_at = HEADER_SIZE + 36;
     let mut cursor = Cursor::new(entry.public);
-    let public = PublicHeader::read(&mut cursor).map_err(|e| e.shifted(public_at))?;
-    if public.seqno != seqno {
-        return Err(Malformed::at(
-            public_at + 1,
-            format!("entry says its seqno is {}, expected {seqno}", public.seqno),
-        ));
-    }
+    let public = match PublicHeader::read(&mut cursor) {
+        Ok(public) => public,
+        Err(why) => return Err(why.shifted(PUBLIC_AT)),
+    };
     let iv = entry.iv();
-    if iv.seqno != seqno {
-        return Err(Malformed::at(
-            24,
-            format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno),
-        ));
-    }
-    if iv.snapshot {
-        return Err(Malformed::at(
-            32,
-            "GCM IV says it is a snapshot's, expected a transaction's",
-        ));
+    if public.seqno != seqno || iv.seqno != seqno || iv.snapshot {
+        return Err(place_complaint(seqno, public.seqno, iv));
     }
     Ok(Located {
         offset,
@@ -154,6 +146,23 @@ fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Ma
         public,
         maps: Maps::new(cursor),
     })
+}
+
+/// Offset of the public domain in an entry.
+const PUBLIC_AT: usize = HEADER_SIZE + GCM_HEADER_SIZE;
+
+/// What is wrong with an entry that should be that of `seqno`.
+#[cold]
+fn place_complaint(seqno: Seqno, public_seqno: Seqno, iv: EntryIv) -> Malformed {
+    if public_seqno != seqno {
+        let what = format!("entry says its seqno is {public_seqno}, expected {seqno}");
+        return Malformed::at(PUBLIC_AT + 1, what);
+    }
+    if iv.seqno != seqno {
+        let what = format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno);
+        return Malformed::at(24, what);
+    }
+    Malformed::at(32, "GCM IV says it is a snapshot's, expected a transaction's")
 }
 
 /// Walks a chunk's entries in order, resolving disagreements between headers and positions table.
@@ -184,6 +193,7 @@ fn seqno_if_entry(bytes: &[u8], at: usize) -> Option<Seqno> {
 }
 
 /// The seqno of the entry at `at`, if all of it can be read.
+#[inline(never)]
 fn readable_at(bytes: &[u8], at: u64, end: u64) -> Option<Seqno> {
     let seqno = seqno_if_entry(bytes, usize::try_from(at).ok()?)?;
     read_at(bytes, at, end, seqno).is_ok().then_some(seqno)
@@ -246,7 +256,7 @@ impl<'a> Walker<'a> {
     }
 
     /// The next entry. Faults go to `faults` in the order in which they are met.
-    #[inline]
+    #[inline(always)] // as `Entry::parse`
     pub fn step(&mut self, faults: &mut Vec<Fault>) -> Step<'a> {
         if self.done {
             return Step::End;
@@ -334,6 +344,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Whether the entry after the present one (or the end of the entries) stands at `offset`.
+    #[inline(never)]
     fn follows(&self, offset: u64) -> bool {
         let index = self.seqno + 1 - self.first_seqno;
         if self.layout.table_len == Some(index) {
@@ -408,6 +419,7 @@ impl<'a> Walker<'a> {
     }
 
     /// Gives up one seqno of a lost range; at its end the walk goes on at `offset`.
+    #[cold]
     fn skip_lost(&mut self, offset: u64, until: Seqno) -> Step<'a> {
         let lost = self.seqno;
         self.seqno += 1;
@@ -436,9 +448,19 @@ impl<'a> Walker<'a> {
 
     /// Where the next entry really stands, if the one just read claims to reach over it. Without a table nothing else says
     /// so, and a size that reaches far must not make anybody digest or decrypt what it reaches over.
+    #[inline]
     fn reaches_over(&mut self, end: u64) -> Option<u64> {
         let far = end - self.offset > FAR_BYTES && self.layout.table_len.is_none();
-        if !far || end == self.layout.entries_end || self.follows(end) {
+        match far {
+            false => None,
+            true => self.next_in(end),
+        }
+    }
+
+    /// Where the next entry stands before `end`, if it does not begin there.
+    #[cold]
+    fn next_in(&mut self, end: u64) -> Option<u64> {
+        if end == self.layout.entries_end || self.follows(end) {
             return None;
         }
         self.find(self.seqno + 1, self.offset + MIN_ENTRY..end)

@@ -102,11 +102,17 @@ impl<'a> Cursor<'a> {
     pub fn prefixed(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {
         let start = self.at;
         let n = self.u64_le(what)?;
-        if n > self.remaining() as u64 {
-            self.at = start;
-            return Err(self.short(n.saturating_add(8), what));
+        let rest = self.rest();
+        match usize::try_from(n).ok().and_then(|n| rest.get(..n)) {
+            Some(taken) => {
+                self.at += taken.len();
+                Ok(taken)
+            }
+            None => {
+                self.at = start;
+                Err(self.short(n.saturating_add(8), what))
+            }
         }
-        self.take(n as usize, what)
     }
 
     #[cold]

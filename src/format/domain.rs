@@ -79,12 +79,12 @@ impl<'a> PublicHeader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] for an unknown entry type or a header cut short.
-    #[inline]
+    #[inline(always)] // as `Entry::parse`
     pub fn read(cursor: &mut Cursor<'a>) -> Result<PublicHeader<'a>, Malformed> {
         let at = cursor.position();
         let byte = cursor.u8("entry type")?;
         let Some(entry_type) = EntryType::from_byte(byte) else {
-            return Err(Malformed::at(at, format!("entry type is {byte}, expected 0 to 4")));
+            return Err(type_complaint(at, byte));
         };
         let seqno = cursor.u64_le("seqno")?;
         let claims_digest = match entry_type.has_claims() {
@@ -116,6 +116,11 @@ impl<'a> PublicHeader<'a> {
         }
         out.extend_from_slice(&self.max_conflict_version.to_le_bytes());
     }
+}
+
+#[cold]
+fn type_complaint(at: usize, byte: u8) -> Malformed {
+    Malformed::at(at, format!("entry type is {byte}, expected 0 to 4"))
 }
 
 /// One write to one key: a value, or `None` for a removal.
@@ -152,23 +157,19 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the name is cut short or not UTF-8.
-    #[inline]
+    #[inline(always)] // as `Entry::parse`
     pub fn next_name(&mut self) -> Result<Option<&'a str>, Malformed> {
         if self.cursor.is_empty() {
             return Ok(None);
         }
         let at = self.cursor.position();
         let name = self.cursor.prefixed("map name")?;
-        if name.len() > MAX_NAME_BYTES {
-            return Err(Malformed::at(
-                at,
-                format!("map name has {} bytes, expected at most {MAX_NAME_BYTES}", name.len()),
-            ));
+        if name.len() <= MAX_NAME_BYTES
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            return Ok(Some(name));
         }
-        match std::str::from_utf8(name) {
-            Ok(name) => Ok(Some(name)),
-            Err(_) => Err(Malformed::at(at, "map name is not UTF-8")),
-        }
+        Err(name_complaint(at, name.len()))
     }
 
     /// Hands each write of the map just named to `each`, writes first, then removals, in file order.
@@ -210,6 +211,17 @@ impl<'a> Maps<'a> {
             self.writes(|write| each(name, write))?;
         }
         Ok(())
+    }
+}
+
+#[cold]
+fn name_complaint(at: usize, len: usize) -> Malformed {
+    match len > MAX_NAME_BYTES {
+        true => Malformed::at(
+            at,
+            format!("map name has {len} bytes, expected at most {MAX_NAME_BYTES}"),
+        ),
+        false => Malformed::at(at, "map name is not UTF-8"),
     }
 }
 

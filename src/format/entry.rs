@@ -115,30 +115,12 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if the version is not 1, the size is below 36 or beyond `bytes`, or the public domain does not fit.
-    #[inline]
+    #[inline(always)] // returned through memory, its parts would be stored and loaded again for every entry
     pub fn parse(bytes: &'a [u8]) -> Result<Entry<'a>, Malformed> {
         let header = EntryHeader::from_bytes(Cursor::new(bytes).array("entry header")?);
-        if header.version != VERSION {
-            return Err(Malformed::at(
-                0,
-                format!("entry format version is {}, expected {VERSION}", header.version),
-            ));
-        }
-        if header.size < GCM_HEADER_SIZE as u64 {
-            return Err(Malformed::at(
-                2,
-                format!("entry size is {}, expected at least {GCM_HEADER_SIZE}", header.size),
-            ));
-        }
         let available = (bytes.len() - HEADER_SIZE) as u64;
-        if header.size > available {
-            return Err(Malformed::at(
-                2,
-                format!(
-                    "entry claims {} bytes after its header, {available} are left",
-                    header.size
-                ),
-            ));
+        if header.version != VERSION || header.size < GCM_HEADER_SIZE as u64 || header.size > available {
+            return Err(framing_complaint(header, available));
         }
         let mut cursor = Cursor::new(bytes);
         let raw = cursor.take(HEADER_SIZE + header.size as usize, "entry")?;
@@ -180,6 +162,21 @@ impl<'a> Entry<'a> {
     pub fn write_set_digest(&self) -> Digest {
         sha256(self.raw)
     }
+}
+
+/// What is wrong with an entry's framing, behind which `available` bytes are left.
+#[cold]
+fn framing_complaint(header: EntryHeader, available: u64) -> Malformed {
+    let EntryHeader { version, size, .. } = header;
+    if version != VERSION {
+        let what = format!("entry format version is {version}, expected {VERSION}");
+        return Malformed::at(0, what);
+    }
+    let what = match size < GCM_HEADER_SIZE as u64 {
+        true => format!("entry size is {size}, expected at least {GCM_HEADER_SIZE}"),
+        false => format!("entry claims {size} bytes after its header, {available} are left"),
+    };
+    Malformed::at(2, what)
 }
 
 /// The bytes of an entry before its public domain, whose length is `public_len`; the private one's is `private_len`.

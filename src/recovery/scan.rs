@@ -286,6 +286,8 @@ struct Batch<'a> {
     last_view: View,
     watch: std::iter::Peekable<std::iter::Copied<std::slice::Iter<'a, Seqno>>>,
     digests: Vec<Digest>,
+    /// What the leaves are made of.
+    parts: Vec<[Digest; 3]>,
     leaves: Vec<Digest>,
 }
 
@@ -320,6 +322,7 @@ impl<'a> Batch<'a> {
             last_view: 0,
             watch: watch.get(first_watched..).unwrap_or(&[]).iter().copied().peekable(),
             digests: Vec::with_capacity(BATCH),
+            parts: Vec::with_capacity(BATCH),
             leaves: Vec::with_capacity(BATCH),
         }
     }
@@ -394,15 +397,16 @@ impl<'a> Batch<'a> {
     }
 
     fn make_leaves(&mut self) {
-        let mut parts: Vec<[Digest; 3]> = Vec::with_capacity(self.headers.len());
+        self.parts.clear();
         for (digest, header) in self.digests.iter().zip(&self.headers) {
-            parts.push(match header {
+            self.parts.push(match header {
                 Header::Digests(Some(evidence), Some(claims)) => [*digest, **evidence, **claims],
                 Header::Digests(Some(one), None) | Header::Digests(None, Some(one)) => [*digest, **one, [0; 32]],
                 Header::Digests(None, None) | Header::Lost => [*digest, [0; 32], [0; 32]],
             });
         }
-        let messages: Vec<&[u8]> = parts
+        let messages: Vec<&[u8]> = self
+            .parts
             .iter()
             .zip(&self.headers)
             .map(|(parts, header)| {
