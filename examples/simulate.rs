@@ -83,14 +83,25 @@ fn main() -> ExitCode {
         failed.len()
     );
     failed.sort_unstable();
-    if let Some(seed) = failed.first().copied().or(args.trace.then_some(args.from + args.seeds - 1)) {
+    if let Some(seed) = failed
+        .first()
+        .copied()
+        .or(args.trace.then_some(args.from + args.seeds - 1))
+    {
         let place = scratch.path().join("again");
         std::fs::create_dir(&place).expect("a directory");
         let outcome = run(&world, seed, &place, true);
-        let skipped = if args.trace { 0 } else { outcome.trace.len().saturating_sub(LINES) };
+        let skipped = if args.trace {
+            0
+        } else {
+            outcome.trace.len().saturating_sub(LINES)
+        };
         println!("seed {seed}, the last of {} lines:", outcome.trace.len());
         outcome.trace.iter().skip(skipped).for_each(|line| println!("{line}"));
-        println!("seed {seed}: {}", outcome.failure.as_deref().unwrap_or("everything holds"));
+        println!(
+            "seed {seed}: {}",
+            outcome.failure.as_deref().unwrap_or("everything holds")
+        );
         println!("again: cargo run --release --example simulate -- --seeds 1 --from {seed} --trace");
     }
     match failed.is_empty() {

@@ -448,9 +448,26 @@ fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_
     bench.settle();
     assert_eq!(
         bench.answers,
-        [
-            (1, Outcome::Written(txid(2, 1))),
-            (2, Outcome::Written(txid(2, 2)))
-        ]
+        [(1, Outcome::Written(txid(2, 1))), (2, Outcome::Written(txid(2, 2)))]
     );
+}
+
+#[test]
+fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
+    let mut bench = Bench::with(Settings {
+        chunk_size: 1,
+        ..settings()
+    });
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    (0..3).for_each(|_| drop(bench.done()));
+    let first = bench.fail(true);
+    assert!(matches!(first, Operation::Complete { chunk: 1, .. }));
+    bench.submit(2, Follow::default());
+    bench.pass(250);
+    assert_eq!(bench.done(), first, "before the next chunk is begun");
+    assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
 }

@@ -91,8 +91,7 @@ pub struct Session {
 
 impl Session {
     fn rng(&self) -> Result<ChaCha20Rng, String> {
-        self.seed
-            .map_or_else(rng, |seed| Ok(ChaCha20Rng::from_seed(seed)))
+        self.seed.map_or_else(rng, |seed| Ok(ChaCha20Rng::from_seed(seed)))
     }
 
     /// The newest secret of the service.

@@ -40,7 +40,10 @@ pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Re
     }
     let proven = report.last_signed.map_or(0, |txid| txid.seqno);
     if proven < promises.last() {
-        return Err(format!("{} was promised, and everything is proven up to {proven}", promises.last()));
+        return Err(format!(
+            "{} was promised, and everything is proven up to {proven}",
+            promises.last()
+        ));
     }
     for snapshot in &report.snapshots {
         let name = Path::new(&snapshot.file).file_name().and_then(|name| name.to_str());
@@ -94,7 +97,9 @@ fn names(ledger: &Path) -> Result<(), String> {
     let paths: Vec<PathBuf> = listing.flatten().map(|item| item.path()).collect();
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
-        let FileName::Chunk(chunk) = FileName::parse(&name) else { continue };
+        let FileName::Chunk(chunk) = FileName::parse(&name) else {
+            continue;
+        };
         let Some(last) = chunk.last else { continue };
         let bytes = std::fs::read(&path).map_err(of_error)?;
         let layout = Layout::read(&bytes).map_err(|why| format!("{name}: {why}"))?;

@@ -54,11 +54,19 @@ impl<'w> Life<'w> {
         let files = dead.files.iter();
         let files = files.map(|(path, content)| match path.strip_prefix("ledger") {
             Ok(name) => (place.ledger.join(name), content.clone()),
-            Err(_) => (place.snapshots.join(path.file_name().unwrap_or_default()), content.clone()),
+            Err(_) => (
+                place.snapshots.join(path.file_name().unwrap_or_default()),
+                content.clone(),
+            ),
         });
         disk.take_over(files.collect());
         let only_full = rng.one_in(6);
-        disk.say(|| format!("seed {seed}: dead service {which}{}", if only_full { ", only full" } else { "" }));
+        disk.say(|| {
+            format!(
+                "seed {seed}: dead service {which}{}",
+                if only_full { ", only full" } else { "" }
+            )
+        });
         Ok(Life {
             world,
             dead,
@@ -207,7 +215,7 @@ impl<'w> Life<'w> {
             0..=4 => self.perform(scene),
             5..=8 => service.deliver(promises),
             9 | 10 => service.step(promises, Event::Tick).map(drop),
-            11 | 12 => use_it(service, promises),
+            11 | 12 if service.is_open || !self.disk.is_calm() || self.rng.one_in(8) => use_it(service, promises),
             13 => service.write_snapshot(promises),
             14 if service.unread.is_some() => self.read_private(scene),
             15 | 16 if !service.is_open => scene.people.towards_opening(service, promises, self.dead).map(drop),
@@ -231,12 +239,17 @@ impl<'w> Life<'w> {
     }
 
     fn read_private(&mut self, scene: &mut Scene) -> Result<(), String> {
-        let Some(opened) = scene.service.unread.take() else { return Ok(()) };
+        let Some(opened) = scene.service.unread.take() else {
+            return Ok(());
+        };
         let base = read_private(self.place, &scene.old, &opened.secrets)?;
         scene.service.disk.say(|| "the private ledger is read".to_owned());
         scene.service.store.set_private(base);
         scene.service.before = Some(opened.latest);
-        scene.service.step(&mut self.promises, Event::PrivateLedgerRead).map(drop)
+        scene
+            .service
+            .step(&mut self.promises, Event::PrivateLedgerRead)
+            .map(drop)
     }
 
     /// Others join in the writing, agree or not; and an election takes back what nobody else had.

@@ -58,8 +58,8 @@ impl People {
         let status = service_info(&transaction)?.status;
         match (status, service.state) {
             (ServiceStatus::Recovering, _) => {
-                let previous: String = value(&transaction, names::PREVIOUS_SERVICE_IDENTITY)
-                    .ok_or("the service names none before it")?;
+                let previous: String =
+                    value(&transaction, names::PREVIOUS_SERVICE_IDENTITY).ok_or("the service names none before it")?;
                 let actions = json!([{"name": "transition_service_to_open", "args": {
                     "next_service_identity": service.identity.certificate.to_pem(),
                     "previous_service_identity": previous,
@@ -68,7 +68,9 @@ impl People {
                 self.propose(service, promises, dead, &actions)?;
                 Ok(true)
             }
-            (ServiceStatus::WaitingForRecoveryShares, NodeState::PartOfPublicNetwork) if self.shares < dead.threshold => {
+            (ServiceStatus::WaitingForRecoveryShares, NodeState::PartOfPublicNetwork)
+                if self.shares < dead.threshold =>
+            {
                 let generation: RecoveryShares =
                     value(&transaction, names::RECOVERY_SHARES).ok_or("the ledger holds no shares")?;
                 drop(frozen);
@@ -80,12 +82,7 @@ impl People {
     }
 
     /// Something that members do with an open service.
-    pub(super) fn govern(
-        &mut self,
-        service: &mut Service,
-        promises: &mut Promises,
-        dead: &Dead,
-    ) -> Result<(), String> {
+    pub(super) fn govern(&mut self, service: &mut Service, promises: &mut Promises, dead: &Dead) -> Result<(), String> {
         if self.open.is_some() {
             return self.vote(service, promises, dead);
         }
@@ -112,10 +109,14 @@ impl People {
         let request = signed(service, &proposer.id, None, &json!({"actions": actions}));
         let root = service.root;
         let id = proposals::proposal_id(&root, &request);
-        service.disk.say(|| format!("proposal {}: {actions}", id.get(..8).unwrap_or_default()));
+        service
+            .disk
+            .say(|| format!("proposal {}: {actions}", id.get(..8).unwrap_or_default()));
         let made = make(service, |transaction, session| {
             let proposal = proposals::create(transaction, &request, &root, session);
-            proposal.map(drop).map_err(|why| format!("{}: {}", why.code, why.message))
+            proposal
+                .map(drop)
+                .map_err(|why| format!("{}: {}", why.code, why.message))
         })?;
         if self.submit(service, promises, made)? {
             self.open = Some((id, 0));
@@ -124,8 +125,12 @@ impl People {
     }
 
     fn vote(&mut self, service: &mut Service, promises: &mut Promises, dead: &Dead) -> Result<(), String> {
-        let Some((id, voted)) = self.open.take() else { return Ok(()) };
-        let Some(member) = dead.members.get(voted) else { return Ok(()) };
+        let Some((id, voted)) = self.open.take() else {
+            return Ok(());
+        };
+        let Some(member) = dead.members.get(voted) else {
+            return Ok(());
+        };
         let request = signed(service, &member.id, Some(&id), &json!({"ballot": BALLOT}));
         let (mut accepted, mut gone) = (false, None);
         let made = make(service, |transaction, session| {
@@ -147,7 +152,9 @@ impl People {
         if gone.is_some() {
             return Ok(());
         }
-        service.disk.say(|| format!("ballot {voted} for {}", id.get(..8).unwrap_or_default()));
+        service
+            .disk
+            .say(|| format!("ballot {voted} for {}", id.get(..8).unwrap_or_default()));
         match self.submit(service, promises, made)? {
             true if accepted => {}
             true => self.open = Some((id, voted + 1)),
@@ -164,7 +171,10 @@ impl People {
         generation: &RecoveryShares,
     ) -> Result<(), String> {
         let member = dead.members.get(self.shares).ok_or("there are no more members")?;
-        let encrypted = generation.encrypted_shares.get(&member.id).ok_or("a member has no share")?;
+        let encrypted = generation
+            .encrypted_shares
+            .get(&member.id)
+            .ok_or("a member has no share")?;
         let share = member.encryption.decrypt(&encrypted.0);
         let share = share.map_err(|why| format!("a share does not open: {why}"))?;
         let mut rng = service.rng.branch();
@@ -197,7 +207,11 @@ pub(super) fn use_it(service: &mut Service, promises: &mut Promises) -> Result<(
         let mut text = vec![0; service.rng.within(1, most)];
         service.rng.fill_bytes(&mut text);
         let key = format!("key{}", service.rng.below(9));
-        let map = if service.rng.one_in(2) { "public:simulated" } else { "simulated" };
+        let map = if service.rng.one_in(2) {
+            "public:simulated"
+        } else {
+            "simulated"
+        };
         // Private maps are written to once their state is there.
         match service.state {
             NodeState::PartOfNetwork => writes.put(map, key, text),

@@ -92,7 +92,9 @@ impl Promises {
 
     /// That succeeded.
     pub(super) fn gave(&mut self, operation: &Operation) {
-        let Operation::Write { entries, .. } = operation else { return };
+        let Operation::Write { entries, .. } = operation else {
+            return;
+        };
         for bytes in entries {
             let seqno = Entry::parse(bytes).map_or(0, |entry| entry.iv().seqno);
             if let Some(given) = self.given.get_mut(&seqno) {

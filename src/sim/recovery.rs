@@ -133,15 +133,17 @@ pub(super) fn recover(
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
     if last < promises.last() {
-        return Err(format!("{} was promised, the recovery goes on from {last}", promises.last()));
+        return Err(format!(
+            "{} was promised, the recovery goes on from {last}",
+            promises.last()
+        ));
     }
     check_next_is_free(&place.ledger, last + 1, &public.files).map_err(of_error)?;
     check_ending(&public.files, foundation, dropped).map_err(of_error)?;
     let store = Store::with_public(std::mem::take(&mut public.base), last);
     let name = ServiceName::Text("CN=CCF Service");
     let identity = NodeIdentity::generate_at(config, now.unix_s, &mut rng).map_err(of_error)?;
-    let service =
-        ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
+    let service = ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
     let request = CertificateRequest::from_pem(&identity.request).map_err(of_error)?;
     let validity = identity.self_signed.validity().map_err(of_error)?;
     let serial = random::serial(&mut rng);
@@ -253,9 +255,18 @@ pub(super) fn read_private(
     secrets: &LedgerSecrets,
 ) -> std::result::Result<crate::kv::base::Base, String> {
     let files = list(&place.config).map_err(of_error)?;
-    let snapshot = old.snapshot.as_deref().map(MappedSnapshot::open).transpose().map_err(of_error)?;
+    let snapshot = old
+        .snapshot
+        .as_deref()
+        .map(MappedSnapshot::open)
+        .transpose()
+        .map_err(of_error)?;
     let state = load_private(&files, snapshot.as_ref(), secrets, old.last, &Silent).map_err(of_error)?;
-    if let Some(error) = state.findings.iter().find(|finding| finding.severity == Severity::Error) {
+    if let Some(error) = state
+        .findings
+        .iter()
+        .find(|finding| finding.severity == Severity::Error)
+    {
         return Err(format!("the private ledger: {} {}", error.code.as_str(), error.message));
     }
     match state.fingerprint == old.fingerprint {

@@ -237,7 +237,12 @@ impl Service {
     }
 
     /// A transaction of the node's own.
-    pub(super) fn own(&mut self, promises: &mut Promises, writes: WriteSet, milestone: Milestone) -> Result<(), String> {
+    pub(super) fn own(
+        &mut self,
+        promises: &mut Promises,
+        writes: WriteSet,
+        milestone: Milestone,
+    ) -> Result<(), String> {
         self.disk.say(|| format!("own transaction: {milestone:?}"));
         let refused = self.submit(promises, writes, Afterwards::default(), Some(milestone))?;
         match refused {
@@ -361,14 +366,17 @@ impl Service {
 
     /// Writes the snapshot that was asked for.
     pub(super) fn write_snapshot(&mut self, promises: &mut Promises) -> Result<(), String> {
-        let Some((draft, state)) = self.draft.take() else { return Ok(()) };
+        let Some((draft, state)) = self.draft.take() else {
+            return Ok(());
+        };
         let seqno = draft.seqno;
         let written = draft.write(&state, &self.disk, &self.snapshots.draft_path());
         drop(state);
         if self.disk.has_crashed() {
             return Ok(());
         }
-        self.disk.say(|| format!("snapshot at {seqno} written: {}", written.is_ok()));
+        self.disk
+            .say(|| format!("snapshot at {seqno} written: {}", written.is_ok()));
         let event = match written {
             Ok(written) => {
                 self.written = Some(written);
@@ -390,7 +398,10 @@ fn in_words(operation: &Operation) -> String {
     match operation {
         Operation::Write { chunk, offset, entries } => {
             let bytes: usize = entries.iter().map(|entry| entry.len()).sum();
-            format!("write {} entries, {bytes} bytes, to chunk {chunk} at {offset}", entries.len())
+            format!(
+                "write {} entries, {bytes} bytes, to chunk {chunk} at {offset}",
+                entries.len()
+            )
         }
         Operation::Complete { chunk, last, end, .. } => format!("complete chunk {chunk} to {last} at {end}"),
         other => format!("{other:?}"),
