@@ -133,6 +133,12 @@ impl Log {
         }
     }
 
+    /// The secret that sealed the entry of `seqno`, of those that can still be asked for.
+    pub(super) fn key_at(&self, seqno: Seqno) -> Arc<SealKey> {
+        let known = self.keys.iter().rfind(|(from, _)| *from <= seqno);
+        known.map_or_else(|| self.key(), |(_, key)| Arc::clone(key))
+    }
+
     /// Seals from the next seqno on with another secret.
     pub(super) fn rekey(&mut self, key: Arc<SealKey>) {
         self.keys.push((self.tree.len(), key));

@@ -312,7 +312,7 @@ impl Core {
                 seqno: txid.seqno,
                 leaf,
                 view_history,
-                key: self.log.key(),
+                key: self.log.key_at(txid.seqno),
             }));
         }
         self.live(txid.seqno, out);

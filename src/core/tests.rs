@@ -53,6 +53,7 @@ struct Bench {
     reached: Vec<Milestone>,
     proposals: Vec<Proposal>,
     others: Vec<&'static str>,
+    snapshot_keys: Vec<Arc<SealKey>>,
 }
 
 impl Bench {
@@ -71,6 +72,7 @@ impl Bench {
             reached: Vec::new(),
             proposals: Vec::new(),
             others: Vec::new(),
+            snapshot_keys: Vec::new(),
         }
     }
 
@@ -88,7 +90,7 @@ impl Bench {
                 Effect::Propose(proposal) => self.proposals.push(proposal),
                 Effect::Stopped => self.others.push("stopped"),
                 Effect::GiveUp { .. } => self.others.push("gave up"),
-                Effect::Snapshot(_) => self.others.push("snapshot"),
+                Effect::Snapshot(draft) => self.snapshot_keys.push(draft.key),
                 Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } | Effect::DropSnapshot { .. } => {}
             }
         }
@@ -470,4 +472,29 @@ fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
     bench.pass(250);
     assert_eq!(bench.done(), first, "before the next chunk is begun");
     assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
+}
+
+#[test]
+fn a_snapshot_is_sealed_with_the_secret_of_its_seqno_whatever_follows() {
+    let mut bench = Bench::new();
+    let old = bench.core.log.key();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: true,
+    });
+    let new = Arc::new(SealKey::new(&LedgerSecret::from_bytes([8; 32])));
+    bench.submit(
+        2,
+        Follow {
+            rekey: Some(Arc::clone(&new)),
+            ..Follow::default()
+        },
+    );
+    bench.settle();
+    let [sealed_with] = bench.snapshot_keys.as_slice() else {
+        panic!("one snapshot was asked for")
+    };
+    assert!(Arc::ptr_eq(sealed_with, &old));
+    assert!(Arc::ptr_eq(&bench.core.log.key(), &new));
 }
