@@ -243,13 +243,16 @@ impl Operations {
 
     /// Puts everything of `chunk` that is written and not durable before the operation under way, which syncs it.
     fn write_again(&mut self, chunk: Seqno) {
-        let Some(syncing) = self.under_way.take() else { return };
-        self.push_front(syncing.operation, syncing.through);
         let again = self
             .kept
             .iter()
             .filter(|kept| kept.chunk == chunk && kept.seqno <= self.written);
         let again: Vec<Seqno> = again.map(|kept| kept.seqno).collect();
+        if again.is_empty() {
+            return; // it stays under way, and is tried again as it is
+        }
+        let Some(syncing) = self.under_way.take() else { return };
+        self.push_front(syncing.operation, syncing.through);
         for seqno in again.into_iter().rev() {
             self.queue.push_front(Queued::Entry(seqno));
         }

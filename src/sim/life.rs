@@ -215,7 +215,7 @@ impl<'w> Life<'w> {
             0..=4 => self.perform(scene),
             5..=8 => service.deliver(promises),
             9 | 10 => service.step(promises, Event::Tick).map(drop),
-            11 | 12 => use_it(service, promises),
+            11 | 12 if service.is_open || !self.disk.is_calm() || self.rng.one_in(8) => use_it(service, promises),
             13 => service.write_snapshot(promises),
             14 if service.unread.is_some() => self.read_private(scene),
             15 | 16 if !service.is_open => scene.people.towards_opening(service, promises, self.dead).map(drop),
