@@ -16,6 +16,7 @@ use super::tally::Tally;
 use super::world::{Dead, World};
 use crate::core::{Event, Now, Role};
 use crate::journal::files::Operation;
+use crate::node::opening::InterruptedOpening;
 use crate::node::public::list;
 use crate::node::status::NodeState;
 
@@ -99,7 +100,8 @@ impl<'w> Life<'w> {
             check(self.place, &self.promises, &mut self.tally)?;
         }
         finish(self.place)?;
-        let there = list(&self.place.config).map_err(of_error)?.last_seqno();
+        let there = list(&self.place.config, &InterruptedOpening::default())
+            .map_err(of_error)?.last_seqno();
         if let Some((first, opened)) = self.promises.service {
             match (opened, there >= first) {
                 (true, false) => return Err(format!("the service from {first} on was open, and is set aside")),

@@ -25,7 +25,8 @@ use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::node::attestation::VirtualQuote;
 use crate::node::config::Config;
-use crate::node::directory::{check_ending, check_next_is_free, end_ledger, finish_opening, set_aside_leftovers};
+use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
+use crate::node::opening::InterruptedOpening;
 use crate::node::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 use crate::node::public::{Public, ledger_directories, list, recover_public};
 use crate::node::service::create::{Creation, create};
@@ -97,14 +98,17 @@ pub(super) struct Old {
 
 /// Finishes what an opening has left, as a node does first.
 pub(super) fn finish(place: &Place) -> std::result::Result<(), String> {
-    finish_opening(&ledger_directories(&place.config), &place.ledger).map_err(|why| why.to_string())
+    let directories = ledger_directories(&place.config);
+    let opening = InterruptedOpening::find(&directories, &place.ledger).map_err(of_error)?;
+    let mut files = opening.list(&directories).map_err(of_error)?;
+    opening.finish(&mut files, &mut None).map_err(of_error)
 }
 
 /// Reads what is there. Where the node refuses to lose what was signed and not promised, as after a crash that tore what
 /// stands before a signature, it is told to, as an operator would.
 fn read(place: &Place, promises: &Promises, disk: &LyingDisk) -> std::result::Result<(Public, bool), String> {
     let config = &place.config;
-    let files = list(config).map_err(|why| why.to_string())?;
+    let files = list(config, &InterruptedOpening::default()).map_err(|why| why.to_string())?;
     let refused = match recover_public(config, files.clone(), None, None, &Status::default()) {
         Ok(public) => return Ok((public, false)),
         Err(why) => why.to_string(),
@@ -254,7 +258,7 @@ pub(super) fn read_private(
     old: &Old,
     secrets: &LedgerSecrets,
 ) -> std::result::Result<crate::kv::base::Base, String> {
-    let files = list(&place.config).map_err(of_error)?;
+    let files = list(&place.config, &InterruptedOpening::default()).map_err(of_error)?;
     let snapshot = old
         .snapshot
         .as_deref()
