@@ -101,7 +101,8 @@ impl<'w> Life<'w> {
         }
         finish(self.place)?;
         let there = list(&self.place.config, &InterruptedOpening::default())
-            .map_err(of_error)?.last_seqno();
+            .map_err(of_error)?
+            .last_seqno();
         if let Some((first, opened)) = self.promises.service {
             match (opened, there >= first) {
                 (true, false) => return Err(format!("the service from {first} on was open, and is set aside")),

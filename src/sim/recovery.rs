@@ -26,8 +26,8 @@ use crate::kv::store::Store;
 use crate::node::attestation::VirtualQuote;
 use crate::node::config::Config;
 use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
-use crate::node::opening::InterruptedOpening;
 use crate::node::identity::{NodeIdentity, ServiceIdentity, ServiceName};
+use crate::node::opening::InterruptedOpening;
 use crate::node::public::{Public, ledger_directories, list, recover_public};
 use crate::node::service::create::{Creation, create};
 use crate::node::status::{NodeState, Status};
@@ -142,7 +142,7 @@ pub(super) fn recover(
             promises.last()
         ));
     }
-    check_next_is_free(&place.ledger, last + 1, &public.files).map_err(of_error)?;
+    check_next_is_free(&place.ledger, last + 1, &public.files, &InterruptedOpening::default()).map_err(of_error)?;
     check_ending(&public.files, foundation, dropped).map_err(of_error)?;
     let store = Store::with_public(std::mem::take(&mut public.base), last);
     let name = ServiceName::Text("CN=CCF Service");
@@ -195,7 +195,7 @@ pub(super) fn recover(
     };
     let writes = store.transact(|transaction| create(transaction, &creation))?;
     set_aside_leftovers(&public.files, &place.ledger).map_err(of_error)?;
-    end_ledger(&public.files, &place.ledger, foundation).map_err(of_error)?;
+    end_ledger(&public.files, &place.ledger, foundation, dropped).map_err(of_error)?;
     disk.take_over(place.take().map_err(of_error)?);
     promises.begin(last + 1);
     let mut begun = Service::new(disk, place, (core, store), (now, rng), service);

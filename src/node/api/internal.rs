@@ -73,7 +73,7 @@ async fn refresh_jwt_keys(node: Arc<Node>, request: Request) -> ApiResult<Respon
     is_node?;
     let keys: Keys = serde_json::from_slice(&request.body)
         .map_err(|why| ApiError::internal(format!("unable to parse body: {why}")))?;
-    transact(&node, move |transaction, _| {
+    transact(&node, "jwt", move |transaction, _| {
         jwt::store(transaction, &keys.issuer, &keys.jwks.to_string())?;
         Ok(Ok(Response::json(&true)))
     })

@@ -196,7 +196,7 @@ async fn remove(node: std::sync::Arc<Node>, request: Request) -> ApiResult<Respo
     let id = request.param("node_id").to_owned();
     // Anybody may ask this: only what can be done gets a place among those that wait.
     node.read(|store| check_removable(&store.transaction(), &id)).0?;
-    transact(&node, move |transaction, _| {
+    transact(&node, "anyone", move |transaction, _| {
         check_removable(transaction, &id)?;
         transaction.remove(names::NODES_INFO, id.as_bytes());
         transaction.remove(names::NODES_ENDORSED_CERTIFICATES, id.as_bytes());
