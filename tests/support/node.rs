@@ -298,8 +298,19 @@ impl Node<'_> {
         }
     }
 
+    /// What is logged. A thread of its own writes it: it is read when nothing more has come for a moment.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.place.directory.join("node.log")).unwrap_or_default()
+        let read = || std::fs::read_to_string(self.place.directory.join("node.log")).unwrap_or_default();
+        let mut log = read();
+        for _ in 0..100 {
+            std::thread::sleep(POLL.max(Duration::from_millis(30)));
+            let now = read();
+            if now == log {
+                break;
+            }
+            log = now;
+        }
+        log
     }
 
     pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
