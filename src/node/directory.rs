@@ -141,7 +141,7 @@ pub fn finish_opening(directories: &[PathBuf], main: &Path) -> Result<()> {
             first,
             "the service of these .recovery files had opened: they get their names now"
         );
-        name_recovered(&Files::new(Durability::Synced), main, |_, _| ())?;
+        name_recovered(&Files::new(Durability::Synced), main)?;
     }
     Ok(())
 }
