@@ -4,12 +4,13 @@
 //!
 //! | floor | room | what it is for |
 //! |---|---|---|
-//! | 9 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
-//! | 8 | [`drill`] | a rehearsal of the whole disaster |
-//! | 7 | [`sim`] | whole lives of services over a clock and a disk from a seed |
-//! | 6 | [`node`] | the living node: configuration, recovery, sequencer, governance, HTTP |
-//! | 6 | [`member`] | a consortium member's client |
-//! | 6 | [`fixture`] | made-up service histories, for tests and rehearsals |
+//! | 10 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 9 | [`drill`] | a rehearsal of the whole disaster |
+//! | 8 | [`sim`] | whole lives of services over a clock and a disk from a seed |
+//! | 7 | [`node`] | the living node: configuration, recovery, sequencer, governance, HTTP |
+//! | 7 | [`member`] | a consortium member's client |
+//! | 7 | [`fixture`] | made-up service histories, for tests and rehearsals |
+//! | 6 | [`mod@core`] | what the writer of a ledger decides, from events to effects |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | the one pen: write set, sealed entry, leaf, chunk file; signatures; snapshots |
 //! | 4 | [`kv`] | versioned store |
