@@ -1,5 +1,8 @@
 //! What the core decides, event by event, with files that are nowhere.
 
+mod life;
+mod rollback;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -315,124 +318,6 @@ fn a_chunk_that_a_signature_ends_is_completed_before_the_next_one_is_begun() {
 }
 
 #[test]
-fn a_rollback_takes_back_what_is_not_committed_and_tells_who_waits() {
-    let mut bench = Bench::with(Settings {
-        chunk_size: 1,
-        ..settings()
-    });
-    bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
-    bench.settle();
-    bench.step(Event::Role(Role::Primary));
-    bench.submit(2, Follow::default());
-    bench.settle();
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
-    bench.settle();
-    bench.submit(3, Follow::default());
-    let root = bench.core.root();
-    bench.step(Event::RollBack { to: 2, view: 3 });
-    assert_ne!(bench.core.root(), root);
-    assert_eq!(bench.answers.last(), Some(&(3, Outcome::RolledBack)));
-    let mut operations = Vec::new();
-    while !bench.under_way.is_empty() {
-        operations.push(bench.done());
-    }
-    assert!(operations.contains(&Operation::Remove { chunk: 3 }), "{operations:?}");
-    assert_eq!(bench.core.next(), txid(3, 3));
-    bench.step(Event::Role(Role::Alone));
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
-    bench.settle();
-    assert_eq!((bench.committed, bench.core.view_history()), (3, &[1, 1, 3][..]));
-}
-
-#[test]
-#[should_panic(expected = "is committed")]
-fn a_rollback_below_what_is_committed_is_no_more() {
-    let mut bench = Bench::new();
-    for ticket in 1..=2 {
-        bench.submit(ticket, Follow::default());
-        bench.step(Event::Sign {
-            end_chunk: false,
-            snapshot: false,
-        });
-        bench.settle();
-    }
-    bench.step(Event::RollBack { to: 2, view: 3 });
-}
-
-#[test]
-#[should_panic(expected = "does not come after")]
-fn a_view_is_never_gone_back_to() {
-    let mut bench = Bench::new();
-    bench.step(Event::Role(Role::Primary));
-    bench.submit(1, Follow::default());
-    bench.step(Event::RollBack { to: 0, view: 2 });
-}
-
-#[test]
-fn a_primary_commits_what_the_others_agree_to_and_nothing_that_is_not_durable_here() {
-    let mut bench = Bench::new();
-    bench.step(Event::Role(Role::Primary));
-    bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
-    bench.step(Event::Committed(2));
-    assert_eq!(bench.committed, 0);
-    bench.settle();
-    assert_eq!(bench.committed, 2);
-}
-
-#[test]
-fn a_service_opens_when_its_opening_is_committed_and_its_files_have_their_names() {
-    let mut bench = Bench::new();
-    let milestone = |milestone| Follow {
-        sign: true,
-        milestone: Some(milestone),
-        ..Follow::default()
-    };
-    bench.submit(1, milestone(Milestone::SecretsKnown));
-    assert!(bench.reached.is_empty());
-    bench.settle();
-    assert_eq!(bench.reached, [Milestone::SecretsKnown]);
-    bench.step(Event::PrivateLedgerRead);
-    assert_eq!(bench.proposals, [Proposal::Opening]);
-    bench.submit(2, milestone(Milestone::Opened));
-    bench.done();
-    assert!(matches!(bench.done(), Operation::Sync { .. }));
-    assert!(bench.others.is_empty());
-    assert!(matches!(bench.fail(true), Operation::NameRecovered));
-    bench.pass(250);
-    assert!(matches!(bench.done(), Operation::NameRecovered));
-    assert_eq!(bench.others, ["waiting", "resumed", "open"]);
-}
-
-#[test]
-fn a_stop_signs_what_was_taken_whatever_waits_for_the_disk() {
-    let mut bench = Bench::new();
-    bench.submit(1, Follow::default());
-    bench.step(Event::Stop);
-    bench.submit(2, Follow::default());
-    assert_eq!(bench.answers, [(2, Outcome::Refused(Refusal::Stopping))]);
-    bench.done();
-    bench.fail(true);
-    bench.pass(250);
-    bench.settle();
-    assert_eq!(written(&bench.answers), [1]);
-    assert_eq!((bench.committed, bench.others.last()), (2, Some(&"stopped")));
-}
-
-#[test]
 fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_is_a_signature() {
     let mut bench = Bench::new();
     bench.submit(1, Follow::default());
@@ -456,39 +341,6 @@ fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_
 }
 
 #[test]
-fn a_snapshot_that_fails_is_made_again_although_nothing_else_happens() {
-    let mut bench = Bench::with(Settings {
-        snapshots: Some(SnapshotSettings {
-            tx_count: 1000,
-            min_tx_count: 1,
-            time_interval: Duration::ZERO,
-        }),
-        ..settings()
-    });
-    let opened = Follow {
-        sign: true,
-        milestone: Some(Milestone::Opened),
-        ..Follow::default()
-    };
-    bench.submit(1, opened);
-    bench.settle();
-    assert_eq!(bench.drafts.len(), 1);
-    bench.step(Event::SnapshotFailed { seqno: 2 });
-    bench.pass(999);
-    assert_eq!(bench.drafts.len(), 1, "a full disk is not asked again at once");
-    assert_eq!(bench.core.wakes_at(), Some(Duration::from_secs(1)));
-    bench.pass(1);
-    assert_eq!(bench.drafts.len(), 2);
-    bench.pass(5000);
-    assert_eq!(bench.drafts.len(), 2, "it is being written");
-    bench.step(Event::SnapshotWritten {
-        seqno: 2,
-        digest: [1; 32],
-    });
-    assert_eq!(bench.core.next(), txid(2, 4), "its evidence follows");
-}
-
-#[test]
 fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
     let mut bench = Bench::with(Settings {
         chunk_size: 1,
@@ -506,29 +358,4 @@ fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
     bench.pass(250);
     assert_eq!(bench.done(), first, "before the next chunk is begun");
     assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
-}
-
-#[test]
-fn a_snapshot_is_sealed_with_the_secret_of_its_seqno_whatever_follows() {
-    let mut bench = Bench::new();
-    let old = bench.core.log.key();
-    bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: true,
-    });
-    let new = Arc::new(SealKey::new(&LedgerSecret::from_bytes([8; 32])));
-    bench.submit(
-        2,
-        Follow {
-            rekey: Some(Arc::clone(&new)),
-            ..Follow::default()
-        },
-    );
-    bench.settle();
-    let [draft] = bench.drafts.as_slice() else {
-        panic!("one snapshot was asked for")
-    };
-    assert!(Arc::ptr_eq(&draft.key, &old));
-    assert!(Arc::ptr_eq(&bench.core.log.key(), &new));
 }

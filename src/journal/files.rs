@@ -51,15 +51,19 @@ pub fn sync_names(path: &Path) -> Result<()> {
     synced.map_err(Error::io("write the directory to disk", directory))
 }
 
-/// Takes `.recovery` off the names of a directory's chunks, and tells `renamed` each old and new path. May be called again
-/// where it failed.
+/// Takes `.recovery` off the names of a directory's chunks. May be called again where it failed.
 ///
 /// The last chunk comes first: wherever this is interrupted, a chunk with its final name behind one without tells that
 /// the service had opened, and that the rest may follow.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Unreadable`] if a name is taken: nothing is renamed over another file.
-pub fn name_recovered(disk: &impl Disk, directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
+pub fn name_recovered(disk: &impl Disk, directory: &Path) -> Result<()> {
+    rename_recovered(disk, directory, |_, _| ())?;
+    sync_directory(disk, directory)
+}
+
+fn rename_recovered(disk: &impl Disk, directory: &Path, mut renamed: impl FnMut(&Path, &Path)) -> Result<()> {
     let listing = disk
         .list(directory)
         .map_err(Error::io("read the directory", directory))?;
@@ -87,6 +91,10 @@ pub fn name_recovered(disk: &impl Disk, directory: &Path, mut renamed: impl FnMu
         disk.rename(&from, &to).map_err(Error::io("rename the chunk", &from))?;
         renamed(&from, &to);
     }
+    Ok(())
+}
+
+fn sync_directory(disk: &impl Disk, directory: &Path) -> Result<()> {
     disk.sync_directory(directory)
         .map_err(Error::io("write the directory to disk", directory))
 }
@@ -142,20 +150,45 @@ pub enum Operation {
     NameRecovered,
 }
 
-/// Whether a chunk's name is on the disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
-    New,
-    /// Syncing the directory has failed: nothing is known of the name any more.
-    Doubtful,
-    Durable,
+/// A change of names that is not on the disk.
+enum Renaming {
+    Made(PathBuf),
+    Renamed(PathBuf, PathBuf),
+    Removed(PathBuf),
+}
+
+impl Renaming {
+    /// Makes the change again: where bringing it to the disk has failed, nothing says that the next call would try.
+    fn repeat(&self, disk: &impl Disk) -> Result<()> {
+        let (from, to) = match self {
+            Renaming::Made(path) => (path.with_extension("again"), path),
+            Renaming::Renamed(from, to) => (from.clone(), to),
+            Renaming::Removed(path) => {
+                if !disk.exists(path) {
+                    disk.create(path).map_err(Error::io("create the chunk", path))?;
+                }
+                return disk.remove(path).map_err(Error::io("remove the chunk", path));
+            }
+        };
+        let io = || Error::io("rename the chunk", to);
+        match (disk.exists(to), disk.exists(&from)) {
+            (true, _) => disk.rename(to, &from).map_err(io())?,
+            (false, true) => {}
+            // A later change has taken it away again.
+            (false, false) => return Ok(()),
+        }
+        disk.rename(&from, to).map_err(io())
+    }
 }
 
 struct OpenChunk<F> {
     path: PathBuf,
     file: F,
     recovering: bool,
-    name: Name,
+    /// Its name is on the disk.
+    is_named: bool,
+    /// Bringing its length to the disk has failed.
+    is_length_doubtful: bool,
 }
 
 /// The chunk files that are not completed: what is decided elsewhere is done here.
@@ -163,6 +196,10 @@ pub struct ChunkFiles<D: Disk> {
     disk: D,
     directory: PathBuf,
     open: BTreeMap<Seqno, OpenChunk<D::File>>,
+    /// Names that are changed, and not brought to the disk.
+    unsynced: Vec<Renaming>,
+    /// Bringing them there has failed: nothing is known of them any more.
+    are_names_doubtful: bool,
 }
 
 impl<D: Disk> ChunkFiles<D> {
@@ -172,6 +209,8 @@ impl<D: Disk> ChunkFiles<D> {
             disk,
             directory: directory.to_owned(),
             open: BTreeMap::new(),
+            unsynced: Vec::new(),
+            are_names_doubtful: false,
         }
     }
 
@@ -209,14 +248,17 @@ impl<D: Disk> ChunkFiles<D> {
         // It is there where its header could not be written the last time.
         if !self.open.contains_key(&chunk) {
             let file = self.disk.create(&path).map_err(Error::io("create the chunk", &path))?;
-            let name = Name::New;
             let open = OpenChunk {
                 path: path.clone(),
                 file,
                 recovering,
-                name,
+                is_named: false,
+                is_length_doubtful: false,
             };
             self.open.insert(chunk, open);
+            self.unsynced
+                .retain(|renaming| !matches!(renaming, Renaming::Removed(removed) if *removed == path));
+            self.unsynced.push(Renaming::Made(path));
         }
         self.write_at(chunk, 0, &OPEN_HEADER)
     }
@@ -244,20 +286,24 @@ impl<D: Disk> ChunkFiles<D> {
     fn sync(&mut self, chunk: Seqno) -> Result<()> {
         let (disk, open) = self.chunk(chunk);
         sync_file(disk, open)?;
-        if open.name == Name::Durable {
-            return Ok(());
+        if !open.is_named {
+            self.sync_names()?;
         }
-        if open.name == Name::Doubtful {
-            // The name is made again, or the next call could succeed without it.
-            let again = open.path.with_extension("again");
-            let renamed = disk
-                .rename(&open.path, &again)
-                .and_then(|()| disk.rename(&again, &open.path));
-            renamed.map_err(Error::io("rename the chunk", &open.path))?;
+        Ok(())
+    }
+
+    /// Brings every name to the disk.
+    fn sync_names(&mut self) -> Result<()> {
+        if self.are_names_doubtful {
+            self.unsynced
+                .iter()
+                .try_for_each(|renaming| renaming.repeat(&self.disk))?;
         }
-        open.name = Name::Doubtful;
-        sync_names_of(disk, &open.path)?;
-        open.name = Name::Durable;
+        self.are_names_doubtful = true;
+        sync_directory(&self.disk, &self.directory)?;
+        self.are_names_doubtful = false;
+        self.unsynced.clear();
+        self.open.values_mut().for_each(|chunk| chunk.is_named = true);
         Ok(())
     }
 
@@ -285,18 +331,27 @@ impl<D: Disk> ChunkFiles<D> {
         if open.path != to {
             let renamed = disk.rename(&open.path, &to);
             renamed.map_err(Error::io("rename the chunk", &open.path))?;
-            open.path = to;
+            let from = std::mem::replace(&mut open.path, to.clone());
+            self.unsynced.push(Renaming::Renamed(from, to));
         }
-        sync_names_of(disk, &open.path)?;
+        self.sync_names()?;
         self.open.remove(&chunk);
         Ok(())
     }
 
     fn cut(&mut self, chunk: Seqno, end: u64) -> Result<()> {
         let (disk, open) = self.chunk(chunk);
+        if open.is_length_doubtful {
+            // It has that length already, so nothing would be done.
+            let longer = disk.set_len(&mut open.file, end + 1);
+            longer.map_err(Error::io("cut the chunk", &open.path))?;
+        }
         let cut = disk.set_len(&mut open.file, end);
         cut.map_err(Error::io("cut the chunk", &open.path))?;
-        sync_file(disk, open)
+        open.is_length_doubtful = true;
+        sync_file(disk, open)?;
+        open.is_length_doubtful = false;
+        Ok(())
     }
 
     fn remove(&mut self, chunk: Seqno) -> Result<()> {
@@ -306,20 +361,26 @@ impl<D: Disk> ChunkFiles<D> {
         if self.disk.exists(&open.path) {
             let removed = self.disk.remove(&open.path);
             removed.map_err(Error::io("remove the chunk", &open.path))?;
+            let path = open.path.clone();
+            self.unsynced
+                .retain(|renaming| !matches!(renaming, Renaming::Made(made) if *made == path));
+            self.unsynced.push(Renaming::Removed(path));
         }
-        sync_names_of(&self.disk, &open.path)?;
+        self.sync_names()?;
         self.open.remove(&chunk);
         Ok(())
     }
 
     fn name_recovered(&mut self) -> Result<()> {
-        let open = &mut self.open;
-        name_recovered(&self.disk, &self.directory, |from, to| {
+        let (open, unsynced) = (&mut self.open, &mut self.unsynced);
+        rename_recovered(&self.disk, &self.directory, |from, to| {
+            unsynced.push(Renaming::Renamed(from.to_owned(), to.to_owned()));
             for chunk in open.values_mut().filter(|chunk| chunk.path == from) {
                 to.clone_into(&mut chunk.path);
                 chunk.recovering = false;
             }
-        })
+        })?;
+        self.sync_names()
     }
 }
 
@@ -337,10 +398,4 @@ impl ChunkFiles<Files> {
 fn sync_file<D: Disk>(disk: &D, chunk: &mut OpenChunk<D::File>) -> Result<()> {
     let synced = disk.sync(&mut chunk.file);
     synced.map_err(Error::io("write the chunk to disk", &chunk.path))
-}
-
-fn sync_names_of(disk: &impl Disk, path: &Path) -> Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let synced = disk.sync_directory(directory);
-    synced.map_err(Error::io("write the directory to disk", directory))
 }

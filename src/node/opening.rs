@@ -9,7 +9,9 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::journal::files::rename_durably;
+use crate::recovery::progress::Silent;
 use crate::recovery::segments::Windows;
+use crate::recovery::verify::{Options, verify};
 use crate::recovery::writes::is_signature;
 use crate::shown::Show;
 use crate::tables::names;
@@ -40,8 +42,17 @@ impl InterruptedOpening {
         let Ok(files) = LedgerFiles::list(directories, true) else {
             return Ok(opening); // what can't be listed is said when the ledger itself is
         };
-        if says_open(&files, first)? {
-            opening.add_all(&chunks, main)?;
+        let Some(signature) = says_open(&files, first)? else {
+            return Ok(opening);
+        };
+        match is_proven(&files, first, signature)? {
+            true => opening.add_all(&chunks, main)?,
+            false => tracing::warn!(
+                first,
+                signature,
+                "the .recovery files say that their service had opened, but that is torn or damaged before the signature over \
+                 it: they are set aside"
+            ),
         }
         Ok(opening)
     }
@@ -157,24 +168,35 @@ fn opened(name: &ChunkName) -> ChunkName {
     }
 }
 
-/// Whether the last status of the service written from `first` on, with a signature behind it, is open.
-fn says_open(files: &LedgerFiles, first: Seqno) -> Result<bool> {
+/// Whether everything up to `signature` is proven, or else what stands before `first` is not either: that is said when the
+/// ledger itself is verified. What was not brought to disk before the power was lost may be there in part, also where a
+/// signature after it is whole; a service that opened by such entries has never told anybody.
+fn is_proven(files: &LedgerFiles, first: Seqno, signature: Seqno) -> Result<bool> {
+    let report = verify(files, &Options::default(), &Silent)?;
+    let proven = report.last_signed.map_or(0, |txid| txid.seqno);
+    Ok(proven >= signature || proven + 1 < first)
+}
+
+/// The first signature over the last status of the service written from `first` on, if that is open.
+fn says_open(files: &LedgerFiles, first: Seqno) -> Result<Option<Seqno>> {
     let mut windows = Windows::new(files, first, Seqno::MAX);
-    let (mut status, mut signed) = (None, None);
+    let (mut status, mut signed): (Option<ServiceStatus>, Option<(ServiceStatus, Seqno)>) = (None, None);
     while let Some(window) = windows.next_window()? {
         for segment in window
             .iter()
             .filter(|segment| segment.chunk.file.name.kind.is_recovery())
         {
             segment.for_each(|located| {
-                if is_signature(&located) {
-                    signed = status;
+                if is_signature(&located) && status != signed.map(|(status, _)| status) {
+                    signed = status.map(|status| (status, located.seqno));
                 }
                 status = status_in(located.maps).or(status);
             });
         }
     }
-    Ok(signed == Some(ServiceStatus::Open))
+    Ok(signed
+        .filter(|(status, _)| *status == ServiceStatus::Open)
+        .map(|(_, signature)| signature))
 }
 
 fn status_in(mut maps: Maps<'_>) -> Option<ServiceStatus> {

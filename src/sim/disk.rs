@@ -130,8 +130,15 @@ impl State {
         let why = if fate == Fate::Fails { failed() } else { full() };
         let most = if is_full { room.min(bytes.len()) } else { bytes.len() };
         let possible = bytes.get(..most).unwrap_or_default();
+        let is_in_one_sector = offset / SECTOR == (offset + bytes.len().saturating_sub(1)) / SECTOR;
         match rng.below(3) {
             0 => {}
+            // A sector has all of it, or nothing.
+            _ if is_in_one_sector => {
+                if most == bytes.len() {
+                    inode.write(offset, bytes);
+                }
+            }
             1 => {
                 let torn = rng.below(most + 1);
                 inode.write(offset, possible.get(..torn).unwrap_or_default());

@@ -19,6 +19,8 @@ mod promises;
 mod recovery;
 mod service;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -18,7 +18,7 @@ use crate::core::{
 use crate::crypto::Digest;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::format::names::FileName;
+use crate::format::names::{ChunkKind, FileName};
 use crate::journal::SealKey;
 use crate::journal::files::{ChunkFiles, Operation};
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
@@ -345,6 +345,7 @@ impl Service {
         let performed = self.files.perform(operation);
         if performed.is_ok() {
             promises.gave(operation);
+            is_on_disk(operation, &self.disk)?;
         }
         self.disk.say(|| match &performed {
             Ok(()) => format!("{}: done", in_words(operation)),
@@ -386,6 +387,38 @@ impl Service {
             Err(_) => Event::SnapshotFailed { seqno },
         };
         self.step(promises, event).map(drop)
+    }
+}
+
+/// What an operation has done to names and lengths, the disk has, whatever happens.
+fn is_on_disk(operation: &Operation, disk: &LyingDisk) -> Result<(), String> {
+    let files = match operation {
+        Operation::Create { .. } | Operation::Write { .. } | Operation::Sync { .. } => return Ok(()),
+        _ => disk.durable(),
+    };
+    let holds = match operation {
+        Operation::Cut { chunk, end } => files
+            .iter()
+            .all(|(path, content)| !is_chunk(path, *chunk) || content.len() as u64 <= *end),
+        Operation::Remove { chunk } => files.iter().all(|(path, _)| !is_chunk(path, *chunk)),
+        Operation::Complete { chunk, .. } => files
+            .iter()
+            .filter(|(path, _)| is_chunk(path, *chunk))
+            .all(|(path, _)| kind(path).is_some_and(ChunkKind::is_committed)),
+        _ => files
+            .iter()
+            .all(|(path, _)| !kind(path).is_some_and(ChunkKind::is_recovery)),
+    };
+    match holds {
+        true => Ok(()),
+        false => Err(format!("{}: done, and not on the disk", in_words(operation))),
+    }
+}
+
+fn kind(path: &Path) -> Option<ChunkKind> {
+    match path.file_name().and_then(|name| name.to_str()).map(FileName::parse) {
+        Some(FileName::Chunk(name)) => Some(name.kind),
+        _ => None,
     }
 }
 

@@ -1,0 +1,82 @@
+//! Who writes, what is agreed to, and what is taken back.
+
+use super::*;
+
+#[test]
+fn a_rollback_takes_back_what_is_not_committed_and_tells_who_waits() {
+    let mut bench = Bench::with(Settings {
+        chunk_size: 1,
+        ..settings()
+    });
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(2, Follow::default());
+    bench.settle();
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    bench.submit(3, Follow::default());
+    let root = bench.core.root();
+    bench.step(Event::RollBack { to: 2, view: 3 });
+    assert_ne!(bench.core.root(), root);
+    assert_eq!(bench.answers.last(), Some(&(3, Outcome::RolledBack)));
+    let mut operations = Vec::new();
+    while !bench.under_way.is_empty() {
+        operations.push(bench.done());
+    }
+    assert!(operations.contains(&Operation::Remove { chunk: 3 }), "{operations:?}");
+    assert_eq!(bench.core.next(), txid(3, 3));
+    bench.step(Event::Role(Role::Alone));
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.settle();
+    assert_eq!((bench.committed, bench.core.view_history()), (3, &[1, 1, 3][..]));
+}
+
+#[test]
+#[should_panic(expected = "is committed")]
+fn a_rollback_below_what_is_committed_is_no_more() {
+    let mut bench = Bench::new();
+    for ticket in 1..=2 {
+        bench.submit(ticket, Follow::default());
+        bench.step(Event::Sign {
+            end_chunk: false,
+            snapshot: false,
+        });
+        bench.settle();
+    }
+    bench.step(Event::RollBack { to: 2, view: 3 });
+}
+
+#[test]
+#[should_panic(expected = "does not come after")]
+fn a_view_is_never_gone_back_to() {
+    let mut bench = Bench::new();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(1, Follow::default());
+    bench.step(Event::RollBack { to: 0, view: 2 });
+}
+
+#[test]
+fn a_primary_commits_what_the_others_agree_to_and_nothing_that_is_not_durable_here() {
+    let mut bench = Bench::new();
+    bench.step(Event::Role(Role::Primary));
+    bench.submit(1, Follow::default());
+    bench.step(Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    });
+    bench.step(Event::Committed(2));
+    assert_eq!(bench.committed, 0);
+    bench.settle();
+    assert_eq!(bench.committed, 2);
+}
