@@ -157,7 +157,8 @@ fn expect_kept(before: &[PathBuf], bytes: &[Vec<u8>]) {
 #[test]
 fn a_last_signature_transaction_that_was_changed_where_nothing_covers_it_is_recovered_without() {
     const DUAL: [&str; 4] = ["--entries", "40", "--signature-every", "20"];
-    let changes: [(&[&str], fn(&mut Uncovered)); 3] = [
+    type Change = fn(&mut Uncovered);
+    let changes: [(&[&str], Change); 3] = [
         (&DUAL, |last| last.tag[3] ^= 1),
         (&DUAL, |last| last.evidence[3] ^= 1),
         (&BY_NODE, |last| last.view += 5),

@@ -139,7 +139,7 @@ impl Writer {
             let (value, made, wait) = match attempt {
                 Attempt::Stale => continue,
                 Attempt::Failed(why) => return Err(NotWritten::Failed(why)),
-                Attempt::Made(value, made, wait) => (value, made, wait),
+                Attempt::Made(value, made, wait) => (value, *made, wait),
             };
             self.mailbox.submit(made).map_err(|why| match why {
                 NoPlace::Full => NotWritten::TooManyWaiting,
@@ -175,7 +175,7 @@ impl Writer {
                     afterwards: session.afterwards,
                     answer,
                 };
-                Attempt::Made(value, made, wait)
+                Attempt::Made(value, Box::new(made), wait)
             }
             // What it complains of may not be so any more.
             Err(why) => match node.read(|store| store.still_holds(&reads)).0 {
@@ -200,7 +200,7 @@ impl Writer {
 enum Attempt<T, E> {
     Stale,
     Failed(E),
-    Made(T, Made, oneshot::Receiver<Answer>),
+    Made(T, Box<Made>, oneshot::Receiver<Answer>),
 }
 
 fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {

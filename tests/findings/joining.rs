@@ -34,10 +34,10 @@ fn long_chunk() -> (Story, tempfile::TempDir, PathBuf, Vec<Seqno>) {
     let table = table(&bytes);
     let mut bounds = Vec::new();
     let mut target = 8 + SEGMENT_BYTES;
-    for index in 1..table.len() {
-        if u64::from(table[index]) >= target {
+    for (index, position) in table.iter().map(|at| u64::from(*at)).enumerate().skip(1) {
+        if position >= target {
             bounds.push(1 + index as Seqno);
-            target = u64::from(table[index]) + SEGMENT_BYTES;
+            target = position + SEGMENT_BYTES;
         }
     }
     assert!(bounds.len() >= 2, "{bounds:?}");
