@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rekindle::core::Settings;
 use rekindle::crypto::LedgerSecret;
+use rekindle::fixture::writer::LedgerWriter;
 use rekindle::format::TxId;
 use rekindle::format::domain::{EntryType, WriteSet};
 use rekindle::journal::seal::Sealer;
-use rekindle::journal::{Journal, SealKey, Settings, SignatureMode, Signers};
+use rekindle::journal::{SealKey, SignatureMode, Signers};
 use rekindle::merkle::Tree;
 use rekindle::tables::values::{Base64, HexDigest, ServiceStatus, Signature, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
@@ -18,7 +20,7 @@ const ENTRY_TYPE: EntryType = EntryType::WriteSetWithCommitEvidenceAndClaims;
 /// A history being written, and the tree of it, so that signatures can be made by hand too.
 pub struct Forger {
     scratch: tempfile::TempDir,
-    journal: Journal,
+    writer: LedgerWriter,
     tree: Tree,
     sealer: Sealer,
     mode: SignatureMode,
@@ -46,12 +48,16 @@ impl Forger {
         let settings = Settings {
             chunk_size: 1 << 30,
             entry_type: ENTRY_TYPE,
+            signatures: None,
+            max_uncommitted: 0,
+            snapshots: None,
         };
         let (ledger, snapshots) = (scratch.path().join("ledger"), scratch.path().join("snapshots"));
-        let journal = Journal::create(&ledger, &snapshots, settings, seal_key(), signers(mode, service, node)).unwrap();
+        let writer =
+            LedgerWriter::create(&ledger, &snapshots, settings, seal_key(), signers(mode, service, node)).unwrap();
         let mut forger = Forger {
             scratch,
-            journal,
+            writer,
             tree: Tree::genesis(),
             sealer: Sealer::default(),
             mode,
@@ -69,7 +75,7 @@ impl Forger {
     }
 
     pub fn append(&mut self, writes: &WriteSet) -> TxId {
-        let txid = self.journal.append(writes, None).unwrap();
+        let txid = self.writer.append(writes, None).unwrap();
         self.follow(txid, writes);
         txid
     }
@@ -91,16 +97,16 @@ impl Forger {
         }
     }
 
-    /// Signs as the journal does. Nothing can be appended by hand behind a signature that ends its chunk.
+    /// Signs as a service does. Nothing can be appended by hand behind a signature that ends its chunk.
     pub fn sign(&mut self, end_chunk: bool) -> TxId {
-        let (txid, writes) = self.journal.sign(1_700_000_000, end_chunk).unwrap();
+        let (txid, writes) = self.writer.sign(1_700_000_000, end_chunk, false).unwrap();
         self.follow(txid, &writes);
         txid
     }
 
     /// From here on, others sign: what an intruder writes behind the last signature, in a later view.
     pub fn take_over(&mut self, service: &Identity, node: &Identity) -> TxId {
-        self.journal
+        self.writer
             .recover(seal_key(), signers(self.mode, service, node))
             .unwrap()
             .txid
@@ -108,7 +114,7 @@ impl Forger {
 
     /// A node's signature as 1.x made it, without a certificate. Right only where no signature before ended a chunk.
     pub fn sign_without_certificate(&mut self, node: &Identity) -> TxId {
-        let txid = self.journal.next();
+        let txid = self.writer.next();
         let root = self.tree.root();
         let signature = Signature {
             seqno: txid.seqno,
@@ -129,8 +135,8 @@ impl Forger {
 
     /// Ends the writing; the directory lives as long as what is answered.
     pub fn end(mut self) -> (tempfile::TempDir, PathBuf) {
-        self.journal.opened().unwrap();
-        self.journal.close().unwrap();
+        self.writer.opened().unwrap();
+        self.writer.close().unwrap();
         let ledger = self.scratch.path().join("ledger");
         (self.scratch, ledger)
     }
