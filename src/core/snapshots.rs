@@ -121,6 +121,8 @@ impl Snapshots {
         if self.drafting == Some(seqno) {
             self.drafting = None;
         }
+        // There is no file any more that its receipt could be put into.
+        self.waiting.retain(|waiting| waiting.seqno != seqno);
         self.asked = true;
         self.retry_at = Some(now.elapsed + RETRY_AFTER);
     }

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::{Outcome, Ticket};
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::digest::{Digest, Sha256Stream, sha256};
 use crate::format::entry::Entry;
+use crate::format::snapshot::key_order;
 use crate::format::{Seqno, TxId, View};
 use crate::journal::files::Operation;
+use crate::journal::snapshot::Draft;
+use crate::kv::store::State;
 
 /// An entry that was given to the disk.
 #[derive(Clone)]
@@ -33,7 +36,7 @@ pub(super) struct Promises {
     given: BTreeMap<Seqno, Given>,
     /// Who waits for an answer.
     waiting: BTreeSet<Ticket>,
-    drafted: BTreeSet<Seqno>,
+    drafted: BTreeMap<Seqno, Digest>,
     committed: Seqno,
 }
 
@@ -137,10 +140,12 @@ impl Promises {
         Ok(())
     }
 
-    pub(super) fn drafts(&mut self, seqno: Seqno) -> Result<(), String> {
-        match self.drafted.insert(seqno) {
-            true => Ok(()),
-            false => Err(format!("the state at {seqno} is sealed twice")),
+    /// A state is sealed as a snapshot: under one nonce, so it must be the same where that is done again.
+    pub(super) fn drafts(&mut self, draft: &Draft, state: &State) -> Result<(), String> {
+        let sealed = digest_of(draft, state);
+        match self.drafted.insert(draft.seqno, sealed) {
+            Some(before) if before != sealed => Err(format!("two states are sealed as the one at {}", draft.seqno)),
+            _ => Ok(()),
         }
     }
 
@@ -151,4 +156,29 @@ impl Promises {
             false => Err(format!("{:?} were never answered", self.waiting)),
         }
     }
+}
+
+/// Of everything that a snapshot seals.
+fn digest_of(draft: &Draft, state: &State) -> Digest {
+    let mut all = Sha256Stream::new();
+    all.update(&draft.leaf);
+    draft
+        .view_history
+        .iter()
+        .for_each(|first| all.update(&first.to_le_bytes()));
+    for (name, version, base) in [&state.public, &state.private].into_iter().flat_map(|base| {
+        base.maps()
+            .into_iter()
+            .map(move |(name, version)| (name, version, base))
+    }) {
+        all.update(name.as_bytes());
+        all.update(&version.to_le_bytes());
+        for live in base.ordered(name, key_order) {
+            for part in [live.key, &live.version.to_le_bytes(), live.value] {
+                all.update(&(part.len() as u64).to_le_bytes());
+                all.update(part);
+            }
+        }
+    }
+    all.finish()
 }

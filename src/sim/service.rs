@@ -135,13 +135,13 @@ impl Service {
                     result: None,
                 });
             }
-            Effect::Snapshot(draft) => {
-                promises.drafts(draft.seqno)?;
-                match self.store.committed_at(draft.seqno) {
-                    Some(state) => self.draft = Some((draft, state)),
-                    None => events.push_back(Event::SnapshotFailed { seqno: draft.seqno }),
+            Effect::Snapshot(draft) => match self.store.committed_at(draft.seqno) {
+                Some(state) => {
+                    promises.drafts(&draft, &state)?;
+                    self.draft = Some((draft, state));
                 }
-            }
+                None => events.push_back(Event::SnapshotFailed { seqno: draft.seqno }),
+            },
             Effect::NameSnapshot { seqno, evidence_seqno } => {
                 if let Some(written) = self.written.take()
                     && self.snapshots.name(seqno, evidence_seqno, written).is_err()
