@@ -268,7 +268,8 @@ fn what_is_behind_an_earlier_signature_is_dropped_and_kept_aside_snapshots_too()
     let recovered = place.recover();
     assert_eq!(recovered.public["startup_seqno"], *older);
     expect_kept(&files, &bytes);
-    assert!(!newest.exists(), "it is of another history from now on");
+    // It is of another history from now on, in which a snapshot may have the same seqnos.
+    assert_ne!(std::fs::read(newest).ok().as_ref(), bytes.last());
     let expected = state(&service.directory, Some(earlier));
     assert_eq!(state(&place.directory, None), expected);
     // The next disaster needs no word.
