@@ -20,7 +20,7 @@ pub struct Now {
 }
 
 /// Names a transaction between the driver, who gave it, and the core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// A transaction that was made on the newest state.

@@ -34,6 +34,24 @@ pub(super) struct SnapshotResult {
     written: Result<Written>,
 }
 
+/// What is known once a transaction is written, and not if it is refused.
+#[derive(Default)]
+struct Learned {
+    ticket: Ticket,
+    /// The ledger secret from then on.
+    secret: Option<KnownSecret>,
+    /// What the shares have opened.
+    unlocked: Option<Opened>,
+}
+
+impl Learned {
+    fn is_refused(&self, effects: &[Effect]) -> bool {
+        let refused =
+            |effect: &Effect| matches!(effect, Effect::Answer(ticket, Outcome::Refused(_)) if *ticket == self.ticket);
+        effects.iter().any(refused)
+    }
+}
+
 /// Whose transaction it is that the core answers.
 enum Asker {
     /// A request's.
@@ -63,6 +81,8 @@ pub struct Driver {
     issuers_changed: bool,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
+    /// The last transaction of the node's own was not taken.
+    has_refused_own: bool,
     has_ended: bool,
 }
 
@@ -91,6 +111,7 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             unwritten: Vec::new(),
+            has_refused_own: false,
             has_ended: false,
         }
     }
@@ -128,8 +149,9 @@ impl Driver {
     /// A transaction of the node's own, which is to be committed soon.
     pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) -> Option<TxId> {
         let next = self.core.next();
+        self.has_refused_own = false;
         self.submit(writes, Afterwards::default(), Asker::Node(what), Some(milestone));
-        (self.core.next() != next).then_some(next)
+        (!self.has_refused_own).then_some(next)
     }
 
     fn submit(&mut self, writes: WriteSet, afterwards: Afterwards, asker: Asker, milestone: Option<Milestone>) {
@@ -162,16 +184,16 @@ impl Driver {
             },
         };
         let next = self.core.next();
-        // Before the step, whose effects may already need it.
-        if let Some(unlocked) = unlocked {
-            self.unlocked = Some(Box::new(unlocked));
-        }
-        let known = rekey.map(|secret| KnownSecret {
-            secret,
-            from: next.seqno + 1,
-            previous_stored: Some(next.seqno),
-        });
-        self.step_and(Event::Transaction(submission), known);
+        let learned = Learned {
+            ticket,
+            secret: rekey.map(|secret| KnownSecret {
+                secret,
+                from: next.seqno + 1,
+                previous_stored: Some(next.seqno),
+            }),
+            unlocked,
+        };
+        self.step_and(Event::Transaction(submission), Some(learned));
     }
 
     /// Tells the core what happened, and carries out what it decides.
@@ -179,7 +201,7 @@ impl Driver {
         self.step_and(event, None);
     }
 
-    fn step_and(&mut self, event: Event, mut rekeyed: Option<KnownSecret>) {
+    fn step_and(&mut self, event: Event, mut learned: Option<Learned>) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = Now {
@@ -187,7 +209,9 @@ impl Driver {
                 unix_s: now_s(),
             };
             let effects = self.core.step(now, event);
-            self.apply(&effects, &mut rekeyed);
+            // What comes of the transaction itself is in the first.
+            let learned = learned.take().filter(|learned| !learned.is_refused(&effects));
+            self.apply(&effects, learned);
             for effect in effects {
                 self.carry_out(effect, &mut events);
             }
@@ -195,7 +219,7 @@ impl Driver {
     }
 
     /// Shows readers what a step has added to the state, all of it at once.
-    fn apply(&mut self, effects: &[Effect], rekeyed: &mut Option<KnownSecret>) {
+    fn apply(&mut self, effects: &[Effect], learned: Option<Learned>) {
         let applied = effects.iter().filter_map(|effect| match effect {
             Effect::Announce(Announcement::Applied { txid, writes }) => Some((*txid, writes)),
             _ => None,
@@ -203,6 +227,9 @@ impl Driver {
         let applied: Vec<_> = applied.collect();
         let Some((last, _)) = applied.last() else { return };
         let last = *last;
+        let learned = learned.unwrap_or_default();
+        // A commit that needs it comes later.
+        self.unlocked = learned.unlocked.map(Box::new).or_else(|| self.unlocked.take());
         let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
         for (txid, writes) in applied {
@@ -210,7 +237,7 @@ impl Driver {
             self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
         }
         standing.root = self.core.root();
-        if let Some(known) = rekeyed.take() {
+        if let Some(known) = learned.secret {
             self.node.knows_secret(known.from, &known.secret);
             standing.learn(known);
         }
@@ -262,6 +289,7 @@ impl Driver {
             Some(Asker::Request(answer)) => drop(answer.send(Answer::Outcome(outcome))),
             Some(Asker::Node(what)) => {
                 if !matches!(outcome, Outcome::Written(_)) {
+                    self.has_refused_own = true;
                     tracing::error!("{what}: {outcome:?}");
                 }
             }
