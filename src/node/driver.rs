@@ -13,6 +13,7 @@ use super::service::create::commit_retirements;
 use super::service::submit::Opened;
 use super::session::{Afterwards, Standing};
 use super::shared::Node;
+use super::status::NodeState;
 use super::writer::{Answer, Made, Message};
 use crate::core::{
     Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Submission, Ticket,
@@ -42,6 +43,8 @@ struct Learned {
     secret: Option<KnownSecret>,
     /// What the shares have opened.
     unlocked: Option<Opened>,
+    /// The service is open in the state that readers see.
+    is_open: bool,
 }
 
 impl Learned {
@@ -192,6 +195,7 @@ impl Driver {
                 previous_stored: Some(next.seqno),
             }),
             unlocked,
+            is_open: milestone == Some(Milestone::Opened),
         };
         self.step_and(Event::Transaction(submission), Some(learned));
     }
@@ -242,6 +246,9 @@ impl Driver {
             standing.learn(known);
         }
         self.node.status.wrote(last);
+        if learned.is_open {
+            self.node.status.enter(NodeState::PartOfNetwork);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>) {

@@ -89,7 +89,6 @@ impl Driver {
                 if let Some(current) = Arc::make_mut(&mut standing.secrets).last_mut() {
                     current.previous_stored = Some(txid.seqno);
                 }
-                node.status.enter(NodeState::PartOfNetwork);
             }
             Err(why) => (node.fatal)(Error::Unreadable(format!(
                 "the recovered service could not be opened: {why}"
