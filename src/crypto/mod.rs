@@ -1,4 +1,4 @@
-//! Floor 0: every cryptographic operation of Rekindle, and nothing else.
+//! The lowest layer: every cryptographic operation of Rekindle, and nothing else.
 //!
 //! Invariants: input is hostile, so nothing here panics or allocates more than a small multiple of what it
 //! was given; secrets are wiped on drop, have no `Debug` and never appear in an [`Error`]; everything that

@@ -1,6 +1,6 @@
 //! The whole layer against ledgers that real CCF nodes wrote: signatures, certificates, shares, secrets.
 //!
-//! Floor 1 does not exist down here, so values are found by what they look like, or at offsets that the
+//! The layer of formats does not exist down here, so values are found by what they look like, or at offsets that the
 //! format specification gives.
 
 use std::collections::BTreeSet;
