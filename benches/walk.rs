@@ -37,7 +37,7 @@ fn walk(c: &mut Criterion) {
         b.iter(|| {
             let mut writes = 0;
             for segment in &bench.segments {
-                segment.for_each(|located| drop(located.maps.for_each(|_, _| writes += 1)));
+                segment.for_each(|located| drop(located.maps().for_each(|_, _| writes += 1)));
             }
             writes
         });

@@ -91,7 +91,7 @@ pub fn chunk(input: &[u8]) {
         let mut walker = Walker::new(bytes, layout, first);
         loop {
             match walker.step(&mut faults) {
-                Step::Entry(located) => drop(located.maps.for_each(|_, _| ())),
+                Step::Entry(located) => drop(located.maps().for_each(|_, _| ())),
                 Step::Lost(_) => {}
                 Step::End => break,
             }

@@ -104,7 +104,7 @@ fn walk(ledger: &Path, mut each: impl FnMut(Seqno, WriteSet, Digest)) {
                     Some(value) => writes.put(table, write.key, value),
                     None => writes.remove(table, write.key),
                 };
-                located.maps.clone().for_each(copy).unwrap();
+                located.maps().for_each(copy).unwrap();
                 each(located.seqno, writes, located.entry.leaf(&located.public));
             });
         }

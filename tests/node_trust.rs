@@ -58,8 +58,7 @@ fn change_last(ledger: &Path, change: impl FnOnce(&mut Uncovered)) -> u64 {
     };
     change(&mut uncovered);
     let mut writes = WriteSet::new();
-    last.maps
-        .clone()
+    last.maps()
         .for_each(|name, write| writes.put(name, write.key, write.value.unwrap()))
         .unwrap();
     let value = writes.get(names::SIGNATURES, &SINGLETON_KEY).unwrap().unwrap();
@@ -78,7 +77,7 @@ fn change_last(ledger: &Path, change: impl FnOnce(&mut Uncovered)) -> u64 {
         ..last.entry.iv()
     };
     let mut changed = bytes[..last.offset as usize].to_vec();
-    write_entry(&mut changed, last.entry.header.flags, &uncovered.tag, iv, &public, &[]).unwrap();
+    write_entry(&mut changed, last.entry.flags, &uncovered.tag, iv, &public, &[]).unwrap();
     std::fs::write(&path, changed).unwrap();
     last.seqno
 }

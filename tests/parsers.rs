@@ -83,7 +83,7 @@ fn seeds() -> Vec<Vec<u8>> {
             };
             let mut walker = Walker::new(&bytes, Layout::read(&bytes).unwrap(), name.first);
             while let Step::Entry(located) = walker.step(&mut Vec::new()) {
-                let maps = located.maps.clone();
+                let maps = located.maps();
                 if located.seqno < 12 {
                     seeds.push(located.entry.raw.to_vec());
                     seeds.push(located.entry.public.to_vec());

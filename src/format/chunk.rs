@@ -90,8 +90,14 @@ pub struct Located<'a> {
     pub entry: Entry<'a>,
     /// Its public header.
     pub public: PublicHeader<'a>,
+}
+
+impl<'a> Located<'a> {
     /// Its public writes, not walked yet.
-    pub maps: Maps<'a>,
+    #[inline]
+    pub fn maps(&self) -> Maps<'a> {
+        Maps::new(Cursor::starting_at(self.entry.public, self.public.size_bytes()))
+    }
 }
 
 /// Reads the entry that should stand at `offset` with `seqno`.
@@ -107,7 +113,7 @@ fn read_extent(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Loca
     let header = EntryHeader::from_bytes(cursor.array("entry header")?);
     let entry = Entry {
         raw,
-        header,
+        flags: header.flags,
         tag: cursor.array("GCM tag")?,
         iv_bytes: cursor.array("GCM IV")?,
         public: cursor.prefixed("public domain")?,
@@ -144,7 +150,6 @@ fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Ma
         seqno,
         entry,
         public,
-        maps: Maps::new(cursor),
     })
 }
 
@@ -364,7 +369,8 @@ impl<'a> Walker<'a> {
             && self.follows(end)
             && let Ok(located) = read_extent(self.bytes, offset, end, seqno)
         {
-            let claimed = HEADER_SIZE as u64 + located.entry.header.size;
+            let header = located.entry.raw.first_chunk().map(EntryHeader::from_bytes);
+            let claimed = HEADER_SIZE as u64 + header.map_or(0, |header| header.size);
             if claimed != end - offset {
                 faults.push(Fault::Size {
                     seqno,

@@ -19,6 +19,12 @@ impl<'a> Cursor<'a> {
         Cursor { bytes, at: 0 }
     }
 
+    /// Starts at byte `at`.
+    #[inline]
+    pub fn starting_at(bytes: &'a [u8], at: usize) -> Self {
+        Cursor { bytes, at }
+    }
+
     /// Offset of the next byte.
     #[inline]
     pub fn position(&self) -> usize {

@@ -104,6 +104,13 @@ impl<'a> PublicHeader<'a> {
         })
     }
 
+    /// Number of its bytes: the first map begins there.
+    #[inline]
+    pub fn size_bytes(&self) -> usize {
+        let digests = usize::from(self.entry_type.has_claims()) + usize::from(self.entry_type.has_commit_evidence());
+        1 + 8 + 32 * digests + 8
+    }
+
     /// Appends the header to `out`. A digest that the type asks for and that is `None` is written as zeros.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(self.entry_type as u8);
@@ -159,17 +166,26 @@ impl<'a> Maps<'a> {
     /// [`Malformed`] if the name is cut short or not UTF-8.
     #[inline(always)] // as `Entry::parse`
     pub fn next_name(&mut self) -> Result<Option<&'a str>, Malformed> {
-        if self.cursor.is_empty() {
-            return Ok(None);
-        }
         let at = self.cursor.position();
-        let name = self.cursor.prefixed("map name")?;
-        if name.len() <= MAX_NAME_BYTES
-            && let Ok(name) = std::str::from_utf8(name)
-        {
-            return Ok(Some(name));
+        match self.next_name_bytes()? {
+            None => Ok(None),
+            Some(name) => match std::str::from_utf8(name) {
+                Ok(name) if name.len() <= MAX_NAME_BYTES => Ok(Some(name)),
+                _ => Err(name_complaint(at, name.len())),
+            },
         }
-        Err(name_complaint(at, name.len()))
+    }
+
+    /// The same for whoever looks for known names only: what may be a name is not checked.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the name is cut short.
+    #[inline(always)] // as `Entry::parse`
+    pub fn next_name_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.cursor.is_empty() {
+            true => Ok(None),
+            false => self.cursor.prefixed("map name").map(Some),
+        }
     }
 
     /// Hands each write of the map just named to `each`, writes first, then removals, in file order.

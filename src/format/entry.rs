@@ -98,8 +98,8 @@ impl EntryIv {
 pub struct Entry<'a> {
     /// Everything, header included: what the Merkle leaf hashes.
     pub raw: &'a [u8],
-    /// The framing.
-    pub header: EntryHeader,
+    /// Flags of the framing.
+    pub flags: u8,
     /// GCM tag.
     pub tag: &'a [u8; 16],
     /// GCM nonce, raw.
@@ -131,7 +131,7 @@ impl<'a> Entry<'a> {
         let public = body.prefixed("public domain")?;
         Ok(Entry {
             raw,
-            header,
+            flags: header.flags,
             tag,
             iv_bytes,
             public,
@@ -251,7 +251,7 @@ mod tests {
         let bytes = sample();
         let entry = Entry::parse(&bytes).unwrap();
         assert_eq!(entry.raw, &bytes[..]);
-        assert_eq!(entry.header.flags, FLAG_CHUNK_AFTER);
+        assert_eq!(entry.flags, FLAG_CHUNK_AFTER);
         assert_eq!(entry.tag, &[7; 16]);
         assert_eq!(entry.iv().seqno, 17);
         assert_eq!(entry.iv().view, 2);
@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(bytes[..8], [1, 0, 36, 0, 0, 0, 0, 0]);
         let entry = Entry::parse(&bytes).unwrap();
         assert_eq!(
-            (entry.header.size, entry.public, entry.private),
-            (36, &b""[..], &b""[..])
+            (entry.raw.len(), entry.public, entry.private),
+            (44, &b""[..], &b""[..])
         );
         bytes[2] = 35;
         let why = Entry::parse(&bytes).unwrap_err();

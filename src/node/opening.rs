@@ -190,7 +190,7 @@ fn says_open(files: &LedgerFiles, first: Seqno) -> Result<Option<Seqno>> {
                 if is_signature(&located) && status != signed.map(|(status, _)| status) {
                     signed = status.map(|status| (status, located.seqno));
                 }
-                status = status_in(located.maps).or(status);
+                status = status_in(located.maps()).or(status);
             });
         }
     }

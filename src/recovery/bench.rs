@@ -88,7 +88,7 @@ pub struct BenchReport {
 }
 
 /// Counted repetitions of each measurement, after one that is not counted.
-const REPETITIONS: usize = 5;
+const REPETITIONS: usize = 9;
 
 /// Measures everything.
 ///
@@ -129,37 +129,39 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
     stages.push(stage("state", median(|| build_state(files, keys))));
 
     let mut outcome = Ok(());
-    let limit = median(|| {
-        per_segment(&work, raw_hashing);
-        verify_all(&checks);
-    });
-    let own = median(|| {
-        per_segment(&work, |segment, places| digest(segment, places) + tree(segment, places));
-        verify_all(&checks);
-    });
-    let taken = median(|| {
-        if let Err(why) = verify(files, &Options::default(), &Silent) {
-            outcome = Err(why);
-        }
-    });
-    outcome?;
-    let verify = whole(taken, limit, own);
-    let mut unlock = None;
-    if let Some(secrets) = secrets {
-        let limit = median(|| per_segment(&work, |segment, places| raw_opening(segment, places, secrets)));
-        let own = median(|| {
-            per_segment(&work, |segment, places| {
-                decrypt(segment, places, secrets) + evidence(places, secrets)
-            });
-        });
-        let mut outcome = Ok(());
-        let taken = median(|| {
-            if let Err(why) = decrypt_all(files, secrets, Seqno::MAX, &Silent) {
+    let verify = whole([
+        &mut || {
+            per_segment(&work, raw_hashing);
+            verify_all(&checks);
+        },
+        &mut || {
+            per_segment(&work, |segment, places| digest(segment, places) + tree(segment, places));
+            verify_all(&checks);
+        },
+        &mut || {
+            if let Err(why) = verify(files, &Options::default(), &Silent) {
                 outcome = Err(why);
             }
-        });
+        },
+    ]);
+    outcome?;
+    let mut unlock = None;
+    if let Some(secrets) = secrets {
+        let mut outcome = Ok(());
+        unlock = Some(whole([
+            &mut || per_segment(&work, |segment, places| raw_opening(segment, places, secrets)),
+            &mut || {
+                per_segment(&work, |segment, places| {
+                    decrypt(segment, places, secrets) + evidence(places, secrets)
+                });
+            },
+            &mut || {
+                if let Err(why) = decrypt_all(files, secrets, Seqno::MAX, &Silent) {
+                    outcome = Err(why);
+                }
+            },
+        ]));
         outcome?;
-        unlock = Some(whole(taken, limit, own));
     }
     Ok(BenchReport {
         threads: rayon::current_num_threads(),
@@ -176,7 +178,9 @@ pub fn bench(files: &LedgerFiles, secrets: Option<&LedgerSecrets>) -> Result<Ben
     })
 }
 
-fn whole(taken: Timed, limit: Timed, own: Timed) -> Whole {
+/// What the libraries alone, the stages alone and the whole take.
+fn whole(works: [&mut dyn FnMut(); 3]) -> Whole {
+    let [limit, own, taken] = in_turn(works);
     Whole {
         seconds: taken.seconds,
         cpu_seconds: taken.cpu_seconds,
@@ -198,23 +202,34 @@ struct Timed {
 
 /// The median of several runs, and the least that processors had to do in one.
 fn median(mut work: impl FnMut()) -> Timed {
-    work();
-    let mut times: Vec<Timed> = (0..REPETITIONS)
-        .map(|_| {
+    let [timed] = in_turn([&mut work]);
+    timed
+}
+
+/// The same of several works that take turns, so that what else the machine does meets all of them.
+fn in_turn<const N: usize>(works: [&mut dyn FnMut(); N]) -> [Timed; N] {
+    let mut runs = works.map(|work| {
+        work();
+        (work, Vec::new())
+    });
+    for _ in 0..REPETITIONS {
+        for (work, times) in &mut runs {
             let (began, cpu) = (Instant::now(), cpu_seconds());
             work();
-            Timed {
+            times.push(Timed {
                 seconds: began.elapsed().as_secs_f64(),
                 cpu_seconds: cpu_seconds() - cpu,
-            }
-        })
-        .collect();
-    times.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let least = times.iter().map(|timed| timed.cpu_seconds).min_by(f64::total_cmp);
-    Timed {
-        seconds: times.get(REPETITIONS / 2).map_or(0.0, |timed| timed.seconds),
-        cpu_seconds: least.unwrap_or_default(),
+            });
+        }
     }
+    runs.map(|(_, mut times)| {
+        times.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let least = times.iter().map(|timed| timed.cpu_seconds).min_by(f64::total_cmp);
+        Timed {
+            seconds: times.get(REPETITIONS / 2).map_or(0.0, |timed| timed.seconds),
+            cpu_seconds: least.unwrap_or_default(),
+        }
+    })
 }
 
 /// Processors' time of this process so far.
@@ -302,7 +317,7 @@ fn sum_bytes(segment: &Segment) -> u64 {
 fn parse(segment: &Segment) -> u64 {
     let mut writes = 0;
     segment.for_each(|located| {
-        let _ = located.maps.for_each(|_, _| writes += 1);
+        let _ = located.maps().for_each(|_, _| writes += 1);
     });
     writes
 }

@@ -221,7 +221,7 @@ pub fn last_signing_certificate(files: &LedgerFiles, until: Seqno) -> Result<Opt
             let mut last = None;
             segment.for_each(|located| {
                 if is_signature(&located) {
-                    last = Some(located.maps);
+                    last = Some(located.maps());
                 }
             });
             if let Some(maps) = last {

@@ -177,7 +177,7 @@ fn chunk_row(file: &ChunkFile, read_from: Seqno) -> Result<ChunkRow> {
     let has_flag = |located: &Option<Located<'_>>, flag: u8| {
         located
             .as_ref()
-            .is_some_and(|located| located.entry.header.flags & flag != 0)
+            .is_some_and(|located| located.entry.flags & flag != 0)
     };
     Ok(ChunkRow {
         file: file.path.clone(),

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use regex::Regex;
 
 use crate::crypto::rsa::EncryptionKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
@@ -36,15 +35,19 @@ const TABLES: [&str; 4] = [
     names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
 ];
 
-fn pattern() -> Result<Regex> {
-    let alternatives: Vec<String> = TABLES.iter().map(|name| regex::escape(name)).collect();
-    Regex::new(&format!("^({})$", alternatives.join("|"))).map_err(|e| Error::Usage(e.to_string()))
+/// One of those tables, by its name.
+#[inline]
+fn wanted(name: &[u8]) -> Option<&'static str> {
+    match name.starts_with(names::CCF_PREFIX.as_bytes()) {
+        true => TABLES.into_iter().find(|table| table.as_bytes() == name),
+        false => None,
+    }
 }
 
 /// One write to one of those tables.
 pub(super) struct Found {
     seqno: Seqno,
-    table: String,
+    table: &'static str,
     key: Vec<u8>,
     value: Option<Vec<u8>>,
 }
@@ -52,13 +55,13 @@ pub(super) struct Found {
 /// Adds the writes of an entry's public maps to those tables. Where the maps can't be read on, verification says so.
 #[inline]
 pub(super) fn pick_out(mut maps: Maps<'_>, seqno: Seqno, found: &mut Vec<Found>) {
-    while let Ok(Some(table)) = maps.next_name() {
-        let is_wanted = table.starts_with(names::CCF_PREFIX) && TABLES.contains(&table);
+    while let Ok(Some(name)) = maps.next_name_bytes() {
+        let wanted = wanted(name);
         let walked = maps.writes(|write| {
-            if is_wanted {
+            if let Some(table) = wanted {
                 found.push(Found {
                     seqno,
-                    table: table.to_owned(),
+                    table,
                     key: write.key.to_vec(),
                     value: write.value.map(<[u8]>::to_vec),
                 });
@@ -91,7 +94,7 @@ impl RecoveryTables {
                 .map(|segment| {
                     let mut found = Vec::new();
                     reader.entries(segment, |located, _| {
-                        pick_out(located.maps.clone(), located.seqno, &mut found)
+                        pick_out(located.maps(), located.seqno, &mut found)
                     });
                     found
                 })
@@ -110,13 +113,14 @@ impl RecoveryTables {
             threshold: None,
             member_keys: BTreeMap::new(),
         };
-        let pattern = pattern()?;
         if let Some(snapshot) = snapshot {
             snapshot.public_state(|map, entry| {
-                if entry.version >= 0 && pattern.is_match(map) {
+                if entry.version >= 0
+                    && let Some(table) = wanted(map.as_bytes())
+                {
                     tables.take(Found {
                         seqno: entry.version as u64,
-                        table: map.to_owned(),
+                        table,
                         key: entry.key.to_vec(),
                         value: Some(entry.value.to_vec()),
                     });
@@ -134,7 +138,7 @@ impl RecoveryTables {
             key,
             value,
         } = found;
-        match (table.as_str(), value) {
+        match (table, value) {
             (names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, value) => {
                 let member = String::from_utf8_lossy(&key).into_owned();
                 match value.and_then(|pem| spki_of_pem(&pem)) {
@@ -142,7 +146,7 @@ impl RecoveryTables {
                     None => self.member_keys.remove(&member),
                 };
             }
-            (_, Some(value)) if key == SINGLETON_KEY => match table.as_str() {
+            (_, Some(value)) if key == SINGLETON_KEY => match table {
                 names::RECOVERY_SHARES => {
                     if let Ok(shares) = from_json(&value) {
                         self.shares = Some((seqno, shares));

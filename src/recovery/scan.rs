@@ -231,7 +231,7 @@ pub fn scan_segment_for(segment: Segment, watch: &[Seqno], recovering: bool) -> 
                 batch.push(&located);
                 let before = batch.fingerprint;
                 batch.take_fingerprint(located.entry.raw);
-                let (seqno, offset, flags) = (located.seqno, located.offset, located.entry.header.flags);
+                let (seqno, offset, flags) = (located.seqno, located.offset, located.entry.flags);
                 let entry_type = located.public.entry_type;
                 let signature = pick_out(located, segment.chunk_index, &mut scan);
                 if flags != 0 && (flags != FLAG_CHUNK_AFTER || signature.is_none()) && scan.flagged.len() < ODDITIES {

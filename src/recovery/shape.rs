@@ -17,10 +17,10 @@ const OPTIONAL_FIELDS: [&str; 4] = ["cert", "commit_seqno", "commit_view", "hash
 /// Everything in a signature transaction that CCF does not write so.
 pub fn complaints(entry: &Entry<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    if entry.header.flags & !FLAG_CHUNK_AFTER != 0 {
+    if entry.flags & !FLAG_CHUNK_AFTER != 0 {
         wrong.push(format!(
             "the flags are {:#04x}, expected 0x00 or 0x01",
-            entry.header.flags
+            entry.flags
         ));
     }
     if !entry.private.is_empty() {

@@ -279,7 +279,7 @@ fn decrypt_segment(
         let entry = &located.entry;
         let seqno = located.seqno;
         let has_private = !entry.private.is_empty();
-        pick_out(located.maps.clone(), seqno, found);
+        pick_out(located.maps(), seqno, found);
         tally.entries += 1;
         tally.private_domains += u64::from(has_private);
         let Some((secrets, secret)) = secrets.and_then(|secrets| Some((secrets, secrets.at(seqno)?))) else {

@@ -168,7 +168,7 @@ impl Reader<'_> {
                     false => each(written),
                 }
             };
-            if let Err(why) = wanted.hand_out(located.maps.clone(), txid, false, &mut each_written) {
+            if let Err(why) = wanted.hand_out(located.maps(), txid, false, &mut each_written) {
                 let fault = Fault::Writes {
                     seqno: txid.seqno,
                     offset: located.offset + PUBLIC_DOMAIN_AT + why.offset as u64,
@@ -431,7 +431,7 @@ pub fn value_at(files: &LedgerFiles, table: &str, seqno: Seqno) -> Option<Vec<u8
     while let Ok(Some(window)) = windows.next_window() {
         for segment in &window {
             segment.for_each(|located| {
-                let mut maps = located.maps.clone();
+                let mut maps = located.maps();
                 while let Ok(Some(name)) = maps.next_name() {
                     let here = located.seqno == seqno && name == table;
                     let _ = maps.writes(|write| {
@@ -448,7 +448,7 @@ pub fn value_at(files: &LedgerFiles, table: &str, seqno: Seqno) -> Option<Vec<u8
 
 /// Whether an entry writes to a table of signatures.
 pub fn is_signature(located: &Located<'_>) -> bool {
-    let mut maps = located.maps.clone();
+    let mut maps = located.maps();
     while let Ok(Some(table)) = maps.next_name() {
         if table == names::SIGNATURES || table == names::COSE_SIGNATURES {
             return true;

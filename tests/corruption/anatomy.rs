@@ -72,8 +72,7 @@ impl Anatomy {
             self.last_seqno = self.last_seqno.max(located.seqno);
             let mut is_signature = false;
             located
-                .maps
-                .clone()
+                .maps()
                 .for_each(|map, _| is_signature |= map == names::TREE)
                 .unwrap();
             if is_signature {

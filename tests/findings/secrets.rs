@@ -86,7 +86,7 @@ fn sealed_anew(file: &Original, offset: u64, seqno: Seqno, change: impl FnOnce(&
     change(&mut public, &mut private);
     let (mut ciphertext, mut raw) = (Vec::new(), Vec::new());
     let tag = aead.seal(entry.iv_bytes, &public, &private, &mut ciphertext).unwrap();
-    write_entry(&mut raw, entry.header.flags, &tag, entry.iv(), &public, &ciphertext).unwrap();
+    write_entry(&mut raw, entry.flags, &tag, entry.iv(), &public, &ciphertext).unwrap();
     assert_eq!(raw.len(), entry.raw.len());
     let copy = Copy::of(&read_ledger(&ledger()));
     copy.write_at(&file.name, at, &raw);

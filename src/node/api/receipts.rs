@@ -191,7 +191,7 @@ struct Signed {
 
 fn signed(located: &Located<'_>) -> Result<Signed, String> {
     let (mut signature, mut tree) = (None, None);
-    let mut maps = located.maps.clone();
+    let mut maps = located.maps();
     while let Some(table) = maps.next_name().map_err(|why| why.to_string())? {
         maps.writes(|write| match table {
             names::SIGNATURES => signature = write.value.map(from_json::<Signature>),

@@ -178,7 +178,7 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
     ];
     let flags: Vec<&str> = flags
         .iter()
-        .filter(|(bit, _)| entry.header.flags & bit != 0)
+        .filter(|(bit, _)| entry.flags & bit != 0)
         .map(|(_, name)| *name)
         .collect();
     let mut shown = json!({
@@ -188,7 +188,7 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
         "file": segment.chunk.map.path().shown().to_string(),
         "offset": located.offset,
         "size_bytes": entry.raw.len(),
-        "flags": entry.header.flags,
+        "flags": entry.flags,
         "flag_names": flags,
         "type": public.entry_type as u8,
         "type_name": type_name(public.entry_type),
@@ -199,7 +199,7 @@ fn describe_entry(reader: &Reader<'_>, segment: &Segment, located: &Located<'_>,
         "gcm_iv": hex::encode(entry.iv_bytes),
         "write_set_digest": hex::encode(entry.write_set_digest()),
         "leaf": hex::encode(entry.leaf(public)),
-        "public": describe_maps(located.maps.clone(), |part| segment.is_sparse_in(part)),
+        "public": describe_maps(located.maps(), |part| segment.is_sparse_in(part)),
     });
     let mut plaintext = zeroize::Zeroizing::new(Vec::new());
     let private = match reader.open_private(segment, located, &mut plaintext) {

@@ -65,12 +65,12 @@ struct SignatureValues<'a> {
 /// Walks an entry's public writes: keeps those to trust tables, and takes a signature transaction apart.
 #[inline]
 pub(super) fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut SegmentScan) -> Option<SignatureTx> {
+    let mut maps = located.maps();
     let Located {
         offset,
         seqno,
         entry,
         public,
-        mut maps,
     } = located;
     let mut signature = SignatureValues::default();
     let outcome = loop {
