@@ -1,5 +1,5 @@
 //! A node's whole recovery, in a process of its own: from its start to a public network, the reading of the private ledger,
-//! what its state endpoint answers meanwhile, and the memory it takes.
+//! what its state endpoint answers meanwhile, the memory it takes, and how many requests of a member it answers.
 //!
 //! `cargo bench --bench node` makes up 400,000 private entries of 400 bytes over 100,000 keys, about 250 MB, and prints
 //! the best, middle and worst of several recoveries beside `rekindle verify` and `rekindle unlock` of the same ledger.
@@ -11,6 +11,7 @@ mod client;
 #[path = "../tests/support/node.rs"]
 mod node;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -20,7 +21,7 @@ use client::{connect, exchange, tls_client};
 use node::{Node, Place, program};
 use rekindle::fixture::{Options, generate};
 use rekindle::recovery::progress::Silent;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
 /// Whole recoveries; and as many up to a public network that are asked for their state all the time.
@@ -83,6 +84,8 @@ fn main() {
     tell("ReadingPrivateLedger", "s", &mut private);
     tell("anonymous memory, peak", "MB", &mut peaks);
 
+    ask_for_much(&service, if small { 5 } else { 200 });
+
     let mut answers = Vec::new();
     for _ in 0..rounds {
         let place = Place::of(&service);
@@ -100,6 +103,34 @@ fn main() {
         at(1.0),
         answers.len()
     );
+}
+
+/// Proposals and ballots of one member, one request after the other: each is signed, checked by the constitution and written.
+fn ask_for_much(service: &Path, number: usize) {
+    let place = Place::of(service);
+    let mut node = place.start();
+    node.wait_for_members();
+    let voter = &node.voters()[0];
+    let proposal = json!({"actions": [{"name": "trigger_ledger_chunk"}]});
+    let began = Instant::now();
+    let ids: Vec<String> = (0..number)
+        .map(|_| {
+            let answer = node.propose(voter, &proposal).unwrap();
+            assert_eq!(answer["proposalState"], "Open");
+            answer["proposalId"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let proposals = number as f64 / began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    for id in &ids {
+        assert_eq!(node.vote(voter, id).unwrap()["proposalState"], "Open");
+    }
+    let ballots = number as f64 / began.elapsed().as_secs_f64();
+    println!(
+        "{:<30} {proposals:.0} proposals/s, {ballots:.0} ballots/s",
+        "one member"
+    );
+    node.stop();
 }
 
 fn timed(command: &mut Command) -> f64 {

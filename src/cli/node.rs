@@ -111,6 +111,9 @@ fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> R
     )))
 }
 
+/// Lines of the log that wait to be written; their places are kept in memory.
+const LOG_LINES: usize = 8192;
+
 /// Starts the log, which is written as long as what is answered lives. It is written by a thread of its own, of which
 /// nothing waits: where nobody reads it any more, lines are lost and the node goes on.
 fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
@@ -123,6 +126,7 @@ fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
     let lines = LogLines::new(std::io::stdout(), format == LogFormat::Json);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
+        .buffered_lines_limit(LOG_LINES)
         .thread_name("log")
         .finish(lines);
     let builder = tracing_subscriber::fmt()

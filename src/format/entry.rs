@@ -284,10 +284,7 @@ mod tests {
         assert_eq!(bytes.len(), 44);
         assert_eq!(bytes[..8], [1, 0, 36, 0, 0, 0, 0, 0]);
         let entry = Entry::parse(&bytes).unwrap();
-        assert_eq!(
-            (entry.raw.len(), entry.public, entry.private),
-            (44, &b""[..], &b""[..])
-        );
+        assert_eq!((entry.raw.len(), entry.public, entry.private), (44, &b""[..], &b""[..]));
         bytes[2] = 35;
         let why = Entry::parse(&bytes).unwrap_err();
         assert!(why.what.contains("35") && why.what.contains("36"), "{}", why.what);

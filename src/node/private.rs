@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::driver::Driver;
 use super::identity::now_s;
@@ -120,7 +121,9 @@ fn read_private(
 ) -> Result<PrivateState> {
     let files: LedgerFiles = list(&node.config, &InterruptedOpening::default())?;
     let snapshot = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
+    let began = Instant::now();
     let state = load_private(&files, snapshot.as_ref(), secrets, last, &node.status)?;
+    tracing::info!(took_s = began.elapsed().as_secs_f64(), "the private ledger is read");
     node.status.find(&state.findings);
     if let Some(first) = state
         .findings

@@ -175,9 +175,7 @@ fn chunk_row(file: &ChunkFile, read_from: Seqno) -> Result<ChunkRow> {
     }
     let view = |located: &Option<Located<'_>>| located.as_ref().map(|located| located.entry.iv().view);
     let has_flag = |located: &Option<Located<'_>>, flag: u8| {
-        located
-            .as_ref()
-            .is_some_and(|located| located.entry.flags & flag != 0)
+        located.as_ref().is_some_and(|located| located.entry.flags & flag != 0)
     };
     Ok(ChunkRow {
         file: file.path.clone(),

@@ -18,10 +18,7 @@ const OPTIONAL_FIELDS: [&str; 4] = ["cert", "commit_seqno", "commit_view", "hash
 pub fn complaints(entry: &Entry<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     if entry.flags & !FLAG_CHUNK_AFTER != 0 {
-        wrong.push(format!(
-            "the flags are {:#04x}, expected 0x00 or 0x01",
-            entry.flags
-        ));
+        wrong.push(format!("the flags are {:#04x}, expected 0x00 or 0x01", entry.flags));
     }
     if !entry.private.is_empty() {
         wrong.push(format!(
