@@ -4,8 +4,8 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::format::Seqno;
-use rekindle::recovery::progress::Silent;
 use rekindle::recovery::unlock::decrypt_all;
+use rekindle::report::progress::Silent;
 
 fn decrypt(c: &mut Criterion) {
     let bench = support::Bench::new();

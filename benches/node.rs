@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use client::{connect, exchange, tls_client};
 use node::{Node, Place, program};
 use rekindle::fixture::{Options, generate};
-use rekindle::recovery::progress::Silent;
+use rekindle::report::progress::Silent;
 use serde_json::{Value, json};
 
 const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";

@@ -4,8 +4,8 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rekindle::format::Seqno;
-use rekindle::recovery::progress::Silent;
 use rekindle::recovery::state::{Selection, load_state};
+use rekindle::report::progress::Silent;
 
 fn state(c: &mut Criterion) {
     let bench = support::Bench::new();

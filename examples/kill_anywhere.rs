@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use rekindle::node::governance::script;
+use rekindle::script;
 
 /// Kill a recovering node at any moment, and look what is left
 #[derive(Parser)]

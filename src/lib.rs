@@ -19,6 +19,7 @@
 //! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
+pub mod attestation;
 pub mod cli;
 pub mod core;
 pub mod crypto;
@@ -26,14 +27,20 @@ pub mod drill;
 pub mod error;
 pub mod fixture;
 pub mod format;
+pub mod governance;
+pub mod http;
 pub mod journal;
 pub mod kv;
 pub mod member;
 pub mod merkle;
+pub mod net;
 pub mod node;
 #[doc(hidden)]
 pub mod probes;
 pub mod recovery;
+pub mod report;
+pub mod script;
+pub mod service;
 pub mod shown;
 pub mod sim;
 pub mod tables;

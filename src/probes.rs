@@ -22,10 +22,10 @@ use crate::format::domain::{Maps, PublicHeader};
 use crate::format::entry::Entry;
 use crate::format::names::{FileName, SnapshotName};
 use crate::format::snapshot::{Snapshot, private_state};
+use crate::http::message::{parse_query, percent_decode};
 use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::node::api::parse_range;
-use crate::node::http::message::{parse_query, percent_decode};
 use crate::recovery::join::{Joiner, Mode, SavedJoiner};
 use crate::tables::{codec, names};
 

@@ -18,7 +18,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rekindle::crypto::x509::{self, AlternativeName, CertificateRequest, Validity};
 use rekindle::crypto::{Certificate, Curve, SigningKey};
 use rekindle::member::Session;
-use rekindle::node::http::fetch::{Bounds, get};
+use rekindle::net::fetch::{Bounds, get};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};

@@ -16,14 +16,14 @@ use rekindle::crypto::digest::Digest;
 use rekindle::format::Seqno;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::WriteSet;
-use rekindle::kv::store::{Store, Transaction};
-use rekindle::merkle::accumulator::Accumulator;
-use rekindle::node::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
-use rekindle::node::governance::{
+use rekindle::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
+use rekindle::governance::{
     Effects, acks, ballots, proposals, script,
     views::{self, code},
 };
-use rekindle::node::http::ApiError;
+use rekindle::http::ApiError;
+use rekindle::kv::store::{Store, Transaction};
+use rekindle::merkle::accumulator::Accumulator;
 use rekindle::recovery::segments::Windows;
 use rekindle::tables::json::Json;
 use rekindle::tables::names;

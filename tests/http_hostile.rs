@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use http::client::{connect, tls_client};
 use http::service::{identity, timeouts};
 use hyper::Method;
-use rekindle::node::http::{
+use rekindle::http::{
     CertificateSlot, Certificates, Interface, Metrics, Request, Response, Route, Router, Running, Server, Sessions,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,11 +47,11 @@ async fn start() -> Service {
     let server = Server::bind(vec![interface], timeouts()).await.unwrap();
     let address = server.addresses().into_values().next().unwrap().parse().unwrap();
     let sessions = server.sessions();
-    let large = |_, request: Request| -> rekindle::node::http::BoxFuture<_> {
+    let large = |_, request: Request| -> rekindle::http::BoxFuture<_> {
         let bytes = request.param("bytes").parse().unwrap();
         Box::pin(async move { Ok(Response::bytes("text/plain", vec![b'x'; bytes])) })
     };
-    let echo = |_, request: Request| -> rekindle::node::http::BoxFuture<_> {
+    let echo = |_, request: Request| -> rekindle::http::BoxFuture<_> {
         Box::pin(async move { Ok(Response::bytes("text/plain", request.body)) })
     };
     let router = Router::new(vec![

@@ -11,7 +11,7 @@ use http::client::{Client, connect, exchange, exchange_all, tls_client};
 use http::service::{Service, identity, timeouts};
 use hyper::{Method, StatusCode};
 use rekindle::crypto::{Curve, SigningKey};
-use rekindle::node::http::{AcceptedEndpoints, Authority, Interface};
+use rekindle::http::{AcceptedEndpoints, Authority, Interface};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -610,7 +610,7 @@ async fn a_shutdown_does_not_wait_for_ever() {
 async fn an_address_that_is_taken_is_refused_with_the_interfaces_name() {
     let service = Service::start(interface()).await;
     let taken = Interface::new("second", service.address().to_string());
-    let refused = rekindle::node::http::Server::bind(vec![taken], timeouts()).await;
+    let refused = rekindle::http::Server::bind(vec![taken], timeouts()).await;
     let message = refused.err().expect("the address is taken").to_string();
     assert!(
         message.contains("\"second\"") && message.contains(&service.address().to_string()),
@@ -622,9 +622,7 @@ async fn an_address_that_is_taken_is_refused_with_the_interfaces_name() {
 async fn port_0_is_replaced_in_bound_and_published_addresses() {
     let mut published = interface();
     published.published_address = "node.example:0".to_owned();
-    let server = rekindle::node::http::Server::bind(vec![published], timeouts())
-        .await
-        .unwrap();
+    let server = rekindle::http::Server::bind(vec![published], timeouts()).await.unwrap();
     let bound = server.addresses()["primary"].clone();
     let port = bound.strip_prefix("127.0.0.1:").unwrap();
     assert_ne!(port, "0");
@@ -637,5 +635,5 @@ fn a_slot_refuses_a_key_that_is_not_its_certificates() {
     let (certificate, _) = identity("CN=a", 1);
     let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(9);
     let other = SigningKey::generate(Curve::P256, &mut rng);
-    assert!(rekindle::node::http::CertificateSlot::new(&certificate, &other).is_err());
+    assert!(rekindle::http::CertificateSlot::new(&certificate, &other).is_err());
 }

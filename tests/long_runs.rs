@@ -13,8 +13,8 @@ use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use rekindle::format::directory::LedgerFiles;
-use rekindle::recovery::progress::Progress;
 use rekindle::recovery::verify::{Options, verify};
+use rekindle::report::progress::Progress;
 use serde_json::Value;
 use support::{Run, Service, chunks, codes, command, copy_files, timeless};
 

@@ -6,8 +6,8 @@ mod support;
 use std::path::Path;
 
 use rekindle::format::directory::LedgerFiles;
-use rekindle::recovery::progress::Progress;
 use rekindle::recovery::verify::{Options, verify};
+use rekindle::report::progress::Progress;
 use serde_json::{Value, json};
 use support::{Run, Service, assert_fields, chunks, codes, contents, copy_files, expected, ledgers, timeless};
 

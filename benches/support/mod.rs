@@ -31,7 +31,7 @@ impl Bench {
             signature_every: 500,
             ..Options::default()
         };
-        let expected = generate(&options, directory.path(), &rekindle::recovery::progress::Silent).unwrap();
+        let expected = generate(&options, directory.path(), &rekindle::report::progress::Silent).unwrap();
         let files = LedgerFiles::list(&[directory.path().join("ledger")], false).unwrap();
         let mut windows = Windows::new(&files, 1, Seqno::MAX);
         let mut segments = Vec::new();

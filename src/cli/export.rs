@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::whole_file::is_stdout;
 use crate::format::{Seqno, TxId};
-use crate::recovery::output::Output;
-use crate::recovery::report::Verdict;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::{Exported, Selection, completing_snapshot, load_state, write_history, write_state};
 use crate::recovery::writes::{Keys, last_signed};
+use crate::report::Verdict;
+use crate::report::output::Output;
 use crate::shown::Show;
 
 /// Write the live state, or every write in order, as lines of JSON.

@@ -13,8 +13,8 @@ use crate::format::TxId;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::inspect::entries::{self, Range};
 use crate::recovery::inspect::{ChunkRow, Listing, SnapshotRow, list};
-use crate::recovery::report::{Finding, Verdict};
 use crate::recovery::writes::{Keys, Tally};
+use crate::report::{Finding, Verdict};
 use crate::shown::{Show, json_text, lines};
 
 /// Show what is in a ledger: its files, single entries, the history of a table.

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::crypto::process::keep_memory_private;
-use crate::node::governance::script;
+use crate::script;
 use crate::shown::{Show, line};
 
 mod bench;

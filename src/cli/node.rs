@@ -8,8 +8,8 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
-use crate::node::governance::script;
 use crate::node::run::{Options, run as run_node};
+use crate::script;
 use crate::shown::{LogLines, Show, line};
 
 /// Run a node: recover a dead service from what is left of its ledger

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::recovery::report::{Finding, Severity};
+use crate::report::{Finding, Severity};
 use crate::shown::{self, line, lines};
 
 /// Writes bytes to stdout as they are: a signed request, a completion script, a manual page.

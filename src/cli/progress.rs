@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::recovery::progress::Progress;
+use crate::report::progress::Progress;
 use crate::shown::line;
 
 /// Draws on stderr.
@@ -20,7 +20,7 @@ pub struct Bar {
 pub fn for_terminal() -> Box<dyn Progress> {
     match std::io::stderr().is_terminal() {
         true => Box::new(Bar::default()),
-        false => Box::new(crate::recovery::progress::Silent),
+        false => Box::new(crate::report::progress::Silent),
     }
 }
 

@@ -8,10 +8,10 @@ use crate::format::directory::LedgerFiles;
 use crate::format::whole_file::{Target, target};
 use crate::recovery::checkpoint::refuse_what_is_none;
 use crate::recovery::join::Mode;
-use crate::recovery::output::refuse_ledger_directories;
-use crate::recovery::report::Verdict;
 use crate::recovery::snapshots::{self, start_from};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::report::Verdict;
+use crate::report::output::refuse_ledger_directories;
 use crate::shown::Show;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven

@@ -30,7 +30,6 @@ pub mod random;
 pub mod rsa;
 pub mod shares;
 pub mod stream;
-pub mod tls;
 pub mod x509;
 
 // The tests compile the other provider too, to compare the two; they do not use all of it.

@@ -22,7 +22,7 @@ pub use round::Round;
 
 use crate::error::{Error, Result};
 use crate::fixture::{self, generate};
-use crate::recovery::progress::Progress;
+use crate::report::progress::Progress;
 use crate::shown::Show;
 use scratch::Scratch;
 

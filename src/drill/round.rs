@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::format::TxId;
 use crate::format::directory::LedgerFiles;
 use crate::member::{Client, Member, Session, Trust, governance};
-use crate::recovery::progress::Silent;
 use crate::recovery::snapshots::{self, SnapshotFile, start_from};
 use crate::recovery::verify::{Options, verify};
+use crate::report::progress::Silent;
 use crate::shown::Show;
 
 /// What a ballot in favour says.

@@ -9,7 +9,7 @@ use rustls::{CertificateError, ClientConfig, OtherError};
 
 use super::error::Error;
 use crate::crypto::Certificate;
-use crate::crypto::tls::{JudgesServers, Presented, client_config};
+use crate::net::tls::{JudgesServers, Presented, client_config};
 
 /// Whom to speak to.
 #[derive(Clone, Debug)]

@@ -7,14 +7,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::http::CertificateSlot;
-use super::identity::{NodeIdentity, now_s};
-use super::service::service_info;
 use super::shared::Node;
 use crate::crypto::Certificate;
 use crate::crypto::x509::Validity;
 use crate::error::Result;
 use crate::format::whole_file::{PUBLIC, write_whole};
+use crate::http::CertificateSlot;
+use crate::service::identity::{NodeIdentity, now_s};
+use crate::service::service_info;
 use crate::tables::names;
 
 /// Of a certificate's time, the last part in which it is renewed or asked about.
@@ -170,7 +170,7 @@ mod tests {
     fn identity() -> NodeIdentity {
         let text = r#"{"network": {"rpc_interfaces": {"a": {"bind_address": "127.0.0.1:0"}}},
             "command": {"type": "Recover"}, "node_certificate": {"initial_validity_days": 4}}"#;
-        NodeIdentity::generate(&Config::parse(text).unwrap().config).unwrap()
+        NodeIdentity::generate(crate::node::description::node_name(&Config::parse(text).unwrap().config).unwrap()).unwrap()
     }
 
     fn validity(certificate: &Certificate) -> (u64, u64) {
@@ -184,7 +184,7 @@ mod tests {
         let file = directory.path().join("node.pem");
         let identity = identity();
         let own = OwnCertificates::new(&identity, Some(file.clone())).unwrap();
-        let mut rng = crate::node::identity::system_rng().unwrap();
+        let mut rng = crate::service::identity::system_rng().unwrap();
         let service_key = SigningKey::generate(crate::crypto::Curve::P384, &mut rng);
         let service = issue(
             "CN=s",

@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 
 use super::driver::Driver;
-use super::identity::ServiceIdentity;
 use crate::crypto::Certificate;
+use crate::service::identity::ServiceIdentity;
 use crate::tables::names;
 
 impl Driver {
@@ -14,7 +14,7 @@ impl Driver {
         let ((own, info), _) = node.read(|store| {
             let own = store.get(names::NODES_ENDORSED_CERTIFICATES, node.id.as_bytes());
             let own = own.and_then(|(_, pem)| std::str::from_utf8(pem).ok().map(str::to_owned));
-            (own, super::service::service_info(&store.transaction()).ok())
+            (own, crate::service::service_info(&store.transaction()).ok())
         });
         let service = Arc::clone(&self.standing.read().unwrap_or_else(PoisonError::into_inner).service);
         if let Some(info) = info

@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::identity::now_s;
 use super::private::OldLedger;
-use super::service::create::commit_retirements;
-use super::service::submit::Opened;
 use super::session::{Afterwards, Standing};
 use super::shared::Node;
 use super::status::NodeState;
@@ -26,6 +23,9 @@ use crate::journal::disk::Files;
 use crate::journal::files::ChunkFiles;
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
 use crate::journal::succession::KnownSecret;
+use crate::service::create::commit_retirements;
+use crate::service::identity::now_s;
+use crate::service::submit::Opened;
 use crate::shown::Show;
 use crate::tables::names;
 

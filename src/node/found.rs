@@ -6,21 +6,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
-use super::attestation::VirtualQuote;
 use super::config::Config;
+use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
-use super::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::private::OldLedger;
 use super::public::Public;
 use super::replication::Solo;
-use super::service::create::{Creation, create};
 use super::session::Standing;
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::Writer;
+use crate::attestation::VirtualQuote;
 use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
@@ -30,6 +29,8 @@ use crate::journal::disk::{Durability, Files};
 use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
+use crate::service::create::{Creation, create};
+use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 
 /// Everything a new service is made of.
 pub struct Founding {
@@ -115,9 +116,9 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let txid = core.next();
     let writes = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let interfaces = net_interfaces(&node.config, &node.published);
         let creation = Creation {
-            config: &node.config,
-            published: &node.published,
+            interfaces: &interfaces,
             node_address: &node_address,
             node: identity,
             encryption_key,

@@ -12,12 +12,12 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::governance::script::set_jwt_keys;
-use super::http::fetch::{Bounds, get};
-use super::http::{ApiError, ApiResult};
 use super::shared::Node;
 use super::writer::NotWritten;
+use crate::http::{ApiError, ApiResult};
 use crate::kv::store::Transaction;
+use crate::net::fetch::{Bounds, get};
+use crate::script::set_jwt_keys;
 use crate::tables::names;
 use crate::tables::values::from_json;
 

@@ -6,16 +6,13 @@
 )]
 
 pub mod api;
-pub mod attestation;
 pub mod certificates;
 mod commits;
 pub mod config;
+pub mod description;
 pub mod directory;
 pub mod driver;
 pub mod found;
-pub mod governance;
-pub mod http;
-pub mod identity;
 pub mod jwt;
 pub mod mailbox;
 pub mod opening;
@@ -27,7 +24,6 @@ pub mod public;
 pub mod replication;
 pub mod run;
 pub mod serve;
-pub mod service;
 pub mod session;
 pub mod shared;
 pub mod status;

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::identity::{failed, system_rng};
 use crate::crypto::digest::{Digest, sha256, sha256_pair};
 use crate::crypto::x509::endorse_service;
 use crate::crypto::{Certificate, SigningKey, random};
@@ -15,6 +14,7 @@ use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::writes::value_at;
+use crate::service::identity::{failed, system_rng};
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::fixture::{Options, generate};
     use crate::format::directory::LedgerFiles;
-    use crate::recovery::progress::Silent;
+    use crate::report::progress::Silent;
 
     /// The services of a ledger with two recoveries, oldest first, as the ledger's last record leads back to them.
     fn services(links_to_creation: bool) -> (Vec<Digest>, Vec<Digest>) {

@@ -10,7 +10,7 @@ use crate::format::directory::LedgerFiles;
 use crate::kv::base::Base;
 use crate::recovery::foundation::last_signing_certificate;
 use crate::recovery::join::SignedRoot;
-use crate::recovery::report::Code;
+use crate::report::Code;
 use crate::shown::Show;
 use crate::tables::values::{ServiceInfo, from_json};
 use crate::tables::{SINGLETON_KEY, names};
@@ -107,7 +107,7 @@ mod tests {
     use crate::crypto::x509::issue;
     use crate::crypto::{Curve, SigningKey};
     use crate::format::TxId;
-    use crate::node::identity::system_rng;
+    use crate::service::identity::system_rng;
     use crate::tables::values::HexDigest;
 
     fn identity() -> Certificate {

@@ -5,11 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::driver::Driver;
-use super::identity::now_s;
 use super::opening::InterruptedOpening;
 use super::public::{ledger_directories, list};
-use super::service::open::{Opening, open_recovered};
-use super::service::submit::Opened;
 use super::session::{Standing, rng};
 use super::shared::Node;
 use super::status::NodeState;
@@ -22,9 +19,12 @@ use crate::format::domain::WriteSet;
 use crate::journal::succession::KnownSecret;
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::{PrivateState, load_private};
-use crate::recovery::report::Severity;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
+use crate::report::Severity;
+use crate::service::identity::now_s;
+use crate::service::open::{Opening, open_recovered};
+use crate::service::submit::Opened;
 use crate::shown::Show;
 
 /// The ledger that was recovered: what its private part needs.

@@ -20,11 +20,11 @@ use crate::journal::files::sync_names;
 use crate::kv::base::Base;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::join::Mode;
-use crate::recovery::progress::Silent;
-use crate::recovery::report::{Code, Finding, Severity};
 use crate::recovery::snapshots;
 use crate::recovery::state::{MappedSnapshot, Selection, load_state};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::report::progress::Silent;
+use crate::report::{Code, Finding, Severity};
 use crate::shown::Show;
 
 /// What the public phase gives.

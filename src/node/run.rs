@@ -14,13 +14,11 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::attestation::{VirtualQuote, digest_of_executable};
 use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
+use super::description::node_name;
 use super::directory::claim;
 use super::found::{Founding, found, show_state};
-use super::http;
-use super::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use super::jwt::keep_fresh;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
@@ -29,11 +27,14 @@ use super::public::{check_below, ledger_directories, list, make_main_directory, 
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
+use crate::attestation::{VirtualQuote, digest_of_executable};
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::crypto::{Certificate, Digest};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
+use crate::http;
+use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use crate::shown::Show;
 use crate::tables::json;
 
@@ -132,7 +133,7 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
     // Whose terminal is gone, as who is told to terminate.
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("handle", Path::new("SIGHUP")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
-    let identity = NodeIdentity::generate(&config)?;
+    let identity = NodeIdentity::generate(node_name(&config)?)?;
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);

@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use super::api;
 use super::certificates::OwnCertificates;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
-use super::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
-use super::identity::NodeIdentity;
 use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
 use super::predecessors::Predecessors;
 use super::shared::Node;
 use super::status::Status;
 use crate::error::{Error, Result};
+use crate::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
+use crate::service::identity::NodeIdentity;
 
 /// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `fatal`.
 /// `claim` keeps other nodes out of the ledger.

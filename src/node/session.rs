@@ -5,12 +5,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::governance::Effects;
-use super::identity::{ServiceIdentity, system_rng};
-use super::service::open::accept_recovery;
-use super::service::secrets::{broadcast, chain};
-use super::service::submit::Opened;
-use super::service::{put, service_info, shares};
 use super::shared::Node;
 use super::status::NodeState;
 use crate::crypto::random::serial;
@@ -19,6 +13,12 @@ use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Transaction};
+use crate::script::Effects;
+use crate::service::identity::{ServiceIdentity, system_rng};
+use crate::service::open::accept_recovery;
+use crate::service::secrets::{broadcast, chain};
+use crate::service::submit::Opened;
+use crate::service::{put, service_info, shares};
 use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 

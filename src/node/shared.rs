@@ -5,10 +5,8 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use serde_json::Value;
 
-use super::attestation::VirtualQuote;
 use super::certificates::OwnCertificates;
 use super::config::Config;
-use super::http::{Metrics, Sessions};
 use super::jwt::JwtRefresh;
 use super::output::OutputFiles;
 use super::predecessors::Predecessors;
@@ -16,8 +14,10 @@ use super::replication::ConsensusDetails;
 use super::status::Status;
 use super::writer::Writer;
 use crate::Error;
+use crate::attestation::VirtualQuote;
 use crate::crypto::{CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
+use crate::http::{Metrics, Sessions};
 use crate::kv::store::Store;
 use crate::recovery::secrets::LedgerSecrets;
 

@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::format::{Seqno, TxId, View};
-use crate::recovery::progress::Progress;
-use crate::recovery::report::Finding;
+use crate::report::Finding;
+use crate::report::progress::Progress;
 
 /// States of a node, as CCF spells them in answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -313,9 +313,9 @@ impl Status {
             let (code, message, next) = (finding.code.as_str(), &finding.message, &finding.next);
             let file = finding.file.as_deref();
             match finding.severity {
-                crate::recovery::report::Severity::Info => tracing::info!(code, seqno, file, next, "{message}"),
-                crate::recovery::report::Severity::Warning => tracing::warn!(code, seqno, file, next, "{message}"),
-                crate::recovery::report::Severity::Error => tracing::error!(code, seqno, file, next, "{message}"),
+                crate::report::Severity::Info => tracing::info!(code, seqno, file, next, "{message}"),
+                crate::report::Severity::Warning => tracing::warn!(code, seqno, file, next, "{message}"),
+                crate::report::Severity::Error => tracing::error!(code, seqno, file, next, "{message}"),
             }
         }
         if let Ok(mut findings) = self.findings.lock() {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::format::{Seqno, TxId};
 use crate::recovery::join::{Joiner, SignedRoot};
-use crate::recovery::report::{Code, Finding, Verdict};
 use crate::recovery::trust::ServiceRecord;
 use crate::recovery::verify::VerifyReport;
+use crate::report::{Code, Finding, Verdict};
 use crate::tables::values::HexDigest;
 
 /// What is needed of an earlier report. Deserialised from a whole [`VerifyReport`], and from nothing else.

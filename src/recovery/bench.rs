@@ -21,7 +21,6 @@ use crate::merkle::Accumulator;
 use crate::merkle::accumulator::Subtrees;
 use crate::recovery::check::Check;
 use crate::recovery::join::{Joiner, Mode};
-use crate::recovery::progress::Silent;
 use crate::recovery::scan::{BATCH, scan_segment};
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::{Segment, Windows};
@@ -29,6 +28,7 @@ use crate::recovery::state::{Selection, load_state};
 use crate::recovery::trust::Trust;
 use crate::recovery::unlock::{EVIDENCE_BATCH, decrypt_all};
 use crate::recovery::verify::{Options, verify};
+use crate::report::progress::Silent;
 
 /// One stage alone.
 #[derive(Clone, Debug, Serialize)]

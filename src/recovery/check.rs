@@ -8,7 +8,7 @@ use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::x509::Certificate;
 use crate::format::TxId;
 use crate::recovery::fingerprint::Fingerprint;
-use crate::recovery::report::Code;
+use crate::report::Code;
 use crate::tables::values::HexDigest;
 
 /// Signatures to be verified, with the keys that must have made them.

@@ -16,9 +16,9 @@ use crate::format::{Seqno, TxId};
 use crate::recovery::commits;
 use crate::recovery::diagnose::for_each_entry;
 use crate::recovery::join::SignedRoot;
-use crate::recovery::progress::Progress;
-use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::verify::{Options, VerifyReport, verify};
+use crate::report::progress::Progress;
+use crate::report::{Code, Finding, Severity, Verdict};
 use crate::shown::Show;
 use crate::tables::values::HexDigest;
 

@@ -17,10 +17,10 @@ use crate::format::entry::Entry;
 use crate::merkle::Accumulator;
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::{Joiner, LastSignature};
-use crate::recovery::report::Code;
 use crate::recovery::scan::{LOST_LEAF, SignatureTx};
 use crate::recovery::segments::{OpenChunk, Windows};
 use crate::recovery::shape;
+use crate::report::Code;
 use crate::tables::{SINGLETON_KEY, names};
 
 /// What a mismatch turned out to be.

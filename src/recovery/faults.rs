@@ -6,8 +6,8 @@ use crate::format::Seqno;
 use crate::format::chunk::Fault;
 use crate::format::directory::Note;
 use crate::format::names::ChunkKind;
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::segments::OpenChunk;
+use crate::report::{Code, Finding};
 
 /// A structure fault: what kind of finding it is, at which offset and seqno, in words.
 pub(super) struct Described {

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::faults;
-use super::report::{Finding, Verdict};
 use super::segments::OpenChunk;
 use super::snapshots::{self, SnapshotFile};
 use super::writes::is_signature;
@@ -21,6 +20,7 @@ use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::map::MappedFile;
 use crate::format::snapshot::Snapshot;
 use crate::format::{Seqno, View};
+use crate::report::{Finding, Verdict};
 
 /// A ledger's files.
 #[derive(Clone, Debug, Serialize)]

@@ -18,11 +18,11 @@ use crate::recovery::check::{Check, Outcome};
 use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
 use crate::recovery::foundation::Gathered;
-use crate::recovery::report::{Code, Finding, Findings, Severity};
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
 use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{Trust, TypesSeen};
+use crate::report::{Code, Finding, Findings, Severity};
 use crate::tables::values::HexDigest;
 
 mod saved;

@@ -8,8 +8,6 @@ use zeroize::Zeroizing;
 
 use super::fingerprint::Fingerprint;
 use super::loading::{Batch, Loading, newest_first};
-use super::progress::Progress;
-use super::report::{Code, Finding, Findings};
 use super::secrets::LedgerSecrets;
 use super::segments::Segment;
 use super::state::MappedSnapshot;
@@ -20,6 +18,8 @@ use crate::format::domain::Maps;
 use crate::format::snapshot::private_state;
 use crate::format::{Malformed, Seqno};
 use crate::kv::base::Base;
+use crate::report::progress::Progress;
+use crate::report::{Code, Finding, Findings};
 
 /// What the pass gave.
 pub struct PrivateState {

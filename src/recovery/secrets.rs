@@ -11,8 +11,8 @@ use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consis
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::recovery_tables::RecoveryTables;
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::writes::{Keys, value_at};
+use crate::report::{Code, Finding};
 use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, PreviousSecret, RecoveryShares, from_json};
 

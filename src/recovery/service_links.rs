@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::join::Joiner;
-use super::report::{Code, Finding, Severity};
 use super::scan::{TrustTable, TrustWrite};
 use crate::format::Seqno;
+use crate::report::{Code, Finding, Severity};
 use crate::tables::values::{ServiceInfo, from_json};
 
 /// The writes of `service.info`, by their seqnos.

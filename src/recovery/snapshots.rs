@@ -15,9 +15,9 @@ use crate::merkle::Accumulator;
 use crate::merkle::receipt::{Receipt, ReceiptError, Signer};
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::SignedRoot;
-use crate::recovery::report::{Code, Verdict};
 use crate::recovery::scan::{MAX_TRUST_BYTES, MAX_VIEW, TrustTable, TrustWrite};
 use crate::recovery::trust::{SignedBefore, Trust};
+use crate::report::{Code, Verdict};
 use crate::shown::Show;
 use crate::tables::{SINGLETON_KEY, names, values};
 

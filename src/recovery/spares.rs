@@ -9,8 +9,8 @@ use crate::format::chunk::{Step, Walker};
 use crate::format::directory::{ChunkFile, LedgerFiles};
 use crate::recovery::diagnose::for_each_entry;
 use crate::recovery::join::Joiner;
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::segments::OpenChunk;
+use crate::report::{Code, Finding};
 use crate::shown::Show;
 
 /// Entries compared at once: 64 k digests take 3 MB.

@@ -13,9 +13,6 @@ use regex::Regex;
 use zeroize::Zeroizing;
 
 use super::loading::{Batch, Loading, newest_first};
-use super::output::Output;
-use super::progress::Progress;
-use super::report::{Code, Finding};
 use super::segments::{SEGMENT_BYTES, SPARSE_BYTES, Segment};
 use super::seqno_set::SeqnoSet;
 use super::snapshots;
@@ -29,6 +26,9 @@ use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{Snapshot, StateEntry, private_state};
 use crate::kv::base::{Base, Live};
+use crate::report::output::Output;
+use crate::report::progress::Progress;
+use crate::report::{Code, Finding};
 use crate::shown::Show;
 use crate::tables::describe::as_text;
 

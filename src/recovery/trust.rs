@@ -13,8 +13,8 @@ use crate::crypto::digest::Digest;
 use crate::crypto::x509::Certificate;
 use crate::format::domain::EntryType;
 use crate::format::{Seqno, TxId};
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::scan::{TrustTable, TrustWrite};
+use crate::report::{Code, Finding};
 use crate::tables::SINGLETON_KEY;
 use crate::tables::values::{HexDigest, IdentityEndorsement, ServiceStatus, from_json};
 

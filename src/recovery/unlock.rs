@@ -14,14 +14,14 @@ use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
 use crate::format::{Seqno, View};
-use crate::recovery::progress::Progress;
 use crate::recovery::recovery_tables::{Found, RecoveryTables, pick_out};
-use crate::recovery::report::{Code, Finding, Findings, Severity, Verdict};
 use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport, open};
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
 use crate::recovery::writes::{Reader, finding, in_windows, last_signed};
+use crate::report::progress::Progress;
+use crate::report::{Code, Finding, Findings, Severity, Verdict};
 use crate::shown::Show;
 
 mod one_pass;

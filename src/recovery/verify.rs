@@ -20,13 +20,13 @@ use crate::recovery::checkpoint::{Asked, Checkpoint, refuse_what_is_none};
 use crate::recovery::commits::{self, Commit};
 use crate::recovery::foundation::{Foundation, Gathered};
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
-use crate::recovery::progress::Progress;
-use crate::recovery::report::{Code, Finding, Severity, Verdict};
 use crate::recovery::scan::{SegmentScan, scan_segment_for};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::trust::{ServiceRecord, Trust};
 use crate::recovery::{service_links, spares};
+use crate::report::progress::Progress;
+use crate::report::{Code, Finding, Severity, Verdict};
 use crate::tables::values::HexDigest;
 
 pub use crate::recovery::against::Earlier;

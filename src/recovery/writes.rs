@@ -7,7 +7,6 @@
 use regex::Regex;
 
 use super::faults::{self, Described};
-use super::report::{Code, Finding, Findings};
 use super::segments::{Segment, Window, Windows};
 use super::seqno_set::SeqnoSet;
 use crate::crypto::aead::AeadKey;
@@ -17,6 +16,7 @@ use crate::format::directory::{LedgerFiles, Note};
 use crate::format::domain::{Maps, Write};
 use crate::format::entry::{GCM_HEADER_SIZE, HEADER_SIZE};
 use crate::format::{Malformed, Seqno, TxId};
+use crate::report::{Code, Finding, Findings};
 use crate::shown::Show;
 use crate::tables::names;
 

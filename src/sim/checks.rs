@@ -12,10 +12,10 @@ use crate::format::Seqno;
 use crate::format::chunk::{Layout, Step, Walker};
 use crate::format::directory::LedgerFiles;
 use crate::format::names::{FileName, SnapshotName};
-use crate::recovery::progress::Silent;
-use crate::recovery::report::{Finding, Severity, Verdict};
 use crate::recovery::segments::Windows;
 use crate::recovery::verify::{Options, verify};
+use crate::report::progress::Silent;
+use crate::report::{Finding, Severity, Verdict};
 
 pub(super) fn of_error(why: impl Display) -> String {
     why.to_string()

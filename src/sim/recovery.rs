@@ -12,6 +12,7 @@ use super::disk::LyingDisk;
 use super::promises::Promises;
 use super::service::Service;
 use super::world::{World, read_directory};
+use crate::attestation::VirtualQuote;
 use crate::core::{Core, LastSigned, Milestone, Now, Role, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{Curve, LedgerSecret, random, sha256};
@@ -23,20 +24,20 @@ use crate::journal::snapshot::SnapshotFiles;
 use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
-use crate::node::attestation::VirtualQuote;
 use crate::node::config::Config;
+use crate::node::description::{net_interfaces, node_name};
 use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
-use crate::node::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{Public, ledger_directories, list, recover_public};
-use crate::node::service::create::{Creation, create};
 use crate::node::status::{NodeState, Status};
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::load_private;
-use crate::recovery::progress::Silent;
-use crate::recovery::report::Severity;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
+use crate::report::Severity;
+use crate::report::progress::Silent;
+use crate::service::create::{Creation, create};
+use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 /// Where the reading engine and the node's own functions find the files: on a real file system, in memory if there is one.
 pub(super) struct Place {
@@ -146,7 +147,8 @@ pub(super) fn recover(
     check_ending(&public.files, foundation, dropped).map_err(of_error)?;
     let store = Store::with_public(std::mem::take(&mut public.base), last);
     let name = ServiceName::Text("CN=CCF Service");
-    let identity = NodeIdentity::generate_at(config, now.unix_s, &mut rng).map_err(of_error)?;
+    let identity =
+        NodeIdentity::generate_at(node_name(config).map_err(of_error)?, now.unix_s, &mut rng).map_err(of_error)?;
     let service = ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
     let request = CertificateRequest::from_pem(&identity.request).map_err(of_error)?;
     let validity = identity.self_signed.validity().map_err(of_error)?;
@@ -179,9 +181,9 @@ pub(super) fn recover(
     let txid = core.next();
     let quote = VirtualQuote::new(&sha256(b"simulated"), &identity.key.verifying_key().id());
     let published = BTreeMap::from([("sim".to_owned(), "127.0.0.1:1".to_owned())]);
+    let interfaces = net_interfaces(config, &published);
     let creation = Creation {
-        config,
-        published: &published,
+        interfaces: &interfaces,
         node_address: "127.0.0.1:2",
         node: &identity,
         encryption_key: &world.node_encryption_key,

@@ -24,12 +24,12 @@ use crate::journal::files::{ChunkFiles, Operation};
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, State, Store};
-use crate::node::identity::ServiceIdentity;
-use crate::node::service::create::commit_retirements;
-use crate::node::service::open::{Opening, open_recovered};
-use crate::node::service::submit::Opened;
 use crate::node::session::{Afterwards, Session};
 use crate::node::status::NodeState;
+use crate::service::create::commit_retirements;
+use crate::service::identity::ServiceIdentity;
+use crate::service::open::{Opening, open_recovered};
+use crate::service::submit::Opened;
 use crate::tables::values::HistoricalSecret;
 
 /// An operation that the core waits for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::recovery::report::Finding;
+use crate::report::Finding;
 
 /// What seeds have lived through.
 #[derive(Clone, Debug, Default)]

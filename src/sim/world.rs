@@ -11,8 +11,8 @@ use crate::crypto::x509::member_id;
 use crate::crypto::{Certificate, Curve};
 use crate::error::{Error, Result};
 use crate::fixture::{Options, generate};
-use crate::node::identity::failed;
-use crate::recovery::progress::Silent;
+use crate::report::progress::Silent;
+use crate::service::identity::failed;
 
 /// A member who holds a share.
 pub(super) struct Member {

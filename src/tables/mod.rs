@@ -12,6 +12,7 @@ pub mod codec;
 pub mod describe;
 pub mod json;
 pub mod names;
+pub mod node_info;
 pub mod values;
 
 /// The key of a table that holds one value: 8 zero bytes.

@@ -2,8 +2,8 @@
 
 use rekindle::format::domain::WriteSet;
 use rekindle::journal::SignatureMode;
-use rekindle::recovery::report::Code;
 use rekindle::recovery::verify::{Earlier, Options, VerifyReport};
+use rekindle::report::Code;
 use rekindle::tables::values::{ServiceStatus, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 

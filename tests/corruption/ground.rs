@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use rekindle::format::Seqno;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::recovery::join::Mode;
-use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::{Finding, Severity, Verdict};
 use rekindle::recovery::verify::{Options, VerifyReport, verify};
+use rekindle::report::progress::Silent;
+use rekindle::report::{Finding, Severity, Verdict};
 
 /// The real ledgers, or `None` (said aloud) where there are none.
 pub fn ledgers() -> Option<PathBuf> {

@@ -130,7 +130,7 @@ fn a_chunk_that_shrinks_while_it_is_read_gives_an_answer() {
     rekindle::fixture::generate(
         &options,
         &scratch.path().join("out"),
-        &rekindle::recovery::progress::Silent,
+        &rekindle::report::progress::Silent,
     )
     .unwrap();
     let files = read_ledger(&scratch.path().join("out/ledger"));

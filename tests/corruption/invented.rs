@@ -4,8 +4,8 @@ use rekindle::crypto::Certificate;
 use rekindle::format::TxId;
 use rekindle::format::domain::{EntryType, WriteSet};
 use rekindle::recovery::join::{MAX_VIEW, MAX_VIEW_STEP, Mode};
-use rekindle::recovery::report::{Code, Verdict};
 use rekindle::recovery::verify::{Options, VerifyReport};
+use rekindle::report::{Code, Verdict};
 use rekindle::tables::values::{HexDigest, IdentityEndorsement, ServiceStatus, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 use serde_json::json;
@@ -175,7 +175,7 @@ fn refuse(scribe: Scribe, code: Code, at: u64) -> VerifyReport {
     for mode in [Mode::Integrity, Mode::Audit] {
         let report = verify_in(&ledger, mode).unwrap();
         assert_eq!(report.verdict, Verdict::Findings, "{}", show(&report));
-        let named = |finding: &rekindle::recovery::report::Finding| finding.code == code && finding.seqno == Some(at);
+        let named = |finding: &rekindle::report::Finding| finding.code == code && finding.seqno == Some(at);
         assert!(
             report.findings.iter().any(named),
             "expected {} at {at}: {}",

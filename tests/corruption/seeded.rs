@@ -327,7 +327,7 @@ fn a_second_copy_of_a_chunk_is_fine_if_it_is_the_same_and_named_if_it_is_not() {
             let report = verify_with(&[directory, aside.path()], &options).unwrap();
             assert!(!is_clean(&report), "{}", show(&report));
             let path = aside.file(&file.name).display().to_string();
-            let named = |finding: &rekindle::recovery::report::Finding| {
+            let named = |finding: &rekindle::report::Finding| {
                 finding.file.as_ref() == Some(&path) && finding.seqno == Some(*seqno)
             };
             assert!(report.findings.iter().any(named), "{}", show(&report));

@@ -5,10 +5,10 @@ use rekindle::format::View;
 use rekindle::journal::SignatureMode;
 use rekindle::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 use rekindle::recovery::compare::{CompareReport, CopyReport, Loss, Relation, compare, examine};
-use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::{Code, Verdict};
 use rekindle::recovery::snapshots::start_from;
 use rekindle::recovery::verify::{Options, VerifyReport};
+use rekindle::report::progress::Silent;
+use rekindle::report::{Code, Verdict};
 use rekindle::tables::values::{Base64, ServiceStatus, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 

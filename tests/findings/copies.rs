@@ -2,9 +2,9 @@
 
 use rekindle::journal::SignatureMode;
 use rekindle::recovery::compare::{compare, examine};
-use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::{Code, Finding};
 use rekindle::recovery::verify::{Earlier, Options, VerifyReport};
+use rekindle::report::progress::Silent;
+use rekindle::report::{Code, Finding};
 
 use crate::ground::{fixture, verify_with};
 use crate::story::Story;

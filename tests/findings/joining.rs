@@ -8,9 +8,9 @@ use rekindle::format::entry::Entry;
 use rekindle::journal::SignatureMode;
 use rekindle::merkle::Tree;
 use rekindle::recovery::foundation::leaf_of;
-use rekindle::recovery::report::Code;
 use rekindle::recovery::segments::SEGMENT_BYTES;
 use rekindle::recovery::verify::{Options, VerifyReport};
+use rekindle::report::Code;
 
 use crate::ground::{last_signed, show, verify_with};
 use crate::story::Story;

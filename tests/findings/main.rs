@@ -27,7 +27,7 @@ mod trust;
 
 use std::collections::BTreeSet;
 
-use rekindle::recovery::report::{Code, Finding};
+use rekindle::report::{Code, Finding};
 
 /// The findings must hold this code, and no other but those that may come with it.
 #[track_caller]
@@ -56,7 +56,7 @@ macro_rules! rows {
 
         #[allow(non_snake_case, reason = "a test is called as its code")]
         mod provoked {
-            use rekindle::recovery::report::Code;
+            use rekindle::report::Code;
             use super::*;
             $(
                 #[test]

@@ -10,11 +10,11 @@ use rekindle::format::cursor::Cursor;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::PublicHeader;
 use rekindle::format::entry::{Entry, write_entry};
-use rekindle::recovery::progress::Silent;
 use rekindle::recovery::recovery_tables::RecoveryTables;
-use rekindle::recovery::report::Finding;
 use rekindle::recovery::secrets::Material;
 use rekindle::recovery::unlock::{open_secrets, unlock};
+use rekindle::report::Finding;
+use rekindle::report::progress::Silent;
 use rekindle::tables::values::{HistoricalSecret, PreviousSecret, to_json};
 
 use crate::ground::{Copy, Original, fixture, read_ledger};

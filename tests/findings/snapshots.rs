@@ -8,9 +8,9 @@ use rekindle::format::Seqno;
 use rekindle::format::domain::WriteSet;
 use rekindle::journal::{SealKey, SignatureMode};
 use rekindle::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
-use rekindle::recovery::report::{Code, Finding, Severity, Verdict};
 use rekindle::recovery::snapshots::start_from;
 use rekindle::recovery::verify::{Options, VerifyReport};
+use rekindle::report::{Code, Finding, Severity, Verdict};
 use rekindle::tables::values::{HexDigest, ServiceStatus, SnapshotEvidence, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 

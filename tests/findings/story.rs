@@ -10,8 +10,8 @@ use rekindle::format::{Seqno, TxId};
 use rekindle::journal::SignatureMode;
 use rekindle::journal::succession::{Predecessor, endorse};
 use rekindle::recovery::join::Mode;
-use rekindle::recovery::report::Code;
 use rekindle::recovery::verify::{Options, VerifyReport};
+use rekindle::report::Code;
 use rekindle::tables::values::{HexDigest, IdentityEndorsement, ServiceInfo, ServiceStatus, Signature, to_json};
 use rekindle::tables::{SINGLETON_KEY, names};
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::WriteSet;
 use rekindle::journal::SignatureMode;
-use rekindle::recovery::progress::Progress;
-use rekindle::recovery::report::Finding;
 use rekindle::recovery::verify::{Options, verify};
+use rekindle::report::Finding;
+use rekindle::report::progress::Progress;
 
 use crate::ground::{Copy, fixture, read_ledger, verify_with};
 use crate::story::Story;

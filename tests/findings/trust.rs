@@ -3,8 +3,8 @@
 use rekindle::format::domain::WriteSet;
 use rekindle::journal::SignatureMode;
 use rekindle::merkle::Tree;
-use rekindle::recovery::report::Finding;
 use rekindle::recovery::verify::Options;
+use rekindle::report::Finding;
 use rekindle::tables::values::{Base64, HexDigest, ServiceStatus};
 use rekindle::tables::{SINGLETON_KEY, names};
 

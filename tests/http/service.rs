@@ -12,7 +12,7 @@ use rand_core::SeedableRng;
 use rekindle::crypto::x509::{Validity, issue_self_signed};
 use rekindle::crypto::{Certificate, Curve, SigningKey};
 use rekindle::format::TxId;
-use rekindle::node::http::{
+use rekindle::http::{
     ApiError, BoxFuture, CertificateSlot, Certificates, Interface, Metrics, Request, Response, Route, Router, Running,
     Server, Sessions, Timeouts,
 };

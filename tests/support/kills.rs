@@ -11,9 +11,9 @@ use rekindle::crypto::Certificate;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::names::FileName;
 use rekindle::member::{Client, Session, Trust, governance};
-use rekindle::recovery::progress::Silent;
-use rekindle::recovery::report::Severity;
 use rekindle::recovery::verify::{Options, VerifyReport, verify};
+use rekindle::report::Severity;
+use rekindle::report::progress::Silent;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

@@ -154,7 +154,7 @@ pub struct NodeAnswer {
     /// Whether it is the primary.
     pub primary: bool,
     /// Its interfaces, as its record has them; older releases have fewer fields there.
-    #[schemars(with = "BTreeMap<String, crate::node::service::create::NetInterface>", extend("nullable" = true))]
+    #[schemars(with = "BTreeMap<String, crate::tables::node_info::NetInterface>", extend("nullable" = true))]
     pub rpc_interfaces: Option<Opaque>,
     /// `Pending`, `Trusted` or `Retired`.
     #[schemars(with = "crate::tables::values::NodeStatus")]
@@ -404,7 +404,7 @@ pub struct ProofStep {
 mod tests {
     use super::*;
     use crate::node::status::Reading;
-    use crate::recovery::report::{Code, Finding};
+    use crate::report::{Code, Finding};
 
     #[test]
     fn the_state_of_a_node_that_reads_a_damaged_ledger_has_sorted_names_too() {

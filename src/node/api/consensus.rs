@@ -7,7 +7,7 @@ use hyper::Method;
 use super::answers::{CommitAnswer, ConsensusAnswer, TransactionId, TxAnswer, TxStatus};
 use super::handler;
 use crate::format::{TxId, View};
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
+use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::replication::{ConsensusDetails, ConsensusNode};
 use crate::node::shared::Node;
 

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::answers::{IndexStrategy, MemoryAnswer, RefreshAnswer, ScriptAnswer, VersionAnswer};
 use super::{answer, handler};
-use crate::node::governance::parameters::{ApiVersion, api_version};
-use crate::node::http::prometheus::CONTENT_TYPE;
-use crate::node::http::sessions::NodeMetrics;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
-use crate::node::service::value;
+use crate::governance::parameters::{ApiVersion, api_version};
+use crate::http::prometheus::CONTENT_TYPE;
+use crate::http::sessions::NodeMetrics;
+use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::shared::Node;
+use crate::service::value;
 use crate::tables::names;
 
 /// An OpenAPI or Swagger document.
@@ -66,7 +66,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
 fn version(_: &Node, _: &Request) -> ApiResult<Response> {
     Ok(Response::json(&VersionAnswer {
         ccf_version: concat!("rekindle-", env!("CARGO_PKG_VERSION")),
-        quickjs_version: crate::node::governance::script::ENGINE,
+        quickjs_version: crate::script::ENGINE,
         is_unsafe: false,
     }))
 }

@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use super::handler;
 use crate::format::Seqno;
 use crate::format::names::{ChunkKind, ChunkName, FileName, SnapshotName};
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
+use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::public::ledger_directories;
 use crate::node::shared::Node;
 use crate::recovery::snapshots;

@@ -4,10 +4,10 @@ use hyper::Method;
 
 use super::answers::TxStatus;
 use super::{answer, consensus, gov_handler};
-use crate::node::governance::answers::{self, Paged};
-use crate::node::governance::parameters::{ApiVersion, api_version};
-use crate::node::governance::views::{self, code};
-use crate::node::http::{ApiResult, QueryParameter, Request, Response, Route, schema};
+use crate::governance::answers::{self, Paged};
+use crate::governance::parameters::{ApiVersion, api_version};
+use crate::governance::views::{self, code};
+use crate::http::{ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::shared::Node;
 
 /// The parameter that every `/gov` endpoint requires.

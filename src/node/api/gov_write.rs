@@ -10,19 +10,19 @@ use zeroize::Zeroizing;
 use super::gov_read::{API_VERSION, check_version};
 use super::{gov_writer, transact};
 use crate::crypto::cose::MessageType;
+use crate::governance::acks::{acknowledge, update_state_digest};
+use crate::governance::answers;
+use crate::governance::ballots::submit_ballot;
+use crate::governance::parameters::ApiVersion;
+use crate::governance::proposals;
+use crate::governance::request::{SignedRequest, authenticate};
+use crate::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::kv::store::Transaction;
-use crate::node::governance::acks::{acknowledge, update_state_digest};
-use crate::node::governance::answers;
-use crate::node::governance::ballots::submit_ballot;
-use crate::node::governance::parameters::ApiVersion;
-use crate::node::governance::proposals;
-use crate::node::governance::request::{SignedRequest, authenticate};
-use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
-use crate::node::service::shares::reshare;
-use crate::node::service::submit::{Refused, Submitted, submit};
 use crate::node::session::{Session, rng};
 use crate::node::shared::Node;
 use crate::node::status::NodeState;
+use crate::service::shares::reshare;
+use crate::service::submit::{Refused, Submitted, submit};
 
 pub(super) fn routes() -> Vec<Route<Node>> {
     let post = |pattern, summary, handler| {
@@ -178,7 +178,7 @@ fn take_share(
             "Service is not waiting for recovery shares.",
         )
     };
-    let status = crate::node::service::service_info(transaction)
+    let status = crate::service::service_info(transaction)
         .map_err(ApiError::internal)?
         .status;
     if status != crate::tables::values::ServiceStatus::WaitingForRecoveryShares {

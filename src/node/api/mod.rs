@@ -24,13 +24,13 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde_json::Value;
 
-use super::governance::parameters::ApiVersion;
-use super::http::openapi::About;
-use super::http::{ApiError, ApiResult, Request, Response, Router};
 use super::shared::Node;
 use super::writer::NotWritten;
 use crate::core::Refusal;
 use crate::format::TxId;
+use crate::governance::parameters::ApiVersion;
+use crate::http::openapi::About;
+use crate::http::{ApiError, ApiResult, Request, Response, Router};
 use crate::kv::store::Transaction;
 
 /// Every endpoint of the node.

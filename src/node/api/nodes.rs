@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::answers::{AttestationsAnswer, NodeAnswer, NodesAnswer, Quote, QuotesAnswer};
 use super::{answer, handler, transact};
+use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::kv::store::Transaction;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
-use crate::node::service::create::net_interfaces;
+use crate::node::description::net_interfaces;
 use crate::node::shared::Node;
 use crate::tables::json::{Fields, Opaque};
 use crate::tables::names;
@@ -260,7 +260,7 @@ fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
         Ok(Response::json(&Quote {
             endorsements: "".into(),
             format: "Insecure_Virtual".into(),
-            measurement: Some(hex::encode(crate::node::attestation::VIRTUAL_MEASUREMENT).into()),
+            measurement: Some(hex::encode(crate::attestation::VIRTUAL_MEASUREMENT).into()),
             node_id: node.id.clone(),
             raw: STANDARD.encode(&quote.text).into(),
             uvm_endorsements: None,

@@ -15,14 +15,14 @@ use crate::crypto::digest::{Digest, sha256, sha256_pair};
 use crate::format::TxId;
 use crate::format::chunk::Located;
 use crate::format::directory::LedgerFiles;
+use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::merkle::Tree;
 use crate::merkle::tree::TreeView;
-use crate::node::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::node::public::ledger_directories;
-use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::recovery::segments::Windows;
 use crate::recovery::writes::is_signature;
+use crate::service::value;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, Signature, from_json};
 

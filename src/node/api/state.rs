@@ -4,11 +4,11 @@ use hyper::{Method, StatusCode};
 
 use super::answers::{NetworkAnswer, PreviousIdentityAnswer, SelfSignedAnswer, StateAnswer};
 use super::{answer, handler, with_txid};
+use crate::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::kv::store::Transaction;
-use crate::node::http::{ApiError, ApiResult, Request, Response, Route};
-use crate::node::service::value;
 use crate::node::shared::Node;
 use crate::node::status::NodeState;
+use crate::service::value;
 use crate::tables::names;
 use crate::tables::values::{ServiceConfig, ServiceInfo};
 

@@ -12,7 +12,7 @@ use super::consensus::{VIEW_HISTORY, commit, tx};
 use super::diagnostics::{Document, documentation};
 use super::receipts::{TRANSACTION, receipt};
 use super::{gov_handler, gov_writer, handler, not_open};
-use crate::node::http::{ApiResult, Request, Response, Route};
+use crate::http::{ApiResult, Request, Response, Route};
 use crate::node::shared::Node;
 
 pub(super) fn routes() -> Vec<Route<Node>> {

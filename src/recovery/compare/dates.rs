@@ -5,7 +5,7 @@
 
 use super::{Copy, name};
 use crate::format::TxId;
-use crate::recovery::report::{Code, Finding, Verdict};
+use crate::report::{Code, Finding, Verdict};
 
 /// Takes back what copies claim of the view of their last signature, where another copy proves an earlier one.
 pub(super) fn take_back(copies: &mut [Copy]) {

@@ -5,10 +5,10 @@ use crate::crypto::digest::Digest;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
-use crate::recovery::report::Findings;
 use crate::recovery::scan::{Flagged, TrustWrite};
 use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::trust::{SavedTrust, Trust, TypesSeen};
+use crate::report::Findings;
 use crate::tables::values::HexDigest;
 
 impl<'f> Joiner<'f> {

@@ -7,9 +7,9 @@ use crate::format::entry::FLAG_CHUNK_BEFORE;
 use crate::merkle::Accumulator;
 use crate::recovery::check::Check;
 use crate::recovery::diagnose::{self, Diagnosis};
-use crate::recovery::report::Code;
 use crate::recovery::scan::{Flagged, SignatureTx, TrustTable, TrustWrite};
 use crate::recovery::trust::Transaction;
+use crate::report::Code;
 use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
 
 impl Joiner<'_> {

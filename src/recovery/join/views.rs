@@ -1,8 +1,8 @@
 //! Views: they never fall, and rise by elections and recoveries alone.
 
 use super::Joiner;
-use crate::recovery::report::Code;
 use crate::recovery::scan::{MAX_VIEW, MAX_VIEW_STEP, SegmentScan, ViewStep, is_sound_step};
+use crate::report::Code;
 
 impl Joiner<'_> {
     /// Views never fall, and rise by elections and recoveries alone.

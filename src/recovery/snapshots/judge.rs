@@ -10,7 +10,7 @@ use crate::merkle::Accumulator;
 use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::recovery::join::Joiner;
-use crate::recovery::report::{Code, Finding, Severity, Verdict};
+use crate::report::{Code, Finding, Severity, Verdict};
 use crate::shown::Show;
 
 /// The seqnos whose leaves snapshots are held against: where their names say, and where they themselves do.

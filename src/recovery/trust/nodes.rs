@@ -10,8 +10,8 @@ use super::Faults;
 use super::certificates::Certificates;
 use crate::crypto::x509::Certificate;
 use crate::format::TxId;
-use crate::recovery::report::Code;
 use crate::recovery::scan::TrustWrite;
+use crate::report::Code;
 use crate::tables::values::from_json;
 
 /// Status of a node, of every version.

@@ -3,8 +3,8 @@
 
 use super::{Faults, SeenOfService, Service, ServiceRecord, Transaction, Trust};
 use crate::format::TxId;
-use crate::recovery::report::{Code, Finding};
 use crate::recovery::scan::{TrustTable, TrustWrite};
+use crate::report::{Code, Finding};
 use crate::tables::values::{HexDigest, ServiceInfo, ServiceStatus, from_json};
 
 /// A recovered service begins this many views after the last one of the service before it; an election adds one.

@@ -10,8 +10,8 @@ use crate::format::TxId;
 use crate::format::domain::EntryType;
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::fingerprint::Fingerprint;
-use crate::recovery::report::Code;
 use crate::recovery::scan::SignatureTx;
+use crate::report::Code;
 use crate::tables::values::{HexDigest, Signature};
 
 /// Key and standing of the node that signed.

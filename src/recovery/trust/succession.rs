@@ -6,8 +6,8 @@ use crate::crypto::cose::Sign1;
 use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::ecdsa::VerifyingKey;
 use crate::format::{Seqno, TxId};
-use crate::recovery::report::Code;
 use crate::recovery::scan::TrustWrite;
+use crate::report::Code;
 use crate::tables::values::{HexDigest, IdentityEndorsement, from_json};
 
 /// What an endorsement must say.

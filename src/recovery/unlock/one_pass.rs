@@ -12,12 +12,12 @@ use super::{Tally, decrypt_range, decrypt_segment};
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::recovery::progress::{Progress, Silent};
 use crate::recovery::recovery_tables::{Found, RecoveryTables};
 use crate::recovery::secrets::{LedgerSecrets, Material, Opened, open};
 use crate::recovery::segments::{Segment, Window, Windows};
 use crate::recovery::state::MappedSnapshot;
 use crate::recovery::writes::in_windows;
+use crate::report::progress::{Progress, Silent};
 
 /// How often the secrets are guessed: opening shares takes milliseconds, with wrong ones among them more.
 const GUESSES: usize = 64;

@@ -1,0 +1,70 @@
+//! Voting (recovery specification, sections 3.3, 4.1 and 4.4). All ballots are run again with every new one.
+
+use super::proposals;
+use super::request::SignedRequest;
+use super::resolution::{self, ProposalInfo, ProposalState};
+use crate::http::ApiError;
+use crate::kv::store::Transaction;
+use crate::script::{self, Effects};
+use crate::tables::json::Json;
+use crate::tables::names;
+
+/// Adds a member's ballot to an open proposal, and lets it be resolved. Answers the proposal.
+///
+/// # Errors
+/// 404 `ProposalNotFound`; 400 `InvalidResourceName`, `ProposalNotOpen`, `InvalidInput`, `VoteAlreadyExists`; 500 if the
+/// constitution fails, of which nothing is kept: not the ballot either.
+pub fn submit_ballot(
+    transaction: &mut Transaction<'_>,
+    request: &SignedRequest,
+    proposal_id: &str,
+    member_id: &str,
+    effects: &mut dyn Effects,
+) -> Result<Json, ApiError> {
+    request.require_proposal(proposal_id)?;
+    request.require_member(member_id)?;
+    let mut info = ProposalInfo::read(transaction, proposal_id)?.ok_or_else(|| not_found(proposal_id))?;
+    if info.state != ProposalState::Open {
+        let state = info.state.in_words();
+        return Err(ApiError::bad_request(
+            "ProposalNotOpen",
+            format!("Proposal {proposal_id} is currently in state {state} - only open proposals can receive votes"),
+        ));
+    }
+    let proposal = transaction
+        .get(names::PROPOSALS, proposal_id.as_bytes())
+        .ok_or_else(|| not_found(proposal_id))?
+        .to_vec();
+    let proposal = proposals::text(&proposal)?;
+    let ballot = request.text_field("ballot")?;
+    let constitution = resolution::constitution(transaction, "ballots")?;
+    if let Some(earlier) = info.ballots.get(member_id) {
+        // Said twice: answered twice.
+        return match *earlier == *ballot {
+            true => Ok(info.to_api(proposal_id)),
+            false => Err(ApiError::bad_request(
+                "VoteAlreadyExists",
+                format!("Different ballot already submitted by m[{member_id}] for {proposal_id}."),
+            )),
+        };
+    }
+    // A ballot that can't be loaded would never count, and could not be replaced either.
+    script::check_ballot(transaction, &ballot, format!("ballots[{member_id}]")).map_err(|failure| {
+        let hint = "It must be a module that exports a function vote(proposal, proposerId)";
+        ApiError::bad_request(
+            "InvalidInput",
+            format!("The ballot can't be used: {}. {hint}", failure.reason),
+        )
+    })?;
+    info.ballots.insert(member_id.to_owned(), ballot.to_string());
+    proposals::record_history(transaction, request);
+    resolution::resolve(transaction, &constitution, proposal_id, proposal, &mut info, effects)?;
+    Ok(info.to_api(proposal_id))
+}
+
+fn not_found(proposal_id: &str) -> ApiError {
+    ApiError {
+        code: "ProposalNotFound",
+        ..ApiError::not_found(format!("Could not find proposal {proposal_id}."))
+    }
+}

@@ -1,0 +1,34 @@
+//! HTTPS: what CCF's interfaces speak. Recovery specification, sections 3 and 8.7.
+//!
+//! `server` accepts, counts (`sessions`), shakes hands (`tls`) and reads whole requests within the limits of their
+//! `interface`; `router` finds the route, whose handler gets a `message::Request` and gives a `message::Response` or an
+//! `ApiError`. Whatever a client sends, memory and time per session are bounded, and a handler that panics costs
+//! one answer. The OpenAPI document is made from the table of routes, so that they can't disagree.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+mod answer;
+mod body;
+mod connection;
+pub mod error;
+pub mod interface;
+mod memory;
+pub mod message;
+pub mod openapi;
+pub mod prometheus;
+pub mod router;
+pub mod server;
+pub mod sessions;
+mod swagger;
+pub mod tls;
+
+pub use error::{ApiError, ApiResult};
+pub use interface::{AcceptedEndpoints, Authority, HttpLimits, Interface};
+pub use message::{Body, Request, Response};
+pub use prometheus::Metrics;
+pub use router::{BoxFuture, Handler, QueryParameter, Route, Router, schema};
+pub use server::{Certificates, Running, Server, Timeouts};
+pub use sessions::Sessions;
+pub use tls::CertificateSlot;

@@ -1,0 +1,129 @@
+//! The recovery transaction: the first one of a recovered service. Recovery specification, section 2.6.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{previous_write, put, service_info};
+use crate::attestation::{VIRTUAL_MEASUREMENT, VirtualQuote};
+use crate::crypto::Certificate;
+use crate::crypto::digest::Digest;
+use crate::format::TxId;
+use crate::kv::store::Transaction;
+use crate::report::Code;
+use crate::service::identity::NodeIdentity;
+use crate::tables::json::Opaque;
+use crate::tables::node_info::{NetInterface, NewNode, NodeRecord};
+use crate::tables::values::{HexDigest, ServiceInfo, ServiceStatus, to_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// What the new service begins with.
+pub struct Creation<'a> {
+    /// Where clients reach the node, by the interfaces' names.
+    pub interfaces: &'a BTreeMap<String, NetInterface>,
+    /// Where other nodes reach this one.
+    pub node_address: &'a str,
+    /// The node.
+    pub node: &'a NodeIdentity,
+    /// Its encryption key.
+    pub encryption_key: &'a str,
+    /// What it runs.
+    pub quote: &'a VirtualQuote,
+    /// The node's certificate, endorsed by the new service.
+    pub endorsed: &'a Certificate,
+    /// The new service's certificate.
+    pub service: &'a Certificate,
+    /// This transaction.
+    pub txid: TxId,
+    /// The last root signed before.
+    pub last_signed_root: Digest,
+    /// What the operator attaches to node and service.
+    pub node_data: Option<Value>,
+    /// As above.
+    pub service_data: Option<Value>,
+}
+
+/// Writes the recovery transaction.
+///
+/// # Errors
+/// In words, if the ledger's own tables can't be read.
+pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Result<(), String> {
+    let previous = service_info(transaction)?;
+    let info = ServiceInfo {
+        cert: creation.service.to_pem(),
+        status: ServiceStatus::Recovering,
+        previous_service_identity_version: previous_write(transaction, &previous),
+        // A service that never counted was none's recovery, as CCF reads it.
+        recovery_count: Some(previous.recovery_count.unwrap_or(0).saturating_add(1)),
+        current_service_create_txid: Some(creation.txid),
+        service_data: creation.service_data.as_ref().map(Opaque::of),
+    };
+    transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
+    put(transaction, names::PREVIOUS_SERVICE_IDENTITY, &previous.cert);
+    let root = HexDigest(creation.last_signed_root);
+    put(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &root);
+    retire_all_nodes(transaction)?;
+    let id = creation.node.id.as_str();
+    let node = NewNode {
+        certificate_signing_request: &creation.node.request,
+        encryption_key: creation.encryption_key,
+        public_key: &creation.node.key.verifying_key().spki_pem(),
+        measurement: VIRTUAL_MEASUREMENT,
+        quote_info: creation.quote.info(),
+        address: creation.node_address,
+        interfaces: creation.interfaces,
+        data: creation.node_data.as_ref(),
+    };
+    transaction.put(names::NODES_INFO, id, node.to_json());
+    transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
+    transaction.put(
+        names::NODES_VIRTUAL_MEASUREMENTS,
+        VIRTUAL_MEASUREMENT,
+        to_json(&"AllowedToJoin"),
+    );
+    let host_data = creation.quote.host_data.as_str();
+    transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
+    Ok(())
+}
+
+/// All nodes of the service before are gone.
+fn retire_all_nodes(transaction: &mut Transaction<'_>) -> Result<(), String> {
+    for (id, value) in transaction.entries(names::NODES_INFO) {
+        let mut node = NodeRecord::read(&value).ok_or_else(|| unreadable(&id))?;
+        if !node.is_retired() {
+            node.retire();
+            transaction.put(names::NODES_INFO, id, node.to_json());
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(id: &[u8]) -> String {
+    let id = String::from_utf8_lossy(id);
+    format!("{}: nodes.info of {id} can't be read", Code::TrustValue.as_str())
+}
+
+/// Marks the nodes of this service whose retirement is committed; answers whether there was one. Nodes of a service
+/// before it were retired by its first transaction, and stay as that left them: no node of this service ever counted on
+/// their votes.
+pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
+    let created = service_info(transaction)
+        .ok()
+        .and_then(|info| info.current_service_create_txid);
+    let created = created.map_or(0, |txid| txid.seqno);
+    let mut any = false;
+    for (id, value) in transaction.entries(names::NODES_INFO) {
+        let Some(mut node) = NodeRecord::read(&value) else {
+            continue;
+        };
+        let of_this_service = transaction
+            .version(names::NODES_INFO, &id)
+            .is_none_or(|at| at > created);
+        if node.is_retired() && of_this_service && !node.is_retirement_committed() {
+            node.commit_retirement();
+            transaction.put(names::NODES_INFO, id, node.to_json());
+            any = true;
+        }
+    }
+    any
+}
