@@ -4,18 +4,25 @@
 //!
 //! | layer | module | what it is for |
 //! |---|---|---|
-//! | 10 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
-//! | 9 | [`drill`] | a rehearsal of the whole disaster |
-//! | 8 | [`sim`] | whole lives of services over a clock and a disk from a seed |
-//! | 7 | [`node`] | the living node: configuration, recovery, writer, governance, HTTP |
+//! | 12 | [`cli`] | one file a sub-command: parse arguments, call the library, render |
+//! | 11 | [`drill`] | a rehearsal of the whole disaster |
+//! | 10 | [`sim`] | whole lives of services over a clock and a disk from a seed |
+//! | 9 | [`node`] | the living node: configuration, recovery, writer, API |
+//! | 8 | [`governance`] | signed requests, proposals, ballots, acknowledgements, views |
+//! | 7 | [`service`] | what transactions write: creation, shares, secrets, opening |
+//! | 7 | [`script`] | the ledger's constitution and ballots, run in QuickJS |
 //! | 7 | [`member`] | a consortium member's client |
 //! | 7 | [`fixture`] | made-up service histories, for tests and rehearsals |
 //! | 6 | [`mod@core`] | what the writer of a ledger decides, without doing it |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | sealed entries, signature transactions, chunk files, snapshots |
 //! | 4 | [`kv`] | versioned store |
+//! | 4 | [`mod@http`] | server, router, documents, metrics: nothing of CCF's tables |
 //! | 3 | [`tables`] | names, keys and values of the public tables |
 //! | 2 | [`merkle`] | tree, accumulator, proofs, receipts |
+//! | 2 | [`report`] | findings, codes, verdicts, progress |
+//! | 2 | [`attestation`] | what a virtual node says it runs |
+//! | 2 | [`net`] | TLS, whom a client trusts, one document fetched |
 //! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 

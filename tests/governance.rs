@@ -18,13 +18,13 @@ use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::WriteSet;
 use rekindle::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
 use rekindle::governance::{
-    Effects, acks, ballots, proposals, script,
+    Reason, Refusal, acks, ballots, proposals,
     views::{self, code},
 };
-use rekindle::http::ApiError;
 use rekindle::kv::store::{Store, Transaction};
 use rekindle::merkle::accumulator::Accumulator;
 use rekindle::recovery::segments::Windows;
+use rekindle::script::{self, Effects};
 use rekindle::tables::json::Json;
 use rekindle::tables::names;
 use serde_json::{Value, json};
@@ -660,14 +660,10 @@ fn answers_have_the_shape_of_a_real_nodes() {
     let voter = listed["finalVotes"].as_object().unwrap().keys().next().unwrap();
     assert!(views::ballot(&transaction, &proposal, voter).unwrap().contains("vote"));
     assert!(json_of(Some(&views::actions(&transaction, &proposal).unwrap()))["actions"].is_array());
-    let missing = |answer: Result<Json, ApiError>| {
-        let error = answer.unwrap_err();
-        assert_eq!(error.status, 404);
-        error.code
-    };
+    let missing = |answer: Result<Json, Refusal>| answer.unwrap_err().reason;
     let nobody = "0".repeat(64);
-    assert_eq!(missing(views::member(&transaction, &nobody)), "ResourceNotFound");
-    assert_eq!(missing(views::proposal(&transaction, &nobody)), "ProposalNotFound");
+    assert_eq!(missing(views::member(&transaction, &nobody)), Reason::NotFound);
+    assert_eq!(missing(views::proposal(&transaction, &nobody)), Reason::UnknownProposal);
 }
 
 #[test]

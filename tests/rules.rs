@@ -36,15 +36,17 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// The modules of each layer, lowest first. Modules of one layer do not use each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 13] = [
     &["crypto"],
     &["format"],
-    &["merkle"],
+    &["merkle", "report", "attestation", "net"],
     &["tables"],
-    &["kv"],
+    &["kv", "http"],
     &["recovery", "journal"],
     &["core"],
-    &["fixture", "member", "node"],
+    &["fixture", "member", "script", "service"],
+    &["governance"],
+    &["node"],
     &["sim"],
     &["drill"],
     &["cli"],

@@ -1,16 +1,16 @@
 //! State digests and their acknowledgement: how a member becomes active (recovery specification, section 3.3).
 
+use crate::governance::{Reason, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 
 use super::request::SignedRequest;
 use super::{answers, parameters};
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::tables::json::{Fields, Json};
-use crate::tables::{SINGLETON_KEY, names};
 use crate::tables::values::{self, MemberInfo, ServiceInfo, ServiceStatus, Signature};
+use crate::tables::{SINGLETON_KEY, names};
 
 /// `members.acks`; fields of other versions are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,17 +65,17 @@ pub struct Acknowledged {
 /// Sets a member's state digest to the root of the last signature, for the member to acknowledge. Answers it.
 ///
 /// # Errors
-/// 400 if the member of the path did not sign; 500 while the service has no signature.
+/// if the member of the path did not sign; [`Reason::Fault`] while the service has no signature.
 pub fn update_state_digest(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     member_id: &str,
-) -> Result<Json, ApiError> {
+) -> Result<Json, Refusal> {
     require_signer(request, member_id)?;
     let signature: Signature = transaction
         .get(names::SIGNATURES, &SINGLETON_KEY)
         .and_then(|signature| values::from_json(signature).ok())
-        .ok_or_else(|| ApiError::internal("Service has no signatures to ack yet - try again soon."))?;
+        .ok_or_else(|| Refusal::new(Reason::Fault, "Service has no signatures to ack yet - try again soon."))?;
     let mut ack = Ack::read(transaction, member_id).unwrap_or_default();
     ack.state_digest = signature.root.into();
     ack.write(transaction, member_id);
@@ -85,25 +85,25 @@ pub fn update_state_digest(
 /// Takes a member's acknowledgement of its state digest, and makes the member active.
 ///
 /// # Errors
-/// 400 if the member of the path did not sign, `InvalidInput`, `StateDigestMismatch`; 403 `AuthorizationFailed` without
-/// a digest to acknowledge; 500 for a member without a record.
+/// if the member of the path did not sign, [`Reason::InvalidInput`], [`Reason::OtherDigest`]; [`Reason::NotAllowed`] without
+/// a digest to acknowledge; [`Reason::Fault`] for a member without a record.
 pub fn acknowledge(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     member_id: &str,
-) -> Result<Acknowledged, ApiError> {
+) -> Result<Acknowledged, Refusal> {
     require_signer(request, member_id)?;
     let mut ack = Ack::read(transaction, member_id).ok_or_else(|| {
-        ApiError::forbidden(
-            "AuthorizationFailed",
+        Refusal::new(
+            Reason::NotAllowed,
             format!("No ACK record exists for member m[{member_id}]."),
         )
     })?;
     let received = request.text_field("stateDigest")?;
     if *received != ack.state_digest {
         let (expected, received) = (&ack.state_digest, parameters::echo(&received));
-        return Err(ApiError::bad_request(
-            "StateDigestMismatch",
+        return Err(Refusal::new(
+            Reason::OtherDigest,
             format!("Submitted state digest is not valid.\nExpected\n {expected}\nReceived\n {received}"),
         ));
     }
@@ -111,9 +111,10 @@ pub fn acknowledge(
         .get(names::MEMBERS_INFO, member_id.as_bytes())
         .and_then(|info| values::from_json(info).ok())
         .ok_or_else(|| {
-            ApiError::internal(format!(
-                "Error activating member: there is no record of member {member_id}"
-            ))
+            Refusal::new(
+                Reason::Fault,
+                format!("Error activating member: there is no record of member {member_id}"),
+            )
         })?;
     let status = service_status(transaction);
     let newly_active = !info.status.eq_ignore_ascii_case("Active");
@@ -123,13 +124,13 @@ pub fn acknowledge(
         Some(ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)
     );
     if newly_active && takes_part && recovering {
-        return Err(ApiError::bad_request(
-            "InvalidInput",
+        return Err(Refusal::new(
+            Reason::InvalidInput,
             "Recovery members cannot be activated during recovery.",
         ));
     }
     if newly_active && takes_part && status.is_none() {
-        return Err(ApiError::internal("No service currently available."));
+        return Err(Refusal::new(Reason::Fault, "No service currently available."));
     }
     // Services of 1.x to 4.x kept an HTTP signature here.
     ack.other.remove("signed_req");
@@ -145,13 +146,13 @@ pub fn acknowledge(
     })
 }
 
-fn require_signer(request: &SignedRequest, member_id: &str) -> Result<(), ApiError> {
+fn require_signer(request: &SignedRequest, member_id: &str) -> Result<(), Refusal> {
     parameters::member_id(member_id)?;
     let signer = &request.member_id;
     match signer == member_id {
         true => Ok(()),
-        false => Err(ApiError::bad_request(
-            "InvalidAuthenticationInfo",
+        false => Err(Refusal::new(
+            Reason::OtherSigner,
             format!(
                 "Member ID from path parameter ({member_id}) does not match member ID from body signature ({signer})."
             ),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     /// Updates the digest and acknowledges it.
-    fn acknowledged(status: &str, member_info: Value) -> (Result<Acknowledged, ApiError>, Value) {
+    fn acknowledged(status: &str, member_info: Value) -> (Result<Acknowledged, Refusal>, Value) {
         let (store, member) = world(status, member_info);
         let mut transaction = store.transaction();
         let request = signed(&transaction, &member, MessageType::StateDigest, &json!({}));
@@ -267,7 +268,7 @@ mod tests {
         for status in ["Recovering", "WaitingForRecoveryShares"] {
             let info = json!({"status": "Accepted", "recovery_role": "Participant"});
             let (answer, after) = acknowledged(status, info);
-            assert_eq!(answer.unwrap_err().code, "InvalidInput");
+            assert_eq!(answer.unwrap_err().reason, Reason::InvalidInput);
             assert_eq!(after["status"], "Accepted");
         }
     }
@@ -279,21 +280,21 @@ mod tests {
         let acks = |transaction: &mut Transaction<'_>, id: &str, payload: Value| {
             let request = signed(transaction, &member, MessageType::Ack, &payload);
             let error = acknowledge(transaction, &request, id).unwrap_err();
-            (error.status.as_u16(), error.code)
+            error.reason
         };
         let digest = json!({"stateDigest": "aa".repeat(32)});
         let early = acks(&mut transaction, &member.id, digest.clone());
-        assert_eq!(early, (403, "AuthorizationFailed"));
+        assert_eq!(early, Reason::NotAllowed);
         transaction.put(
             names::MEMBERS_ACKS,
             member.id.as_bytes(),
             format!(r#"{{"state_digest":"{}","signed_req":{{}}}}"#, "aa".repeat(32)),
         );
         let other = acks(&mut transaction, &"0".repeat(64), digest.clone());
-        assert_eq!(other, (400, "InvalidAuthenticationInfo"));
+        assert_eq!(other, Reason::OtherSigner);
         let wrong = acks(&mut transaction, &member.id, json!({"stateDigest": "bb"}));
-        assert_eq!(wrong, (400, "StateDigestMismatch"));
-        assert_eq!(acks(&mut transaction, &member.id, json!({})), (400, "InvalidInput"));
+        assert_eq!(wrong, Reason::OtherDigest);
+        assert_eq!(acks(&mut transaction, &member.id, json!({})), Reason::InvalidInput);
         let request = signed(&transaction, &member, MessageType::Ack, &digest);
         assert!(acknowledge(&mut transaction, &request, &member.id).is_ok());
         let ack = read_json(&transaction, names::MEMBERS_ACKS, member.id.as_bytes()).unwrap();

@@ -3,7 +3,7 @@
 use super::proposals;
 use super::request::SignedRequest;
 use super::resolution::{self, ProposalInfo, ProposalState};
-use crate::http::ApiError;
+use crate::governance::{Reason, Refusal};
 use crate::kv::store::Transaction;
 use crate::script::{self, Effects};
 use crate::tables::json::Json;
@@ -12,7 +12,7 @@ use crate::tables::names;
 /// Adds a member's ballot to an open proposal, and lets it be resolved. Answers the proposal.
 ///
 /// # Errors
-/// 404 `ProposalNotFound`; 400 `InvalidResourceName`, `ProposalNotOpen`, `InvalidInput`, `VoteAlreadyExists`; 500 if the
+/// [`Reason::UnknownProposal`]; [`Reason::InvalidName`], [`Reason::NotOpen`], [`Reason::InvalidInput`], [`Reason::AlreadyVoted`]; [`Reason::Fault`] if the
 /// constitution fails, of which nothing is kept: not the ballot either.
 pub fn submit_ballot(
     transaction: &mut Transaction<'_>,
@@ -20,14 +20,14 @@ pub fn submit_ballot(
     proposal_id: &str,
     member_id: &str,
     effects: &mut dyn Effects,
-) -> Result<Json, ApiError> {
+) -> Result<Json, Refusal> {
     request.require_proposal(proposal_id)?;
     request.require_member(member_id)?;
     let mut info = ProposalInfo::read(transaction, proposal_id)?.ok_or_else(|| not_found(proposal_id))?;
     if info.state != ProposalState::Open {
         let state = info.state.in_words();
-        return Err(ApiError::bad_request(
-            "ProposalNotOpen",
+        return Err(Refusal::new(
+            Reason::NotOpen,
             format!("Proposal {proposal_id} is currently in state {state} - only open proposals can receive votes"),
         ));
     }
@@ -42,8 +42,8 @@ pub fn submit_ballot(
         // Said twice: answered twice.
         return match *earlier == *ballot {
             true => Ok(info.to_api(proposal_id)),
-            false => Err(ApiError::bad_request(
-                "VoteAlreadyExists",
+            false => Err(Refusal::new(
+                Reason::AlreadyVoted,
                 format!("Different ballot already submitted by m[{member_id}] for {proposal_id}."),
             )),
         };
@@ -51,8 +51,8 @@ pub fn submit_ballot(
     // A ballot that can't be loaded would never count, and could not be replaced either.
     script::check_ballot(transaction, &ballot, format!("ballots[{member_id}]")).map_err(|failure| {
         let hint = "It must be a module that exports a function vote(proposal, proposerId)";
-        ApiError::bad_request(
-            "InvalidInput",
+        Refusal::new(
+            Reason::InvalidInput,
             format!("The ballot can't be used: {}. {hint}", failure.reason),
         )
     })?;
@@ -62,9 +62,9 @@ pub fn submit_ballot(
     Ok(info.to_api(proposal_id))
 }
 
-fn not_found(proposal_id: &str) -> ApiError {
-    ApiError {
-        code: "ProposalNotFound",
-        ..ApiError::not_found(format!("Could not find proposal {proposal_id}."))
-    }
+fn not_found(proposal_id: &str) -> Refusal {
+    Refusal::new(
+        Reason::UnknownProposal,
+        format!("Could not find proposal {proposal_id}."),
+    )
 }

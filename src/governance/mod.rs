@@ -14,8 +14,11 @@ pub mod answers;
 pub mod ballots;
 pub mod parameters;
 pub mod proposals;
+mod refusal;
 pub mod request;
 mod resolution;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod views;
+
+pub use refusal::{Reason, Refusal};

@@ -1,8 +1,7 @@
 //! What stands in the address of a governance request: the version of the API and ids of things.
 
+use crate::governance::{Reason, Refusal};
 use schemars::JsonSchema;
-
-use crate::http::ApiError;
 
 /// Hex digits of an id: a SHA-256 digest.
 const ID_DIGITS: usize = 64;
@@ -37,14 +36,14 @@ impl ApiVersion {
 /// Reads query parameter `api-version` of an endpoint that exists since version `since`.
 ///
 /// # Errors
-/// 400 `MissingApiVersionParameter` or `UnsupportedApiVersionValue`.
-pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion, ApiError> {
+/// [`Reason::MissingVersion`] or [`Reason::UnsupportedVersion`].
+pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion, Refusal> {
     let supported = ApiVersion::ALL.into_iter().filter(|version| *version >= since);
     let names: Vec<_> = supported.clone().map(ApiVersion::name).collect();
     let suffix = format!("The supported api-versions are: {}", names.join(", "));
     let Some(value) = value else {
-        return Err(ApiError::bad_request(
-            "MissingApiVersionParameter",
+        return Err(Refusal::new(
+            Reason::MissingVersion,
             format!("The api-version query parameter (?api-version=) is required for all requests. {suffix}"),
         ));
     };
@@ -53,8 +52,8 @@ pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion,
         .find(|version| version.name() == value)
         .ok_or_else(|| {
             let value = echo(value);
-            ApiError::bad_request(
-                "UnsupportedApiVersionValue",
+            Refusal::new(
+                Reason::UnsupportedVersion,
                 format!("Unsupported api-version '{value}'. {suffix}"),
             )
         })
@@ -63,42 +62,42 @@ pub fn api_version(value: Option<&str>, since: ApiVersion) -> Result<ApiVersion,
 /// Checks that a part of a path is a member's id.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`.
-pub fn member_id(text: &str) -> Result<&str, ApiError> {
+/// [`Reason::InvalidName`].
+pub fn member_id(text: &str) -> Result<&str, Refusal> {
     id(text, "member")
 }
 
 /// Checks that a part of a path is a user's id.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`.
-pub fn user_id(text: &str) -> Result<&str, ApiError> {
+/// [`Reason::InvalidName`].
+pub fn user_id(text: &str) -> Result<&str, Refusal> {
     id(text, "user")
 }
 
 /// Checks that a part of a path is a proposal's id.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`.
-pub fn proposal_id(text: &str) -> Result<&str, ApiError> {
+/// [`Reason::InvalidName`].
+pub fn proposal_id(text: &str) -> Result<&str, Refusal> {
     id(text, "proposal")
 }
 
 /// Checks that a part of a path is a node's id.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`.
-pub fn node_id(text: &str) -> Result<&str, ApiError> {
+/// [`Reason::InvalidName`].
+pub fn node_id(text: &str) -> Result<&str, Refusal> {
     id(text, "node")
 }
 
-fn id<'a>(text: &'a str, whose: &str) -> Result<&'a str, ApiError> {
+fn id<'a>(text: &'a str, whose: &str) -> Result<&'a str, Refusal> {
     if text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text);
     }
     let text = echo(text);
-    Err(ApiError::bad_request(
-        "InvalidResourceName",
+    Err(Refusal::new(
+        Reason::InvalidName,
         format!("'{text}' is not a valid hex-encoded {whose} ID"),
     ))
 }
@@ -121,19 +120,18 @@ mod tests {
         );
         let missing = api_version(None, ApiVersion::Preview).unwrap_err();
         assert_eq!(
-            (missing.status.as_u16(), missing.code, missing.message.as_str()),
+            (missing.reason, missing.message.as_str()),
             (
-                400,
-                "MissingApiVersionParameter",
+                Reason::MissingVersion,
                 "The api-version query parameter (?api-version=) is required for all requests. The supported \
                  api-versions are: 2023-06-01-preview, 2024-07-01"
             )
         );
         let early = api_version(Some("2023-06-01-preview"), ApiVersion::V1).unwrap_err();
         assert_eq!(
-            (early.code, early.message.as_str()),
+            (early.reason, early.message.as_str()),
             (
-                "UnsupportedApiVersionValue",
+                Reason::UnsupportedVersion,
                 "Unsupported api-version '2023-06-01-preview'. The supported api-versions are: 2024-07-01"
             )
         );
@@ -146,7 +144,7 @@ mod tests {
         assert!(member_id(&"aF".repeat(32)).is_ok());
         for bad in ["", "ab", &"g".repeat(64), &"a".repeat(65), &"é".repeat(32)] {
             let error = proposal_id(bad).unwrap_err();
-            assert_eq!((error.status.as_u16(), error.code), (400, "InvalidResourceName"));
+            assert_eq!(error.reason, Reason::InvalidName);
             assert!(error.message.ends_with("is not a valid hex-encoded proposal ID"));
         }
     }

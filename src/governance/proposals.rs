@@ -1,12 +1,12 @@
 //! Making and withdrawing proposals (recovery specification, sections 3.3, 3.4 and 4.1).
 
+use crate::governance::{Reason, Refusal};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::request::SignedRequest;
 use super::resolution::{self, ProposalInfo, ProposalState};
 use crate::crypto::digest::{Digest, sha256_pair};
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::script::{self, Effects};
 use crate::tables::json::{self, Json};
@@ -28,28 +28,31 @@ pub fn proposal_id(root: &Digest, request: &SignedRequest) -> String {
 /// once, which some constitutions accept. Answers the proposal.
 ///
 /// # Errors
-/// 400 `ProposalFailedToValidate`, `InvalidCreatedAt`, `ProposalReplay`, `ProposalCreatedTooLongAgo`, `InvalidInput`;
-/// 500 if the constitution fails. The caller drops the transaction then.
+/// [`Reason::NotValid`], [`Reason::InvalidCreatedAt`], [`Reason::Replay`], [`Reason::TooOld`], [`Reason::InvalidInput`];
+/// [`Reason::Fault`] if the constitution fails. The caller drops the transaction then.
 pub fn create(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     root: &Digest,
     effects: &mut dyn Effects,
-) -> Result<Json, ApiError> {
+) -> Result<Json, Refusal> {
     let id = proposal_id(root, request);
     let constitution = resolution::constitution(transaction, "proposals")?;
     let proposal = text(&request.payload)?;
     json::check(proposal.as_bytes()).map_err(|why| invalid(&format!("it could not be read back: {why}")))?;
     let validation = script::validate(transaction, &constitution, proposal).map_err(|failure| {
         let trace = failure.trace.as_deref().unwrap_or_default();
-        ApiError::internal(format!("Failed to execute validation: {} {trace}", failure.reason))
+        Refusal::new(
+            Reason::Fault,
+            format!("Failed to execute validation: {} {trace}", failure.reason),
+        )
     })?;
     if !validation.valid {
         return Err(invalid(&validation.description));
     }
     remember(transaction, request, &id)?;
     if transaction.get(names::PROPOSALS, id.as_bytes()).is_some() {
-        return Err(ApiError::internal("Proposal ID collision."));
+        return Err(Refusal::new(Reason::Fault, "Proposal ID collision."));
     }
     transaction.put(names::PROPOSALS, id.as_str(), request.payload.as_slice());
     record_history(transaction, request);
@@ -61,12 +64,12 @@ pub fn create(
 /// Withdraws an open proposal of the member who asks. Answers the proposal, or `None` if nobody knows it (any more).
 ///
 /// # Errors
-/// 400 `InvalidResourceName`, `ProposalNotOpen`; 403 `AuthorizationFailed` for another member's proposal.
+/// [`Reason::InvalidName`], [`Reason::NotOpen`]; [`Reason::NotAllowed`] for another member's proposal.
 pub fn withdraw(
     transaction: &mut Transaction<'_>,
     request: &SignedRequest,
     proposal_id: &str,
-) -> Result<Option<Json>, ApiError> {
+) -> Result<Option<Json>, Refusal> {
     request.require_proposal(proposal_id)?;
     let Some(mut info) = ProposalInfo::read(transaction, proposal_id)? else {
         return Ok(None);
@@ -74,8 +77,8 @@ pub fn withdraw(
     let caller = &request.member_id;
     if *caller != info.proposer_id {
         let proposer = &info.proposer_id;
-        return Err(ApiError::forbidden(
-            "AuthorizationFailed",
+        return Err(Refusal::new(
+            Reason::NotAllowed,
             format!("Proposal {proposal_id} can only be withdrawn by proposer m[{proposer}], not caller m[{caller}]."),
         ));
     }
@@ -90,8 +93,8 @@ pub fn withdraw(
         ProposalState::Withdrawn => {}
         state => {
             let state = state.in_words();
-            return Err(ApiError::bad_request(
-                "ProposalNotOpen",
+            return Err(Refusal::new(
+                Reason::NotOpen,
                 format!("Proposal {proposal_id} is currently in state {state} and cannot be withdrawn."),
             ));
         }
@@ -99,17 +102,14 @@ pub fn withdraw(
     Ok(Some(info.to_api(proposal_id)))
 }
 
-fn invalid(why: &str) -> ApiError {
-    ApiError::bad_request(
-        "ProposalFailedToValidate",
-        format!("Proposal failed to validate: {why}"),
-    )
+fn invalid(why: &str) -> Refusal {
+    Refusal::new(Reason::NotValid, format!("Proposal failed to validate: {why}"))
 }
 
 /// A proposal as scripts read it.
-pub(super) fn text(proposal: &[u8]) -> Result<&str, ApiError> {
+pub(super) fn text(proposal: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(proposal)
-        .map_err(|why| ApiError::bad_request("InvalidInput", format!("The proposal is not UTF-8 text: {why}")))
+        .map_err(|why| Refusal::new(Reason::InvalidInput, format!("The proposal is not UTF-8 text: {why}")))
 }
 
 /// Keeps the member's latest signed request.
@@ -119,10 +119,10 @@ pub(super) fn record_history(transaction: &mut Transaction<'_>, request: &Signed
 }
 
 /// Refuses a proposal that was made before, or is older than half of those remembered; remembers it otherwise.
-fn remember(transaction: &mut Transaction<'_>, request: &SignedRequest, proposal_id: &str) -> Result<(), ApiError> {
+fn remember(transaction: &mut Transaction<'_>, request: &SignedRequest, proposal_id: &str) -> Result<(), Refusal> {
     if request.created_at > MAX_CREATED_AT {
-        return Err(ApiError::bad_request(
-            "InvalidCreatedAt",
+        return Err(Refusal::new(
+            Reason::InvalidCreatedAt,
             "Header parameter created_at value is too large",
         ));
     }
@@ -135,8 +135,8 @@ fn remember(transaction: &mut Transaction<'_>, request: &SignedRequest, proposal
         .find_map(|key| transaction.get(names::COSE_RECENT_PROPOSALS, key.as_bytes()));
     if let Some(known) = known {
         let known: String = values::from_json(known).unwrap_or_default();
-        return Err(ApiError::bad_request(
-            "ProposalReplay",
+        return Err(Refusal::new(
+            Reason::Replay,
             format!("Proposal submission replay, already exists as proposal {known}"),
         ));
     }
@@ -144,8 +144,8 @@ fn remember(transaction: &mut Transaction<'_>, request: &SignedRequest, proposal
     if let Some(median) = keys.get(keys.len() / 2) {
         let median = String::from_utf8_lossy(median.split(|byte| *byte == b':').next().unwrap_or_default());
         if created_at.as_str() < &*median {
-            return Err(ApiError::bad_request(
-                "ProposalCreatedTooLongAgo",
+            return Err(Refusal::new(
+                Reason::TooOld,
                 format!("Proposal created too long ago, created_at must be greater than {median}"),
             ));
         }

@@ -3,6 +3,7 @@
 //! Answers are CCF's, word for word where it has words. The validity dates of a member's certificate are not looked at,
 //! as in CCF: a service that was down for a year must still hear its members.
 
+use crate::governance::{Reason, Refusal};
 use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -13,7 +14,6 @@ use crate::crypto::cose::{CREATED_AT, MESSAGE_TYPE, MessageType, PROPOSAL_ID, Si
 use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::ecdsa::other_form;
 use crate::crypto::{Certificate, Error};
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use crate::tables::values::{self, MemberInfo};
@@ -51,14 +51,11 @@ impl SignedRequest {
     /// written. With `active` also that the member is still active.
     ///
     /// # Errors
-    /// 401 `InvalidAuthenticationInfo`.
-    pub fn still_stands(&self, transaction: &Transaction<'_>, active: bool) -> Result<(), ApiError> {
+    /// [`Reason::Unauthenticated`].
+    pub fn still_stands(&self, transaction: &Transaction<'_>, active: bool) -> Result<(), Refusal> {
         let certificate = transaction.get(names::MEMBERS_CERTS, self.member_id.as_bytes());
         if certificate.map(sha256) != Some(self.certificate_digest) {
-            return Err(ApiError::unauthenticated(
-                policy(active),
-                "Signer is not a known member",
-            ));
+            return Err(Refusal::unauthenticated(policy(active), "Signer is not a known member"));
         }
         require_active(transaction, &self.member_id, active)
     }
@@ -66,13 +63,13 @@ impl SignedRequest {
     /// Checks that the member named in the path is the one who signed.
     ///
     /// # Errors
-    /// 400 `InvalidResourceName`, also if the name is not an id.
-    pub fn require_member(&self, member_id: &str) -> Result<(), ApiError> {
+    /// [`Reason::InvalidName`], also if the name is not an id.
+    pub fn require_member(&self, member_id: &str) -> Result<(), Refusal> {
         parameters::member_id(member_id)?;
         match self.member_id == member_id {
             true => Ok(()),
-            false => Err(ApiError::bad_request(
-                "InvalidResourceName",
+            false => Err(Refusal::new(
+                Reason::InvalidName,
                 "Authenticated member id does not match URL",
             )),
         }
@@ -81,13 +78,13 @@ impl SignedRequest {
     /// Checks that the proposal named in the path is the one that was signed about.
     ///
     /// # Errors
-    /// 400 `InvalidResourceName`, also if the name is not an id.
-    pub fn require_proposal(&self, proposal_id: &str) -> Result<(), ApiError> {
+    /// [`Reason::InvalidName`], also if the name is not an id.
+    pub fn require_proposal(&self, proposal_id: &str) -> Result<(), Refusal> {
         parameters::proposal_id(proposal_id)?;
         match self.proposal_id.as_deref() == Some(proposal_id) {
             true => Ok(()),
-            false => Err(ApiError::bad_request(
-                "InvalidResourceName",
+            false => Err(Refusal::new(
+                Reason::InvalidName,
                 "Authenticated proposal id does not match URL",
             )),
         }
@@ -96,12 +93,12 @@ impl SignedRequest {
     /// A text field of the payload, which must be a JSON object.
     ///
     /// # Errors
-    /// 400 `InvalidInput`.
-    pub fn text_field(&self, name: &str) -> Result<Zeroizing<String>, ApiError> {
+    /// [`Reason::InvalidInput`].
+    pub fn text_field(&self, name: &str) -> Result<Zeroizing<String>, Refusal> {
         let wrong = || {
             let message =
                 format!("Signed request body is not a JSON object containing required string field \"{name}\"");
-            ApiError::bad_request("InvalidInput", message)
+            Refusal::new(Reason::InvalidInput, message)
         };
         let mut reader = serde_json::Deserializer::from_slice(&self.payload);
         let found = TextField(name).deserialize(&mut reader).map_err(|_| wrong())?;
@@ -145,16 +142,16 @@ impl<'de> Visitor<'de> for TextField<'_> {
 /// member is active.
 ///
 /// # Errors
-/// 401 `InvalidAuthenticationInfo` with the policy that refused it, and why. The answer needs [`CHALLENGE`].
+/// [`Reason::Unauthenticated`] with the policy that refused it, and why. The answer needs [`CHALLENGE`].
 pub fn authenticate(
     transaction: &Transaction<'_>,
     content_type: Option<&str>,
     body: &[u8],
     expected: MessageType,
     active: bool,
-) -> Result<SignedRequest, ApiError> {
+) -> Result<SignedRequest, Refusal> {
     let request = signed(transaction, content_type, body, expected)
-        .map_err(|why| ApiError::unauthenticated(policy(active), why))?;
+        .map_err(|why| Refusal::unauthenticated(policy(active), why))?;
     require_active(transaction, &request.member_id, active)?;
     Ok(request)
 }
@@ -166,9 +163,9 @@ fn policy(active: bool) -> &'static str {
     }
 }
 
-fn require_active(transaction: &Transaction<'_>, member_id: &str, active: bool) -> Result<(), ApiError> {
+fn require_active(transaction: &Transaction<'_>, member_id: &str, active: bool) -> Result<(), Refusal> {
     match active && !is_active(transaction, member_id) {
-        true => Err(ApiError::unauthenticated(
+        true => Err(Refusal::unauthenticated(
             policy(active),
             "Signer is not an ACTIVE member",
         )),
@@ -294,9 +291,9 @@ mod tests {
             true,
         )
         .map_err(|error| {
-            assert_eq!((error.status.as_u16(), error.code), (401, "InvalidAuthenticationInfo"));
-            assert_eq!(error.details[0]["auth_policy"], "active_member_cose_sign1");
-            error.details[0]["message"].as_str().unwrap().to_owned()
+            let policy = "active_member_cose_sign1";
+            assert_eq!(error.reason, Reason::Unauthenticated { policy });
+            error.message
         })
     }
 
@@ -319,15 +316,15 @@ mod tests {
                 sha256(Sign1::parse(&body).unwrap().signature())
             );
             assert_eq!(*request.text_field("a").unwrap(), "b");
-            assert_eq!(request.text_field("c").unwrap_err().code, "InvalidInput");
+            assert_eq!(request.text_field("c").unwrap_err().reason, Reason::InvalidInput);
             assert!(request.require_member(&member.id).is_ok());
             assert_eq!(
-                request.require_member(&"0".repeat(64)).unwrap_err().code,
-                "InvalidResourceName"
+                request.require_member(&"0".repeat(64)).unwrap_err().reason,
+                Reason::InvalidName
             );
             assert_eq!(
-                request.require_proposal(&"0".repeat(64)).unwrap_err().code,
-                "InvalidResourceName"
+                request.require_proposal(&"0".repeat(64)).unwrap_err().reason,
+                Reason::InvalidName
             );
         }
     }
@@ -340,8 +337,9 @@ mod tests {
         let message = |content_type, kind| match authenticate(&store.transaction(), content_type, &body, kind, false) {
             Ok(_) => None,
             Err(error) => {
-                assert_eq!(error.details[0]["auth_policy"], "member_cose_sign1");
-                error.details[0]["message"].as_str().map(str::to_owned)
+                let policy = "member_cose_sign1";
+                assert_eq!(error.reason, Reason::Unauthenticated { policy });
+                Some(error.message)
             }
         };
         assert_eq!(message(Some("application/cose"), MessageType::Ack), None);

@@ -1,13 +1,13 @@
 //! A proposal's life: its record in the tables, and what becomes of it with the ballots at hand (recovery
 //! specification, sections 4.1 and 4.4).
 
+use crate::governance::{Reason, Refusal};
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answers::{self, FailureInfo};
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::script::{self, Effects, Failure};
 use crate::tables::json::{Fields, Json, Opaque};
@@ -91,13 +91,18 @@ impl ProposalInfo {
     /// Reads the record of a proposal; `None` if there is none.
     ///
     /// # Errors
-    /// 500 if it can't be understood.
-    pub(super) fn read(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Option<Self>, ApiError> {
+    /// [`Reason::Fault`] if it can't be understood.
+    pub(super) fn read(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Option<Self>, Refusal> {
         transaction
             .get(names::PROPOSALS_INFO, proposal_id.as_bytes())
             .map(values::from_json)
             .transpose()
-            .map_err(|why| ApiError::internal(format!("The record of proposal {proposal_id} can't be read: {why}")))
+            .map_err(|why| {
+                Refusal::new(
+                    Reason::Fault,
+                    format!("The record of proposal {proposal_id} can't be read: {why}"),
+                )
+            })
     }
 
     pub(super) fn write(&self, transaction: &mut Transaction<'_>, proposal_id: &str) {
@@ -131,12 +136,17 @@ impl ProposalInfo {
 /// The service's constitution.
 ///
 /// # Errors
-/// 500 if there is none; `for_what` can't be done then.
-pub(super) fn constitution(transaction: &Transaction<'_>, for_what: &str) -> Result<String, ApiError> {
+/// [`Reason::Fault`] if there is none; `for_what` can't be done then.
+pub(super) fn constitution(transaction: &Transaction<'_>, for_what: &str) -> Result<String, Refusal> {
     transaction
         .get(names::CONSTITUTION, &SINGLETON_KEY)
         .and_then(|text| values::from_json(text).ok())
-        .ok_or_else(|| ApiError::internal(format!("No constitution is set - {for_what} cannot be evaluated")))
+        .ok_or_else(|| {
+            Refusal::new(
+                Reason::Fault,
+                format!("No constitution is set - {for_what} cannot be evaluated"),
+            )
+        })
 }
 
 /// Removes every proposal that is over, except this one.
@@ -154,7 +164,7 @@ pub(super) fn remove_others(transaction: &mut Transaction<'_>, proposal_id: &str
 /// record say what came of it.
 ///
 /// # Errors
-/// 500 if `resolve` or `apply` failed: the caller drops the transaction, and with it the ballot that brought this
+/// [`Reason::Fault`] if `resolve` or `apply` failed: the caller drops the transaction, and with it the ballot that brought this
 /// about. It can be submitted again when the reason is gone.
 pub(super) fn resolve(
     transaction: &mut Transaction<'_>,
@@ -163,7 +173,7 @@ pub(super) fn resolve(
     proposal: &str,
     info: &mut ProposalInfo,
     effects: &mut dyn Effects,
-) -> Result<(), ApiError> {
+) -> Result<(), Refusal> {
     let mut votes = BTreeMap::new();
     let mut failures: BTreeMap<String, FailureInfo> = BTreeMap::new();
     for (member_id, ballot) in &info.ballots {
@@ -188,7 +198,7 @@ pub(super) fn resolve(
         "Rejected" => ProposalState::Rejected,
         other => {
             let reason = format!("resolve() returned invalid status value: \"{other}\"");
-            return Err(ApiError::internal(format!("{reason}\nTrace: N/A")));
+            return Err(Refusal::new(Reason::Fault, format!("{reason}\nTrace: N/A")));
         }
     };
     if info.state != ProposalState::Open {
@@ -205,7 +215,7 @@ pub(super) fn resolve(
     Ok(())
 }
 
-fn failed(what: &str, failure: &Failure) -> ApiError {
+fn failed(what: &str, failure: &Failure) -> Refusal {
     let trace = failure.trace.as_deref().unwrap_or("N/A");
-    ApiError::internal(format!("{what}{}\nTrace: {trace}", failure.reason))
+    Refusal::new(Reason::Fault, format!("{what}{}\nTrace: {trace}", failure.reason))
 }

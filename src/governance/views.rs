@@ -6,6 +6,7 @@
 
 pub mod code;
 
+use crate::governance::{Reason, Refusal};
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -17,21 +18,20 @@ use super::parameters;
 use super::proposals::DEFAULT_WINDOW;
 use super::resolution::ProposalInfo;
 use crate::format::{Seqno, TxId, View};
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::tables::json::{Json, Opaque};
-use crate::tables::{SINGLETON_KEY, names};
 use crate::tables::values::{self, MemberInfo, RecoveryShares, ServiceConfig, ServiceInfo};
+use crate::tables::{SINGLETON_KEY, names};
 
 const DEFAULT_VALIDITY_DAYS: u64 = 365;
 
 /// `GET /gov/service/info`. `view_of` tells in which view a seqno was written.
 ///
 /// # Errors
-/// 404 before there is a service.
-pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Json, ApiError> {
+/// [`Reason::NotFound`] before there is a service.
+pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> View) -> Result<Json, Refusal> {
     let info: ServiceInfo = value(transaction, names::SERVICE_INFO)?
-        .ok_or_else(|| ApiError::not_found("Service info not yet available"))?;
+        .ok_or_else(|| Refusal::new(Reason::NotFound, "Service info not yet available"))?;
     // This is what CCF calls it; it is an earlier write about the service.
     let previous = info.previous_service_identity_version.map(|seqno| TxId {
         view: view_of(seqno),
@@ -66,9 +66,9 @@ pub fn service_info(transaction: &Transaction<'_>, view_of: impl Fn(Seqno) -> Vi
 /// `GET /gov/service/constitution`: the script itself.
 ///
 /// # Errors
-/// 404 without one.
-pub fn constitution(transaction: &Transaction<'_>) -> Result<String, ApiError> {
-    value(transaction, names::CONSTITUTION)?.ok_or_else(|| ApiError::not_found("Constitution not found"))
+/// [`Reason::NotFound`] without one.
+pub fn constitution(transaction: &Transaction<'_>) -> Result<String, Refusal> {
+    value(transaction, names::CONSTITUTION)?.ok_or_else(|| Refusal::new(Reason::NotFound, "Constitution not found"))
 }
 
 /// `GET /gov/service/members`.
@@ -81,10 +81,10 @@ pub fn members(transaction: &Transaction<'_>) -> Json {
 /// `GET /gov/service/members/{memberId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404.
-pub fn member(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::NotFound`].
+pub fn member(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, Refusal> {
     let info = entry(transaction, names::MEMBERS_INFO, parameters::member_id(member_id)?)?
-        .ok_or_else(|| ApiError::not_found(format!("Member m[{member_id}] does not exist.")))?;
+        .ok_or_else(|| Refusal::new(Reason::NotFound, format!("Member m[{member_id}] does not exist.")))?;
     Ok(describe_member(transaction, member_id, &info))
 }
 
@@ -119,11 +119,14 @@ pub fn users(transaction: &Transaction<'_>) -> Json {
 /// `GET /gov/service/users/{userId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404.
-pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::NotFound`].
+pub fn user(transaction: &Transaction<'_>, user_id: &str) -> Result<Json, Refusal> {
     match transaction.get(names::USERS_CERTS, parameters::user_id(user_id)?.as_bytes()) {
         Some(_) => Ok(describe_user(transaction, user_id)),
-        None => Err(ApiError::not_found(format!("User u[{user_id}] does not exist."))),
+        None => Err(Refusal::new(
+            Reason::NotFound,
+            format!("User u[{user_id}] does not exist."),
+        )),
     }
 }
 
@@ -147,8 +150,8 @@ pub fn proposals(transaction: &Transaction<'_>) -> Json {
 /// `GET /gov/members/proposals/{proposalId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404 `ProposalNotFound`.
-pub fn proposal(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::UnknownProposal`].
+pub fn proposal(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Json, Refusal> {
     let info = ProposalInfo::read(transaction, parameters::proposal_id(proposal_id)?)?
         .ok_or_else(|| unknown_proposal(format!("Could not find proposal {proposal_id}.")))?;
     Ok(info.to_api(proposal_id))
@@ -157,8 +160,8 @@ pub fn proposal(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Json
 /// `GET /gov/members/proposals/{proposalId}/actions`: the proposal as it was submitted.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404 `ProposalNotFound`.
-pub fn actions(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Vec<u8>, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::UnknownProposal`].
+pub fn actions(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Vec<u8>, Refusal> {
     transaction
         .get(names::PROPOSALS, parameters::proposal_id(proposal_id)?.as_bytes())
         .map(<[u8]>::to_vec)
@@ -168,41 +171,43 @@ pub fn actions(transaction: &Transaction<'_>, proposal_id: &str) -> Result<Vec<u
 /// `GET /gov/members/proposals/{proposalId}/ballots/{memberId}`: the script itself.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404 `ProposalNotFound`, `VoteNotFound`.
-pub fn ballot(transaction: &Transaction<'_>, proposal_id: &str, member_id: &str) -> Result<String, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::UnknownProposal`], [`Reason::NoBallot`].
+pub fn ballot(transaction: &Transaction<'_>, proposal_id: &str, member_id: &str) -> Result<String, Refusal> {
     let info = ProposalInfo::read(transaction, parameters::proposal_id(proposal_id)?);
     parameters::member_id(member_id)?;
     let mut info = info?.ok_or_else(|| unknown_proposal(format!("Proposal {proposal_id} does not exist.")))?;
-    info.ballots.remove(member_id).ok_or_else(|| ApiError {
-        code: "VoteNotFound",
-        ..ApiError::not_found(format!(
-            "Member m[{member_id}] has not voted for proposal {proposal_id}."
-        ))
+    info.ballots.remove(member_id).ok_or_else(|| {
+        Refusal::new(
+            Reason::NoBallot,
+            format!("Member m[{member_id}] has not voted for proposal {proposal_id}."),
+        )
     })
 }
 
-fn unknown_proposal(message: String) -> ApiError {
-    ApiError {
-        code: "ProposalNotFound",
-        ..ApiError::not_found(message)
-    }
+fn unknown_proposal(message: String) -> Refusal {
+    Refusal::new(Reason::UnknownProposal, message)
 }
 
 /// `GET /gov/members/state-digests/{memberId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404.
-pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::NotFound`].
+pub fn state_digest(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, Refusal> {
     Ack::read(transaction, parameters::member_id(member_id)?)
         .map(|ack| ack.to_api(member_id))
-        .ok_or_else(|| ApiError::not_found(format!("No ACK record exists for member m[{member_id}].")))
+        .ok_or_else(|| {
+            Refusal::new(
+                Reason::NotFound,
+                format!("No ACK record exists for member m[{member_id}]."),
+            )
+        })
 }
 
 /// `GET /gov/recovery/encrypted-shares/{memberId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404.
-pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::NotFound`].
+pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result<Json, Refusal> {
     parameters::member_id(member_id)?;
     let shares: Option<RecoveryShares> = value(transaction, names::RECOVERY_SHARES)?;
     let share = shares.and_then(|mut shares| shares.encrypted_shares.remove(member_id));
@@ -213,11 +218,16 @@ pub fn encrypted_share(transaction: &Transaction<'_>, member_id: &str) -> Result
                 member_id,
             })
         })
-        .ok_or_else(|| ApiError::not_found(format!("Recovery share not found for member m[{member_id}].")))
+        .ok_or_else(|| {
+            Refusal::new(
+                Reason::NotFound,
+                format!("Recovery share not found for member m[{member_id}]."),
+            )
+        })
 }
 
 /// The value of a table with one value.
-pub(super) fn value<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> Result<Option<T>, ApiError> {
+pub(super) fn value<T: DeserializeOwned>(transaction: &Transaction<'_>, table: &str) -> Result<Option<T>, Refusal> {
     read(table, transaction.get(table, &SINGLETON_KEY))
 }
 
@@ -226,15 +236,15 @@ pub(super) fn entry<T: DeserializeOwned>(
     transaction: &Transaction<'_>,
     table: &str,
     key: &str,
-) -> Result<Option<T>, ApiError> {
+) -> Result<Option<T>, Refusal> {
     read(table, transaction.get(table, key.as_bytes()))
 }
 
-fn read<T: DeserializeOwned>(table: &str, bytes: Option<&[u8]>) -> Result<Option<T>, ApiError> {
+fn read<T: DeserializeOwned>(table: &str, bytes: Option<&[u8]>) -> Result<Option<T>, Refusal> {
     bytes
         .map(values::from_json)
         .transpose()
-        .map_err(|why| ApiError::internal(format!("A value of table {table} can't be read: {why}")))
+        .map_err(|why| Refusal::new(Reason::Fault, format!("A value of table {table} can't be read: {why}")))
 }
 
 /// The value of a key that is a text, where it is one itself.

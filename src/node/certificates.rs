@@ -170,7 +170,8 @@ mod tests {
     fn identity() -> NodeIdentity {
         let text = r#"{"network": {"rpc_interfaces": {"a": {"bind_address": "127.0.0.1:0"}}},
             "command": {"type": "Recover"}, "node_certificate": {"initial_validity_days": 4}}"#;
-        NodeIdentity::generate(crate::node::description::node_name(&Config::parse(text).unwrap().config).unwrap()).unwrap()
+        NodeIdentity::generate(crate::node::description::node_name(&Config::parse(text).unwrap().config).unwrap())
+            .unwrap()
     }
 
     fn validity(certificate: &Certificate) -> (u64, u64) {

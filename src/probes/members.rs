@@ -9,10 +9,10 @@ use crate::crypto::cose::MessageType;
 use crate::crypto::x509::member_id;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
 use crate::governance::proposals;
-use crate::script::Effects;
+use crate::governance::request::{CONTENT_TYPE, SignedRequest, authenticate};
 use crate::kv::store::{Store, Transaction};
+use crate::script::Effects;
 use crate::tables::{SINGLETON_KEY, names, values};
 
 /// A member of the service in the store: the key is in the fixtures, so that a test can sign what then is mutated.

@@ -11,6 +11,7 @@ use super::world::Dead;
 use crate::core::Refusal;
 use crate::crypto::sha256;
 use crate::format::domain::WriteSet;
+use crate::governance::Reason;
 use crate::governance::ballots::submit_ballot;
 use crate::governance::proposals;
 use crate::governance::request::SignedRequest;
@@ -116,7 +117,7 @@ impl People {
             let proposal = proposals::create(transaction, &request, &root, session);
             proposal
                 .map(drop)
-                .map_err(|why| format!("{}: {}", why.code, why.message))
+                .map_err(|why| format!("{:?}: {}", why.reason, why.message))
         })?;
         if self.submit(service, promises, made)? {
             self.open = Some((id, 0));
@@ -142,11 +143,11 @@ impl People {
                     Ok(())
                 }
                 // It was rolled back.
-                Err(why) if why.code == "ProposalNotFound" => {
+                Err(why) if why.reason == Reason::UnknownProposal => {
                     gone = Some(());
                     Ok(())
                 }
-                Err(why) => Err(format!("{}: {}", why.code, why.message)),
+                Err(why) => Err(format!("{:?}: {}", why.reason, why.message)),
             }
         })?;
         if gone.is_some() {

@@ -37,8 +37,8 @@ impl World {
         &mut self,
         body: &[u8],
         kind: MessageType,
-        work: impl FnOnce(&mut Transaction<'_>, &SignedRequest, &mut Recorder) -> Result<T, ApiError>,
-    ) -> Result<T, ApiError> {
+        work: impl FnOnce(&mut Transaction<'_>, &SignedRequest, &mut Recorder) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let mut transaction = self.store.transaction();
         let request = authenticate(&transaction, Some(CONTENT_TYPE), body, kind, true)?;
         let answer = work(&mut transaction, &request, &mut self.effects)?;
@@ -48,7 +48,7 @@ impl World {
         Ok(answer)
     }
 
-    fn propose(&mut self, member: usize, created_at: u64, proposal: Value) -> Result<Value, ApiError> {
+    fn propose(&mut self, member: usize, created_at: u64, proposal: Value) -> Result<Value, Refusal> {
         let body = self.members[member].sign("proposal", created_at, None, proposal.to_string().as_bytes());
         self.request(&body, MessageType::Proposal, |transaction, request, effects| {
             create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
@@ -61,7 +61,7 @@ impl World {
         answer["proposalId"].as_str().unwrap().to_owned()
     }
 
-    fn vote(&mut self, member: usize, id: &str, ballot: &str) -> Result<Value, ApiError> {
+    fn vote(&mut self, member: usize, id: &str, ballot: &str) -> Result<Value, Refusal> {
         let member_id = self.members[member].id.clone();
         let body = self.members[member].sign("ballot", 1, Some(id), ballot.as_bytes());
         self.request(&body, MessageType::Ballot, |transaction, request, effects| {
@@ -69,7 +69,7 @@ impl World {
         })
     }
 
-    fn withdraw(&mut self, member: usize, id: &str) -> Result<Option<Value>, ApiError> {
+    fn withdraw(&mut self, member: usize, id: &str) -> Result<Option<Value>, Refusal> {
         let body = self.members[member].sign("withdrawal", 1, Some(id), b"");
         self.request(&body, MessageType::Withdrawal, |transaction, request, _| {
             let withdrawn = withdraw(transaction, request, id)?;
@@ -86,8 +86,8 @@ impl World {
     }
 }
 
-fn code(error: &ApiError) -> (u16, &str) {
-    (error.status.as_u16(), error.code)
+fn code(error: &Refusal) -> Reason {
+    error.reason
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_majority_accepts_and_the_proposal_is_applied_once() {
     assert_eq!(world.done(), Some(json!("open")));
     assert_eq!(world.effects.asked, ["open None \"next\""]);
     let late = world.vote(0, &id, YES).unwrap_err();
-    assert_eq!(code(&late), (400, "ProposalNotOpen"));
+    assert_eq!(code(&late), Reason::NotOpen);
     assert!(
         late.message
             .ends_with("is currently in state accepted - only open proposals can receive votes")
@@ -162,7 +162,7 @@ fn a_ballot_said_twice_is_answered_twice_and_another_one_is_refused() {
     let first = world.vote(0, &id, YES).unwrap();
     assert_eq!(world.vote(0, &id, YES).unwrap(), first);
     let other = world.vote(0, &id, NO).unwrap_err();
-    assert_eq!(code(&other), (400, "VoteAlreadyExists"));
+    assert_eq!(code(&other), Reason::AlreadyVoted);
     assert_eq!(
         other.message,
         format!(
@@ -186,7 +186,7 @@ fn a_ballot_that_can_never_count_is_not_taken() {
     ] {
         assert_eq!(
             code(&world.vote(0, &id, ballot).unwrap_err()),
-            (400, "InvalidInput"),
+            Reason::InvalidInput,
             "{ballot}"
         );
     }
@@ -202,7 +202,7 @@ fn a_failing_application_leaves_nothing_and_can_be_tried_again() {
     world.effects.refuse = Some("the seal is broken".to_owned());
     let before = world.store.seqno();
     let error = world.vote(1, &id, YES).unwrap_err();
-    assert_eq!(code(&error), (500, "InternalError"));
+    assert_eq!(code(&error), Reason::Fault);
     assert!(
         error
             .message
@@ -240,7 +240,7 @@ fn the_constitution_decides_and_not_the_majority() {
     let odd = world
         .propose(0, 1_002, json!({"do": "it", "at_once": "Perhaps"}))
         .unwrap_err();
-    assert_eq!(code(&odd), (500, "InternalError"));
+    assert_eq!(code(&odd), Reason::Fault);
     assert!(
         odd.message
             .starts_with("resolve() returned invalid status value: \"Perhaps\"")
@@ -280,10 +280,10 @@ fn a_proposal_that_is_over_is_forgotten_when_the_next_one_is() {
 fn a_proposal_that_does_not_validate_is_not_kept() {
     let mut world = World::new();
     let invalid = world.propose(0, 1_000, json!({})).unwrap_err();
-    assert_eq!(code(&invalid), (400, "ProposalFailedToValidate"));
+    assert_eq!(code(&invalid), Reason::NotValid);
     assert_eq!(invalid.message, "Proposal failed to validate: there is nothing to do");
     let broken = world.propose(0, 1_000, json!({"do": "fail to validate"})).unwrap_err();
-    assert_eq!(code(&broken), (500, "InternalError"));
+    assert_eq!(code(&broken), Reason::Fault);
     assert!(
         broken
             .message
@@ -293,7 +293,7 @@ fn a_proposal_that_does_not_validate_is_not_kept() {
     let binary = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
         create(transaction, request, &ROOT, effects).map(|answer| answer.to_value().unwrap())
     });
-    assert_eq!(code(&binary.unwrap_err()), (400, "InvalidInput"));
+    assert_eq!(code(&binary.unwrap_err()), Reason::InvalidInput);
     assert_eq!(world.store.seqno(), 1);
 }
 
@@ -304,21 +304,21 @@ fn a_proposal_made_again_or_too_long_ago_is_refused() {
         world.propose(0, created_at, json!({"do": "it"})).unwrap();
     }
     let again = world.propose(0, 4_000, json!({"do": "it"})).unwrap_err();
-    assert_eq!(code(&again), (400, "ProposalReplay"));
+    assert_eq!(code(&again), Reason::Replay);
     let body = world.members[0].sign("proposal", 4_000, None, br#"{"do":"it"}"#);
     let replayed = world.request(&body, MessageType::Proposal, |transaction, request, effects| {
         create(transaction, request, &[6; 32], effects)
     });
-    assert_eq!(code(&replayed.unwrap_err()), (400, "ProposalReplay"));
+    assert_eq!(code(&replayed.unwrap_err()), Reason::Replay);
     let old = world.propose(0, 3_999, json!({"do": "it"})).unwrap_err();
-    assert_eq!(code(&old), (400, "ProposalCreatedTooLongAgo"));
+    assert_eq!(code(&old), Reason::TooOld);
     assert_eq!(
         old.message,
         "Proposal created too long ago, created_at must be greater than 0000004000"
     );
     world.propose(1, 4_000, json!({"do": "it"})).unwrap();
     let far = world.propose(0, 10_000_000_000, json!({"do": "it"})).unwrap_err();
-    assert_eq!(code(&far), (400, "InvalidCreatedAt"));
+    assert_eq!(code(&far), Reason::InvalidCreatedAt);
 }
 
 #[test]
@@ -344,21 +344,18 @@ fn only_the_proposer_withdraws_and_only_while_it_is_open() {
     let mut world = World::new();
     let id = world.proposed(json!({"do": "it"}));
     let other = world.withdraw(1, &id).unwrap_err();
-    assert_eq!(code(&other), (403, "AuthorizationFailed"));
+    assert_eq!(code(&other), Reason::NotAllowed);
     let withdrawn = world.withdraw(0, &id).unwrap().unwrap();
     assert_eq!(withdrawn["proposalState"], "Withdrawn");
     assert_eq!(world.withdraw(0, &id).unwrap().unwrap(), withdrawn);
-    assert_eq!(code(&world.vote(1, &id, YES).unwrap_err()), (400, "ProposalNotOpen"));
+    assert_eq!(code(&world.vote(1, &id, YES).unwrap_err()), Reason::NotOpen);
     assert_eq!(world.withdraw(0, &"0".repeat(64)).unwrap(), None);
-    assert_eq!(
-        code(&world.withdraw(0, "short").unwrap_err()),
-        (400, "InvalidResourceName")
-    );
+    assert_eq!(code(&world.withdraw(0, "short").unwrap_err()), Reason::InvalidName);
     let accepted = world
         .propose(0, 2_000, json!({"do": "it", "at_once": "Accepted"}))
         .unwrap();
     let late = world.withdraw(0, accepted["proposalId"].as_str().unwrap()).unwrap_err();
-    assert_eq!(code(&late), (400, "ProposalNotOpen"));
+    assert_eq!(code(&late), Reason::NotOpen);
     assert!(
         late.message
             .ends_with("is currently in state accepted and cannot be withdrawn.")
@@ -372,10 +369,10 @@ fn what_is_signed_must_be_what_is_addressed() {
     let other = "0".repeat(64);
     let [signer, another] = [0, 1].map(|index: usize| world.members[index].id.clone());
     for (signed, addressed, member, expected) in [
-        (&other, &id, &signer, (400, "InvalidResourceName")),
-        (&id, &other, &signer, (400, "InvalidResourceName")),
-        (&id, &id, &another, (400, "InvalidResourceName")),
-        (&other, &other, &signer, (404, "ProposalNotFound")),
+        (&other, &id, &signer, Reason::InvalidName),
+        (&id, &other, &signer, Reason::InvalidName),
+        (&id, &id, &another, Reason::InvalidName),
+        (&other, &other, &signer, Reason::UnknownProposal),
     ] {
         let body = world.members[0].sign("ballot", 1, Some(signed), YES.as_bytes());
         let answer = world.request(&body, MessageType::Ballot, |transaction, request, effects| {
@@ -395,10 +392,7 @@ fn a_service_without_a_constitution_says_so() {
     let proposal = world.propose(0, 2_000, json!({"do": "it"})).unwrap_err();
     assert_eq!(
         (code(&proposal), proposal.message.as_str()),
-        (
-            (500, "InternalError"),
-            "No constitution is set - proposals cannot be evaluated"
-        )
+        (Reason::Fault, "No constitution is set - proposals cannot be evaluated")
     );
     assert!(
         world
@@ -431,7 +425,7 @@ fn a_proposal_is_not_made_twice_with_the_other_form_of_its_signature() {
     };
     propose(&other).unwrap();
     for again in [&body, &other] {
-        assert_eq!(code(&propose(again).unwrap_err()), (400, "ProposalReplay"));
+        assert_eq!(code(&propose(again).unwrap_err()), Reason::Replay);
     }
 }
 
@@ -446,7 +440,7 @@ fn a_proposal_that_could_not_be_read_back_is_refused() {
             create(transaction, request, &ROOT, effects)
         });
         let error = refused.unwrap_err();
-        assert_eq!(code(&error), (400, "ProposalFailedToValidate"), "{odd:.20}");
+        assert_eq!(code(&error), Reason::NotValid, "{odd:.20}");
         assert!(error.message.contains("read back"), "{}", error.message);
     }
 }

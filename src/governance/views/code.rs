@@ -1,6 +1,7 @@
 //! What governance answers of nodes, of what may join, of keys of token issuers and of JavaScript applications (recovery
 //! specification, section 3.3). As [`super`].
 
+use crate::governance::{Reason, Refusal};
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -13,7 +14,6 @@ use crate::governance::answers::{
     SgxJoinPolicy, SnpJoinPolicy, VirtualDetails, VirtualJoinPolicy, answer,
 };
 use crate::governance::parameters;
-use crate::http::ApiError;
 use crate::kv::store::Transaction;
 use crate::tables::json::{Fields, Json, Opaque};
 use crate::tables::names;
@@ -34,10 +34,10 @@ pub fn nodes(transaction: &Transaction<'_>) -> Json {
 /// `GET /gov/service/nodes/{nodeId}`.
 ///
 /// # Errors
-/// 400 `InvalidResourceName`; 404.
-pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Json, ApiError> {
+/// [`Reason::InvalidName`]; [`Reason::NotFound`].
+pub fn node(transaction: &Transaction<'_>, node_id: &str) -> Result<Json, Refusal> {
     let info = entry(transaction, names::NODES_INFO, parameters::node_id(node_id)?)?
-        .ok_or_else(|| ApiError::not_found(format!("Node n[{node_id}] does not exist.")))?;
+        .ok_or_else(|| Refusal::new(Reason::NotFound, format!("Node n[{node_id}] does not exist.")))?;
     Ok(describe_node(transaction, node_id, &info))
 }
 
@@ -178,14 +178,14 @@ fn pem(base64: &str) -> String {
 /// `GET /gov/service/javascript-app`. `case`, a query parameter, may ask for the fields as they were submitted.
 ///
 /// # Errors
-/// 400 `InvalidQueryParameterValue` for another `case` than `original`.
-pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Result<Json, ApiError> {
+/// [`Reason::InvalidQuery`] for another `case` than `original`.
+pub fn javascript_app(transaction: &Transaction<'_>, case: Option<&str>) -> Result<Json, Refusal> {
     let original = match case {
         None => false,
         Some("original") => true,
         Some(_) => {
-            return Err(ApiError::bad_request(
-                "InvalidQueryParameterValue",
+            return Err(Refusal::new(
+                Reason::InvalidQuery,
                 "Accepted values for the 'case' query parameter are: original",
             ));
         }
@@ -232,12 +232,17 @@ pub fn javascript_modules(transaction: &Transaction<'_>) -> Json {
 /// `GET /gov/service/javascript-modules/{moduleName}`: the module itself. The name is given decoded.
 ///
 /// # Errors
-/// 404.
-pub fn javascript_module(transaction: &Transaction<'_>, name: &str) -> Result<Vec<u8>, ApiError> {
+/// [`Reason::NotFound`].
+pub fn javascript_module(transaction: &Transaction<'_>, name: &str) -> Result<Vec<u8>, Refusal> {
     transaction
         .get(names::MODULES, name.as_bytes())
         .map(<[u8]>::to_vec)
-        .ok_or_else(|| ApiError::not_found(format!("Module {} does not exist.", parameters::echo(name))))
+        .ok_or_else(|| {
+            Refusal::new(
+                Reason::NotFound,
+                format!("Module {} does not exist.", parameters::echo(name)),
+            )
+        })
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ fn store(writes: &[(&str, &[u8], Value)]) -> Store {
     store
 }
 
-fn refusal<T>(answer: Result<T, ApiError>) -> (u16, &'static str, String) {
+fn refusal<T>(answer: Result<T, Refusal>) -> (Reason, String) {
     let error = answer.err().expect("it was answered");
-    (error.status.as_u16(), error.code, error.message)
+    (error.reason, error.message)
 }
 
 #[test]
@@ -67,43 +67,47 @@ fn what_is_not_there_is_not_found_and_what_is_damaged_is_said_to_be() {
     let empty = Store::new();
     let empty = empty.transaction();
     let id = "0".repeat(64);
-    let not_found = |answer: (u16, &str, String), code: &str, words: &str| {
-        assert_eq!((answer.0, answer.1), (404, code), "{}", answer.2);
-        assert!(answer.2.contains(words), "{}", answer.2);
+    let not_found = |answer: (Reason, String), reason: Reason, words: &str| {
+        assert_eq!(answer.0, reason, "{}", answer.1);
+        assert!(answer.1.contains(words), "{}", answer.1);
     };
     not_found(
         refusal(service_info(&empty, |_| 0)),
-        "ResourceNotFound",
+        Reason::NotFound,
         "not yet available",
     );
     not_found(
         refusal(constitution(&empty)),
-        "ResourceNotFound",
+        Reason::NotFound,
         "Constitution not found",
     );
-    not_found(refusal(member(&empty, &id)), "ResourceNotFound", "does not exist.");
-    not_found(refusal(user(&empty, &id)), "ResourceNotFound", "does not exist.");
+    not_found(refusal(member(&empty, &id)), Reason::NotFound, "does not exist.");
+    not_found(refusal(user(&empty, &id)), Reason::NotFound, "does not exist.");
     not_found(
         refusal(state_digest(&empty, &id)),
-        "ResourceNotFound",
+        Reason::NotFound,
         "No ACK record exists for member",
     );
     not_found(
         refusal(encrypted_share(&empty, &id)),
-        "ResourceNotFound",
+        Reason::NotFound,
         "Recovery share not found for member",
     );
     not_found(
         refusal(proposal(&empty, &id)),
-        "ProposalNotFound",
+        Reason::UnknownProposal,
         "Could not find proposal",
     );
     not_found(
         refusal(actions(&empty, &id)),
-        "ProposalNotFound",
+        Reason::UnknownProposal,
         "Could not find proposal",
     );
-    not_found(refusal(ballot(&empty, &id, &id)), "ProposalNotFound", "does not exist.");
+    not_found(
+        refusal(ballot(&empty, &id, &id)),
+        Reason::UnknownProposal,
+        "does not exist.",
+    );
     for refused in [
         refusal(member(&empty, "x")),
         refusal(user(&empty, "x")),
@@ -114,11 +118,11 @@ fn what_is_not_there_is_not_found_and_what_is_damaged_is_said_to_be() {
         refusal(ballot(&empty, "x", &id)),
         refusal(ballot(&store(&[]).transaction(), &id, "x")),
     ] {
-        assert_eq!((refused.0, refused.1), (400, "InvalidResourceName"), "{}", refused.2);
+        assert_eq!(refused.0, Reason::InvalidName, "{}", refused.1);
     }
     let damaged = store(&[(names::SERVICE_INFO, &SINGLETON_KEY, json!(7))]);
-    let (status, code, message) = refusal(service_info(&damaged.transaction(), |_| 0));
-    assert_eq!((status, code), (500, "InternalError"));
+    let (reason, message) = refusal(service_info(&damaged.transaction(), |_| 0));
+    assert_eq!(reason, Reason::Fault);
     assert!(message.contains(names::SERVICE_INFO));
 }
 
@@ -191,8 +195,8 @@ fn a_proposal_is_told_with_all_that_came_of_it() {
     assert_eq!(proposals(&transaction), json!({"value": [expected]}));
     assert_eq!(actions(&transaction, &id).unwrap(), br#"{"actions":[]}"#);
     assert_eq!(ballot(&transaction, &id, &member).unwrap(), "export function vote() {}");
-    let (status, code, message) = refusal(ballot(&transaction, &id, &"0".repeat(64)));
-    assert_eq!((status, code), (404, "VoteNotFound"));
+    let (reason, message) = refusal(ballot(&transaction, &id, &"0".repeat(64)));
+    assert_eq!(reason, Reason::NoBallot);
     assert!(message.contains("has not voted for proposal"));
 }
 

@@ -125,7 +125,8 @@ pub(super) fn routes() -> Vec<Route<Node>> {
 }
 
 pub(super) fn check_version(request: &Request) -> ApiResult<()> {
-    api_version(request.query_value("api-version"), ApiVersion::Preview).map(|_| ())
+    api_version(request.query_value("api-version"), ApiVersion::Preview)?;
+    Ok(())
 }
 
 macro_rules! view {

@@ -12,6 +12,7 @@ mod gov_write;
 mod internal;
 mod nodes;
 mod receipts;
+mod refusals;
 mod state;
 mod users;
 

@@ -59,10 +59,10 @@ fn a_node_is_told_as_its_platform_attests_it() {
         assert_eq!(node(&transaction, &id).unwrap(), expected);
         assert_eq!(nodes(&transaction), json!({"value": [expected]}));
         assert_eq!(
-            node(&transaction, &"0".repeat(64)).unwrap_err().code,
-            "ResourceNotFound"
+            node(&transaction, &"0".repeat(64)).unwrap_err().reason,
+            Reason::NotFound
         );
-        assert_eq!(node(&transaction, "0").unwrap_err().code, "InvalidResourceName");
+        assert_eq!(node(&transaction, "0").unwrap_err().reason, Reason::InvalidName);
     }
 }
 
@@ -142,7 +142,7 @@ fn an_application_is_told_by_path_and_verb() {
         .unwrap();
     assert_eq!(original["endpoints"]["/a"]["GET"], endpoint);
     let other = javascript_app(&transaction, Some("upper")).unwrap_err();
-    assert_eq!(other.code, "InvalidQueryParameterValue");
+    assert_eq!(other.reason, Reason::InvalidQuery);
     assert_eq!(
         javascript_modules(&transaction),
         json!({"value": [{"moduleName": "/m.js"}]})
