@@ -24,6 +24,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod chunks;
+mod due;
 mod effect;
 mod event;
 mod life;
@@ -36,9 +37,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use due::SignatureSettings;
 pub use effect::{Announcement, Effect, Outcome, Proposal, Refusal};
 pub use event::{Event, Failure, Follow, Milestone, Now, Role, Submission, Ticket};
 pub use log::{LastSigned, Start, VIEW_STEP};
-pub use signing::SignatureSettings;
 pub use snapshots::SnapshotSettings;
 pub use state::{Core, Settings};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::due::Signing;
 use super::effect::{Announcement, Effect, Outcome};
-use super::signing::Signing;
 use super::state::Core;
 use crate::format::{Seqno, View};
 use crate::journal::{SealKey, Signers};

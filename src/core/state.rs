@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chunks::Chunks;
+use super::due::{InFlight, SignatureSettings, Signing};
 use super::effect::{Announcement, Effect, Outcome, Refusal};
 use super::event::{Event, Failure, Milestone, Now, Role, Submission, Ticket};
 use super::log::{LastSigned, Log, Start};
 use super::operations::{Operations, Progress};
-use super::signing::{InFlight, SignatureSettings, Signing};
 use super::snapshots::{SnapshotSettings, Snapshots};
 use crate::crypto::digest::Digest;
 use crate::format::domain::{EntryType, WriteSet};

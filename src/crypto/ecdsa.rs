@@ -15,6 +15,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 use zeroize::Zeroizing;
 
+pub use super::curve::{Curve, HashAlgorithm};
 use super::digest::{Digest, sha256};
 use super::{error::Error, pem, provider};
 
@@ -23,52 +24,6 @@ const ID_RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const ID_P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const ID_P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ID_P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-
-/// The curves that CCF services sign with (P-384 unless configured otherwise).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Curve {
-    /// NIST P-256 (secp256r1, prime256v1): COSE ES256.
-    P256,
-    /// NIST P-384 (secp384r1): COSE ES384.
-    P384,
-}
-
-impl Curve {
-    /// Length in bytes of a coordinate or scalar: half the length of a raw signature.
-    pub const fn scalar_bytes(self) -> usize {
-        match self {
-            Curve::P256 => 32,
-            Curve::P384 => 48,
-        }
-    }
-
-    /// The hash that goes with the curve in COSE and in certificates.
-    pub const fn hash(self) -> HashAlgorithm {
-        match self {
-            Curve::P256 => HashAlgorithm::Sha256,
-            Curve::P384 => HashAlgorithm::Sha384,
-        }
-    }
-
-    /// The COSE algorithm of the curve: -7 (ES256) or -35 (ES384).
-    pub const fn cose_algorithm(self) -> i64 {
-        match self {
-            Curve::P256 => -7,
-            Curve::P384 => -35,
-        }
-    }
-}
-
-/// The hash applied to a message before it is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashAlgorithm {
-    /// 32 bytes.
-    Sha256,
-    /// 48 bytes.
-    Sha384,
-    /// 64 bytes; only seen in certificates made by others.
-    Sha512,
-}
 
 /// The public key of a node, a service or a member, parsed once.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //!
 //! An error never carries a secret, a plaintext or key bytes: only lengths, labels and public names.
 
-use super::ecdsa::Curve;
+use super::curve::Curve;
 
 /// Any failure of this layer. Callers add which file, seqno or member it was about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

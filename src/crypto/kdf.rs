@@ -11,7 +11,8 @@ use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::digest::{Digest, INITIAL_STATE, last_block_of_96_bytes, state_to_digest};
-use super::lanes::{self, Prefix};
+use super::lanes;
+use super::sha256::Prefix;
 
 /// Message from which the commit secret is derived: these 8 bytes, no more (format specification, section 0).
 const COMMIT_SECRET_LABEL: &[u8; 8] = b"Commit S";

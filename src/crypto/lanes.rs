@@ -17,21 +17,12 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use super::digest::{Digest, INITIAL_STATE};
+use super::sha256::{Digest, INITIAL_STATE, Prefix};
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod streams;
-
-/// A state of SHA-256 after a whole number of blocks, and how many bytes those were.
-#[derive(Clone, Copy)]
-pub(super) struct Prefix {
-    /// The state.
-    pub state: [u32; 8],
-    /// Bytes hashed so far, a multiple of 64.
-    pub bytes: u64,
-}
 
 /// The start of a message.
 pub(super) const START: Prefix = Prefix {

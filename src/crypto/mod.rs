@@ -17,6 +17,7 @@ compile_error!("choose a crypto provider: feature `aws-lc` (default) or feature 
 
 pub mod aead;
 pub mod cose;
+mod curve;
 pub mod digest;
 pub mod ecdsa;
 mod error;
@@ -28,6 +29,7 @@ mod pem;
 pub mod process;
 pub mod random;
 pub mod rsa;
+pub mod sha256;
 pub mod shares;
 pub mod stream;
 pub mod x509;

@@ -15,13 +15,11 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::domain::{Maps, PublicHeader};
 use super::entry::{Entry, EntryHeader, EntryIv, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+use super::layout::MIN_ENTRY;
 use super::search::Search;
 use super::{Malformed, Seqno};
 
-pub use super::layout::Layout;
-
-/// Offset of the first entry.
-pub const FIRST_ENTRY: u64 = 8;
+pub use super::layout::{FIRST_ENTRY, Layout};
 
 /// Something in a chunk's structure that isn't as it should be. Offsets are from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,9 +214,6 @@ pub enum Step<'a> {
 
 /// An entry that is longer is not believed before something follows it: digesting this much is nothing.
 const FAR_BYTES: u64 = 4 << 10;
-
-/// Fewest bytes that an entry can take: so many lost bytes hide at most a known number of entries.
-pub(super) const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
 
 impl<'a> Walker<'a> {
     /// Walks from the first entry, whose seqno should be `first_seqno`.

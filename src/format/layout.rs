@@ -1,9 +1,14 @@
 //! Where the parts of a chunk file are: entries, and the positions table of a complete one.
 
 use super::Malformed;
-use super::chunk::{FIRST_ENTRY, MIN_ENTRY};
 use super::cursor::Cursor;
-use super::entry::{EntryHeader, HEADER_SIZE, VERSION};
+use super::entry::{EntryHeader, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+
+/// Offset of the first entry.
+pub const FIRST_ENTRY: u64 = 8;
+
+/// Fewest bytes that an entry can take: so many lost bytes hide at most a known number of entries.
+pub(super) const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
 
 /// Where the parts of a chunk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

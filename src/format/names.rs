@@ -40,6 +40,17 @@ pub struct ChunkName {
     pub kind: ChunkKind,
 }
 
+impl ChunkName {
+    /// Of a chunk that is complete and committed.
+    pub fn committed(first: Seqno, last: Seqno) -> ChunkName {
+        ChunkName {
+            first,
+            last: Some(last),
+            kind: ChunkKind::Committed,
+        }
+    }
+}
+
 impl std::fmt::Display for ChunkName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ledger_{}", self.first)?;

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::resolution::ProposalState;
 use crate::format::TxId;
 use crate::script::Failure;
 use crate::tables::json::{Json, Opaque};
@@ -365,6 +364,38 @@ pub struct Proposal<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Named<FailureInfo>")]
     pub vote_failures: Option<&'a Opaque>,
+}
+
+/// Where a proposal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Proposals.ProposalState")]
+pub enum ProposalState {
+    /// Members may vote.
+    Open,
+    /// It was applied.
+    Accepted,
+    /// Its proposer took it back.
+    Withdrawn,
+    /// Too many were against it.
+    Rejected,
+    /// It could not be applied.
+    Failed,
+    /// The constitution or the application changed meanwhile.
+    Dropped,
+}
+
+impl ProposalState {
+    /// As CCF says it in sentences.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            ProposalState::Open => "open",
+            ProposalState::Accepted => "accepted",
+            ProposalState::Withdrawn => "withdrawn",
+            ProposalState::Rejected => "rejected",
+            ProposalState::Failed => "failed",
+            ProposalState::Dropped => "dropped",
+        }
+    }
 }
 
 /// Why a script failed, as [`Failure`] tells it.

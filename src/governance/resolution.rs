@@ -4,46 +4,14 @@
 use crate::governance::{Reason, Refusal};
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
+pub use super::answers::ProposalState;
 use super::answers::{self, FailureInfo};
 use crate::kv::store::Transaction;
 use crate::script::{self, Effects, Failure};
 use crate::tables::json::{Fields, Json, Opaque};
 use crate::tables::{SINGLETON_KEY, names, values};
-
-/// Where a proposal stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Proposals.ProposalState")]
-pub enum ProposalState {
-    /// Members may vote.
-    Open,
-    /// It was applied.
-    Accepted,
-    /// Its proposer took it back.
-    Withdrawn,
-    /// Too many were against it.
-    Rejected,
-    /// It could not be applied.
-    Failed,
-    /// The constitution or the application changed meanwhile.
-    Dropped,
-}
-
-impl ProposalState {
-    /// As CCF says it in sentences.
-    pub(super) fn in_words(self) -> &'static str {
-        match self {
-            ProposalState::Open => "open",
-            ProposalState::Accepted => "accepted",
-            ProposalState::Withdrawn => "withdrawn",
-            ProposalState::Rejected => "rejected",
-            ProposalState::Failed => "failed",
-            ProposalState::Dropped => "dropped",
-        }
-    }
-}
 
 /// `proposals_info`; fields of other versions are kept.
 #[derive(Clone, Debug, PartialEq)]

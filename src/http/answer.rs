@@ -22,8 +22,8 @@ use super::memory::{Allowance, AtWork, Budget, Sending};
 use super::message::{Body, Request, Response, parse_query};
 use super::prometheus::Metrics;
 use super::router::{BoxFuture, Found, Router};
-use super::server::Timeouts;
 use super::sessions::{Counters, Sessions};
+use super::timeouts::Timeouts;
 use crate::shown::Show;
 
 /// What all sessions share.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::server::Timeouts;
+use super::timeouts::Timeouts;
 
 /// How the server as a whole is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub mod router;
 pub mod server;
 pub mod sessions;
 mod swagger;
+mod timeouts;
 pub mod tls;
 
 pub use error::{ApiError, ApiResult};
@@ -29,6 +30,7 @@ pub use interface::{AcceptedEndpoints, Authority, HttpLimits, Interface};
 pub use message::{Body, Request, Response};
 pub use prometheus::Metrics;
 pub use router::{BoxFuture, Handler, QueryParameter, Route, Router, schema};
-pub use server::{Certificates, Running, Server, Timeouts};
+pub use server::{Certificates, Running, Server};
 pub use sessions::Sessions;
+pub use timeouts::Timeouts;
 pub use tls::CertificateSlot;

@@ -27,6 +27,7 @@ use super::memory::{Allowance, Budget};
 use super::prometheus::Metrics;
 use super::router::Router;
 use super::sessions::{Admission, Session, Sessions};
+use super::timeouts::Timeouts;
 use super::tls::{CertificateSlot, server_config};
 use crate::error::{Error, Result};
 
@@ -47,33 +48,6 @@ const MOST_FRAME_BYTES: u32 = 256 << 10;
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// HTTP/2: streams that a client may begin and reset before the session is ended.
 const MOST_RESETS: usize = 20;
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// The TLS handshake: `client_connection_timeout`.
-    pub handshake: Duration,
-    /// From the first byte of a request to the end of its headers.
-    pub headers: Duration,
-    /// From the end of a request's headers to the end of its body.
-    pub body: Duration,
-    /// Nothing moves in a session, and no handler is at work: `idle_connection_timeout`.
-    pub idle: Duration,
-    /// From the wish to shut down to the end of what was begun.
-    pub shutdown: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            handshake: Duration::from_secs(2),
-            headers: Duration::from_secs(10),
-            body: Duration::from_secs(30),
-            idle: Duration::from_secs(60),
-            shutdown: Duration::from_secs(5),
-        }
-    }
-}
 
 /// What interfaces present, by their authority. Both slots start with the self-signed certificate.
 #[derive(Clone, Debug)]

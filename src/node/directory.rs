@@ -203,17 +203,8 @@ fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
         .map_err(io("cut the chunk"))?;
     writer.complete().map_err(io("complete the chunk"))?;
     writer.out().sync_all().map_err(io("write the chunk to disk"))?;
-    let to = path.with_file_name(committed_name(first, last));
+    let to = path.with_file_name(ChunkName::committed(first, last).to_string());
     rename_durably(path, &to)
-}
-
-pub(super) fn committed_name(first: Seqno, last: Seqno) -> String {
-    ChunkName {
-        first,
-        last: Some(last),
-        kind: ChunkKind::Committed,
-    }
-    .to_string()
 }
 
 /// Sets aside the snapshots of states behind `last`, which is the ledger's end from now on: they are of another history than
@@ -235,7 +226,7 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) ->
     // A name that nothing reads until the copy is complete.
     let copy = main.join(format!(
         "{}.part.ignored",
-        committed_name(first, foundation.signed.txid.seqno)
+        ChunkName::committed(first, foundation.signed.txid.seqno).to_string()
     ));
     // No more of it than is kept: what is behind may be large, and sparse.
     let mut part = File::open(path)

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::directory::committed_name;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
@@ -74,8 +73,10 @@ impl InterruptedOpening {
         for (name, path) in chunks {
             match (name.kind, name.last) {
                 (ChunkKind::CommittedRecovery, Some(last)) if known == Some(last + 1) && !taken(name.first, last) => {
-                    self.renames
-                        .push((path.clone(), main.join(committed_name(name.first, last))));
+                    self.renames.push((
+                        path.clone(),
+                        main.join(ChunkName::committed(name.first, last).to_string()),
+                    ));
                     known = Some(name.first);
                 }
                 (kind, _) if !kind.is_recovery() => known = Some(name.first),

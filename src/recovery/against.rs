@@ -3,12 +3,12 @@
 //! An earlier report is taken whole or not at all: whoever could leave fields out of it could leave out what tells. What
 //! lies before the place where this run begins, or behind the one where it was told to end, is not compared, and said.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::format::{Seqno, TxId};
 use crate::recovery::join::{Joiner, SignedRoot};
 use crate::recovery::trust::ServiceRecord;
-use crate::recovery::verify::VerifyReport;
+use crate::recovery::verified::VerifyReport;
 use crate::report::{Code, Finding, Verdict};
 use crate::tables::values::HexDigest;
 
@@ -52,11 +52,6 @@ impl TryFrom<VerifyReport> for Earlier {
             }),
         }
     }
-}
-
-/// A field that may be null, but not missing.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(field)
 }
 
 /// What this run read.

@@ -15,37 +15,24 @@ use crate::format::directory::{LedgerFiles, Note};
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::check::{Check, Outcome};
-use crate::recovery::diagnose;
 use crate::recovery::faults::{self, Described};
-use crate::recovery::foundation::Gathered;
+use crate::recovery::gathered::Gathered;
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
 use crate::recovery::service_links::ServiceLinks;
+use crate::recovery::signed::LastSignature;
 use crate::recovery::trust::{Trust, TypesSeen};
 use crate::report::{Code, Finding, Findings, Severity};
 use crate::tables::values::HexDigest;
 
+mod diagnose;
 mod saved;
 mod signatures;
 mod views;
 
 pub use super::scan::{MAX_VIEW, MAX_VIEW_STEP};
+pub use super::signed::SignedRoot;
 pub use saved::SavedJoiner;
-
-/// A signature that was verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SignedRoot {
-    /// The signature transaction.
-    pub txid: TxId,
-    /// The root it signs.
-    pub root: HexDigest,
-    /// The node that signed, if one did.
-    pub signer: Option<HexDigest>,
-    /// Identity of the service that stands behind it, by its own signature or because it endorsed the node's
-    /// certificate; none where nothing ties the node to the service, as in 1.x.
-    #[serde(default)]
-    pub service: Option<HexDigest>,
-}
 
 /// Numbers that a report gives.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -83,21 +70,6 @@ pub struct Evidence {
     pub digest: HexDigest,
     /// The transaction's claims digest, which must be the same.
     pub claims_digest: Option<HexDigest>,
-}
-
-/// What must be remembered of a signature transaction until the next one covers it.
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-pub struct LastSignature {
-    /// Its seqno.
-    pub seqno: Seqno,
-    /// Which chunk of the ledger.
-    pub chunk_index: usize,
-    /// Offset of its entry.
-    pub offset: u64,
-    /// The root of all entries before it, where that is known.
-    pub root: Option<HexDigest>,
-    /// Whether its tree is known to be wrong, or was computed, already.
-    pub tree_is_judged: bool,
 }
 
 /// Whether a finding of this kind means that nothing from its place on is proven. Positions tables, names and

@@ -11,10 +11,12 @@ use crate::format::{Seqno, View};
 use crate::merkle::accumulator::{Node, Subtrees};
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::segments::Segment;
-use crate::recovery::trust::TypesSeen;
 use crate::tables::names;
 
 mod signature;
+mod types;
+
+pub use types::TypesSeen;
 
 pub use signature::SignatureTx;
 use signature::pick_out;

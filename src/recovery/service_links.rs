@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::join::Joiner;
 use super::scan::{TrustTable, TrustWrite};
 use crate::format::Seqno;
 use crate::report::{Code, Finding, Severity};
@@ -116,11 +115,8 @@ fn walk(writes: &BTreeMap<Seqno, Link>, last: Seqno) -> (BTreeSet<Seqno>, Seqno)
 }
 
 /// Reports the transactions up to the last proven one whose receipts no CCF, or no earlier CCF, can verify.
-pub(super) fn check(joiner: &mut Joiner<'_>) {
-    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
-    for skipped in joiner.service_links.skipped(proven_to) {
-        joiner.findings.push(finding(&skipped));
-    }
+pub(super) fn check(links: &ServiceLinks, proven_to: Seqno) -> Vec<Finding> {
+    links.skipped(proven_to).iter().map(finding).collect()
 }
 
 fn finding(skipped: &Skipped) -> Finding {

@@ -26,7 +26,8 @@ mod service;
 mod signer;
 mod succession;
 
-pub use age::{Kinds, TypesSeen};
+pub use super::scan::TypesSeen;
+pub use age::Kinds;
 pub use saved::SavedTrust;
 
 use certificates::Certificates;

@@ -7,29 +7,30 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::crypto::x509::Certificate;
 use crate::error::Result;
+use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
-use crate::recovery::against::{self, present};
+use crate::recovery::against;
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::checkpoint::{Asked, Checkpoint, refuse_what_is_none};
-use crate::recovery::commits::{self, Commit};
-use crate::recovery::foundation::{Foundation, Gathered};
+use crate::recovery::commits::{self};
+use crate::recovery::foundation::Foundation;
+use crate::recovery::gathered::Gathered;
 use crate::recovery::join::{Joiner, Mode, SignedRoot};
 use crate::recovery::scan::{SegmentScan, scan_segment_for};
 use crate::recovery::segments::{Window, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
-use crate::recovery::trust::{ServiceRecord, Trust};
+use crate::recovery::trust::Trust;
 use crate::recovery::{service_links, spares};
 use crate::report::progress::Progress;
 use crate::report::{Code, Finding, Severity, Verdict};
 use crate::tables::values::HexDigest;
 
 pub use crate::recovery::against::Earlier;
+pub use crate::recovery::verified::VerifyReport;
 
 /// What to verify, and against what.
 #[derive(Clone, Default)]
@@ -52,73 +53,6 @@ pub struct Options {
     pub keep_history: bool,
     /// Gather what a recovery builds on. Not to be had from a checkpoint.
     pub keep_foundation: bool,
-}
-
-/// What was found. Serialised, it is the document that `--json` prints.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VerifyReport {
-    /// The short answer.
-    pub verdict: Verdict,
-    /// Which signatures were verified: where `integrity` finds damage, all of them are.
-    pub mode: Mode,
-    /// Entries that could be read.
-    pub entries: u64,
-    /// Signature transactions with a node's signature.
-    pub signatures: u64,
-    /// Signature transactions with a COSE signature.
-    pub cose_signatures: u64,
-    /// Chunk files read.
-    pub chunks: usize,
-    /// Bytes of entries read.
-    pub bytes: u64,
-    /// Seqno of the last entry that could be read.
-    pub last_seqno: Seqno,
-    /// The last transaction up to which everything is proven: what a recovery would keep.
-    #[serde(deserialize_with = "present")]
-    pub last_signed: Option<TxId>,
-    /// The root it signs.
-    #[serde(deserialize_with = "present")]
-    pub root: Option<HexDigest>,
-    /// The node that signed it.
-    #[serde(deserialize_with = "present")]
-    pub signer: Option<HexDigest>,
-    /// Entries behind it: what a recovery would drop.
-    pub unsigned_entries: u64,
-    /// The service identities, oldest first.
-    pub services: Vec<ServiceRecord>,
-    /// The snapshots.
-    pub snapshots: Vec<SnapshotVerdict>,
-    /// The service identity that stands behind `last_signed`, if one does.
-    #[serde(skip)]
-    pub identity: Option<HexDigest>,
-    /// Everything that was found.
-    pub findings: Vec<Finding>,
-    /// How long it took, in seconds.
-    pub elapsed_s: f64,
-    /// Rate.
-    pub entries_per_s: f64,
-    /// Rate.
-    pub bytes_per_s: f64,
-    /// Root of every signature, where it was asked for.
-    #[serde(skip)]
-    pub history: Vec<SignedRoot>,
-    /// What is proven to have been committed, where the history was asked for.
-    #[serde(skip)]
-    pub commits: Vec<Commit>,
-    /// What a recovery would build on, where it was asked for.
-    #[serde(skip)]
-    pub foundation: Option<Box<Foundation>>,
-}
-
-impl VerifyReport {
-    /// Counts the time from `began`, where something was done before the verification: listing the files, for one.
-    pub fn timed_from(mut self, began: Instant) -> Self {
-        self.elapsed_s = began.elapsed().as_secs_f64();
-        self.entries_per_s = self.entries as f64 / self.elapsed_s;
-        self.bytes_per_s = self.bytes as f64 / self.elapsed_s;
-        self
-    }
 }
 
 /// Verifies a ledger.
@@ -176,7 +110,9 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     }
     let snapshots = snapshots::check_all(&snapshot_files, &mut joiner, options.from_snapshot.as_ref());
     spares::check_all(&mut joiner)?;
-    service_links::check(&mut joiner);
+    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
+    let links = service_links::check(&joiner.service_links, proven_to);
+    links.into_iter().for_each(|finding| joiner.findings.push(finding));
     progress.end();
     if let Some(checkpoint) = &checkpoint {
         checkpoint.remove();

@@ -18,9 +18,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::format::Malformed;
+
 /// Deepest nesting of arrays and objects in what is written: every reader of JSON that is in use takes it, also with a
 /// record of this program around it.
 pub const MAX_DEPTH: usize = 100;
+
+/// Reads a JSON value. Where it can't be read because of halves of surrogate pairs or bytes that are not UTF-8, it is read
+/// with U+FFFD in their place: scripts can write both, and neither is a reason to lose the rest.
+///
+/// # Errors
+/// [`Malformed`] with the parser's column as offset.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    let malformed = |e: serde_json::Error| Malformed::at(e.column(), e.to_string());
+    serde_json::from_slice(bytes).or_else(|why| match mended(bytes) {
+        Some(text) => serde_json::from_str(&text).map_err(malformed),
+        None => Err(malformed(why)),
+    })
+}
 
 /// A JSON value as text, which a serializer of JSON writes word for word.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +56,7 @@ impl Opaque {
 
     /// The value, where it is a `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        super::values::from_json(self.text().as_bytes()).ok()
+        from_json(self.text().as_bytes()).ok()
     }
 
     fn is_null(&self) -> bool {
@@ -173,7 +188,7 @@ impl Fields {
 }
 
 fn read<T: DeserializeOwned, E: serde::de::Error>(name: &str, value: &Opaque) -> Result<T, E> {
-    super::values::from_json(value.text().as_bytes()).map_err(|why| E::custom(format!("field {name}: {why}")))
+    from_json(value.text().as_bytes()).map_err(|why| E::custom(format!("field {name}: {why}")))
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -330,7 +345,7 @@ fn is_low(unit: u16) -> bool {
 /// # Errors
 /// What the parser says, where what it can't read is not below.
 pub fn tolerant(text: &[u8], levels: usize) -> Result<Value, crate::format::Malformed> {
-    let why = match super::values::from_json(text) {
+    let why = match from_json(text) {
         Ok(value) => return Ok(value),
         Err(why) => why,
     };
@@ -338,11 +353,11 @@ pub fn tolerant(text: &[u8], levels: usize) -> Result<Value, crate::format::Malf
     if levels == 0 {
         return Err(why);
     }
-    if let Ok(fields) = super::values::from_json::<Fields>(text) {
+    if let Ok(fields) = from_json::<Fields>(text) {
         let members = fields.iter().map(|(name, value)| (name.to_owned(), below(value)));
         return Ok(Value::Object(members.collect()));
     }
-    let elements: Vec<Opaque> = super::values::from_json(text).map_err(|_| why)?;
+    let elements: Vec<Opaque> = from_json(text).map_err(|_| why)?;
     Ok(Value::Array(elements.iter().map(below).collect()))
 }
 

@@ -7,25 +7,12 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::json::{self, Fields, Opaque};
+pub use super::json::from_json;
+use super::json::{Fields, Opaque};
 use crate::crypto::digest::Digest;
-use crate::format::{Malformed, Seqno, TxId, View};
-
-/// Reads a JSON value. Where it can't be read because of halves of surrogate pairs or bytes that are not UTF-8, it is read
-/// with U+FFFD in their place: scripts can write both, and neither is a reason to lose the rest.
-///
-/// # Errors
-/// [`Malformed`] with the parser's column as offset.
-pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    let malformed = |e: serde_json::Error| Malformed::at(e.column(), e.to_string());
-    serde_json::from_slice(bytes).or_else(|why| match json::mended(bytes) {
-        Some(text) => serde_json::from_str(&text).map_err(malformed),
-        None => Err(malformed(why)),
-    })
-}
+use crate::format::{Seqno, TxId, View};
 
 /// Serialises as CCF does: compact, keys sorted.
 pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {

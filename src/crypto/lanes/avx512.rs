@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::{AFTER_64_BYTES, Digest, Prefix, ROUND_CONSTANTS, Way, blocks_of, streams};
-use crate::crypto::digest::{INITIAL_STATE, sha256, sha256_behind};
+use crate::crypto::sha256::{INITIAL_STATE, sha256, sha256_behind};
 
 const LANES: usize = 16;
 

@@ -1,12 +1,13 @@
 //! A [`Joiner`] in a checkpoint.
 
-use super::{Counts, Evidence, Joiner, LastSignature, Mode, SignedRoot};
+use super::{Counts, Evidence, Joiner, Mode, SignedRoot};
 use crate::crypto::digest::Digest;
 use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::scan::{Flagged, TrustWrite};
 use crate::recovery::service_links::ServiceLinks;
+use crate::recovery::signed::LastSignature;
 use crate::recovery::trust::{SavedTrust, Trust, TypesSeen};
 use crate::report::Findings;
 use crate::tables::values::HexDigest;

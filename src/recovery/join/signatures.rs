@@ -1,13 +1,14 @@
 //! What happens at a signature transaction: roots compared, trust brought up to date, the check made.
 
-use super::{Evidence, Joiner, LastSignature, Mode, SignedRoot, breaks_proof};
+use super::diagnose::{self, Diagnosis};
+use super::{Evidence, Joiner, Mode, SignedRoot, breaks_proof};
 use crate::crypto::digest::Digest;
 use crate::format::Seqno;
 use crate::format::entry::FLAG_CHUNK_BEFORE;
 use crate::merkle::Accumulator;
 use crate::recovery::check::Check;
-use crate::recovery::diagnose::{self, Diagnosis};
 use crate::recovery::scan::{Flagged, SignatureTx, TrustTable, TrustWrite};
+use crate::recovery::signed::LastSignature;
 use crate::recovery::trust::Transaction;
 use crate::report::Code;
 use crate::tables::values::{HexDigest, SnapshotEvidence, from_json};
