@@ -1,6 +1,6 @@
 //! The project's rules where no lint reaches: layers, sizes of files, `unsafe`, and documentation in step with the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -122,6 +122,79 @@ fn the_parser_of_imports_sees_through_braces() {
         modules_used(text).into_iter().collect::<Vec<_>>(),
         ["error", "kv", "merkle"]
     );
+}
+
+/// Modules of one folder that may use each other: the node's shared state holds the handle of the writer, whose thread holds
+/// the shared state.
+const CIRCLES_ALLOWED: [&str; 0] = [];
+
+/// Names of a folder's own modules that a file in it uses: `super::name` as far up as leads to the folder, or
+/// `crate::folder::name`.
+fn siblings_used(path: &[&str], text: &str) -> BTreeSet<String> {
+    let (folder, depth) = (path[0], path.len() - 1);
+    let from_root = format!("crate::{folder}::");
+    let from_below = "super::".repeat(depth);
+    let mut used = BTreeSet::new();
+    for prefix in [from_root, from_below] {
+        for (at, _) in text.match_indices(&prefix) {
+            let before = text[..at].chars().next_back();
+            let rest = &text[at + prefix.len()..];
+            if before.is_some_and(|c| c == ':' || c.is_alphanumeric() || c == '_') || rest.starts_with("super::") {
+                continue;
+            }
+            // One name, or a list of them up to the end of the line of import.
+            let end = match rest.starts_with('{') {
+                true => rest.find(';').unwrap_or(rest.len()),
+                false => rest
+                    .find(|c: char| !c.is_alphanumeric() && c != '_')
+                    .unwrap_or(rest.len()),
+            };
+            used.extend(modules_used(&format!("crate::{}", &rest[..end])));
+        }
+    }
+    used
+}
+
+#[test]
+fn the_modules_of_a_folder_do_not_use_each_other_in_circles() {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in sources() {
+        let is_test = ["tests.rs", "testing.rs", "real_data.rs"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        let path: Vec<&str> = name
+            .trim_end_matches(".rs")
+            .trim_end_matches("/mod")
+            .split('/')
+            .collect();
+        if is_test || name.contains("/tests/") || path.len() < 2 {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let own = format!("{}/{}", path[0], path[1]);
+        let used = siblings_used(&path, code)
+            .into_iter()
+            .map(|used| format!("{}/{used}", path[0]));
+        uses.entry(own.clone())
+            .or_default()
+            .extend(used.filter(|used| *used != own));
+    }
+    assert!(uses.len() > 100);
+    let links = uses.values().map(BTreeSet::len).sum::<usize>();
+    assert!(links > 300, "only {links} uses were found");
+    // What uses nothing that is left is no part of a circle.
+    loop {
+        let names: BTreeSet<String> = uses.keys().cloned().collect();
+        uses.values_mut()
+            .for_each(|used| used.retain(|used| names.contains(used)));
+        let before = uses.len();
+        uses.retain(|_, used| !used.is_empty());
+        if uses.len() == before {
+            break;
+        }
+    }
+    uses.retain(|name, _| !CIRCLES_ALLOWED.contains(&name.as_str()));
+    assert!(uses.is_empty(), "{uses:#?}");
 }
 
 #[test]

@@ -5,11 +5,9 @@
 //! section 4.5.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::shared::Node;
@@ -30,35 +28,13 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// Where an issuer publishes what it is (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// How often keys were fetched, and the wish to have it done now.
-#[derive(Default)]
-pub struct JwtRefresh {
-    attempts: AtomicU64,
-    successes: AtomicU64,
-    wish: Notify,
-}
-
-impl JwtRefresh {
-    /// Fetches at once.
-    pub fn wake(&self) {
-        self.wish.notify_one();
-    }
-
-    /// Attempts, one for each issuer and time, and how many of them succeeded.
-    pub fn counts(&self) -> (u64, u64) {
-        // In this order: what succeeds meanwhile was attempted before.
-        let successes = self.successes.load(Ordering::Acquire);
-        (self.attempts.load(Ordering::Acquire), successes)
-    }
-}
-
 /// Fetches keys for as long as the node lives.
 pub async fn keep_fresh(node: Arc<Node>) {
     let interval = node.config.jwt.key_refresh_interval.max(SHORTEST_INTERVAL);
     loop {
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            () = node.jwt.wish.notified() => {}
+            () = node.jwt.wished() => {}
         }
         if node.status.users_are_served() && !node.status.is_stopping() {
             refresh_all(&node).await;
@@ -75,10 +51,10 @@ async fn refresh_all(node: &Arc<Node>) {
         }
         let node = Arc::clone(node);
         under_way.spawn(async move {
-            node.jwt.attempts.fetch_add(1, Ordering::AcqRel);
+            node.jwt.attempted();
             let name = issuer.name.clone();
             match refresh(&node, issuer).await {
-                Ok(()) => drop(node.jwt.successes.fetch_add(1, Ordering::AcqRel)),
+                Ok(()) => node.jwt.succeeded(),
                 // Both are the consortium's and the issuer's words: escaped.
                 Err(why) => tracing::warn!("JWT key auto-refresh: keys of issuer {name:?} were not refreshed: {why:?}"),
             }

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod driver;
 pub mod found;
 pub mod jwt;
+pub mod jwt_refresh;
 pub mod mailbox;
 pub mod opening;
 pub mod output;

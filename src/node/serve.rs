@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::api;
 use super::certificates::OwnCertificates;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
-use super::jwt::JwtRefresh;
+use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
 use super::predecessors::Predecessors;
 use super::shared::Node;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::certificates::OwnCertificates;
 use super::config::Config;
-use super::jwt::JwtRefresh;
+use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
 use super::predecessors::Predecessors;
 use super::replication::ConsensusDetails;

@@ -9,7 +9,7 @@ use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Context, Ctx, Error, Module};
 
-use super::engine::Host;
+use super::host::Host;
 
 /// Source texts by name, such as `/src/app.js`.
 pub(super) type Modules = Rc<BTreeMap<String, Vec<u8>>>;

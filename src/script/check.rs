@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rquickjs::Context;
 
-use super::engine::{Host, exported};
+use super::host::{Host, exported};
 use super::natives::{self, Reach};
 
 const NAME: &str = "proposed constitution";

@@ -16,6 +16,7 @@ mod certificates;
 mod check;
 mod effects;
 mod engine;
+mod host;
 mod jwt;
 mod limits;
 mod natives;

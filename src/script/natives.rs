@@ -11,9 +11,9 @@ use rquickjs::context::EvalOptions;
 use rquickjs::function::Rest;
 use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Value};
 
-use super::engine::Host;
+use super::host::Host;
 use super::serve::{Effect, Operation, Reply, Request};
-use super::{bytecode, certificates, check, one_line, tcb};
+use super::{bytecode, certificates, one_line, tcb};
 use crate::crypto::digest::sha256;
 use crate::tables::names;
 use crate::tables::values::Base64;
@@ -24,11 +24,14 @@ type Answer<'js> = rquickjs::Result<Value<'js>>;
 /// Arguments of a native function; `None` is undefined.
 type Texts<'a> = &'a [Option<String>];
 
+/// What looks at a proposed constitution: an error says what is wrong with it.
+pub(super) type Checker = fn(&Rc<Host>, &str) -> Result<(), String>;
+
 /// How far a script gets from its interpreter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// To tables and effects, as far as its access allows.
-    Node,
+    /// To tables and effects, as far as its access allows, and to what looks at constitutions.
+    Node(Checker),
     /// Nowhere: it is looked at, not run.
     Nothing,
 }
@@ -36,10 +39,10 @@ pub(super) enum Reach {
 /// Prepares the global object of a fresh context.
 pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>, reach: Reach) -> rquickjs::Result<()> {
     let natives = Object::new(ctx.clone())?;
-    let applying = reach == Reach::Node && host.access == super::access::Access::ReadWrite;
+    let applying = matches!(reach, Reach::Node(_)) && host.access == super::access::Access::ReadWrite;
     natives.set("applying", applying)?;
     match reach {
-        Reach::Node => node(&natives, host)?,
+        Reach::Node(checker) => node(&natives, host, checker)?,
         Reach::Nothing => {
             for name in ["table", "effect", "checkConstitution", "refreshBytecode"] {
                 define(&natives, name, |ctx, _| {
@@ -88,7 +91,7 @@ pub(super) fn install(ctx: &Ctx<'_>, host: &Rc<Host>, reach: Reach) -> rquickjs:
 }
 
 /// What leads to the node.
-fn node<'js>(natives: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+fn node<'js>(natives: &Object<'js>, host: &Rc<Host>, checker: Checker) -> rquickjs::Result<()> {
     let asks = Rc::clone(host);
     define(natives, "table", move |ctx, texts| table(ctx, &asks, texts))?;
     let asks = Rc::clone(host);
@@ -97,7 +100,7 @@ fn node<'js>(natives: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
     define(natives, "refreshBytecode", move |ctx, _| refresh_bytecode(ctx, &asks))?;
     let checks = Rc::clone(host);
     define(natives, "checkConstitution", move |ctx, texts| {
-        check::constitution(&checks, text(ctx, texts, 0)?)
+        checker(&checks, text(ctx, texts, 0)?)
             .map_err(|why| Exception::throw_type(ctx, &why))?
             .into_js(ctx)
     })
