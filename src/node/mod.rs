@@ -8,7 +8,6 @@
 pub mod api;
 pub mod attestation;
 pub mod certificates;
-mod commits;
 pub mod config;
 pub mod directory;
 pub mod driver;
