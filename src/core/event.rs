@@ -79,23 +79,24 @@ pub enum Role {
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// There is no room for now: it is waited for, however long that takes.
-    pub no_room: bool,
+    /// There is no room, or a name is taken: that others put this right is waited for, however long it takes.
+    pub is_waited_for: bool,
     /// In words, for the log.
     pub reason: String,
 }
 
 impl From<&Error> for Failure {
     fn from(why: &Error) -> Failure {
-        let no_room = match why {
+        let is_waited_for = match why {
             Error::Io { source, .. } => matches!(
                 source.kind(),
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
             ),
+            Error::Unreadable(_) => true,
             _ => false,
         };
         Failure {
-            no_room,
+            is_waited_for,
             reason: why.to_string(),
         }
     }

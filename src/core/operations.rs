@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::chunks::Place;
 use super::event::Failure;
 use crate::format::Seqno;
-use crate::journal::files::Operation;
+use crate::journal::files::{Operation, Synced};
 
 /// How long a failed operation rests before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-/// Attempts to bring the same bytes to a disk that refuses them for other reasons than room.
+/// Attempts to bring the same bytes or names to a disk that refuses them for reasons that nothing is waited for.
 const MAX_SYNCS: u32 = 20;
 /// Bytes of entries that are given to the disk at once, where more wait.
 const MAX_WRITE: usize = 4 << 20;
@@ -177,6 +177,9 @@ impl Operations {
             unreachable!("a driver answers what it was asked to do");
         };
         self.failures = 0;
+        if operation.syncs().is_some() {
+            self.failed_syncs = 0;
+        }
         match operation {
             Operation::Write { .. } => {
                 self.written = self.written.max(through);
@@ -184,7 +187,6 @@ impl Operations {
             }
             Operation::Sync { .. } => {
                 assert!(through <= self.written, "what is synced was written before");
-                self.failed_syncs = 0;
                 self.forget_kept(through);
                 Progress::Durable(through)
             }
@@ -213,19 +215,20 @@ impl Operations {
         let Some(under_way) = &self.under_way else {
             unreachable!("a driver answers what it was asked to do");
         };
-        if let Operation::Sync { chunk } | Operation::Cut { chunk, .. } | Operation::Complete { chunk, .. } =
-            under_way.operation
-        {
-            // Of the others, a call before the sync may be what failed, which does no harm.
-            if !failure.no_room && matches!(under_way.operation, Operation::Sync { .. }) {
-                self.failed_syncs += 1;
-            }
-            if self.failed_syncs >= MAX_SYNCS {
-                return Err(format!(
-                    "the disk has refused the same entries {MAX_SYNCS} times: {}",
-                    failure.reason
-                ));
-            }
+        let Some(synced) = under_way.operation.syncs() else {
+            return Ok(());
+        };
+        if !failure.is_waited_for {
+            self.failed_syncs += 1;
+        }
+        if self.failed_syncs >= MAX_SYNCS {
+            return Err(format!(
+                "the disk has refused the same {MAX_SYNCS} times: {}",
+                failure.reason
+            ));
+        }
+        if let Synced::Chunk(chunk) = synced {
+            // A call before the sync may be what has failed, where this does no harm.
             self.write_again(chunk);
         }
         Ok(())

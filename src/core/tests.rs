@@ -113,16 +113,24 @@ impl Bench {
         }));
     }
 
+    /// Somebody wants everything signed.
+    fn sign(&mut self) {
+        self.step(Event::Sign {
+            end_chunk: false,
+            snapshot: false,
+        });
+    }
+
     fn done(&mut self) -> Operation {
         let operation = self.under_way.pop_front().expect("something is under way");
         self.step(Event::Done);
         operation
     }
 
-    fn fail(&mut self, no_room: bool) -> Operation {
+    fn fail(&mut self, is_waited_for: bool) -> Operation {
         let operation = self.under_way.pop_front().expect("something is under way");
         let reason = "no".to_owned();
-        self.step(Event::Failed(Failure { no_room, reason }));
+        self.step(Event::Failed(Failure { is_waited_for, reason }));
         operation
     }
 
@@ -208,10 +216,7 @@ fn after_a_failed_sync_everything_since_the_last_success_is_written_again() {
     let mut bench = Bench::new();
     bench.submit(1, Follow::default());
     bench.submit(2, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.done();
     let Operation::Write { entries: all, .. } = bench.done() else {
         panic!()
@@ -229,29 +234,81 @@ fn after_a_failed_sync_everything_since_the_last_success_is_written_again() {
     assert_eq!(written(&bench.answers), [1, 2], "nobody is answered twice");
 }
 
-#[test]
-fn a_disk_that_refuses_for_ever_ends_the_writer_and_a_full_one_is_waited_for() {
-    for no_room in [true, false] {
-        let mut bench = Bench::new();
-        bench.submit(1, Follow::default());
-        bench.step(Event::Sign {
-            end_chunk: false,
-            snapshot: false,
-        });
-        bench.done();
-        for _ in 0..50 {
-            bench.pass(250);
-            while let Some(Operation::Write { .. }) = bench.under_way.front() {
-                bench.done();
+impl Bench {
+    /// The first of `kind` under way fails until the core gives up, or has been told 50 times; what is written again before
+    /// it succeeds. Answers how often it was told.
+    fn refuse(&mut self, kind: fn(&Operation) -> bool, is_waited_for: bool) -> u32 {
+        while !self.under_way.front().is_some_and(kind) {
+            self.done();
+        }
+        for told in 1..=50 {
+            self.fail(is_waited_for);
+            if self.others.contains(&"gave up") {
+                return told;
             }
-            bench.fail(no_room);
-            if bench.others.contains(&"gave up") {
-                break;
+            self.pass(250);
+            while !self.under_way.front().is_some_and(kind) {
+                assert!(matches!(self.done(), Operation::Write { .. }));
             }
         }
-        assert_eq!(bench.others.contains(&"gave up"), !no_room);
-        assert_eq!(bench.committed, 0);
+        50
     }
+}
+
+#[test]
+fn a_disk_that_syncs_nothing_any_more_ends_the_writer_and_what_others_can_mend_is_waited_for() {
+    let kinds: [fn(&Operation) -> bool; 4] = [
+        |operation| matches!(operation, Operation::Sync { .. }),
+        |operation| matches!(operation, Operation::Complete { .. }),
+        |operation| matches!(operation, Operation::Cut { .. }),
+        |operation| matches!(operation, Operation::NameRecovered),
+    ];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        for (is_waited_for, times) in [(false, 20), (true, 50)] {
+            let mut bench = Bench::with(Settings {
+                chunk_size: if number == 1 { 1 } else { 1 << 20 },
+                ..settings()
+            });
+            let milestone = (number == 3).then_some(Milestone::Opened);
+            bench.submit(
+                1,
+                Follow {
+                    sign: true,
+                    milestone,
+                    ..Follow::default()
+                },
+            );
+            if number == 2 {
+                bench.settle();
+                bench.step(Event::Role(Role::Primary));
+                bench.submit(2, Follow::default());
+                bench.settle();
+                bench.step(Event::RollBack { to: 2, view: 3 });
+            }
+            let committed = bench.committed;
+            assert_eq!(bench.refuse(kind, is_waited_for), times, "{number}");
+            assert_eq!(bench.committed, if number == 0 { 0 } else { 2 }.max(committed));
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_succeeds_now_and_then_is_not_given_up() {
+    let mut bench = Bench::new();
+    for ticket in 1..=3 {
+        bench.submit(ticket, Follow::default());
+        bench.sign();
+        while !matches!(bench.under_way.front(), Some(Operation::Sync { .. })) {
+            bench.done();
+        }
+        for _ in 0..19 {
+            bench.fail(false);
+            bench.pass(250);
+            assert!(matches!(bench.done(), Operation::Write { .. }));
+        }
+        bench.settle();
+    }
+    assert_eq!((bench.committed, bench.others.contains(&"gave up")), (6, false));
 }
 
 #[test]
@@ -296,10 +353,7 @@ fn a_chunk_that_a_signature_ends_is_completed_before_the_next_one_is_begun() {
         ..settings()
     });
     bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.submit(2, Follow::default());
     bench.done();
     bench.done();
@@ -321,10 +375,7 @@ fn a_chunk_that_a_signature_ends_is_completed_before_the_next_one_is_begun() {
 fn whoever_only_reads_is_answered_when_what_was_read_is_written_also_where_that_is_a_signature() {
     let mut bench = Bench::new();
     bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.step(Event::Transaction(Submission {
         ticket: Ticket(2),
         writes: WriteSet::new(),
@@ -347,10 +398,7 @@ fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
         ..settings()
     });
     bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     (0..3).for_each(|_| drop(bench.done()));
     let first = bench.fail(true);
     assert!(matches!(first, Operation::Complete { chunk: 1, .. }));

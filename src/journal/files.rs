@@ -150,6 +150,28 @@ pub enum Operation {
     NameRecovered,
 }
 
+/// What an operation brings to the disk with a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// The bytes of a chunk, which its first seqno names.
+    Chunk(Seqno),
+    /// Names alone.
+    Names,
+}
+
+impl Operation {
+    /// What it syncs, if it does. Where it has failed, that may be why.
+    pub fn syncs(&self) -> Option<Synced> {
+        match self {
+            Operation::Sync { chunk } | Operation::Complete { chunk, .. } | Operation::Cut { chunk, .. } => {
+                Some(Synced::Chunk(*chunk))
+            }
+            Operation::Remove { .. } | Operation::NameRecovered => Some(Synced::Names),
+            Operation::Create { .. } | Operation::Write { .. } => None,
+        }
+    }
+}
+
 /// A change of names that is not on the disk.
 enum Renaming {
     Made(PathBuf),

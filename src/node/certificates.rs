@@ -4,6 +4,8 @@
 //! dates, the self-signed one gets the same. Should nobody do that in time, the node renews the self-signed one itself,
 //! because whoever looks at a recovering node has nothing else; the other two only members can renew, so the log asks them.
 
+mod adopt;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

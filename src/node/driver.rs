@@ -8,21 +8,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::private::OldLedger;
-use super::session::{Afterwards, Standing};
+use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::{Answer, Made, Message};
-use crate::core::{
-    Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Submission, Ticket,
-};
+use crate::core::{Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Submission, Ticket};
 use crate::error::{Error, Result};
+use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::format::{Seqno, TxId};
-use crate::journal::SealKey;
 use crate::journal::disk::Files;
 use crate::journal::files::ChunkFiles;
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
-use crate::journal::succession::KnownSecret;
 use crate::service::create::commit_retirements;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
@@ -31,28 +27,8 @@ use crate::tables::names;
 
 /// A snapshot that was asked for.
 pub(super) struct SnapshotResult {
-    seqno: Seqno,
-    written: Result<Written>,
-}
-
-/// What is known once a transaction is written, and not if it is refused.
-#[derive(Default)]
-struct Learned {
-    ticket: Ticket,
-    /// The ledger secret from then on.
-    secret: Option<KnownSecret>,
-    /// What the shares have opened.
-    unlocked: Option<Opened>,
-    /// The service is open in the state that readers see.
-    is_open: bool,
-}
-
-impl Learned {
-    fn is_refused(&self, effects: &[Effect]) -> bool {
-        let refused =
-            |effect: &Effect| matches!(effect, Effect::Answer(ticket, Outcome::Refused(_)) if *ticket == self.ticket);
-        effects.iter().any(refused)
-    }
+    pub(super) seqno: Seqno,
+    pub(super) written: Result<Written>,
 }
 
 /// Whose transaction it is that the core answers.
@@ -84,8 +60,6 @@ pub struct Driver {
     issuers_changed: bool,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
-    /// The last transaction of the node's own was not taken.
-    has_refused_own: bool,
     has_ended: bool,
 }
 
@@ -114,7 +88,6 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             unwritten: Vec::new(),
-            has_refused_own: false,
             has_ended: false,
         }
     }
@@ -150,62 +123,32 @@ impl Driver {
     }
 
     /// A transaction of the node's own, which is to be committed soon.
-    pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) -> Option<TxId> {
-        let next = self.core.next();
-        self.has_refused_own = false;
+    pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) {
         self.submit(writes, Afterwards::default(), Asker::Node(what), Some(milestone));
-        (!self.has_refused_own).then_some(next)
     }
 
     fn submit(&mut self, writes: WriteSet, afterwards: Afterwards, asker: Asker, milestone: Option<Milestone>) {
-        let Afterwards {
-            rekey,
-            chunk,
-            snapshot,
-            unlocked,
-        } = afterwards;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let is_own = matches!(asker, Asker::Node(_));
         self.askers.insert(ticket, asker);
-        let milestone = milestone.or(unlocked.is_some().then_some(Milestone::SecretsKnown));
+        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,
             claims: None,
             is_own,
-            follow: Follow {
-                rekey: rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
-                // What follows begins once this is committed, so now and not when a signature is due.
-                sign: matches!(
-                    milestone,
-                    Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
-                ),
-                end_chunk: chunk,
-                snapshot,
-                milestone,
-            },
+            follow,
         };
-        let next = self.core.next();
-        let learned = Learned {
-            ticket,
-            secret: rekey.map(|secret| KnownSecret {
-                secret,
-                from: next.seqno + 1,
-                previous_stored: Some(next.seqno),
-            }),
-            unlocked,
-            is_open: milestone == Some(Milestone::Opened),
-        };
-        self.step_and(Event::Transaction(submission), Some(learned));
+        self.step_and(Event::Transaction(submission), learned);
     }
 
     /// Tells the core what happened, and carries out what it decides.
     pub(super) fn step(&mut self, event: Event) {
-        self.step_and(event, None);
+        self.step_and(event, Learned::default());
     }
 
-    fn step_and(&mut self, event: Event, mut learned: Option<Learned>) {
+    fn step_and(&mut self, event: Event, mut learned: Learned) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = Now {
@@ -214,7 +157,7 @@ impl Driver {
             };
             let effects = self.core.step(now, event);
             // What comes of the transaction itself is in the first.
-            let learned = learned.take().filter(|learned| !learned.is_refused(&effects));
+            let learned = std::mem::take(&mut learned).unless_refused(&effects);
             self.apply(&effects, learned);
             for effect in effects {
                 self.carry_out(effect, &mut events);
@@ -223,7 +166,7 @@ impl Driver {
     }
 
     /// Shows readers what a step has added to the state, all of it at once.
-    fn apply(&mut self, effects: &[Effect], learned: Option<Learned>) {
+    fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
         let applied = effects.iter().filter_map(|effect| match effect {
             Effect::Announce(Announcement::Applied { txid, writes }) => Some((*txid, writes)),
             _ => None,
@@ -231,9 +174,8 @@ impl Driver {
         let applied: Vec<_> = applied.collect();
         let Some((last, _)) = applied.last() else { return };
         let last = *last;
-        let learned = learned.unwrap_or_default();
         // A commit that needs it comes later.
-        self.unlocked = learned.unlocked.map(Box::new).or_else(|| self.unlocked.take());
+        self.unlocked = learned.unlocked.take().map(Box::new).or_else(|| self.unlocked.take());
         let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
         for (txid, writes) in applied {
@@ -241,12 +183,12 @@ impl Driver {
             self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
         }
         standing.root = self.core.root();
-        if let Some(known) = learned.secret {
+        if let Some(known) = &learned.secret {
             self.node.knows_secret(known.from, &known.secret);
-            standing.learn(known);
         }
+        learned.teach(&mut standing.secrets);
         self.node.status.wrote(last);
-        if learned.is_open {
+        if learned.opened_at.is_some() {
             self.node.status.enter(NodeState::PartOfNetwork);
         }
     }
@@ -296,7 +238,6 @@ impl Driver {
             Some(Asker::Request(answer)) => drop(answer.send(Answer::Outcome(outcome))),
             Some(Asker::Node(what)) => {
                 if !matches!(outcome, Outcome::Written(_)) {
-                    self.has_refused_own = true;
                     tracing::error!("{what}: {outcome:?}");
                 }
             }

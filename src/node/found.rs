@@ -2,8 +2,10 @@
 //!
 //! Recovery specification, sections 2.5 and 2.6.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rand_chacha::ChaCha20Rng;
 use serde_json::Value;
 
 use super::config::Config;
@@ -24,11 +26,12 @@ use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, Snap
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
 use crate::error::{Error, Result};
-use crate::format::domain::EntryType;
+use crate::format::domain::{EntryType, WriteSet};
 use crate::journal::disk::{Durability, Files};
 use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
+use crate::recovery::foundation::Foundation;
 use crate::service::create::{Creation, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 
@@ -76,64 +79,23 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
 
-    let mut rng = system_rng()?;
-    let request = CertificateRequest::from_pem(&identity.request).map_err(failed("read the node's request"))?;
-    let validity = identity
-        .self_signed
-        .validity()
-        .map_err(failed("read the node's certificate"))?;
-    let endorsed = x509::issue_from_request(
-        &request,
-        &service.certificate,
-        &service.key,
-        validity,
-        random::serial(&mut rng),
-    )
-    .map_err(failed("endorse the node"))?;
-    let (issuer, subject) = foundation.issuer_and_subject.clone();
-    let signers = Signers {
-        mode: SignatureMode::Dual,
-        node: Arc::clone(&identity.key),
-        node_certificate: endorsed.clone(),
-        service: Arc::clone(&service.key),
-        issuer,
-        subject,
+    let parts = Parts {
+        config: &node.config,
+        published: &node.published,
+        node_address: &node_address,
+        identity,
+        encryption_key,
+        quote: &founding.quote,
+        service,
+        node_data: founding.node_data.clone(),
+        service_data: founding.service_data.clone(),
     };
-    let secret = LedgerSecret::generate(&mut rng);
     let settings = settings(&node.config);
-    let start = Start {
-        tree: foundation.tree.clone(),
-        view_history: foundation.view_history.clone(),
-        last: Some(LastSigned {
-            txid: foundation.signed.txid,
-            root: foundation.signed.root.0,
-        }),
-        is_recovery: true,
-    };
-    let key = Arc::new(SealKey::new(&secret));
-    let root = foundation.signed.root.0;
-    let core = Core::new(start, settings, key, signers);
-    let txid = core.next();
-    let writes = {
+    let Begun { core, standing, writes } = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
-        let interfaces = net_interfaces(&node.config, &node.published);
-        let creation = Creation {
-            interfaces: &interfaces,
-            node_address: &node_address,
-            node: identity,
-            encryption_key,
-            quote: &founding.quote,
-            endorsed: &endorsed,
-            service: &service.certificate,
-            txid,
-            last_signed_root: foundation.signed.root.0,
-            node_data: founding.node_data.clone(),
-            service_data: founding.service_data.clone(),
-        };
-        store
-            .transact(|transaction| create(transaction, &creation))
-            .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?
+        begin(parts, foundation, &store, settings, &mut system_rng()?)?
     };
+    let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;
     opening.finish(&mut public.files, &mut public.foundation.chunk)?;
     let Founding { public, service, .. } = &founding;
@@ -154,19 +116,11 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     if let Ok(mut consensus) = node.consensus.write() {
         *consensus = Some(replication.describe());
     }
-    node.knows_secret(txid.seqno, &secret);
+    for known in standing.secrets.iter() {
+        node.knows_secret(known.from, &known.secret);
+    }
     node.predecessors.founded(&service.key);
-    let secrets = vec![KnownSecret {
-        secret,
-        from: txid.seqno,
-        previous_stored: None,
-    }];
-    let standing = Arc::new(RwLock::new(Standing {
-        root,
-        service: Arc::new(service.clone()),
-        secrets: Arc::new(secrets),
-        historical: Arc::new(foundation.historical.clone()),
-    }));
+    let standing = Arc::new(RwLock::new(standing));
     let old = OldLedger {
         snapshot: public.snapshot.clone(),
         last,
@@ -187,6 +141,109 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let started = Writer::start(driver, standing).map_err(Error::io("start", std::path::Path::new("the writer")))?;
     let _ = node.writer.set(started);
     Ok(())
+}
+
+/// What a new service is made of, beside the ledger that it goes on with.
+pub struct Parts<'a> {
+    /// The node's settings.
+    pub config: &'a Config,
+    /// The addresses that were bound, by interface.
+    pub published: &'a BTreeMap<String, String>,
+    /// Where other nodes reach this one.
+    pub node_address: &'a str,
+    /// The node's keys.
+    pub identity: &'a NodeIdentity,
+    /// The public key under which ledger secrets are sent to it, PEM.
+    pub encryption_key: &'a str,
+    /// What it runs.
+    pub quote: &'a VirtualQuote,
+    /// The new service.
+    pub service: &'a ServiceIdentity,
+    /// What the operator attaches.
+    pub node_data: Option<Value>,
+    /// As above.
+    pub service_data: Option<Value>,
+}
+
+/// A new service of which nothing is written yet.
+pub struct Begun {
+    /// What decides how its ledger is written.
+    pub core: Core,
+    /// What its transactions may ask.
+    pub standing: Standing,
+    /// Its first transaction.
+    pub writes: WriteSet,
+}
+
+/// Makes a new service that goes on from `foundation`, whose public state is in `store`.
+///
+/// # Errors
+/// If the node can't be endorsed, or the ledger's own tables can't be read.
+pub fn begin(
+    parts: Parts<'_>,
+    foundation: &Foundation,
+    store: &Store,
+    settings: Settings,
+    rng: &mut ChaCha20Rng,
+) -> Result<Begun> {
+    let (identity, service) = (parts.identity, parts.service);
+    let request = CertificateRequest::from_pem(&identity.request).map_err(failed("read the node's request"))?;
+    let validity = identity.self_signed.validity();
+    let validity = validity.map_err(failed("read the node's certificate"))?;
+    let serial = random::serial(rng);
+    let endorsed = x509::issue_from_request(&request, &service.certificate, &service.key, validity, serial);
+    let endorsed = endorsed.map_err(failed("endorse the node"))?;
+    let (issuer, subject) = foundation.issuer_and_subject.clone();
+    let signers = Signers {
+        mode: SignatureMode::Dual,
+        node: Arc::clone(&identity.key),
+        node_certificate: endorsed.clone(),
+        service: Arc::clone(&service.key),
+        issuer,
+        subject,
+    };
+    let secret = LedgerSecret::generate(rng);
+    let root = foundation.signed.root.0;
+    let start = Start {
+        tree: foundation.tree.clone(),
+        view_history: foundation.view_history.clone(),
+        last: Some(LastSigned {
+            txid: foundation.signed.txid,
+            root,
+        }),
+        is_recovery: true,
+    };
+    let core = Core::new(start, settings, Arc::new(SealKey::new(&secret)), signers);
+    let txid = core.next();
+    let interfaces = net_interfaces(parts.config, parts.published);
+    let creation = Creation {
+        interfaces: &interfaces,
+        node_address: parts.node_address,
+        node: identity,
+        encryption_key: parts.encryption_key,
+        quote: parts.quote,
+        endorsed: &endorsed,
+        service: &service.certificate,
+        txid,
+        last_signed_root: root,
+        node_data: parts.node_data,
+        service_data: parts.service_data,
+    };
+    let writes = store
+        .transact(|transaction| create(transaction, &creation))
+        .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?;
+    let secrets = vec![KnownSecret {
+        secret,
+        from: txid.seqno,
+        previous_stored: None,
+    }];
+    let standing = Standing {
+        root,
+        service: Arc::new(service.clone()),
+        secrets: Arc::new(secrets),
+        historical: Arc::new(foundation.historical.clone()),
+    };
+    Ok(Begun { core, standing, writes })
 }
 
 /// How the configuration asks for the ledger to be written.

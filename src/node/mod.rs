@@ -7,7 +7,6 @@
 
 pub mod api;
 pub mod certificates;
-mod commits;
 pub mod config;
 pub mod description;
 pub mod directory;

@@ -7,10 +7,12 @@ use rand_core::SeedableRng;
 
 use super::shared::Node;
 use super::status::NodeState;
+use crate::core::{Effect, Follow, Milestone, Outcome, Ticket};
 use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
 use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
+use crate::journal::SealKey;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Transaction};
 use crate::script::Effects;
@@ -33,6 +35,74 @@ pub struct Afterwards {
     pub snapshot: bool,
     /// The shares are in: the private phase begins.
     pub unlocked: Option<Opened>,
+}
+
+impl Afterwards {
+    /// What follows in the core from the transaction that would be `seqno` and is answered by `ticket`, and what is known
+    /// once it is written.
+    pub fn split(self, ticket: Ticket, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
+        let milestone = milestone.or(self.unlocked.is_some().then_some(Milestone::SecretsKnown));
+        let follow = Follow {
+            rekey: self.rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
+            // What follows begins once this is committed, so now and not when a signature is due.
+            sign: matches!(
+                milestone,
+                Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
+            ),
+            end_chunk: self.chunk,
+            snapshot: self.snapshot,
+            milestone,
+        };
+        let learned = Learned {
+            ticket,
+            secret: self.rekey.map(|secret| KnownSecret {
+                secret,
+                from: seqno + 1,
+                previous_stored: Some(seqno),
+            }),
+            unlocked: self.unlocked,
+            opened_at: (milestone == Some(Milestone::Opened)).then_some(seqno),
+        };
+        (follow, learned)
+    }
+}
+
+/// What is known once a transaction is written, and not if it is refused.
+#[derive(Default)]
+pub struct Learned {
+    ticket: Ticket,
+    /// The ledger secret from then on.
+    pub secret: Option<KnownSecret>,
+    /// What the shares have opened.
+    pub unlocked: Option<Opened>,
+    /// It opens the service, at this seqno.
+    pub opened_at: Option<Seqno>,
+}
+
+impl Learned {
+    /// Nothing, where the step that had these effects has refused the transaction.
+    #[must_use]
+    pub fn unless_refused(self, effects: &[Effect]) -> Learned {
+        let is_refusal =
+            |effect: &Effect| matches!(effect, Effect::Answer(ticket, Outcome::Refused(_)) if *ticket == self.ticket);
+        match effects.iter().any(is_refusal) {
+            true => Learned::default(),
+            false => self,
+        }
+    }
+
+    /// Brings the service's own secrets, the newest last, to what is known now.
+    pub fn teach(&mut self, secrets: &mut Arc<Vec<KnownSecret>>) {
+        if let Some(known) = self.secret.take() {
+            Arc::make_mut(secrets).push(known);
+        }
+        // The transaction that opens a service stores the secret before it.
+        if self.opened_at.is_some()
+            && let Some(current) = Arc::make_mut(secrets).last_mut()
+        {
+            current.previous_stored = self.opened_at;
+        }
+    }
 }
 
 /// What a transaction may ask of the service, beside the state.
@@ -63,11 +133,6 @@ impl Standing {
             seed: None,
         };
         (frozen, session)
-    }
-
-    /// A secret that seals from some seqno on.
-    pub(super) fn learn(&mut self, known: KnownSecret) {
-        Arc::make_mut(&mut self.secrets).push(known);
     }
 }
 

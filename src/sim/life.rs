@@ -156,12 +156,40 @@ impl<'w> Life<'w> {
         self.disk.crash();
     }
 
+    /// From here on the disk syncs nothing any more: the process ends, whatever else it waits for.
+    fn fail_for_good(&mut self, scene: &mut Scene) -> Result<(), String> {
+        self.disk.say(|| "the disk fails for good".to_owned());
+        self.disk.set_weather(Weather {
+            failed_syncs: 1000,
+            ..Weather::default()
+        });
+        // There is something to bring to it.
+        let sign = Event::Sign {
+            end_chunk: false,
+            snapshot: false,
+        };
+        scene.service.step(&mut self.promises, sign)?;
+        for _ in 0..PATIENCE {
+            if self.has_ended(scene) {
+                self.tally.failed_for_good += u64::from(scene.service.has_given_up);
+                return Ok(());
+            }
+            self.go_on(scene)?;
+        }
+        Err("the disk has failed for good, and the process goes on".to_owned())
+    }
+
     /// Answers whether the service was stopped in order.
     fn turns(&mut self, scene: &mut Scene, calm: bool, crashes: bool) -> Result<bool, String> {
         let turns = self.rng.within(20, 260) as u32;
         let mut after_opening = self.rng.within(10, 80);
+        let fails_at = (!calm && !self.only_full && self.rng.one_in(10)).then(|| self.rng.within(0, 200) as u32);
         for turn in 0.. {
             if self.has_ended(scene) {
+                return Ok(false);
+            }
+            if fails_at == Some(turn) {
+                self.fail_for_good(scene)?;
                 return Ok(false);
             }
             let is_calm = calm || (!crashes && turn >= turns);

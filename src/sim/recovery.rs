@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
 
@@ -13,22 +12,21 @@ use super::promises::Promises;
 use super::service::Service;
 use super::world::{World, read_directory};
 use crate::attestation::VirtualQuote;
-use crate::core::{Core, LastSigned, Milestone, Now, Role, Settings, SignatureSettings, SnapshotSettings, Start};
-use crate::crypto::x509::{self, CertificateRequest};
-use crate::crypto::{Curve, LedgerSecret, random, sha256};
+use crate::core::{Core, Milestone, Now, Role, Settings, SignatureSettings, SnapshotSettings};
+use crate::crypto::{Curve, sha256};
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::domain::EntryType;
 use crate::journal::files::ChunkFiles;
 use crate::journal::snapshot::SnapshotFiles;
-use crate::journal::succession::KnownSecret;
-use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::node::config::Config;
-use crate::node::description::{net_interfaces, node_name};
+use crate::node::description::node_name;
 use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
+use crate::node::found::{Begun, Parts, begin};
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{Public, ledger_directories, list, recover_public};
+use crate::node::session::Standing;
 use crate::node::status::{NodeState, Status};
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::load_private;
@@ -36,7 +34,6 @@ use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
 use crate::report::Severity;
 use crate::report::progress::Silent;
-use crate::service::create::{Creation, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 /// Where the reading engine and the node's own functions find the files: on a real file system, in memory if there is one.
@@ -150,64 +147,27 @@ pub(super) fn recover(
     let identity =
         NodeIdentity::generate_at(node_name(config).map_err(of_error)?, now.unix_s, &mut rng).map_err(of_error)?;
     let service = ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
-    let request = CertificateRequest::from_pem(&identity.request).map_err(of_error)?;
-    let validity = identity.self_signed.validity().map_err(of_error)?;
-    let serial = random::serial(&mut rng);
-    let endorsed = x509::issue_from_request(&request, &service.certificate, &service.key, validity, serial);
-    let endorsed = endorsed.map_err(of_error)?;
-    let (issuer, subject) = foundation.issuer_and_subject.clone();
-    let signers = Signers {
-        mode: SignatureMode::Dual,
-        node: Arc::clone(&identity.key),
-        node_certificate: endorsed.clone(),
-        service: Arc::clone(&service.key),
-        issuer,
-        subject,
-    };
-    let secret = LedgerSecret::generate(&mut rng);
-    let root = foundation.signed.root.0;
-    let start = Start {
-        tree: foundation.tree.clone(),
-        view_history: foundation.view_history.clone(),
-        last: Some(LastSigned {
-            txid: foundation.signed.txid,
-            root,
-        }),
-        is_recovery: true,
-    };
-    let settings = settings(&mut rng);
-    disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));
-    let core = Core::new(start, settings, Arc::new(SealKey::new(&secret)), signers);
-    let txid = core.next();
     let quote = VirtualQuote::new(&sha256(b"simulated"), &identity.key.verifying_key().id());
     let published = BTreeMap::from([("sim".to_owned(), "127.0.0.1:1".to_owned())]);
-    let interfaces = net_interfaces(config, &published);
-    let creation = Creation {
-        interfaces: &interfaces,
+    let parts = Parts {
+        config,
+        published: &published,
         node_address: "127.0.0.1:2",
-        node: &identity,
+        identity: &identity,
         encryption_key: &world.node_encryption_key,
         quote: &quote,
-        endorsed: &endorsed,
-        service: &service.certificate,
-        txid,
-        last_signed_root: root,
+        service: &service,
         node_data: None,
         service_data: None,
     };
-    let writes = store.transact(|transaction| create(transaction, &creation))?;
+    let settings = settings(&mut rng);
+    disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));
+    let Begun { core, standing, writes } = begin(parts, foundation, &store, settings, &mut rng).map_err(of_error)?;
     set_aside_leftovers(&public.files, &place.ledger).map_err(of_error)?;
     end_ledger(&public.files, &place.ledger, foundation, dropped).map_err(of_error)?;
     disk.take_over(place.take().map_err(of_error)?);
     promises.begin(last + 1);
-    let mut begun = Service::new(disk, place, (core, store), (now, rng), service);
-    begun.historical = Arc::new(foundation.historical.clone());
-    begun.root = root;
-    begun.secrets = Arc::new(vec![KnownSecret {
-        secret,
-        from: txid.seqno,
-        previous_stored: None,
-    }]);
+    let mut begun = Service::new(disk, place, (core, store), (now, rng), standing);
     begun.own(promises, writes, Milestone::Created)?;
     let old = Old {
         snapshot: public.snapshot,
@@ -223,7 +183,7 @@ impl Service {
         place: &Place,
         (core, store): (Core, Store),
         (now, rng): (Now, ChaCha20Rng),
-        identity: ServiceIdentity,
+        standing: Standing,
     ) -> Service {
         Service {
             core,
@@ -233,10 +193,10 @@ impl Service {
             store,
             now,
             rng,
-            identity: Arc::new(identity),
-            secrets: Arc::default(),
-            historical: Arc::default(),
-            root: [0; 32],
+            identity: standing.service,
+            secrets: standing.secrets,
+            historical: standing.historical,
+            root: standing.root,
             state: NodeState::PartOfPublicNetwork,
             under_way: None,
             draft: None,

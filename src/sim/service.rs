@@ -12,19 +12,17 @@ use super::chance::Chance;
 use super::disk::LyingDisk;
 use super::promises::Promises;
 use crate::core::{
-    Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Refusal, Role, Submission,
-    Ticket,
+    Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Refusal, Role, Submission, Ticket,
 };
 use crate::crypto::Digest;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::format::names::{ChunkKind, FileName};
-use crate::journal::SealKey;
 use crate::journal::files::{ChunkFiles, Operation};
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, State, Store};
-use crate::node::session::{Afterwards, Session};
+use crate::node::session::{Afterwards, Learned, Session};
 use crate::node::status::NodeState;
 use crate::service::create::commit_retirements;
 use crate::service::identity::ServiceIdentity;
@@ -74,20 +72,21 @@ pub(super) struct Service {
 impl Service {
     /// Tells the core what happened, and carries out what it decides. Answers how a transaction was refused, if it was.
     pub(super) fn step(&mut self, promises: &mut Promises, event: Event) -> Result<Option<Refusal>, String> {
-        self.step_and(promises, event, None)
+        self.step_and(promises, event, Learned::default())
     }
 
     fn step_and(
         &mut self,
         promises: &mut Promises,
         event: Event,
-        mut rekeyed: Option<KnownSecret>,
+        mut learned: Learned,
     ) -> Result<Option<Refusal>, String> {
         let mut events = VecDeque::from([event]);
         let mut refused = None;
         while let Some(event) = events.pop_front() {
             let effects = self.core.step(self.now, event);
-            self.apply(&effects, &mut rekeyed);
+            // What comes of the transaction itself is in the first.
+            self.apply(&effects, std::mem::take(&mut learned).unless_refused(&effects));
             for effect in effects {
                 // Whatever follows, nobody is there to do it.
                 if self.disk.has_crashed() {
@@ -101,7 +100,7 @@ impl Service {
         Ok(refused)
     }
 
-    fn apply(&mut self, effects: &[Effect], rekeyed: &mut Option<KnownSecret>) {
+    fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
         let mut any = false;
         for effect in effects {
             if let Effect::Announce(Announcement::Applied { txid, writes }) = effect {
@@ -112,8 +111,10 @@ impl Service {
         }
         if any {
             self.root = self.core.root();
-            if let Some(known) = rekeyed.take() {
-                Arc::make_mut(&mut self.secrets).push(known);
+            self.unlocked = learned.unlocked.take().or_else(|| self.unlocked.take());
+            learned.teach(&mut self.secrets);
+            if learned.opened_at.is_some() {
+                self.state = NodeState::PartOfNetwork;
             }
         }
     }
@@ -155,7 +156,14 @@ impl Service {
                 evidence_seqno,
                 receipt,
             } => match self.snapshots.prove(seqno, evidence_seqno, &receipt) {
-                Ok(_) => self.disk.say(|| format!("  snapshot {seqno} is committed")),
+                Ok(path) => {
+                    self.disk.say(|| format!("  snapshot {seqno} is committed"));
+                    if !self.disk.holds(|name| name == path, 0, &[]) {
+                        return Err(format!(
+                            "the snapshot {seqno} is committed, and its name not on the disk"
+                        ));
+                    }
+                }
                 Err(why) => {
                     self.disk.say(|| format!("  snapshot {seqno}: {why}"));
                     self.snapshots.give_up(seqno, Some(evidence_seqno));
@@ -259,33 +267,11 @@ impl Service {
         afterwards: Afterwards,
         milestone: Option<Milestone>,
     ) -> Result<Option<Refusal>, String> {
-        let Afterwards {
-            rekey,
-            chunk,
-            snapshot,
-            unlocked,
-        } = afterwards;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         promises.asked(ticket);
         let is_own = milestone.is_some();
-        let milestone = milestone.or(unlocked.is_some().then_some(Milestone::SecretsKnown));
-        let follow = Follow {
-            rekey: rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
-            sign: milestone.is_some_and(|milestone| milestone != Milestone::RetirementsCommitted),
-            end_chunk: chunk,
-            snapshot,
-            milestone,
-        };
-        let next = self.core.next();
-        if unlocked.is_some() {
-            self.unlocked = unlocked;
-        }
-        let known = rekey.map(|secret| KnownSecret {
-            secret,
-            from: next.seqno + 1,
-            previous_stored: Some(next.seqno),
-        });
+        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,
@@ -293,7 +279,7 @@ impl Service {
             is_own,
             follow,
         };
-        self.step_and(promises, Event::Transaction(submission), known)
+        self.step_and(promises, Event::Transaction(submission), learned)
     }
 
     /// The newest state, held still, and a session on it.
@@ -324,15 +310,7 @@ impl Service {
         let mut rng = self.rng.branch();
         let writes = frozen.transact(|transaction| open_recovered(transaction, &opening, &mut rng))?;
         drop(frozen);
-        let next = self.core.next();
-        self.own(promises, writes, Milestone::Opened)?;
-        if self.core.next() != next {
-            if let Some(current) = Arc::make_mut(&mut self.secrets).last_mut() {
-                current.previous_stored = Some(next.seqno);
-            }
-            self.state = NodeState::PartOfNetwork;
-        }
-        Ok(())
+        self.own(promises, writes, Milestone::Opened)
     }
 
     /// Carries out what is under way, if it is not done yet.
@@ -399,7 +377,7 @@ fn is_on_disk(operation: &Operation, disk: &LyingDisk) -> Result<(), String> {
     let holds = match operation {
         Operation::Cut { chunk, end } => files
             .iter()
-            .all(|(path, content)| !is_chunk(path, *chunk) || content.len() as u64 <= *end),
+            .all(|(path, content)| !is_chunk(path, *chunk) || content.len() as u64 == *end),
         Operation::Remove { chunk } => files.iter().all(|(path, _)| !is_chunk(path, *chunk)),
         Operation::Complete { chunk, .. } => files
             .iter()

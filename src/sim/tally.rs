@@ -16,6 +16,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Writers that gave up.
     pub given_up: u64,
+    /// Disks that failed for good, and ended the process.
+    pub failed_for_good: u64,
     /// Elections that took something back.
     pub elections: u64,
     /// Entries that were promised.
@@ -40,6 +42,7 @@ impl Tally {
         self.opened += other.opened;
         self.crashes += other.crashes;
         self.given_up += other.given_up;
+        self.failed_for_good += other.failed_for_good;
         self.elections += other.elections;
         self.promised += other.promised;
         self.snapshots += other.snapshots;
@@ -54,13 +57,15 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} services begun, {} opened; {} losses of power, {} writers gave up, {} elections; {} entries promised, {} \
+            "{} services begun, {} opened; {} losses of power, {} writers gave up, {} of them on a disk \
+             that failed for good, {} elections; {} entries promised, {} \
              committed snapshots checked; {} recoveries told to drop a torn signature that was not promised; findings that \
              a crash explains:",
             self.begun,
             self.opened,
             self.crashes,
             self.given_up,
+            self.failed_for_good,
             self.elections,
             self.promised,
             self.snapshots,

@@ -1,13 +1,20 @@
 //! The disk lies as it should, and a seed gives the same life twice.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::disk::{LyingDisk, Weather};
+use super::promises::Promises;
+use super::recovery::{Place, recover};
 use super::{World, run};
+use crate::core::{Now, Refusal};
+use crate::crypto::LedgerSecret;
+use crate::format::domain::WriteSet;
 use crate::journal::disk::Disk;
+use crate::node::session::Afterwards;
 
 fn disk(seed: u64) -> LyingDisk {
     LyingDisk::new(ChaCha20Rng::seed_from_u64(seed), false)
@@ -76,4 +83,48 @@ fn the_same_seed_gives_the_same_life() {
         assert!(first.trace.len() > 100);
         assert_eq!(first.trace, second.trace);
     }
+}
+
+#[test]
+fn a_rekey_that_is_refused_is_not_known_although_its_step_has_signed_something() {
+    let scratch = tempfile::tempdir().unwrap();
+    let world = World::make(scratch.path()).unwrap();
+    let directory = scratch.path().join("place");
+    let place = Place::new(&directory).unwrap();
+    let files = world.services[0].files.iter();
+    let files: Vec<_> = files
+        .map(|(path, content)| (directory.join(path), content.clone()))
+        .collect();
+    let mut tried = 0;
+    for seed in 0..20 {
+        place.put(&files).unwrap();
+        let mut promises = Promises::default();
+        let begins = (Now::default(), ChaCha20Rng::seed_from_u64(seed));
+        let (mut service, ..) = recover(&world, &place, &disk(seed), &mut promises, begins).unwrap();
+        let mut submit = |rekey, after| {
+            let mut writes = WriteSet::new();
+            writes.put("public:m", "k", "v");
+            let afterwards = Afterwards {
+                rekey,
+                ..Afterwards::default()
+            };
+            service.now.elapsed += after;
+            let refused = service.submit(&mut promises, writes, afterwards, None).unwrap();
+            (refused, service.core.next(), service.secrets.len())
+        };
+        // Nothing is committed: at some time it is too much, where there is a limit.
+        let Some((_, before, secrets)) = (0..250)
+            .map(|_| submit(None, Duration::ZERO))
+            .find(|(refused, ..)| refused.is_some())
+        else {
+            continue;
+        };
+        // By now a signature is due, unless everything was signed.
+        let rekey = Some(LedgerSecret::from_bytes([9; 32]));
+        let (refused, next, then) = submit(rekey, Duration::from_secs(60));
+        assert_eq!(refused, Some(Refusal::TooManyUncommitted));
+        tried += u32::from(next != before);
+        assert_eq!(then, secrets, "seed {seed}: the secret is not sealed with");
+    }
+    assert!(tried > 0);
 }

@@ -9,18 +9,12 @@ fn a_rollback_takes_back_what_is_not_committed_and_tells_who_waits() {
         ..settings()
     });
     bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.settle();
     bench.step(Event::Role(Role::Primary));
     bench.submit(2, Follow::default());
     bench.settle();
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.settle();
     bench.submit(3, Follow::default());
     let root = bench.core.root();
@@ -34,10 +28,7 @@ fn a_rollback_takes_back_what_is_not_committed_and_tells_who_waits() {
     assert!(operations.contains(&Operation::Remove { chunk: 3 }), "{operations:?}");
     assert_eq!(bench.core.next(), txid(3, 3));
     bench.step(Event::Role(Role::Alone));
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.settle();
     assert_eq!((bench.committed, bench.core.view_history()), (3, &[1, 1, 3][..]));
 }
@@ -48,10 +39,7 @@ fn a_rollback_below_what_is_committed_is_no_more() {
     let mut bench = Bench::new();
     for ticket in 1..=2 {
         bench.submit(ticket, Follow::default());
-        bench.step(Event::Sign {
-            end_chunk: false,
-            snapshot: false,
-        });
+        bench.sign();
         bench.settle();
     }
     bench.step(Event::RollBack { to: 2, view: 3 });
@@ -71,10 +59,7 @@ fn a_primary_commits_what_the_others_agree_to_and_nothing_that_is_not_durable_he
     let mut bench = Bench::new();
     bench.step(Event::Role(Role::Primary));
     bench.submit(1, Follow::default());
-    bench.step(Event::Sign {
-        end_chunk: false,
-        snapshot: false,
-    });
+    bench.sign();
     bench.step(Event::Committed(2));
     assert_eq!(bench.committed, 0);
     bench.settle();

@@ -2,19 +2,20 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::driver::Driver;
 use crate::crypto::Certificate;
+use crate::node::driver::Driver;
 use crate::service::identity::ServiceIdentity;
+use crate::service::service_info;
 use crate::tables::names;
 
 impl Driver {
     /// Serves and signs with the certificates that the ledger has for this node and its service.
-    pub(super) fn adopt_certificates(&mut self) {
+    pub(in crate::node) fn adopt_certificates(&mut self) {
         let node = Arc::clone(&self.node);
         let ((own, info), _) = node.read(|store| {
             let own = store.get(names::NODES_ENDORSED_CERTIFICATES, node.id.as_bytes());
             let own = own.and_then(|(_, pem)| std::str::from_utf8(pem).ok().map(str::to_owned));
-            (own, crate::service::service_info(&store.transaction()).ok())
+            (own, service_info(&store.transaction()).ok())
         });
         let service = Arc::clone(&self.standing.read().unwrap_or_else(PoisonError::into_inner).service);
         if let Some(info) = info
