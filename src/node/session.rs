@@ -19,7 +19,7 @@ use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Transaction};
-use crate::tables::names;
+use crate::tables::{SINGLETON_KEY, names};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 
 /// What a transaction leaves to be done after it.
@@ -104,6 +104,16 @@ impl Session {
             .ok_or_else(|| "the service has no ledger secret".to_owned())
     }
 
+    /// The same, for what is written with it: secrets are in no table that could be read, but whoever replaces one writes to
+    /// this one. Shares of a secret that was replaced meanwhile would open nothing.
+    ///
+    /// # Errors
+    /// As [`Session::current_secret`].
+    pub fn secret_to_write_with(&self, transaction: &Transaction<'_>) -> Result<&KnownSecret, String> {
+        transaction.version(names::ENCRYPTED_LEDGER_SECRETS, &SINGLETON_KEY);
+        self.current_secret()
+    }
+
     fn require_open(&self, transaction: &Transaction<'_>, what: &str) -> Result<(), String> {
         let status = service_info(transaction)?.status;
         match (status, self.state) {
@@ -137,7 +147,7 @@ impl Effects for Session {
     fn trigger_ledger_rekey(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "rekey ledger")?;
         let mut rng = self.rng()?;
-        let current = self.current_secret()?;
+        let current = self.secret_to_write_with(transaction)?;
         let next = KnownSecret {
             secret: LedgerSecret::generate(&mut rng),
             // Nobody knows yet; the broadcast leaves it out, which stands for the seqno after this transaction.
@@ -155,7 +165,7 @@ impl Effects for Session {
 
     fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "refresh recovery shares")?;
-        let current = self.current_secret()?;
+        let current = self.secret_to_write_with(transaction)?;
         shares::reshare(transaction, current, &mut self.rng()?)
     }
 
