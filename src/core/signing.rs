@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::chunks::LARGEST_AIM;
 use super::effect::{Announcement, Effect};
 use super::event::Now;
 use super::snapshots::Proven;
@@ -67,7 +68,7 @@ impl Core {
         let signed = self.log.sign(now);
         let proven = self.snapshots.prove(self.log.tree(), &signed, self.log.signers())?;
         let size = self.chunks.size();
-        let limit = self.settings.chunk_size.saturating_sub(size);
+        let limit = self.settings.chunk_size.min(LARGEST_AIM).saturating_sub(size);
         let asked = self.signing.end_chunk;
         let (txid, ends, raw) = self.log.seal_signature(&signed.writes, |size| asked || size >= limit)?;
         self.snapshots.proven();
