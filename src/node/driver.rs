@@ -20,7 +20,7 @@ use crate::core::{
 };
 use crate::error::{Error, Result};
 use crate::format::domain::WriteSet;
-use crate::format::{Seqno, TxId};
+use crate::format::Seqno;
 use crate::journal::SealKey;
 use crate::journal::disk::Files;
 use crate::journal::files::ChunkFiles;
@@ -84,8 +84,6 @@ pub struct Driver {
     issuers_changed: bool,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
-    /// The last transaction of the node's own was not taken.
-    has_refused_own: bool,
     has_ended: bool,
 }
 
@@ -114,7 +112,6 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             unwritten: Vec::new(),
-            has_refused_own: false,
             has_ended: false,
         }
     }
@@ -150,11 +147,8 @@ impl Driver {
     }
 
     /// A transaction of the node's own, which is to be committed soon.
-    pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) -> Option<TxId> {
-        let next = self.core.next();
-        self.has_refused_own = false;
+    pub(super) fn propose(&mut self, what: &'static str, writes: WriteSet, milestone: Milestone) {
         self.submit(writes, Afterwards::default(), Asker::Node(what), Some(milestone));
-        (!self.has_refused_own).then_some(next)
     }
 
     fn submit(&mut self, writes: WriteSet, afterwards: Afterwards, asker: Asker, milestone: Option<Milestone>) {
@@ -229,12 +223,15 @@ impl Driver {
             _ => None,
         });
         let applied: Vec<_> = applied.collect();
-        let Some((last, _)) = applied.last() else { return };
-        let last = *last;
+        let (Some((own, _)), Some((last, _))) = (applied.first(), applied.last()) else {
+            return;
+        };
+        let (own, last) = (*own, *last);
         let learned = learned.unwrap_or_default();
+        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        standing.is_unlocked |= learned.unlocked.is_some();
         // A commit that needs it comes later.
         self.unlocked = learned.unlocked.map(Box::new).or_else(|| self.unlocked.take());
-        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
         for (txid, writes) in applied {
             store.apply(txid.seqno, writes);
@@ -247,6 +244,7 @@ impl Driver {
         }
         self.node.status.wrote(last);
         if learned.is_open {
+            standing.is_chained_at(own.seqno);
             self.node.status.enter(NodeState::PartOfNetwork);
         }
     }
@@ -296,7 +294,6 @@ impl Driver {
             Some(Asker::Request(answer)) => drop(answer.send(Answer::Outcome(outcome))),
             Some(Asker::Node(what)) => {
                 if !matches!(outcome, Outcome::Written(_)) {
-                    self.has_refused_own = true;
                     tracing::error!("{what}: {outcome:?}");
                 }
             }

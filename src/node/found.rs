@@ -165,6 +165,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         service: Arc::new(service.clone()),
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
+        is_unlocked: false,
     }));
     let old = OldLedger {
         snapshot: public.snapshot.clone(),

@@ -82,15 +82,7 @@ impl Driver {
     pub(super) fn open(&mut self) {
         let node = Arc::clone(&self.node);
         match self.opening() {
-            Ok(writes) => {
-                let Some(txid) = self.propose("open the recovered service", writes, Milestone::Opened) else {
-                    return; // it says why
-                };
-                let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
-                if let Some(current) = Arc::make_mut(&mut standing.secrets).last_mut() {
-                    current.previous_stored = Some(txid.seqno);
-                }
-            }
+            Ok(writes) => self.propose("open the recovered service", writes, Milestone::Opened),
             Err(why) => (node.fatal)(Error::Unreadable(format!(
                 "the recovered service could not be opened: {why}"
             ))),

@@ -45,6 +45,8 @@ pub struct Standing {
     pub secrets: Arc<Vec<KnownSecret>>,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+    /// Shares have opened the ledger, in the newest state: that is committed later, and the node's own state follows then.
+    pub is_unlocked: bool,
 }
 
 impl Standing {
@@ -55,7 +57,10 @@ impl Standing {
         let frozen = node.read(|store| store.freeze()).0;
         let session = Session {
             root: standing.root,
-            state: node.status.state(),
+            state: match node.status.state() {
+                NodeState::PartOfPublicNetwork if standing.is_unlocked => NodeState::ReadingPrivateLedger,
+                state => state,
+            },
             historical: Arc::clone(&standing.historical),
             service: Arc::clone(&standing.service),
             secrets: Arc::clone(&standing.secrets),
@@ -69,13 +74,20 @@ impl Standing {
     pub(super) fn learn(&mut self, known: KnownSecret) {
         Arc::make_mut(&mut self.secrets).push(known);
     }
+
+    /// The write at `seqno` ties the newest secret to the one before it.
+    pub(super) fn is_chained_at(&mut self, seqno: Seqno) {
+        if let Some(current) = Arc::make_mut(&mut self.secrets).last_mut() {
+            current.previous_stored = Some(seqno);
+        }
+    }
 }
 
 /// What a transaction's body sees of the service.
 pub struct Session {
     /// Root of the state that it reads.
     pub root: Digest,
-    /// State of the node.
+    /// State of the node: as soon as shares have opened the ledger, that it reads it.
     pub state: NodeState,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
@@ -219,4 +231,55 @@ fn validity(valid_from: &str, days: u32) -> Result<Validity, String> {
 /// In words, if the system has none.
 pub fn rng() -> Result<ChaCha20Rng, String> {
     system_rng().map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::crypto::Curve;
+    use crate::crypto::rsa::generate_key_pair;
+    use crate::format::domain::WriteSet;
+    use crate::node::governance::testing::{Member, put_json, service};
+    use crate::node::identity::ServiceName;
+    use crate::tables::SINGLETON_KEY;
+
+    /// What members do with an open service whose secret is this one.
+    fn session(secrets: &Arc<Vec<KnownSecret>>) -> Session {
+        let service = ServiceIdentity::generate(Curve::P384, &ServiceName::Text("CN=service"), 1);
+        Session {
+            root: [0; 32],
+            state: NodeState::PartOfNetwork,
+            historical: Arc::default(),
+            service: Arc::new(service.unwrap()),
+            secrets: Arc::clone(secrets),
+            afterwards: Afterwards::default(),
+            seed: None,
+        }
+    }
+
+    #[test]
+    fn shares_of_a_secret_are_not_written_after_a_rekey() {
+        let member = Member::new(1, Curve::P384);
+        let mut store = service(&[&member]);
+        let (_, encryption) = generate_key_pair(2048, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let mut writes = WriteSet::new();
+        writes.put(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, member.id.as_bytes(), encryption);
+        put_json(&mut writes, names::SERVICE_CONFIG, &SINGLETON_KEY, &json!({"recovery_threshold": 1}));
+        store.apply(2, &writes);
+        let secrets = Arc::new(vec![KnownSecret {
+            secret: LedgerSecret::generate(&mut ChaCha20Rng::seed_from_u64(2)),
+            from: 1,
+            previous_stored: None,
+        }]);
+        let frozen = store.freeze();
+        let (mut refresh, mut rekey) = (frozen.transaction(), frozen.transaction());
+        session(&secrets).trigger_recovery_shares_refresh(&mut refresh).unwrap();
+        session(&secrets).trigger_ledger_rekey(&mut rekey).unwrap();
+        let (_, reads) = refresh.into_parts();
+        assert!(store.still_holds(&reads));
+        store.apply(3, &rekey.into_writes());
+        assert!(!store.still_holds(&reads), "they are shares of the secret before");
+    }
 }

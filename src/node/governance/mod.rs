@@ -13,7 +13,7 @@ pub mod request;
 mod resolution;
 pub mod script;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod views;
 
 use crate::format::Seqno;
