@@ -160,12 +160,7 @@ impl Effects for Session {
         self.require_open(transaction, "rekey ledger")?;
         let mut rng = self.rng()?;
         let current = self.secret_to_write_with(transaction)?;
-        let next = KnownSecret {
-            secret: LedgerSecret::generate(&mut rng),
-            // Nobody knows yet; the broadcast leaves it out, which stands for the seqno after this transaction.
-            from: Seqno::MAX,
-            previous_stored: None,
-        };
+        let next = coming(LedgerSecret::generate(&mut rng));
         let historical = chain(transaction, current, &next.secret, None, &mut rng);
         put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
         shares::reshare(transaction, &next, &mut rng)?;
@@ -178,7 +173,9 @@ impl Effects for Session {
     fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "refresh recovery shares")?;
         let current = self.secret_to_write_with(transaction)?;
-        shares::reshare(transaction, current, &mut self.rng()?)
+        // An action before this one may have replaced it: shares of what it was would open nothing.
+        let next = self.afterwards.rekey.clone().map(coming);
+        shares::reshare(transaction, next.as_ref().unwrap_or(current), &mut self.rng()?)
     }
 
     fn trigger_ledger_chunk(&mut self) -> Result<(), String> {
@@ -220,6 +217,16 @@ impl Effects for Session {
     }
 }
 
+/// A secret that seals from some seqno on: nobody knows yet from which. The broadcast leaves it out, which stands for the seqno
+/// after the transaction.
+fn coming(secret: LedgerSecret) -> KnownSecret {
+    KnownSecret {
+        secret,
+        from: Seqno::MAX,
+        previous_stored: None,
+    }
+}
+
 fn validity(valid_from: &str, days: u32) -> Result<Validity, String> {
     let from = x509::parse_time(valid_from).map_err(|why| format!("valid_from {valid_from:?}: {why}"))?;
     Validity::days(from, days).map_err(|why| format!("{days} days from {valid_from}: {why}"))
@@ -235,15 +242,16 @@ pub fn rng() -> Result<ChaCha20Rng, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::crypto::Curve;
-    use crate::crypto::rsa::generate_key_pair;
+    use crate::crypto::rsa::{DecryptionKey, generate_key_pair};
+    use crate::crypto::shares::{Share, combine};
     use crate::format::domain::WriteSet;
-    use crate::node::governance::testing::{Member, put_json, service};
+    use crate::kv::store::Store;
+    use crate::node::governance::testing::{Member, service};
     use crate::node::identity::ServiceName;
-    use crate::tables::SINGLETON_KEY;
+    use crate::node::service::value;
+    use crate::tables::values::RecoveryShares;
 
     /// What members do with an open service whose secret is this one.
     fn session(secrets: &Arc<Vec<KnownSecret>>) -> Session {
@@ -259,20 +267,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn shares_of_a_secret_are_not_written_after_a_rekey() {
+    /// An open service with one member, who holds a share, and the secret in force.
+    fn open_service() -> (Store, DecryptionKey, Arc<Vec<KnownSecret>>) {
         let member = Member::new(1, Curve::P384);
         let mut store = service(&[&member]);
-        let (_, encryption) = generate_key_pair(2048, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let (private, public) = generate_key_pair(2048, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         let mut writes = WriteSet::new();
-        writes.put(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, member.id.as_bytes(), encryption);
-        put_json(&mut writes, names::SERVICE_CONFIG, &SINGLETON_KEY, &json!({"recovery_threshold": 1}));
+        writes.put(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, member.id.as_bytes(), public);
         store.apply(2, &writes);
-        let secrets = Arc::new(vec![KnownSecret {
+        let secrets = vec![KnownSecret {
             secret: LedgerSecret::generate(&mut ChaCha20Rng::seed_from_u64(2)),
             from: 1,
             previous_stored: None,
-        }]);
+        }];
+        (store, DecryptionKey::from_pem(&private).unwrap(), Arc::new(secrets))
+    }
+
+    /// What the member's share opens.
+    fn opened(transaction: &Transaction<'_>, key: &DecryptionKey) -> LedgerSecret {
+        let issued: RecoveryShares = value(transaction, names::RECOVERY_SHARES).unwrap();
+        let share = issued.encrypted_shares.values().next().unwrap();
+        let share = Share::parse(&key.decrypt(&share.0).unwrap()).unwrap();
+        let wrapping = combine(&[&share], 1).unwrap();
+        wrapping.unwrap_secret(&issued.wrapped_latest_ledger_secret.0).unwrap()
+    }
+
+    #[test]
+    fn shares_of_a_secret_are_not_written_after_a_rekey() {
+        let (mut store, _, secrets) = open_service();
         let frozen = store.freeze();
         let (mut refresh, mut rekey) = (frozen.transaction(), frozen.transaction());
         session(&secrets).trigger_recovery_shares_refresh(&mut refresh).unwrap();
@@ -281,5 +303,18 @@ mod tests {
         assert!(store.still_holds(&reads));
         store.apply(3, &rekey.into_writes());
         assert!(!store.still_holds(&reads), "they are shares of the secret before");
+    }
+
+    #[test]
+    fn shares_are_of_the_secret_that_the_same_proposal_has_just_made() {
+        let (store, key, secrets) = open_service();
+        let mut session = session(&secrets);
+        let mut transaction = store.transaction();
+        for _ in 0..2 {
+            session.trigger_ledger_rekey(&mut transaction).unwrap();
+            session.trigger_recovery_shares_refresh(&mut transaction).unwrap();
+            let next = session.afterwards.rekey.clone().unwrap();
+            assert!(opened(&transaction, &key).as_bytes() == next.as_bytes());
+        }
     }
 }
