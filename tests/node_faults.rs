@@ -10,13 +10,15 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::Method;
 use node::{Keys, Node, Place, read_keys};
-use rekindle::member::{Error, MessageType, Refusal, Session, governance};
+use rekindle::member::{Client, Error, MessageType, Refusal, Session, Trust, governance};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 use support::{Service, chunks, contents};
@@ -284,6 +286,54 @@ fn a_wrong_share_fails_the_round_and_one_more_share_names_it() {
     for right in &keys[1..] {
         assert!(!said.contains(right.member.id()), "{said}");
     }
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn a_share_that_comes_before_the_last_one_is_committed_does_not_begin_the_recovery_again() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    place.shell = Some("trap '' XFSZ".to_owned());
+    let mut node = waiting(&place);
+    let keys = place.keys();
+    let shares: Vec<Vec<u8>> = keys.iter().map(|keys| share(&node, keys)).collect();
+    submit(&node, &keys[0], &shares[0]).unwrap();
+    node.wait_for_commit();
+    // Nothing more is written from here on: what the second share opens waits to be committed.
+    limit_files(&node, Some(1));
+    let body = json!({"share": STANDARD.encode(&shares[1])}).to_string();
+    let signed = keys[1]
+        .member
+        .sign(MessageType::RecoveryShare, governance::now_s(), None, body.as_bytes());
+    let path = format!(
+        "/gov/recovery/members/{}:recover?api-version=2024-07-01",
+        keys[1].member.id()
+    );
+    let (url, signed) = (node.url.clone(), signed.unwrap());
+    let second = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = Client::new(&url, Trust::Anyone).unwrap();
+        let answer = client.request(
+            Method::POST,
+            &path,
+            Bytes::copy_from_slice(&signed),
+            Some("application/cose"),
+        );
+        runtime.block_on(answer).unwrap().status.as_u16()
+    });
+    node.wait_until("the second share waits for the disk", |node| {
+        let state = node.state();
+        let phase = state["recovery"]["phase"].as_str().unwrap().to_owned();
+        phase.starts_with("waiting for the disk").then_some(())
+    });
+    assert_refused(submit(&node, &keys[2], &shares[2]), 403, "NodeAlreadyRecovering");
+    limit_files(&node, None);
+    assert_eq!(second.join().unwrap(), 200);
+    node.wait_until_ready("/node/ready/app");
     node.stop();
     place.verify();
 }
@@ -611,6 +661,75 @@ fn a_flipped_bit_in_a_committed_chunk_is_not_taken_for_the_end_of_the_ledger() {
 fn a_missing_chunk_is_not_taken_for_the_end_of_the_ledger() {
     let remove = |ledger: &Path| std::fs::remove_file(&chunks(ledger)[2].1).unwrap();
     is_refused_until_dropped(remove, &["L0101", "Nothing was changed"]);
+}
+
+/// Whether a directory has a file of these bytes.
+fn keeps(directory: &Path, wanted: &[u8]) -> bool {
+    let mut files = contents(directory).into_values();
+    files.any(|(_, bytes)| bytes.is_some_and(|bytes| bytes == wanted))
+}
+
+/// A chunk of a ledger in which more than one thing is signed, and the first signature in it.
+fn a_chunk_and_its_first_signature(place: &Place) -> (u64, PathBuf, u64) {
+    let (first, path) = chunks(&place.ledger()).remove(2);
+    let output = std::process::Command::new(node::program())
+        .args(["verify", "--json", "--until", &(first + 14).to_string()])
+        .arg(place.ledger())
+        .output();
+    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let (_, signed) = report["last_signed"].as_str().unwrap().split_once('.').unwrap();
+    (first, path, signed.parse().unwrap())
+}
+
+#[test]
+fn what_has_the_name_of_the_part_that_is_kept_is_set_aside_and_not_written_over() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    let (first, path, signed) = a_chunk_and_its_first_signature(&place);
+    let name = place.ledger().join(format!("ledger_{first}-{signed}.committed"));
+    assert_ne!(path, name);
+    std::fs::write(&name, [0xee; 3000]).unwrap();
+    place.arguments = vec!["--drop-after".to_owned(), signed.to_string()];
+    let whole = std::fs::read(&path).unwrap();
+    public(&place).stop();
+    assert!(keeps(&place.ledger(), &[0xee; 3000]) && keeps(&place.ledger(), &whole));
+    place.verify();
+}
+
+#[test]
+fn a_chunk_that_holds_more_than_its_name_promises_is_kept_whole_beside_the_part() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    let (first, path, signed) = a_chunk_and_its_first_signature(&place);
+    let name = place.ledger().join(format!("ledger_{first}-{signed}.committed"));
+    std::fs::rename(&path, &name).unwrap();
+    place.arguments = vec!["--drop-after".to_owned(), signed.to_string()];
+    let whole = std::fs::read(&name).unwrap();
+    public(&place).stop();
+    assert!(name.exists() && keeps(&place.ledger(), &whole));
+    place.verify();
+}
+
+#[test]
+fn a_chunk_that_another_directory_has_too_is_not_changed_there() {
+    let service = service(&[]);
+    let links: [fn(&Path, &Path) -> std::io::Result<()>; 2] = [
+        |original, link| std::os::unix::fs::symlink(original, link),
+        |original, link| std::fs::hard_link(original, link),
+    ];
+    for link in links {
+        let place = Place::of(&service.directory);
+        let backup = place.directory.join("backup");
+        std::fs::create_dir(&backup).unwrap();
+        let (first, last) = chunks(&place.ledger()).pop().unwrap();
+        let original = backup.join(format!("ledger_{first}"));
+        std::fs::rename(last, &original).unwrap();
+        link(&original, &place.ledger().join(format!("ledger_{first}"))).unwrap();
+        let before = std::fs::read(&original).unwrap();
+        place.recover();
+        assert!(std::fs::read(&original).unwrap() == before, "the backup was written to");
+        place.verify();
+    }
 }
 
 #[test]

@@ -7,9 +7,13 @@ use crate::format::Seqno;
 use crate::format::chunk::FIRST_ENTRY;
 use crate::journal::files::Operation;
 
-/// A chunk must stay below 4 GiB, which its positions can express; the table and one more entry of the largest size fit behind
-/// this.
+/// Entries of a chunk must end below 4 GiB, which its positions can express.
 const LARGEST_CHUNK: u64 = u32::MAX as u64;
+/// What is kept free of that for the signature that ends a chunk, which nobody can be refused, and for the node's own entries:
+/// the tree in it has 32 bytes for each entry that is not committed.
+const RESERVED: u64 = 256 << 20;
+/// However large chunks may be, a signature ends them here: there is room in the next one.
+pub(super) const LARGEST_AIM: u64 = LARGEST_CHUNK / 2;
 
 /// A chunk that is not completed.
 struct Chunk {
@@ -70,9 +74,10 @@ impl Chunks {
         self.open.back().filter(|chunk| !chunk.ends)
     }
 
-    /// Whether an entry of `size` bytes still fits the chunk that is being written, so that positions can express it.
+    /// Whether an entry of `size` bytes still fits the chunk that is being written, with a signature behind it, so that
+    /// positions can express both.
     pub(super) fn has_room(&self, size: u64) -> bool {
-        self.size().saturating_add(size) <= LARGEST_CHUNK
+        self.size().saturating_add(size) <= LARGEST_CHUNK - RESERVED
     }
 
     /// Gives the entry of `seqno` its place.
@@ -153,5 +158,29 @@ fn completion(chunk: Chunk) -> Operation {
         last: chunk.next() - 1,
         end: chunk.end,
         positions: Arc::from(chunk.positions),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_fits_behind_whatever_was_taken() {
+        let mut chunks = Chunks::new(false);
+        let (mut seqno, mut size) = (0, 1 << 30);
+        while size > 0 {
+            match chunks.has_room(size) {
+                true => {
+                    seqno += 1;
+                    chunks.place(seqno, size);
+                }
+                false => size /= 2,
+            }
+        }
+        assert!(chunks.size() >= LARGEST_AIM, "the next signature ends it");
+        chunks.place(seqno + 1, 100 << 20);
+        chunks.end_chunk();
+        assert!(chunks.has_room(1 << 30));
     }
 }

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::crypto::digest::Digest;
 use crate::error::Error;
 use crate::format::domain::WriteSet;
@@ -88,10 +90,15 @@ pub struct Failure {
 impl From<&Error> for Failure {
     fn from(why: &Error) -> Failure {
         let is_waited_for = match why {
-            Error::Io { source, .. } => matches!(
-                source.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-            ),
+            Error::Io { source, .. } => {
+                let is_full = matches!(
+                    source.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+                );
+                // Whoever opens connections has taken every file descriptor there is, which says nothing about the disk.
+                let errno = Errno::from_io_error(source);
+                is_full || matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+            }
             Error::Unreadable(_) => true,
             _ => false,
         };
@@ -146,4 +153,22 @@ pub enum Event {
     Role(Role),
     /// Nothing new is begun; what was answered is signed and brought to disk.
     Stop,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_others_have_taken_is_waited_for_and_a_broken_disk_is_not() {
+        let failure = |errno: Errno| Failure::from(&Error::io("write", Path::new("chunk"))(errno.into()));
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::MFILE, Errno::NFILE] {
+            assert!(failure(errno).is_waited_for, "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ROFS, Errno::NOENT] {
+            assert!(!failure(errno).is_waited_for, "{errno}");
+        }
+    }
 }

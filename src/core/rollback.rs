@@ -26,7 +26,16 @@ impl Core {
             to,
             "a log is rolled back to a signature"
         );
-        self.in_flight.retain(|signed| signed.seqno <= to);
+        let mut unproven = Vec::new();
+        while let Some(signed) = self.in_flight.pop_back_if(|signed| signed.seqno > to) {
+            // Their evidence stands between `to` and this signature, or an earlier one had proven it.
+            unproven.extend(
+                signed
+                    .proven
+                    .into_iter()
+                    .map(|proven| (proven.seqno, proven.evidence_seqno)),
+            );
+        }
         self.milestones.retain(|(seqno, _)| *seqno <= to);
         self.nodes_written.retain(|seqno| *seqno <= to);
         self.signing = Signing::default();
@@ -35,7 +44,7 @@ impl Core {
         while let Some((_, ticket)) = self.waiting.pop_back_if(|(txid, _)| txid.seqno > to) {
             out.push(Effect::Answer(ticket, Outcome::RolledBack));
         }
-        for (seqno, evidence_seqno) in self.snapshots.roll_back(to) {
+        for (seqno, evidence_seqno) in self.snapshots.roll_back(to, unproven) {
             out.push(Effect::DropSnapshot {
                 seqno,
                 evidence_seqno: Some(evidence_seqno),

@@ -1,5 +1,6 @@
 //! When a signature is due, and what it takes to make one.
 
+use super::chunks::LARGEST_AIM;
 use super::due::{InFlight, Signing};
 use super::effect::{Announcement, Effect};
 use super::event::Now;
@@ -15,7 +16,7 @@ impl Core {
         let signed = self.log.sign(now);
         let proven = self.snapshots.prove(self.log.tree(), &signed, self.log.signers())?;
         let size = self.chunks.size();
-        let limit = self.settings.chunk_size.saturating_sub(size);
+        let limit = self.settings.chunk_size.min(LARGEST_AIM).saturating_sub(size);
         let asked = self.signing.end_chunk;
         let (txid, ends, raw) = self.log.seal_signature(&signed.writes, |size| asked || size >= limit)?;
         self.snapshots.proven();

@@ -160,10 +160,11 @@ impl Snapshots {
         self.waiting.clear();
     }
 
-    /// Takes those whose evidence is rolled back.
-    pub(super) fn roll_back(&mut self, to: Seqno) -> Vec<(Seqno, Seqno)> {
-        let lost = self.waiting.extract_if(.., |waiting| waiting.evidence_seqno > to);
-        let lost: Vec<_> = lost.map(|waiting| (waiting.seqno, waiting.evidence_seqno)).collect();
+    /// Takes those whose evidence is rolled back, with `unproven`, which a signature that is rolled back had proven.
+    pub(super) fn roll_back(&mut self, to: Seqno, unproven: Vec<(Seqno, Seqno)>) -> Vec<(Seqno, Seqno)> {
+        let waiting = self.waiting.extract_if(.., |waiting| waiting.evidence_seqno > to);
+        let waiting = waiting.map(|waiting| (waiting.seqno, waiting.evidence_seqno));
+        let lost: Vec<_> = unproven.into_iter().chain(waiting).collect();
         self.asked |= !lost.is_empty();
         lost
     }

@@ -134,7 +134,8 @@ impl Core {
 
     /// When the core wants to know that time has passed, if nothing happens before.
     pub fn wakes_at(&self) -> Option<Duration> {
-        let due = self.settings.signatures.as_ref();
+        // A backup signs nothing, whatever is due.
+        let due = self.settings.signatures.as_ref().filter(|_| self.role != Role::Backup);
         let due = due.and_then(|settings| self.signing.due_at(settings));
         let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
         retries.into_iter().chain([due]).flatten().min()

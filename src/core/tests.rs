@@ -95,7 +95,8 @@ impl Bench {
                 Effect::Stopped => self.others.push("stopped"),
                 Effect::GiveUp { .. } => self.others.push("gave up"),
                 Effect::Snapshot(draft) => self.drafts.push(draft),
-                Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } | Effect::DropSnapshot { .. } => {}
+                Effect::DropSnapshot { .. } => self.others.push("dropped"),
+                Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } => {}
             }
         }
         assert!(self.under_way.len() <= 1, "one operation at a time");

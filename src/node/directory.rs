@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::opening::InterruptedOpening;
@@ -76,7 +77,8 @@ fn set_aside(path: &Path) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut to = path.with_file_name(format!("{name}.ignored"));
     let mut number = 2;
-    while to.exists() {
+    // Also where a link leads nowhere.
+    while to.symlink_metadata().is_ok() {
         to = path.with_file_name(format!("{name}.{number}.ignored"));
         number += 1;
     }
@@ -159,17 +161,19 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
 }
 
 /// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
-/// cut, completed and named committed. Where more than an unsigned tail is dropped (`drops_signed`), and of a committed chunk,
-/// a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
+/// cut, completed and named committed. Where more than an unsigned tail is dropped (`drops_signed`), of a committed chunk, and
+/// of a file that is also somewhere else, a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drops_signed: bool) -> Result<()> {
     for file in concerned(files, foundation.signed.txid.seqno) {
         if Some(&file.path) == foundation.chunk.as_ref() {
-            match file.name.kind.is_committed() || (drops_signed && file.main) {
+            // What another directory has too is not changed there.
+            let is_copied = file.name.kind.is_committed() || (file.main && (drops_signed || is_shared(&file.path)?));
+            match is_copied {
                 true => keep_part(&file.path, main, file.first, foundation)?,
-                false => complete(&file.path, file.first, foundation)?,
+                false => drop(complete(&file.path, file.first, foundation)?),
             }
         } else if file.main {
             set_aside(&file.path)?;
@@ -178,8 +182,8 @@ pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, dro
     Ok(())
 }
 
-/// Cuts an open chunk behind the last signature, writes its table, and names it committed.
-fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
+/// Cuts an open chunk behind the last signature, writes its table, and names it committed. Answers its new path.
+fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<PathBuf> {
     let io = |doing| Error::io(doing, path);
     let file = OpenOptions::new()
         .read(true)
@@ -204,7 +208,18 @@ fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
     writer.complete().map_err(io("complete the chunk"))?;
     writer.out().sync_all().map_err(io("write the chunk to disk"))?;
     let to = path.with_file_name(ChunkName::committed(first, last).to_string());
-    rename_durably(path, &to)
+    // Such as a chunk that another recovery ended here, which was read from this file too.
+    if to.symlink_metadata().is_ok() {
+        set_aside(&to)?;
+    }
+    rename_durably(path, &to)?;
+    Ok(to)
+}
+
+/// Whether a file's bytes are also those of a file elsewhere: it is a link, or one of several names.
+fn is_shared(path: &Path) -> Result<bool> {
+    let meta = path.symlink_metadata().map_err(Error::io("look at the chunk", path))?;
+    Ok(meta.is_symlink() || meta.nlink() > 1)
 }
 
 /// Sets aside the snapshots of states behind `last`, which is the ledger's end from now on: they are of another history than
@@ -235,8 +250,11 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) ->
     let mut to = File::create(&copy).map_err(Error::io("create", &copy))?;
     std::io::copy(&mut part, &mut to).map_err(Error::io("copy the chunk", path))?;
     drop(to);
-    complete(&copy, first, foundation)?;
-    set_aside(path)
+    // A name that promised less than the file held is set aside by now.
+    match complete(&copy, first, foundation)? == path {
+        true => Ok(()),
+        false => set_aside(path),
+    }
 }
 
 /// The name under which a new service's first chunk will be written must be free, or that of a file which gets another.

@@ -174,9 +174,10 @@ impl Driver {
         let applied: Vec<_> = applied.collect();
         let Some((last, _)) = applied.last() else { return };
         let last = *last;
+        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        standing.is_unlocked |= learned.unlocked.is_some();
         // A commit that needs it comes later.
         self.unlocked = learned.unlocked.take().map(Box::new).or_else(|| self.unlocked.take());
-        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
         for (txid, writes) in applied {
             store.apply(txid.seqno, writes);

@@ -242,6 +242,7 @@ pub fn begin(
         service: Arc::new(service.clone()),
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
+        is_unlocked: false,
     };
     Ok(Begun { core, standing, writes })
 }

@@ -33,7 +33,12 @@ impl InterruptedOpening {
     pub fn find(directories: &[PathBuf], main: &Path) -> Result<InterruptedOpening> {
         let mut opening = InterruptedOpening::default();
         let chunks = newest_first(main)?;
-        opening.add_begun(&chunks, main);
+        let mut elsewhere = Vec::new();
+        for directory in directories.iter().filter(|directory| *directory != main) {
+            let committed = |(name, _): (ChunkName, _)| (name.kind == ChunkKind::Committed).then_some(name);
+            elsewhere.extend(newest_first(directory)?.into_iter().filter_map(committed));
+        }
+        opening.add_begun(&chunks, &elsewhere, main);
         let rest = |path: &Path| !opening.has(path);
         let Some(first) = first_of_recovery(&chunks, rest) else {
             return Ok(opening);
@@ -57,13 +62,13 @@ impl InterruptedOpening {
     }
 
     /// Chunks lose their `.recovery` newest first, so one that still has it, just before one that has not, is of an open
-    /// service.
-    fn add_begun(&mut self, chunks: &[(ChunkName, PathBuf)], main: &Path) {
+    /// service; unless its entries are in another file of the ledger, which may be `elsewhere`.
+    fn add_begun(&mut self, chunks: &[(ChunkName, PathBuf)], elsewhere: &[ChunkName], main: &Path) {
         let named = chunks
             .iter()
             .map(|(name, _)| name)
             .filter(|name| !name.kind.is_recovery());
-        let named: Vec<&ChunkName> = named.collect();
+        let named: Vec<&ChunkName> = named.chain(elsewhere).collect();
         let taken = |first: Seqno, last: Seqno| {
             let overlaps = |other: &&ChunkName| other.first <= last && other.last.is_none_or(|end| end >= first);
             named.iter().any(overlaps)
@@ -264,6 +269,28 @@ mod tests {
             "ledger_19",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_an_unfinished_recovery_left_is_not_preferred_to_a_chunk_in_another_directory() {
+        let (main, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in [
+            "ledger_1-9.committed",
+            "ledger_10-12.committed.recovery",
+            "ledger_13-15.committed",
+        ] {
+            std::fs::write(main.path().join(name), name).unwrap();
+        }
+        let find = || {
+            let directories = [main.path().to_owned(), other.path().to_owned()];
+            InterruptedOpening::find(&directories, main.path())
+                .unwrap()
+                .renames
+                .len()
+        };
+        assert_eq!(find(), 1);
+        std::fs::write(other.path().join("ledger_10-12.committed"), "").unwrap();
+        assert_eq!(find(), 0);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use crate::service::open::accept_recovery;
 use crate::service::secrets::{broadcast, chain};
 use crate::service::submit::Opened;
 use crate::service::{put, service_info, shares};
-use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
+use crate::tables::{SINGLETON_KEY, names};
 
 /// What a transaction leaves to be done after it.
 #[derive(Default)]
@@ -115,6 +115,8 @@ pub struct Standing {
     pub secrets: Arc<Vec<KnownSecret>>,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+    /// Shares have opened the ledger, in the newest state: that is committed later, and the node's own state follows then.
+    pub is_unlocked: bool,
 }
 
 impl Standing {
@@ -125,7 +127,10 @@ impl Standing {
         let frozen = node.read(|store| store.freeze()).0;
         let session = Session {
             root: standing.root,
-            state: node.status.state(),
+            state: match node.status.state() {
+                NodeState::PartOfPublicNetwork if standing.is_unlocked => NodeState::ReadingPrivateLedger,
+                state => state,
+            },
             historical: Arc::clone(&standing.historical),
             service: Arc::clone(&standing.service),
             secrets: Arc::clone(&standing.secrets),
@@ -140,7 +145,7 @@ impl Standing {
 pub struct Session {
     /// Root of the state that it reads.
     pub root: Digest,
-    /// State of the node.
+    /// State of the node: as soon as shares have opened the ledger, that it reads it.
     pub state: NodeState,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
@@ -167,6 +172,16 @@ impl Session {
         self.secrets
             .last()
             .ok_or_else(|| "the service has no ledger secret".to_owned())
+    }
+
+    /// The same, for what is written with it: secrets are in no table that could be read, but whoever replaces one writes to
+    /// this one. Shares of a secret that was replaced meanwhile would open nothing.
+    ///
+    /// # Errors
+    /// As [`Session::current_secret`].
+    pub fn secret_to_write_with(&self, transaction: &Transaction<'_>) -> Result<&KnownSecret, String> {
+        transaction.version(names::ENCRYPTED_LEDGER_SECRETS, &SINGLETON_KEY);
+        self.current_secret()
     }
 
     fn require_open(&self, transaction: &Transaction<'_>, what: &str) -> Result<(), String> {
@@ -202,13 +217,8 @@ impl Effects for Session {
     fn trigger_ledger_rekey(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "rekey ledger")?;
         let mut rng = self.rng()?;
-        let current = self.current_secret()?;
-        let next = KnownSecret {
-            secret: LedgerSecret::generate(&mut rng),
-            // Nobody knows yet; the broadcast leaves it out, which stands for the seqno after this transaction.
-            from: Seqno::MAX,
-            previous_stored: None,
-        };
+        let current = self.secret_to_write_with(transaction)?;
+        let next = coming(LedgerSecret::generate(&mut rng));
         let historical = chain(transaction, current, &next.secret, None, &mut rng);
         put(transaction, names::HISTORICAL_ENCRYPTED_LEDGER_SECRET, &historical);
         shares::reshare(transaction, &next, &mut rng)?;
@@ -220,8 +230,10 @@ impl Effects for Session {
 
     fn trigger_recovery_shares_refresh(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
         self.require_open(transaction, "refresh recovery shares")?;
-        let current = self.current_secret()?;
-        shares::reshare(transaction, current, &mut self.rng()?)
+        let current = self.secret_to_write_with(transaction)?;
+        // An action before this one may have replaced it: shares of what it was would open nothing.
+        let next = self.afterwards.rekey.clone().map(coming);
+        shares::reshare(transaction, next.as_ref().unwrap_or(current), &mut self.rng()?)
     }
 
     fn trigger_ledger_chunk(&mut self) -> Result<(), String> {
@@ -263,6 +275,16 @@ impl Effects for Session {
     }
 }
 
+/// A secret that seals from some seqno on: nobody knows yet from which. The broadcast leaves it out, which stands for the seqno
+/// after the transaction.
+fn coming(secret: LedgerSecret) -> KnownSecret {
+    KnownSecret {
+        secret,
+        from: Seqno::MAX,
+        previous_stored: None,
+    }
+}
+
 fn validity(valid_from: &str, days: u32) -> Result<Validity, String> {
     let from = x509::parse_time(valid_from).map_err(|why| format!("valid_from {valid_from:?}: {why}"))?;
     Validity::days(from, days).map_err(|why| format!("{days} days from {valid_from}: {why}"))
@@ -274,4 +296,83 @@ fn validity(valid_from: &str, days: u32) -> Result<Validity, String> {
 /// In words, if the system has none.
 pub fn rng() -> Result<ChaCha20Rng, String> {
     system_rng().map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Curve;
+    use crate::crypto::rsa::{DecryptionKey, generate_key_pair};
+    use crate::crypto::shares::{Share, combine};
+    use crate::format::domain::WriteSet;
+    use crate::governance::testing::{Member, service};
+    use crate::kv::store::Store;
+    use crate::service::identity::ServiceName;
+    use crate::service::value;
+    use crate::tables::values::RecoveryShares;
+
+    /// What members do with an open service whose secret is this one.
+    fn session(secrets: &Arc<Vec<KnownSecret>>) -> Session {
+        let service = ServiceIdentity::generate(Curve::P384, &ServiceName::Text("CN=service"), 1);
+        Session {
+            root: [0; 32],
+            state: NodeState::PartOfNetwork,
+            historical: Arc::default(),
+            service: Arc::new(service.unwrap()),
+            secrets: Arc::clone(secrets),
+            afterwards: Afterwards::default(),
+            seed: None,
+        }
+    }
+
+    /// An open service with one member, who holds a share, and the secret in force.
+    fn open_service() -> (Store, DecryptionKey, Arc<Vec<KnownSecret>>) {
+        let member = Member::new(1, Curve::P384);
+        let mut store = service(&[&member]);
+        let (private, public) = generate_key_pair(2048, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let mut writes = WriteSet::new();
+        writes.put(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, member.id.as_bytes(), public);
+        store.apply(2, &writes);
+        let secrets = vec![KnownSecret {
+            secret: LedgerSecret::generate(&mut ChaCha20Rng::seed_from_u64(2)),
+            from: 1,
+            previous_stored: None,
+        }];
+        (store, DecryptionKey::from_pem(&private).unwrap(), Arc::new(secrets))
+    }
+
+    /// What the member's share opens.
+    fn opened(transaction: &Transaction<'_>, key: &DecryptionKey) -> LedgerSecret {
+        let issued: RecoveryShares = value(transaction, names::RECOVERY_SHARES).unwrap();
+        let share = issued.encrypted_shares.values().next().unwrap();
+        let share = Share::parse(&key.decrypt(&share.0).unwrap()).unwrap();
+        let wrapping = combine(&[&share], 1).unwrap();
+        wrapping.unwrap_secret(&issued.wrapped_latest_ledger_secret.0).unwrap()
+    }
+
+    #[test]
+    fn shares_of_a_secret_are_not_written_after_a_rekey() {
+        let (mut store, _, secrets) = open_service();
+        let frozen = store.freeze();
+        let (mut refresh, mut rekey) = (frozen.transaction(), frozen.transaction());
+        session(&secrets).trigger_recovery_shares_refresh(&mut refresh).unwrap();
+        session(&secrets).trigger_ledger_rekey(&mut rekey).unwrap();
+        let (_, reads) = refresh.into_parts();
+        assert!(store.still_holds(&reads));
+        store.apply(3, &rekey.into_writes());
+        assert!(!store.still_holds(&reads), "they are shares of the secret before");
+    }
+
+    #[test]
+    fn shares_are_of_the_secret_that_the_same_proposal_has_just_made() {
+        let (store, key, secrets) = open_service();
+        let mut session = session(&secrets);
+        let mut transaction = store.transaction();
+        for _ in 0..2 {
+            session.trigger_ledger_rekey(&mut transaction).unwrap();
+            session.trigger_recovery_shares_refresh(&mut transaction).unwrap();
+            let next = session.afterwards.rekey.clone().unwrap();
+            assert!(opened(&transaction, &key).as_bytes() == next.as_bytes());
+        }
+    }
 }

@@ -67,19 +67,21 @@ fn first_difference(files: &LedgerFiles, spare: &ChunkFile) -> Result<Option<(Se
             }
         }
         if block.is_empty() {
-            return Ok(None);
+            // It may hold less than its name or its table promises.
+            let ends_early = walker.seqno() <= spare.last;
+            return Ok(ends_early.then(|| (walker.seqno(), walker.offset())));
         }
-        let mut first: Option<(Seqno, u64)> = None;
         for_each_entry(files, from, walker.seqno().saturating_sub(1), |_, located| {
-            if let Some((offset, digest)) = block.get(&located.seqno)
-                && *digest != located.entry.write_set_digest()
-                && first.is_none_or(|(seqno, _)| located.seqno < seqno)
+            if let Some((_, digest)) = block.get(&located.seqno)
+                && *digest == located.entry.write_set_digest()
             {
-                first = Some((located.seqno, *offset));
+                block.remove(&located.seqno);
             }
         })?;
-        if first.is_some() {
-            return Ok(first);
+        // What is left is another entry in the file that is read, or none at all.
+        let left = block.into_iter().map(|(seqno, (offset, _))| (seqno, offset));
+        if let Some(first) = left.min() {
+            return Ok(Some(first));
         }
     }
 }

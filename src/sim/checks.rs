@@ -1,7 +1,7 @@
 //! What must hold of the files that a disaster has left.
 
+use super::of_error;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::promises::Promises;
@@ -16,10 +16,6 @@ use crate::recovery::segments::Windows;
 use crate::recovery::verify::{Options, verify};
 use crate::report::progress::Silent;
 use crate::report::{Finding, Severity, Verdict};
-
-pub(super) fn of_error(why: impl Display) -> String {
-    why.to_string()
-}
 
 /// What the reading engine says of them; that every promise is kept, and no name says what is not so.
 pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Result<(), String> {

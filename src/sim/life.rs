@@ -6,8 +6,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::chance::Chance;
-use super::checks::{check, of_error};
+use super::checks::check;
 use super::disk::{LyingDisk, Weather};
+use super::of_error;
 use super::people::{People, use_it};
 use super::promises::Promises;
 use super::recovery::{Old, Place, finish, read_private, recover};

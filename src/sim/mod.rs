@@ -69,3 +69,8 @@ pub fn run(world: &World, seed: u64, scratch: &Path, traced: bool) -> Outcome {
         trace: life.disk.take_trace(),
     }
 }
+
+/// An error in words, for a trace.
+fn of_error(why: impl std::fmt::Display) -> String {
+    why.to_string()
+}

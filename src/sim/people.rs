@@ -180,7 +180,7 @@ impl People {
         let share = share.map_err(|why| format!("a share does not open: {why}"))?;
         let mut rng = service.rng.branch();
         let made = make(service, |transaction, session| {
-            let current = session.current_secret()?.clone();
+            let current = session.secret_to_write_with(transaction)?.clone();
             let historical = std::sync::Arc::clone(&session.historical);
             let submitted = submit(transaction, &member.id, &share, &current, &historical, &mut rng);
             let submitted = submitted.map_err(|why| format!("a share is refused: {why:?}"))?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rand_chacha::ChaCha20Rng;
 
 use super::chance::Chance;
-use super::checks::of_error;
 use super::disk::LyingDisk;
+use super::of_error;
 use super::promises::Promises;
 use super::service::Service;
 use super::world::{World, read_directory};

@@ -118,6 +118,20 @@ pub fn the_same_chunk_twice_with_another_byte() -> Vec<Finding> {
     })
 }
 
+#[test]
+fn a_file_that_holds_less_than_it_promises_is_not_the_same() {
+    let all: [fn(&mut Vec<u8>); 3] = [
+        Vec::clear,
+        |bytes| bytes.fill(0xff),
+        |bytes| bytes.truncate(position(bytes, 3)),
+    ];
+    for change in all {
+        let found = the_second_chunk_twice(change);
+        let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
+        assert!(codes.contains(&"L0110") && !codes.contains(&"L0109"), "{codes:?}");
+    }
+}
+
 pub fn a_complete_chunk_that_does_not_end_with_a_signature() -> Vec<Finding> {
     let mut story = Story::begin(SignatureMode::Node);
     story.serve(3);

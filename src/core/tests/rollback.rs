@@ -65,3 +65,41 @@ fn a_primary_commits_what_the_others_agree_to_and_nothing_that_is_not_durable_he
     bench.settle();
     assert_eq!(bench.committed, 2);
 }
+
+#[test]
+fn a_snapshot_is_dropped_and_made_again_where_the_signature_that_proved_it_is_rolled_back() {
+    let mut bench = Bench::new();
+    let sign = |snapshot| Event::Sign {
+        end_chunk: false,
+        snapshot,
+    };
+    bench.submit(1, Follow::default());
+    bench.step(sign(true));
+    bench.settle();
+    assert_eq!(bench.drafts.len(), 1);
+    bench.step(Event::Role(Role::Primary));
+    bench.step(Event::SnapshotWritten {
+        seqno: 2,
+        digest: [1; 32],
+    });
+    bench.step(sign(false));
+    bench.settle();
+    bench.step(Event::RollBack { to: 2, view: 3 });
+    assert_eq!(bench.others, ["dropped"]);
+    bench.step(Event::Role(Role::Alone));
+    bench.submit(2, Follow::default());
+    bench.step(sign(false));
+    bench.settle();
+    assert_eq!(bench.drafts.len(), 2);
+}
+
+#[test]
+fn a_backup_waits_for_no_signature_that_it_would_not_make() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.settle();
+    bench.pass(999);
+    bench.step(Event::Role(Role::Backup));
+    bench.pass(5000);
+    assert_eq!(bench.core.wakes_at(), None);
+}

@@ -148,7 +148,7 @@ async fn ack(node: Arc<Node>, request: Request) -> ApiResult<Response> {
     transact_signed(node, request, kind, false, |transaction, session, request, signed| {
         let acknowledged = acknowledge(transaction, signed, request.param("member_id"))?;
         if acknowledged.reshare_needed && session.state == NodeState::PartOfNetwork {
-            let current = session.current_secret().map_err(ApiError::internal)?;
+            let current = session.secret_to_write_with(transaction).map_err(ApiError::internal)?;
             let mut rng = rng().map_err(ApiError::internal)?;
             reshare(transaction, current, &mut rng)
                 .map_err(|why| ApiError::internal(format!("Error issuing new recovery shares: {why}")))?;
@@ -198,7 +198,7 @@ fn take_share(
         .map(Zeroizing::new)
         .map_err(|_| invalid("The share is not base64.".to_owned()))?;
     let mut rng = rng().map_err(ApiError::internal)?;
-    let current = session.current_secret().map_err(ApiError::internal)?;
+    let current = session.secret_to_write_with(transaction).map_err(ApiError::internal)?;
     match submit(transaction, member, &share, current, &session.historical, &mut rng) {
         Ok(submitted) => Ok(Ok(accepted(session, submitted))),
         Err(Refused::Invalid(why)) => Err(invalid(format!("The share can't be one of this service: {why}"))),
