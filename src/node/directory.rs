@@ -241,7 +241,7 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) ->
     // A name that nothing reads until the copy is complete.
     let copy = main.join(format!(
         "{}.part.ignored",
-        ChunkName::committed(first, foundation.signed.txid.seqno).to_string()
+        ChunkName::committed(first, foundation.signed.txid.seqno)
     ));
     // No more of it than is kept: what is behind may be large, and sparse.
     let mut part = File::open(path)

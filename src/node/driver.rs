@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::private::OldLedger;
+use super::old_ledger::OldLedger;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
-use super::writer::{Answer, Made, Message};
+use super::writer::{Answer, Made, Message, SnapshotResult};
 use crate::core::{Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Submission, Ticket};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::journal::disk::Files;
@@ -24,12 +24,6 @@ use crate::service::identity::now_s;
 use crate::service::submit::Opened;
 use crate::shown::Show;
 use crate::tables::names;
-
-/// A snapshot that was asked for.
-pub(super) struct SnapshotResult {
-    pub(super) seqno: Seqno,
-    pub(super) written: Result<Written>,
-}
 
 /// Whose transaction it is that the core answers.
 enum Asker {

@@ -12,15 +12,16 @@ use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
+use super::old_ledger::OldLedger;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
-use super::private::OldLedger;
 use super::public::Public;
 use super::replication::Solo;
 use super::session::Standing;
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::Writer;
+use super::writing;
 use crate::attestation::VirtualQuote;
 use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
@@ -138,8 +139,9 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     }
     node.files.keep();
     node.status.enter(NodeState::PartOfPublicNetwork);
-    let started = Writer::start(driver, standing).map_err(Error::io("start", std::path::Path::new("the writer")))?;
-    let _ = node.writer.set(started);
+    let writer = Writer::new(standing, Arc::clone(&node.store), Arc::clone(&node.status));
+    writing::start(driver, &writer).map_err(Error::io("start", std::path::Path::new("the writer")))?;
+    let _ = node.writer.set(writer);
     Ok(())
 }
 

@@ -118,7 +118,7 @@ async fn refresh(node: &Arc<Node>, issuer: Issuer) -> Result<(), String> {
     let writer = node.writer.get().ok_or("there is no service")?;
     let name = issuer.name;
     let stored = writer
-        .transact(node, "jwt", move |transaction, _| {
+        .transact("jwt", move |transaction, _| {
             store(transaction, &name, &keys.to_string())
         })
         .await;

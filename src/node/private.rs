@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::WriteSet;
-use crate::journal::succession::KnownSecret;
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::{PrivateState, load_private};
 use crate::recovery::secrets::LedgerSecrets;
@@ -26,18 +25,6 @@ use crate::service::identity::now_s;
 use crate::service::open::{Opening, open_recovered};
 use crate::service::submit::Opened;
 use crate::shown::Show;
-
-/// The ledger that was recovered: what its private part needs.
-pub struct OldLedger {
-    /// The snapshot that was started from.
-    pub snapshot: Option<PathBuf>,
-    /// The last signature.
-    pub last: Seqno,
-    /// Of the entries that the public phase verified.
-    pub fingerprint: Fingerprint,
-    /// The last secret before the new service, once the shares gave it.
-    pub latest: Option<KnownSecret>,
-}
 
 impl Driver {
     /// The shares are in and committed: decrypts the old ledger on other threads.
@@ -92,7 +79,7 @@ impl Driver {
     /// What the transaction that opens it writes.
     fn opening(&mut self) -> std::result::Result<WriteSet, String> {
         let before = self.old.latest.take().ok_or("the secret before is not known")?;
-        let (frozen, session) = Standing::hold(&self.standing, &self.node);
+        let (frozen, session) = Standing::hold(&self.standing, &self.node.store, &self.node.status);
         let opening = Opening {
             service: &session.service,
             before: &before,
@@ -114,7 +101,7 @@ fn read_private(
     let files: LedgerFiles = list(&node.config, &InterruptedOpening::default())?;
     let snapshot = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
     let began = Instant::now();
-    let state = load_private(&files, snapshot.as_ref(), secrets, last, &node.status)?;
+    let state = load_private(&files, snapshot.as_ref(), secrets, last, &*node.status)?;
     tracing::info!(took_s = began.elapsed().as_secs_f64(), "the private ledger is read");
     node.status.find(&state.findings);
     if let Some(first) = state

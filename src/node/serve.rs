@@ -9,13 +9,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::api;
-use super::certificates::OwnCertificates;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
 use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
+use super::own_certificates::OwnCertificates;
 use super::predecessors::Predecessors;
 use super::shared::Node;
-use super::status::Status;
+
 use crate::error::{Error, Result};
 use crate::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
 use crate::service::identity::NodeIdentity;
@@ -62,8 +62,8 @@ pub async fn serve(
         certificates: own,
         quote: OnceLock::new(),
         published,
-        status: Status::default(),
-        store: RwLock::default(),
+        status: Arc::default(),
+        store: Arc::default(),
         writer: OnceLock::new(),
         files,
         claim: claim.map_or_else(OnceLock::new, OnceLock::from),

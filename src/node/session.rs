@@ -5,8 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::shared::Node;
-use super::status::NodeState;
+use super::status::{NodeState, Status};
 use crate::core::{Effect, Follow, Milestone, Outcome, Ticket};
 use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
@@ -14,7 +13,7 @@ use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
 use crate::journal::SealKey;
 use crate::journal::succession::KnownSecret;
-use crate::kv::store::{Frozen, Transaction};
+use crate::kv::store::{Frozen, Store, Transaction};
 use crate::script::Effects;
 use crate::service::identity::{ServiceIdentity, system_rng};
 use crate::service::open::accept_recovery;
@@ -121,13 +120,13 @@ pub struct Standing {
 
 impl Standing {
     /// The newest state, held still, and a session on it.
-    pub(super) fn hold(standing: &RwLock<Standing>, node: &Node) -> (Frozen, Session) {
+    pub(super) fn hold(standing: &RwLock<Standing>, store: &RwLock<Store>, status: &Status) -> (Frozen, Session) {
         // In this order, as the writer takes them: the root is of this state.
         let standing = standing.read().unwrap_or_else(PoisonError::into_inner);
-        let frozen = node.read(|store| store.freeze()).0;
+        let frozen = store.read().unwrap_or_else(PoisonError::into_inner).freeze();
         let session = Session {
             root: standing.root,
-            state: match node.status.state() {
+            state: match status.state() {
                 NodeState::PartOfPublicNetwork if standing.is_unlocked => NodeState::ReadingPrivateLedger,
                 state => state,
             },

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use serde_json::Value;
 
-use super::certificates::OwnCertificates;
 use super::config::Config;
 use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
+use super::own_certificates::OwnCertificates;
 use super::predecessors::Predecessors;
 use super::replication::ConsensusDetails;
 use super::status::Status;
@@ -34,9 +34,9 @@ pub struct Node {
     /// Published addresses by interface, with the ports that were bound.
     pub published: BTreeMap<String, String>,
     /// What the node is doing.
-    pub status: Status,
+    pub status: Arc<Status>,
     /// The newest state. Only the writer writes, and only for as long as it takes to apply a transaction.
-    pub store: RwLock<Store>,
+    pub store: Arc<RwLock<Store>>,
     /// Writes transactions, once there is a service.
     pub writer: OnceLock<Writer>,
     /// What the node has written beside its ledger.

@@ -7,22 +7,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use super::driver::Driver;
-use super::mailbox::{Letter, Mailbox, NoPlace};
+use super::mailbox::{Mailbox, NoPlace};
 use super::session::{Afterwards, Session, Standing};
-use super::shared::Node;
+use super::status::Status;
 use super::turns::Turns;
-use crate::core::{Event, Outcome, Refusal};
-use crate::error::Error;
-use crate::format::TxId;
+use crate::core::{Outcome, Refusal};
+use crate::error::Result as NodeResult;
 use crate::format::domain::WriteSet;
-use crate::kv::store::{ReadSet, Transaction};
+use crate::format::{Seqno, TxId};
+use crate::journal::snapshot::Written;
+use crate::kv::store::{ReadSet, Store, Transaction};
 use crate::recovery::private::PrivateState;
 
 /// Transactions that may wait for the writer.
@@ -31,9 +29,6 @@ const PLACES: usize = 1000;
 const MAX_WAITING: usize = 1000;
 /// How often a function is run again because others have written what it read.
 const MAX_ATTEMPTS: u32 = 30;
-/// How long the thread sleeps at most.
-const LONGEST_SLEEP: Duration = Duration::from_millis(250);
-
 /// What a function read and wrote.
 pub(super) struct Made {
     pub(super) writes: WriteSet,
@@ -50,12 +45,18 @@ pub(super) enum Answer {
     Stale,
 }
 
+/// A snapshot that was asked for.
+pub(super) struct SnapshotResult {
+    pub(super) seqno: Seqno,
+    pub(super) written: NodeResult<Written>,
+}
+
 /// What the node says to its writer.
 pub(super) enum Message {
     /// The private ledger is read, or can't be.
     PrivateLedger(crate::Result<Box<PrivateState>>),
     /// The snapshot that was asked for is written, or can't be.
-    Snapshot(super::driver::SnapshotResult),
+    Snapshot(SnapshotResult),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }
@@ -82,39 +83,27 @@ pub enum NotWritten<E> {
 pub struct Writer {
     mailbox: Arc<Mailbox<Message, Made>>,
     standing: Arc<RwLock<Standing>>,
+    store: Arc<RwLock<Store>>,
+    status: Arc<Status>,
     turns: Arc<Turns>,
     waiting: Arc<Semaphore>,
 }
 
 impl Writer {
-    /// Starts the thread, and answers its handle; `driver` is made with the standing that transactions are made on.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub(super) fn start(mut driver: Driver, standing: Arc<RwLock<Standing>>) -> std::io::Result<Writer> {
-        let mailbox = Arc::new(Mailbox::new(PLACES));
-        let writer = Writer {
-            mailbox: Arc::clone(&mailbox),
+    /// For transactions on this state, whose thread is still to be started.
+    pub(super) fn new(standing: Arc<RwLock<Standing>>, store: Arc<RwLock<Store>>, status: Arc<Status>) -> Writer {
+        Writer {
+            mailbox: Arc::new(Mailbox::new(PLACES)),
             standing,
+            store,
+            status,
             turns: Arc::default(),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
-        };
-        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let node = Arc::clone(driver.node());
-            let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut driver, &mailbox)));
-            mailbox.close();
-            if outcome.is_err() {
-                // Whoever waits is told by losing the other end.
-                drop(driver);
-                node.status.stop();
-                (node.fatal)(Error::Unreadable(
-                    "the writer of the ledger has panicked, which is a fault in this program: the ledger is as it was left, \
-                     and a recovery goes on from its last signature"
-                        .to_owned(),
-                ));
-            }
-        })?;
-        Ok(writer)
+        }
+    }
+
+    pub(super) fn mailbox(&self) -> Arc<Mailbox<Message, Made>> {
+        Arc::clone(&self.mailbox)
     }
 
     /// Runs `body` in a transaction. Where it answers `Ok`, what it wrote is in the ledger when this returns, and the
@@ -124,7 +113,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`NotWritten`].
-    pub async fn transact<T, E, F>(&self, node: &Arc<Node>, caller: &str, body: F) -> Result<(T, TxId), NotWritten<E>>
+    pub async fn transact<T, E, F>(&self, caller: &str, body: F) -> Result<(T, TxId), NotWritten<E>>
     where
         T: Send + 'static,
         E: Send + 'static,
@@ -135,8 +124,8 @@ impl Writer {
         for _ in 0..MAX_ATTEMPTS {
             let attempt = {
                 let _turn = self.turns.take(caller).await;
-                let (writer, node, body) = (self.clone(), Arc::clone(node), Arc::clone(&body));
-                let attempt = tokio::task::spawn_blocking(move || writer.attempt(&node, &*body));
+                let (writer, body) = (self.clone(), Arc::clone(&body));
+                let attempt = tokio::task::spawn_blocking(move || writer.attempt(&*body));
                 attempt.await.map_err(|_| NotWritten::Gone)?
             };
             let (value, made, wait) = match attempt {
@@ -159,12 +148,8 @@ impl Writer {
         Err(NotWritten::Contended)
     }
 
-    fn attempt<T, E>(
-        &self,
-        node: &Node,
-        body: &impl Fn(&mut Transaction<'_>, &mut Session) -> Result<T, E>,
-    ) -> Attempt<T, E> {
-        let (frozen, mut session) = Standing::hold(&self.standing, node);
+    fn attempt<T, E>(&self, body: &impl Fn(&mut Transaction<'_>, &mut Session) -> Result<T, E>) -> Attempt<T, E> {
+        let (frozen, mut session) = Standing::hold(&self.standing, &self.store, &self.status);
         let mut transaction = frozen.transaction();
         let outcome = body(&mut transaction, &mut session);
         let (writes, reads) = transaction.into_parts();
@@ -181,7 +166,12 @@ impl Writer {
                 Attempt::Made(value, Box::new(made), wait)
             }
             // What it complains of may not be so any more.
-            Err(why) => match node.read(|store| store.still_holds(&reads)).0 {
+            Err(why) => match self
+                .store
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .still_holds(&reads)
+            {
                 true => Attempt::Failed(why),
                 false => Attempt::Stale,
             },
@@ -204,27 +194,4 @@ enum Attempt<T, E> {
     Stale,
     Failed(E),
     Made(T, Box<Made>, oneshot::Receiver<Answer>),
-}
-
-fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
-    let mut stopped = None;
-    loop {
-        let sleep = driver.sleep().min(LONGEST_SLEEP);
-        match mailbox.take(sleep) {
-            Some(Letter::Transaction(made)) => driver.take(made),
-            Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
-            Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
-            Some(Letter::Message(Message::Stop(done))) => {
-                stopped = Some(done);
-                driver.step(Event::Stop);
-            }
-            None => driver.step(Event::Tick),
-        }
-        if driver.has_ended() {
-            if let Some(done) = stopped.take() {
-                let _ = done.send(());
-            }
-            return;
-        }
-    }
 }

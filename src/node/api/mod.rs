@@ -154,7 +154,7 @@ where
     F: Fn(&mut Transaction<'_>, &mut super::session::Session) -> ApiResult<ApiResult<Response>> + Send + Sync + 'static,
 {
     let writer = node.writer.get().ok_or_else(not_open)?;
-    let (response, txid) = writer.transact(node, caller, body).await.map_err(not_written)?;
+    let (response, txid) = writer.transact(caller, body).await.map_err(not_written)?;
     Ok(with_txid(response?, txid))
 }
 

@@ -9,19 +9,22 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
+use std::time::Duration;
+
 use super::*;
 use crate::attestation::VirtualQuote;
 use crate::crypto::Curve;
+use crate::error::Error;
 use crate::fixture::{Options, generate};
 use crate::http::Running;
 use crate::journal::snapshot::Written;
 use crate::node::api::not_written;
 use crate::node::config::Config;
-use crate::node::driver::SnapshotResult;
 use crate::node::found::{Founding, found, show_state};
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{list, recover_public};
 use crate::node::serve::serve;
+use crate::node::shared::Node;
 use crate::report::progress::Silent;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
@@ -93,23 +96,18 @@ impl Bench {
     async fn vote_while_others_do(&self, others: u32) -> (u32, Result<((), TxId), NotWritten<()>>) {
         let runs = Arc::new(AtomicU32::new(0));
         let body = {
-            let (runs, writer, node, here) = (
-                Arc::clone(&runs),
-                self.writer.clone(),
-                Arc::clone(&self.node),
-                Handle::current(),
-            );
+            let (runs, writer, here) = (Arc::clone(&runs), self.writer.clone(), Handle::current());
             move |transaction: &mut Transaction<'_>, _: &mut Session| {
                 let before = transaction.get(MAP, b"p").map(<[u8]>::to_vec).unwrap_or_default();
                 if runs.fetch_add(1, Ordering::Relaxed) < others {
-                    let other = writer.transact(&node, "another", |transaction, _| add(transaction, b'b'));
+                    let other = writer.transact("another", |transaction, _| add(transaction, b'b'));
                     here.block_on(other).unwrap();
                 }
                 transaction.put(MAP, "p", [before.as_slice(), b"a"].concat());
                 Ok::<(), ()>(())
             }
         };
-        let made = timeout(PATIENCE, self.writer.transact(&self.node, "member", body)).await;
+        let made = timeout(PATIENCE, self.writer.transact("member", body)).await;
         (runs.load(Ordering::Relaxed), made.unwrap())
     }
 
@@ -174,9 +172,7 @@ async fn a_writer_that_panics_ends_the_node_with_a_reason() {
         "{why}"
     );
     assert!(bench.node.status.is_stopping());
-    let late = bench
-        .writer
-        .transact(&bench.node, "late", |transaction, _| add(transaction, b'a'));
+    let late = bench.writer.transact("late", |transaction, _| add(transaction, b'a'));
     assert!(matches!(timeout(PATIENCE, late).await.unwrap(), Err(NotWritten::Gone)));
     timeout(PATIENCE, bench.writer.stop()).await.unwrap();
 }

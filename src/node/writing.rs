@@ -1,0 +1,62 @@
+//! The writer's thread: it takes what waits, one after the other, and drives the core.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::Driver;
+use super::mailbox::{Letter, Mailbox};
+use super::writer::{Made, Message, Writer};
+use crate::core::Event;
+use crate::error::Error;
+
+/// How long the thread sleeps at most.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// Starts the thread that writes what is given to `writer`.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn start(mut driver: Driver, writer: &Writer) -> std::io::Result<()> {
+    let mailbox = writer.mailbox();
+    let thread = std::thread::Builder::new().name("writer".to_owned());
+    let spawned = thread.spawn(move || {
+        let node = Arc::clone(driver.node());
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut driver, &mailbox)));
+        mailbox.close();
+        if outcome.is_err() {
+            // Whoever waits is told by losing the other end.
+            drop(driver);
+            node.status.stop();
+            (node.fatal)(Error::Unreadable(
+                "the writer of the ledger has panicked, which is a fault in this program: the ledger is as it was left, \
+                 and a recovery goes on from its last signature"
+                    .to_owned(),
+            ));
+        }
+    });
+    spawned.map(drop)
+}
+
+fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
+    let mut stopped = None;
+    loop {
+        let sleep = driver.sleep().min(LONGEST_SLEEP);
+        match mailbox.take(sleep) {
+            Some(Letter::Transaction(made)) => driver.take(made),
+            Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
+            Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
+            Some(Letter::Message(Message::Stop(done))) => {
+                stopped = Some(done);
+                driver.step(Event::Stop);
+            }
+            None => driver.step(Event::Tick),
+        }
+        if driver.has_ended() {
+            if let Some(done) = stopped.take() {
+                let _ = done.send(());
+            }
+            return;
+        }
+    }
+}
