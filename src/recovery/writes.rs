@@ -46,7 +46,7 @@ pub fn in_groups(
     files: &LedgerFiles,
     (from, until): (Seqno, Seqno),
     order: Order,
-    mut each: impl FnMut(&[Segment]) -> Result<()>,
+    mut each: impl FnMut(&[Segment]) -> Result<()> + Send,
 ) -> Result<()> {
     let size = rayon::current_num_threads() * SEGMENTS_PER_THREAD;
     let mut windows = match order {
@@ -54,11 +54,16 @@ pub fn in_groups(
         Order::NewestFirst => Windows::newest_first(files, from, until),
     }
     .reading_ahead();
+    let mut done = Window::new();
     while let Some(window) = windows.next_window()? {
         for group in window.chunks(size) {
-            each(group)?;
+            // Taking a window out of memory is work too, some milliseconds of it.
+            let unmapped = std::mem::take(&mut done);
+            let ((), outcome) = rayon::join(|| drop(unmapped), || each(group));
+            outcome?;
             check_whole(group)?;
         }
+        done = window;
     }
     Ok(())
 }
@@ -69,11 +74,20 @@ pub fn in_groups(
 /// As [`in_groups`].
 pub fn in_windows(mut windows: Windows<'_>, mut each: impl FnMut(&Window) -> Result<()> + Send) -> Result<()> {
     let mut next = windows.next_window()?;
+    let mut done = Window::new();
     while let Some(window) = next {
-        let (following, outcome) = rayon::join(|| windows.next_window(), || each(&window));
+        // Taking a window out of memory is work too, some milliseconds of it.
+        let (following, outcome) = rayon::join(
+            || {
+                drop(done);
+                windows.next_window()
+            },
+            || each(&window),
+        );
         outcome?;
         check_whole(&window)?;
         next = following?;
+        done = window;
     }
     Ok(())
 }
