@@ -7,6 +7,8 @@ mod node;
 #[macro_use]
 mod support;
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -674,6 +676,94 @@ fn a_rekey_writes_and_a_stop_while_a_snapshot_is_being_written_spoil_nothing() {
     let recovered = Place::of(&place.directory).recover();
     let at = snapshots.last().unwrap()["seqno"].clone();
     assert_eq!(recovered.public["startup_seqno"], at);
+}
+
+#[test]
+fn a_snapshot_that_cant_be_written_is_made_again_until_it_can() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = waiting(&place);
+    // Its name is taken by what can't be written to.
+    let taken = place.directory.join("snapshots/snapshot.part");
+    std::fs::create_dir(&taken).unwrap();
+    node.submit_shares(&place.keys());
+    node.wait_until_open();
+    node.wait_until("it has failed twice", |node| {
+        let failed = node
+            .log()
+            .matches("a snapshot could not be written, another is made")
+            .count();
+        (failed > 1).then_some(())
+    });
+    std::fs::remove_dir(&taken).unwrap();
+    node.wait_until("a snapshot is made", |node| {
+        node.log().contains("snapshot committed").then_some(())
+    });
+    node.stop();
+    let report = place.verify();
+    let snapshots = report["snapshots"].as_array().unwrap();
+    assert!(
+        !snapshots.is_empty() && snapshots.iter().all(|snapshot| snapshot["verdict"] == "ok"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_node_nor_its_end() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    place.arguments = vec!["--log-level".to_owned(), "Debug".to_owned()];
+    let (unread, full) = std::io::pipe().unwrap();
+    let mut filler = full.try_clone().unwrap();
+    let filling = std::thread::spawn(move || while filler.write_all(&[b'.'; 4096]).is_ok() {});
+    std::thread::sleep(Duration::from_millis(100));
+    let mut node = place.start_with(full.try_clone().unwrap(), full).unwrap();
+    node.wait_for("PartOfPublicNetwork");
+    node.open();
+    // More than may wait to be written: a line for each.
+    let answers = node.run(async {
+        let mut askers = tokio::task::JoinSet::new();
+        for client in (0..4).map(|_| node.anyone()) {
+            askers.spawn(async move {
+                for _ in 0..2200 {
+                    assert!(client.get("/node/version").await.unwrap().status.is_success());
+                }
+            });
+        }
+        tokio::time::timeout(node::PATIENCE, askers.join_all()).await
+    });
+    assert!(answers.is_ok(), "the log holds up answers");
+    node.stop();
+    drop(unread);
+    filling.join().unwrap();
+    place.verify();
+}
+
+#[test]
+fn members_who_vote_at_the_same_moment_are_all_counted() {
+    let service = service(&["--members", "5", "--threshold", "1"]);
+    let place = Place::of(&service.directory);
+    let node = public(&place);
+    let voters = node.voters();
+    assert_eq!(voters.len(), 5);
+    let proposal = node.propose(&voters[0], &node.opening()).unwrap();
+    let id = proposal["proposalId"].as_str().unwrap();
+    // Two for it and two against it, of five: nothing is decided before all of them have voted.
+    let answers = node.run(async {
+        let mut votes = tokio::task::JoinSet::new();
+        for (number, voter) in voters.into_iter().take(4).enumerate() {
+            let (client, id) = (node.anyone(), id.to_owned());
+            let ballot = format!("export function vote () {{ return {} }}", number % 2 == 0);
+            votes.spawn(async move { Session::new(&client, &voter.member).vote(&id, &ballot).await });
+        }
+        votes.join_all().await
+    });
+    let counts: BTreeSet<u64> = answers
+        .iter()
+        .map(|answer| answer.as_ref().unwrap()["ballotCount"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, BTreeSet::from([1, 2, 3, 4]), "{answers:?}");
+    node.stop();
 }
 
 #[test]

@@ -217,6 +217,8 @@ fn status_in(mut maps: Maps<'_>) -> Option<ServiceStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Curve;
+    use crate::fixture::{Options, generate};
 
     fn names(directory: &Path) -> Vec<String> {
         let files = std::fs::read_dir(directory).unwrap();
@@ -288,5 +290,73 @@ mod tests {
         ] {
             assert_eq!(finished(left), left);
         }
+    }
+
+    /// The files of a service that was recovered, as they are before they have their names: all of the last service's have
+    /// the suffix.
+    fn unnamed(out: &Path) -> (PathBuf, Seqno) {
+        let options = Options {
+            entries: 40,
+            signature_every: 5,
+            chunk_size: 6000,
+            members: 1,
+            threshold: 1,
+            curve: Curve::P256,
+            recoveries: 1,
+            ..Options::default()
+        };
+        let expected = generate(&options, out, &Silent).unwrap();
+        let first = expected.services.last().unwrap().from_seqno;
+        let ledger = out.join("ledger");
+        for (name, path) in newest_first(&ledger).unwrap() {
+            if name.first >= first {
+                std::fs::rename(&path, path.with_added_extension("recovery")).unwrap();
+            }
+        }
+        (ledger, first)
+    }
+
+    /// Changes the last byte of an entry.
+    fn tear(files: &LedgerFiles, seqno: Seqno) {
+        let mut windows = Windows::new(files, seqno, seqno);
+        let mut found = None;
+        while let Some(window) = windows.next_window().unwrap() {
+            for segment in &window {
+                segment.for_each(|located| {
+                    let end = located.offset + located.entry.raw.len() as u64;
+                    found = found
+                        .take()
+                        .or((located.seqno == seqno).then(|| (segment.chunk.file.path.clone(), end)));
+                });
+            }
+        }
+        let (path, end) = found.unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[usize::try_from(end).unwrap() - 1] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn an_opening_counts_only_if_a_signature_proves_all_of_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (ledger, first) = unnamed(&scratch.path().join("service"));
+        let directories = [ledger.clone()];
+        let find = || InterruptedOpening::find(&directories, &ledger).unwrap().renames.len();
+        let files = LedgerFiles::list(&directories, true).unwrap();
+        let chunks = newest_first(&ledger).unwrap();
+        let unnamed = chunks.iter().filter(|(name, _)| name.kind.is_recovery()).count();
+        assert!(unnamed > 1);
+        assert_eq!(find(), unnamed, "it is whole");
+        let signature = says_open(&files, first).unwrap().unwrap();
+        let last = files.last_seqno();
+        assert!(first < signature && signature < last);
+        tear(&files, last);
+        assert_eq!(find(), unnamed, "what is torn after it was not promised by the opening");
+        tear(&files, signature - 1);
+        assert_eq!(find(), 0, "what the signature covers is not what was signed");
+        tear(&files, signature - 1);
+        assert_eq!(find(), unnamed);
+        tear(&files, first);
+        assert_eq!(find(), 0);
     }
 }

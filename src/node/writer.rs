@@ -4,6 +4,9 @@
 //! it read and wrote is handed to the writer's thread, which looks whether the newest state still has what was read: if so,
 //! the writes become the next entry, and otherwise the function is run again. Nothing waits for a function but its caller.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;

@@ -172,11 +172,16 @@ impl Place {
 
     /// The same, or what its log says if it ends instead.
     pub fn try_start(&self) -> Result<Node<'_>, String> {
-        let addresses = self.directory.join("rpc_addresses.json");
-        let _ = std::fs::remove_file(&addresses);
         let log = File::create(self.directory.join("node.log")).unwrap();
         let errors = log.try_clone().unwrap();
-        let child = self.command().stdout(log).stderr(errors).spawn().unwrap();
+        self.start_with(log, errors)
+    }
+
+    /// The same with other ends of what it says.
+    pub fn start_with(&self, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Result<Node<'_>, String> {
+        let addresses = self.directory.join("rpc_addresses.json");
+        let _ = std::fs::remove_file(&addresses);
+        let child = self.command().stdout(stdout).stderr(stderr).spawn().unwrap();
         let mut node = Node {
             place: self,
             child,

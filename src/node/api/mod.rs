@@ -158,7 +158,7 @@ where
 }
 
 /// Why a transaction is not in the ledger, as CCF says it.
-fn not_written(why: NotWritten<ApiError>) -> ApiError {
+pub(super) fn not_written(why: NotWritten<ApiError>) -> ApiError {
     let unavailable = |code, message: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
     match why {
         NotWritten::Failed(why) => why,
