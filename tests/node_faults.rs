@@ -831,7 +831,7 @@ fn a_snapshot_that_cant_be_written_is_made_again_until_it_can() {
 fn a_log_that_nobody_reads_stops_neither_the_node_nor_its_end() {
     let service = service(&[]);
     let mut place = Place::of(&service.directory);
-    place.arguments = vec!["--log-level".to_owned(), "Trace".to_owned()];
+    place.arguments = vec!["--log-level".to_owned(), "Debug".to_owned()];
     let (unread, full) = std::io::pipe().unwrap();
     let mut filler = full.try_clone().unwrap();
     let filling = std::thread::spawn(move || while filler.write_all(&[b'.'; 4096]).is_ok() {});

@@ -138,6 +138,30 @@ fn a_ledger_without_the_chunks_before_its_snapshot_is_recovered_from_it() {
     assert_eq!(after, application_state(&service.directory));
 }
 
+/// Chunks that had ended when the next was begun, and were not known to be committed when the power was lost: as CCF leaves
+/// them, with their table, and as this node does.
+#[test]
+fn chunks_that_ended_before_the_last_one_are_kept_although_they_were_not_committed() {
+    let place = recovers(&["--chunk-size", "9000"], 2, |place| {
+        let mut chunks = support::chunks(&place.ledger());
+        let (_, last) = chunks.pop().unwrap();
+        let (first, before) = chunks.pop().unwrap();
+        let (_, earlier) = chunks.pop().unwrap();
+        for path in [&last, &earlier] {
+            std::fs::rename(path, path.to_str().unwrap().trim_end_matches(".committed")).unwrap();
+        }
+        let mut bytes = std::fs::read(&before).unwrap();
+        let table = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        bytes.truncate(usize::try_from(table).unwrap());
+        bytes[..8].fill(0);
+        std::fs::remove_file(&before).unwrap();
+        std::fs::write(place.ledger().join(format!("ledger_{first}")), bytes).unwrap();
+        place
+    });
+    let names = names(&place.ledger());
+    assert!(names.iter().all(|name| !name.ends_with(".ignored")), "{names:?}");
+}
+
 #[test]
 fn entries_that_were_never_signed_are_dropped() {
     let place = recovers(&["--unsigned-tail", "7"], 2, |place| place);

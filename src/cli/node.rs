@@ -1,10 +1,11 @@
 //! `node`, and `rekindle --config FILE`: a node from its configuration file.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
@@ -114,6 +115,15 @@ fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> R
 /// Lines of the log that wait to be written; their places are kept in memory.
 const LOG_LINES: usize = 8192;
 
+/// A thread that writes to `out`, whatever that takes: who has a line for it waits for nothing.
+fn beside(out: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_LINES)
+        .thread_name("log")
+        .finish(out)
+}
+
 /// Starts the log, which is written as long as what is answered lives. It is written by a thread of its own, of which
 /// nothing waits: where nobody reads it any more, lines are lost and the node goes on.
 fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
@@ -123,12 +133,7 @@ fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
         Level::Info => tracing::Level::INFO,
         Level::Fail | Level::Fatal => tracing::Level::ERROR,
     };
-    let lines = LogLines::new(std::io::stdout(), format == LogFormat::Json);
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LOG_LINES)
-        .thread_name("log")
-        .finish(lines);
+    let (writer, guard) = beside(LogLines::new(std::io::stdout(), format == LogFormat::Json));
     let builder = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
@@ -141,4 +146,39 @@ fn start_log(format: LogFormat, level: Level) -> WorkerGuard {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     guard
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// What a pipe is whose reader hangs.
+    struct Hangs(Receiver<()>);
+
+    impl Write for Hangs {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn more_lines_than_may_wait_hold_nobody_up_where_nobody_reads_them() {
+        let (reads, hangs) = channel();
+        let (mut writer, guard) = beside(Hangs(hangs));
+        let (done, waits) = channel();
+        std::thread::spawn(move || {
+            (0..2 * LOG_LINES).for_each(|_| writer.write_all(b"a line\n").unwrap());
+            drop(guard); // as at the end of the process
+            done.send(()).unwrap();
+        });
+        waits.recv_timeout(Duration::from_secs(20)).unwrap();
+        drop(reads);
+    }
 }

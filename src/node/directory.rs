@@ -19,6 +19,7 @@ use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
 use crate::journal::files::rename_durably;
 use crate::recovery::foundation::Foundation;
+use crate::recovery::segments::Windows;
 use crate::recovery::snapshots;
 use crate::recovery::writes::is_signature;
 use crate::shown::Show;
@@ -161,19 +162,31 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
 }
 
 /// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
-/// cut, completed and named committed. Where more than an unsigned tail is dropped (`drops_signed`), of a committed chunk, and
+/// cut, completed and named committed, and so is one before it: a chunk may have ended, and the next be begun, before what is
+/// in it was known to be committed. Where more than an unsigned tail is dropped (`drops_signed`), of a committed chunk, and
 /// of a file that is also somewhere else, a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, drops_signed: bool) -> Result<()> {
-    for file in concerned(files, foundation.signed.txid.seqno) {
+    let signed = foundation.signed.txid.seqno;
+    for file in concerned(files, signed) {
+        let end = (signed, foundation.end_offset);
         if Some(&file.path) == foundation.chunk.as_ref() {
             // What another directory has too is not changed there.
             let is_copied = file.name.kind.is_committed() || (file.main && (drops_signed || is_shared(&file.path)?));
             match is_copied {
-                true => keep_part(&file.path, main, file.first, foundation)?,
-                false => drop(complete(&file.path, file.first, foundation)?),
+                true => keep_part(&file.path, main, file.first, end)?,
+                false => drop(complete(&file.path, file.first, end)?),
+            }
+        } else if file.main && file.last < signed {
+            match end_of(files, file.last)?.map(|end| (file.last, end)) {
+                Some(end) if is_shared(&file.path)? => keep_part(&file.path, main, file.first, end)?,
+                Some(end) => drop(complete(&file.path, file.first, end)?),
+                // Only where it is below a snapshot: it is found to be damaged, and said, when it is read.
+                None => {
+                    tracing::warn!(path = %file.path.shown(), "it is not complete, and its end can't be read: left as it is")
+                }
             }
         } else if file.main {
             set_aside(&file.path)?;
@@ -182,29 +195,41 @@ pub fn end_ledger(files: &LedgerFiles, main: &Path, foundation: &Foundation, dro
     Ok(())
 }
 
-/// Cuts an open chunk behind the last signature, writes its table, and names it committed. Answers its new path.
-fn complete(path: &Path, first: Seqno, foundation: &Foundation) -> Result<PathBuf> {
+/// Where the entry of `seqno` ends in the file that it is read from.
+fn end_of(files: &LedgerFiles, seqno: Seqno) -> Result<Option<u64>> {
+    let mut end = None;
+    let mut windows = Windows::new(files, seqno, seqno);
+    while let Some(window) = windows.next_window()? {
+        for segment in &window {
+            segment.for_each(|located| {
+                if located.seqno == seqno {
+                    end = Some(located.offset + located.entry.raw.len() as u64);
+                }
+            });
+        }
+    }
+    Ok(end)
+}
+
+/// Cuts an open chunk after its last entry, which ends at an offset, writes its table, and names it committed. Answers its
+/// new path.
+fn complete(path: &Path, first: Seqno, (last, end): (Seqno, u64)) -> Result<PathBuf> {
     let io = |doing| Error::io(doing, path);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
         .map_err(io("open the chunk"))?;
-    let last = foundation.signed.txid.seqno;
     // First the header word: from here on the file is an open chunk, whatever it was.
-    let mut writer = ChunkWriter::reopen(file, foundation.end_offset).map_err(io("read the chunk"))?;
+    let mut writer = ChunkWriter::reopen(file, end).map_err(io("read the chunk"))?;
     if writer.len() != last - first + 1 {
         return Err(Error::Unreadable(format!(
-            "{} holds {} entries up to offset {}, expected {first} to {last}; does something else write to it?",
+            "{} holds {} entries up to offset {end}, expected {first} to {last}; does something else write to it?",
             path.shown(),
-            writer.len(),
-            foundation.end_offset
+            writer.len()
         )));
     }
-    writer
-        .out()
-        .set_len(foundation.end_offset)
-        .map_err(io("cut the chunk"))?;
+    writer.out().set_len(end).map_err(io("cut the chunk"))?;
     writer.complete().map_err(io("complete the chunk"))?;
     writer.out().sync_all().map_err(io("write the chunk to disk"))?;
     let to = path.with_file_name(ChunkName::committed(first, last).to_string());
@@ -237,21 +262,16 @@ pub fn set_aside_snapshots(directory: &Path, last: Seqno) -> Result<()> {
 }
 
 /// Copies the part of a chunk up to the signature that is built upon to a chunk of its own, and sets the whole one aside.
-fn keep_part(path: &Path, main: &Path, first: Seqno, foundation: &Foundation) -> Result<()> {
+fn keep_part(path: &Path, main: &Path, first: Seqno, (last, end): (Seqno, u64)) -> Result<()> {
     // A name that nothing reads until the copy is complete.
-    let copy = main.join(format!(
-        "{}.part.ignored",
-        ChunkName::committed(first, foundation.signed.txid.seqno)
-    ));
+    let copy = main.join(format!("{}.part.ignored", ChunkName::committed(first, last)));
     // No more of it than is kept: what is behind may be large, and sparse.
-    let mut part = File::open(path)
-        .map_err(Error::io("open the chunk", path))?
-        .take(foundation.end_offset);
+    let mut part = File::open(path).map_err(Error::io("open the chunk", path))?.take(end);
     let mut to = File::create(&copy).map_err(Error::io("create", &copy))?;
     std::io::copy(&mut part, &mut to).map_err(Error::io("copy the chunk", path))?;
     drop(to);
     // A name that promised less than the file held is set aside by now.
-    match complete(&copy, first, foundation)? == path {
+    match complete(&copy, first, (last, end))? == path {
         true => Ok(()),
         false => set_aside(path),
     }

@@ -261,6 +261,11 @@ impl LyingDisk {
         state.weather = weather;
     }
 
+    /// How bad it is.
+    pub fn weather(&self) -> Weather {
+        self.0.borrow().weather
+    }
+
     /// Whether it does as it is told.
     pub fn is_calm(&self) -> bool {
         self.0.borrow().weather == Weather::default()

@@ -12,7 +12,7 @@ use super::of_error;
 use super::people::{People, use_it};
 use super::promises::Promises;
 use super::recovery::{Old, Place, finish, read_private, recover};
-use super::service::Service;
+use super::service::{Service, UnderWay};
 use super::tally::Tally;
 use super::world::{Dead, World};
 use crate::core::{Event, Now, Role};
@@ -267,7 +267,18 @@ impl<'w> Life<'w> {
         if matters && !is_calm && !self.only_full && self.rng.one_in(12) {
             self.disk.crash_after(self.rng.below(8) as u64);
         }
-        scene.service.perform(&mut self.promises)
+        // A cut is rare, and so is a sync that fails: both at once would hardly happen.
+        let is_cut = |under_way: &UnderWay| matches!(under_way.operation, Operation::Cut { .. });
+        let before = self.disk.weather();
+        if !is_calm && !self.only_full && scene.service.under_way.as_ref().is_some_and(is_cut) && self.rng.one_in(2) {
+            self.disk.set_weather(Weather {
+                failed_syncs: 700,
+                ..before
+            });
+        }
+        let performed = scene.service.perform(&mut self.promises);
+        self.disk.set_weather(before);
+        performed
     }
 
     fn read_private(&mut self, scene: &mut Scene) -> Result<(), String> {

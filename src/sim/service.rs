@@ -15,9 +15,10 @@ use crate::core::{
     Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Refusal, Role, Submission, Ticket,
 };
 use crate::crypto::Digest;
-use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::format::names::{ChunkKind, FileName};
+use crate::format::{Seqno, TxId};
+use crate::journal::SealKey;
 use crate::journal::files::{ChunkFiles, Operation};
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
 use crate::journal::succession::KnownSecret;
@@ -139,6 +140,7 @@ impl Service {
             Effect::Snapshot(draft) => match self.store.committed_at(draft.seqno) {
                 Some(state) => {
                     promises.drafts(&draft, &state)?;
+                    self.is_secret_of(&draft)?;
                     self.draft = Some((draft, state));
                 }
                 None => events.push_back(Event::SnapshotFailed { seqno: draft.seqno }),
@@ -200,6 +202,20 @@ impl Service {
             }
         }
         Ok(None)
+    }
+
+    /// A snapshot is sealed with the secret that sealed the entry of its seqno.
+    fn is_secret_of(&self, draft: &Draft) -> Result<(), String> {
+        let seqno = draft.seqno;
+        let known = self.secrets.iter().rfind(|known| known.from <= seqno);
+        let known = known.ok_or_else(|| format!("a snapshot at {seqno}, before the service"))?;
+        let txid = TxId { view: 1, seqno };
+        match SealKey::new(&known.secret).evidence_text(txid) == draft.key.evidence_text(txid) {
+            true => Ok(()),
+            false => Err(format!(
+                "the snapshot at {seqno} is sealed with the secret of another seqno"
+            )),
+        }
     }
 
     fn hear(&mut self, promises: &mut Promises, announcement: Announcement) -> Result<(), String> {

@@ -61,6 +61,12 @@ impl Bench {
             "command": {"type": "Recover", "service_certificate_file": at("service_cert.pem"), "recover": {}},
             "ledger": {"directory": at("service/ledger")},
             "snapshots": {"directory": at("service/snapshots")},
+            "output_files": {
+                "node_certificate_file": at("node_cert.pem"),
+                "pid_file": at("node.pid"),
+                "rpc_addresses_file": at("rpc_addresses.json"),
+                "node_to_node_address_file": at("node_address.json"),
+            },
         });
         let config = Config::parse(&config.to_string()).unwrap().config;
         let identity = NodeIdentity::generate(crate::node::description::node_name(&config).unwrap()).unwrap();
