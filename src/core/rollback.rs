@@ -29,7 +29,12 @@ impl Core {
         let mut unproven = Vec::new();
         while let Some(signed) = self.in_flight.pop_back_if(|signed| signed.seqno > to) {
             // Their evidence stands between `to` and this signature, or an earlier one had proven it.
-            unproven.extend(signed.proven.into_iter().map(|proven| (proven.seqno, proven.evidence_seqno)));
+            unproven.extend(
+                signed
+                    .proven
+                    .into_iter()
+                    .map(|proven| (proven.seqno, proven.evidence_seqno)),
+            );
         }
         self.milestones.retain(|(seqno, _)| *seqno <= to);
         self.nodes_written.retain(|seqno| *seqno <= to);

@@ -19,8 +19,8 @@ use crate::core::{
     Announcement, Core, Effect, Event, Failure, Follow, Milestone, Now, Outcome, Proposal, Submission, Ticket,
 };
 use crate::error::{Error, Result};
-use crate::format::domain::WriteSet;
 use crate::format::Seqno;
+use crate::format::domain::WriteSet;
 use crate::journal::SealKey;
 use crate::journal::disk::Files;
 use crate::journal::files::ChunkFiles;

@@ -19,8 +19,8 @@ use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Transaction};
-use crate::tables::{SINGLETON_KEY, names};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
+use crate::tables::{SINGLETON_KEY, names};
 
 /// What a transaction leaves to be done after it.
 #[derive(Default)]
