@@ -451,6 +451,11 @@ fn a_certificate_decides_between_a_service_and_a_recovery_on_top_of_it() {
     );
     assert_eq!((codes(right), codes(wrong)), (vec![], vec!["L0407"]));
     assert_eq!((&right["rank"], &wrong["rank"]), (&json!(1), &json!(2)));
+    assert_eq!(right["loses"], json!([]), "what somebody else signed is no loss");
+    assert!(
+        report["reason"].as_str().unwrap().contains("nothing that this service"),
+        "{report}"
+    );
     let text = rekindle!["compare", service.ledger(), before.path(), "--service-cert", &old]
         .expect(1)
         .text();
@@ -465,7 +470,31 @@ fn a_certificate_decides_between_a_service_and_a_recovery_on_top_of_it() {
 
     let report = compare(&new).expect(1).json();
     assert_eq!(report["recommended"], json!(service.ledger()), "{report}");
-    assert_eq!(codes(named(&report, before.path())), ["L0407"]);
+    let behind = named(&report, before.path());
+    assert_eq!(codes(behind), ["L0407"]);
+    assert_eq!(behind["loses"][0]["to"], json!(service.ledger()), "{report}");
+
+    // The certificate of neither, and a copy of neither.
+    let stranger = Service::made(&["--entries", "90", "--seed", "2"]);
+    let report = compare(&stranger.directory.join("common/service_cert.pem"))
+        .expect(1)
+        .json();
+    assert_eq!(report["recommended"], Value::Null, "{report}");
+    assert!(
+        report["reason"].as_str().unwrap().starts_with("in none of the copies"),
+        "{report}"
+    );
+    let report = rekindle![
+        "compare",
+        service.ledger(),
+        stranger.ledger(),
+        "--service-cert",
+        &new,
+        "--json"
+    ];
+    let report = report.expect(1).json();
+    assert_eq!(report["recommended"], json!(service.ledger()), "{report}");
+    assert_eq!(named(&report, &service.ledger())["loses"], json!([]), "{report}");
     let path = service.ledger().join("expected.json");
     rekindle!["compare", service.ledger(), before.path(), "--service-cert", &path]
         .expect_sentence(3, &["expected.json"]);

@@ -434,6 +434,44 @@ fn a_proposal_counts_once_and_not_when_it_is_too_old() {
 }
 
 #[test]
+fn ballots_that_are_counted_at_the_same_time_all_count() {
+    let service = service(&["--members", "5"]);
+    let place = Place::of(&service.directory);
+    let node = public(&place);
+    let keys = place.keys();
+    let proposed = node.propose(&keys[0], &set_data(&keys[0], "by everybody")).unwrap();
+    let id = proposed["proposalId"].as_str().unwrap();
+    // Long enough for each to begin before another is written.
+    let ballot = "export function vote () { for (let i = 0; i < 5e6; i++) {} return true }";
+    let body = json!({"ballot": ballot}).to_string();
+    let votes = keys[..2].iter().map(|keys| {
+        let signed = keys
+            .member
+            .sign(MessageType::Ballot, governance::now_s(), Some(id), body.as_bytes());
+        let member = keys.member.id();
+        let path = format!("/gov/members/proposals/{id}/ballots/{member}:submit?api-version=2024-07-01");
+        (path, Bytes::copy_from_slice(&signed.unwrap()), node.anyone())
+    });
+    let votes: Vec<_> = votes.collect();
+    node.run(async {
+        let votes = votes.into_iter().map(|(path, signed, client)| {
+            tokio::spawn(async move {
+                let answer = client
+                    .request(Method::POST, &path, signed, Some("application/cose"))
+                    .await;
+                assert!(answer.unwrap().status.is_success());
+            })
+        });
+        for vote in votes.collect::<Vec<_>>() {
+            vote.await.unwrap();
+        }
+    });
+    let proposal = node.json(&format!("/gov/members/proposals/{id}?api-version=2024-07-01"));
+    assert_eq!(proposal["ballotCount"], 2, "{proposal}");
+    node.stop();
+}
+
+#[test]
 fn strangers_and_inactive_members_are_not_heard() {
     let service = service(&[]);
     let other = Service::made(&["--entries", "1", "--members", "1", "--threshold", "1", "--seed", "2"]);
@@ -911,6 +949,24 @@ fn a_committed_tail_in_a_read_only_directory_is_refused_before_anything_is_chang
     place.config["ledger"]["read_only_directories"] = json!(["archive"]);
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
     refuses(&place, &["is in a read-only directory", "take that directory out"]);
+}
+
+#[test]
+fn what_is_signed_in_an_open_chunk_of_a_read_only_directory_is_not_lost_without_a_word() {
+    let service = service(&[]);
+    let mut place = Place::of(&service.directory);
+    let other = place.directory.join("other");
+    std::fs::create_dir(&other).unwrap();
+    let (first, last) = chunks(&place.ledger()).pop().unwrap();
+    std::fs::rename(last, other.join(format!("ledger_{first}"))).unwrap();
+    place.config["ledger"]["read_only_directories"] = json!(["other"]);
+    refuses(
+        &place,
+        &[
+            "is not committed and in a read-only directory",
+            "it holds a signature at",
+        ],
+    );
 }
 
 #[test]

@@ -494,4 +494,13 @@ mod tests {
         store.rollback(2);
         assert_eq!(holds(&store), [false; 4], "what was taken back was never there");
     }
+
+    #[test]
+    fn nothing_that_was_read_before_the_private_state_was_there_holds() {
+        let mut store = Store::new();
+        let absent = reads(|tx| assert_eq!(tx.get("m", b"a"), None), &store.freeze());
+        assert!(store.still_holds(&absent));
+        store.set_private(Base::new());
+        assert!(!store.still_holds(&absent));
+    }
 }

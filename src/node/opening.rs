@@ -272,6 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn no_chunk_gets_a_name_that_another_file_has() {
+        let main = tempfile::tempdir().unwrap();
+        for name in ["ledger_10-12.committed.recovery", "ledger_13.recovery"] {
+            std::fs::write(main.path().join(name), name).unwrap();
+        }
+        let add_all = || {
+            let chunks = newest_first(main.path()).unwrap();
+            InterruptedOpening::default().add_all(&chunks, main.path())
+        };
+        add_all().unwrap();
+        std::fs::write(main.path().join("ledger_13"), "").unwrap();
+        let refused = add_all().unwrap_err().to_string();
+        assert!(refused.contains("ledger_13 is there already"), "{refused}");
+    }
+
+    #[test]
     fn what_an_unfinished_recovery_left_is_not_preferred_to_a_chunk_in_another_directory() {
         let (main, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for name in [

@@ -46,7 +46,7 @@ pub fn in_groups(
     files: &LedgerFiles,
     (from, until): (Seqno, Seqno),
     order: Order,
-    mut each: impl FnMut(&[Segment]) -> Result<()> + Send,
+    mut each: impl FnMut(&[Segment]) -> Result<()>,
 ) -> Result<()> {
     let size = rayon::current_num_threads() * SEGMENTS_PER_THREAD;
     let mut windows = match order {
@@ -54,16 +54,11 @@ pub fn in_groups(
         Order::NewestFirst => Windows::newest_first(files, from, until),
     }
     .reading_ahead();
-    let mut done = Window::new();
     while let Some(window) = windows.next_window()? {
         for group in window.chunks(size) {
-            // Taking a window out of memory is work too, some milliseconds of it.
-            let unmapped = std::mem::take(&mut done);
-            let ((), outcome) = rayon::join(|| drop(unmapped), || each(group));
-            outcome?;
+            each(group)?;
             check_whole(group)?;
         }
-        done = window;
     }
     Ok(())
 }
