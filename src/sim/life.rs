@@ -45,6 +45,8 @@ struct Scene {
     people: People,
     /// Up to where others have agreed.
     agreed: u64,
+    /// Its disk does as it is told.
+    is_calm: bool,
 }
 
 impl<'w> Life<'w> {
@@ -128,6 +130,7 @@ impl<'w> Life<'w> {
             old,
             people: People::default(),
             agreed: 0,
+            is_calm: calm,
         };
         scene.service.only_full = self.only_full;
         let crashes = !calm && !self.only_full && !self.rng.one_in(4);
@@ -251,7 +254,7 @@ impl<'w> Life<'w> {
             13 => service.write_snapshot(promises),
             14 if service.unread.is_some() => self.read_private(scene),
             15 | 16 if !service.is_open => scene.people.towards_opening(service, promises, self.dead).map(drop),
-            15 if self.rng.one_in(2) => scene.people.govern(service, promises, self.dead),
+            15 | 16 => scene.people.govern(service, promises, self.dead),
             17 => self.elect(scene),
             _ => service.step(promises, Event::Tick).map(drop),
         }
@@ -267,10 +270,15 @@ impl<'w> Life<'w> {
         if matters && !is_calm && !self.only_full && self.rng.one_in(12) {
             self.disk.crash_after(self.rng.below(8) as u64);
         }
-        // A cut is rare, and so is a sync that fails: both at once would hardly happen.
+        self.perform_now(scene)
+    }
+
+    /// A cut is rare, and so is a sync that fails: both at once would hardly happen, unless one is made for the other.
+    fn perform_now(&mut self, scene: &mut Scene) -> Result<(), String> {
         let is_cut = |under_way: &UnderWay| matches!(under_way.operation, Operation::Cut { .. });
+        let may_fail = !scene.is_calm && !self.only_full && scene.service.under_way.as_ref().is_some_and(is_cut);
         let before = self.disk.weather();
-        if !is_calm && !self.only_full && scene.service.under_way.as_ref().is_some_and(is_cut) && self.rng.one_in(2) {
+        if may_fail && self.rng.one_in(2) {
             self.disk.set_weather(Weather {
                 failed_syncs: 700,
                 ..before
@@ -365,7 +373,7 @@ impl<'w> Life<'w> {
 
     fn go_on(&mut self, scene: &mut Scene) -> Result<(), String> {
         scene.service.now.elapsed += Duration::from_millis(50);
-        scene.service.perform(&mut self.promises)?;
+        self.perform_now(scene)?;
         if self.disk.has_crashed() {
             return Ok(());
         }
