@@ -159,7 +159,7 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
     Ok(None)
 }
 
-/// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
+/// Ends the old ledger with the signature that is built upon: files after it are set aside, the open chunk that holds it is
 /// cut, completed and named committed, and so is one before it: a chunk may have ended, and the next be begun, before what is
 /// in it was known to be committed. Where more than an unsigned tail is dropped (`drops_signed`), and of a committed chunk,
 /// a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
@@ -206,7 +206,7 @@ fn end_of(files: &LedgerFiles, seqno: Seqno) -> Result<Option<u64>> {
     Ok(end)
 }
 
-/// Cuts an open chunk behind its last entry, which ends at an offset, writes its table, and names it committed.
+/// Cuts an open chunk after its last entry, which ends at an offset, writes its table, and names it committed.
 fn complete(path: &Path, first: Seqno, (last, end): (Seqno, u64)) -> Result<()> {
     let io = |doing| Error::io(doing, path);
     let file = OpenOptions::new()
