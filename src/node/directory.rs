@@ -161,7 +161,7 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
     Ok(None)
 }
 
-/// Ends the old ledger with the signature that is built upon: files behind it are set aside, the open chunk that holds it is
+/// Ends the old ledger with the signature that is built upon: files after it are set aside, the open chunk that holds it is
 /// cut, completed and named committed, and so is one before it: a chunk may have ended, and the next be begun, before what is
 /// in it was known to be committed. Where more than an unsigned tail is dropped (`drops_signed`), of a committed chunk, and
 /// of a file that is also somewhere else, a part is copied and the whole kept aside: [`check_ending`] must have allowed that.
