@@ -1,0 +1,142 @@
+use super::*;
+
+fn put(store: &mut Store, seqno: Seqno, key: &str, value: Option<&str>) {
+    let mut writes = WriteSet::new();
+    match value {
+        Some(value) => writes.put("m", key, value),
+        None => writes.remove("m", key),
+    }
+    store.apply(seqno, &writes);
+}
+
+fn get<'a>(store: &'a Store, key: &str) -> Option<(Seqno, &'a [u8])> {
+    store.get("m", key.as_bytes())
+}
+
+#[test]
+fn a_rollback_restores_the_state_before() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    put(&mut store, 2, "b", Some("2"));
+    store.compact(1);
+    put(&mut store, 3, "a", None);
+    put(&mut store, 4, "b", Some("4"));
+    assert_eq!((get(&store, "a"), get(&store, "b")), (None, Some((4, &b"4"[..]))));
+    store.rollback(2);
+    assert_eq!(store.seqno(), 2);
+    assert_eq!(
+        (get(&store, "a"), get(&store, "b")),
+        (Some((1, &b"1"[..])), Some((2, &b"2"[..])))
+    );
+}
+
+#[test]
+fn compaction_changes_nothing_that_is_read() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    put(&mut store, 2, "a", Some("2"));
+    put(&mut store, 3, "b", Some("3"));
+    put(&mut store, 4, "b", None);
+    for seqno in 0..=4 {
+        store.compact(seqno);
+        assert_eq!((get(&store, "a"), get(&store, "b")), (Some((2, &b"2"[..])), None));
+    }
+    assert_eq!(store.committed_at(4).unwrap().private.len(), 1);
+}
+
+#[test]
+fn a_committed_state_that_is_held_stays_as_it_is_and_nothing_newer_is_lost() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    store.compact(1);
+    assert!(store.committed_at(0).is_none() && store.committed_at(2).is_none());
+    let held = store.committed_at(1).unwrap();
+    put(&mut store, 2, "a", Some("2"));
+    put(&mut store, 3, "b", Some("3"));
+    store.compact(2);
+    assert_eq!(held.private.get("m", b"a").unwrap().value, b"1");
+    assert!(store.committed_at(2).is_none());
+    assert_eq!(get(&store, "a"), Some((2, &b"2"[..])));
+    put(&mut store, 4, "a", Some("4"));
+    put(&mut store, 5, "a", Some("5"));
+    store.compact(4);
+    assert_eq!(
+        store.newest.overlay["m"][&b"a"[..]].len(),
+        2,
+        "what is superseded is forgotten"
+    );
+    store.rollback(4);
+    assert_eq!(get(&store, "a"), Some((4, &b"4"[..])));
+    drop(held);
+    store.compact(4);
+    assert!(store.newest.overlay.is_empty());
+    assert_eq!(store.committed_at(4).unwrap().private.len(), 2);
+}
+
+#[test]
+fn a_transaction_sees_the_store_and_its_own_writes() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    put(&mut store, 2, "b", Some("2"));
+    let writes = store
+        .transact(|tx| {
+            tx.remove("m", "a");
+            tx.put("m", "c", "3");
+            assert_eq!(tx.get("m", b"a"), None);
+            assert_eq!(tx.get("m", b"b"), Some(&b"2"[..]));
+            assert_eq!(tx.version("m", b"b"), Some(2));
+            assert_eq!(tx.entries("m").into_keys().collect::<Vec<_>>(), [b"b", b"c"]);
+            tx.clear("m");
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    store.apply(3, &writes);
+    let mut left = 0;
+    store.for_each("m", |_, _| left += 1);
+    assert_eq!(left, 0);
+}
+
+fn reads(body: impl FnOnce(&mut Transaction<'_>), state: &Frozen) -> ReadSet {
+    let mut transaction = state.transaction();
+    body(&mut transaction);
+    transaction.into_parts().1
+}
+
+#[test]
+fn what_was_read_holds_until_somebody_writes_it() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    let frozen = store.freeze();
+    let key = reads(|tx| assert!(tx.get("m", b"a").is_some()), &frozen);
+    let absent = reads(|tx| assert_eq!(tx.version("m", b"b"), None), &frozen);
+    let all = reads(|tx| drop(tx.entries("m")), &frozen);
+    let own = reads(
+        |tx| {
+            tx.put("m", "a", "2");
+            assert_eq!(tx.get("m", b"a"), Some(&b"2"[..]));
+        },
+        &frozen,
+    );
+    let holds = |store: &Store| [&key, &absent, &all, &own].map(|reads| store.still_holds(reads));
+    assert_eq!(holds(&store), [true; 4]);
+    store.compact(1);
+    assert_eq!(holds(&store), [true; 4], "where it is kept is nobody's business");
+    put(&mut store, 2, "c", Some("3"));
+    assert_eq!(holds(&store), [true, true, false, true]);
+    put(&mut store, 3, "b", Some("3"));
+    assert_eq!(holds(&store), [true, false, false, true]);
+    put(&mut store, 4, "a", Some("1"));
+    assert_eq!(holds(&store), [false, false, false, true]);
+    assert_eq!(frozen.get("m", b"a"), Some((1, &b"1"[..])), "what is held still is");
+    store.rollback(2);
+    assert_eq!(holds(&store), [false; 4], "what was taken back was never there");
+}
+
+#[test]
+fn nothing_that_was_read_before_the_private_state_was_there_holds() {
+    let mut store = Store::new();
+    let absent = reads(|tx| assert_eq!(tx.get("m", b"a"), None), &store.freeze());
+    assert!(store.still_holds(&absent));
+    store.set_private(Base::new());
+    assert!(!store.still_holds(&absent));
+}
