@@ -1,4 +1,4 @@
-//! SHA-256 of many messages at once, through vector lanes or two streams; of one, see [`super::sha256`].
+//! SHA-256 of many messages at once, through vector lanes or two streams; of one, see the module `sha256`.
 
 use super::lanes;
 pub use super::sha256::*;

@@ -1,8 +1,8 @@
 //! Governance: proposals, ballots, acknowledgements, shares, and the ledger's own constitution.
 //!
-//! Everything here is a function over one [`Transaction`]: it reads what the transaction sees and writes into it; an
-//! error means that the caller drops the transaction. What an accepted proposal does to the service beyond its tables
-//! goes through [`Effects`]. Recovery specification, sections 3.3, 3.4, 4 and 5.5.
+//! Everything here is a function over one [`Transaction`](crate::kv::store::Transaction): it reads what the transaction sees
+//! and writes into it; an error means that the caller drops the transaction. What an accepted proposal does to the service
+//! beyond its tables goes through [`Effects`](crate::script::Effects). Recovery specification, sections 3.3, 3.4, 4 and 5.5.
 
 #![cfg_attr(
     not(test),
