@@ -29,7 +29,7 @@ mod pem;
 pub mod process;
 pub mod random;
 pub mod rsa;
-pub mod sha256;
+mod sha256;
 pub mod shares;
 pub mod stream;
 pub mod x509;
