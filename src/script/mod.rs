@@ -1,6 +1,6 @@
 //! The ledger's own constitution and the members' ballots, run in QuickJS (recovery specification, sections 4.4, 4.5).
 //!
-//! Every call has an interpreter and a process of its own. Scripts hold nothing of the node: they ask the calling thread,
+//! Every call has an interpreter of its own, in a process that is ready for it (`pool`). Scripts hold nothing of the node: they ask the calling thread,
 //! which serves tables and effects from the transaction until the script has answered. Heap, stack and time are
 //! limited; a script that stays deaf even to the interrupt is killed, and the caller goes on.
 //! What a script throws is a [`Failure`]; nothing that a script does can end the process.
@@ -20,6 +20,7 @@ mod host;
 mod jwt;
 mod limits;
 mod natives;
+mod pool;
 mod runner;
 mod serve;
 mod tcb;
@@ -27,7 +28,8 @@ mod wire;
 
 pub use effects::Effects;
 pub use engine::main as run_one;
-pub use runner::{ARGUMENT, run_in_processes};
+pub use pool::ARGUMENT;
+pub use runner::run_in_processes;
 
 use std::collections::BTreeMap;
 
