@@ -633,10 +633,10 @@ fn a_constitution_that_loops_or_eats_memory_is_stopped_while_the_node_lives_on()
 
 // Ledgers
 
-/// The seqno behind `--drop-after` in a refusal.
+/// The seqno after `--drop-after` in a refusal.
 fn offered(said: &str) -> u64 {
-    let (_, behind) = said.rsplit_once("--drop-after ").expect(said);
-    behind
+    let (_, after) = said.rsplit_once("--drop-after ").expect(said);
+    after
         .split(|c: char| !c.is_ascii_digit())
         .next()
         .unwrap()
@@ -941,11 +941,11 @@ fn a_committed_tail_in_a_read_only_directory_is_refused_before_anything_is_chang
     let found = chunks(&place.ledger());
     flip_in_the_middle(&found[1].1);
     let last = offered(&place.refused());
-    // The damaged chunk would be cut where it is; the one behind it can't be set aside.
+    // The damaged chunk would be cut where it is; the one after it can't be set aside.
     let archive = place.directory.join("archive");
     std::fs::create_dir(&archive).unwrap();
-    let (_, behind) = &found[2];
-    std::fs::rename(behind, archive.join(behind.file_name().unwrap())).unwrap();
+    let (_, after) = &found[2];
+    std::fs::rename(after, archive.join(after.file_name().unwrap())).unwrap();
     place.config["ledger"]["read_only_directories"] = json!(["archive"]);
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
     refuses(&place, &["is in a read-only directory", "take that directory out"]);

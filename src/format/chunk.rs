@@ -57,7 +57,7 @@ pub enum Fault {
         /// Why.
         why: Malformed,
     },
-    /// Nothing behind this place can be read.
+    /// Nothing after this place can be read.
     End {
         /// Seqno that was expected there.
         seqno: Seqno,
@@ -467,7 +467,7 @@ impl<'a> Walker<'a> {
         self.find(self.seqno + 1, self.offset + MIN_ENTRY..end)
     }
 
-    /// The nearest entry behind the present one that can be read: by the table, else by looking at every byte.
+    /// The nearest entry after the present one that can be read: by the table, else by looking at every byte.
     fn next_readable(&mut self) -> Option<(u64, Seqno)> {
         let (bytes, layout, end) = (self.bytes, self.layout, self.layout.entries_end);
         let (here, seqno, first_seqno) = (self.offset, self.seqno, self.first_seqno);

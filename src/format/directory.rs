@@ -51,7 +51,7 @@ pub struct PlannedChunk {
 pub enum Note {
     /// Set aside by CCF (`.ignored` and the like); not read.
     SetAside(PathBuf),
-    /// Left behind by a recovery that never opened; not read.
+    /// Left after by a recovery that never opened; not read.
     UnfinishedRecovery(PathBuf),
     /// Named like a chunk, but not parseable.
     UnreadableName(PathBuf),

@@ -111,7 +111,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reads the entry at the start of `bytes`, which may go on behind it.
+    /// Reads the entry at the start of `bytes`, which may go on after it.
     ///
     /// # Errors
     /// [`Malformed`] if the version is not 1, the size is below 36 or beyond `bytes`, or the public domain does not fit.
@@ -164,7 +164,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What is wrong with an entry's framing, behind which `available` bytes are left.
+/// What is wrong with an entry's framing, after which `available` bytes are left.
 #[cold]
 fn framing_complaint(header: EntryHeader, available: u64) -> Malformed {
     let EntryHeader { version, size, .. } = header;

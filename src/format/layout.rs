@@ -116,7 +116,7 @@ impl Layout {
         (at == end && count > 0).then_some(count)
     }
 
-    /// Offset of entry `index` by the table; the end of the entries for the index behind the last one.
+    /// Offset of entry `index` by the table; the end of the entries for the index after the last one.
     #[inline]
     pub fn position(&self, bytes: &[u8], index: u64) -> Option<u64> {
         let len = self.table_len?;

@@ -52,7 +52,7 @@ pub fn target(path: &Path) -> Result<Target> {
     let kind = match is_link {
         false => found,
         true => match path.metadata() {
-            Ok(behind) => behind.file_type(),
+            Ok(after) => after.file_type(),
             Err(_) => return refused("a link that leads nowhere, and links are not followed"),
         },
     };

@@ -23,7 +23,7 @@ const MAX_PATH: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
     /// The file has none.
-    #[error("there is no receipt behind the snapshot")]
+    #[error("there is no receipt after the snapshot")]
     Absent,
     /// It can't be read.
     #[error("the receipt can't be read: {0}")]
@@ -216,7 +216,7 @@ impl Receipt {
     }
 }
 
-/// Serialises a JSON receipt as CCF puts it behind a snapshot: compact, keys sorted.
+/// Serialises a JSON receipt as CCF puts it after a snapshot: compact, keys sorted.
 pub fn write_json(
     components: &LeafComponents,
     path: &[Step],

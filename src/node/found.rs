@@ -54,7 +54,7 @@ pub struct Founding {
     pub service_data: Option<Value>,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
-    /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
+    /// Whether what was signed, and may have been committed, is dropped after the ledger's new end.
     pub drops_signed: bool,
 }
 

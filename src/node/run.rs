@@ -48,7 +48,7 @@ const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Everything behind this seqno is dropped, even what was committed: it must be that of a proven signature.
+    /// Everything after this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
 }
 
@@ -246,9 +246,9 @@ fn recover_service(
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;
     if started_from.is_some() {
-        let behind = std::thread::Builder::new().name("below-snapshot".to_owned());
+        let after = std::thread::Builder::new().name("below-snapshot".to_owned());
         let node = Arc::clone(node);
-        behind
+        after
             .spawn(move || check_below(&node.config, &node.status))
             .map_err(Error::io("start", Path::new("a thread")))?;
     }

@@ -256,10 +256,10 @@ impl<'a> Ends<'a> {
             }
         }
         if !faults.is_empty() {
-            let behind = chunk.map.bytes().len() as u64 - walker.offset().min(chunk.map.bytes().len() as u64);
-            ends.fault = Some(match behind {
+            let after = chunk.map.bytes().len() as u64 - walker.offset().min(chunk.map.bytes().len() as u64);
+            ends.fault = Some(match after {
                 0 => "entries in it can't be read".to_owned(),
-                n => format!("{n} bytes behind the last whole entry are none"),
+                n => format!("{n} bytes after the last whole entry are none"),
             });
         }
         ends

@@ -119,7 +119,7 @@ pub struct Segment {
     pub from: Seqno,
     /// Offset of its entry.
     pub offset: u64,
-    /// The seqno behind the last one; `None` for a chunk's last segment, which goes on as far as anything can be read.
+    /// The seqno after the last one; `None` for a chunk's last segment, which goes on as far as anything can be read.
     pub until: Option<Seqno>,
     /// Size, for progress.
     pub size_bytes: u64,

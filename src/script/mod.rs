@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use limits::Limits;
-use serve::State;
+use serve::Served;
 use wire::{Answer, Call};
 
 pub use jwt::set_keys as set_jwt_keys;
@@ -96,7 +96,7 @@ pub fn validate(transaction: &Transaction<'_>, constitution: &str, proposal: &st
     let call = Call::Validate {
         proposal: proposal.to_owned(),
     };
-    match run(State::Reading(transaction), constitution, constitution_name(), call)? {
+    match run(Served::Reading(transaction), constitution, constitution_name(), call)? {
         Answer::Validation(validation) => Ok(validation),
         _ => Err(Failure::new("validate() did not return an object")),
     }
@@ -107,7 +107,7 @@ pub fn validate(transaction: &Transaction<'_>, constitution: &str, proposal: &st
 /// # Errors
 /// [`Failure`] if it is no module that exports a function `vote`.
 pub fn check_ballot(transaction: &Transaction<'_>, ballot: &str, name: String) -> Result<(), Failure> {
-    run(State::Reading(transaction), ballot, name, Call::Load).map(drop)
+    run(Served::Reading(transaction), ballot, name, Call::Load).map(drop)
 }
 
 /// `vote(proposal, proposerId)` of a ballot: true only if it returned exactly `true`.
@@ -125,7 +125,7 @@ pub fn vote(
         proposal: proposal.to_owned(),
         proposer_id: proposer_id.to_owned(),
     };
-    run(State::Reading(transaction), ballot, name, call).map(|answer| answer == Answer::Vote(true))
+    run(Served::Reading(transaction), ballot, name, call).map(|answer| answer == Answer::Vote(true))
 }
 
 /// `resolve(proposal, proposerId, votes, proposalId)` of the constitution: what it returned, as text.
@@ -146,7 +146,7 @@ pub fn resolve(
         votes: votes.clone(),
         proposal_id: proposal_id.to_owned(),
     };
-    match run(State::Reading(transaction), constitution, constitution_name(), call)? {
+    match run(Served::Reading(transaction), constitution, constitution_name(), call)? {
         Answer::Decision(decision) => Ok(decision),
         _ => Ok(String::new()),
     }
@@ -167,11 +167,11 @@ pub fn apply(
         proposal: proposal.to_owned(),
         proposal_id: proposal_id.to_owned(),
     };
-    let state = State::Applying(transaction, effects);
+    let state = Served::Applying(transaction, effects);
     run(state, constitution, constitution_name(), call).map(drop)
 }
 
-fn run(state: State<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
+fn run(state: Served<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
     let limits = Limits::of(state.transaction());
     runner::run(state, source.to_owned(), name.clone(), call, limits).inspect_err(|failure| log_thrown(&name, failure))
 }

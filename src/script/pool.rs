@@ -85,12 +85,12 @@ impl Drop for Process {
 
 pub(super) struct Pool {
     program: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<Stock>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Stock {
     has_keeper: bool,
     /// Callers that wait for a spare.
     waiting: usize,
@@ -165,7 +165,7 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    fn ensure_keeper(&'static self, state: &mut State) -> io::Result<()> {
+    fn ensure_keeper(&'static self, state: &mut Stock) -> io::Result<()> {
         if !state.has_keeper {
             let thread = std::thread::Builder::new().name("script processes".to_owned());
             thread.spawn(move || self.supply())?;
@@ -203,12 +203,12 @@ impl Pool {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Stock> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Stock {
     /// Whether starting a process is of use: after one that failed only for somebody who waits.
     fn is_wanted(&self) -> bool {
         self.waiting > 0 || self.failure.is_none()

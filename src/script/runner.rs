@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::engine;
 use super::limits::Limits;
 use super::pool::{self, Pool, Process};
-use super::serve::{Request, State};
+use super::serve::{Request, Served};
 use super::wire::{self, Answer, Call, Job, Message};
 use super::{Failure, natives};
 use crate::crypto::digest::{Digest, sha256, sha256_parts};
@@ -45,7 +45,7 @@ pub fn run_in_processes(program: PathBuf) {
 /// # Errors
 /// What the script threw; that it took too long; or that it could not be started.
 pub(super) fn run(
-    mut state: State<'_, '_>,
+    mut state: Served<'_, '_>,
     source: String,
     name: String,
     call: Call,
@@ -89,7 +89,7 @@ pub(super) fn run(
 }
 
 /// Sends the call, and answers what the script asks.
-fn converse(stream: &UnixStream, state: &mut State<'_, '_>, job: &Job) -> io::Result<Result<Answer, Failure>> {
+fn converse(stream: &UnixStream, state: &mut Served<'_, '_>, job: &Job) -> io::Result<Result<Answer, Failure>> {
     let mut deadline = Instant::now() + job.limits.time + 2 * GRACE;
     wire::send(stream, job, Some(deadline))?;
     let mut lines = 0;

@@ -1,6 +1,6 @@
 //! `/node/receipt`: proof that a transaction is in the ledger, made from the files at the moment it is asked for.
 //!
-//! The tree in the first signature behind a transaction gives the path from its leaf to the signed root. Recovery
+//! The tree in the first signature after a transaction gives the path from its leaf to the signed root. Recovery
 //! specification, section 3.2; format specification, sections 5 and 7.3.
 
 use std::sync::Arc;
