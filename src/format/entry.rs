@@ -148,19 +148,27 @@ impl<'a> Entry<'a> {
     /// The Merkle leaf of this transaction (format specification, section 4). `public` must be this entry's header.
     #[inline]
     pub fn leaf(&self, public: &PublicHeader<'_>) -> Digest {
-        let write_set = self.write_set_digest();
-        match (public.commit_evidence_digest, public.claims_digest) {
-            (Some(evidence), Some(claims)) => sha256_three(&write_set, evidence, claims),
-            (Some(evidence), None) => sha256_pair(&write_set, evidence),
-            (None, Some(claims)) => sha256_pair(&write_set, claims),
-            (None, None) => write_set,
-        }
+        leaf(
+            &self.write_set_digest(),
+            public.commit_evidence_digest,
+            public.claims_digest,
+        )
     }
 
     /// SHA-256 of the raw entry.
     #[inline]
     pub fn write_set_digest(&self) -> Digest {
         sha256(self.raw)
+    }
+}
+
+/// The Merkle leaf of a transaction: of its own digest and those that its type has (format specification, section 4).
+#[inline]
+pub fn leaf(write_set: &Digest, evidence: Option<&Digest>, claims: Option<&Digest>) -> Digest {
+    match (evidence, claims) {
+        (Some(evidence), Some(claims)) => sha256_three(write_set, evidence, claims),
+        (Some(one), None) | (None, Some(one)) => sha256_pair(write_set, one),
+        (None, None) => *write_set,
     }
 }
 

@@ -144,8 +144,8 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
             continue;
         }
         let map = MappedFile::open(path).map_err(Error::io("open", path))?;
-        let layout = Layout::read(map.bytes()).unwrap_or_else(|_| Layout::unusable(map.bytes()));
-        let mut walker = Walker::new(map.bytes(), layout, name.first).sharing(map.search());
+        let layout = Layout::read_or_unusable(map.bytes());
+        let mut walker = Walker::over(&map, layout, name.first);
         let (mut faults, mut signed) = (Vec::new(), None);
         loop {
             match walker.step(&mut faults) {

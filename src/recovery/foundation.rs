@@ -14,7 +14,7 @@ use super::snapshots::Start;
 use super::writes::is_signature;
 use crate::crypto::Certificate;
 use crate::crypto::cose::Sign1;
-use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::cursor::Cursor;
@@ -172,10 +172,5 @@ fn certificate_in(mut maps: Maps<'_>) -> Option<Certificate> {
 /// The Merkle leaf of an entry (format specification, section 4).
 pub fn leaf_of(entry: &Entry<'_>) -> Option<Digest> {
     let public = PublicHeader::read(&mut Cursor::new(entry.public)).ok()?;
-    let own = sha256(entry.raw);
-    Some(match (public.commit_evidence_digest, public.claims_digest) {
-        (Some(evidence), Some(claims)) => sha256_three(&own, evidence, claims),
-        (Some(one), None) | (None, Some(one)) => sha256_pair(&own, one),
-        (None, None) => own,
-    })
+    Some(entry.leaf(&public))
 }

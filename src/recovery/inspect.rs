@@ -241,7 +241,7 @@ impl<'a> Ends<'a> {
             fault: None,
         };
         let mut faults = Vec::new();
-        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first).sharing(chunk.map.search());
+        let mut walker = chunk.walker();
         loop {
             match walker.step(&mut faults) {
                 Step::Entry(located) => {
