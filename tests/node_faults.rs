@@ -293,8 +293,7 @@ fn a_wrong_share_fails_the_round_and_one_more_share_names_it() {
 #[test]
 fn a_share_that_comes_before_the_last_one_is_committed_does_not_begin_the_recovery_again() {
     let service = service(&[]);
-    let mut place = Place::of(&service.directory);
-    place.shell = Some("trap '' XFSZ".to_owned());
+    let place = Place::of(&service.directory);
     let mut node = waiting(&place);
     let keys = place.keys();
     let shares: Vec<Vec<u8>> = keys.iter().map(|keys| share(&node, keys)).collect();
@@ -1000,9 +999,7 @@ fn limit_process(pid: u32, bytes: Option<u64>) {
 #[test]
 fn a_full_disk_stops_writing_and_nothing_else_and_when_there_is_room_again_nothing_is_lost() {
     let service = service(&[]);
-    let mut place = Place::of(&service.directory);
-    // Without this the kernel would end the process, which a disk does not do.
-    place.shell = Some("trap '' XFSZ".to_owned());
+    let place = Place::of(&service.directory);
     let mut node = public(&place);
     let keys = node.voters();
     // Makes the chunk larger than the log.

@@ -17,6 +17,7 @@ use crate::format::chunk_writer::ChunkWriter;
 use crate::format::directory::{ChunkFile, LedgerFiles, Note, PlannedChunk};
 use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::format::whole_file::create_anew;
 use crate::journal::files::rename_durably;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
@@ -267,7 +268,7 @@ fn keep_part(path: &Path, main: &Path, first: Seqno, (last, end): (Seqno, u64)) 
     let copy = main.join(format!("{}.part.ignored", ChunkName::committed(first, last)));
     // No more of it than is kept: what is after may be large, and sparse.
     let mut part = File::open(path).map_err(Error::io("open the chunk", path))?.take(end);
-    let mut to = File::create(&copy).map_err(Error::io("create", &copy))?;
+    let mut to = create_anew(&copy).map_err(Error::io("create", &copy))?;
     std::io::copy(&mut part, &mut to).map_err(Error::io("copy the chunk", path))?;
     drop(to);
     // A name that promised less than the file held is set aside by now.
