@@ -156,6 +156,7 @@ fn reassemble(
     let material = Material {
         member_keys: Vec::new(),
         shares: parsed.collect(),
+        sealed: None,
     };
     let opened = open(&tables, &material);
     let found = opened.findings;

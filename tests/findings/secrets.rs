@@ -31,7 +31,7 @@ fn key(member: usize) -> (String, DecryptionKey) {
 fn keys(members: &[usize]) -> Material {
     Material {
         member_keys: members.iter().map(|&member| key(member)).collect(),
-        shares: Vec::new(),
+        ..Material::default()
     }
 }
 

@@ -1,0 +1,54 @@
+//! What is said of sealed files that were tried on a ledger. Never a secret.
+
+use serde::Serialize;
+
+use crate::format::Seqno;
+use crate::report::{Code, Finding};
+use crate::sealing::Refused;
+
+/// What is said of a directory of sealed files.
+#[derive(Clone, Debug, Serialize)]
+pub struct SealedReport {
+    /// The directory, as it can be shown.
+    pub directory: String,
+    /// Where the key came from.
+    pub key_source: &'static str,
+    /// The version that the ledger asks for: the first seqno of its newest secret.
+    pub wanted_version: Seqno,
+    /// The file that opens the ledger.
+    pub used: Option<String>,
+    /// The others that were looked at, and why they are not used.
+    pub refused: Vec<Refused>,
+}
+
+impl SealedReport {
+    /// Why no file opens the ledger, in one line.
+    pub fn why_not(&self) -> String {
+        let wanted = self.wanted_version;
+        let directory = &self.directory;
+        if self.refused.is_empty() {
+            return format!("there is no sealed file in {directory}; the ledger asks for version {wanted}");
+        }
+        let mut reasons: Vec<String> = self
+            .refused
+            .iter()
+            .take(REASONS)
+            .map(|refused| format!("{}: {}", refused.file, refused.why))
+            .collect();
+        if self.refused.len() > REASONS {
+            reasons.push(format!("and {} more", self.refused.len() - REASONS));
+        }
+        format!(
+            "no sealed file in {directory} opens the ledger, which asks for version {wanted}: {}",
+            reasons.join("; ")
+        )
+    }
+
+    /// That no file opens the ledger.
+    pub fn finding(&self) -> Finding {
+        Finding::new(Code::NotUnsealed, self.why_not())
+    }
+}
+
+/// Reasons that are told in one line.
+const REASONS: usize = 4;
