@@ -39,6 +39,10 @@ pub struct Settings {
     /// recovery names. What is dropped stays in files named .ignored
     #[arg(long, value_name = "SEQNO")]
     pub drop_after: Option<u64>,
+    /// Key that ledger secrets are sealed under, 64 hexadecimal digits, instead of the processor's. INSECURE: who can read
+    /// this file and the sealed ones can read the whole ledger
+    #[arg(long, value_name = "FILE")]
+    pub insecure_sealing_key: Option<PathBuf>,
 }
 
 /// CCF's log levels.
@@ -84,6 +88,7 @@ pub fn run(args: &Args) -> Result<u8> {
     script::run_in_processes("/proc/self/exe".into());
     let options = Options {
         drop_after: settings.drop_after,
+        insecure_sealing_key: settings.insecure_sealing_key.clone(),
     };
     match run_node(loaded.config, options) {
         Ok(()) => Ok(0),

@@ -84,8 +84,15 @@ fn render(report: &UnlockReport) -> String {
     }
     if let Some(sealed) = &report.sealed {
         line(format!(
-            "sealed       version {} is asked for, of {} (key: {})",
-            sealed.wanted_version, sealed.directory, sealed.key_source
+            "sealed       version {} is asked for, of {} (key: {}{})",
+            sealed.wanted_version,
+            sealed.directory,
+            sealed.key_source,
+            if sealed.insecure {
+                ", which protects nothing"
+            } else {
+                ""
+            }
         ));
         if let Some(used) = &sealed.used {
             line(format!("  {used}: opens the ledger, used"));

@@ -17,9 +17,11 @@ use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::public::Public;
 use super::replication::Solo;
+use super::sealer::Sealer;
 use super::session::Standing;
 use super::shared::Node;
 use super::status::NodeState;
+use super::unsealer::LocalSealing;
 use super::writer::Writer;
 use super::writing;
 use crate::attestation::VirtualQuote;
@@ -33,7 +35,7 @@ use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::recovery::foundation::Foundation;
-use crate::service::create::{Creation, create};
+use crate::service::create::{Creation, SealingPlan, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 
 /// Everything a new service is made of.
@@ -52,6 +54,8 @@ pub struct Founding {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
+    /// What is to be sealed and unsealed, if anything is.
+    pub sealing: Option<LocalSealing>,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
     /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
@@ -90,12 +94,21 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         service,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
+        sealing: founding.sealing.as_ref().map(LocalSealing::plan).unwrap_or_default(),
     };
     let settings = settings(&node.config);
-    let Begun { core, standing, writes } = {
+    let Begun {
+        core,
+        mut standing,
+        writes,
+    } = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         begin(parts, foundation, &store, settings, &mut system_rng()?)?
     };
+    if let Some(sealing) = &founding.sealing {
+        standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last);
+        node.status.set_sealing(sealing.state());
+    }
     let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;
     opening.finish(&mut public.files, &mut public.foundation.chunk)?;
@@ -130,7 +143,13 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     };
     let disk = Files::new(Durability::Synced);
     let directories = (main.as_path(), node.config.snapshots.directory.as_path());
+    let sealer = founding.sealing.as_ref().and_then(LocalSealing::sealed_files);
+    let sealer = sealer.map(|files| Sealer::start(files, Arc::clone(&node.status)));
+    let sealer = sealer
+        .transpose()
+        .map_err(Error::io("start", std::path::Path::new("the sealer")))?;
     let mut driver = Driver::new(node, core, Arc::clone(&standing), old, disk, directories);
+    driver.sealer = sealer;
     driver.propose("create the new service", writes, Milestone::Created);
     if let Some(reason) = node.status.waiting_for() {
         return Err(Error::Unreadable(format!(
@@ -165,6 +184,8 @@ pub struct Parts<'a> {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
+    /// What the node seals and unseals with.
+    pub sealing: SealingPlan,
 }
 
 /// A new service of which nothing is written yet.
@@ -230,6 +251,7 @@ pub fn begin(
         last_signed_root: root,
         node_data: parts.node_data,
         service_data: parts.service_data,
+        sealing: parts.sealing,
     };
     let writes = store
         .transact(|transaction| create(transaction, &creation))
@@ -245,6 +267,7 @@ pub fn begin(
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
         is_unlocked: false,
+        unsealer: None,
     };
     Ok(Begun { core, standing, writes })
 }

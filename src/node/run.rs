@@ -5,7 +5,7 @@
 //! program. Recovery specification, sections 2.1 and 2.9.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use super::public::{check_below, ledger_directories, list, make_main_directory, 
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
+use super::unsealer::LocalSealing;
 use crate::attestation::{VirtualQuote, digest_of_executable};
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
@@ -46,10 +47,12 @@ const KEY_THREADS: usize = 2;
 const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 
 /// What the command line says beside the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Everything behind this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
+    /// The file with the key that ledger secrets are sealed under, instead of the processor's.
+    pub insecure_sealing_key: Option<PathBuf>,
 }
 
 /// Runs a node until it is told to stop.
@@ -70,7 +73,7 @@ pub fn run(config: Config, options: Options) -> Result<()> {
     };
     keep_memory_private();
     let early = Early::begin()?;
-    let inputs = Inputs::read(&config, recover)?;
+    let inputs = Inputs::read(&config, recover, &options)?;
     let runtime = http::server::runtime()?;
     let outcome = runtime.block_on(live(config, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
@@ -84,12 +87,13 @@ struct Inputs {
     previous: Option<Certificate>,
     node_data: Option<Value>,
     service_data: Option<Value>,
+    sealing: Option<LocalSealing>,
     /// None if the main directory is still to be made.
     claim: Option<File>,
 }
 
 impl Inputs {
-    fn read(config: &Config, recover: Recover) -> Result<Inputs> {
+    fn read(config: &Config, recover: Recover, options: &Options) -> Result<Inputs> {
         let problems = config.check_outputs(Path::new("."));
         if !problems.is_empty() {
             let text = format!(
@@ -104,6 +108,7 @@ impl Inputs {
             recover,
             node_data: read_json(config.node_data_json_file.as_deref())?,
             service_data: read_json(config.service_data_json_file.as_deref())?,
+            sealing: LocalSealing::new(config, options.insecure_sealing_key.as_deref())?,
             claim: if main.is_dir() { Some(claim(main)?) } else { None },
         })
     }
@@ -241,6 +246,7 @@ fn recover_service(
         service,
         node_data: inputs.node_data,
         service_data: inputs.service_data,
+        sealing: inputs.sealing,
         drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();

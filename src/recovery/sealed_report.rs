@@ -1,18 +1,21 @@
 //! What is said of sealed files that were tried on a ledger. Never a secret.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::format::Seqno;
 use crate::report::{Code, Finding};
-use crate::sealing::Refused;
+use crate::sealing::{Refusal, Refused};
 
 /// What is said of a directory of sealed files.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SealedReport {
     /// The directory, as it can be shown.
     pub directory: String,
     /// Where the key came from.
     pub key_source: &'static str,
+    /// Whether that source protects nothing.
+    pub insecure: bool,
     /// The version that the ledger asks for: the first seqno of its newest secret.
     pub wanted_version: Seqno,
     /// The file that opens the ledger.
@@ -42,6 +45,14 @@ impl SealedReport {
             "no sealed file in {directory} opens the ledger, which asks for version {wanted}: {}",
             reasons.join("; ")
         )
+    }
+
+    /// The file that opens the ledger can't be made use of.
+    pub fn not_used(&mut self, why: &str) {
+        if let Some(file) = self.used.take() {
+            let refused = Refused::new(&file, &Refusal::Unusable(why.to_owned()));
+            self.refused.insert(0, refused);
+        }
     }
 
     /// That no file opens the ledger.

@@ -401,7 +401,7 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
 }
 
 /// The first seqno of the newest secret of a ledger with these historical secrets, in order.
-pub(super) fn newest_version(historical: &[(Seqno, HistoricalSecret)]) -> Seqno {
+pub fn newest_version(historical: &[(Seqno, HistoricalSecret)]) -> Seqno {
     historical.last().map_or(1, |(seqno, value)| {
         value.next_version.unwrap_or(seqno.saturating_add(1))
     })

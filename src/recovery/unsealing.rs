@@ -24,10 +24,10 @@ pub struct Unsealing {
 
 /// Looks for the sealed file that opens a ledger with these historical secrets, in order. `touchstones` answers entries that
 /// were written under the secret that is valid from a seqno on.
-pub fn unseal(
+pub fn unseal<T: AsRef<[Touchstone]>>(
     historical: &[(Seqno, HistoricalSecret)],
     sealed: &SealedFiles,
-    touchstones: impl Fn(Seqno) -> Vec<Touchstone>,
+    touchstones: impl Fn(Seqno) -> T,
 ) -> Unsealing {
     let wanted = newest_version(historical);
     let recovered_at = historical.last().map_or(wanted, |(seqno, _)| *seqno);
@@ -38,7 +38,7 @@ pub fn unseal(
             return Err(broken.message.clone());
         }
         let stones = touchstones(wanted);
-        match stones.is_empty() || stones.iter().any(|stone| stone.is_opened_by(&secrets)) {
+        match stones.as_ref().is_empty() || stones.as_ref().iter().any(|stone| stone.is_opened_by(&secrets)) {
             true => Ok(secrets),
             false => Err("no entry that was written under it opens with it".to_owned()),
         }
@@ -52,6 +52,7 @@ pub fn unseal(
         report: SealedReport {
             directory: sealed.directory.shown().to_string(),
             key_source: sealed.key.source().as_str(),
+            insecure: sealed.key.source().is_insecure(),
             wanted_version: wanted,
             used,
             refused: found.refused,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::TcbVersion;
@@ -32,6 +33,8 @@ pub enum Refusal {
         /// What the contents say.
         inside: Seqno,
     },
+    /// There is no key of any kind.
+    NoSource(String),
     /// The key that it was sealed under can't be had here.
     NoKey {
         /// What it was sealed under.
@@ -46,6 +49,8 @@ pub enum Refusal {
     },
     /// It opens, but its secret is not this ledger's.
     NotOfThisLedger(String),
+    /// It opens the ledger, which the service can't make use of.
+    Unusable(String),
 }
 
 impl Refusal {
@@ -58,9 +63,11 @@ impl Refusal {
             Refusal::Stale { .. } => "stale",
             Refusal::Future { .. } => "future",
             Refusal::Renamed { .. } => "renamed",
+            Refusal::NoSource(_) => "no-source",
             Refusal::NoKey { .. } => "no-key",
             Refusal::DoesNotOpen { .. } => "does-not-open",
             Refusal::NotOfThisLedger(_) => "not-of-this-ledger",
+            Refusal::Unusable(_) => "unusable",
         }
     }
 }
@@ -81,6 +88,7 @@ impl fmt::Display for Refusal {
                  {wanted} on"
             ),
             Refusal::Renamed { inside } => write!(f, "renamed: inside it says version {inside}"),
+            Refusal::NoSource(why) => write!(f, "there is no key to open sealed files with: {why}"),
             Refusal::NoKey { tcb, why } => write!(
                 f,
                 "sealed under TCB version {tcb}, for which there is no key here: {why}"
@@ -90,13 +98,14 @@ impl fmt::Display for Refusal {
                 "the key for TCB version {tcb} does not open it: it was altered, or sealed with another key (another \
                  processor, program or policy)"
             ),
+            Refusal::Unusable(why) => write!(f, "it opens the ledger, but that is of no use: {why}"),
             Refusal::NotOfThisLedger(why) => write!(f, "it opens, but its secret is not of this ledger: {why}"),
         }
     }
 }
 
 /// A file that is not used, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Refused {
     /// The file's name, as it can be shown.
     pub file: String,

@@ -11,6 +11,7 @@ use crate::crypto::digest::Digest;
 use crate::format::TxId;
 use crate::kv::store::Transaction;
 use crate::report::Code;
+use crate::sealing::KeySource;
 use crate::service::identity::NodeIdentity;
 use crate::tables::json::Opaque;
 use crate::tables::node_info::{NetInterface, NewNode, NodeRecord};
@@ -41,6 +42,17 @@ pub struct Creation<'a> {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
+    /// What the node seals and unseals with, if it does.
+    pub sealing: SealingPlan,
+}
+
+/// What a node that begins a service intends to do with sealed files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SealingPlan {
+    /// It will seal the service's ledger secrets.
+    pub will_seal: bool,
+    /// Where its key comes from, if it has one that it seals or unseals with.
+    pub source: Option<KeySource>,
 }
 
 /// Writes the recovery transaction.
@@ -73,6 +85,7 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         address: creation.node_address,
         interfaces: creation.interfaces,
         data: creation.node_data.as_ref(),
+        will_seal: creation.sealing.will_seal,
     };
     transaction.put(names::NODES_INFO, id, node.to_json());
     transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
@@ -83,6 +96,12 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
     );
     let host_data = creation.quote.host_data.as_str();
     transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
+    // Of this service, not of the one before: what that said is cleared.
+    transaction.clear(names::LAST_UNSEALING);
+    match creation.sealing.source {
+        Some(source) => put(transaction, names::SEALING_KEY_SOURCE, &source.as_str()),
+        None => transaction.clear(names::SEALING_KEY_SOURCE),
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod open;
 pub mod secrets;
 pub mod shares;
 pub mod submit;
+pub mod unseal;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -174,7 +174,7 @@ fn reassemble(
 }
 
 /// The secrets with the seqnos of the writes that introduced them, oldest first.
-fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
+pub(super) fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
     let introduced = |from: Seqno| {
         let write = historical
             .iter()

@@ -34,6 +34,7 @@ use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
 use crate::report::Severity;
 use crate::report::progress::Silent;
+use crate::service::create::SealingPlan;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 /// Where the reading engine and the node's own functions find the files: on a real file system, in memory if there is one.
@@ -159,6 +160,7 @@ pub(super) fn recover(
         service: &service,
         node_data: None,
         service_data: None,
+        sealing: SealingPlan::default(),
     };
     let settings = settings(&mut rng);
     disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));

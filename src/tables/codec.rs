@@ -75,6 +75,8 @@ fn codec(table: &str) -> Option<(KeyCodec, ValueCodec)> {
         | names::ENCRYPTED_LEDGER_SECRETS
         | names::SEALED_SHARES
         | names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT
+        | names::SEALING_KEY_SOURCE
+        | names::LAST_UNSEALING
         | names::LAST_RECOVERY_TYPE => (Singleton, V::Json),
         names::SNAPSHOT_CREATE => (Singleton, V::Any),
         names::MODULES_QUICKJS_VERSION => (Singleton, V::Text),

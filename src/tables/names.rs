@@ -118,6 +118,10 @@ names! {
     PREVIOUS_SERVICE_LAST_SIGNED_ROOT = "public:ccf.internal.previous_service_last_signed_root";
     /// How the service was last recovered.
     LAST_RECOVERY_TYPE = "public:ccf.internal.last_recovery_type";
+    /// What the node that began this service seals ledger secrets under. Rekindle's own.
+    SEALING_KEY_SOURCE = "public:ccf.internal.sealing_key_source";
+    /// What became of unsealing when members opened this service. Rekindle's own.
+    LAST_UNSEALING = "public:ccf.internal.last_unsealing";
     /// Counters of 1.x.
     VALUES = "public:ccf.internal.values";
 }
