@@ -56,6 +56,9 @@ impl LocalSealing {
             seal_to,
         };
         sealing.log();
+        for problem in config.check_sealing(Path::new(".")) {
+            tracing::warn!("local sealing will fail as things are: {problem}");
+        }
         Ok(Some(sealing))
     }
 
