@@ -461,3 +461,59 @@ fn a_service_of_ccf_is_recovered_with_what_it_sealed() {
     let state = table(&place, "public:ccf.internal.last_unsealing").unwrap();
     assert_eq!(state["used"], "141.sealed.json");
 }
+
+#[test]
+fn the_drill_recovers_by_sealing_alone_and_shows_what_stale_files_do() {
+    let report = rekindle!["drill", "--sealed", "--entries", "50", "--json"]
+        .expect(0)
+        .json();
+    assert_eq!(report["ok"], true);
+    let rounds = report["rounds"].as_array().unwrap();
+    let by: Vec<&str> = rounds
+        .iter()
+        .map(|round| round["opened_by"].as_str().unwrap())
+        .collect();
+    assert_eq!(by, ["shares", "sealing", "sealing", "shares"]);
+    let told = rounds[3]["steps"].to_string();
+    assert!(told.contains("stale"), "{told}");
+}
+
+/// Members who can vote, and have lost the keys of their shares.
+#[test]
+fn the_drill_needs_no_shares_until_the_sealed_files_are_stale() {
+    let place = sealed_service();
+    let common = place.directory.join("common");
+    for file in std::fs::read_dir(&common).unwrap() {
+        let path = file.unwrap().path();
+        if path.to_str().unwrap().ends_with("_enc_privk.pem") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let sealed = place.directory.join("sealed");
+    let key = place.directory.join("sealing_key.hex");
+    let run = |sealed: &Path| {
+        rekindle![
+            "drill",
+            "--json",
+            "--ledger",
+            place.ledger(),
+            "--members",
+            &common,
+            "--sealed",
+            sealed,
+            "--insecure-sealing-key",
+            &key
+        ]
+    };
+    let report = run(&sealed).expect(0).json();
+    let opened: Vec<bool> = report["rounds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|round| round["opened"] == true)
+        .collect();
+    assert_eq!(opened, [true, true, false]);
+    let report = run(&place.directory.join("common")).expect(1).json();
+    assert_eq!(report["rounds"][0]["opened_by"], "shares");
+    assert_eq!(report["rounds"][0]["as_expected"], false);
+}
