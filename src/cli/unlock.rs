@@ -86,7 +86,7 @@ fn render(report: &UnlockReport) -> String {
         line(format!(
             "sealed       version {} is asked for, of {} (key: {}{})",
             sealed.wanted_version,
-            sealed.directory,
+            sealed.place,
             sealed.key_source,
             if sealed.insecure {
                 ", which protects nothing"

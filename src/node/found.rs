@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::config::Config;
 use super::description::net_interfaces;
@@ -56,6 +57,8 @@ pub struct Founding {
     pub service_data: Option<Value>,
     /// What is to be sealed and unsealed, if anything is.
     pub sealing: Option<LocalSealing>,
+    /// The private and public key that are to be sealed, PEM, if some are.
+    pub recovery_key: Option<(Zeroizing<String>, String)>,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
     /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
@@ -67,13 +70,7 @@ pub struct Founding {
 /// # Errors
 /// If a file can't be written, or the ledger's own tables can't be read.
 pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
-    let Founding {
-        public,
-        identity,
-        encryption_key,
-        service,
-        ..
-    } = &founding;
+    let public = &founding.public;
     let main = &node.config.ledger.directory;
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
@@ -84,6 +81,19 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
 
+    let recovery_key = founding.recovery_key.take();
+    let sealing = founding.sealing.as_ref();
+    let plan = sealing.map(|sealing| sealing.plan(recovery_key.as_ref()));
+    drop(recovery_key);
+    let plan = plan.unwrap_or_default();
+    let Founding {
+        public,
+        identity,
+        encryption_key,
+        service,
+        ..
+    } = &founding;
+    let foundation = &public.foundation;
     let parts = Parts {
         config: &node.config,
         published: &node.published,
@@ -94,7 +104,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         service,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
-        sealing: founding.sealing.as_ref().map(LocalSealing::plan).unwrap_or_default(),
+        sealing: plan,
     };
     let settings = settings(&node.config);
     let Begun {
@@ -106,7 +116,8 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         begin(parts, foundation, &store, settings, &mut system_rng()?)?
     };
     if let Some(sealing) = &founding.sealing {
-        standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last);
+        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last, &store);
         node.status.set_sealing(sealing.state());
     }
     let txid = core.next();

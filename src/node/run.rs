@@ -72,8 +72,12 @@ pub fn run(config: Config, options: Options) -> Result<()> {
         }
     };
     keep_memory_private();
-    let early = Early::begin()?;
+    let mut early = Early::begin()?;
     let inputs = Inputs::read(&config, recover, &options)?;
+    if inputs.sealing.as_ref().is_some_and(LocalSealing::needs_recovery_key) {
+        let pair = KeyPairInTheMaking::start(KEY_THREADS).map_err(Error::io("start", Path::new("a thread")))?;
+        early.recovery_key = Some(pair);
+    }
     let runtime = http::server::runtime()?;
     let outcome = runtime.block_on(live(config, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
@@ -117,6 +121,8 @@ impl Inputs {
 /// What is begun in the first moment.
 struct Early {
     keys: KeyPairInTheMaking,
+    /// The pair that is to be sealed, if one is.
+    recovery_key: Option<KeyPairInTheMaking>,
     executable: JoinHandle<Result<Digest>>,
 }
 
@@ -124,6 +130,7 @@ impl Early {
     fn begin() -> Result<Early> {
         let threads = || Error::io("start", Path::new("a thread"));
         Ok(Early {
+            recovery_key: None,
             keys: KeyPairInTheMaking::start(KEY_THREADS).map_err(threads())?,
             executable: std::thread::Builder::new()
                 .name("quote".to_owned())
@@ -229,6 +236,8 @@ fn recover_service(
     let began = std::time::Instant::now();
     // Its private half is forgotten: alone in its service, the node knows every secret that is ever sent to it.
     let (_, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
+    let recovery_key = early.recovery_key.map(KeyPairInTheMaking::wait).transpose();
+    let recovery_key = recovery_key.map_err(failed("make an RSA key"))?;
     let panicked = |_| {
         Err(Error::Unreadable(
             "the thread that measures this program panicked".to_owned(),
@@ -247,6 +256,7 @@ fn recover_service(
         node_data: inputs.node_data,
         service_data: inputs.service_data,
         sealing: inputs.sealing,
+        recovery_key,
         drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();

@@ -23,7 +23,7 @@ use crate::service::open::accept_recovery;
 use crate::service::secrets::{broadcast, chain};
 use crate::service::submit::Opened;
 use crate::service::unseal::{accept_unsealed, audit};
-use crate::service::{put, service_info, shares};
+use crate::service::{put, service_info, shares, value};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 use crate::tables::{SINGLETON_KEY, names};
 
@@ -203,7 +203,8 @@ impl Session {
         let Some(unsealer) = self.unsealer.clone() else {
             return Ok(());
         };
-        let Unsealing { mut report, secrets } = unsealer.unseal(&self.historical);
+        let shares = value(transaction, names::SEALED_SHARES);
+        let Unsealing { mut report, secrets } = unsealer.unseal(&self.historical, shares.as_ref());
         if let Some(secrets) = secrets {
             match accept_unsealed(transaction, secrets, &self.historical, &mut self.rng()?) {
                 Ok(opened) => self.afterwards.unlocked = Some(opened),

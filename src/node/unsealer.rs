@@ -5,18 +5,26 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::config::Config;
 use super::sealing_state::SealingState;
+use crate::crypto::random::system_rng;
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::journal::succession::random_iv;
+use crate::kv::store::Store;
 use crate::recovery::sealed_report::SealedReport;
-use crate::recovery::secrets::newest_version;
-use crate::recovery::unsealing::{Touchstone, Unsealing, unseal};
+use crate::recovery::sealed_share::open_sealed_share;
+use crate::recovery::secrets::{LedgerSecrets, newest_version};
+use crate::recovery::unsealing::{Touchstone, Unsealing, prove, unseal};
+use crate::sealing::recovery_key::{SNP_V1, seal_recovery_key};
 use crate::sealing::{KeyFile, KeySource, Refusal, Refused, SealedFiles, SealingKey, SnpDevice};
 use crate::service::create::SealingPlan;
 use crate::shown::Show;
-use crate::tables::values::HistoricalSecret;
+use crate::tables::names;
+use crate::tables::values::{Base64, HistoricalSecret, SealedRecoveryKey, SealedShares, from_json};
 
 /// What is to be sealed and unsealed, and with what.
 #[derive(Clone)]
@@ -24,6 +32,8 @@ pub struct LocalSealing {
     key: std::result::Result<Arc<dyn SealingKey>, String>,
     unseal_from: Option<PathBuf>,
     seal_to: Option<PathBuf>,
+    /// The name under which this machine's nodes seal in the ledger, in the later design.
+    name: Option<String>,
 }
 
 impl LocalSealing {
@@ -39,11 +49,17 @@ impl LocalSealing {
             Some(path) => Ok(Arc::new(KeyFile::read(path)?)),
             None => SnpDevice::find().map(|device| Arc::new(device) as Arc<dyn SealingKey>),
         };
-        if unseal_from.is_none() && seal_to.is_none() {
+        let location = config
+            .sealing_recovery
+            .as_ref()
+            .and_then(|sealing| sealing.location.as_ref());
+        let name = location.map(|location| location.name.clone());
+        if unseal_from.is_none() && seal_to.is_none() && name.is_none() {
             if key_file.is_some() {
                 tracing::warn!(
-                    "--insecure-sealing-key has no effect: the configuration names neither \
-                     output_files.sealed_ledger_secret_location nor command.recover.previous_sealed_ledger_secret_location"
+                    "--insecure-sealing-key has no effect: the configuration names none of \
+                     output_files.sealed_ledger_secret_location, command.recover.previous_sealed_ledger_secret_location and \
+                     sealing_recovery.location"
                 );
             }
             return Ok(None);
@@ -54,6 +70,7 @@ impl LocalSealing {
             key,
             unseal_from,
             seal_to,
+            name,
         };
         sealing.log();
         for problem in config.check_sealing(Path::new(".")) {
@@ -90,11 +107,48 @@ impl LocalSealing {
         })
     }
 
-    /// What the tables say of it.
-    pub fn plan(&self) -> SealingPlan {
+    /// Whether the node needs a pair of keys to seal.
+    pub fn needs_recovery_key(&self) -> bool {
+        self.name.is_some() && self.key.is_ok()
+    }
+
+    fn will_seal(&self) -> bool {
+        self.sealed_files().is_some() || self.needs_recovery_key()
+    }
+
+    fn will_unseal(&self) -> bool {
+        self.key.is_ok() && (self.unseal_from.is_some() || self.name.is_some())
+    }
+
+    /// What the tables say of it. `pair` is the private and public key that are to be sealed, PEM, if some are.
+    pub fn plan(&self, pair: Option<&(Zeroizing<String>, String)>) -> SealingPlan {
         SealingPlan {
-            will_seal: self.sealed_files().is_some(),
+            will_seal: self.will_seal(),
             source: self.source(),
+            recovery_key: pair.and_then(|(private, public)| self.seal_pair(private, public)),
+        }
+    }
+
+    fn seal_pair(&self, private: &str, public: &str) -> Option<(String, SealedRecoveryKey)> {
+        let (name, key) = (self.name.clone()?, self.key.as_ref().ok()?);
+        let sealed = system_rng().map_err(|why| why.to_string()).and_then(|mut rng| {
+            let iv = random_iv(&mut rng);
+            seal_recovery_key(private, public, &**key, iv)
+        });
+        match sealed {
+            Ok((ciphertext, tcb)) => Some((
+                name,
+                SealedRecoveryKey {
+                    version: SNP_V1.to_owned(),
+                    ciphertext: Base64(ciphertext),
+                    pubkey: public.to_owned(),
+                    tcb_version: tcb.to_string(),
+                },
+            )),
+            Err(why) => {
+                tracing::error!("nothing is sealed in the ledger for this machine: {why}");
+                None
+            }
         }
     }
 
@@ -109,8 +163,8 @@ impl LocalSealing {
             insecure: source.is_some_and(KeySource::is_insecure),
             key_source: source.map(|source| source.as_str().to_owned()),
             why_no_key: self.key.as_ref().err().map(|why| crate::shown::line(why).into_owned()),
-            will_seal: self.sealed_files().is_some(),
-            will_unseal: self.unseal_from.is_some() && source.is_some(),
+            will_seal: self.will_seal(),
+            will_unseal: self.will_unseal(),
             ..SealingState::default()
         }
     }
@@ -122,50 +176,123 @@ impl LocalSealing {
         files: &LedgerFiles,
         historical: &[(Seqno, HistoricalSecret)],
         last: Seqno,
+        store: &Store,
     ) -> Option<Arc<Unsealer>> {
+        if self.unseal_from.is_none() && self.name.is_none() {
+            return None;
+        }
         Some(Arc::new(Unsealer {
-            directory: self.unseal_from.clone()?,
+            directory: self.unseal_from.clone(),
+            // Before this service writes its own over what the one before has left.
+            share: self.name.as_deref().map(|name| NodeShare::find(store, name)),
             key: self.key.clone(),
             touchstones: Touchstone::read(files, newest_version(historical), last),
         }))
     }
 }
 
-/// Opens the ledger with sealed files, where members agree to open the service.
+/// What the last node of this machine's name has sealed: its id, and its key.
+struct NodeShare {
+    node: String,
+    key: SealedRecoveryKey,
+}
+
+impl NodeShare {
+    fn find(store: &Store, name: &str) -> std::result::Result<NodeShare, String> {
+        let frozen = store.transaction();
+        let node = frozen.get(names::NODES_LOCAL_SEALING_NODE_ID_MAP, name.as_bytes());
+        let node = node.ok_or_else(|| format!("no node has sealed under the name {name:?}"))?;
+        let node: String =
+            from_json(node).map_err(|why| format!("the node of the name {name:?} can't be read: {why}"))?;
+        let key = frozen.get(names::NODES_SEALED_RECOVERY_KEYS, node.as_bytes());
+        let key = key.ok_or_else(|| format!("node {node} has sealed no key"))?;
+        let key = from_json(key).map_err(|why| format!("the sealed key of node {node} can't be read: {why}"))?;
+        Ok(NodeShare { node, key })
+    }
+}
+
+/// Opens the ledger with what is sealed, where members agree to open the service.
 pub struct Unsealer {
-    directory: PathBuf,
+    directory: Option<PathBuf>,
+    share: Option<std::result::Result<NodeShare, String>>,
     key: std::result::Result<Arc<dyn SealingKey>, String>,
     touchstones: Vec<Touchstone>,
 }
 
+/// What is said of the ledger itself, where that holds what is sealed.
+const IN_THE_LEDGER: &str = "the ledger";
+/// What is said of a share in it.
+const SHARE: &str = "sealed share";
+
 impl Unsealer {
-    /// Looks for the file that opens it.
-    pub fn unseal(&self, historical: &[(Seqno, HistoricalSecret)]) -> Unsealing {
-        let wanted_version = newest_version(historical);
-        let refused = |refusal: Refusal, key_source: &'static str, insecure| Unsealing {
-            report: SealedReport {
-                directory: self.directory.shown().to_string(),
-                key_source,
-                insecure,
-                wanted_version,
-                used: None,
-                refused: vec![Refused::new(&self.directory.shown().to_string(), &refusal)],
-            },
-            secrets: None,
+    /// Opens the ledger with these historical secrets, in which these are the sealed shares: with this machine's share, which
+    /// is always of the newest secret, or else with a sealed file.
+    pub fn unseal(&self, historical: &[(Seqno, HistoricalSecret)], shares: Option<&SealedShares>) -> Unsealing {
+        let directory = self.directory.as_ref().map(|path| path.shown().to_string());
+        let mut report = SealedReport {
+            place: directory.unwrap_or_else(|| IN_THE_LEDGER.to_owned()),
+            key_source: "none",
+            insecure: false,
+            wanted_version: newest_version(historical),
+            used: None,
+            refused: Vec::new(),
+        };
+        let failed = |mut report: SealedReport, refusal: &Refusal| {
+            let place = report.place.clone();
+            report.refused.push(Refused::new(&place, refusal));
+            Unsealing { report, secrets: None }
         };
         let key = match &self.key {
             Ok(key) => Arc::clone(key),
-            Err(why) => return refused(Refusal::NoSource(why.clone()), "none", false),
+            Err(why) => return failed(report, &Refusal::NoSource(why.clone())),
         };
-        let source = key.source();
+        report.key_source = key.source().as_str();
+        report.insecure = key.source().is_insecure();
         if self.touchstones.is_empty() {
             let why = "no entry that was written under it is at hand to prove it by".to_owned();
-            return refused(Refusal::NotOfThisLedger(why), source.as_str(), source.is_insecure());
+            return failed(report, &Refusal::NotOfThisLedger(why));
         }
-        let sealed = SealedFiles {
-            directory: self.directory.clone(),
-            key,
+        match self.by_share(historical, shares, &*key) {
+            Some(Ok((used, secrets))) => {
+                report.place = IN_THE_LEDGER.to_owned();
+                report.used = Some(used);
+                return Unsealing {
+                    report,
+                    secrets: Some(secrets),
+                };
+            }
+            Some(Err(refused)) => report.refused.push(refused),
+            None => {}
+        }
+        let Some(directory) = self.directory.clone() else {
+            return Unsealing { report, secrets: None };
         };
-        unseal(historical, &sealed, |_| &self.touchstones)
+        let mut unsealing = unseal(historical, &SealedFiles { directory, key }, |_| &self.touchstones);
+        unsealing.report.refused.splice(0..0, report.refused);
+        unsealing
+    }
+
+    /// The share that opens the ledger, by its name; why it does not; none if no share is to be tried.
+    fn by_share(
+        &self,
+        historical: &[(Seqno, HistoricalSecret)],
+        shares: Option<&SealedShares>,
+        key: &dyn SealingKey,
+    ) -> Option<std::result::Result<(String, LedgerSecrets), Refused>> {
+        let share = match self.share.as_ref()? {
+            Ok(share) => share,
+            Err(why) => return Some(Err(Refused::new(SHARE, &Refusal::Missing(why.clone())))),
+        };
+        let name = format!("{SHARE} of node {}", share.node);
+        let Some(shares) = shares else {
+            let why = "the ledger holds no sealed shares".to_owned();
+            return Some(Err(Refused::new(&name, &Refusal::Missing(why))));
+        };
+        let opened = open_sealed_share(shares, &share.node, &share.key, key)
+            .and_then(|latest| prove(historical, &latest, &self.touchstones).map_err(Refusal::NotOfThisLedger));
+        Some(match opened {
+            Ok(secrets) => Ok((crate::shown::line(&name).into_owned(), secrets)),
+            Err(refusal) => Err(Refused::new(&name, &refusal)),
+        })
     }
 }

@@ -23,6 +23,7 @@ mod reading;
 pub mod recovery_tables;
 pub mod scan;
 pub mod sealed_report;
+pub mod sealed_share;
 pub mod secrets;
 pub mod segments;
 pub mod seqno_set;

@@ -7,18 +7,18 @@ use crate::format::Seqno;
 use crate::report::{Code, Finding};
 use crate::sealing::{Refusal, Refused};
 
-/// What is said of a directory of sealed files.
+/// What is said of sealed files, or of sealed shares.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SealedReport {
-    /// The directory, as it can be shown.
-    pub directory: String,
+    /// The directory, as it can be shown, or that the ledger itself holds what is sealed.
+    pub place: String,
     /// Where the key came from.
     pub key_source: &'static str,
     /// Whether that source protects nothing.
     pub insecure: bool,
     /// The version that the ledger asks for: the first seqno of its newest secret.
     pub wanted_version: Seqno,
-    /// The file that opens the ledger.
+    /// The file or share that opens the ledger.
     pub used: Option<String>,
     /// The others that were looked at, and why they are not used.
     pub refused: Vec<Refused>,
@@ -28,9 +28,9 @@ impl SealedReport {
     /// Why no file opens the ledger, in one line.
     pub fn why_not(&self) -> String {
         let wanted = self.wanted_version;
-        let directory = &self.directory;
+        let place = &self.place;
         if self.refused.is_empty() {
-            return format!("there is no sealed file in {directory}; the ledger asks for version {wanted}");
+            return format!("nothing is sealed in {place}; the ledger asks for version {wanted}");
         }
         let mut reasons: Vec<String> = self
             .refused
@@ -42,7 +42,7 @@ impl SealedReport {
             reasons.push(format!("and {} more", self.refused.len() - REASONS));
         }
         format!(
-            "no sealed file in {directory} opens the ledger, which asks for version {wanted}: {}",
+            "nothing that is sealed in {place} opens the ledger, which asks for version {wanted}: {}",
             reasons.join("; ")
         )
     }

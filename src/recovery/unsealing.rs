@@ -8,6 +8,7 @@ use super::recovery_tables::RecoveryTables;
 use super::sealed_report::SealedReport;
 use super::secrets::{LedgerSecrets, Material, Opened, newest_version, open, walk_back};
 use super::segments::Windows;
+use crate::crypto::LedgerSecret;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::sealing::{SealedFiles, Unsealed, search};
@@ -30,19 +31,7 @@ pub fn unseal<T: AsRef<[Touchstone]>>(
     touchstones: impl Fn(Seqno) -> T,
 ) -> Unsealing {
     let wanted = newest_version(historical);
-    let recovered_at = historical.last().map_or(wanted, |(seqno, _)| *seqno);
-    let accept = |unsealed: Unsealed| -> Result<LedgerSecrets, String> {
-        let mut findings = Vec::new();
-        let secrets = walk_back(historical, recovered_at, &unsealed.secret, &mut findings);
-        if let Some(broken) = findings.first() {
-            return Err(broken.message.clone());
-        }
-        let stones = touchstones(wanted);
-        match stones.as_ref().is_empty() || stones.as_ref().iter().any(|stone| stone.is_opened_by(&secrets)) {
-            true => Ok(secrets),
-            false => Err("no entry that was written under it opens with it".to_owned()),
-        }
-    };
+    let accept = |unsealed: Unsealed| prove(historical, &unsealed.secret, touchstones(wanted).as_ref());
     let found = search(&sealed.directory, wanted, &*sealed.key, accept);
     let (used, secrets) = match found.found {
         Some((listed, secrets)) => (Some(crate::shown::line(&listed.name).into_owned()), Some(secrets)),
@@ -50,7 +39,7 @@ pub fn unseal<T: AsRef<[Touchstone]>>(
     };
     Unsealing {
         report: SealedReport {
-            directory: sealed.directory.shown().to_string(),
+            place: sealed.directory.shown().to_string(),
             key_source: sealed.key.source().as_str(),
             insecure: sealed.key.source().is_insecure(),
             wanted_version: wanted,
@@ -58,6 +47,27 @@ pub fn unseal<T: AsRef<[Touchstone]>>(
             refused: found.refused,
         },
         secrets,
+    }
+}
+
+/// All secrets of a ledger whose newest one is `latest`, proven on these entries, as far as there are any.
+///
+/// # Errors
+/// In words, where it is not this ledger's.
+pub fn prove(
+    historical: &[(Seqno, HistoricalSecret)],
+    latest: &LedgerSecret,
+    touchstones: &[Touchstone],
+) -> Result<LedgerSecrets, String> {
+    let recovered_at = historical.last().map_or(1, |(seqno, _)| *seqno);
+    let mut findings = Vec::new();
+    let secrets = walk_back(historical, recovered_at, latest, &mut findings);
+    if let Some(broken) = findings.first() {
+        return Err(broken.message.clone());
+    }
+    match touchstones.is_empty() || touchstones.iter().any(|stone| stone.is_opened_by(&secrets)) {
+        true => Ok(secrets),
+        false => Err("no entry that was written under it opens with it".to_owned()),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod directory;
 pub mod file;
 pub mod key_file;
 pub mod names;
+pub mod recovery_key;
 pub mod refusal;
 pub mod snp;
 pub mod tcb;

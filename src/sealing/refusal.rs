@@ -33,6 +33,8 @@ pub enum Refusal {
         /// What the contents say.
         inside: Seqno,
     },
+    /// There is nothing to open.
+    Missing(String),
     /// There is no key of any kind.
     NoSource(String),
     /// The key that it was sealed under can't be had here.
@@ -63,6 +65,7 @@ impl Refusal {
             Refusal::Stale { .. } => "stale",
             Refusal::Future { .. } => "future",
             Refusal::Renamed { .. } => "renamed",
+            Refusal::Missing(_) => "missing",
             Refusal::NoSource(_) => "no-source",
             Refusal::NoKey { .. } => "no-key",
             Refusal::DoesNotOpen { .. } => "does-not-open",
@@ -88,6 +91,7 @@ impl fmt::Display for Refusal {
                  {wanted} on"
             ),
             Refusal::Renamed { inside } => write!(f, "renamed: inside it says version {inside}"),
+            Refusal::Missing(why) => write!(f, "missing: {why}"),
             Refusal::NoSource(why) => write!(f, "there is no key to open sealed files with: {why}"),
             Refusal::NoKey { tcb, why } => write!(
                 f,

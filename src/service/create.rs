@@ -15,7 +15,7 @@ use crate::sealing::KeySource;
 use crate::service::identity::NodeIdentity;
 use crate::tables::json::Opaque;
 use crate::tables::node_info::{NetInterface, NewNode, NodeRecord};
-use crate::tables::values::{HexDigest, ServiceInfo, ServiceStatus, to_json};
+use crate::tables::values::{HexDigest, SealedRecoveryKey, ServiceInfo, ServiceStatus, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// What the new service begins with.
@@ -47,12 +47,15 @@ pub struct Creation<'a> {
 }
 
 /// What a node that begins a service intends to do with sealed files.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SealingPlan {
     /// It will seal the service's ledger secrets.
     pub will_seal: bool,
     /// Where its key comes from, if it has one that it seals or unseals with.
     pub source: Option<KeySource>,
+    /// The key to which shares of the ledger secret will be encrypted for it, with the name under which the next node on
+    /// this machine finds it.
+    pub recovery_key: Option<(String, SealedRecoveryKey)>,
 }
 
 /// Writes the recovery transaction.
@@ -101,6 +104,10 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
     match creation.sealing.source {
         Some(source) => put(transaction, names::SEALING_KEY_SOURCE, &source.as_str()),
         None => transaction.clear(names::SEALING_KEY_SOURCE),
+    }
+    if let Some((name, key)) = &creation.sealing.recovery_key {
+        transaction.put(names::NODES_SEALED_RECOVERY_KEYS, id, to_json(key));
+        transaction.put(names::NODES_LOCAL_SEALING_NODE_ID_MAP, name.as_str(), to_json(&id));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 pub mod create;
 pub mod identity;
 pub mod open;
+pub mod sealed_shares;
 pub mod secrets;
 pub mod shares;
 pub mod submit;

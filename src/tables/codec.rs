@@ -100,6 +100,7 @@ fn keyed_by_text(table: &str) -> Option<ValueCodec> {
         | names::NODES_SNP_UVM_ENDORSEMENTS
         | names::NODES_SNP_TCB_VERSIONS
         | names::NODES_SEALED_RECOVERY_KEYS
+        | names::NODES_LOCAL_SEALING_NODE_ID_MAP
         | names::MEMBERS_INFO
         | names::USERS_INFO
         | names::PROPOSALS_INFO

@@ -42,6 +42,8 @@ names! {
     NODES_SNP_TCB_VERSIONS = "public:ccf.gov.nodes.snp.tcb_versions";
     /// Keys to which nodes' recovery shares are sealed (7.0).
     NODES_SEALED_RECOVERY_KEYS = "public:ccf.gov.nodes.sealed_recovery_keys";
+    /// Nodes by the names under which they seal, which stay the same over recoveries (7.0).
+    NODES_LOCAL_SEALING_NODE_ID_MAP = "public:ccf.gov.nodes.local_sealing_node_id_map";
     /// Members' certificates.
     MEMBERS_CERTS = "public:ccf.gov.members.certs";
     /// Members' share-encryption keys.

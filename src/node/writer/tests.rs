@@ -85,6 +85,8 @@ impl Bench {
             service: ServiceIdentity::generate(Curve::P256, &ServiceName::Text("CN=service"), 10).unwrap(),
             node_data: None,
             service_data: None,
+            sealing: None,
+            recovery_key: None,
             drops_signed: false,
         };
         found(&node, founding).unwrap();
