@@ -517,3 +517,84 @@ fn the_drill_needs_no_shares_until_the_sealed_files_are_stale() {
     assert_eq!(report["rounds"][0]["opened_by"], "shares");
     assert_eq!(report["rounds"][0]["as_expected"], false);
 }
+
+/// Has a node seal in the ledger, as the later configuration says it.
+fn with_location(place: &Place, name: &str) -> Place {
+    let mut next = place.again();
+    let key = write_key(&next.directory.join("sealing_key.hex"), "5a");
+    next.arguments = vec!["--insecure-sealing-key".to_owned(), key.to_str().unwrap().to_owned()];
+    next.config["sealing_recovery"] = json!({"location": {"name": name, "address": "127.0.0.1:1"}});
+    next
+}
+
+#[test]
+fn a_share_in_the_ledger_opens_it_on_the_same_machine_and_is_never_stale() {
+    let first = with_location(&Place::of(&service().directory), "machine-1");
+    members_finish(&first, "nothing was sealed under this name", Some("missing"));
+    let mut place = first;
+    for _ in 0..3 {
+        let next = with_location(&place, "machine-1");
+        open_without_shares(&next, rekey);
+        let audit = table(&next, "public:ccf.internal.last_unsealing").unwrap();
+        assert!(
+            audit["used"].as_str().unwrap().starts_with("sealed share of node"),
+            "{audit}"
+        );
+        assert_eq!(planned(&next), true);
+        next.verify();
+        place = next;
+    }
+    let shares = table(&place, "public:ccf.internal.sealed_shares").unwrap();
+    assert_eq!(
+        shares["encrypted_wrapping_keys"].as_object().unwrap().len(),
+        1,
+        "nodes of before are retired"
+    );
+
+    members_finish(
+        &with_location(&place, "machine-2"),
+        "another machine's name",
+        Some("missing"),
+    );
+    let elsewhere = with_location(&place, "machine-1");
+    write_key(&elsewhere.directory.join("sealing_key.hex"), "77");
+    members_finish(
+        &elsewhere,
+        "another machine with this one's name",
+        Some("does-not-open"),
+    );
+}
+
+#[test]
+fn a_sealed_file_opens_the_ledger_where_no_share_in_it_does() {
+    let original = sealed_service();
+    let mut place = with_location(&original, "machine-1");
+    let sealed = json!(original.directory.join("sealed"));
+    place.config["command"]["recover"]["previous_sealed_ledger_secret_location"] = sealed;
+    open_without_shares(&place, |_| ());
+    let audit = table(&place, "public:ccf.internal.last_unsealing").unwrap();
+    assert_eq!(audit["refused"][0]["kind"], "missing");
+    assert!(audit["used"].as_str().unwrap().ends_with(".sealed.json"));
+}
+
+/// A service of which nodes have sealed goes on where none does any more: nothing that is out of date is left.
+#[test]
+fn shares_for_nodes_that_are_gone_are_not_kept() {
+    let first = with_location(&Place::of(&service().directory), "machine-1");
+    members_finish(&first, "nothing was sealed under this name", Some("missing"));
+    let next = first.again();
+    next.recover();
+    let shares = table(&next, "public:ccf.internal.sealed_shares").unwrap();
+    assert_eq!(shares["encrypted_wrapping_keys"], json!({}));
+    assert_eq!(
+        table(&next, "public:ccf.internal.last_unsealing"),
+        None,
+        "that was the service before"
+    );
+    assert_eq!(planned(&next), Value::Null);
+    members_finish(
+        &with_location(&next, "machine-1"),
+        "its share is gone",
+        Some("malformed"),
+    );
+}

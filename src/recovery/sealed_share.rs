@@ -28,7 +28,7 @@ pub fn open_sealed_share(
     let encrypted = shares
         .encrypted_wrapping_keys
         .get(node)
-        .ok_or_else(|| malformed("the sealed shares of the ledger hold none for this node".to_owned()))?;
+        .ok_or_else(|| Refusal::Missing("the ledger's newest sealed shares hold none for this node".to_owned()))?;
     let tcb = sealed.tcb_version.parse().map_err(Refusal::Malformed)?;
     let private = open_recovery_key(&sealed.ciphertext.0, &sealed.pubkey, tcb, key)?;
     let share = private
