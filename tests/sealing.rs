@@ -592,9 +592,5 @@ fn shares_for_nodes_that_are_gone_are_not_kept() {
         "that was the service before"
     );
     assert_eq!(planned(&next), Value::Null);
-    members_finish(
-        &with_location(&next, "machine-1"),
-        "its share is gone",
-        Some("malformed"),
-    );
+    members_finish(&with_location(&next, "machine-1"), "its share is gone", Some("missing"));
 }
