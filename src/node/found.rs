@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::config::Config;
 use super::description::net_interfaces;
@@ -57,8 +56,8 @@ pub struct Founding {
     pub service_data: Option<Value>,
     /// What is to be sealed and unsealed, if anything is.
     pub sealing: Option<LocalSealing>,
-    /// The private and public key that are to be sealed, PEM, if some are.
-    pub recovery_key: Option<(Zeroizing<String>, String)>,
+    /// What the tables say of that.
+    pub plan: SealingPlan,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
     /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
@@ -70,7 +69,13 @@ pub struct Founding {
 /// # Errors
 /// If a file can't be written, or the ledger's own tables can't be read.
 pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
-    let public = &founding.public;
+    let Founding {
+        public,
+        identity,
+        encryption_key,
+        service,
+        ..
+    } = &founding;
     let main = &node.config.ledger.directory;
     let foundation = &public.foundation;
     let last = foundation.signed.txid.seqno;
@@ -81,19 +86,6 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
 
-    let recovery_key = founding.recovery_key.take();
-    let sealing = founding.sealing.as_ref();
-    let plan = sealing.map(|sealing| sealing.plan(recovery_key.as_ref()));
-    drop(recovery_key);
-    let plan = plan.unwrap_or_default();
-    let Founding {
-        public,
-        identity,
-        encryption_key,
-        service,
-        ..
-    } = &founding;
-    let foundation = &public.foundation;
     let parts = Parts {
         config: &node.config,
         published: &node.published,
@@ -104,7 +96,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         service,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
-        sealing: plan,
+        sealing: founding.plan.clone(),
     };
     let settings = settings(&node.config);
     let Begun {
@@ -118,7 +110,6 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     if let Some(sealing) = &founding.sealing {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last, &store);
-        node.status.set_sealing(sealing.state());
     }
     let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;

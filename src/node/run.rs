@@ -149,6 +149,9 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);
+    if let Some(sealing) = &inputs.sealing {
+        node.status.set_sealing(sealing.state());
+    }
     let ignore_first = node.config.ignore_first_sigterm;
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
@@ -238,6 +241,12 @@ fn recover_service(
     let (_, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
     let recovery_key = early.recovery_key.map(KeyPairInTheMaking::wait).transpose();
     let recovery_key = recovery_key.map_err(failed("make an RSA key"))?;
+    let plan = inputs
+        .sealing
+        .as_ref()
+        .map(|sealing| sealing.plan(recovery_key.as_ref()));
+    let plan = plan.unwrap_or_default();
+    drop(recovery_key);
     let panicked = |_| {
         Err(Error::Unreadable(
             "the thread that measures this program panicked".to_owned(),
@@ -256,7 +265,7 @@ fn recover_service(
         node_data: inputs.node_data,
         service_data: inputs.service_data,
         sealing: inputs.sealing,
-        recovery_key,
+        plan,
         drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();

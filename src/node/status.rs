@@ -354,10 +354,10 @@ impl Status {
 
     /// Something has become of that.
     pub fn update_sealing(&self, update: impl FnOnce(&mut SealingState)) {
-        if let Ok(mut sealing) = self.sealing.lock() {
-            if let Some(sealing) = sealing.as_mut() {
-                update(sealing);
-            }
+        if let Ok(mut sealing) = self.sealing.lock()
+            && let Some(sealing) = sealing.as_mut()
+        {
+            update(sealing);
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Listed {
 
 impl Listed {
     /// A file of this name, if that is one of a sealed file. As CCF reads them, whatever stands after the first dot.
-    pub(super) fn of(directory: &Path, name: &OsStr) -> Option<Listed> {
+    pub fn of(directory: &Path, name: &OsStr) -> Option<Listed> {
         let name = name.to_str()?;
         let (version, _) = name.split_once('.')?;
         let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());

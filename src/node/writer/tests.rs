@@ -26,6 +26,7 @@ use crate::node::public::{list, recover_public};
 use crate::node::serve::serve;
 use crate::node::shared::Node;
 use crate::report::progress::Silent;
+use crate::service::create::SealingPlan;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,7 +87,7 @@ impl Bench {
             node_data: None,
             service_data: None,
             sealing: None,
-            recovery_key: None,
+            plan: SealingPlan::default(),
             drops_signed: false,
         };
         found(&node, founding).unwrap();
