@@ -1,7 +1,7 @@
 //! Local sealing: ledger secrets in files that only this machine can open, so that a service is recovered without shares.
 //!
 //! [`SealingKey`] is where the key comes from: the processor ([`snp`]), or a file that says of itself that it protects
-//! nothing ([`key_file`]). [`file`] is the format, [`directory`] lists, reads and writes, [`choice`] decides which files may
+//! nothing ([`key_file`]). [`mod@file`] is the format, [`directory`] lists, reads and writes, [`choice`] decides which files may
 //! be tried for the version that a ledger asks for, and says of every other one why not. What a ledger asks for, and whether
 //! a secret opens it, is known to `recovery` alone. Recovery specification, section 6.
 //!
