@@ -68,6 +68,7 @@ impl Sealing {
         let key_file = match (&plan.key_file, &first) {
             (Some(path), _) => {
                 KeyFile::read(path)?;
+                tell("INSECURE: sealing under a key from a file, which protects nothing");
                 Some(absolute(path)?)
             }
             (None, Some(sealed)) => {

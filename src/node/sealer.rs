@@ -54,17 +54,19 @@ impl Sealer {
         self.is_open = true;
     }
 
-    /// Everything up to `committed` can't be taken back any more: seals the newest of the service's secrets of which that
-    /// is true, the newest last. Before the service is open its ledger asks for the secret of the one before.
+    /// Everything up to `committed` can't be taken back any more: seals those of the service's secrets of which that is true,
+    /// and which are not sealed yet; the newest stands last. Before the service is open its ledger asks for the secret of the
+    /// one before.
     pub fn committed(&mut self, committed: Seqno, secrets: &[KnownSecret]) {
         let Some(sender) = self.secrets.as_ref().filter(|_| self.is_open) else {
             return;
         };
         // The transaction that introduces a secret is the one before it.
-        let due = secrets.iter().rfind(|known| known.from <= committed.saturating_add(1));
-        if let Some(due) = due.filter(|due| self.given.is_none_or(|given| due.from > given)) {
-            self.given = Some(due.from);
-            let _ = sender.send(due.clone());
+        for due in secrets.iter().filter(|known| known.from <= committed.saturating_add(1)) {
+            if self.given.is_none_or(|given| due.from > given) {
+                self.given = Some(due.from);
+                let _ = sender.send(due.clone());
+            }
         }
     }
 
@@ -183,10 +185,17 @@ mod tests {
         sealer.finish();
         assert_eq!(sealed(&files), [100, 201]);
 
+        // Two rekeys under one signature.
         let mut sealer = Sealer::start(files.clone(), status()).unwrap();
-        sealer.committed(1000, &secrets);
+        sealer.opened();
+        sealer.committed(399, &[&secrets[..], &[known(310)]].concat());
         sealer.finish();
-        assert_eq!(sealed(&files), [100, 201]);
+        assert_eq!(sealed(&files), [100, 201, 301, 310]);
+
+        let mut sealer = Sealer::start(files.clone(), status()).unwrap();
+        sealer.committed(1000, &[known(320)]);
+        sealer.finish();
+        assert_eq!(sealed(&files), [100, 201, 301, 310]);
     }
 
     #[test]

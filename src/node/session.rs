@@ -1,6 +1,7 @@
 //! What a transaction may ask of the service, and what must happen once it is written.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -203,8 +204,10 @@ impl Session {
         let Some(unsealer) = self.unsealer.clone() else {
             return Ok(());
         };
+        let began = Instant::now();
         let shares = value(transaction, names::SEALED_SHARES);
         let Unsealing { mut report, secrets } = unsealer.unseal(&self.historical, shares.as_ref());
+        tracing::debug!(took_s = began.elapsed().as_secs_f64(), "looked for what is sealed");
         if let Some(secrets) = secrets {
             match accept_unsealed(transaction, secrets, &self.historical, &mut self.rng()?) {
                 Ok(opened) => self.afterwards.unlocked = Some(opened),

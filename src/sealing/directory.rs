@@ -111,7 +111,7 @@ pub fn open(listed: &Listed, key: &dyn SealingKey) -> std::result::Result<Unseal
 }
 
 /// Opens a file for reading that may be anything: waits for nobody who would write to a pipe.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
+fn open_file(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),

@@ -1,5 +1,6 @@
 //! The sealing key from a file: for machines whose processor seals nothing, and for rehearsals. It protects nothing.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,8 @@ impl KeyFile {
                 path.shown()
             ))
         };
-        let file = super::directory::open_file(path).map_err(Error::io("read", path))?;
+        // A pipe is as good as a file: whoever names it knows what comes out.
+        let file = File::open(path).map_err(Error::io("read", path))?;
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES as usize + 1));
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut text)
