@@ -21,6 +21,8 @@ pub mod recovery_key;
 pub mod refusal;
 pub mod snp;
 pub mod tcb;
+#[cfg(test)]
+pub mod testing;
 
 pub use directory::{Listing, Search, search};
 pub use file::{SealedSecret, Unsealed};
