@@ -9,8 +9,10 @@
 )]
 
 mod members;
+mod sealed;
 
 pub use members::{governance_request, proposal};
+pub use sealed::sealed_file;
 
 use crate::crypto::cose::Sign1;
 use crate::crypto::ecdsa::VerifyingKey;
@@ -44,6 +46,7 @@ pub const ALL: &[Probe] = &[
     ("certificate", certificate),
     ("share", share),
     ("gcm_blob", gcm_blob),
+    ("sealed_file", sealed_file),
     ("file_names", file_names),
     ("table_values", table_values),
     ("checkpoint", checkpoint),

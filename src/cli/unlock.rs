@@ -6,7 +6,7 @@ use crate::cli::{Common, input, keys, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::unlock::{UnlockReport, unlock};
 
-/// Rehearse opening a ledger: would these keys or shares open it, and all of it?
+/// Rehearse opening a ledger: would these keys, shares or sealed files open it, and all of it?
 ///
 /// Reassembles the ledger secret from members' shares, walks back through all older secrets, decrypts every private
 /// domain and recomputes every commit evidence digest. With more shares than the threshold a wrong one is named.
@@ -22,6 +22,12 @@ pub struct Args {
     /// Shares that members have decrypted, raw or base64 (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     share: Vec<PathBuf>,
+    /// Directory of sealed files: which of them opens the ledger? Shares are tried where none does
+    #[arg(long, value_name = "DIR")]
+    sealed: Option<PathBuf>,
+    /// Key of the sealed files, 64 hexadecimal digits, instead of the processor's: who can read it opens them all
+    #[arg(long, value_name = "FILE", requires = "sealed")]
+    insecure_sealing_key: Option<PathBuf>,
     /// Rehearse as of this seqno, with the shares that were valid then
     #[arg(long, value_name = "SEQNO")]
     at: Option<u64>,
@@ -35,13 +41,18 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    if args.member_key.is_empty() && args.share.is_empty() {
+    if args.member_key.is_empty() && args.share.is_empty() && args.sealed.is_none() {
         return Err(Error::Usage(
-            "nothing to unlock with: give --member-key with members' share-encryption keys, or --share with decrypted shares".to_owned(),
+            "nothing to unlock with: give --member-key with members' share-encryption keys, --share with decrypted shares, \
+             or --sealed with a directory of sealed files"
+                .to_owned(),
         ));
     }
     let files = input::ledger(&args.directories, args.include_recovery)?;
-    let material = keys::read(&args.member_key, &args.share)?;
+    let mut material = keys::read(&args.member_key, &args.share)?;
+    if let Some(directory) = &args.sealed {
+        material.sealed = Some(keys::sealed(directory, args.insecure_sealing_key.as_deref())?);
+    }
     let report = unlock(
         &files,
         &args.snapshots,
@@ -70,6 +81,25 @@ fn render(report: &UnlockReport) -> String {
         let format = share.format.map_or(String::new(), |format| format!(" ({format})"));
         let used = if share.used { ", used" } else { "" };
         line(format!("  {}{format}: {}{used}", share.member, share.verdict));
+    }
+    if let Some(sealed) = &report.sealed {
+        line(format!(
+            "sealed       version {} is asked for, of {} (key: {}{})",
+            sealed.wanted_version,
+            sealed.place,
+            sealed.key_source,
+            if sealed.insecure {
+                ", which protects nothing"
+            } else {
+                ""
+            }
+        ));
+        if let Some(used) = &sealed.used {
+            line(format!("  {used}: opens the ledger, used"));
+        }
+        for refused in &sealed.refused {
+            line(format!("  {}: {}", refused.file, refused.why));
+        }
     }
     for secret in &report.secrets {
         line(format!(
@@ -103,6 +133,9 @@ fn render(report: &UnlockReport) -> String {
         output::size(report.bytes_per_s as u64)
     ));
     let verdict = match report.verdict.exit_code() {
+        0 if report.sealed.as_ref().is_some_and(|sealed| sealed.used.is_some()) => {
+            "ok: a sealed file opens the whole ledger, without a share"
+        }
         0 => "ok: these shares open the whole ledger",
         _ => "findings: not everything opens",
     };

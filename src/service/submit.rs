@@ -156,6 +156,7 @@ fn reassemble(
     let material = Material {
         member_keys: Vec::new(),
         shares: parsed.collect(),
+        sealed: None,
     };
     let opened = open(&tables, &material);
     let found = opened.findings;
@@ -173,7 +174,7 @@ fn reassemble(
 }
 
 /// The secrets with the seqnos of the writes that introduced them, oldest first.
-fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
+pub(super) fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
     let introduced = |from: Seqno| {
         let write = historical
             .iter()
