@@ -9,13 +9,14 @@ use zeroize::Zeroizing;
 
 use super::config::Config;
 use super::sealing_state::SealingState;
-use super::unsealer::{NodeShare, Unsealer};
+use super::unsealer::Unsealer;
 use crate::crypto::random::system_rng;
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::journal::succession::random_iv;
 use crate::kv::store::Store;
+use crate::recovery::sealed_share::NodeShare;
 use crate::recovery::secrets::newest_version;
 use crate::recovery::unsealing::Touchstone;
 use crate::sealing::recovery_key::{SNP_V1, seal_recovery_key};
@@ -182,7 +183,10 @@ impl LocalSealing {
         Some(Arc::new(Unsealer {
             directory: self.unseal_from.clone(),
             // Before this service writes its own over what the one before has left.
-            share: self.name.as_deref().map(|name| NodeShare::find(store, name)),
+            share: self.name.as_deref().map(|name| {
+                let transaction = store.transaction();
+                NodeShare::find(name, |table, key| transaction.get(table, key))
+            }),
             key: self.key.clone(),
             touchstones: Touchstone::read(files, newest_version(historical), last),
         }))
