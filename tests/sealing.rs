@@ -551,6 +551,33 @@ fn a_share_in_the_ledger_opens_it_on_the_same_machine_and_is_never_stale() {
         "nodes of before are retired"
     );
 
+    let unlock = |name: &str, key: &Path| {
+        rekindle![
+            "unlock",
+            "--json",
+            place.ledger(),
+            "--sealing-name",
+            name,
+            "--insecure-sealing-key",
+            key
+        ]
+    };
+    let key = place.directory.join("sealing_key.hex");
+    let unlocked = unlock("machine-1", &key).expect(0).json();
+    assert_eq!(unlocked["verdict"], "ok", "{unlocked}");
+    assert!(
+        unlocked["sealed"]["used"]
+            .as_str()
+            .unwrap()
+            .starts_with("sealed share of node")
+    );
+    assert_eq!(unlocked["private_decrypted"], unlocked["private_domains"]);
+    let unlocked = unlock("machine-2", &key).expect(1).json();
+    assert_eq!(unlocked["sealed"]["refused"][0]["kind"], "missing");
+    let other = write_key(&place.directory.join("other.hex"), "77");
+    let unlocked = unlock("machine-1", &other).expect(1).json();
+    assert_eq!(unlocked["sealed"]["refused"][0]["kind"], "does-not-open");
+
     members_finish(
         &with_location(&place, "machine-2"),
         "another machine's name",

@@ -15,7 +15,7 @@ use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::secrets::{LedgerSecrets, Material};
 use crate::recovery::unlock::open_secrets;
-use crate::sealing::{KeyFile, SealedFiles, SealingKey, SnpDevice};
+use crate::sealing::{KeyFile, SealingKey, SnpDevice};
 use crate::shown::Show;
 
 /// Reads keys and shares.
@@ -54,23 +54,19 @@ fn decode(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD.decode(text).ok().map(Zeroizing::new)
 }
 
-/// The directory of sealed files, with the key that is to open them: of the file, if there is one, or of the processor.
+/// The key that is to open what is sealed: of the file, if there is one, or of the processor.
 ///
 /// # Errors
 /// If the file holds no key, or there is no processor that has one.
-pub fn sealed(directory: &Path, key_file: Option<&Path>) -> Result<SealedFiles> {
-    let key: Arc<dyn SealingKey> = match key_file {
+pub fn sealing_key(key_file: Option<&Path>) -> Result<Arc<dyn SealingKey>> {
+    Ok(match key_file {
         Some(path) => Arc::new(KeyFile::read(path)?),
         None => Arc::new(SnpDevice::find().map_err(|why| {
             Error::Usage(format!(
-                "sealed files need the key that they were sealed under: {why}; where they were sealed with a key file, give \
+                "sealed secrets need the key that they were sealed under: {why}; where they were sealed with a key file, give \
                  it with --insecure-sealing-key"
             ))
         })?),
-    };
-    Ok(SealedFiles {
-        directory: directory.to_owned(),
-        key,
     })
 }
 

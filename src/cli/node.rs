@@ -9,8 +9,8 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
+use crate::node::local_sealing::LocalSealing;
 use crate::node::run::{Options, run as run_node};
-use crate::node::unsealer::LocalSealing;
 use crate::script;
 use crate::shown::{LogLines, Show, line};
 

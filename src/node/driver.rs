@@ -223,20 +223,23 @@ impl Driver {
             Effect::Announce(announcement) => self.hear(announcement),
             Effect::Propose(Proposal::Retirements) => self.retire(),
             Effect::Propose(Proposal::Opening) => self.open(),
-            Effect::Stopped => {
-                if let Some(sealer) = &mut self.sealer {
-                    sealer.finish();
-                }
-                self.has_ended = true;
-            }
+            Effect::Stopped => self.end(),
             Effect::GiveUp { reason } => {
                 self.node.status.stop();
-                self.has_ended = true;
+                self.end();
                 (self.node.fatal)(Error::Unreadable(format!(
                     "the ledger can't be written any more: {reason}; it is left as it is"
                 )));
             }
         }
+    }
+
+    /// Nothing more is driven. What was committed is still sealed.
+    fn end(&mut self) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.finish();
+        }
+        self.has_ended = true;
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: Outcome) {

@@ -14,6 +14,7 @@ pub mod driver;
 pub mod found;
 pub mod jwt;
 pub mod jwt_refresh;
+pub mod local_sealing;
 pub mod mailbox;
 pub mod old_ledger;
 pub mod opening;

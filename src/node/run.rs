@@ -21,6 +21,7 @@ use super::description::node_name;
 use super::directory::claim;
 use super::found::{Founding, found, show_state};
 use super::jwt::keep_fresh;
+use super::local_sealing::LocalSealing;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
@@ -28,7 +29,6 @@ use super::public::{check_below, ledger_directories, list, make_main_directory, 
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
-use super::unsealer::LocalSealing;
 use crate::attestation::{VirtualQuote, digest_of_executable};
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;

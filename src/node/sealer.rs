@@ -9,7 +9,8 @@ use super::status::Status;
 use crate::crypto::random::system_rng;
 use crate::format::Seqno;
 use crate::journal::succession::{KnownSecret, random_iv};
-use crate::sealing::{SealedFiles, SealedSecret, directory};
+use crate::sealing::names::file_name;
+use crate::sealing::{Listed, SealedFiles, SealedSecret, directory};
 use crate::shown::Show;
 
 /// How soon it is tried again where sealing fails; twice as long after each failure.
@@ -123,10 +124,21 @@ fn run(files: &SealedFiles, waiting: &Receiver<KnownSecret>, status: &Status) {
 
 /// Seals one secret; answers where.
 fn seal(files: &SealedFiles, known: &KnownSecret) -> Result<String, String> {
+    let directory = &files.directory;
+    let held = Listed::of(directory, file_name(known.from).as_ref());
+    let held = held.filter(|held| {
+        let opened = directory::open(held, &*files.key);
+        opened.is_ok_and(|unsealed| unsealed.secret.as_bytes() == known.secret.as_bytes())
+    });
+    if let Some(held) = held {
+        // An attempt before this one wrote it, and failed after that.
+        directory::sync(directory).map_err(|why| why.to_string())?;
+        return Ok(held.path.shown().to_string());
+    }
     let mut rng = system_rng().map_err(|why| why.to_string())?;
     let iv = random_iv(&mut rng);
     let bytes = SealedSecret::seal(&known.secret, known.from, known.previous_stored, &*files.key, iv)?;
-    let path = directory::write(&files.directory, known.from, &bytes).map_err(|why| why.to_string())?;
+    let path = directory::write(directory, known.from, &bytes).map_err(|why| why.to_string())?;
     Ok(path.shown().to_string())
 }
 
@@ -196,6 +208,17 @@ mod tests {
         sealer.committed(1000, &[known(320)]);
         sealer.finish();
         assert_eq!(sealed(&files), [100, 201, 301, 310]);
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_has_written_is_not_written_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let files = files(scratch.path());
+        for _ in 0..3 {
+            seal(&files, &known(100)).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(&files.directory).unwrap().count(), 1);
+        assert_eq!(sealed(&files), [100]);
     }
 
     #[test]

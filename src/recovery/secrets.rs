@@ -2,6 +2,8 @@
 //!
 //! Nothing here can print a secret: [`LedgerSecrets`] has no Debug, and a report names members, formats and seqnos only.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
@@ -14,7 +16,7 @@ use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::sealed_report::SealedReport;
 use crate::recovery::writes::{Keys, value_at};
 use crate::report::{Code, Finding};
-use crate::sealing::SealedFiles;
+use crate::sealing::{SealedFiles, SealingKey};
 use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, PreviousSecret, RecoveryShares, from_json};
 
@@ -106,8 +108,10 @@ pub struct Material {
     pub member_keys: Vec<(String, DecryptionKey)>,
     /// Shares that are decrypted already, by file.
     pub shares: Vec<(String, Share)>,
-    /// Sealed files, which are tried first.
+    /// Sealed files, which are tried before shares of members.
     pub sealed: Option<SealedFiles>,
+    /// The name under which a machine's nodes seal in the ledger, and its key: tried first of all.
+    pub sealing_name: Option<(String, Arc<dyn SealingKey>)>,
 }
 
 impl Material {

@@ -6,14 +6,15 @@
 
 use super::recovery_tables::RecoveryTables;
 use super::sealed_report::SealedReport;
+use super::sealed_share::{NodeShare, open_sealed_share};
 use super::secrets::{LedgerSecrets, Material, Opened, newest_version, open, walk_back};
 use super::segments::Windows;
 use crate::crypto::LedgerSecret;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
-use crate::sealing::{SealedFiles, Unsealed, search};
+use crate::sealing::{KeySource, Refusal, Refused, SealedFiles, SealingKey, Unsealed, search};
 use crate::shown::Show;
-use crate::tables::values::HistoricalSecret;
+use crate::tables::values::{HistoricalSecret, SealedShares};
 
 /// What unsealing gave.
 pub struct Unsealing {
@@ -71,21 +72,47 @@ pub fn prove(
     }
 }
 
-/// Opens a ledger with sealed files, or else with shares, whichever were given. What members would have to say is asked only
-/// where the sealed files don't open it.
+/// What is said of the ledger itself, where that holds what is sealed.
+pub const IN_THE_LEDGER: &str = "the ledger";
+/// What is said of a share in it.
+const SHARE: &str = "sealed share";
+
+/// Opens a ledger with the share that a node has sealed in it; answers what opened it.
+///
+/// # Errors
+/// Why the share does not.
+pub fn unseal_share(
+    share: &Result<NodeShare, String>,
+    shares: Option<&SealedShares>,
+    historical: &[(Seqno, HistoricalSecret)],
+    touchstones: &[Touchstone],
+    key: &dyn SealingKey,
+) -> Result<(String, LedgerSecrets), Refused> {
+    let missing = |name: &str, why: &str| Refused::new(name, &Refusal::Missing(why.to_owned()));
+    let share = share.as_ref().map_err(|why| missing(SHARE, why))?;
+    let name = format!("{SHARE} of node {}", share.node);
+    let shares = shares.ok_or_else(|| missing(&name, "the ledger holds no sealed shares"))?;
+    let opened = open_sealed_share(shares, &share.node, &share.key, key)
+        .and_then(|latest| prove(historical, &latest, touchstones).map_err(Refusal::NotOfThisLedger));
+    match opened {
+        Ok(secrets) => Ok((crate::shown::line(&name).into_owned(), secrets)),
+        Err(refusal) => Err(Refused::new(&name, &refusal)),
+    }
+}
+
+/// Opens a ledger with what is sealed in it or in files, or else with shares, whichever were given. What members would have
+/// to say is asked only where nothing sealed opens it.
 pub fn open_with(tables: &RecoveryTables, material: &Material, files: &LedgerFiles, at: Seqno) -> Opened {
-    let Some(sealed) = &material.sealed else {
+    if material.sealed.is_none() && material.sealing_name.is_none() {
         return open(tables, material);
-    };
-    let Unsealing { report, secrets } = unseal(&tables.historical, sealed, |from| Touchstone::read(files, from, at));
+    }
+    let Unsealing { report, secrets } = unseal_any(tables, material, files, at);
     if secrets.is_some() {
         return Opened {
             generation_seqno: None,
-            threshold: tables.threshold.unwrap_or(1),
-            shares: Vec::new(),
             sealed: Some(report),
             secrets,
-            findings: Vec::new(),
+            ..Opened::locked(tables)
         };
     }
     let finding = report.finding();
@@ -96,6 +123,44 @@ pub fn open_with(tables: &RecoveryTables, material: &Material, files: &LedgerFil
     opened.findings.push(finding);
     opened.sealed = Some(report);
     opened
+}
+
+fn unseal_any(tables: &RecoveryTables, material: &Material, files: &LedgerFiles, at: Seqno) -> Unsealing {
+    let touchstones = |from| Touchstone::read(files, from, at);
+    let wanted_version = newest_version(&tables.historical);
+    let mut refused = Vec::new();
+    let report = |source: Option<KeySource>, used, refused| SealedReport {
+        place: IN_THE_LEDGER.to_owned(),
+        key_source: source.map_or("none", KeySource::as_str),
+        insecure: source.is_some_and(KeySource::is_insecure),
+        wanted_version,
+        used,
+        refused,
+    };
+    let named = material.sealing_name.as_ref();
+    if let Some((name, key)) = named {
+        let share = NodeShare::find_in(name, &tables.sealed);
+        let shares = tables.sealed.shares.as_ref();
+        match unseal_share(&share, shares, &tables.historical, &touchstones(wanted_version), &**key) {
+            Ok((used, secrets)) => {
+                return Unsealing {
+                    report: report(Some(key.source()), Some(used), refused),
+                    secrets: Some(secrets),
+                };
+            }
+            Err(why) => refused.push(why),
+        }
+    }
+    let Some(sealed) = &material.sealed else {
+        let key = named.map(|(_, key)| key.source());
+        return Unsealing {
+            report: report(key, None, refused),
+            secrets: None,
+        };
+    };
+    let mut unsealing = unseal(&tables.historical, sealed, touchstones);
+    unsealing.report.refused.splice(0..0, refused);
+    unsealing
 }
 
 /// An entry of the ledger, which only the secret that it was written under authenticates, whether or not it has a private

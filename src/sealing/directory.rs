@@ -156,9 +156,19 @@ pub fn write(directory: &Path, version: Seqno, bytes: &[u8]) -> Result<PathBuf> 
         }
     }
     write_whole(&path, bytes, PRIVATE)?;
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(Error::io("write the directory to disk", directory))?;
+    sync(directory)?;
     Ok(path)
+}
+
+/// Brings the names in a directory to disk, where its file system can do that.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync(directory: &Path) -> Result<()> {
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(why) if matches!(why.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced.map_err(Error::io("write the directory to disk", directory)),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::crypto::{AeadKey, GcmBlob, Share, ShareFormat, seal_blob};
 use crate::format::Seqno;
 use crate::journal::succession::{KnownSecret, random_iv};
 use crate::kv::store::Transaction;
-use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::recovery_tables::{RecoveryTables, SealedTables};
 use crate::recovery::secrets::{LedgerSecrets, Material, open};
 use crate::report::Finding;
 use crate::tables::names;
@@ -149,14 +149,14 @@ fn reassemble(
         historical: historical.to_vec(),
         threshold: Some(threshold),
         member_keys: BTreeMap::new(),
+        sealed: SealedTables::default(),
     };
     let parsed = shares
         .iter()
         .filter_map(|(member, share)| Some((member.clone(), Share::parse(share).ok()?)));
     let material = Material {
-        member_keys: Vec::new(),
         shares: parsed.collect(),
-        sealed: None,
+        ..Material::default()
     };
     let opened = open(&tables, &material);
     let found = opened.findings;
