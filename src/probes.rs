@@ -8,8 +8,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod attestation;
 mod members;
 
+pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 pub use members::{governance_request, proposal};
 
 use crate::crypto::cose::Sign1;
@@ -49,6 +51,11 @@ pub const ALL: &[Probe] = &[
     ("checkpoint", checkpoint),
     ("http_request", http_request),
     ("governance_request", governance_request),
+    ("attestation_report", attestation_report),
+    ("attestation_endorsements", attestation_endorsements),
+    ("uvm_endorsements", uvm_endorsements),
+    ("did_x509", did_x509),
+    ("sgx_quote", sgx_quote),
 ];
 
 /// Probes that take milliseconds each, and memory of their own.
