@@ -565,6 +565,8 @@ fn an_sgx_quote_verifies_offline_and_every_field_is_read() {
 
 #[path = "attestation/altered.rs"]
 mod altered;
+#[path = "attestation/ledgers.rs"]
+mod ledgers;
 #[path = "attestation/many.rs"]
 mod many;
 #[path = "attestation/probes.rs"]
