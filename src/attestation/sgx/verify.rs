@@ -325,3 +325,6 @@ fn revocation(chain: &Chain, parsed: &Parsed) -> Outcome {
         None => Outcome::Passed,
     }
 }
+
+#[cfg(test)]
+mod tests;
