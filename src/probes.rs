@@ -8,9 +8,11 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod attestation;
 mod members;
 mod sealed;
 
+pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 pub use members::{governance_request, proposal};
 pub use sealed::sealed_file;
 
@@ -52,6 +54,11 @@ pub const ALL: &[Probe] = &[
     ("checkpoint", checkpoint),
     ("http_request", http_request),
     ("governance_request", governance_request),
+    ("attestation_report", attestation_report),
+    ("attestation_endorsements", attestation_endorsements),
+    ("uvm_endorsements", uvm_endorsements),
+    ("did_x509", did_x509),
+    ("sgx_quote", sgx_quote),
 ];
 
 /// Probes that take milliseconds each, and memory of their own.

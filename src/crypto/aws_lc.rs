@@ -97,6 +97,67 @@ impl PublicKey {
     }
 }
 
+/// A public key on P-521.
+pub(super) struct P521Key(Box<[u8]>);
+
+impl P521Key {
+    /// From an uncompressed SEC1 point; `None` if it is not on the curve.
+    pub(super) fn from_sec1(point: &[u8]) -> Option<Self> {
+        ParsedPublicKey::new(&sig::ECDSA_P521_SHA512_ASN1, point).ok()?;
+        Some(Self(point.into()))
+    }
+
+    /// Whether the DER signature is of `message`.
+    pub(super) fn verify(&self, hash: HashAlgorithm, message: &[u8], der: &[u8]) -> bool {
+        let algorithm = match hash {
+            HashAlgorithm::Sha256 => &sig::ECDSA_P521_SHA256_ASN1,
+            HashAlgorithm::Sha384 => &sig::ECDSA_P521_SHA384_ASN1,
+            HashAlgorithm::Sha512 => &sig::ECDSA_P521_SHA512_ASN1,
+        };
+        sig::VerificationAlgorithm::verify_sig(algorithm, &self.0, message, der).is_ok()
+    }
+}
+
+/// An RSA public key for verification, parsed once for the scheme of AMD's chips.
+pub(super) struct RsaPublicKey {
+    pkcs1_der: Box<[u8]>,
+    pss_sha384: ParsedPublicKey,
+}
+
+impl RsaPublicKey {
+    /// From a key that is already parsed, and its PKCS#1 DER.
+    pub(super) fn from_pkcs1(_parsed: ::rsa::RsaPublicKey, pkcs1_der: &[u8]) -> Option<Self> {
+        Some(Self {
+            pss_sha384: ParsedPublicKey::new(&sig::RSA_PSS_2048_8192_SHA384, pkcs1_der).ok()?,
+            pkcs1_der: pkcs1_der.into(),
+        })
+    }
+
+    /// RSASSA-PSS with a salt as long as the digest.
+    pub(super) fn verify_pss(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm = match hash {
+            HashAlgorithm::Sha256 => &sig::RSA_PSS_2048_8192_SHA256,
+            HashAlgorithm::Sha384 => return self.pss_sha384.verify_sig(message, signature).is_ok(),
+            HashAlgorithm::Sha512 => &sig::RSA_PSS_2048_8192_SHA512,
+        };
+        self.verify(algorithm, message, signature)
+    }
+
+    /// RSASSA-PKCS1-v1_5.
+    pub(super) fn verify_pkcs1(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm = match hash {
+            HashAlgorithm::Sha256 => &sig::RSA_PKCS1_2048_8192_SHA256,
+            HashAlgorithm::Sha384 => &sig::RSA_PKCS1_2048_8192_SHA384,
+            HashAlgorithm::Sha512 => &sig::RSA_PKCS1_2048_8192_SHA512,
+        };
+        self.verify(algorithm, message, signature)
+    }
+
+    fn verify(&self, algorithm: &'static sig::RsaParameters, message: &[u8], signature: &[u8]) -> bool {
+        sig::VerificationAlgorithm::verify_sig(algorithm, &self.pkcs1_der, message, signature).is_ok()
+    }
+}
+
 /// An RSA private key for OAEP with SHA-256.
 pub(super) struct OaepKey(OaepPrivateDecryptingKey);
 

@@ -11,6 +11,7 @@ use super::digest::Digest;
 use super::ecdsa::{SigningKey, VerifyingKey};
 use super::error::Error;
 
+mod chain;
 mod request;
 mod strict;
 mod write;

@@ -114,7 +114,7 @@ impl VerifyingKey {
     /// # Errors
     /// [`Error::SignatureInvalid`].
     pub fn verify_fixed(&self, message: &[u8], sig: &[u8]) -> Result<(), Error> {
-        let der = fixed_to_der(self.curve(), sig).ok_or(Error::SignatureInvalid)?;
+        let der = fixed_to_der(self.curve().scalar_bytes(), sig).ok_or(Error::SignatureInvalid)?;
         self.verify_der(self.curve().hash(), message, &der)
     }
 
@@ -168,14 +168,15 @@ fn supported_curve(algorithm: ObjectIdentifier, parameters: Option<ObjectIdentif
     Err(Error::UnsupportedKey { found })
 }
 
-/// A raw `r‖s` signature as a DER `SEQUENCE { INTEGER r, INTEGER s }`; `None` if its length is wrong.
-fn fixed_to_der(curve: Curve, sig: &[u8]) -> Option<Vec<u8>> {
-    if sig.len() != 2 * curve.scalar_bytes() {
+/// A raw `r‖s` signature as a DER `SEQUENCE { INTEGER r, INTEGER s }`, of scalars of this many bytes, at most 66; `None` if
+/// its length is wrong.
+pub(super) fn fixed_to_der(scalar_bytes: usize, sig: &[u8]) -> Option<Vec<u8>> {
+    if sig.len() != 2 * scalar_bytes {
         return None;
     }
-    let (r, s) = sig.split_at_checked(curve.scalar_bytes())?;
-    // At most 2 + 49 bytes for each, so every length fits the one-byte form.
-    let mut body = Vec::with_capacity(102);
+    let (r, s) = sig.split_at_checked(scalar_bytes)?;
+    // At most 2 + 67 bytes for each: the length of a number fits the one-byte form, that of both may need a second byte.
+    let mut body = Vec::with_capacity(138);
     for number in [r, s] {
         let zeros = number.iter().take_while(|byte| **byte == 0).count();
         let digits = number.get(zeros..)?;
@@ -184,8 +185,10 @@ fn fixed_to_der(curve: Curve, sig: &[u8]) -> Option<Vec<u8>> {
         body.extend(sign.then_some(0));
         body.extend(digits);
     }
-    let mut der = Vec::with_capacity(2 + body.len());
-    der.extend([0x30, u8::try_from(body.len()).ok()?]);
+    let mut der = Vec::with_capacity(3 + body.len());
+    der.push(0x30);
+    der.extend((body.len() >= 0x80).then_some(0x81));
+    der.push(u8::try_from(body.len()).ok()?);
     der.extend(body);
     Some(der)
 }

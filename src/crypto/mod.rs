@@ -5,7 +5,7 @@
 //! signs, splits or generates is a function of its inputs and its random number generator alone. Only [`random`] and
 //! [`rsa::KeyPairInTheMaking`] ask the system.
 //!
-//! Two providers do AES-256-GCM, ECDSA verification and RSA-OAEP decryption: aws-lc-rs (feature `aws-lc`)
+//! Two providers do AES-256-GCM, ECDSA and RSA verification and RSA-OAEP decryption: aws-lc-rs (feature `aws-lc`)
 //! and RustCrypto (feature `pure`, which wins when both are on). Everything else is the same code in both.
 #![cfg_attr(
     not(test),
@@ -16,6 +16,7 @@
 compile_error!("choose a crypto provider: feature `aws-lc` (default) or feature `pure`");
 
 pub mod aead;
+mod any_key;
 pub mod cose;
 mod curve;
 pub mod digest;
@@ -48,6 +49,7 @@ use aws_lc as provider;
 use pure as provider;
 
 pub use aead::{AeadKey, GcmBlob, seal_blob};
+pub use any_key::{AnyKey, Encoding, Scheme, ec_key_of_point};
 pub use digest::{Digest, Sha256Stream, sha256, sha256_many, sha256_pair, sha256_pairs, sha256_parts, sha256_three};
 pub use ecdsa::{Curve, HashAlgorithm, SigningKey, VerifyingKey};
 pub use error::Error;
@@ -59,4 +61,4 @@ pub use x509::Certificate;
 #[cfg(test)]
 mod real_data;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

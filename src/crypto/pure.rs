@@ -4,7 +4,7 @@ use aes_gcm::aead::{AeadInOut, Generate, KeyInit};
 use aes_gcm::{Aes256Gcm, Key};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use p384::ecdsa::signature::hazmat::PrehashVerifier;
@@ -65,6 +65,64 @@ impl PublicKey {
             Self::P384(key) => p384::ecdsa::Signature::from_der(der)
                 .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
         }
+    }
+}
+
+/// A public key on P-521.
+pub(super) struct P521Key(p521::ecdsa::VerifyingKey);
+
+impl P521Key {
+    /// From an uncompressed SEC1 point; `None` if it is not on the curve.
+    pub(super) fn from_sec1(point: &[u8]) -> Option<Self> {
+        p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(Self)
+    }
+
+    /// Whether the DER signature is of `message`.
+    pub(super) fn verify(&self, hash: HashAlgorithm, message: &[u8], der: &[u8]) -> bool {
+        // The crate asks for at least half a scalar's length, which SHA-256 is not: zeros in front change no number.
+        let mut digest = digest(hash, message);
+        digest.splice(0..0, std::iter::repeat_n(0, 66_usize.saturating_sub(digest.len())));
+        p521::ecdsa::Signature::from_der(der).is_ok_and(|signature| self.0.verify_prehash(&digest, &signature).is_ok())
+    }
+}
+
+/// An RSA public key for verification.
+pub(super) struct RsaPublicKey(::rsa::RsaPublicKey);
+
+impl RsaPublicKey {
+    /// From a key that is already parsed, and its PKCS#1 DER.
+    pub(super) fn from_pkcs1(parsed: ::rsa::RsaPublicKey, _pkcs1_der: &[u8]) -> Option<Self> {
+        Some(Self(parsed))
+    }
+
+    /// RSASSA-PSS with a salt as long as the digest.
+    pub(super) fn verify_pss(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let digest = digest(hash, message);
+        match hash {
+            HashAlgorithm::Sha256 => self.0.verify(::rsa::Pss::<Sha256>::new(), &digest, signature),
+            HashAlgorithm::Sha384 => self.0.verify(::rsa::Pss::<Sha384>::new(), &digest, signature),
+            HashAlgorithm::Sha512 => self.0.verify(::rsa::Pss::<Sha512>::new(), &digest, signature),
+        }
+        .is_ok()
+    }
+
+    /// RSASSA-PKCS1-v1_5.
+    pub(super) fn verify_pkcs1(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let digest = digest(hash, message);
+        let scheme = match hash {
+            HashAlgorithm::Sha256 => ::rsa::Pkcs1v15Sign::new::<Sha256>(),
+            HashAlgorithm::Sha384 => ::rsa::Pkcs1v15Sign::new::<Sha384>(),
+            HashAlgorithm::Sha512 => ::rsa::Pkcs1v15Sign::new::<Sha512>(),
+        };
+        self.0.verify(scheme, &digest, signature).is_ok()
+    }
+}
+
+fn digest(hash: HashAlgorithm, message: &[u8]) -> Vec<u8> {
+    match hash {
+        HashAlgorithm::Sha256 => Sha256::digest(message).to_vec(),
+        HashAlgorithm::Sha384 => Sha384::digest(message).to_vec(),
+        HashAlgorithm::Sha512 => Sha512::digest(message).to_vec(),
     }
 }
 

@@ -141,6 +141,13 @@ fn to_pems(key: &RsaPrivateKey) -> Option<(Zeroizing<String>, String)> {
     Some((private, public))
 }
 
+/// Reads a SubjectPublicKeyInfo: the same keys are accepted whichever provider then verifies with them.
+pub(super) fn public_key(spki_der: &[u8]) -> Result<RsaPublicKey, Error> {
+    let key = RsaPublicKey::from_public_key_der(spki_der).map_err(|_| Error::MalformedKey { what: PUBLIC })?;
+    check_size(key.n().bits_vartime() as usize)?;
+    Ok(key)
+}
+
 /// The same limits for both providers; what is below is not safe, what is above takes for ever.
 fn check_size(bits: usize) -> Result<(), Error> {
     if (2048..=8192).contains(&bits) {

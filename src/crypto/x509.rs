@@ -19,12 +19,16 @@ use super::ecdsa::{HashAlgorithm, SigningKey, VerifyingKey};
 use super::{error::Error, pem};
 
 mod alternative;
+mod any;
 mod issue;
 mod issuer;
 mod request;
 mod time;
 
 pub use alternative::AlternativeName;
+pub use any::{
+    AnyCertificate, BasicConstraints, PathError, RevocationList, Rules, check_last, check_link, check_path, der_blocks,
+};
 pub use request::{CertificateRequest, request};
 pub use time::{Validity, parse_time};
 

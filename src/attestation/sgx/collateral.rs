@@ -1,0 +1,294 @@
+//! OpenEnclave's collateral: Intel's word on TCB levels and quoting enclaves, and revocation lists, as they were when the
+//! node fetched them. `version 1, type 2, size, count 9`, nine offsets from byte 52; texts end in a NUL.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::crypto::x509::{RevocationList, Validity, der_blocks, parse_time};
+use crate::crypto::{Encoding, HashAlgorithm, Scheme};
+use crate::format::cursor::Cursor;
+
+use super::pck::{Chain, PckTcb};
+
+const ITEMS: usize = 9;
+/// Offsets count from here: four numbers and nine offsets.
+const START: usize = 52;
+/// Bytes of collateral that is read at all; real ones have 12 kB.
+const MAX_BYTES: usize = 1 << 20;
+/// Levels of a TCB info at most; real ones have some twenty.
+const MAX_LEVELS: usize = 256;
+
+/// Collateral, read and verified as far as it goes without a quote, pins or a time.
+#[derive(Clone, Debug)]
+pub struct Collateral {
+    /// What it is, or why it can't be read.
+    pub parsed: Result<Parsed, String>,
+    /// Whether there are no bytes at all.
+    pub is_empty: bool,
+}
+
+/// Collateral that can be read.
+#[derive(Clone)]
+pub struct Parsed {
+    /// When the node fetched it, as it says itself: seconds since 1970. The only date of the evidence.
+    pub created_unix_s: Option<u64>,
+    /// When each document is current: what it is called, from, to.
+    pub windows: Vec<(&'static str, Validity)>,
+    /// The platforms that the TCB info is of, hex.
+    pub fmspc: String,
+    /// Their provisioning certification enclave, hex.
+    pub pce_id: String,
+    /// Levels of the platform's TCB, best first.
+    pub levels: Vec<Level>,
+    /// SVNs of the quoting enclave with their status, best first.
+    pub qe_levels: Vec<(u16, String)>,
+    /// Why signatures or chains do not hold; `None` where they do.
+    pub(super) problem: Option<String>,
+    /// The chains that sign TCB info, revocation lists and QE identity.
+    pub(super) chains: [Chain; 3],
+    pub(super) lists: Vec<RevocationList>,
+}
+
+impl std::fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Parsed({}, created {:?})", self.fmspc, self.created_unix_s)
+    }
+}
+
+/// A level of a platform's TCB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Lowest SVN of each component.
+    pub components: [u8; 16],
+    /// Lowest SVN of the provisioning certification enclave.
+    pub pce_svn: u16,
+    /// `UpToDate`, `OutOfDate`, `SWHardeningNeeded`, ...
+    pub status: String,
+}
+
+impl Collateral {
+    /// Reads collateral.
+    pub fn read(bytes: &[u8]) -> Collateral {
+        Collateral {
+            parsed: Parsed::read(bytes),
+            is_empty: bytes.is_empty(),
+        }
+    }
+}
+
+impl Parsed {
+    fn read(bytes: &[u8]) -> Result<Parsed, String> {
+        let [
+            _,
+            tcb_info,
+            tcb_chain,
+            pck_list,
+            root_list,
+            list_chain,
+            qe_identity,
+            qe_chain,
+            created,
+        ] = items(bytes)?;
+        let tcb = SignedDocument::read(tcb_info, "tcbInfo")?;
+        let qe = SignedDocument::read(qe_identity, "enclaveIdentity")?;
+        let chains = [tcb_chain, list_chain, qe_chain].map(Chain::read);
+        let [tcb_issuer, list_issuer, qe_issuer] = &chains;
+        let mut problems = Vec::new();
+        for (what, document, issuer) in [("TCB info", &tcb, tcb_issuer), ("QE identity", &qe, qe_issuer)] {
+            problems.extend(issuer.problem.iter().map(|why| format!("chain of the {what}: {why}")));
+            if !document.is_signed_by(issuer) {
+                problems.push(format!("the {what} is not signed by its chain"));
+            }
+        }
+        problems.extend(
+            list_issuer
+                .problem
+                .iter()
+                .map(|why| format!("chain of the revocation lists: {why}")),
+        );
+        let mut lists = Vec::new();
+        let mut windows = vec![("TCB info", tcb.window()?), ("QE identity", qe.window()?)];
+        for (what, list) in [("PCK revocation list", pck_list), ("root revocation list", root_list)] {
+            let Some(list) = revocation_list(list) else {
+                problems.push(format!("the {what} can't be read"));
+                continue;
+            };
+            let issuers = list_issuer.certificates.iter();
+            let is_signed = issuers
+                .filter(|issuer| issuer.subject_der() == list.issuer_der())
+                .any(|issuer| issuer.key().is_ok_and(|key| list.is_signed_by(&key).is_ok()));
+            if !is_signed {
+                problems.push(format!("the {what} is not signed by its chain"));
+            }
+            windows.push((
+                what,
+                Validity {
+                    not_before_unix_s: list.this_update_unix_s(),
+                    not_after_unix_s: list.next_update_unix_s().unwrap_or(u64::MAX),
+                },
+            ));
+            lists.push(list);
+        }
+        let text = |name: &str| {
+            tcb.body
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_ascii_lowercase()
+        };
+        Ok(Parsed {
+            created_unix_s: std::str::from_utf8(created).ok().and_then(|text| parse_time(text).ok()),
+            windows,
+            fmspc: text("fmspc"),
+            pce_id: text("pceId"),
+            levels: levels(&tcb.body)?,
+            qe_levels: qe_levels(&qe.body)?,
+            problem: (!problems.is_empty()).then(|| problems.join(", ")),
+            chains,
+            lists,
+        })
+    }
+
+    /// The first level that a platform reaches.
+    pub fn level_of(&self, platform: &PckTcb) -> Option<&Level> {
+        self.levels.iter().find(|level| {
+            let mut pairs = level.components.iter().zip(&platform.components);
+            level.pce_svn <= platform.pce_svn && pairs.all(|(lowest, found)| lowest <= found)
+        })
+    }
+}
+
+/// The nine items, texts without their NUL.
+fn items(bytes: &[u8]) -> Result<[&[u8]; ITEMS], String> {
+    let wrong = |why: crate::format::Malformed| why.to_string();
+    if bytes.len() > MAX_BYTES {
+        return Err("it is longer than 1 MiB".into());
+    }
+    let mut at = Cursor::new(bytes);
+    let head = [
+        at.u32_le("version").map_err(wrong)?,
+        at.u32_le("type").map_err(wrong)?,
+        at.u32_le("size").map_err(wrong)?,
+        at.u32_le("count").map_err(wrong)?,
+    ];
+    let content = bytes.get(START..).ok_or("it is shorter than its offsets")?;
+    if head != [1, 2, u32::try_from(bytes.len().saturating_sub(16)).unwrap_or(0), 9] {
+        return Err(format!(
+            "it begins with {head:?}, expected version 1, type 2, its size, 9 items"
+        ));
+    }
+    let mut offsets = [content.len(); ITEMS + 1];
+    for offset in offsets.iter_mut().take(ITEMS) {
+        *offset = at.u32_le("offset").map_err(wrong)? as usize;
+    }
+    let mut found: [&[u8]; ITEMS] = [&[]; ITEMS];
+    for ((item, from), to) in found.iter_mut().zip(&offsets).zip(offsets.iter().skip(1)) {
+        let bytes = content.get(*from..*to).ok_or("its offsets do not ascend within it")?;
+        *item = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    }
+    Ok(found)
+}
+
+/// `{"<name>": body, "signature": "<hex>"}`: the signature is over the exact bytes of the body.
+struct SignedDocument {
+    body: Value,
+    bytes: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl SignedDocument {
+    fn read(json: &[u8], name: &str) -> Result<SignedDocument, String> {
+        #[derive(Deserialize)]
+        struct Raw<'a> {
+            #[serde(borrow, alias = "tcbInfo", alias = "enclaveIdentity")]
+            body: &'a RawValue,
+            signature: String,
+        }
+        let wrong = || format!("the {name} can't be read");
+        let raw: Raw<'_> = serde_json::from_slice(json).map_err(|_| wrong())?;
+        Ok(SignedDocument {
+            body: serde_json::from_str(raw.body.get()).map_err(|_| wrong())?,
+            bytes: raw.body.get().as_bytes().to_vec(),
+            signature: hex::decode(raw.signature).map_err(|_| wrong())?,
+        })
+    }
+
+    fn is_signed_by(&self, chain: &Chain) -> bool {
+        let scheme = Scheme::Ecdsa(HashAlgorithm::Sha256);
+        chain.leaf_key().is_some_and(|key| {
+            key.verify(scheme, Encoding::Fixed, &self.bytes, &self.signature)
+                .is_ok()
+        })
+    }
+
+    fn window(&self) -> Result<Validity, String> {
+        let time = |name: &str| {
+            let text = self.body.get(name).and_then(Value::as_str);
+            text.and_then(|text| parse_time(text).ok())
+                .ok_or(format!("the collateral has no readable {name}"))
+        };
+        Ok(Validity {
+            not_before_unix_s: time("issueDate")?,
+            not_after_unix_s: time("nextUpdate")?,
+        })
+    }
+}
+
+/// PEM; or DER, bare or in hex, as Intel's service answers for the root's list.
+fn revocation_list(bytes: &[u8]) -> Option<RevocationList> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return RevocationList::from_der(bytes).ok();
+    };
+    if !text.contains("-----BEGIN ") {
+        return RevocationList::from_der(&hex::decode(text.trim()).ok()?).ok();
+    }
+    let mut blocks = der_blocks(text, &["X509 CRL"], 1);
+    match (blocks.len(), blocks.pop()) {
+        (1, Some(Some(der))) => RevocationList::from_der(&der).ok(),
+        _ => None,
+    }
+}
+
+fn level_list(body: &Value) -> Result<&Vec<Value>, String> {
+    body.get("tcbLevels")
+        .and_then(Value::as_array)
+        .filter(|levels| levels.len() <= MAX_LEVELS)
+        .ok_or("the collateral has no levels, or more than 256".to_owned())
+}
+
+fn number<T: TryFrom<u64>>(value: Option<&Value>) -> Option<T> {
+    T::try_from(value?.as_u64()?).ok()
+}
+
+fn status(level: &Value) -> Option<String> {
+    Some(level.get("tcbStatus")?.as_str()?.to_owned())
+}
+
+/// Levels of version 2 (`sgxtcbcomp01svn`) and 3 (`sgxtcbcomponents`).
+fn levels(body: &Value) -> Result<Vec<Level>, String> {
+    let read = |level: &Value| {
+        let tcb = level.get("tcb")?;
+        let listed = tcb.get("sgxtcbcomponents").and_then(Value::as_array);
+        let mut components = [0; 16];
+        for (number_of, to) in components.iter_mut().enumerate() {
+            *to = match listed {
+                Some(listed) => number(listed.get(number_of)?.get("svn"))?,
+                None => number(tcb.get(format!("sgxtcbcomp{:02}svn", number_of + 1)))?,
+            };
+        }
+        Some(Level {
+            components,
+            pce_svn: number(tcb.get("pcesvn"))?,
+            status: status(level)?,
+        })
+    };
+    let levels: Option<Vec<Level>> = level_list(body)?.iter().map(read).collect();
+    levels.ok_or("a level of the TCB info can't be read".to_owned())
+}
+
+fn qe_levels(body: &Value) -> Result<Vec<(u16, String)>, String> {
+    let read = |level: &Value| Some((number(level.get("tcb")?.get("isvsvn"))?, status(level)?));
+    let levels: Option<Vec<(u16, String)>> = level_list(body)?.iter().map(read).collect();
+    levels.ok_or("a level of the QE identity can't be read".to_owned())
+}
