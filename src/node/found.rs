@@ -106,7 +106,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     };
     if let Some(sealing) = &founding.sealing {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
-        standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last, &store);
+        standing.unsealer = sealing.unsealer(&public.files, &foundation.signed, &store);
     }
     let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;

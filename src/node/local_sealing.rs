@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use zeroize::Zeroizing;
 
@@ -12,18 +13,17 @@ use super::sealing_state::SealingState;
 use super::unsealer::Unsealer;
 use crate::crypto::random::system_rng;
 use crate::error::Result;
-use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::journal::succession::random_iv;
 use crate::kv::store::Store;
+use crate::recovery::join::SignedRoot;
 use crate::recovery::sealed_share::NodeShare;
-use crate::recovery::secrets::newest_version;
-use crate::recovery::unsealing::Touchstone;
+use crate::recovery::touchstone::Touchstone;
 use crate::sealing::recovery_key::{SNP_V1, seal_recovery_key};
 use crate::sealing::{KeyFile, KeySource, SealedFiles, SealingKey, SnpDevice};
 use crate::service::create::SealingPlan;
 use crate::shown::Show;
-use crate::tables::values::{Base64, HistoricalSecret, SealedRecoveryKey};
+use crate::tables::values::{Base64, SealedRecoveryKey};
 
 /// What is to be sealed and unsealed, and with what.
 #[derive(Clone)]
@@ -168,15 +168,9 @@ impl LocalSealing {
         }
     }
 
-    /// What opens the ledger that ends with `last` and has these historical secrets, if it is to be unsealed. What the secret
-    /// will be proven by is read now, while nothing of the ledger is in use.
-    pub fn unsealer(
-        &self,
-        files: &LedgerFiles,
-        historical: &[(Seqno, HistoricalSecret)],
-        last: Seqno,
-        store: &Store,
-    ) -> Option<Arc<Unsealer>> {
+    /// What opens the ledger up to a verified signature, if it is to be unsealed. What the secret will be proven by is read now,
+    /// while nothing of the ledger is in use.
+    pub fn unsealer(&self, files: &LedgerFiles, signed: &SignedRoot, store: &Store) -> Option<Arc<Unsealer>> {
         if self.unseal_from.is_none() && self.name.is_none() {
             return None;
         }
@@ -188,7 +182,10 @@ impl LocalSealing {
                 NodeShare::find(name, |table, key| transaction.get(table, key))
             }),
             key: self.key.clone(),
-            touchstones: Touchstone::read(files, newest_version(historical), last),
+            touchstones: Touchstone::signed(files, signed.txid.seqno, &signed.root.0)
+                .into_iter()
+                .collect(),
+            has_stalled: AtomicBool::new(false),
         }))
     }
 }

@@ -206,7 +206,7 @@ impl Session {
         };
         let began = Instant::now();
         let shares = value(transaction, names::SEALED_SHARES);
-        let Unsealing { mut report, secrets } = unsealer.unseal(&self.historical, shares.as_ref());
+        let Unsealing { mut report, secrets } = unsealer.unseal_in_time(&self.historical, shares);
         tracing::debug!(took_s = began.elapsed().as_secs_f64(), "looked for what is sealed");
         if let Some(secrets) = secrets {
             match accept_unsealed(transaction, secrets, &self.historical, &mut self.rng()?) {

@@ -33,6 +33,7 @@ mod signed;
 pub mod snapshots;
 mod spares;
 pub mod state;
+pub mod touchstone;
 pub mod trust;
 pub mod unlock;
 pub mod unsealing;

@@ -1,14 +1,14 @@
 //! Sealed files against a ledger: which version it asks for, and whether a secret is really its own.
 //!
 //! A secret counts only if it is of the version that the ledger's last write of the historical secrets names, opens the
-//! chain of all older ones, and authenticates entries that were written under it. Recovery specification, sections 5.6 and
-//! 6.4.
+//! chain of all older ones, and authenticates an entry that was written under it. A node asks that of the signature that it
+//! builds upon: see [`Touchstone::signed`]. Recovery specification, sections 5.6 and 6.4.
 
 use super::recovery_tables::RecoveryTables;
 use super::sealed_report::SealedReport;
 use super::sealed_share::{NodeShare, open_sealed_share};
 use super::secrets::{LedgerSecrets, Material, Opened, newest_version, open, walk_back};
-use super::segments::Windows;
+use super::touchstone::Touchstone;
 use crate::crypto::LedgerSecret;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
@@ -161,68 +161,4 @@ fn unseal_any(tables: &RecoveryTables, material: &Material, files: &LedgerFiles,
     let mut unsealing = unseal(&tables.historical, sealed, touchstones);
     unsealing.report.refused.splice(0..0, refused);
     unsealing
-}
-
-/// An entry of the ledger, which only the secret that it was written under authenticates, whether or not it has a private
-/// domain.
-pub struct Touchstone {
-    seqno: Seqno,
-    public: Vec<u8>,
-    private: Vec<u8>,
-    tag: [u8; 16],
-    iv: [u8; 12],
-}
-
-/// The first entry of a secret may hold anything, as large as an entry may be; beyond this it is no good as a touchstone.
-const MAX_TOUCHSTONE_BYTES: usize = 64 << 20;
-
-impl Touchstone {
-    /// Entries that were written under the secret that is valid from `from` on, in a ledger that ends with `last`: the first
-    /// one and the last two, as far as they can be read. Nothing covers the very last signature, so it may have been altered
-    /// without anybody noticing, and is not asked alone.
-    pub fn read(files: &LedgerFiles, from: Seqno, last: Seqno) -> Vec<Touchstone> {
-        let mut seqnos = vec![from, last.saturating_sub(1), last];
-        seqnos.retain(|seqno| (from..=last).contains(seqno));
-        seqnos.dedup();
-        seqnos.iter().filter_map(|seqno| Self::at(files, *seqno)).collect()
-    }
-
-    fn at(files: &LedgerFiles, seqno: Seqno) -> Option<Touchstone> {
-        let mut windows = Windows::new(files, seqno, seqno);
-        let mut found = None;
-        while let Ok(Some(window)) = windows.next_window() {
-            for segment in &window {
-                segment.for_each(|located| {
-                    let entry = &located.entry;
-                    if located.seqno == seqno
-                        && entry.public.len() + entry.private.len() <= MAX_TOUCHSTONE_BYTES
-                        && !segment.is_sparse_in(entry.private)
-                    {
-                        found = Some(Touchstone {
-                            seqno,
-                            public: entry.public.to_vec(),
-                            private: entry.private.to_vec(),
-                            tag: *entry.tag,
-                            iv: *entry.iv_bytes,
-                        });
-                    }
-                });
-            }
-        }
-        found
-    }
-
-    /// Whether these secrets are the ones that it was written under.
-    pub fn is_opened_by(&self, secrets: &LedgerSecrets) -> bool {
-        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-        let open = |secret: &super::secrets::SecretKeys, plaintext: &mut Vec<u8>| {
-            secret
-                .aead
-                .open(&self.iv, &self.public, &self.tag, &self.private, plaintext)
-                .is_ok()
-        };
-        secrets
-            .at(self.seqno)
-            .is_some_and(|secret| open(secret, &mut plaintext))
-    }
 }

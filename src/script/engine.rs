@@ -18,6 +18,8 @@ use super::{Failure, Validation, cut};
 const NATIVE_STACK_BYTES: usize = 8 << 20;
 /// Processor time, in seconds, of a process that nobody ended: no script may take longer, whatever its limits.
 const MOST_CPU_S: u64 = 700;
+/// Files of a process: what it was started with, and its socket several times.
+const MOST_FILES: u64 = 16;
 /// The stack of a process's thread: reserved, not used.
 const MOST_STACK_BYTES: usize = (512 << 20) + NATIVE_STACK_BYTES;
 /// What a process does that was started to run scripts: the whole of `main`.
@@ -32,7 +34,15 @@ pub fn main() {
     let stream = UnixStream::from(stream);
     // The stack of the main thread is whatever the operator's shell made it.
     let thread = std::thread::Builder::new().stack_size(MOST_STACK_BYTES);
-    if let Ok(thread) = thread.spawn(move || while work(&stream).is_some() {}) {
+    let thread = thread.spawn(move || {
+        // The last of its threads has begun. A script has use for none of these, and who breaks out of one for all.
+        for resource in [Resource::Nproc, Resource::Fsize] {
+            let _ = setrlimit(resource, limit(0));
+        }
+        let _ = setrlimit(Resource::Nofile, limit(MOST_FILES));
+        while work(&stream).is_some() {}
+    });
+    if let Ok(thread) = thread {
         let _ = thread.join();
     }
 }

@@ -24,7 +24,8 @@ pub const ARGUMENT: &str = "run-governance-script";
 const SPARES: usize = 2;
 /// Processes that have run the constitution.
 const MOST_KEPT: usize = 4;
-/// A process is used again for no longer than this: its processor time is limited for all its calls together.
+/// A process is used again for no longer than this since its first call: its processor time is limited for all its calls
+/// together.
 const MOST_AGE: Duration = Duration::from_secs(60);
 /// How long a caller waits for a process to be started.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +47,8 @@ pub(super) fn pool() -> Option<&'static Pool> {
 pub(super) struct Process {
     child: Child,
     pub(super) stream: UnixStream,
-    started: Instant,
+    /// When it got its first call.
+    used_since: Option<Instant>,
 }
 
 impl Process {
@@ -66,8 +68,12 @@ impl Process {
         Ok(Process {
             child,
             stream,
-            started: Instant::now(),
+            used_since: None,
         })
+    }
+
+    fn is_young(&self) -> bool {
+        self.used_since.is_none_or(|since| since.elapsed() < MOST_AGE)
     }
 
     fn is_alive(&mut self) -> bool {
@@ -81,6 +87,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Why there is no process for a call.
+pub(super) enum NoProcess {
+    /// None can be started here.
+    NotStarted(io::Error),
+    /// None was there in time.
+    TooLate,
 }
 
 pub(super) struct Pool {
@@ -115,35 +129,44 @@ impl Pool {
     /// A process for a call: one that ran this constitution before, or one that has run nothing.
     ///
     /// # Errors
-    /// If none can be started.
-    pub(super) fn take(&'static self, constitution: Option<&Digest>) -> io::Result<Process> {
+    /// [`NoProcess`].
+    pub(super) fn take(&'static self, constitution: Option<&Digest>) -> Result<Process, NoProcess> {
         let mut state = self.state();
         if let Some(process) = constitution.and_then(|digest| state.take_kept(digest)) {
             return Ok(process);
         }
-        self.ensure_keeper(&mut state)?;
-        let failures = state.failures;
+        self.ensure_keeper(&mut state).map_err(NoProcess::NotStarted)?;
+        let (failures, until) = (state.failures, Instant::now() + PATIENCE);
         state.waiting += 1;
         self.changed.notify_all();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, PATIENCE, |state| {
-                state.spares.is_empty() && state.failures == failures
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = loop {
+            if let Some(mut process) = state.spares.pop_front() {
+                match process.is_alive() {
+                    true => break Ok(process),
+                    // Whatever has killed it: another one is waited for.
+                    false => state.over.push(process),
+                }
+                self.changed.notify_all();
+            } else if state.failures != failures {
+                break Err(NoProcess::NotStarted(io::Error::other(
+                    state.failure.clone().unwrap_or_default(),
+                )));
+            } else {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break Err(NoProcess::TooLate);
+                }
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        };
         state.waiting -= 1;
         // Another one is started meanwhile.
         self.changed.notify_all();
-        while let Some(mut process) = state.spares.pop_front() {
-            if process.is_alive() {
-                return Ok(process);
-            }
-            state.over.push(process);
-        }
-        let why = state.failure.clone();
-        Err(io::Error::other(why.unwrap_or_else(|| {
-            format!("no process has started within {} s", PATIENCE.as_secs())
-        })))
+        outcome.map(|mut process| {
+            process.used_since = Some(Instant::now());
+            process
+        })
     }
 
     /// Takes a process back that has answered a call with this constitution, to be used again.
@@ -151,7 +174,7 @@ impl Pool {
         let mut state = self.state();
         // Another constitution is in force, or was asked about: one is enough.
         state.retire_kept(|(digest, _)| *digest == constitution);
-        if state.kept.len() < MOST_KEPT && process.started.elapsed() < MOST_AGE {
+        if state.kept.len() < MOST_KEPT && process.is_young() {
             state.kept.push((constitution, process));
         } else {
             state.over.push(process);
@@ -215,7 +238,7 @@ impl Stock {
     }
 
     fn take_kept(&mut self, constitution: &Digest) -> Option<Process> {
-        self.retire_kept(|(_, process)| process.started.elapsed() < MOST_AGE);
+        self.retire_kept(|(_, process)| process.is_young());
         let position = self.kept.iter().position(|(digest, _)| digest == constitution)?;
         let (_, mut process) = self.kept.swap_remove(position);
         if process.is_alive() {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::engine;
 use super::limits::Limits;
-use super::pool::{self, Pool, Process};
+use super::pool::{self, NoProcess, Pool, Process};
 use super::serve::{Request, Served};
 use super::wire::{self, Answer, Call, Job, Message};
 use super::{Failure, natives};
@@ -128,8 +128,9 @@ impl Script {
         if let Some(pool) = pool::pool() {
             match pool.take(constitution) {
                 Ok(process) => return Ok(Script::Process(pool, process)),
+                Err(NoProcess::TooLate) => return Err(io::Error::other("no process was ready for it in time")),
                 // A container may forbid processes: a recovery must go on all the same.
-                Err(why) => {
+                Err(NoProcess::NotStarted(why)) => {
                     tracing::warn!("a script runs on a thread, because no process can be started for it: {why}")
                 }
             }

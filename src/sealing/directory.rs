@@ -1,9 +1,9 @@
 //! A directory of sealed files: listed, read and written. Recovery specification, section 6.1.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::choice::{Choice, choose};
@@ -147,17 +147,35 @@ pub fn write(directory: &Path, version: Seqno, bytes: &[u8]) -> Result<PathBuf> 
             .map_err(Error::io("make the directory", directory))?;
     }
     let path = directory.join(file_name(version));
-    if path.symlink_metadata().is_ok() {
-        let kept = (1..).map(|number| directory.join(format!("replaced-{number}.{}", file_name(version))));
-        let mut free = kept.take(MAX_LISTED).filter(|path| path.symlink_metadata().is_err());
-        if let Some(kept) = free.next() {
-            // A second name first: at no time there is none.
-            std::fs::hard_link(&path, &kept).map_err(Error::io("keep", &path))?;
+    if let Ok(there) = path.symlink_metadata() {
+        if !there.is_file() {
+            return Err(Error::Usage(format!(
+                "{} is no file, and nothing can be sealed into it: move it away",
+                path.shown()
+            )));
         }
+        keep(directory, version, &path, &there)?;
     }
     write_whole(&path, bytes, PRIVATE)?;
     sync(directory)?;
     Ok(path)
+}
+
+/// Gives a file that is to be replaced a second name, if it has none yet: at no time there is none.
+fn keep(directory: &Path, version: Seqno, path: &Path, there: &Metadata) -> Result<()> {
+    for number in 1..=MAX_LISTED {
+        let kept = directory.join(format!("replaced-{number}.{}", file_name(version)));
+        match kept.symlink_metadata() {
+            // From an attempt before this one, which had no room for the new file.
+            Ok(same) if (same.dev(), same.ino()) == (there.dev(), there.ino()) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => return std::fs::hard_link(path, &kept).map_err(Error::io("keep", path)),
+        }
+    }
+    Err(Error::Usage(format!(
+        "{} holds {MAX_LISTED} files that were replaced: move some away",
+        directory.shown()
+    )))
 }
 
 /// Brings the names in a directory to disk, where its file system can do that.

@@ -120,12 +120,21 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A file of this name, for this reason. Both come out fit to be shown.
+    /// A file of this name, for this reason. Both come out fit to be shown, and cut where they are long: what is wrong with
+    /// a file or a value may quote it.
     pub fn new(file: &str, refusal: &Refusal) -> Refused {
         Refused {
-            file: line(file).into_owned(),
+            file: shown(file),
             kind: refusal.kind(),
-            why: line(&refusal.to_string()).into_owned(),
+            why: shown(&refusal.to_string()),
         }
     }
+}
+
+/// Characters of a name or reason.
+const MOST: usize = 400;
+
+fn shown(text: &str) -> String {
+    let end = text.char_indices().nth(MOST).map_or(text.len(), |(at, _)| at);
+    line(text.get(..end).unwrap_or_default()).into_owned()
 }

@@ -62,6 +62,7 @@ impl Sealed {
             share: None,
             key: Ok(Arc::new(processor)),
             touchstones,
+            has_stalled: AtomicBool::new(false),
         };
         let Unsealing { report, secrets } = unsealer.unseal(&self.historical, None);
         assert_eq!(report.used.is_some(), secrets.is_some());
@@ -98,4 +99,41 @@ fn a_secret_that_nothing_proves_is_not_used() {
     assert_eq!(of_the_secret_before.len(), 2);
     let (used, _) = sealed.on(Processor(TcbVersion(7), 1), of_the_secret_before);
     assert!(used.is_some(), "the chain opens it, and it opens older entries by that");
+}
+
+/// A processor that does not answer.
+struct Hangs;
+
+impl SealingKey for Hangs {
+    fn source(&self) -> KeySource {
+        KeySource::SnpDevice
+    }
+
+    fn tcb(&self) -> Result<TcbVersion, String> {
+        Ok(TcbVersion(7))
+    }
+
+    fn derive(&self, _: TcbVersion) -> Result<zeroize::Zeroizing<[u8; 32]>, String> {
+        std::thread::sleep(Duration::from_secs(3600));
+        Err("too late".to_owned())
+    }
+}
+
+#[test]
+fn a_device_that_does_not_answer_is_given_up_once_and_for_all() {
+    let sealed = sealed();
+    let unsealer = Arc::new(Unsealer {
+        directory: Some(sealed.directory.clone()),
+        share: None,
+        key: Ok(Arc::new(Hangs)),
+        touchstones: sealed.touchstones(),
+        has_stalled: AtomicBool::new(false),
+    });
+    let historical = Arc::new(sealed.historical.clone());
+    for at_most in [PATIENCE + Duration::from_secs(20), PATIENCE / 2] {
+        let began = std::time::Instant::now();
+        let Unsealing { report, secrets } = unsealer.unseal_in_time(&historical, None);
+        assert!(secrets.is_none() && report.why_not().contains("no answer within 10 s"));
+        assert!(began.elapsed() < at_most, "{:?}", began.elapsed());
+    }
 }

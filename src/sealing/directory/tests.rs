@@ -146,3 +146,30 @@ fn a_secret_that_the_ledger_does_not_take_is_refused_with_its_words() {
     assert_eq!(search.refused[0].kind, "not-of-this-ledger");
     assert!(search.refused[0].why.ends_with("it is another's"));
 }
+
+#[test]
+fn what_is_replaced_is_kept_once_however_often_it_is_tried() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path();
+    write(directory, 7, b"of another life").unwrap();
+    let there = directory.join(file_name(7));
+    for _ in 0..3 {
+        keep(directory, 7, &there, &there.symlink_metadata().unwrap()).unwrap();
+    }
+    write(directory, 7, b"new").unwrap();
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|item| item.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["7.sealed.json", "replaced-1.7.sealed.json"]);
+    assert_eq!(std::fs::read(directory.join(&names[1])).unwrap(), b"of another life");
+}
+
+#[test]
+fn nothing_is_sealed_into_a_link_or_a_pipe() {
+    let scratch = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/null", scratch.path().join(file_name(7))).unwrap();
+    let why = write(scratch.path(), 7, b"new").unwrap_err().to_string();
+    assert!(why.contains("no file"), "{why}");
+}
