@@ -1,4 +1,4 @@
-//! Kills a recovering node again and again, at any moment and just behind every milestone, and checks each time that
+//! Kills a recovering node again and again, at any moment and just after every milestone, and checks each time that
 //! nothing that was signed is lost; then recovers for good.
 //!
 //! `cargo run --release --example kill_anywhere -- [--kills N] [--seed S] [--ledger DIR --members DIR [--snapshots DIR]]`

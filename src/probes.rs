@@ -72,7 +72,7 @@ pub fn entry(bytes: &[u8]) {
     }
 }
 
-/// A private domain, decrypted; and a public one behind its header.
+/// A private domain, decrypted; and a public one after its header.
 pub fn domain(bytes: &[u8]) {
     let _ = Maps::private(bytes).for_each(|_, _| ());
     let mut cursor = Cursor::new(bytes);

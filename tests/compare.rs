@@ -312,7 +312,7 @@ fn only_what_was_committed_makes_a_fork_of_a_higher_view() {
 
 #[test]
 fn evidence_of_a_snapshot_proves_that_its_state_was_committed() {
-    // A snapshot is taken behind the fork, so the first history tells of a commit that the higher view lacks.
+    // A snapshot is taken after the fork, so the first history tells of a commit that the higher view lacks.
     let options = [
         "--entries",
         "80",
@@ -470,9 +470,9 @@ fn a_certificate_decides_between_a_service_and_a_recovery_on_top_of_it() {
 
     let report = compare(&new).expect(1).json();
     assert_eq!(report["recommended"], json!(service.ledger()), "{report}");
-    let behind = named(&report, before.path());
-    assert_eq!(codes(behind), ["L0407"]);
-    assert_eq!(behind["loses"][0]["to"], json!(service.ledger()), "{report}");
+    let after = named(&report, before.path());
+    assert_eq!(codes(after), ["L0407"]);
+    assert_eq!(after["loses"][0]["to"], json!(service.ledger()), "{report}");
 
     // The certificate of neither, and a copy of neither.
     let stranger = Service::made(&["--entries", "90", "--seed", "2"]);

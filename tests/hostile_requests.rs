@@ -45,11 +45,25 @@ fn threads(node: &Node<'_>) -> usize {
 }
 
 /// Processes that the node has started.
-fn children(node: &Node<'_>) -> usize {
+fn children(node: &Node<'_>) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
     let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    tasks.map(|task| of(task.unwrap()).split_whitespace().count()).sum()
+    let all: Vec<String> = tasks.map(|task| of(task.unwrap())).collect();
+    all.iter()
+        .flat_map(|list| list.split_whitespace())
+        .map(|id| id.parse().unwrap())
+        .collect()
 }
+
+/// Clock ticks that a process has worked for.
+fn worked(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields.get(11).map_or(0, |user| user.parse().unwrap())
+}
+
+/// What is ready for the next scripts: two that have run nothing, and one that has run the constitution.
+const READY: usize = 3;
 
 #[test]
 fn ballots_that_never_end_are_ended_and_leave_neither_threads_nor_processes() {
@@ -67,10 +81,33 @@ fn ballots_that_never_end_are_ended_and_leave_neither_threads_nor_processes() {
             begun.elapsed()
         );
     }
-    assert_eq!(children(&node), 0);
-    assert!(threads(&node) <= before + 1, "{before} {}", threads(&node));
+    let ready = children(&node);
+    assert!(ready.len() <= READY, "{ready:?}");
+    let work = || ready.iter().map(|process| worked(*process)).sum::<u64>();
+    let worked_before = work();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(work(), worked_before, "something still runs");
+    // One of them starts the processes.
+    assert!(threads(&node) <= before + 2, "{before} {}", threads(&node));
     // The votes of others count as if nothing were.
     node.act("trigger_ledger_rekey", Value::Null);
+    node.stop();
+}
+
+#[test]
+fn processes_that_die_while_they_wait_for_scripts_are_replaced() {
+    let place = place();
+    let mut node = place.start();
+    node.open();
+    for _ in 0..3 {
+        let waiting = children(&node);
+        assert!(!waiting.is_empty());
+        for process in waiting {
+            let process = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        }
+        node.act("trigger_ledger_rekey", Value::Null);
+    }
     node.stop();
 }
 

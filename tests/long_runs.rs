@@ -18,7 +18,7 @@ use rekindle::report::progress::Progress;
 use serde_json::Value;
 use support::{Run, Service, chunks, codes, command, copy_files, timeless};
 
-/// 8,000 entries of 30 kB, two signatures behind every second one.
+/// 8,000 entries of 30 kB, two signatures after every second one.
 fn long() -> &'static Service {
     static LONG: OnceLock<Service> = OnceLock::new();
     LONG.get_or_init(|| {

@@ -91,7 +91,7 @@ fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A member's arguments behind a command's own.
+/// A member's arguments after a command's own.
 fn signed(service: &Service, member: usize, arguments: &[&str]) -> Vec<String> {
     let path = |what: &str| {
         service

@@ -293,8 +293,7 @@ fn a_wrong_share_fails_the_round_and_one_more_share_names_it() {
 #[test]
 fn a_share_that_comes_before_the_last_one_is_committed_does_not_begin_the_recovery_again() {
     let service = service(&[]);
-    let mut place = Place::of(&service.directory);
-    place.shell = Some("trap '' XFSZ".to_owned());
+    let place = Place::of(&service.directory);
     let mut node = waiting(&place);
     let keys = place.keys();
     let shares: Vec<Vec<u8>> = keys.iter().map(|keys| share(&node, keys)).collect();
@@ -633,10 +632,10 @@ fn a_constitution_that_loops_or_eats_memory_is_stopped_while_the_node_lives_on()
 
 // Ledgers
 
-/// The seqno behind `--drop-after` in a refusal.
+/// The seqno after `--drop-after` in a refusal.
 fn offered(said: &str) -> u64 {
-    let (_, behind) = said.rsplit_once("--drop-after ").expect(said);
-    behind
+    let (_, after) = said.rsplit_once("--drop-after ").expect(said);
+    after
         .split(|c: char| !c.is_ascii_digit())
         .next()
         .unwrap()
@@ -941,11 +940,11 @@ fn a_committed_tail_in_a_read_only_directory_is_refused_before_anything_is_chang
     let found = chunks(&place.ledger());
     flip_in_the_middle(&found[1].1);
     let last = offered(&place.refused());
-    // The damaged chunk would be cut where it is; the one behind it can't be set aside.
+    // The damaged chunk would be cut where it is; the one after it can't be set aside.
     let archive = place.directory.join("archive");
     std::fs::create_dir(&archive).unwrap();
-    let (_, behind) = &found[2];
-    std::fs::rename(behind, archive.join(behind.file_name().unwrap())).unwrap();
+    let (_, after) = &found[2];
+    std::fs::rename(after, archive.join(after.file_name().unwrap())).unwrap();
     place.config["ledger"]["read_only_directories"] = json!(["archive"]);
     place.arguments = vec!["--drop-after".to_owned(), last.to_string()];
     refuses(&place, &["is in a read-only directory", "take that directory out"]);
@@ -1000,9 +999,7 @@ fn limit_process(pid: u32, bytes: Option<u64>) {
 #[test]
 fn a_full_disk_stops_writing_and_nothing_else_and_when_there_is_room_again_nothing_is_lost() {
     let service = service(&[]);
-    let mut place = Place::of(&service.directory);
-    // Without this the kernel would end the process, which a disk does not do.
-    place.shell = Some("trap '' XFSZ".to_owned());
+    let place = Place::of(&service.directory);
     let mut node = public(&place);
     let keys = node.voters();
     // Makes the chunk larger than the log.

@@ -244,7 +244,7 @@ fn snapshots(directory: &Path) -> Vec<(u64, PathBuf)> {
 }
 
 #[test]
-fn what_is_behind_an_earlier_signature_is_dropped_and_kept_aside_snapshots_too() {
+fn what_is_after_an_earlier_signature_is_dropped_and_kept_aside_snapshots_too() {
     let service = Service::made(&WITH_SNAPSHOTS);
     let mut place = Place::of(&service.directory);
     let all = snapshots(&place.directory.join("snapshots"));

@@ -91,7 +91,7 @@ fn a_service_is_recovered_with_the_certificate_of_the_one_before() {
 }
 
 #[test]
-fn a_recovery_starts_from_the_newest_snapshot_and_reads_only_what_is_behind_it() {
+fn a_recovery_starts_from_the_newest_snapshot_and_reads_only_what_is_after_it() {
     let service = Service::made(&["--entries", "200", "--signature-every", "20", "--snapshot-every", "60"]);
     let newest = service.expected()["snapshots"].as_array().unwrap().last().unwrap()["seqno"].clone();
     let place = Place::of(&service.directory);
@@ -166,7 +166,7 @@ fn chunks_that_ended_before_the_last_one_are_kept_although_they_were_not_committ
 fn entries_that_were_never_signed_are_dropped() {
     let place = recovers(&["--unsigned-tail", "7"], 2, |place| place);
     let log = std::fs::read_to_string(place.directory.join("node.log")).unwrap();
-    assert!(log.contains("behind the last signature are dropped"), "{log}");
+    assert!(log.contains("after the last signature are dropped"), "{log}");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_recovered_service_is_recovered_again_for_three_generations_once_from_its_ow
         let public = node.wait_for("PartOfPublicNetwork");
         assert_eq!(public["startup_seqno"], snapshot, "generation {generation}");
         node.open();
-        // The opening asks for a snapshot; only a signature behind its evidence commits it.
+        // The opening asks for a snapshot; only a signature after its evidence commits it.
         snapshot = wait_for_snapshot(&mut node, &place, snapshot);
         let network = node.json("/node/network");
         assert_eq!(network["recovery_count"], generation);

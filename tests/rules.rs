@@ -56,7 +56,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// The first names behind `crate::` in a text, also those in braces: `use crate::{format, kv::base};`.
+/// The first names after `crate::` in a text, also those in braces: `use crate::{format, kv::base};`.
 fn modules_used(text: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for (at, _) in text.match_indices("crate::") {
@@ -351,7 +351,7 @@ fn the_findings_in_the_documentation_are_those_of_the_code() {
             std::fs::write(&path, format!("{}{table}{}", &text[..begin], &text[begin + length..])).unwrap();
             return;
         }
-        panic!("docs/findings.md is behind: REKINDLE_WRITE_DOCS=1 cargo test --release --test rules");
+        panic!("docs/findings.md is out of date: REKINDLE_WRITE_DOCS=1 cargo test --release --test rules");
     }
 }
 

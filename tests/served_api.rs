@@ -543,7 +543,7 @@ fn receipts_of_every_generation_verify_with_the_present_identity_alone() {
         "1",
     ]);
     let mut place = Place::of(&service.directory);
-    // The made-up service has one recovery behind it: two, three and four generations lie in one ledger.
+    // The made-up service has one recovery after it: two, three and four generations lie in one ledger.
     for generation in 1..=3 {
         let mut node = place.start();
         node.wait_for("PartOfPublicNetwork");

@@ -39,8 +39,8 @@ fn newest(service: &Service) -> (u64, u64, PathBuf) {
     snapshots(&service.snapshots()).pop().unwrap()
 }
 
-/// Ends a ledger behind `last`, in an open chunk, as a node leaves it that got no further.
-fn end_behind(ledger: &Path, last: u64) {
+/// Ends a ledger after `last`, in an open chunk, as a node leaves it that got no further.
+fn end_after(ledger: &Path, last: u64) {
     let all = chunks(ledger);
     let (first, path) = all.iter().rfind(|(first, _)| *first <= last).unwrap();
     let mut bytes = std::fs::read(path).unwrap();
@@ -123,7 +123,7 @@ fn snapshots_without_any_chunk_are_judged_by_their_own_receipts() {
     assert_eq!(
         report["last_signed"],
         Value::Null,
-        "nothing was asked to begin behind one"
+        "nothing was asked to begin after one"
     );
     assert!(
         report["snapshots"]
@@ -146,16 +146,16 @@ fn a_snapshot_newer_than_the_ledger_is_told_from_one_whose_evidence_is() {
     let (seqno, evidence, file) = newest(&service);
     let report = |from_snapshot: bool| {
         let with = rekindle!["verify", service.ledger(), "--snapshots", service.snapshots(), "--json"];
-        let behind = rekindle!["verify", service.ledger(), "--from-snapshot", &file, "--json"];
-        if from_snapshot { behind } else { with }.expect(1).json()
+        let after = rekindle!["verify", service.ledger(), "--from-snapshot", &file, "--json"];
+        if from_snapshot { after } else { with }.expect(1).json()
     };
-    end_behind(&service.ledger(), evidence - 1);
+    end_after(&service.ledger(), evidence - 1);
     for from_snapshot in [false, true] {
         let report = report(from_snapshot);
         assert_eq!(codes(&report), ["L0506"], "{report}");
         assert_eq!(report["last_signed"], format!("2.{seqno}"));
     }
-    end_behind(&service.ledger(), seqno - 3);
+    end_after(&service.ledger(), seqno - 3);
     let report_without = report(false);
     let errors: Vec<_> = codes(&report_without)
         .into_iter()
@@ -163,19 +163,19 @@ fn a_snapshot_newer_than_the_ledger_is_told_from_one_whose_evidence_is() {
         .collect();
     assert_eq!(errors, ["L0509"], "{report_without}");
     assert_eq!(severities(&report_without, "L0509"), ["warning"]);
-    let behind = report(true);
-    assert_eq!(codes(&behind), ["L0509"], "{behind}");
+    let after = report(true);
+    assert_eq!(codes(&after), ["L0509"], "{after}");
     assert_eq!(
-        behind["last_signed"],
+        after["last_signed"],
         format!("2.{seqno}"),
         "its receipt proves its state"
     );
 }
 
 #[test]
-fn a_run_that_was_told_to_end_raises_no_alarm_about_snapshots_behind_that() {
+fn a_run_that_was_told_to_end_raises_no_alarm_about_snapshots_after_that() {
     let small = Service::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small"));
-    // Services, states and evidence behind the end.
+    // Services, states and evidence after the end.
     for until in ["30", "71"] {
         let run = rekindle![
             "verify",
@@ -208,7 +208,7 @@ fn a_newer_snapshot_of_another_history_is_found_by_its_tree() {
     let ledger = service.ledger();
     // Both trees have a subtree of 64 transactions, in which the histories have parted.
     assert!((68..128).contains(&seqno), "{seqno}");
-    end_behind(&ledger, seqno - 4);
+    end_after(&ledger, seqno - 4);
     let verify = |snapshots: &Path| {
         rekindle!["verify", &ledger, "--snapshots", snapshots, "--json"]
             .expect(1)
@@ -232,8 +232,8 @@ fn a_name_that_lies_about_the_evidence_is_a_finding_and_hides_nothing() {
         let path = scratch.path().join(format!("snapshot_{seqno}_{lie}.committed"));
         std::fs::copy(&file, &path).unwrap();
         let with = rekindle!["verify", service.ledger(), "--snapshots", scratch.path(), "--json"];
-        let behind = rekindle!["verify", service.ledger(), "--from-snapshot", &path, "--json"];
-        for run in [with, behind] {
+        let after = rekindle!["verify", service.ledger(), "--from-snapshot", &path, "--json"];
+        for run in [with, after] {
             let report = run.expect(1).json();
             assert_eq!(codes(&report), ["L0508"], "{lie}: {report}");
             let message = report["findings"][0]["message"].as_str().unwrap();
@@ -264,7 +264,7 @@ fn state_at(service: &Service, seqno: u64) -> Vec<Value> {
     lines
 }
 
-/// What users have in a ledger that begins behind a snapshot.
+/// What users have in a ledger that begins after a snapshot.
 fn state_of(place: &Place) -> Vec<Value> {
     let snapshots = place.directory.join("snapshots");
     let result = Service::at(place.directory.clone());
@@ -273,9 +273,9 @@ fn state_of(place: &Place) -> Vec<Value> {
     lines
 }
 
-/// That what a recovery from this snapshot wrote verifies behind it.
+/// That what a recovery from this snapshot wrote verifies after it.
 #[track_caller]
-fn verify_behind(place: &Place, snapshot: &Path) -> Value {
+fn verify_after(place: &Place, snapshot: &Path) -> Value {
     let certificate = place.directory.join("service_cert.pem");
     let run = rekindle![
         "verify",
@@ -307,7 +307,7 @@ fn a_service_is_recovered_from_a_snapshot_alone_and_once_more_from_what_that_lef
     );
     assert_eq!(state_of(&place), before, "private keys come from the snapshot");
     let own = place.directory.join("snapshots").join(file.file_name().unwrap());
-    let report = verify_behind(&place, &own);
+    let report = verify_after(&place, &own);
     assert_eq!(report["services"].as_array().unwrap().len(), 2);
     assert_eq!(report["services"][1]["from_seqno"], seqno + 1);
 
@@ -322,10 +322,7 @@ fn a_service_is_recovered_from_a_snapshot_alone_and_once_more_from_what_that_lef
     place.config["command"]["recover"]["previous_service_identity_file"] = json!("previous_service_cert.pem");
     place.recover();
     assert_eq!(state_of(&place), before);
-    assert_eq!(
-        verify_behind(&place, &latest.2)["services"].as_array().unwrap().len(),
-        2
-    );
+    assert_eq!(verify_after(&place, &latest.2)["services"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -407,15 +404,15 @@ fn an_older_snapshot_alone_is_not_taken_for_a_damaged_newer_one_without_a_word()
 fn a_ledger_whose_beginning_is_gone_and_which_ends_at_its_snapshot_is_recovered_from_that() {
     let service = service(&[]);
     let (seqno, _, file) = newest(&service);
-    for behind in [0, 2] {
+    for after in [0, 2] {
         let place = Place::of(&service.directory);
-        end_behind(&place.ledger(), seqno + behind);
+        end_after(&place.ledger(), seqno + after);
         let last = chunks(&place.ledger()).pop().unwrap().0;
         remove_chunks(&place.ledger(), |first| first < last);
         let recovered = place.recover();
-        assert_eq!(recovered.public["startup_seqno"], seqno, "{behind}");
+        assert_eq!(recovered.public["startup_seqno"], seqno, "{after}");
         let own = place.directory.join("snapshots").join(file.file_name().unwrap());
-        assert_eq!(verify_behind(&place, &own)["services"].as_array().unwrap().len(), 2);
+        assert_eq!(verify_after(&place, &own)["services"].as_array().unwrap().len(), 2);
         assert_eq!(state_of(&place), state_at(&service, seqno));
     }
 }
@@ -425,7 +422,7 @@ fn a_snapshot_of_another_history_is_not_built_on_at_the_end_of_a_ledger() {
     let service = service(&["--fork", "same-view"]);
     let (seqno, ..) = newest(&service);
     let place = Place::of(&service.directory);
-    end_behind(&place.ledger(), seqno);
+    end_after(&place.ledger(), seqno);
     let directory = place.directory.join("snapshots");
     std::fs::remove_dir_all(&directory).unwrap();
     copy_files(&service.directory.join("fork/snapshots"), &directory);

@@ -90,7 +90,7 @@ fn the_document_has_exactly_the_promised_fields() {
     assert_fields(&report["findings"][0], &of_finding);
     assert_eq!(
         report["unsigned_entries"], 1,
-        "an entry behind the last signature is reported"
+        "an entry after the last signature is reported"
     );
     assert_eq!(codes(&report), ["L0311"]);
     assert_eq!(report["verdict"], "ok", "and is no reason for concern");
@@ -126,7 +126,7 @@ fn every_real_snapshot_is_proven() {
 }
 
 #[test]
-fn starting_behind_a_snapshot_proves_the_same_end() {
+fn starting_after_a_snapshot_proves_the_same_end() {
     let Some(ledgers) = ledgers() else { return };
     for (ledger, snapshots, count) in WITH_SNAPSHOTS {
         let (ledger, snapshots) = (ledgers.join(ledger), ledgers.join(snapshots));
@@ -231,7 +231,7 @@ fn integrity_mode_comes_to_the_same_result() {
 }
 
 #[test]
-fn until_stops_behind_that_seqno_at_the_last_signature_before_it() {
+fn until_stops_after_that_seqno_at_the_last_signature_before_it() {
     let Some(ledgers) = ledgers() else { return };
     let service = Service::at(ledgers.join("real_small"));
     let history = service.export(false, &["--history", "--table", "^public:ccf.internal.signatures$"]);
@@ -551,15 +551,15 @@ fn an_earlier_report_raises_no_alarm_about_what_a_run_does_not_read() {
     for earlier in [of(&["--until", "30"]), of(&[]), of(&["--from-snapshot", "latest"])] {
         let path = saved(scratch.path(), &earlier);
         let path = path.to_str().unwrap();
-        let behind = of(&["--against", path, "--from-snapshot", "latest"]);
-        assert!(told(&behind) <= 1, "{behind}");
+        let after = of(&["--against", path, "--from-snapshot", "latest"]);
+        assert!(told(&after) <= 1, "{after}");
         let early = of(&["--against", path, "--until", "20"]);
         assert_eq!(told(&early), 1, "{early}");
         assert_eq!(told(&of(&["--against", path])), 0);
     }
     let early = saved(scratch.path(), &of(&["--until", "30"]));
-    let behind = of(&["--against", early.to_str().unwrap(), "--from-snapshot", "latest"]);
-    assert_eq!(told(&behind), 1, "it ended before the snapshot: {behind}");
+    let after = of(&["--against", early.to_str().unwrap(), "--from-snapshot", "latest"]);
+    assert_eq!(told(&after), 1, "it ended before the snapshot: {after}");
 }
 
 /// Keeps what a run has saved before it removes it.
@@ -665,7 +665,7 @@ fn options_given_only_when_a_run_goes_on_are_judged_as_if_from_the_start() {
 }
 
 #[test]
-fn a_chunk_that_changed_behind_its_time_of_change_is_read_again() {
+fn a_chunk_that_changed_after_its_time_of_change_is_read_again() {
     let service = Service::made(&["--entries", "60", "--signature-every", "10"]);
     let (_, chunk) = chunks(&service.ledger()).swap_remove(0);
     let scratch = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ pub struct Args {
     /// Members' share-encryption private keys, PEM: measures unlocking too (repeatable)
     #[arg(long, value_name = "PEM", num_args = 1..)]
     pub member_key: Vec<PathBuf>,
-    /// Snapshots, where the ledger begins behind one (repeatable)
+    /// Snapshots, where the ledger begins after one (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,
 }

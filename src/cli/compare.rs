@@ -58,7 +58,7 @@ fn render(report: &CompareReport) -> String {
         let signed = copy.last_signed.map_or("nothing".to_owned(), |txid| txid.to_string());
         out.push_str(&format!("{}. {}\n", copy.rank, copy.directory));
         out.push_str(&format!(
-            "   signed up to {signed}, last entry {}, {} behind the last signature\n",
+            "   signed up to {signed}, last entry {}, {} after the last signature\n",
             copy.last_seqno, copy.unsigned_entries
         ));
         if copy.is_expected_service == Some(false) {

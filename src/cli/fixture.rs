@@ -86,7 +86,7 @@ pub struct Args {
     /// Number of different keys in each application map.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub keys: u64,
-    /// Number of entries behind the last signature, which a recovery would drop.
+    /// Number of entries after the last signature, which a recovery would drop.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub unsigned_tail: u64,
     /// Leave the `.recovery` chunks of a last recovery that did not open.

@@ -50,7 +50,7 @@ enum Command {
 
 /// Which node, and how it is known.
 #[derive(clap::Args)]
-pub(super) struct Node {
+pub(super) struct Connection {
     /// A node of the service
     #[arg(long, value_name = "https://HOST:PORT")]
     url: String,
@@ -101,7 +101,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     }
 }
 
-impl Node {
+impl Connection {
     fn client(&self) -> Result<Client> {
         let trust = match &self.service_certificate {
             Some(path) => Trust::Service(input::certificate(path)?),

@@ -35,7 +35,7 @@ pub struct Settings {
     /// How much is logged
     #[arg(long, value_name = "LEVEL", ignore_case = true, default_value = "info")]
     pub log_level: Level,
-    /// Drop everything behind this seqno, also what was committed: it must be that of a proven signature, such as a refused
+    /// Drop everything after this seqno, also what was committed: it must be that of a proven signature, such as a refused
     /// recovery names. What is dropped stays in files named .ignored
     #[arg(long, value_name = "SEQNO")]
     pub drop_after: Option<u64>,
@@ -58,7 +58,7 @@ pub enum Level {
 
 fn time(text: &str) -> std::result::Result<Duration, String> {
     crate::node::config::parse_time(text)
-        .ok_or_else(|| "expected a number with us, ms, s, min or h behind it, such as 5s".to_owned())
+        .ok_or_else(|| "expected a number with us, ms, s, min or h after it, such as 5s".to_owned())
 }
 
 /// Runs the command.

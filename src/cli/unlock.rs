@@ -25,7 +25,7 @@ pub struct Args {
     /// Rehearse as of this seqno, with the shares that were valid then
     #[arg(long, value_name = "SEQNO")]
     at: Option<u64>,
-    /// Open the snapshots in this directory too; also the start of a ledger that begins behind one (repeatable)
+    /// Open the snapshots in this directory too; also the start of a ledger that begins after one (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger

@@ -19,7 +19,7 @@ use crate::shown::Show;
 /// Recomputes every leaf and root, checks every node and COSE signature, whether the signing node was trusted at that
 /// seqno and endorsed by the service, the chain of service identities across recoveries, positions tables, names,
 /// gaps, overlaps and snapshots. Reports all findings, not the first. The last signed transaction is what a recovery
-/// keeps; entries behind it are what it drops.
+/// keeps; entries after it are what it drops.
 #[derive(clap::Args)]
 pub struct Args {
     /// The ledger's main directory, then its read-only ones
@@ -28,13 +28,13 @@ pub struct Args {
     /// Check the snapshots in this directory too (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,
-    /// Start behind a snapshot: a file, or `latest` of those in --snapshots
+    /// Start after a snapshot: a file, or `latest` of those in --snapshots
     #[arg(long, value_name = "FILE|latest")]
     from_snapshot: Option<PathBuf>,
     /// audit: every signature; integrity: the last one of each service identity, whose root covers all before it
     #[arg(long, value_enum, default_value = "audit")]
     mode: ModeName,
-    /// Stop behind this seqno
+    /// Stop after this seqno
     #[arg(long, value_name = "SEQNO")]
     until: Option<u64>,
     /// The certificate that the ledger's last service must have
@@ -119,8 +119,8 @@ pub fn render(report: &VerifyReport) -> String {
         line(format!("signer       node {}", hex::encode(signer.0)));
     }
     let dropped = match report.unsigned_entries {
-        0 => "none behind it".to_owned(),
-        n => format!("{} behind it, which a recovery would drop", output::count(n)),
+        0 => "none after it".to_owned(),
+        n => format!("{} after it, which a recovery would drop", output::count(n)),
     };
     line(format!(
         "entries      {} up to seqno {}, {dropped}",

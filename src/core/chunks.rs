@@ -74,7 +74,7 @@ impl Chunks {
         self.open.back().filter(|chunk| !chunk.ends)
     }
 
-    /// Whether an entry of `size` bytes still fits the chunk that is being written, with a signature behind it, so that
+    /// Whether an entry of `size` bytes still fits the chunk that is being written, with a signature after it, so that
     /// positions can express both.
     pub(super) fn has_room(&self, size: u64) -> bool {
         self.size().saturating_add(size) <= LARGEST_CHUNK - RESERVED
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_fits_behind_whatever_was_taken() {
+    fn a_signature_fits_after_whatever_was_taken() {
         let mut chunks = Chunks::new(false);
         let (mut seqno, mut size) = (0, 1 << 30);
         while size > 0 {

@@ -67,7 +67,7 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    /// A queue behind a ledger that ends at `last`.
+    /// A queue after a ledger that ends at `last`.
     pub(super) fn after(last: Seqno) -> Operations {
         Operations {
             written: last,
@@ -144,7 +144,7 @@ impl Operations {
         Some(operation)
     }
 
-    /// The entry of `seqno` and those that wait right behind it, as one operation.
+    /// The entry of `seqno` and those that wait right after it, as one operation.
     fn collect(&mut self, seqno: Seqno) -> UnderWay {
         let Some(first) = self.kept(seqno) else {
             unreachable!("an entry is kept until it is durable, and so until it is written");

@@ -96,6 +96,8 @@ impl Core {
         let mut out = Vec::new();
         match event {
             Event::Transaction(submission) => self.transaction(now, submission, &mut out),
+            // Who only follows signs nothing, whoever asks.
+            Event::Sign { .. } if self.role == Role::Backup => {}
             Event::Sign { end_chunk, snapshot } => {
                 self.signing.end_chunk |= end_chunk;
                 self.snapshots.asked |= snapshot;

@@ -84,14 +84,14 @@ impl CommitSecret {
         }
         let mut inner = Vec::with_capacity(txids.len());
         let messages: Vec<&[u8]> = texts.iter().map(Text::txid_in_evidence).collect();
-        let behind = |state: [u32; 8]| Prefix { state, bytes: 64 };
-        if !lanes::digest_many(&behind(self.inner), &messages, &mut inner) {
+        let after = |state: [u32; 8]| Prefix { state, bytes: 64 };
+        if !lanes::digest_many(&after(self.inner), &messages, &mut inner) {
             digests.extend(txids.iter().map(|&(view, seqno)| self.evidence_digest(view, seqno)));
             return;
         }
         let mut nonces = Vec::with_capacity(txids.len());
         let messages: Vec<&[u8]> = inner.iter().map(<[u8; 32]>::as_slice).collect();
-        lanes::digest_many(&behind(self.outer), &messages, &mut nonces);
+        lanes::digest_many(&after(self.outer), &messages, &mut nonces);
         for (text, nonce) in texts.iter_mut().zip(&nonces) {
             text.push_hex(nonce);
         }
@@ -139,7 +139,7 @@ impl Text {
         }
     }
 
-    /// `ce:{txid}:`, behind which the nonce's hex digits go.
+    /// `ce:{txid}:`, after which the nonce's hex digits go.
     #[inline]
     fn begin_evidence(&mut self, view: u64, seqno: u64) {
         self.push(b"ce:");

@@ -105,7 +105,7 @@ fn fastest_of(ways: &[Way]) -> Option<Way> {
     rounds.map(&mut round).min_by_key(|(took, _)| *took).map(|(_, way)| way)
 }
 
-/// Digests of `messages`, each behind `prefix`, appended to `digests` in order. Answers false, having done nothing, where the
+/// Digests of `messages`, each after `prefix`, appended to `digests` in order. Answers false, having done nothing, where the
 /// processor can't.
 pub(super) fn digest_many(prefix: &Prefix, messages: &[&[u8]], digests: &mut Vec<Digest>) -> bool {
     let Some(way) = fastest() else {

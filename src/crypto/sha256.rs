@@ -37,9 +37,9 @@ pub(super) struct Prefix {
     pub bytes: u64,
 }
 
-/// SHA-256 of `message` behind a prefix that is hashed already.
+/// SHA-256 of `message` after a prefix that is hashed already.
 #[cfg(any(target_arch = "x86_64", test))]
-pub(super) fn sha256_behind(prefix: &Prefix, message: &[u8]) -> Digest {
+pub(super) fn sha256_after(prefix: &Prefix, message: &[u8]) -> Digest {
     use sha2::block_api::compress256;
     let mut state = prefix.state;
     let (body, rest) = message.as_chunks::<64>();

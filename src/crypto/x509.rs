@@ -100,7 +100,7 @@ impl Certificate {
         let mut rest = pem;
         loop {
             found.push(Self::from_pem(rest)?);
-            // Behind the END line that `from_pem` stopped at: each turn consumes text.
+            // After the END line that `from_pem` stopped at: each turn consumes text.
             rest = rest.split_once("-----END ").map_or("", |(_, rest)| rest);
             if !rest.contains("-----BEGIN ") {
                 return Ok(found);

@@ -18,16 +18,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 12;
 
 /// A running node; killed when it is dropped.
-pub(super) struct Node {
+pub(super) struct NodeProcess {
     child: Child,
     directory: PathBuf,
     /// Where it is served.
     pub(super) url: String,
 }
 
-impl Node {
+impl NodeProcess {
     /// Starts a node on what is in `directory`.
-    pub(super) fn start(directory: &Path, read_only: &[String], jobs: Option<u16>) -> Result<Node> {
+    pub(super) fn start(directory: &Path, read_only: &[String], jobs: Option<u16>) -> Result<NodeProcess> {
         let config = json!({
             "network": {
                 "node_to_node_interface": {"bind_address": "127.0.0.1:0"},
@@ -51,7 +51,7 @@ impl Node {
             command.args(["--jobs", &jobs.to_string()]);
         }
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
-        let mut node = Node {
+        let mut node = NodeProcess {
             child: child.map_err(Error::io("start", &program))?,
             directory: directory.to_owned(),
             url: String::new(),
@@ -127,7 +127,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for NodeProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

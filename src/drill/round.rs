@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Plan;
-use super::node::Node;
+use super::node::NodeProcess;
 use super::scratch::copy_directory;
 use crate::crypto::Certificate;
 use crate::crypto::rsa::DecryptionKey;
@@ -114,7 +114,7 @@ pub(super) async fn recover(
         steps: Vec::new(),
         tell,
     };
-    let mut node = Node::start(directory, &read_only, plan.jobs)?;
+    let mut node = NodeProcess::start(directory, &read_only, plan.jobs)?;
     clock.step("node started, its interface is served".to_owned(), None);
     let anyone = client(&node, Trust::Anyone)?;
     let state = wait_for(&anyone, &mut node, "PartOfPublicNetwork").await?;
@@ -235,7 +235,7 @@ fn read_members(directory: &Path) -> Result<Vec<Keys>> {
     Ok(found)
 }
 
-fn client(node: &Node, trust: Trust) -> Result<Client> {
+fn client(node: &NodeProcess, trust: Trust) -> Result<Client> {
     Client::new(&node.url, trust).map_err(|why| Error::Unreadable(why.to_string()))
 }
 
@@ -245,7 +245,7 @@ async fn pause(began: Instant) {
     tokio::time::sleep((began.elapsed() / 4).clamp(POLL, longest)).await;
 }
 
-async fn wait_for(client: &Client, node: &mut Node, wanted: &str) -> Result<Value> {
+async fn wait_for(client: &Client, node: &mut NodeProcess, wanted: &str) -> Result<Value> {
     let began = Instant::now();
     loop {
         node.check()?;
@@ -266,7 +266,7 @@ fn entered(state: &Value, name: &str) -> Option<f64> {
     state.get("recovery")?.get("entered_s")?.get(name)?.as_f64()
 }
 
-/// Entries of the ledger that a new service was built on: it was created by the one behind them.
+/// Entries of the ledger that a new service was built on: it was created by the one after them.
 fn recovered_entries(network: &Value) -> Option<u64> {
     let created = network
         .get("current_service_create_txid")?
@@ -276,7 +276,7 @@ fn recovered_entries(network: &Value) -> Option<u64> {
     created.seqno.checked_sub(1)
 }
 
-async fn wait_until_open(client: &Client, node: &mut Node) -> Result<()> {
+async fn wait_until_open(client: &Client, node: &mut NodeProcess) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         node.check()?;
@@ -293,7 +293,7 @@ async fn wait_until_open(client: &Client, node: &mut Node) -> Result<()> {
 }
 
 /// Proposes to open the service, and votes until that is accepted.
-async fn accept(client: &Client, node: &mut Node, members: &[Keys], clock: &mut Clock<'_>) -> Result<()> {
+async fn accept(client: &Client, node: &mut NodeProcess, members: &[Keys], clock: &mut Clock<'_>) -> Result<()> {
     let began = Instant::now();
     while !client
         .get("/node/ready/gov")
@@ -306,7 +306,7 @@ async fn accept(client: &Client, node: &mut Node, members: &[Keys], clock: &mut 
         }
         pause(began).await;
     }
-    let refused = |node: &Node, who: &str, why: crate::member::Error| node.failed(&format!("{who}: {why}"));
+    let refused = |node: &NodeProcess, who: &str, why: crate::member::Error| node.failed(&format!("{who}: {why}"));
     let network = governance::network(client)
         .await
         .map_err(|why| refused(node, "the service", why))?;
@@ -361,7 +361,7 @@ async fn active_members(client: &Client) -> std::result::Result<Vec<String>, cra
 }
 
 /// Submits shares until there are enough.
-async fn submit(client: &Client, members: &[Keys], node: &Node, clock: &mut Clock<'_>) -> Result<()> {
+async fn submit(client: &Client, members: &[Keys], node: &NodeProcess, clock: &mut Clock<'_>) -> Result<()> {
     let mut why_not = Vec::new();
     for keys in members {
         let Some(encryption) = &keys.encryption else {

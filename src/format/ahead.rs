@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_just_been_written_is_cached_and_what_is_behind_the_end_is_not() {
+    fn what_has_just_been_written_is_cached_and_what_is_after_the_end_is_not() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [1; 8192]).unwrap();
         if !is_cached(file.as_file(), 5000) {

@@ -12,14 +12,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cursor::Cursor;
-use super::domain::{Maps, PublicHeader};
-use super::entry::{Entry, EntryHeader, EntryIv, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
+use super::entry::{EntryHeader, HEADER_SIZE, VERSION};
 use super::layout::MIN_ENTRY;
+use super::located::{read_at, read_extent};
+use super::map::MappedFile;
 use super::search::Search;
 use super::{Malformed, Seqno};
 
 pub use super::layout::{FIRST_ENTRY, Layout};
+pub use super::located::Located;
 
 /// Something in a chunk's structure that isn't as it should be. Offsets are from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub enum Fault {
         /// Why.
         why: Malformed,
     },
-    /// Nothing behind this place can be read.
+    /// Nothing after this place can be read.
     End {
         /// Seqno that was expected there.
         seqno: Seqno,
@@ -75,97 +76,6 @@ pub enum Fault {
         /// Why.
         why: Malformed,
     },
-}
-
-/// One whole entry at its place.
-#[derive(Clone, Debug)]
-pub struct Located<'a> {
-    /// Offset in the file.
-    pub offset: u64,
-    /// Seqno, checked: the position, the public domain and the nonce agree.
-    pub seqno: Seqno,
-    /// The entry.
-    pub entry: Entry<'a>,
-    /// Its public header.
-    pub public: PublicHeader<'a>,
-}
-
-impl<'a> Located<'a> {
-    /// Its public writes, not walked yet.
-    #[inline]
-    pub fn maps(&self) -> Maps<'a> {
-        Maps::new(Cursor::starting_at(self.entry.public, self.public.size_bytes()))
-    }
-}
-
-/// Reads the entry that should stand at `offset` with `seqno`.
-#[inline(always)] // as `Entry::parse`
-fn read_at(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Located<'_>, Malformed> {
-    locate(offset, seqno, Entry::parse(window(bytes, offset, end)?)?)
-}
-
-/// Reads the entry that the table says fills `offset..end`, whatever size its own header claims.
-fn read_extent(bytes: &[u8], offset: u64, end: u64, seqno: Seqno) -> Result<Located<'_>, Malformed> {
-    let raw = window(bytes, offset, end)?;
-    let mut cursor = Cursor::new(raw);
-    let header = EntryHeader::from_bytes(cursor.array("entry header")?);
-    let entry = Entry {
-        raw,
-        flags: header.flags,
-        tag: cursor.array("GCM tag")?,
-        iv_bytes: cursor.array("GCM IV")?,
-        public: cursor.prefixed("public domain")?,
-        private: cursor.rest(),
-    };
-    locate(offset, seqno, entry)
-}
-
-#[inline]
-fn window(bytes: &[u8], offset: u64, end: u64) -> Result<&[u8], Malformed> {
-    bytes
-        .get(offset as usize..end as usize)
-        .ok_or_else(|| outside_complaint(offset))
-}
-
-#[cold]
-fn outside_complaint(offset: u64) -> Malformed {
-    Malformed::at(0, format!("entry offset {offset} lies outside the entries"))
-}
-
-#[inline(always)] // as `Entry::parse`
-fn locate(offset: u64, seqno: Seqno, entry: Entry<'_>) -> Result<Located<'_>, Malformed> {
-    let mut cursor = Cursor::new(entry.public);
-    let public = match PublicHeader::read(&mut cursor) {
-        Ok(public) => public,
-        Err(why) => return Err(why.shifted(PUBLIC_AT)),
-    };
-    let iv = entry.iv();
-    if public.seqno != seqno || iv.seqno != seqno || iv.snapshot {
-        return Err(place_complaint(seqno, public.seqno, iv));
-    }
-    Ok(Located {
-        offset,
-        seqno,
-        entry,
-        public,
-    })
-}
-
-/// Offset of the public domain in an entry.
-const PUBLIC_AT: usize = HEADER_SIZE + GCM_HEADER_SIZE;
-
-/// What is wrong with an entry that should be that of `seqno`.
-#[cold]
-fn place_complaint(seqno: Seqno, public_seqno: Seqno, iv: EntryIv) -> Malformed {
-    if public_seqno != seqno {
-        let what = format!("entry says its seqno is {public_seqno}, expected {seqno}");
-        return Malformed::at(PUBLIC_AT + 1, what);
-    }
-    if iv.seqno != seqno {
-        let what = format!("GCM IV says its seqno is {}, expected {seqno}", iv.seqno);
-        return Malformed::at(24, what);
-    }
-    Malformed::at(32, "GCM IV says it is a snapshot's, expected a transaction's")
 }
 
 /// Walks a chunk's entries in order, resolving disagreements between headers and positions table.
@@ -235,6 +145,11 @@ impl<'a> Walker<'a> {
             table_is_useful: true,
             done: false,
         }
+    }
+
+    /// A walk from the first entry of a mapped file, which shares what is known of it with others.
+    pub fn over(map: &'a MappedFile, layout: Layout, first: Seqno) -> Self {
+        Walker::new(map.bytes(), layout, first).sharing(map.search())
     }
 
     /// The same walk, which shares what is known of the file with others.
@@ -467,7 +382,7 @@ impl<'a> Walker<'a> {
         self.find(self.seqno + 1, self.offset + MIN_ENTRY..end)
     }
 
-    /// The nearest entry behind the present one that can be read: by the table, else by looking at every byte.
+    /// The nearest entry after the present one that can be read: by the table, else by looking at every byte.
     fn next_readable(&mut self) -> Option<(u64, Seqno)> {
         let (bytes, layout, end) = (self.bytes, self.layout, self.layout.entries_end);
         let (here, seqno, first_seqno) = (self.offset, self.seqno, self.first_seqno);

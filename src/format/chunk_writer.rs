@@ -40,7 +40,7 @@ impl<W: std::io::Write + std::io::Seek> ChunkWriter<W> {
     }
 
     /// Goes on with a chunk file whose entries end at offset `end`: its header word is set to 0, for a chunk that is
-    /// open, and what stands behind `end` is for its owner to cut.
+    /// open, and what comes after `end` is for its owner to cut.
     ///
     /// # Errors
     /// Whatever reading and writing answer; [`std::io::ErrorKind::InvalidData`] if the entries' headers don't lead to `end`.

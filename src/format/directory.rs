@@ -51,7 +51,7 @@ pub struct PlannedChunk {
 pub enum Note {
     /// Set aside by CCF (`.ignored` and the like); not read.
     SetAside(PathBuf),
-    /// Left behind by a recovery that never opened; not read.
+    /// Left after by a recovery that never opened; not read.
     UnfinishedRecovery(PathBuf),
     /// Named like a chunk, but not parseable.
     UnreadableName(PathBuf),
@@ -284,7 +284,7 @@ fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) ->
     let map = MappedFile::open(&path).map_err(Error::io("open", &path))?;
     map.is_peeked_into();
     let bytes = map.bytes();
-    let layout = Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes));
+    let layout = Layout::read_or_unusable(bytes);
     let first = first_seqno(bytes).unwrap_or(name.first);
     if first != name.first {
         notes.push(Note::NameDisagrees {

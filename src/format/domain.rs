@@ -149,7 +149,7 @@ pub struct Maps<'a> {
 }
 
 impl<'a> Maps<'a> {
-    /// Starts where `cursor` stands: behind the public header, or at the start of a private domain.
+    /// Starts where `cursor` stands: after the public header, or at the start of a private domain.
     #[inline]
     pub fn new(cursor: Cursor<'a>) -> Self {
         Maps { cursor }

@@ -111,7 +111,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Reads the entry at the start of `bytes`, which may go on behind it.
+    /// Reads the entry at the start of `bytes`, which may go on after it.
     ///
     /// # Errors
     /// [`Malformed`] if the version is not 1, the size is below 36 or beyond `bytes`, or the public domain does not fit.
@@ -148,13 +148,11 @@ impl<'a> Entry<'a> {
     /// The Merkle leaf of this transaction (format specification, section 4). `public` must be this entry's header.
     #[inline]
     pub fn leaf(&self, public: &PublicHeader<'_>) -> Digest {
-        let write_set = self.write_set_digest();
-        match (public.commit_evidence_digest, public.claims_digest) {
-            (Some(evidence), Some(claims)) => sha256_three(&write_set, evidence, claims),
-            (Some(evidence), None) => sha256_pair(&write_set, evidence),
-            (None, Some(claims)) => sha256_pair(&write_set, claims),
-            (None, None) => write_set,
-        }
+        leaf(
+            &self.write_set_digest(),
+            public.commit_evidence_digest,
+            public.claims_digest,
+        )
     }
 
     /// SHA-256 of the raw entry.
@@ -164,7 +162,17 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What is wrong with an entry's framing, behind which `available` bytes are left.
+/// The Merkle leaf of a transaction: of its own digest and those that its type has (format specification, section 4).
+#[inline]
+pub fn leaf(write_set: &Digest, evidence: Option<&Digest>, claims: Option<&Digest>) -> Digest {
+    match (evidence, claims) {
+        (Some(evidence), Some(claims)) => sha256_three(write_set, evidence, claims),
+        (Some(one), None) | (None, Some(one)) => sha256_pair(write_set, one),
+        (None, None) => *write_set,
+    }
+}
+
+/// What is wrong with an entry's framing, after which `available` bytes are left.
 #[cold]
 fn framing_complaint(header: EntryHeader, available: u64) -> Malformed {
     let EntryHeader { version, size, .. } = header;

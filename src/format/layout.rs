@@ -102,21 +102,21 @@ impl Layout {
 
     /// Number of entries by the sizes in their headers, if these lead exactly to `end`.
     pub fn count_entries(bytes: &[u8], end: u64) -> Option<u64> {
-        let mut at = FIRST_ENTRY;
+        let mut headers = Headers::of(bytes);
         let mut count = 0;
-        while at < end {
-            let header = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<HEADER_SIZE>()?;
-            let header = EntryHeader::from_bytes(header);
-            if header.version != VERSION || header.size == 0 {
-                return None;
-            }
-            at = at.checked_add(HEADER_SIZE as u64 + header.size)?;
+        while headers.offset() < end {
+            headers.next()?;
             count += 1;
         }
-        (at == end && count > 0).then_some(count)
+        (headers.offset() == end && count > 0).then_some(count)
     }
 
-    /// Offset of entry `index` by the table; the end of the entries for the index behind the last one.
+    /// What the first bytes say, or [`Layout::unusable`].
+    pub fn read_or_unusable(bytes: &[u8]) -> Layout {
+        Layout::read(bytes).unwrap_or_else(|_| Layout::unusable(bytes))
+    }
+
+    /// Offset of entry `index` by the table; the end of the entries for the index after the last one.
     #[inline]
     pub fn position(&self, bytes: &[u8], index: u64) -> Option<u64> {
         let len = self.table_len?;
@@ -126,5 +126,45 @@ impl Layout {
         let at = self.entries_end.checked_add(index.checked_mul(4)?)?;
         let word = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<4>()?;
         Some(u64::from(u32::from_le_bytes(*word)))
+    }
+}
+
+/// Where the entries of a chunk begin, by the sizes in their headers alone: up to what can't be one.
+pub struct Headers<'a> {
+    bytes: &'a [u8],
+    offset: u64,
+}
+
+impl<'a> Headers<'a> {
+    /// From the first entry on.
+    pub fn of(bytes: &'a [u8]) -> Headers<'a> {
+        Headers {
+            bytes,
+            offset: FIRST_ENTRY,
+        }
+    }
+
+    /// Where the next one would begin.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl Iterator for Headers<'_> {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        let offset = self.offset;
+        let header = self
+            .bytes
+            .get(usize::try_from(offset).ok()?..)?
+            .first_chunk::<HEADER_SIZE>()?;
+        let header = EntryHeader::from_bytes(header);
+        if header.version != VERSION || header.size == 0 {
+            return None;
+        }
+        self.offset = offset.checked_add(HEADER_SIZE as u64 + header.size)?;
+        Some(offset)
     }
 }

@@ -1,6 +1,6 @@
 //! Files mapped into memory, and what happens when one shrinks while it is mapped.
 //!
-//! The kernel answers a read behind the new end of a shrunken file with SIGBUS, which would kill the process in the
+//! The kernel answers a read after the new end of a shrunken file with SIGBUS, which would kill the process in the
 //! middle of a report. Every map is registered here; the handler puts a page of zeros under the faulting address,
 //! marks the map, and lets the read go on. Zeros never pass for an entry (version 0), so the engine sees the file end
 //! there, and [`MappedFile::shrank`] lets it say why.

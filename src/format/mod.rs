@@ -19,6 +19,7 @@ pub mod directory;
 pub mod domain;
 pub mod entry;
 pub mod layout;
+pub mod located;
 pub mod map;
 pub mod names;
 pub mod search;

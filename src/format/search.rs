@@ -123,7 +123,7 @@ impl Barren {
         (end > at).then_some(end)
     }
 
-    /// Where the first range behind `at` starts.
+    /// Where the first range after `at` starts.
     fn next_start(&self, at: u64) -> Option<u64> {
         self.0.range(at + 1..).next().map(|(&start, _)| start)
     }

@@ -52,7 +52,7 @@ pub fn target(path: &Path) -> Result<Target> {
     let kind = match is_link {
         false => found,
         true => match path.metadata() {
-            Ok(behind) => behind.file_type(),
+            Ok(after) => after.file_type(),
             Err(_) => return refused("a link that leads nowhere, and links are not followed"),
         },
     };
@@ -297,6 +297,19 @@ mod signals {
     }
 }
 
+/// A file of this name with nothing in it. What had the name before is removed, not written to: it may be a link to a file
+/// that is to stay as it is.
+///
+/// # Errors
+/// If the name can't be removed or the file not be made.
+pub fn create_anew(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,5 +409,18 @@ mod tests {
         assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
         write_whole(Path::new("/dev/null"), b"gone", PRIVATE).unwrap();
         assert!(Path::new("/dev/null").metadata().unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn what_is_made_anew_is_not_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (kept, link) = (directory.path().join("kept"), directory.path().join("link"));
+        std::fs::write(&kept, "kept").unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        for _ in 0..2 {
+            create_anew(&link).unwrap().write_all(b"new").unwrap();
+            assert_eq!(std::fs::read(&link).unwrap(), b"new");
+        }
+        assert_eq!(std::fs::read(&kept).unwrap(), b"kept");
     }
 }

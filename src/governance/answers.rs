@@ -113,7 +113,7 @@ pub struct User {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "ServiceState.Node")]
-pub struct Node {
+pub struct ServiceNode {
     /// As the service endorsed it, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

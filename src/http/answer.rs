@@ -45,7 +45,7 @@ pub(super) struct Door<S> {
     pub(super) tls: Option<TlsAcceptor>,
 }
 
-/// One session behind a door.
+/// One session of an accepted connection.
 pub(super) struct Visit<S> {
     pub(super) door: Arc<Door<S>>,
     pub(super) activity: Arc<Activity>,

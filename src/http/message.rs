@@ -71,7 +71,7 @@ impl Request {
     }
 }
 
-/// What is sent behind the headers.
+/// What is sent after the headers.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// From memory.

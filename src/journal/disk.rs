@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Result};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::format::whole_file::create_anew;
 /// A file system. Each call may fail, and may have done a part of its work then.
 pub trait Disk {
     /// A file that is open for writing.
@@ -106,7 +107,7 @@ impl Disk for Files {
     }
 
     fn replace(&self, path: &Path) -> Result<Written> {
-        File::create(path).map(Written::new)
+        create_anew(path).map(Written::new)
     }
 
     fn open(&self, path: &Path) -> Result<Written> {

@@ -1,7 +1,7 @@
 //! The chunk files of a journal: their names from the first entry to the opening of a recovered service.
 //!
 //! A chunk is `ledger_S` while it grows and `ledger_S-E.committed` once it is complete. What a recovering service
-//! writes has `.recovery` behind it until that service opens: a crash before leaves files that the next recovery sets
+//! writes has `.recovery` after it until that service opens: a crash before leaves files that the next recovery sets
 //! aside. Format specification, sections 1.1, 1.2 and 1.6.
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub fn sync_names(path: &Path) -> Result<()> {
 
 /// Takes `.recovery` off the names of a directory's chunks. May be called again where it failed.
 ///
-/// The last chunk comes first: wherever this is interrupted, a chunk with its final name behind one without tells that
+/// The last chunk comes first: wherever this is interrupted, a chunk with its final name after one without tells that
 /// the service had opened, and that the rest may follow.
 ///
 /// # Errors

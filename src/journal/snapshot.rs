@@ -24,7 +24,7 @@ use crate::format::snapshot::{
     StateEntry, key_order, map_len, state_entry_len, write_header, write_map_head, write_state_entry,
 };
 use crate::kv::base::Base;
-use crate::kv::store::State;
+use crate::kv::store::Committed;
 use crate::merkle::Tree;
 use crate::merkle::receipt::{LeafComponents, write_cbor_proof, write_json};
 
@@ -59,13 +59,13 @@ impl Draft {
     ///
     /// # Errors
     /// [`Error::Usage`] if the state is too large for one entry; [`Error::Io`].
-    pub fn write<D: Disk>(&self, state: &State, disk: &D, path: &Path) -> Result<Written> {
+    pub fn write<D: Disk>(&self, state: &Committed, disk: &D, path: &Path) -> Result<Written> {
         self.try_write(state, disk, path).inspect_err(|_| {
             let _ = disk.remove(path);
         })
     }
 
-    fn try_write<D: Disk>(&self, state: &State, disk: &D, path: &Path) -> Result<Written> {
+    fn try_write<D: Disk>(&self, state: &Committed, disk: &D, path: &Path) -> Result<Written> {
         let io = || Error::io("write the snapshot", path);
         let (public_len, private_len) = (
             self.header().len() as u64 + maps_len(&state.public),
@@ -108,7 +108,7 @@ impl Draft {
     }
 
     /// Seals the state, hands every piece to `put`, and answers the tag.
-    fn seal(&self, state: &State, iv: EntryIv, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<[u8; 16]> {
+    fn seal(&self, state: &Committed, iv: EntryIv, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<[u8; 16]> {
         let mut stream = self.key.stream(iv);
         let mut public = Pieces::new(|piece: &mut [u8]| {
             stream.authenticate(piece);
@@ -127,7 +127,7 @@ impl Draft {
     }
 }
 
-/// Collects bytes into pieces worth encrypting and writing; they are wiped behind that.
+/// Collects bytes into pieces worth encrypting and writing; they are wiped after that.
 struct Pieces<F> {
     buffer: Zeroizing<Vec<u8>>,
     each: F,

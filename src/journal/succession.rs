@@ -32,7 +32,7 @@ pub fn random_iv(rng: &mut impl Rng) -> [u8; 12] {
     iv
 }
 
-/// The value that chains `before` to `next`, which follows it from `next_version` on (behind the write, if none).
+/// The value that chains `before` to `next`, which follows it from `next_version` on (after the write, if none).
 /// `stored_at` is the seqno of the last such write.
 pub fn chain(
     before: &KnownSecret,
@@ -51,7 +51,7 @@ pub fn chain(
     }
 }
 
-/// Secrets for one node, as they stand in `encrypted_ledger_secrets`. A version of none stands for the seqno behind the
+/// Secrets for one node, as they stand in `encrypted_ledger_secrets`. A version of none stands for the seqno after the
 /// write.
 ///
 /// # Errors

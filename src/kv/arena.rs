@@ -200,11 +200,11 @@ impl Arena {
         let parts = [&head[..], record.key, record.value.unwrap_or_default()];
         let mut rest = rest;
         for part in parts {
-            let Some((target, behind)) = rest.split_at_mut_checked(part.len()) else {
+            let Some((target, after)) = rest.split_at_mut_checked(part.len()) else {
                 return false;
             };
             target.copy_from_slice(part);
-            rest = behind;
+            rest = after;
         }
         true
     }

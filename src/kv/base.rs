@@ -146,7 +146,7 @@ impl Base {
                 order.push((start, *place));
             }
         }
-        // Most comparisons end in the eight bytes behind what all keys begin with, without a visit to the arena.
+        // Most comparisons end in the eight bytes after what all keys begin with, without a visit to the arena.
         order.sort_unstable_by(|(a, place_a), (b, place_b)| {
             a.cmp(b).then_with(|| self.key(*place_a).cmp(self.key(*place_b)))
         });
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(base.sorted("absent").count(), 0);
     }
 
-    /// The promise behind `export --state`: small values, most of them overwritten several times with other sizes.
+    /// The promise after `export --state`: small values, most of them overwritten several times with other sizes.
     #[test]
     fn memory_stays_within_one_and_a_half_times_the_live_state() {
         let mut base = Base::new();

@@ -21,14 +21,14 @@ type Versions = Vec<(Seqno, Option<Vec<u8>>)>;
 /// What is committed: public and private maps apart, because a recovery has the one long before the other. A clone shares
 /// them, and keeps them as they are.
 #[derive(Clone, Default)]
-pub struct State {
+pub struct Committed {
     /// Public maps.
     pub public: Arc<Base>,
     /// Private maps.
     pub private: Arc<Base>,
 }
 
-impl State {
+impl Committed {
     fn of(&self, map: &str) -> &Base {
         if is_public(map) { &self.public } else { &self.private }
     }
@@ -45,7 +45,7 @@ type Overlay = BTreeMap<String, Arc<BTreeMap<Vec<u8>, Versions>>>;
 /// The state after one transaction. A clone holds it still, whatever is applied to the store meanwhile.
 #[derive(Clone, Default)]
 pub struct Frozen {
-    base: State,
+    base: Committed,
     overlay: Overlay,
     seqno: Seqno,
     /// Counts what changes the state otherwise than by transactions.
@@ -131,7 +131,7 @@ impl Store {
     pub fn with_public(public: Base, seqno: Seqno) -> Self {
         Store {
             newest: Frozen {
-                base: State {
+                base: Committed {
                     public: Arc::new(public),
                     private: Arc::default(),
                 },
@@ -165,7 +165,7 @@ impl Store {
 
     /// The state that was committed at `seqno`, if that is the newest in the base. Whoever holds it keeps it as it is:
     /// what is committed meanwhile stays in the overlay.
-    pub fn committed_at(&self, seqno: Seqno) -> Option<State> {
+    pub fn committed_at(&self, seqno: Seqno) -> Option<Committed> {
         (self.based_at == seqno).then(|| self.newest.base.clone())
     }
 

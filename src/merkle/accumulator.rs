@@ -8,7 +8,7 @@ use crate::crypto::digest::{Digest, sha256_pair, sha256_pairs};
 
 /// A perfect subtree of 2^level leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct Subtree {
     /// Height: 0 is a leaf.
     pub level: u8,
     /// Its root.
@@ -18,7 +18,7 @@ pub struct Node {
 /// The peaks of leaves 0 to n−1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accumulator {
-    peaks: Vec<Node>,
+    peaks: Vec<Subtree>,
     leaves: u64,
 }
 
@@ -46,7 +46,7 @@ impl Accumulator {
         Some(Accumulator {
             peaks: levels
                 .zip(digests)
-                .map(|(level, digest)| Node { level, digest: *digest })
+                .map(|(level, digest)| Subtree { level, digest: *digest })
                 .collect(),
             leaves,
         })
@@ -66,7 +66,7 @@ impl Accumulator {
     /// Appends one leaf.
     #[inline]
     pub fn append(&mut self, leaf: &Digest) {
-        self.append_node(Node {
+        self.append_node(Subtree {
             level: 0,
             digest: *leaf,
         });
@@ -74,12 +74,12 @@ impl Accumulator {
 
     /// Appends a perfect subtree, as [`Subtrees`] produces them: its first leaf is the accumulator's next one, and
     /// it is no larger than the alignment of that leaf allows.
-    pub fn append_node(&mut self, node: Node) {
+    pub fn append_node(&mut self, node: Subtree) {
         debug_assert!(self.leaves.trailing_zeros() >= u32::from(node.level));
         self.leaves += 1 << node.level;
         let mut node = node;
         while let Some(last) = self.peaks.last().filter(|last| last.level == node.level) {
-            node = Node {
+            node = Subtree {
                 level: node.level + 1,
                 digest: sha256_pair(&last.digest, &node.digest),
             };
@@ -122,7 +122,7 @@ fn reduce(leaves: &[Digest]) -> Digest {
 /// Reduces consecutive leaves, starting anywhere, to aligned perfect subtrees.
 #[derive(Clone, Debug)]
 pub struct Subtrees {
-    nodes: Vec<Node>,
+    nodes: Vec<Subtree>,
     next: u64,
 }
 
@@ -139,7 +139,7 @@ impl Subtrees {
     #[inline]
     pub fn append(&mut self, leaf: Digest) {
         // Leaf i closes one subtree for every trailing one of i, if that subtree began within the range.
-        self.append_node(Node { level: 0, digest: leaf });
+        self.append_node(Subtree { level: 0, digest: leaf });
     }
 
     /// Appends many leaves: whole aligned blocks level by level, on all vector lanes.
@@ -154,24 +154,24 @@ impl Subtrees {
                 rest = others;
                 continue;
             }
-            let (block, behind) = rest.split_at_checked(1 << level).unwrap_or((rest, &[]));
-            self.append_node(Node {
+            let (block, after) = rest.split_at_checked(1 << level).unwrap_or((rest, &[]));
+            self.append_node(Subtree {
                 level: level as u8,
                 digest: reduce(block),
             });
-            rest = behind;
+            rest = after;
         }
     }
 
     /// Appends a perfect subtree whose first leaf is the next one.
-    fn append_node(&mut self, node: Node) {
+    fn append_node(&mut self, node: Subtree) {
         let mut node = node;
         let mut index = self.next >> node.level;
         self.next += 1 << node.level;
         while index & 1 == 1 {
             match self.nodes.last() {
                 Some(left) if left.level == node.level => {
-                    node = Node {
+                    node = Subtree {
                         level: node.level + 1,
                         digest: sha256_pair(&left.digest, &node.digest),
                     };
@@ -190,7 +190,7 @@ impl Subtrees {
     }
 
     /// The subtrees so far, in leaf order; the next leaf starts a new range.
-    pub fn take(&mut self) -> Vec<Node> {
+    pub fn take(&mut self) -> Vec<Subtree> {
         std::mem::take(&mut self.nodes)
     }
 }

@@ -13,5 +13,5 @@ pub mod accumulator;
 pub mod receipt;
 pub mod tree;
 
-pub use accumulator::{Accumulator, Node, Subtrees};
+pub use accumulator::{Accumulator, Subtree, Subtrees};
 pub use tree::Tree;

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::tree::{Step, fold};
 use crate::crypto::cose::Sign1;
-use crate::crypto::digest::{Digest, sha256, sha256_three};
+use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::ecdsa::VerifyingKey;
 use crate::crypto::x509::Certificate;
 use crate::format::TxId;
+use crate::format::entry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -23,7 +24,7 @@ const MAX_PATH: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
     /// The file has none.
-    #[error("there is no receipt behind the snapshot")]
+    #[error("there is no receipt after the snapshot")]
     Absent,
     /// It can't be read.
     #[error("the receipt can't be read: {0}")]
@@ -56,7 +57,7 @@ impl LeafComponents {
     /// The Merkle leaf.
     pub fn leaf(&self) -> Digest {
         let evidence = sha256(self.commit_evidence.as_bytes());
-        sha256_three(&self.write_set_digest, &evidence, &self.claims_digest)
+        entry::leaf(&self.write_set_digest, Some(&evidence), Some(&self.claims_digest))
     }
 }
 
@@ -216,7 +217,7 @@ impl Receipt {
     }
 }
 
-/// Serialises a JSON receipt as CCF puts it behind a snapshot: compact, keys sorted.
+/// Serialises a JSON receipt as CCF puts it after a snapshot: compact, keys sorted.
 pub fn write_json(
     components: &LeafComponents,
     path: &[Step],

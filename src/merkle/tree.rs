@@ -117,7 +117,7 @@ impl Tree {
         Self::continuing(Accumulator::empty(), vec![[0; 32]])
     }
 
-    /// From flushed peaks and the leaves behind them.
+    /// From flushed peaks and the leaves after them.
     pub fn continuing(flushed: Accumulator, recent: Vec<Digest>) -> Self {
         let mut all = flushed.clone();
         recent.iter().for_each(|leaf| all.append(leaf));

@@ -204,7 +204,7 @@ fn document(section: &mut Section<'_>) -> Config {
     }
 }
 
-/// JSON, perhaps behind a byte order mark.
+/// JSON, perhaps after a byte order mark.
 fn syntax(text: &str) -> Result<Json, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     serde_json::from_str(text).map_err(|why| Problem {

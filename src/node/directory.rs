@@ -1,7 +1,7 @@
 //! The ledger's main directory, made ready for a new service: the only place where files of the old one change.
 //!
 //! CCF's rules (recovery specification, section 2.2; format specification, sections 1.4 to 1.6), but nothing is deleted:
-//! what CCF would delete gets `.ignored` behind its name, which CCF does not read either. Every step leaves a directory
+//! what CCF would delete gets `.ignored` after its name, which CCF does not read either. Every step leaves a directory
 //! that a reader takes for the same ledger, so a process may end anywhere in here.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -17,6 +17,7 @@ use crate::format::chunk_writer::ChunkWriter;
 use crate::format::directory::{ChunkFile, LedgerFiles, Note, PlannedChunk};
 use crate::format::map::MappedFile;
 use crate::format::names::{ChunkKind, ChunkName, FileName};
+use crate::format::whole_file::create_anew;
 use crate::journal::files::rename_durably;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::segments::Windows;
@@ -87,13 +88,13 @@ fn set_aside(path: &Path) -> Result<()> {
     rename_durably(path, &to)
 }
 
-/// Whether a committed chunk holds entries behind `last`: dropping those needs a person's word.
+/// Whether a committed chunk holds entries after `last`: dropping those needs a person's word.
 pub fn has_committed_tail(files: &LedgerFiles, last: Seqno) -> bool {
-    let behind = |chunk: &PlannedChunk| chunk.file.last > last && chunk.file.name.kind.is_committed();
-    files.chunks.iter().any(behind)
+    let after = |chunk: &PlannedChunk| chunk.file.last > last && chunk.file.name.kind.is_committed();
+    files.chunks.iter().any(after)
 }
 
-/// The chunks that end behind the last signature, or are open.
+/// The chunks that end after the last signature, or are open.
 fn concerned(files: &LedgerFiles, last: Seqno) -> impl Iterator<Item = &ChunkFile> {
     let chunks = files.chunks.iter().map(|chunk| &chunk.file);
     chunks.filter(move |file| file.last > last || !file.name.kind.is_committed())
@@ -113,13 +114,13 @@ pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drops_signed: 
     for file in concerned(files, last).filter(|file| file.name.kind.is_committed()) {
         if !drops_signed {
             return Err(Error::Usage(format!(
-                "{} is committed and holds entries behind the last proven signature, {last}",
+                "{} is committed and holds entries after the last proven signature, {last}",
                 file.path.shown()
             )));
         }
         if !file.main {
             return Err(Error::Usage(format!(
-                "{} is in a read-only directory and holds entries behind {last}, where the ledger would end: take that \
+                "{} is in a read-only directory and holds entries after {last}, where the ledger would end: take that \
                  directory out of the configuration, and put the chunks before it into the main one",
                 file.path.shown()
             )));
@@ -128,7 +129,7 @@ pub fn check_ending(files: &LedgerFiles, foundation: &Foundation, drops_signed: 
     Ok(())
 }
 
-/// A file that is not read, because it is not committed and lies in a read-only directory, though it holds a signature behind
+/// A file that is not read, because it is not committed and lies in a read-only directory, though it holds a signature after
 /// `last`; with the seqno of its last one.
 ///
 /// # Errors
@@ -144,8 +145,8 @@ pub fn signed_but_not_read(files: &LedgerFiles, last: Seqno) -> Result<Option<(P
             continue;
         }
         let map = MappedFile::open(path).map_err(Error::io("open", path))?;
-        let layout = Layout::read(map.bytes()).unwrap_or_else(|_| Layout::unusable(map.bytes()));
-        let mut walker = Walker::new(map.bytes(), layout, name.first).sharing(map.search());
+        let layout = Layout::read_or_unusable(map.bytes());
+        let mut walker = Walker::over(&map, layout, name.first);
         let (mut faults, mut signed) = (Vec::new(), None);
         loop {
             match walker.step(&mut faults) {
@@ -247,7 +248,7 @@ fn is_shared(path: &Path) -> Result<bool> {
     Ok(meta.is_symlink() || meta.nlink() > 1)
 }
 
-/// Sets aside the snapshots of states behind `last`, which is the ledger's end from now on: they are of another history than
+/// Sets aside the snapshots of states after `last`, which is the ledger's end from now on: they are of another history than
 /// what will be written there.
 ///
 /// # Errors
@@ -265,9 +266,9 @@ pub fn set_aside_snapshots(directory: &Path, last: Seqno) -> Result<()> {
 fn keep_part(path: &Path, main: &Path, first: Seqno, (last, end): (Seqno, u64)) -> Result<()> {
     // A name that nothing reads until the copy is complete.
     let copy = main.join(format!("{}.part.ignored", ChunkName::committed(first, last)));
-    // No more of it than is kept: what is behind may be large, and sparse.
+    // No more of it than is kept: what is after may be large, and sparse.
     let mut part = File::open(path).map_err(Error::io("open the chunk", path))?.take(end);
-    let mut to = File::create(&copy).map_err(Error::io("create", &copy))?;
+    let mut to = create_anew(&copy).map_err(Error::io("create", &copy))?;
     std::io::copy(&mut part, &mut to).map_err(Error::io("copy the chunk", path))?;
     drop(to);
     // A name that promised less than the file held is set aside by now.

@@ -2,7 +2,6 @@
 //!
 //! Recovery specification, sections 2.5 and 2.6.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
@@ -33,7 +32,7 @@ use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::recovery::foundation::Foundation;
-use crate::service::create::{Creation, create};
+use crate::service::create::{Creation, Founder, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 
 /// Everything a new service is made of.
@@ -54,7 +53,7 @@ pub struct Founding {
     pub service_data: Option<Value>,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
-    /// Whether what was signed, and may have been committed, is dropped behind the ledger's new end.
+    /// Whether what was signed, and may have been committed, is dropped after the ledger's new end.
     pub drops_signed: bool,
 }
 
@@ -80,21 +79,19 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
     let node_address = write_node_address(&node.config, &node.files)?;
 
-    let parts = Parts {
-        config: &node.config,
-        published: &node.published,
+    let founder = Founder {
+        interfaces: net_interfaces(&node.config, &node.published),
         node_address: &node_address,
         identity,
         encryption_key,
         quote: &founding.quote,
-        service,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
     };
     let settings = settings(&node.config);
     let Begun { core, standing, writes } = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
-        begin(parts, foundation, &store, settings, &mut system_rng()?)?
+        begin(&founder, service, foundation, &store, settings, &mut system_rng()?)?
     };
     let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;
@@ -145,28 +142,6 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     Ok(())
 }
 
-/// What a new service is made of, beside the ledger that it goes on with.
-pub struct Parts<'a> {
-    /// The node's settings.
-    pub config: &'a Config,
-    /// The addresses that were bound, by interface.
-    pub published: &'a BTreeMap<String, String>,
-    /// Where other nodes reach this one.
-    pub node_address: &'a str,
-    /// The node's keys.
-    pub identity: &'a NodeIdentity,
-    /// The public key under which ledger secrets are sent to it, PEM.
-    pub encryption_key: &'a str,
-    /// What it runs.
-    pub quote: &'a VirtualQuote,
-    /// The new service.
-    pub service: &'a ServiceIdentity,
-    /// What the operator attaches.
-    pub node_data: Option<Value>,
-    /// As above.
-    pub service_data: Option<Value>,
-}
-
 /// A new service of which nothing is written yet.
 pub struct Begun {
     /// What decides how its ledger is written.
@@ -182,13 +157,14 @@ pub struct Begun {
 /// # Errors
 /// If the node can't be endorsed, or the ledger's own tables can't be read.
 pub fn begin(
-    parts: Parts<'_>,
+    founder: &Founder<'_>,
+    service: &ServiceIdentity,
     foundation: &Foundation,
     store: &Store,
     settings: Settings,
     rng: &mut ChaCha20Rng,
 ) -> Result<Begun> {
-    let (identity, service) = (parts.identity, parts.service);
+    let identity = founder.identity;
     let request = CertificateRequest::from_pem(&identity.request).map_err(failed("read the node's request"))?;
     let validity = identity.self_signed.validity();
     let validity = validity.map_err(failed("read the node's certificate"))?;
@@ -217,19 +193,12 @@ pub fn begin(
     };
     let core = Core::new(start, settings, Arc::new(SealKey::new(&secret)), signers);
     let txid = core.next();
-    let interfaces = net_interfaces(parts.config, parts.published);
     let creation = Creation {
-        interfaces: &interfaces,
-        node_address: parts.node_address,
-        node: identity,
-        encryption_key: parts.encryption_key,
-        quote: parts.quote,
+        founder,
         endorsed: &endorsed,
         service: &service.certificate,
         txid,
         last_signed_root: root,
-        node_data: parts.node_data,
-        service_data: parts.service_data,
     };
     let writes = store
         .transact(|transaction| create(transaction, &creation))

@@ -36,7 +36,7 @@ pub fn check_previous(base: &Base, previous: &Certificate) -> Result<()> {
 /// service that the operator gave, if he gave one.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if it is not; the sentence says what stands behind the signature instead.
+/// [`Error::Unreadable`] if it is not; the sentence says what comes after the signature instead.
 pub fn check_signed_by(signed: &SignedRoot, previous: Option<&Certificate>) -> Result<()> {
     match (signed.service, previous) {
         (Some(service), Some(previous)) if service.0 != previous.key_id() => {

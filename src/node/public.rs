@@ -96,8 +96,8 @@ pub fn service_in_snapshot(
     Ok(start.and_then(|start| start.trust.service_certificate().cloned()))
 }
 
-/// Verifies the ledger and loads its public state. `drop_after` is the seqno behind which the operator said that everything is
-/// to be dropped: nothing behind it is read.
+/// Verifies the ledger and loads its public state. `drop_after` is the seqno after which the operator said that everything is
+/// to be dropped: nothing after it is read.
 ///
 /// # Errors
 /// If the ledger can't be read, nothing in it is proven, something signed would be lost, or the previous identity
@@ -171,7 +171,7 @@ pub fn recover_public(
     })
 }
 
-/// Verifies from the newest snapshot with a proven signature behind it, or from the ledger's start. Where no signature of
+/// Verifies from the newest snapshot with a proven signature after it, or from the ledger's start. Where no signature of
 /// the ledger can be built on, the newest snapshot is, whose receipt proves its own.
 fn verify_from_best_snapshot(
     config: &Config,
@@ -185,7 +185,7 @@ fn verify_from_best_snapshot(
     for snapshot in candidates_up_to(config, drop_after)? {
         let seqno = snapshot.name.seqno;
         if has_ledger && seqno + 1 < files.first_seqno() {
-            break; // the ledger begins behind this and all older ones: verifying from its start says so
+            break; // the ledger begins after this and all older ones: verifying from its start says so
         }
         let start = match snapshots::start_from(&snapshot.path) {
             Ok(start) => start,
@@ -219,9 +219,9 @@ fn verify_from_best_snapshot(
         // Its receipt is by one node or service: only a signature over its evidence, in the same service, shows that its
         // state is that of the ledger's history.
         let lost = report.services.get(1).is_some_and(|next| next.from_seqno <= evidence);
-        let is_behind = |foundation: &Foundation| foundation.signed.txid.seqno > evidence && !lost;
+        let is_after = |foundation: &Foundation| foundation.signed.txid.seqno > evidence && !lost;
         match &report.foundation {
-            Some(foundation) if is_behind(foundation) => {
+            Some(foundation) if is_after(foundation) => {
                 tracing::info!(seqno, path = %snapshot.path.shown(), "starting from a snapshot");
                 return Ok((Some(snapshot.path), report));
             }
@@ -342,7 +342,7 @@ fn start_candidates(config: &Config) -> Result<Vec<snapshots::SnapshotFile>> {
     Ok(found)
 }
 
-/// Those that don't lie behind what is kept.
+/// Those that don't lie after what is kept.
 fn candidates_up_to(config: &Config, drop_after: Option<Seqno>) -> Result<Vec<snapshots::SnapshotFile>> {
     let mut found = start_candidates(config)?;
     found.retain(|snapshot| drop_after.is_none_or(|asked| snapshot.name.seqno <= asked));
@@ -388,14 +388,14 @@ fn check_loss(
         tracing::warn!(
             last_signed = last,
             dropped,
-            "everything behind is dropped, as --drop-after says: it was not read"
+            "everything after is dropped, as --drop-after says: it was not read"
         );
         return Ok(());
     }
     let first = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error && finding.seqno.is_some_and(|seqno| seqno > last))
-        // That entries stand behind the last proven signature is what follows, not what is wrong.
+        // That entries come after the last proven signature is what follows, not what is wrong.
         .min_by_key(|finding| (finding.code == Code::Unsigned, finding.seqno));
     if let Some(first) = first {
         tracing::error!(
@@ -409,7 +409,7 @@ fn check_loss(
         tracing::warn!(
             last_signed = last,
             dropped,
-            "entries behind the last signature are dropped"
+            "entries after the last signature are dropped"
         );
     }
     let signed_later = foundation.last_signature_read > last;
@@ -438,10 +438,10 @@ fn check_loss(
             finding.next
         )
     });
-    let behind = files.last_seqno().saturating_sub(last);
+    let after = files.last_seqno().saturating_sub(last);
     Err(Error::Unreadable(format!(
-        "recovering from this copy would drop what was signed: everything is proven up to seqno {last}, {behind} entries \
-         behind it are not.{why} Nothing was changed. Recover from another copy (`rekindle compare` finds the best), or, to \
+        "recovering from this copy would drop what was signed: everything is proven up to seqno {last}, {after} entries \
+         after it are not.{why} Nothing was changed. Recover from another copy (`rekindle compare` finds the best), or, to \
          lose these entries for good, start with --drop-after {last}"
     )))
 }

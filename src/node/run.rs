@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -48,7 +49,7 @@ const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 /// What the command line says beside the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Everything behind this seqno is dropped, even what was committed: it must be that of a proven signature.
+    /// Everything after this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
 }
 
@@ -69,6 +70,7 @@ pub fn run(config: Config, options: Options) -> Result<()> {
         }
     };
     keep_memory_private();
+    raise_file_limit();
     let early = Early::begin()?;
     let inputs = Inputs::read(&config, recover)?;
     let runtime = http::server::runtime()?;
@@ -109,6 +111,18 @@ impl Inputs {
     }
 }
 
+/// Lets the node have as many files and connections open as it may: shells give a process a thousand, of many more.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(why) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!("the number of open files stays limited to {:?}: {why}", limit.current);
+    }
+}
+
 /// What is begun in the first moment.
 struct Early {
     keys: KeyPairInTheMaking,
@@ -133,6 +147,8 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
     // Whose terminal is gone, as who is told to terminate.
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("handle", Path::new("SIGHUP")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
+    // Once it is handled, a file that may not grow is a disk without room, which is waited out.
+    let _handled = signal(SignalKind::from_raw(libc::SIGXFSZ)).map_err(Error::io("handle", Path::new("SIGXFSZ")))?;
     let identity = NodeIdentity::generate(node_name(&config)?)?;
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
@@ -246,9 +262,9 @@ fn recover_service(
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;
     if started_from.is_some() {
-        let behind = std::thread::Builder::new().name("below-snapshot".to_owned());
+        let after = std::thread::Builder::new().name("below-snapshot".to_owned());
         let node = Arc::clone(node);
-        behind
+        after
             .spawn(move || check_below(&node.config, &node.status))
             .map_err(Error::io("start", Path::new("a thread")))?;
     }

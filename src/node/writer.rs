@@ -123,7 +123,7 @@ impl Writer {
         let body = Arc::new(body);
         for _ in 0..MAX_ATTEMPTS {
             let attempt = {
-                let _turn = self.turns.take(caller).await;
+                let _turn = self.turns.take(caller).await.ok_or(NotWritten::TooManyWaiting)?;
                 let (writer, body) = (self.clone(), Arc::clone(&body));
                 let attempt = tokio::task::spawn_blocking(move || writer.attempt(&*body));
                 attempt.await.map_err(|_| NotWritten::Gone)?

@@ -1,7 +1,7 @@
 //! `--against`: this ledger held against what an earlier run reported of it.
 //!
 //! An earlier report is taken whole or not at all: whoever could leave fields out of it could leave out what tells. What
-//! lies before the place where this run begins, or behind the one where it was told to end, is not compared, and said.
+//! lies before the place where this run begins, or after the one where it was told to end, is not compared, and said.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ impl TryFrom<VerifyReport> for Earlier {
         let in_order = |pair: &[ServiceRecord]| matches!(pair, [a, b] if a.from_seqno < b.from_seqno);
         let wrong = match (report.last_signed, report.root) {
             (Some(_), None) | (None, Some(_)) => Some("one of last_signed and root is missing"),
-            (Some(last), _) if last.seqno > report.last_seqno => Some("last_signed is behind last_seqno"),
+            (Some(last), _) if last.seqno > report.last_seqno => Some("last_signed is after last_seqno"),
             (Some(last), _) if report.unsigned_entries != report.last_seqno - last.seqno => {
                 Some("unsigned_entries is not the difference of last_seqno and last_signed")
             }
@@ -56,7 +56,7 @@ impl TryFrom<VerifyReport> for Earlier {
 
 /// What this run read.
 pub(super) struct Range {
-    /// It began behind this seqno: a snapshot's, or 0.
+    /// It began after this seqno: a snapshot's, or 0.
     pub(super) start: Seqno,
     /// The signature that this snapshot is of.
     pub(super) start_signed: Option<SignedRoot>,
@@ -115,12 +115,12 @@ fn findings(
     };
     if range.start > last.seqno {
         untold.push(format!(
-            "the earlier report ends at {last}, before seqno {}, behind which this run begins",
+            "the earlier report ends at {last}, before seqno {}, after which this run begins",
             range.start
         ));
     } else if let Some(until) = range.until.filter(|until| *until < last.seqno) {
         untold.push(format!(
-            "the earlier report ends at {last}, behind seqno {until}, where this run was told to end"
+            "the earlier report ends at {last}, after seqno {until}, where this run was told to end"
         ));
     } else if reach < last.seqno {
         let now = proven.map_or("nothing".to_owned(), |signed| signed.txid.to_string());
@@ -146,7 +146,7 @@ fn findings(
     }
     if services.untold > 0 {
         untold.push(format!(
-            "{} of its service identities began before seqno {}, behind which this run begins",
+            "{} of its service identities began before seqno {}, after which this run begins",
             services.untold, range.start
         ));
     }
@@ -180,7 +180,7 @@ fn compare_services(earlier: &[ServiceRecord], here: &[ServiceRecord], range: &R
     };
     for (number, was) in earlier.iter().enumerate().filter(|(_, was)| was.from_seqno <= reach) {
         let is = in_force(here, was.from_seqno);
-        // What a run begins with behind a snapshot may be dated by its last change.
+        // What a run begins with after a snapshot may be dated by its last change.
         let exact = |is: &ServiceRecord| number == 0 || is.from_seqno == was.from_seqno;
         match is {
             None if range.start > 0 => compared.untold += 1,
@@ -256,7 +256,7 @@ mod tests {
         until: None,
     };
 
-    fn behind(seqno: Seqno) -> Range {
+    fn after(seqno: Seqno) -> Range {
         Range {
             start: seqno,
             start_signed: Some(signed(4, seqno, 9)),
@@ -315,18 +315,18 @@ mod tests {
     #[test]
     fn what_this_run_does_not_read_is_not_compared_and_said() {
         let two = earlier(&[(1, 1), (200, 2)]);
-        // Behind the earlier report's end.
-        assert_eq!(codes(&two, &[(200, 2)], &behind(346), 400, None), "L0603");
-        assert_eq!(codes(&two, &[(350, 3)], &behind(360), 400, None), "L0603");
-        assert_eq!(codes(&two, &[(200, 3)], &behind(346), 400, None), "L0604 L0603");
+        // After the earlier report's end.
+        assert_eq!(codes(&two, &[(200, 2)], &after(346), 400, None), "L0603");
+        assert_eq!(codes(&two, &[(350, 3)], &after(360), 400, None), "L0603");
+        assert_eq!(codes(&two, &[(200, 3)], &after(346), 400, None), "L0604 L0603");
         // At it, and before it.
-        assert_eq!(codes(&two, &[(200, 2)], &behind(300), 400, None), "L0603");
+        assert_eq!(codes(&two, &[(200, 2)], &after(300), 400, None), "L0603");
         assert_eq!(
-            codes(&two, &[(200, 2)], &behind(250), 400, Some(signed(4, 300, 9))),
+            codes(&two, &[(200, 2)], &after(250), 400, Some(signed(4, 300, 9))),
             "L0603"
         );
         assert_eq!(
-            codes(&two, &[(200, 2)], &behind(250), 400, Some(signed(4, 300, 7))),
+            codes(&two, &[(200, 2)], &after(250), 400, Some(signed(4, 300, 7))),
             "L0602 L0603"
         );
         let until = Range {
@@ -337,11 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_run_that_began_behind_a_snapshot_is_no_false_alarm() {
+    fn an_earlier_run_that_began_after_a_snapshot_is_no_false_alarm() {
         let later = earlier(&[(200, 2)]);
         let same = Some(signed(4, 300, 9));
         assert_eq!(codes(&later, &[(1, 1), (200, 2)], &WHOLE, 400, same), "");
-        assert_eq!(codes(&later, &[(1, 1), (200, 2)], &behind(100), 400, same), "");
+        assert_eq!(codes(&later, &[(1, 1), (200, 2)], &after(100), 400, same), "");
         // 1.x does not say when a service was created: what a snapshot holds is its last change.
         assert_eq!(codes(&earlier(&[(230, 2)]), &[(1, 1), (200, 2)], &WHOLE, 400, same), "");
     }

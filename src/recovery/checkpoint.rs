@@ -40,7 +40,7 @@ const MAX_SIZE_BYTES: u64 = 256 << 20;
 pub struct Asked {
     /// Which signatures are verified.
     pub mode: Mode,
-    /// The seqno that the run begins behind: a snapshot's, or 0.
+    /// The seqno that the run begins after: a snapshot's, or 0.
     pub start: Seqno,
     /// Digest of that snapshot.
     pub snapshot: Option<HexDigest>,

@@ -56,7 +56,7 @@ pub struct CopyReport {
     pub root: Option<HexDigest>,
     /// The last entry that can be read.
     pub last_seqno: Seqno,
-    /// Entries behind the last signed one.
+    /// Entries after the last signed one.
     pub unsigned_entries: u64,
     /// Identity of the service that stands behind what is signed last; none where nothing ties it to one.
     pub service: Option<HexDigest>,

@@ -14,7 +14,7 @@ use super::snapshots::Start;
 use super::writes::is_signature;
 use crate::crypto::Certificate;
 use crate::crypto::cose::Sign1;
-use crate::crypto::digest::{Digest, sha256, sha256_pair, sha256_three};
+use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::cursor::Cursor;
@@ -36,8 +36,8 @@ pub struct Foundation {
     pub tree: Tree,
     /// First seqno of each view, from view 1 on.
     pub view_history: Vec<Seqno>,
-    /// Every write of the historical secrets up to there, in order (where the reading began behind a snapshot: the
-    /// one in it, and those behind it).
+    /// Every write of the historical secrets up to there, in order (where the reading began after a snapshot: the
+    /// one in it, and those after it).
     pub historical: Vec<(Seqno, HistoricalSecret)>,
     /// Of the entries that were read, up to the one before the signature.
     pub fingerprint: Fingerprint,
@@ -54,7 +54,7 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// What there is at the signature that `start`, a snapshot, is of: where nothing behind it is proven, its tree is all
+    /// What there is at the signature that `start`, a snapshot, is of: where nothing after it is proven, its tree is all
     /// that a new service needs. `None` if the ledger holds another transaction there.
     pub(super) fn at_snapshot(joiner: &Joiner<'_>, start: &Start) -> Option<Foundation> {
         let seqno = start.seqno;
@@ -85,7 +85,7 @@ impl Foundation {
     }
 
     /// What `joiner` knows at the last signature it found proven; `None` if that is nothing, or if its tree can't be
-    /// had: that signature's own is damaged, and entries behind it were read.
+    /// had: that signature's own is damaged, and entries after it were read.
     pub(super) fn of(joiner: &Joiner<'_>) -> Option<Foundation> {
         let signed = joiner.proven()?;
         let seqno = signed.txid.seqno;
@@ -172,10 +172,5 @@ fn certificate_in(mut maps: Maps<'_>) -> Option<Certificate> {
 /// The Merkle leaf of an entry (format specification, section 4).
 pub fn leaf_of(entry: &Entry<'_>) -> Option<Digest> {
     let public = PublicHeader::read(&mut Cursor::new(entry.public)).ok()?;
-    let own = sha256(entry.raw);
-    Some(match (public.commit_evidence_digest, public.claims_digest) {
-        (Some(evidence), Some(claims)) => sha256_three(&own, evidence, claims),
-        (Some(one), None) | (None, Some(one)) => sha256_pair(&own, one),
-        (None, None) => own,
-    })
+    Some(entry.leaf(&public))
 }

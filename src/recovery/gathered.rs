@@ -34,12 +34,8 @@ pub(super) struct Proven {
 }
 
 impl Gathered {
-    /// Begins behind a snapshot.
-    pub(super) fn behind(
-        seqno: Seqno,
-        view_history: Vec<Seqno>,
-        historical: Option<(Seqno, HistoricalSecret)>,
-    ) -> Self {
+    /// Begins after a snapshot.
+    pub(super) fn after(seqno: Seqno, view_history: Vec<Seqno>, historical: Option<(Seqno, HistoricalSecret)>) -> Self {
         Gathered {
             view_history,
             historical: historical.into_iter().collect(),

@@ -241,7 +241,7 @@ impl<'a> Ends<'a> {
             fault: None,
         };
         let mut faults = Vec::new();
-        let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, chunk.file.first).sharing(chunk.map.search());
+        let mut walker = chunk.walker();
         loop {
             match walker.step(&mut faults) {
                 Step::Entry(located) => {
@@ -256,10 +256,10 @@ impl<'a> Ends<'a> {
             }
         }
         if !faults.is_empty() {
-            let behind = chunk.map.bytes().len() as u64 - walker.offset().min(chunk.map.bytes().len() as u64);
-            ends.fault = Some(match behind {
+            let after = chunk.map.bytes().len() as u64 - walker.offset().min(chunk.map.bytes().len() as u64);
+            ends.fault = Some(match after {
                 0 => "entries in it can't be read".to_owned(),
-                n => format!("{n} bytes behind the last whole entry are none"),
+                n => format!("{n} bytes after the last whole entry are none"),
             });
         }
         ends

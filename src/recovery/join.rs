@@ -191,7 +191,7 @@ impl<'f> Joiner<'f> {
         self.against = Some((seqno, None));
     }
 
-    /// Begins behind a snapshot, which is of the state at this signature.
+    /// Begins after a snapshot, which is of the state at this signature.
     pub(super) fn begin_proven(&mut self, signed: SignedRoot) {
         self.proven = Some(signed);
         self.last_matching = Some(signed.txid);

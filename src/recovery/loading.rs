@@ -66,7 +66,7 @@ impl Loading {
 /// The writes of a segment that may still count, copied: public ones from the file, private ones decrypted.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// Keys and values, one behind the other.
+    /// Keys and values, one after the other.
     bytes: Zeroizing<Vec<u8>>,
     /// Table names, in the order in which they were met.
     tables: Vec<String>,
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(batch(&loading, &older).writes.len(), 3);
         drop(held);
         loading.load(&newest);
-        // Read behind it: what is superseded is not even copied, but for what was removed.
+        // Read after it: what is superseded is not even copied, but for what was removed.
         let late = batch(&loading, &older);
         assert_eq!(late.writes.len(), 2);
         loading.load(&early);

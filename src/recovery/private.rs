@@ -33,7 +33,7 @@ pub struct PrivateState {
     pub findings: Vec<Finding>,
 }
 
-/// Loads the private state as it is after `until`, the seqno of a signature: from the ledger behind `snapshot`, or all
+/// Loads the private state as it is after `until`, the seqno of a signature: from the ledger after `snapshot`, or all
 /// of it, and from the snapshot.
 ///
 /// # Errors

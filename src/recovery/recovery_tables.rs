@@ -74,7 +74,7 @@ pub(super) fn pick_out(mut maps: Maps<'_>, seqno: Seqno, found: &mut Vec<Found>)
 }
 
 impl RecoveryTables {
-    /// Reads them as they are after seqno `at`, from a snapshot (where the ledger begins behind one) and the ledger.
+    /// Reads them as they are after seqno `at`, from a snapshot (where the ledger begins after one) and the ledger.
     ///
     /// # Errors
     /// If a file can't be read.
@@ -105,7 +105,7 @@ impl RecoveryTables {
         Ok(tables)
     }
 
-    /// What is known before anything is read from the ledger: nothing, or what the snapshot holds that it begins behind.
+    /// What is known before anything is read from the ledger: nothing, or what the snapshot holds that it begins after.
     pub(super) fn before_the_ledger(snapshot: Option<&MappedSnapshot>) -> Result<RecoveryTables> {
         let mut tables = RecoveryTables {
             shares: None,

@@ -8,7 +8,7 @@ use crate::crypto::digest::{Digest, sha256_many};
 use crate::format::chunk::{Fault, Located, Step};
 use crate::format::entry::FLAG_CHUNK_AFTER;
 use crate::format::{Seqno, View};
-use crate::merkle::accumulator::{Node, Subtrees};
+use crate::merkle::accumulator::{Subtree, Subtrees};
 use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::segments::Segment;
 use crate::tables::names;
@@ -103,10 +103,10 @@ pub struct TrustWrite {
 /// Leaves up to a signature transaction (which is not among them), as subtrees.
 pub struct Run {
     /// Perfect subtrees in leaf order.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Subtree>,
     /// The signature over everything before it; none where the segment ends.
     pub signature: Option<Box<SignatureTx>>,
-    /// Seqno behind the run's last leaf.
+    /// Seqno after the run's last leaf.
     pub until: Seqno,
     /// View of the run's last entry that could be read.
     pub last_view: View,
@@ -146,9 +146,9 @@ pub struct ViewStep {
 pub struct SegmentScan {
     /// The segment.
     pub segment: Segment,
-    /// Seqno behind the last entry.
+    /// Seqno after the last entry.
     pub until: Seqno,
-    /// Offset behind it.
+    /// Offset after it.
     pub end_offset: u64,
     /// Entries that could be read.
     pub entries: u64,

@@ -66,7 +66,7 @@ pub fn list(directories: &[PathBuf]) -> Result<Vec<SnapshotFile>> {
     Ok(found)
 }
 
-/// What a verification needs to begin behind a snapshot, whose receipt verified.
+/// What a verification needs to begin after a snapshot, whose receipt verified.
 #[derive(Clone)]
 pub struct Start {
     /// The file.
@@ -166,7 +166,7 @@ pub fn start_from(path: &Path) -> Result<Start> {
 /// A tree is flushed at every snapshot and long before it has two million leaves.
 const MAX_TREE_BYTES: usize = 64 << 20;
 
-struct State {
+struct TrustState {
     tree: Option<Vec<u8>>,
     /// The values of trust tables.
     writes: Vec<TrustWrite>,
@@ -178,7 +178,7 @@ struct State {
     issuer_and_subject: (String, String),
 }
 
-impl State {
+impl TrustState {
     /// The keys in force in this state, which is that of the signature transaction `txid` over `root`.
     fn trust(&self, txid: TxId, root: Digest) -> Trust {
         Trust::of_snapshot(&self.writes, txid, root, self.seen)
@@ -186,7 +186,7 @@ impl State {
 }
 
 /// Takes the tree and the trust tables out of a snapshot's public state.
-fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::format::Malformed> {
+fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<TrustState, crate::format::Malformed> {
     let mut tree = None;
     let mut historical = None;
     let mut signature = None;
@@ -251,7 +251,7 @@ fn read_state(snapshot: &Snapshot<'_>) -> std::result::Result<State, crate::form
             format!("{services} values of service.info, expected one at most, under the key of eight zero bytes");
         return Err(crate::format::Malformed::at(0, what));
     }
-    Ok(State {
+    Ok(TrustState {
         tree,
         writes,
         seen: SignedBefore {

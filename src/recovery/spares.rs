@@ -52,7 +52,7 @@ fn first_difference(files: &LedgerFiles, spare: &ChunkFile) -> Result<Option<(Se
     if same_file(files, spare, &chunk)? {
         return Ok(None);
     }
-    let mut walker = Walker::new(chunk.map.bytes(), chunk.layout, spare.first).sharing(chunk.map.search());
+    let mut walker = Walker::over(&chunk.map, chunk.layout, spare.first);
     let mut faults = Vec::new();
     loop {
         let mut block: HashMap<Seqno, (u64, Digest)> = HashMap::new();

@@ -71,7 +71,7 @@ pub struct Exported {
 }
 
 /// The live state at a seqno.
-pub struct State {
+pub struct LiveState {
     /// Keys and values.
     pub base: Base,
     /// What was met while reading.
@@ -82,7 +82,11 @@ pub struct State {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, selection: &Selection<'_>) -> Result<State> {
+pub fn load_state(
+    files: &LedgerFiles,
+    snapshot: Option<&MappedSnapshot>,
+    selection: &Selection<'_>,
+) -> Result<LiveState> {
     let loading = Loading::default();
     let mut tally = Tally::default();
     let from = snapshot.map_or(files.first_seqno(), |snapshot| snapshot.seqno.saturating_add(1));
@@ -122,7 +126,7 @@ pub fn load_state(files: &LedgerFiles, snapshot: Option<&MappedSnapshot>, select
         None => {}
     }
     base.finish_loading();
-    Ok(State { base, tally })
+    Ok(LiveState { base, tally })
 }
 
 /// A mapped snapshot.
@@ -242,7 +246,7 @@ const LINES_BYTES: usize = 1 << 16;
 ///
 /// # Errors
 /// Whatever writing answers.
-pub fn write_state(state: State, out: &mut Output) -> Result<Exported> {
+pub fn write_state(state: LiveState, out: &mut Output) -> Result<Exported> {
     let mut exported = Exported {
         tally: state.tally,
         ..Exported::default()

@@ -42,7 +42,7 @@ pub struct VerifyReport {
     /// The node that signed it.
     #[serde(deserialize_with = "present")]
     pub signer: Option<HexDigest>,
-    /// Entries behind it: what a recovery would drop.
+    /// Entries after it: what a recovery would drop.
     pub unsigned_entries: u64,
     /// The service identities, oldest first.
     pub services: Vec<ServiceRecord>,

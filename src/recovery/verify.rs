@@ -39,9 +39,9 @@ pub struct Options {
     pub mode: Option<Mode>,
     /// Directories with snapshots to check.
     pub snapshot_directories: Vec<PathBuf>,
-    /// Start behind a snapshot ([`snapshots::start_from`]) instead of at seqno 1.
+    /// Start after a snapshot ([`snapshots::start_from`]) instead of at seqno 1.
     pub from_snapshot: Option<snapshots::Start>,
-    /// Stop behind this seqno.
+    /// Stop after this seqno.
     pub until: Option<Seqno>,
     /// The certificate that the last service must have.
     pub service_certificate: Option<Certificate>,
@@ -140,7 +140,7 @@ fn begin<'f>(files: &'f LedgerFiles, options: &Options, mode: Mode) -> Result<(J
         Some(start) => {
             let next = start.seqno + 1;
             let mut joiner = Joiner::new(files, mode, next, Some(start.accumulator), start.trust);
-            joiner.gathered = Gathered::behind(start.seqno, start.view_history, start.historical);
+            joiner.gathered = Gathered::after(start.seqno, start.view_history, start.historical);
             joiner.begin_proven(start.signed);
             (joiner, start.seqno)
         }
@@ -264,7 +264,7 @@ fn report(
         joiner.findings.push(Finding::new(Code::NothingSigned, text));
     } else if unsigned_entries > 0 {
         let text = format!(
-            "{unsigned_entries} entries, {} to {last_seqno}, are behind the last proven signature",
+            "{unsigned_entries} entries, {} to {last_seqno}, are after the last proven signature",
             proven_to + 1
         );
         let mut finding = Finding::new(Code::Unsigned, text).seqno(proven_to + 1);
@@ -330,7 +330,7 @@ fn foundation(joiner: &Joiner<'_>, options: &Options) -> Option<Foundation> {
     }
 }
 
-/// Holds what stands behind the last proven signature against the service that is expected, if one is.
+/// Holds what comes after the last proven signature against the service that is expected, if one is.
 fn check_identity(joiner: &mut Joiner<'_>, proven: Option<&SignedRoot>, expected: Option<&Certificate>) {
     let Some(proven) = proven else {
         // Nothing is proven, which is a finding of its own; but the certificate may tell why.

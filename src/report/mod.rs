@@ -139,7 +139,7 @@ codes! {
     SignatureMalformed = "L0309", Error, "take the chunk from another copy";
     /// The tree in the last signature transaction does not have the signed root.
     TreeDiffers = "L0310", Error, "take the chunk from another copy";
-    /// Entries behind the last signature.
+    /// Entries after the last signature.
     Unsigned = "L0311", Info, "a recovery drops them: they were never committed";
     /// The last signature transaction holds, in bytes that no signature covers, what CCF does not write there.
     SignatureShape = "L0314", Warning, "everything before it is proven; take the chunk from another copy if there is one";

@@ -76,7 +76,7 @@ fn split(pem: &str) -> Result<Vec<Vec<u8>>, String> {
     let mut certificates = Vec::new();
     let mut rest = pem;
     while let Some((_, begun)) = rest.split_once(BEGIN) {
-        let (body, behind) = begun.split_once(END).ok_or("a certificate has no end line")?;
+        let (body, after) = begun.split_once(END).ok_or("a certificate has no end line")?;
         let digits: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let der = BASE64
             .decode(digits)
@@ -89,7 +89,7 @@ fn split(pem: &str) -> Result<Vec<Vec<u8>>, String> {
             return Err(format!("there are more than {MAX_CERTIFICATES} certificates"));
         }
         certificates.push(der);
-        rest = behind;
+        rest = after;
     }
     Ok(certificates)
 }

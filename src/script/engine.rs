@@ -20,7 +20,7 @@ const NATIVE_STACK_BYTES: usize = 8 << 20;
 const MOST_CPU_S: u64 = 700;
 /// The stack of a process's thread: reserved, not used.
 const MOST_STACK_BYTES: usize = (512 << 20) + NATIVE_STACK_BYTES;
-/// What a process does that was started to run a script: the whole of `main`.
+/// What a process does that was started to run scripts: the whole of `main`.
 pub fn main() {
     // Nothing is lost with it: if it can't be limited, the node still ends it in time.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -32,7 +32,7 @@ pub fn main() {
     let stream = UnixStream::from(stream);
     // The stack of the main thread is whatever the operator's shell made it.
     let thread = std::thread::Builder::new().stack_size(MOST_STACK_BYTES);
-    if let Ok(thread) = thread.spawn(move || work(&stream)) {
+    if let Ok(thread) = thread.spawn(move || while work(&stream).is_some() {}) {
         let _ = thread.join();
     }
 }
@@ -54,16 +54,14 @@ pub(super) fn thread(limits: Limits) -> std::thread::Builder {
     thread.stack_size(STACK_FACTOR * limits.stack_bytes + NATIVE_STACK_BYTES)
 }
 
-/// Reads one call, runs it, and says what came of it. An error means that nobody listens any more.
-pub(super) fn work(stream: &UnixStream) {
-    let Ok(job) = wire::receive::<Job>(stream, None) else {
-        return;
-    };
-    let Ok(own) = stream.try_clone() else { return };
+/// Reads one call, runs it, and says what came of it. `None` means that nobody listens any more.
+pub(super) fn work(stream: &UnixStream) -> Option<()> {
+    let job = wire::receive::<Job>(stream, None).ok()?;
+    let own = stream.try_clone().ok()?;
     let limits = job.limits;
     let host = Rc::new(Host::new(own, job.access, limits));
     let answer = execute(host, &job.source, &job.name, &job.call);
-    let _ = wire::send(stream, &Message::Done(answer), None);
+    wire::send(stream, &Message::Done(answer), None).ok()
 }
 
 /// The whole life of an interpreter.

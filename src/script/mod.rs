@@ -1,6 +1,6 @@
 //! The ledger's own constitution and the members' ballots, run in QuickJS (recovery specification, sections 4.4, 4.5).
 //!
-//! Every call has an interpreter and a process of its own. Scripts hold nothing of the node: they ask the calling thread,
+//! Every call has an interpreter of its own, in a process that is ready for it (`pool`). Scripts hold nothing of the node: they ask the calling thread,
 //! which serves tables and effects from the transaction until the script has answered. Heap, stack and time are
 //! limited; a script that stays deaf even to the interrupt is killed, and the caller goes on.
 //! What a script throws is a [`Failure`]; nothing that a script does can end the process.
@@ -20,6 +20,7 @@ mod host;
 mod jwt;
 mod limits;
 mod natives;
+mod pool;
 mod runner;
 mod serve;
 mod tcb;
@@ -27,7 +28,8 @@ mod wire;
 
 pub use effects::Effects;
 pub use engine::main as run_one;
-pub use runner::{ARGUMENT, run_in_processes};
+pub use pool::ARGUMENT;
+pub use runner::run_in_processes;
 
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::kv::store::Transaction;
 use crate::tables::names;
 use limits::Limits;
-use serve::State;
+use serve::Served;
 use wire::{Answer, Call};
 
 pub use jwt::set_keys as set_jwt_keys;
@@ -94,7 +96,7 @@ pub fn validate(transaction: &Transaction<'_>, constitution: &str, proposal: &st
     let call = Call::Validate {
         proposal: proposal.to_owned(),
     };
-    match run(State::Reading(transaction), constitution, constitution_name(), call)? {
+    match run(Served::Reading(transaction), constitution, constitution_name(), call)? {
         Answer::Validation(validation) => Ok(validation),
         _ => Err(Failure::new("validate() did not return an object")),
     }
@@ -105,7 +107,7 @@ pub fn validate(transaction: &Transaction<'_>, constitution: &str, proposal: &st
 /// # Errors
 /// [`Failure`] if it is no module that exports a function `vote`.
 pub fn check_ballot(transaction: &Transaction<'_>, ballot: &str, name: String) -> Result<(), Failure> {
-    run(State::Reading(transaction), ballot, name, Call::Load).map(drop)
+    run(Served::Reading(transaction), ballot, name, Call::Load).map(drop)
 }
 
 /// `vote(proposal, proposerId)` of a ballot: true only if it returned exactly `true`.
@@ -123,7 +125,7 @@ pub fn vote(
         proposal: proposal.to_owned(),
         proposer_id: proposer_id.to_owned(),
     };
-    run(State::Reading(transaction), ballot, name, call).map(|answer| answer == Answer::Vote(true))
+    run(Served::Reading(transaction), ballot, name, call).map(|answer| answer == Answer::Vote(true))
 }
 
 /// `resolve(proposal, proposerId, votes, proposalId)` of the constitution: what it returned, as text.
@@ -144,7 +146,7 @@ pub fn resolve(
         votes: votes.clone(),
         proposal_id: proposal_id.to_owned(),
     };
-    match run(State::Reading(transaction), constitution, constitution_name(), call)? {
+    match run(Served::Reading(transaction), constitution, constitution_name(), call)? {
         Answer::Decision(decision) => Ok(decision),
         _ => Ok(String::new()),
     }
@@ -165,11 +167,11 @@ pub fn apply(
         proposal: proposal.to_owned(),
         proposal_id: proposal_id.to_owned(),
     };
-    let state = State::Applying(transaction, effects);
+    let state = Served::Applying(transaction, effects);
     run(state, constitution, constitution_name(), call).map(drop)
 }
 
-fn run(state: State<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
+fn run(state: Served<'_, '_>, source: &str, name: String, call: Call) -> Result<Answer, Failure> {
     let limits = Limits::of(state.transaction());
     runner::run(state, source.to_owned(), name.clone(), call, limits).inspect_err(|failure| log_thrown(&name, failure))
 }

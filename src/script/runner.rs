@@ -1,29 +1,25 @@
 //! The node's end of a script: starts it, serves it from the transaction, and ends it when its time is over.
 //!
-//! A script runs in a process of its own, which has nothing of the node but a socket, and which is killed if it does not
+//! A script runs in a process (`pool`), which has nothing of the node but a socket, and which is killed if it does not
 //! stop: some built-in functions of the interpreter run for years and ask nobody. A program that has not said how
 //! to start such a process ([`run_in_processes`]) runs scripts on threads, of which those that do not stop are few.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::engine;
 use super::limits::Limits;
-use super::serve::{Request, State};
+use super::pool::{self, Pool, Process};
+use super::serve::{Request, Served};
 use super::wire::{self, Answer, Call, Job, Message};
 use super::{Failure, natives};
-use crate::crypto::digest::{Digest, sha256_parts};
+use crate::crypto::digest::{Digest, sha256, sha256_parts};
 
-/// The argument that makes this program a runner of one script.
-pub const ARGUMENT: &str = "run-governance-script";
 /// From the start of the process to its first instruction of a script, and from the end of a script's time to its word
 /// that it was stopped.
 const GRACE: Duration = Duration::from_secs(1);
@@ -35,15 +31,13 @@ const MOST_SHUNNED: usize = 1000;
 /// Lines of one call that reach the log.
 const MAX_LOG_LINES: u32 = 1_000;
 
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 static ABANDONED: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 static KILLED: Mutex<VecDeque<(Digest, Instant)>> = Mutex::new(VecDeque::new());
 
 /// From now on scripts run in processes of `program`, which must call [`engine::main`] when its only argument is
-/// [`ARGUMENT`].
+/// [`ARGUMENT`](super::ARGUMENT).
 pub fn run_in_processes(program: PathBuf) {
-    // Said twice, the first counts: it is the same program.
-    let _ = PROGRAM.set(program);
+    pool::fill_from(program);
 }
 
 /// Runs a call, serving the script from `state` until it has answered or its time is over.
@@ -51,7 +45,7 @@ pub fn run_in_processes(program: PathBuf) {
 /// # Errors
 /// What the script threw; that it took too long; or that it could not be started.
 pub(super) fn run(
-    mut state: State<'_, '_>,
+    mut state: Served<'_, '_>,
     source: String,
     name: String,
     call: Call,
@@ -70,15 +64,18 @@ pub(super) fn run(
         limits,
         access,
     };
-    let mut script = Script::start(limits).map_err(|why| Failure::new(format!("the script can't be run: {why}")))?;
-    let outcome = converse(&script.stream, &mut state, &job);
-    match outcome {
+    // Only these run nothing but the constitution: validating a proposal looks at the scripts in it.
+    let constitution = matches!(job.call, Call::Resolve { .. } | Call::Apply { .. });
+    let constitution = constitution.then(|| sha256(job.source.as_bytes()));
+    let script = Script::start(limits, constitution.as_ref());
+    let script = script.map_err(|why| Failure::new(format!("the script can't be run: {why}")))?;
+    match converse(script.stream(), &mut state, &job) {
         Ok(answer) => {
-            script.end(true);
+            script.end(constitution);
             answer
         }
         Err(why) => {
-            script.end(false);
+            drop(script);
             match why.kind() {
                 ErrorKind::TimedOut | ErrorKind::WouldBlock => {
                     tracing::warn!(script = %job.name, "a governance script did not stop in its time: it was ended");
@@ -92,7 +89,7 @@ pub(super) fn run(
 }
 
 /// Sends the call, and answers what the script asks.
-fn converse(stream: &UnixStream, state: &mut State<'_, '_>, job: &Job) -> io::Result<Result<Answer, Failure>> {
+fn converse(stream: &UnixStream, state: &mut Served<'_, '_>, job: &Job) -> io::Result<Result<Answer, Failure>> {
     let mut deadline = Instant::now() + job.limits.time + 2 * GRACE;
     wire::send(stream, job, Some(deadline))?;
     let mut lines = 0;
@@ -119,87 +116,82 @@ fn converse(stream: &UnixStream, state: &mut State<'_, '_>, job: &Job) -> io::Re
     }
 }
 
-/// Where a script runs.
-enum Place {
-    Process(Child),
-    Thread(JoinHandle<()>),
-    Over,
-}
-
-struct Script {
-    stream: UnixStream,
-    place: Place,
+/// Where a script runs. Dropped before its end, it is ended by force.
+enum Script {
+    Process(&'static Pool, Process),
+    Thread(Thread),
 }
 
 impl Script {
-    fn start(limits: Limits) -> io::Result<Script> {
-        if let Some(program) = PROGRAM.get() {
-            match Self::process(program) {
-                Ok(script) => return Ok(script),
+    /// A place for a call: for one of this constitution, perhaps one that ran it before.
+    fn start(limits: Limits, constitution: Option<&Digest>) -> io::Result<Script> {
+        if let Some(pool) = pool::pool() {
+            match pool.take(constitution) {
+                Ok(process) => return Ok(Script::Process(pool, process)),
                 // A container may forbid processes: a recovery must go on all the same.
                 Err(why) => {
                     tracing::warn!("a script runs on a thread, because no process can be started for it: {why}")
                 }
             }
         }
-        Self::thread(limits)
+        Thread::start(limits).map(Script::Thread)
     }
 
-    fn process(program: &Path) -> io::Result<Script> {
-        let (stream, theirs) = UnixStream::pair()?;
-        let child = Command::new(program)
-            .arg0("rekindle")
-            .arg(ARGUMENT)
-            .env_clear()
-            .current_dir("/")
-            // A signal to the node's group is the node's to handle.
-            .process_group(0)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Script {
-            stream,
-            place: Place::Process(child),
-        })
+    fn stream(&self) -> &UnixStream {
+        match self {
+            Script::Process(_, process) => &process.stream,
+            Script::Thread(thread) => &thread.stream,
+        }
     }
 
-    fn thread(limits: Limits) -> io::Result<Script> {
+    /// Ends it after its answer. A process that ran this constitution alone will do so again.
+    fn end(self, constitution: Option<Digest>) {
+        match (self, constitution) {
+            (Script::Process(pool, process), Some(constitution)) => pool.keep(constitution, process),
+            (Script::Process(pool, process), None) => pool.discard(process),
+            (Script::Thread(thread), _) => thread.join(),
+        }
+    }
+}
+
+/// A thread that runs one script.
+struct Thread {
+    stream: UnixStream,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Thread {
+    fn start(limits: Limits) -> io::Result<Thread> {
         let (stream, theirs) = UnixStream::pair()?;
         let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
         abandoned.retain(|thread| !thread.is_finished());
         if abandoned.len() >= MOST_ABANDONED {
             return Err(io::Error::other("too many scripts did not stop"));
         }
-        let thread = engine::thread(limits).spawn(move || engine::work(&theirs))?;
-        Ok(Script {
+        let handle = engine::thread(limits).spawn(move || {
+            let _ = engine::work(&theirs);
+        })?;
+        Ok(Thread {
             stream,
-            place: Place::Thread(thread),
+            handle: Some(handle),
         })
     }
 
-    /// Ends it, by force unless it `answered`.
-    fn end(&mut self, answered: bool) {
-        match std::mem::replace(&mut self.place, Place::Over) {
-            Place::Process(mut child) => {
-                // Also after its answer: nothing that it does now is of use, and a process that is waited for must end.
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            Place::Thread(thread) if answered => drop(thread.join()),
-            Place::Thread(thread) => {
-                // What it asks from now on fails; it ends as soon as it runs JavaScript again.
-                let _ = self.stream.shutdown(std::net::Shutdown::Both);
-                ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-            }
-            Place::Over => {}
+    /// After its answer, which is the last thing that it does.
+    fn join(mut self) {
+        if let Some(handle) = self.handle.take() {
+            let _ = handle.join();
         }
     }
 }
 
-impl Drop for Script {
+impl Drop for Thread {
     fn drop(&mut self) {
-        self.end(false);
+        if let Some(handle) = self.handle.take() {
+            // What it asks from now on fails; it ends as soon as it runs JavaScript again.
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
+            ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        }
     }
 }
 

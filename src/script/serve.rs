@@ -81,23 +81,23 @@ pub(super) enum Reply {
 }
 
 /// What scripts are served from.
-pub(super) enum State<'a, 's> {
+pub(super) enum Served<'a, 's> {
     Reading(&'a Transaction<'s>),
     Applying(&'a mut Transaction<'s>, &'a mut dyn Effects),
 }
 
-impl<'s> State<'_, 's> {
+impl<'s> Served<'_, 's> {
     pub(super) fn transaction(&self) -> &Transaction<'s> {
         match self {
-            State::Reading(transaction) => transaction,
-            State::Applying(transaction, _) => transaction,
+            Served::Reading(transaction) => transaction,
+            Served::Applying(transaction, _) => transaction,
         }
     }
 
     pub(super) fn access(&self) -> Access {
         match self {
-            State::Reading(_) => Access::ReadOnly,
-            State::Applying(..) => Access::ReadWrite,
+            Served::Reading(_) => Access::ReadOnly,
+            Served::Applying(..) => Access::ReadWrite,
         }
     }
 
@@ -111,8 +111,8 @@ impl<'s> State<'_, 's> {
                 }
             }
             Request::Effect(effect) => match self {
-                State::Reading(_) => Reply::Failed("this is available only while a proposal is applied".to_owned()),
-                State::Applying(transaction, effects) => perform(transaction, *effects, effect),
+                Served::Reading(_) => Reply::Failed("this is available only while a proposal is applied".to_owned()),
+                Served::Applying(transaction, effects) => perform(transaction, *effects, effect),
             },
         }
     }
@@ -130,7 +130,7 @@ impl<'s> State<'_, 's> {
             Operation::Size => Reply::Number(transaction.entries(table).len() as u64),
             writing => {
                 // Access was checked: only `apply` gets here.
-                if let State::Applying(transaction, _) = self {
+                if let Served::Applying(transaction, _) = self {
                     match writing {
                         Operation::Set(key, value) => match unreadable(table, &value.0) {
                             Some(why) => return Reply::Denied(why),

@@ -424,6 +424,6 @@ fn keys_of_token_issuers_are_refused_as_a_whole_if_one_is_bad() {
 #[test]
 fn the_version_told_is_the_one_that_is_built_in() {
     let lock = include_str!("../../Cargo.lock");
-    let (_, behind) = lock.split_once("name = \"rquickjs-sys\"\n").unwrap();
-    assert!(behind.starts_with("version = \"0.14.0\"\n"), "change ENGINE with it");
+    let (_, after) = lock.split_once("name = \"rquickjs-sys\"\n").unwrap();
+    assert!(after.starts_with("version = \"0.14.0\"\n"), "change ENGINE with it");
 }

@@ -17,19 +17,29 @@ use crate::tables::node_info::{NetInterface, NewNode, NodeRecord};
 use crate::tables::values::{HexDigest, ServiceInfo, ServiceStatus, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
-/// What the new service begins with.
-pub struct Creation<'a> {
-    /// Where clients reach the node, by the interfaces' names.
-    pub interfaces: &'a BTreeMap<String, NetInterface>,
-    /// Where other nodes reach this one.
+/// The node that begins a new service, as tables describe it.
+pub struct Founder<'a> {
+    /// Where clients reach it, by the interfaces' names.
+    pub interfaces: BTreeMap<String, NetInterface>,
+    /// Where other nodes reach it.
     pub node_address: &'a str,
-    /// The node.
-    pub node: &'a NodeIdentity,
-    /// Its encryption key.
+    /// Its keys.
+    pub identity: &'a NodeIdentity,
+    /// The public key under which ledger secrets are sent to it, PEM.
     pub encryption_key: &'a str,
     /// What it runs.
     pub quote: &'a VirtualQuote,
-    /// The node's certificate, endorsed by the new service.
+    /// What the operator attaches to the node.
+    pub node_data: Option<Value>,
+    /// What the operator attaches to the service.
+    pub service_data: Option<Value>,
+}
+
+/// What the new service begins with.
+pub struct Creation<'a> {
+    /// Its first node.
+    pub founder: &'a Founder<'a>,
+    /// That node's certificate, endorsed by the new service.
     pub endorsed: &'a Certificate,
     /// The new service's certificate.
     pub service: &'a Certificate,
@@ -37,10 +47,6 @@ pub struct Creation<'a> {
     pub txid: TxId,
     /// The last root signed before.
     pub last_signed_root: Digest,
-    /// What the operator attaches to node and service.
-    pub node_data: Option<Value>,
-    /// As above.
-    pub service_data: Option<Value>,
 }
 
 /// Writes the recovery transaction.
@@ -48,6 +54,7 @@ pub struct Creation<'a> {
 /// # Errors
 /// In words, if the ledger's own tables can't be read.
 pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Result<(), String> {
+    let founder = creation.founder;
     let previous = service_info(transaction)?;
     let info = ServiceInfo {
         cert: creation.service.to_pem(),
@@ -56,23 +63,23 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         // A service that never counted was none's recovery, as CCF reads it.
         recovery_count: Some(previous.recovery_count.unwrap_or(0).saturating_add(1)),
         current_service_create_txid: Some(creation.txid),
-        service_data: creation.service_data.as_ref().map(Opaque::of),
+        service_data: founder.service_data.as_ref().map(Opaque::of),
     };
     transaction.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
     put(transaction, names::PREVIOUS_SERVICE_IDENTITY, &previous.cert);
     let root = HexDigest(creation.last_signed_root);
     put(transaction, names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT, &root);
     retire_all_nodes(transaction)?;
-    let id = creation.node.id.as_str();
+    let id = founder.identity.id.as_str();
     let node = NewNode {
-        certificate_signing_request: &creation.node.request,
-        encryption_key: creation.encryption_key,
-        public_key: &creation.node.key.verifying_key().spki_pem(),
+        certificate_signing_request: &founder.identity.request,
+        encryption_key: founder.encryption_key,
+        public_key: &founder.identity.key.verifying_key().spki_pem(),
         measurement: VIRTUAL_MEASUREMENT,
-        quote_info: creation.quote.info(),
-        address: creation.node_address,
-        interfaces: creation.interfaces,
-        data: creation.node_data.as_ref(),
+        quote_info: founder.quote.info(),
+        address: founder.node_address,
+        interfaces: &founder.interfaces,
+        data: founder.node_data.as_ref(),
     };
     transaction.put(names::NODES_INFO, id, node.to_json());
     transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
@@ -81,7 +88,7 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         VIRTUAL_MEASUREMENT,
         to_json(&"AllowedToJoin"),
     );
-    let host_data = creation.quote.host_data.as_str();
+    let host_data = founder.quote.host_data.as_str();
     transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
     Ok(())
 }

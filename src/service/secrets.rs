@@ -31,7 +31,7 @@ pub fn chain(
 }
 
 /// `encrypted_ledger_secrets`: every secret of `secrets` for every trusted node. A version of `None` stands for the
-/// seqno behind the write.
+/// seqno after the write.
 ///
 /// # Errors
 /// In words, if a node's encryption key can't be read.

@@ -35,7 +35,7 @@ enum Fate {
     Fails,
 }
 
-struct State {
+struct Contents {
     rng: ChaCha20Rng,
     weather: Weather,
     calls: u64,
@@ -51,7 +51,7 @@ struct State {
 
 /// The disk; a clone is the same one.
 #[derive(Clone)]
-pub struct LyingDisk(Rc<RefCell<State>>);
+pub struct LyingDisk(Rc<RefCell<Contents>>);
 
 /// A file that is open.
 pub struct Open(usize);
@@ -64,7 +64,7 @@ fn full() -> Error {
     Error::new(ErrorKind::StorageFull, "the disk is full")
 }
 
-impl State {
+impl Contents {
     fn say(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(what());
@@ -228,7 +228,7 @@ impl State {
 impl LyingDisk {
     /// A disk with nothing on it.
     pub fn new(rng: ChaCha20Rng, traced: bool) -> LyingDisk {
-        LyingDisk(Rc::new(RefCell::new(State {
+        LyingDisk(Rc::new(RefCell::new(Contents {
             rng,
             weather: Weather::default(),
             calls: 0,
@@ -336,7 +336,7 @@ impl LyingDisk {
     }
 }
 
-impl State {
+impl Contents {
     fn restart(&mut self) {
         self.live = self.durable.clone();
         for inode in &mut self.inodes {

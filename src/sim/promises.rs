@@ -10,7 +10,7 @@ use crate::format::snapshot::key_order;
 use crate::format::{Seqno, TxId, View};
 use crate::journal::files::Operation;
 use crate::journal::snapshot::Draft;
-use crate::kv::store::State;
+use crate::kv::store::Committed;
 
 /// An entry that was given to the disk.
 #[derive(Clone)]
@@ -134,14 +134,14 @@ impl Promises {
 
     pub(super) fn rolled_back(&mut self, to: Seqno) -> Result<(), String> {
         if to < self.committed {
-            return Err(format!("{to} is rolled back to, behind {} committed", self.committed));
+            return Err(format!("{to} is rolled back to, after {} committed", self.committed));
         }
         self.given.split_off(&(to + 1));
         Ok(())
     }
 
     /// A state is sealed as a snapshot: under one nonce, so it must be the same where that is done again.
-    pub(super) fn drafts(&mut self, draft: &Draft, state: &State) -> Result<(), String> {
+    pub(super) fn drafts(&mut self, draft: &Draft, state: &Committed) -> Result<(), String> {
         let sealed = digest_of(draft, state);
         match self.drafted.insert(draft.seqno, sealed) {
             Some(before) if before != sealed => Err(format!("two states are sealed as the one at {}", draft.seqno)),
@@ -159,7 +159,7 @@ impl Promises {
 }
 
 /// Of everything that a snapshot seals.
-fn digest_of(draft: &Draft, state: &State) -> Digest {
+fn digest_of(draft: &Draft, state: &Committed) -> Digest {
     let mut all = Sha256Stream::new();
     all.update(&draft.leaf);
     draft

@@ -21,9 +21,9 @@ use crate::journal::files::ChunkFiles;
 use crate::journal::snapshot::SnapshotFiles;
 use crate::kv::store::Store;
 use crate::node::config::Config;
-use crate::node::description::node_name;
+use crate::node::description::{net_interfaces, node_name};
 use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
-use crate::node::found::{Begun, Parts, begin};
+use crate::node::found::{Begun, begin};
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{Public, ledger_directories, list, recover_public};
 use crate::node::session::Standing;
@@ -34,6 +34,7 @@ use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
 use crate::report::Severity;
 use crate::report::progress::Silent;
+use crate::service::create::Founder;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 /// Where the reading engine and the node's own functions find the files: on a real file system, in memory if there is one.
@@ -149,20 +150,19 @@ pub(super) fn recover(
     let service = ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
     let quote = VirtualQuote::new(&sha256(b"simulated"), &identity.key.verifying_key().id());
     let published = BTreeMap::from([("sim".to_owned(), "127.0.0.1:1".to_owned())]);
-    let parts = Parts {
-        config,
-        published: &published,
+    let founder = Founder {
+        interfaces: net_interfaces(config, &published),
         node_address: "127.0.0.1:2",
         identity: &identity,
         encryption_key: &world.node_encryption_key,
         quote: &quote,
-        service: &service,
         node_data: None,
         service_data: None,
     };
     let settings = settings(&mut rng);
     disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));
-    let Begun { core, standing, writes } = begin(parts, foundation, &store, settings, &mut rng).map_err(of_error)?;
+    let Begun { core, standing, writes } =
+        begin(&founder, &service, foundation, &store, settings, &mut rng).map_err(of_error)?;
     set_aside_leftovers(&public.files, &place.ledger).map_err(of_error)?;
     end_ledger(&public.files, &place.ledger, foundation, dropped).map_err(of_error)?;
     disk.take_over(place.take().map_err(of_error)?);

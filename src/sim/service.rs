@@ -22,7 +22,7 @@ use crate::journal::SealKey;
 use crate::journal::files::{ChunkFiles, Operation};
 use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
 use crate::journal::succession::KnownSecret;
-use crate::kv::store::{Frozen, State, Store};
+use crate::kv::store::{Committed, Frozen, Store};
 use crate::node::session::{Afterwards, Learned, Session};
 use crate::node::status::NodeState;
 use crate::service::create::commit_retirements;
@@ -54,7 +54,7 @@ pub(super) struct Service {
     pub(super) state: NodeState,
     pub(super) under_way: Option<UnderWay>,
     /// A snapshot that is to be written, and one that is.
-    pub(super) draft: Option<(Draft, State)>,
+    pub(super) draft: Option<(Draft, Committed)>,
     pub(super) written: Option<Written>,
     /// What the shares opened, until it is committed; and then until the private ledger is read.
     pub(super) unlocked: Option<Opened>,

@@ -54,9 +54,9 @@ fn pem(text: &str) -> Option<Value> {
         let block = rest.get(start..)?;
         let (label, body) = block.strip_prefix("-----BEGIN ")?.split_once("-----")?;
         let end_marker = format!("-----END {label}-----");
-        let (encoded, behind) = body.split_once(&end_marker)?;
+        let (encoded, after) = body.split_once(&end_marker)?;
         let der = STANDARD.decode(encoded.split_whitespace().collect::<String>()).ok();
-        let whole = block.get(..block.len() - behind.len())?;
+        let whole = block.get(..block.len() - after.len())?;
         let mut shown = match (label, der) {
             ("CERTIFICATE", Some(der)) => certificate_fields(&der).unwrap_or_default(),
             ("PUBLIC KEY", Some(der)) => key_fields(&der),
@@ -64,7 +64,7 @@ fn pem(text: &str) -> Option<Value> {
         };
         shown.insert("pem".to_owned(), Value::from(whole));
         blocks.push(Value::Object(shown));
-        rest = behind;
+        rest = after;
     }
     match blocks.len() {
         1 => blocks.pop(),

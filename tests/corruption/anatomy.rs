@@ -111,12 +111,12 @@ impl Anatomy {
             .unwrap_or(0)
     }
 
-    /// The name of the field at this place, if it is in the last signature transaction or behind it.
+    /// The name of the field at this place, if it is in the last signature transaction or after it.
     pub fn late_field(&self, file: usize, offset: usize) -> Option<&str> {
         if let Part::Entry(seqno) = self.part(file, offset)
             && seqno > self.last_signature()
         {
-            return Some("entry behind the last signature");
+            return Some("entry after the last signature");
         }
         let at = |(index, bytes, _): &&(usize, Range<usize>, String)| *index == file && bytes.contains(&offset);
         self.last_fields.iter().find(at).map(|(_, _, name)| name.as_str())

@@ -40,7 +40,7 @@ fn good(mode: SignatureMode, cast: &Cast) -> (Forger, u64) {
     (forger, txid.seqno)
 }
 
-/// The report on a history must not be clean, have `code`, and prove nothing behind `last`.
+/// The report on a history must not be clean, have `code`, and prove nothing after `last`.
 fn refuse(forger: Forger, code: Code, last: u64) -> VerifyReport {
     let (_scratch, ledger) = forger.end();
     let report = audit(&ledger);
@@ -169,7 +169,7 @@ fn a_service_of_an_intruder_that_claims_a_recovery_is_listed_and_refused_by_its_
     );
 }
 
-/// Two histories of one service that part behind seqno `parting`, in three chunks each.
+/// Two histories of one service that part after seqno `parting`, in three chunks each.
 fn fork(mode: SignatureMode, salt: &str) -> (tempfile::TempDir, std::path::PathBuf, u64) {
     let cast = cast();
     let mut forger = Forger::begin(mode, &cast.service, &cast.node, &cast.pending);
@@ -201,7 +201,7 @@ fn a_chunk_of_another_signed_history_is_found_where_it_begins_to_contradict() {
             copy.restore(file);
             let report = audit(copy.path());
             assert!(!is_clean(&report), "{}", show(&report));
-            // The second chunk of the other history can't stand behind the first; the third not behind the second.
+            // The second chunk of the other history can't stand after the first; the third not after the second.
             let proven = last_signed(&report);
             let first_of_splice = parting + 1 + (spliced as u64 - 1) * 14;
             let named = report.findings.iter().any(|finding| {

@@ -97,14 +97,14 @@ impl Forger {
         }
     }
 
-    /// Signs as a service does. Nothing can be appended by hand behind a signature that ends its chunk.
+    /// Signs as a service does. Nothing can be appended by hand after a signature that ends its chunk.
     pub fn sign(&mut self, end_chunk: bool) -> TxId {
         let (txid, writes) = self.writer.sign(1_700_000_000, end_chunk, false).unwrap();
         self.follow(txid, &writes);
         txid
     }
 
-    /// From here on, others sign: what an intruder writes behind the last signature, in a later view.
+    /// From here on, others sign: what an intruder writes after the last signature, in a later view.
     pub fn take_over(&mut self, service: &Identity, node: &Identity) -> TxId {
         self.writer
             .recover(seal_key(), signers(self.mode, service, node))

@@ -418,7 +418,7 @@ fn a_signature_without_a_certificate_is_refused_wherever_the_service_is_not_of_1
 }
 
 #[test]
-fn an_intruder_who_poses_as_a_node_of_1_x_behind_a_later_service_proves_nothing() {
+fn an_intruder_who_poses_as_a_node_of_1_x_after_a_later_service_proves_nothing() {
     for entry_type in [EntryType::WriteSet, EntryType::WriteSetWithCommitEvidenceAndClaims] {
         let mut stage = stage();
         let intruder = Identity::service(9);

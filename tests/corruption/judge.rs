@@ -14,7 +14,7 @@ use super::ground::{Copy, Original, is_clean, is_fault, last_signed, show, verif
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fields of the last signature transaction that nothing covers; docs/coverage.md says why for each.
-pub const UNCOVERED: &[&str] = &["GCM tag", "commit evidence digest", "entry behind the last signature"];
+pub const UNCOVERED: &[&str] = &["GCM tag", "commit evidence digest", "entry after the last signature"];
 
 /// One thing that goes wrong with one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,7 +130,7 @@ impl<'a> Judge<'a> {
         let last = self.anatomy.last_signature();
         let named = |seqno: Option<u64>| self.named(file, seqno, report);
         match self.anatomy.part(file, offset) {
-            // Behind the last signature only the framing says where an entry ends: the next one may be named.
+            // After the last signature only the framing says where an entry ends: the next one may be named.
             Part::Entry(seqno) if seqno > last && named(None) && last_signed(report) == last => Answer::Named,
             Part::Entry(seqno) if !named(Some(seqno)) => {
                 Answer::Wrong(format!("no finding names entry {seqno} in that file"))
@@ -163,10 +163,10 @@ impl<'a> Judge<'a> {
         if last_signed(report) != expected {
             return Answer::Wrong(format!("last signed is {}, expected {expected}", last_signed(report)));
         }
-        let behind_entry = length == 8 || chunk.entries.iter().any(|(_, bytes)| bytes.end == length);
+        let after_entry = length == 8 || chunk.entries.iter().any(|(_, bytes)| bytes.end == length);
         if is_clean(report) {
-            return match chunk.is_open && behind_entry {
-                true => Answer::Uncovered("open chunk cut right behind an entry".into()),
+            return match chunk.is_open && after_entry {
+                true => Answer::Uncovered("open chunk cut right after an entry".into()),
                 false => Answer::Wrong("no finding".into()),
             };
         }

@@ -81,9 +81,9 @@ fn replace(copy: &Copy, files: &[Original], anatomy: &Anatomy, file: usize, byte
     }
     assert!(!is_clean(&report) && names(&report, &original.name), "{}", said());
     let expected = damaged.map_or(last, |seqno| anatomy.signature_before(seqno));
-    // A signature transaction whose damage begins behind its signature may be the last one that is left.
+    // A signature transaction whose damage begins after its signature may be the last one that is left.
     let own = damaged.is_some_and(|seqno| anatomy.signatures.contains(&seqno) && last_signed(&report) == seqno);
-    // In an open chunk nothing but headers says where an entry ends: damage in the first bytes behind a signature may be
+    // In an open chunk nothing but headers says where an entry ends: damage in the first bytes after a signature may be
     // taken for that signature's own. Less is proven then, and nothing wrong.
     let seam = damaged == Some(expected + 1) && last_signed(&report) == anatomy.signature_before(expected);
     assert!(
@@ -236,7 +236,7 @@ fn damage_in_two_intervals_is_reported_at_both() {
 }
 
 #[test]
-fn a_missing_chunk_is_a_gap_and_what_comes_behind_it_is_still_examined() {
+fn a_missing_chunk_is_a_gap_and_what_comes_after_it_is_still_examined() {
     on_each(|_, files, anatomy| {
         let copy = Copy::of(files);
         for (file, chunk) in files.iter().zip(&anatomy.chunks) {

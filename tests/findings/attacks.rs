@@ -24,8 +24,8 @@ fn served(mode: SignatureMode) -> Story {
     story
 }
 
-/// Verifies `story` behind the snapshot; a sentence where it can't be started from.
-fn behind(story: &Story, shot: &Shot) -> Result<VerifyReport, String> {
+/// Verifies `story` after the snapshot; a sentence where it can't be started from.
+fn after(story: &Story, shot: &Shot) -> Result<VerifyReport, String> {
     let (scratch, ledger) = story.store();
     let path = shot.store(&scratch.path().join("snapshots"));
     let options = Options {
@@ -58,7 +58,7 @@ fn a_snapshot_that_names_two_services_is_not_started_from() {
             rows.push((names::SERVICE_INFO, keys[0].to_vec(), 3, to_json(first)));
             rows.push((names::SERVICE_INFO, keys[1].to_vec(), 3, to_json(second)));
             let shot = take_of(&mut forged, &rows, |_| ());
-            let why = behind(&forged, &shot).map(|report| show(&report)).unwrap_err();
+            let why = after(&forged, &shot).map(|report| show(&report)).unwrap_err();
             assert!(why.contains("service.info"), "{why}");
         }
     }
@@ -112,10 +112,10 @@ fn a_snapshot_whose_evidence_the_ledger_does_not_hold_is_refused_as_a_start() {
         let real = take(&mut truth);
         truth.serve(3);
         truth.sign();
-        let report = behind(&truth, &real).unwrap();
+        let report = after(&truth, &real).unwrap();
         assert!(is_clean(&report), "{}", show(&report));
         let forged = forged_before(&truth, None, &truth.node.clone(), false);
-        let report = behind(&truth, &forged).unwrap();
+        let report = after(&truth, &forged).unwrap();
         let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
         assert!(codes.contains(&Code::SnapshotReceipt), "{}", show(&report));
         assert!(!is_clean(&report), "{}", show(&report));
@@ -132,7 +132,7 @@ fn a_snapshot_whose_evidence_was_lost_in_a_recovery_is_told_from_one_that_the_le
     truth.sign();
     let far = truth.pen.next().seqno + 1000;
     let forged = forged_before(&truth, Some(far), &old, true);
-    let report = behind(&truth, &forged).unwrap();
+    let report = after(&truth, &forged).unwrap();
     let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
     assert!(codes.contains(&Code::SnapshotAhead), "{}", show(&report));
     assert!(!is_clean(&report), "{}", show(&report));
@@ -144,7 +144,7 @@ fn a_snapshot_whose_evidence_was_lost_in_a_recovery_is_told_from_one_that_the_le
 }
 
 #[test]
-fn behind_a_snapshot_of_a_service_that_signs_alone_no_node_signs() {
+fn after_a_snapshot_of_a_service_that_signs_alone_no_node_signs() {
     let mut story = served(SignatureMode::Cose);
     let at = story.pen.signed_at as i64;
     let mut rows: Vec<Row> = state(&story);
@@ -154,7 +154,7 @@ fn behind_a_snapshot_of_a_service_that_signs_alone_no_node_signs() {
     story.serve(2);
     let covered = story.sign().seqno;
     story.serve(2);
-    let report = behind(&story, &shot).unwrap();
+    let report = after(&story, &shot).unwrap();
     assert!(is_clean(&report), "{}", show(&report));
 
     // The chunk is cut right after the snapshot, and an old node goes on.
@@ -162,7 +162,7 @@ fn behind_a_snapshot_of_a_service_that_signs_alone_no_node_signs() {
     forged.mode = SignatureMode::Node;
     let again = take_of(&mut forged, &rows, |_| ());
     assert_eq!(again.evidence_seqno, shot.evidence_seqno);
-    let report = behind(&forged, &shot).unwrap();
+    let report = after(&forged, &shot).unwrap();
     let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
     assert!(codes.contains(&Code::SignatureOutOfPlace), "{}", show(&report));
     assert!(last_signed(&report) < covered, "{}", show(&report));

@@ -84,7 +84,7 @@ fn a_segment_that_the_table_puts_elsewhere_is_read_from_where_it_is() {
 }
 
 #[test]
-fn the_end_of_what_can_be_read_in_a_chunk_is_said_once_however_many_segments_are_behind_it() {
+fn the_end_of_what_can_be_read_in_a_chunk_is_said_once_however_many_segments_are_after_it() {
     let (_story, _scratch, path, bounds) = long_chunk();
     let mut bytes = std::fs::read(&path).unwrap();
     let table = table(&bytes);

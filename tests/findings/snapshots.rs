@@ -302,12 +302,12 @@ fn starting_from_a_snapshot_proves_the_same_end_and_knows_the_service() {
         let shot = take(&mut story);
         story.serve(2);
         story.sign();
-        let (whole, behind) = (story.verify(), from(&story, &shot).unwrap());
-        assert!(behind.findings.is_empty(), "{}", show(&behind));
-        assert_eq!((behind.last_signed, behind.root), (whole.last_signed, whole.root));
-        assert_eq!(behind.entries + shot.seqno, whole.entries);
+        let (whole, after) = (story.verify(), from(&story, &shot).unwrap());
+        assert!(after.findings.is_empty(), "{}", show(&after));
+        assert_eq!((after.last_signed, after.root), (whole.last_signed, whole.root));
+        assert_eq!(after.entries + shot.seqno, whole.entries);
         assert_eq!(
-            behind.services, whole.services,
+            after.services, whole.services,
             "with the seqno at which the service was created"
         );
     }

@@ -46,7 +46,7 @@ pub fn entry(seqno: u64, writes: &[(&str, &[u8], &[u8])]) -> Vec<u8> {
     out
 }
 
-/// An open chunk of these bytes, with a hole behind them.
+/// An open chunk of these bytes, with a hole after them.
 pub fn chunk(path: &Path, entries: &[u8], hole: u64) {
     let file = File::create(path).unwrap();
     file.write_all_at(entries, 8).unwrap();
@@ -57,11 +57,11 @@ pub fn chunk(path: &Path, entries: &[u8], hole: u64) {
 /// and the bytes that follow as a hole.
 pub fn sparse_value(seqno: u64, table: &str, size: u64) -> (Vec<u8>, u64) {
     let mut public = domain(seqno, &[(table, &[0; 8], &[])]);
-    let behind_value = public.split_off(public.len() - 8);
+    let after_value = public.split_off(public.len() - 8);
     public.truncate(public.len() - 8);
     public.extend(size.to_le_bytes());
-    // The number of removals behind the value is zero: it lies in the hole, too.
-    let hole = size + behind_value.len() as u64;
+    // The number of removals after the value is zero: it lies in the hole, too.
+    let hole = size + after_value.len() as u64;
     let length = public.len() as u64 + hole;
     let mut out = head(seqno, HEAD as u64 - 8 + length, length);
     out.extend(public);

@@ -130,7 +130,7 @@ fn wrong_sizes_before_a_long_empty_tail_are_found_in_the_time_of_one_pass() {
         for seqno in 1..=entries {
             let mut whole = entry(seqno, &[("public:records", b"key", b"value")]);
             // Each claims to reach into the tail, and each to another place there. Not far, because the last one is digested
-            // as it claims to be: nothing behind it tells otherwise.
+            // as it claims to be: nothing after it tells otherwise.
             let reach = entries * 200 + seqno * 100;
             let size = u64::from_le_bytes(whole[..8].try_into().unwrap()) >> 16;
             whole[..8].copy_from_slice(&(1u64 | (size + reach) << 16).to_le_bytes());
@@ -145,7 +145,7 @@ fn wrong_sizes_before_a_long_empty_tail_are_found_in_the_time_of_one_pass() {
             .unwrap()
             .iter()
             .filter(|found| found["code"] == "L0203");
-        // The last one has nothing behind it that would tell.
+        // The last one has nothing after it that would tell.
         assert_eq!(wrong.count() as u64, entries - 1);
     }
 }

@@ -1,4 +1,4 @@
-//! A node killed again and again while it recovers a ledger: at any moment, and just behind every milestone.
+//! A node killed again and again while it recovers a ledger: at any moment, and just after every milestone.
 //!
 //! After each kill the ledger must verify, hold everything that was signed before the disaster, and everything that an
 //! open service has committed; the next start goes on from what is there. Used by the example and by the journeys.
@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use crate::node::{Keys, Node, Place};
 
 const POLL: Duration = Duration::from_millis(2);
-/// Behind a milestone, at most: long enough for what it sets off.
-const BEHIND_MILESTONE: Duration = Duration::from_millis(30);
+/// After a milestone, at most: long enough for what it sets off.
+const AFTER_MILESTONE: Duration = Duration::from_millis(30);
 
 /// What to do.
 pub struct Plan {
@@ -91,8 +91,8 @@ impl Dice {
 /// When to kill.
 #[derive(Clone, Copy, Debug)]
 enum Aim {
-    After(Duration),
-    Behind(Milestone, Duration),
+    At(Duration),
+    Reached(Milestone, Duration),
 }
 
 /// What must never be lost from here on.
@@ -118,10 +118,10 @@ pub fn kill_anywhere(place: &mut Place, plan: &Plan, tell: &dyn Fn(&str)) -> Tal
     let mut tally = Tally::default();
     for number in 0..plan.kills {
         let aim = match number % 2 {
-            0 => Aim::After(dice.within(usual + usual / 4)),
+            0 => Aim::At(dice.within(usual + usual / 4)),
             _ => {
                 let milestone = MILESTONES[(number as usize / 2) % MILESTONES.len()];
-                Aim::Behind(milestone, dice.within(BEHIND_MILESTONE))
+                Aim::Reached(milestone, dice.within(AFTER_MILESTONE))
             }
         };
         let (reached, committed) = disturbed(place, &keys, aim);
@@ -129,7 +129,7 @@ pub fn kill_anywhere(place: &mut Place, plan: &Plan, tell: &dyn Fn(&str)) -> Tal
         check(&report, &kept, committed);
         let now = keep(&report);
         tell(&format!(
-            "kill {:>3} behind {reached:?} ({aim:?}): {} entries, {} services{}",
+            "kill {:>3} after {reached:?} ({aim:?}): {} entries, {} services{}",
             number + 1,
             report.last_seqno,
             now.services,
@@ -159,7 +159,7 @@ fn measure(place: &Place, keys: &[Keys]) -> Duration {
     node.run(async {
         tokio::select! {
             why = live(&copy, &node.url, keys, &sender, &committed) => panic!("{why}: {}", node.log()),
-            () = until(Aim::Behind(Milestone::Governed, Duration::ZERO), reached) => {}
+            () = until(Aim::Reached(Milestone::Governed, Duration::ZERO), reached) => {}
         }
     });
     began.elapsed()
@@ -169,8 +169,8 @@ fn measure(place: &Place, keys: &[Keys]) -> Duration {
 /// open service.
 fn disturbed(place: &Place, keys: &[Keys], aim: Aim) -> (Milestone, Option<u64>) {
     let (sender, reached) = watch::channel(Milestone::Started);
-    if let Aim::Behind(Milestone::Started, time) | Aim::After(time) = aim
-        && time < BEHIND_MILESTONE
+    if let Aim::Reached(Milestone::Started, time) | Aim::At(time) = aim
+        && time < AFTER_MILESTONE
     {
         // Before it listens: nobody waits for it.
         place.start_and_kill(time);
@@ -182,7 +182,7 @@ fn disturbed(place: &Place, keys: &[Keys], aim: Aim) -> (Milestone, Option<u64>)
         .unwrap_or_else(|why| panic!("refused to start: {why}"));
     sender.send_replace(Milestone::Listening);
     let aim = match aim {
-        Aim::After(time) => Aim::After(time.saturating_sub(began.elapsed())),
+        Aim::At(time) => Aim::At(time.saturating_sub(began.elapsed())),
         aim => aim,
     };
     let committed = Cell::new(None);
@@ -199,8 +199,8 @@ fn disturbed(place: &Place, keys: &[Keys], aim: Aim) -> (Milestone, Option<u64>)
 
 async fn until(aim: Aim, mut reached: watch::Receiver<Milestone>) {
     match aim {
-        Aim::After(time) => tokio::time::sleep(time).await,
-        Aim::Behind(milestone, time) => {
+        Aim::At(time) => tokio::time::sleep(time).await,
+        Aim::Reached(milestone, time) => {
             let _ = reached.wait_for(|now| *now >= milestone).await;
             tokio::time::sleep(time).await;
         }

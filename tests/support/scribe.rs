@@ -137,7 +137,7 @@ impl Scribe {
         txid
     }
 
-    /// An entry whose public domain holds, behind its header, these bytes.
+    /// An entry whose public domain holds, after its header, these bytes.
     pub fn append_public(&mut self, maps: &[u8]) -> TxId {
         let txid = self.next();
         let (evidence, claims) = ([1; 32], [0; 32]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use x509_cert::der::Decode;
 
-use super::{Node, REFUSED, Signer, proposals, request};
+use super::{Connection, REFUSED, Signer, proposals, request};
 use crate::cli::{Common, input, output, text};
 use crate::crypto::{Certificate, sha256};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Node, REFUSED, open, request};
+use super::{Connection, REFUSED, open, request};
 use crate::cli::{Common, output, text};
 use crate::crypto::Certificate;
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8> {

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Node, REFUSED, Signer, content, proposals, request};
+use super::{Connection, REFUSED, Signer, content, proposals, request};
 use crate::cli::{Common, input, output, text};
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct Propose {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }
@@ -51,7 +51,7 @@ pub struct Vote {
     #[arg(long, value_name = "FILE")]
     ballot: Option<PathBuf>,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }
@@ -83,7 +83,7 @@ pub struct Withdraw {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }
@@ -112,7 +112,7 @@ impl Withdraw {
 #[derive(clap::Args)]
 pub struct Ack {
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }
@@ -143,7 +143,7 @@ pub struct SubmitShare {
     #[arg(long, value_name = "PEM")]
     encryption_key: PathBuf,
     #[command(flatten)]
-    node: Node,
+    node: Connection,
     #[command(flatten)]
     signer: Signer,
 }

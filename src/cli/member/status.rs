@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Node, REFUSED, request};
+use super::{Connection, REFUSED, request};
 use crate::cli::{Common, output, text};
 use crate::error::Result;
 use crate::member::{Client, Error, governance};
@@ -11,7 +11,7 @@ use crate::member::{Client, Error, governance};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    node: Node,
+    node: Connection,
 }
 
 pub fn run(args: &Args, common: &Common) -> Result<u8> {

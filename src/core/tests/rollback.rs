@@ -102,4 +102,7 @@ fn a_backup_waits_for_no_signature_that_it_would_not_make() {
     bench.step(Event::Role(Role::Backup));
     bench.pass(5000);
     assert_eq!(bench.core.wakes_at(), None);
+    let signed = bench.core.next();
+    bench.sign();
+    assert_eq!(bench.core.next(), signed, "nor one that somebody asks for");
 }

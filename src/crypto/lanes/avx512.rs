@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::{AFTER_64_BYTES, Digest, Prefix, ROUND_CONSTANTS, Way, blocks_of, streams};
-use crate::crypto::sha256::{INITIAL_STATE, sha256, sha256_behind};
+use crate::crypto::sha256::{INITIAL_STATE, sha256, sha256_after};
 
 const LANES: usize = 16;
 
@@ -19,7 +19,7 @@ const SORTED: usize = 1024;
 /// A step of all lanes takes as long as about so many blocks alone.
 const STEP: usize = 8;
 
-/// Digests every message behind `prefix` into its place in `out`, which is as long.
+/// Digests every message after `prefix` into its place in `out`, which is as long.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn run(prefix: &Prefix, messages: &[&[u8]], out: &mut [Digest]) {
     for (messages, out) in messages.chunks(SORTED).zip(out.chunks_mut(SORTED)) {
@@ -109,7 +109,7 @@ fn digest_alone(prefix: &Prefix, messages: &[&[u8]], alone: &[u16], out: &mut [D
         if let (Some(message), Some(out)) = (messages.get(number), out.get_mut(number)) {
             *out = match prefix.bytes {
                 0 => sha256(message),
-                _ => sha256_behind(prefix, message),
+                _ => sha256_after(prefix, message),
             };
         }
     }
@@ -158,7 +158,7 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// A block behind the whole ones: the rest of the message and the end mark, the length, or both.
+    /// A block after the whole ones: the rest of the message and the end mark, the length, or both.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn padded(&self, at: usize) -> __m512i {
@@ -384,7 +384,7 @@ macro_rules! round {
     };
 }
 
-/// Eight rounds, behind which the eight variables are back in their places: no register is ever moved.
+/// Eight rounds, after which the eight variables are back in their places: no register is ever moved.
 macro_rules! eight_rounds {
     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $inputs:expr) => {
         let [i0, i1, i2, i3, i4, i5, i6, i7] = $inputs;

@@ -37,7 +37,7 @@ impl Stream<'_> {
     }
 }
 
-/// Digests the messages of these numbers behind `prefix`, each into its place in `out`.
+/// Digests the messages of these numbers after `prefix`, each into its place in `out`.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 pub(super) fn run(prefix: &Prefix, messages: &[&[u8]], numbers: impl Iterator<Item = usize>, out: &mut [Digest]) {
     let start = from_words(&prefix.state);
@@ -99,9 +99,9 @@ pub(super) fn run(prefix: &Prefix, messages: &[&[u8]], numbers: impl Iterator<It
 fn pad(tail: &mut [[u8; 64]; 2], rest: &[u8], blocks: usize, bits: u64) {
     *tail = [[0; 64]; 2];
     let bytes = tail.as_flattened_mut();
-    if let Some((end, behind)) = bytes.split_at_mut_checked(rest.len()) {
+    if let Some((end, after)) = bytes.split_at_mut_checked(rest.len()) {
         end.copy_from_slice(rest);
-        if let Some(mark) = behind.first_mut() {
+        if let Some(mark) = after.first_mut() {
             *mark = 0x80;
         }
     }

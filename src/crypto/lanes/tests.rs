@@ -34,7 +34,7 @@ fn every_way_gives_the_digests_of_one_message_at_a_time() {
 }
 
 #[test]
-fn every_way_goes_on_behind_what_was_hashed_before() {
+fn every_way_goes_on_after_what_was_hashed_before() {
     let data = data();
     let mut state = INITIAL_STATE;
     sha2::block_api::compress256(&mut state, data[..128].as_chunks::<64>().0);
@@ -73,7 +73,7 @@ fn every_way_gives_the_nodes_above_a_row() {
 }
 
 #[test]
-fn what_a_lone_message_is_digested_with_goes_on_behind_a_prefix() {
+fn what_a_lone_message_is_digested_with_goes_on_after_a_prefix() {
     let data = data();
     let mut state = INITIAL_STATE;
     sha2::block_api::compress256(&mut state, data[..64].as_chunks::<64>().0);
@@ -82,7 +82,7 @@ fn what_a_lone_message_is_digested_with_goes_on_behind_a_prefix() {
         let message = &data[64..64 + length];
         let expected = sha256_parts(&[&data[..64], message]);
         assert_eq!(
-            crate::crypto::digest::sha256_behind(&prefix, message),
+            crate::crypto::digest::sha256_after(&prefix, message),
             expected,
             "{length} bytes"
         );

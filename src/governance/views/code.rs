@@ -50,7 +50,7 @@ fn describe_node(transaction: &Transaction<'_>, id: &str, info: &NodeInfo) -> Js
         };
         (name, described)
     });
-    answer(&answers::Node {
+    answer(&answers::ServiceNode {
         certificate: text(transaction, names::NODES_ENDORSED_CERTIFICATES, id),
         node_data: info.other.get("node_data").cloned(),
         node_id: id.to_owned(),
@@ -166,10 +166,10 @@ fn pem(base64: &str) -> String {
     let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");
     let mut rest = base64;
     while !rest.is_empty() {
-        let (line, behind) = rest.split_at(rest.floor_char_boundary(PEM_COLUMNS));
+        let (line, after) = rest.split_at(rest.floor_char_boundary(PEM_COLUMNS));
         text.push_str(line);
         text.push('\n');
-        rest = behind;
+        rest = after;
     }
     text.push_str("-----END PUBLIC KEY-----\n");
     text

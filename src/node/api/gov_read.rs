@@ -49,8 +49,8 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         get("/gov/service/members/{member_id}", "A member", gov_handler!(member)).returns::<answers::Member>(),
         get("/gov/service/users", "The users", gov_handler!(users)).returns::<Paged<answers::User>>(),
         get("/gov/service/users/{user_id}", "A user", gov_handler!(user)).returns::<answers::User>(),
-        get("/gov/service/nodes", "The nodes", gov_handler!(nodes)).returns::<Paged<answers::Node>>(),
-        get("/gov/service/nodes/{node_id}", "A node", gov_handler!(node_by_id)).returns::<answers::Node>(),
+        get("/gov/service/nodes", "The nodes", gov_handler!(nodes)).returns::<Paged<answers::ServiceNode>>(),
+        get("/gov/service/nodes/{node_id}", "A node", gov_handler!(node_by_id)).returns::<answers::ServiceNode>(),
         get("/gov/service/jwk", "JWT issuers and keys", gov_handler!(jwk)).returns::<answers::JwkInfo>(),
         get(
             "/gov/service/join-policy",

@@ -1,6 +1,6 @@
 //! `/node/receipt`: proof that a transaction is in the ledger, made from the files at the moment it is asked for.
 //!
-//! The tree in the first signature behind a transaction gives the path from its leaf to the signed root. Recovery
+//! The tree in the first signature after a transaction gives the path from its leaf to the signed root. Recovery
 //! specification, section 3.2; format specification, sections 5 and 7.3.
 
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use hyper::{Method, StatusCode};
 use super::answers::{Hex, LeafComponents, ProofStep, Receipt, TransactionId, TxStatus};
 use super::consensus::{status_of, transaction_id};
 use super::with_txid;
-use crate::crypto::Certificate;
-use crate::crypto::digest::{Digest, sha256, sha256_pair};
+use crate::crypto::{Certificate, Digest};
 use crate::format::TxId;
 use crate::format::chunk::Located;
 use crate::format::directory::LedgerFiles;
@@ -159,26 +158,19 @@ struct Leaf {
 
 impl Leaf {
     fn of(located: &Located<'_>, evidence: &str) -> Leaf {
-        let written = sha256(located.entry.raw);
-        let claims = located.public.claims_digest.copied();
-        match (located.public.commit_evidence_digest, claims) {
-            (Some(_), claims) => Leaf {
+        match located.public.commit_evidence_digest {
+            Some(_) => Leaf {
                 plain: None,
                 components: Some(LeafComponents {
-                    claims_digest: Hex::of(&claims.unwrap_or_default()),
+                    claims_digest: Hex::of(&located.public.claims_digest.copied().unwrap_or_default()),
                     commit_evidence: evidence.to_owned(),
-                    write_set_digest: Hex::of(&written),
+                    write_set_digest: Hex::of(&located.entry.write_set_digest()),
                 }),
             },
-            (None, Some(claims)) => Leaf::plain(&sha256_pair(&written, &claims)),
-            (None, None) => Leaf::plain(&written),
-        }
-    }
-
-    fn plain(leaf: &Digest) -> Leaf {
-        Leaf {
-            plain: Some(Hex::of(leaf)),
-            components: None,
+            None => Leaf {
+                plain: Some(Hex::of(&located.entry.leaf(&located.public))),
+                components: None,
+            },
         }
     }
 }

@@ -148,6 +148,34 @@ async fn a_ballot_that_another_came_before_is_made_again_on_the_newest_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_is_true_no_more_is_looked_at_again() {
+    let bench = Bench::new().await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let refuses = |until_written: bool| {
+        let (runs, writer, here) = (Arc::clone(&runs), bench.writer.clone(), Handle::current());
+        move |transaction: &mut Transaction<'_>, _: &mut Session| {
+            let found = transaction.get(MAP, b"p").is_some();
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                let other = writer.transact("another", |transaction, _| add(transaction, b'b'));
+                here.block_on(other).unwrap();
+            }
+            if until_written && found {
+                Ok(())
+            } else {
+                Err("nobody has voted yet")
+            }
+        }
+    };
+    let made = timeout(PATIENCE, bench.writer.transact("member", refuses(true))).await;
+    assert!(made.unwrap().is_ok());
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    // What is still so is not asked twice.
+    let made = timeout(PATIENCE, bench.writer.transact("member", refuses(false))).await;
+    assert!(matches!(made.unwrap(), Err(NotWritten::Failed("nobody has voted yet"))));
+    assert_eq!(runs.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_always_too_late_is_told_to_come_back() {
     let bench = Bench::new().await;
     let (runs, made) = bench.vote_while_others_do(u32::MAX).await;

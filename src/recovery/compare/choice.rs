@@ -141,3 +141,127 @@ pub(super) fn recommend(copies: &[CopyReport], pairs: &[PairReport]) -> (Option<
     };
     (Some(best.directory.clone()), reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::directory::LedgerFiles;
+    use crate::recovery::signed::SignedRoot;
+    use crate::tables::values::HexDigest;
+
+    const OURS: HexDigest = HexDigest([1; 32]);
+    const THEIRS: HexDigest = HexDigest([2; 32]);
+
+    /// A copy, signed last at `signed` by `service`, with a signature at each of `history`.
+    fn copy(name: &str, signed: TxId, service: Option<HexDigest>, history: &[(u64, Option<HexDigest>)]) -> Copy {
+        let report = serde_json::json!({
+            "verdict": "ok", "mode": "audit", "entries": 0, "signatures": 0, "cose_signatures": 0, "chunks": 0,
+            "bytes": 0, "last_seqno": signed.seqno, "last_signed": signed, "root": null, "signer": null,
+            "unsigned_entries": 0, "snapshots": [], "findings": [], "elapsed_s": 0.0, "entries_per_s": 0.0,
+            "bytes_per_s": 0.0,
+            "services": [{"from_seqno": 1, "identity": OURS, "recovery_count": null}],
+        });
+        let mut copy = Copy {
+            directory: name.into(),
+            files: LedgerFiles {
+                chunks: Vec::new(),
+                spares: Vec::new(),
+                notes: Vec::new(),
+            },
+            report: serde_json::from_value(report).unwrap(),
+            expected: None,
+        };
+        copy.report.identity = service;
+        let signed = |(seqno, service): &(u64, Option<HexDigest>)| SignedRoot {
+            txid: TxId { view: 2, seqno: *seqno },
+            root: THEIRS,
+            signer: None,
+            service: *service,
+        };
+        copy.report.history = history.iter().map(signed).collect();
+        copy
+    }
+
+    fn pair(relation: Relation, first_difference: u64) -> PairReport {
+        PairReport {
+            a: "a".to_owned(),
+            b: "b".to_owned(),
+            relation,
+            last_common_signed: None,
+            first_difference: Some(first_difference),
+            evidence: Vec::new(),
+            cause: String::new(),
+        }
+    }
+
+    fn txid(view: u64, seqno: u64) -> TxId {
+        TxId { view, seqno }
+    }
+
+    fn said(copies: &[Copy], pairs: &[PairReport]) -> (Option<String>, String) {
+        let mut reports: Vec<_> = copies.iter().map(|copy| copy_report(copy, copies, pairs)).collect();
+        reports.sort_by_key(|report| report.rank);
+        recommend(&reports, pairs)
+    }
+
+    #[test]
+    fn a_copy_that_a_service_stands_behind_is_better_than_a_longer_one_of_nobody() {
+        let copies = [
+            copy("a", txid(2, 90), None, &[]),
+            copy("b", txid(2, 50), Some(OURS), &[]),
+        ];
+        let (best, _) = said(&copies, &[pair(Relation::UnsignedDifference, 51)]);
+        assert_eq!(best.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn nothing_is_recommended_where_no_service_stands_behind_any_copy() {
+        let copies = [copy("a", txid(2, 90), None, &[]), copy("b", txid(2, 50), None, &[])];
+        let (best, why) = said(&copies, &[pair(Relation::Prefix, 51)]);
+        assert!(best.is_none() && why.contains("CCF 1.x"), "{why}");
+    }
+
+    #[test]
+    fn what_another_service_has_is_no_loss() {
+        let copies = [
+            copy("a", txid(3, 90), Some(OURS), &[]),
+            copy("b", txid(2, 80), Some(THEIRS), &[]),
+        ];
+        let loses = |relation| copy_report(&copies[0], &copies, &[pair(relation, 2)]).loses.len();
+        assert_eq!(loses(Relation::OtherService), 0);
+        assert_eq!(loses(Relation::Superseded), 0);
+        assert_eq!(loses(Relation::Fork), 1);
+        // From the other side the superseded history is the longer one.
+        let other = copy_report(&copies[1], &copies, &[pair(Relation::Superseded, 2)]);
+        assert_eq!(other.loses.len(), 1);
+    }
+
+    #[test]
+    fn what_a_stranger_signed_on_top_is_no_loss_and_what_the_service_signed_is() {
+        let pin = |mut copy: Copy| {
+            copy.expected = Some(OURS);
+            copy
+        };
+        let history = [(50, Some(OURS)), (90, Some(THEIRS))];
+        let copies = [
+            pin(copy("a", txid(2, 40), Some(OURS), &[(40, Some(OURS))])),
+            pin(copy("b", txid(4, 90), Some(THEIRS), &history)),
+        ];
+        let loses = copy_report(&copies[0], &copies, &[pair(Relation::Prefix, 41)]).loses;
+        assert_eq!(loses.iter().map(|loss| loss.to_seqno).collect::<Vec<_>>(), [50]);
+        let (best, _) = said(&copies, &[pair(Relation::Prefix, 41)]);
+        assert_eq!(best.as_deref(), Some("a"), "the other one is of another service");
+    }
+
+    #[test]
+    fn a_contradiction_is_said_on_whichever_side_of_the_pair_the_best_copy_is() {
+        let (low, high) = (txid(2, 50), txid(2, 90));
+        for (a, b) in [(low, high), (high, low)] {
+            let copies = [copy("a", a, Some(OURS), &[]), copy("b", b, Some(OURS), &[])];
+            let (_, why) = said(&copies, &[pair(Relation::Fork, 41)]);
+            assert!(why.contains("contradicts"), "{why}");
+            let (_, why) = said(&copies, &[pair(Relation::Prefix, 51)]);
+            assert!(!why.contains("contradicts"), "{why}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The tree in a signature transaction holds the leaves since an earlier signature. If that tree has the signed root,
 //! it is the truth about them: comparing leaf by leaf names the entries that differ, and the tree's own state lets the
-//! verification go on behind the damage. This is the slow path; an undamaged ledger never comes here but once, for the
+//! verification go on after the damage. This is the slow path; an undamaged ledger never comes here but once, for the
 //! tree of its last signature.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -37,7 +37,7 @@ fn proven_evidence(snapshot: &Snapshot<'_>) -> Option<TxId> {
     Receipt::parse(snapshot.receipt).ok()?.txid()
 }
 
-/// What a run that begins behind a snapshot has to say of it, beside that its receipt verified.
+/// What a run that begins after a snapshot has to say of it, beside that its receipt verified.
 pub(in crate::recovery) fn judge_start(start: &Start, joiner: &mut Joiner<'_>) {
     let name = start.path.file_name().unwrap_or_default().to_string_lossy();
     let mut findings = Vec::new();
@@ -167,7 +167,7 @@ fn misnamed(name: SnapshotName, seqno: Seqno, proven: Option<Seqno>) -> Option<S
             }
         )),
         None if said <= seqno => Some(format!(
-            "its name says that its evidence is transaction {said}, which is not behind its state at {seqno}"
+            "its name says that its evidence is transaction {said}, which is not after its state at {seqno}"
         )),
         _ => None,
     }
@@ -198,11 +198,11 @@ pub(in crate::recovery) fn check_all(
 enum Place {
     /// The ledger tells of it.
     Inside,
-    /// It is from before the snapshot that this run starts behind, which knows that one's service, and none before it.
+    /// It is from before the snapshot that this run starts after, which knows that one's service, and none before it.
     Before,
-    /// Its state is behind the ledger's end: its service may have come after that.
-    Behind,
-    /// Its state is behind the place where this run was told to end.
+    /// Its state is after the ledger's end: its service may have come after that.
+    After,
+    /// Its state is after the place where this run was told to end.
     Unread,
     /// There is no ledger.
     Alone,
@@ -217,7 +217,7 @@ impl Place {
         } else if joiner.files.chunks.is_empty() {
             Place::Alone
         } else if seqno > joiner.files.last_seqno() {
-            Place::Behind
+            Place::After
         } else if seqno >= joiner.next {
             Place::Unread
         } else {
@@ -251,7 +251,7 @@ impl Judgement<'_, '_> {
                     "to judge it, verify from seqno 1: services before the snapshot that this run starts from are not known to it",
                 );
             }
-            (Code::SnapshotSigner, Place::Behind) => {
+            (Code::SnapshotSigner, Place::After) => {
                 finding = finding.severity(Severity::Warning).next(
                     "a service that recovered this ledger after its end is not known here: look for a copy that reaches further",
                 );
@@ -330,7 +330,7 @@ fn check_file(judgement: &mut Judgement<'_, '_>) -> Result<(), String> {
         }
     }
     if let Some(evidence) = proven.filter(|evidence| *evidence <= seqno) {
-        let text = format!("its receipt is of transaction {evidence}, which is not behind its state at {seqno}");
+        let text = format!("its receipt is of transaction {evidence}, which is not after its state at {seqno}");
         judgement.say(Code::SnapshotReceipt, text);
     }
     if let Some(why) = misnamed(file.name, seqno, proven) {
@@ -338,7 +338,7 @@ fn check_file(judgement: &mut Judgement<'_, '_>) -> Result<(), String> {
     }
     match judgement.place {
         Place::Before | Place::Alone | Place::BuiltUpon => {}
-        Place::Inside | Place::Behind | Place::Unread => check_against_ledger(judgement, &snapshot, proven),
+        Place::Inside | Place::After | Place::Unread => check_against_ledger(judgement, &snapshot, proven),
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) enum Status {
 
 /// What is known of one node.
 #[derive(Clone, Default)]
-pub(super) struct Node {
+pub(super) struct NodeRecord {
     pub(super) status: Option<Status>,
     pub(super) certificate: Option<Arc<Certificate>>,
     /// Whether that is the one which the service must have endorsed, not the self-signed one of 1.x.
@@ -53,7 +53,7 @@ pub(super) struct Node {
 /// All nodes that were told of.
 #[derive(Clone, Default)]
 pub(super) struct Nodes {
-    pub(super) known: HashMap<String, Node>,
+    pub(super) known: HashMap<String, NodeRecord>,
     /// Retired and then removed: none of them comes back, as an id is the digest of a key.
     pub(super) gone: HashSet<String>,
 }
@@ -194,7 +194,7 @@ impl Nodes {
 }
 
 /// What is wrong with the step that a node takes, if anything.
-fn wrong_step(before: Option<&Node>, record: &Record, is_gone: bool, known: Known) -> Option<String> {
+fn wrong_step(before: Option<&NodeRecord>, record: &Record, is_gone: bool, known: Known) -> Option<String> {
     use Status::{Learner, Pending, Retired, Retiring, Trusted, Unknown};
     let after = record.status;
     if after == Unknown {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::nodes::{Node, Nodes, Status};
+use super::nodes::{NodeRecord, Nodes, Status};
 use super::{Kinds, LastSigned, SeenOfService, Service, ServiceRecord, Trust};
 use crate::crypto::Certificate;
 use crate::format::{Seqno, TxId};
@@ -100,7 +100,7 @@ impl Trust {
             ..Nodes::default()
         };
         for (id, node) in saved.nodes {
-            let restored = Node {
+            let restored = NodeRecord {
                 status: node.status,
                 certificate: trust.optional(node.certificate)?,
                 is_endorsed: node.is_endorsed,
@@ -135,7 +135,7 @@ impl Trust {
     }
 }
 
-fn save_node(node: &Node) -> SavedNode {
+fn save_node(node: &NodeRecord) -> SavedNode {
     SavedNode {
         status: node.status,
         certificate: node.certificate.as_ref().map(pem),

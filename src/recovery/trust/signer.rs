@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::nodes::{Node, Status};
+use super::nodes::{NodeRecord, Status};
 use super::{LastSigned, Trust};
 use crate::crypto::digest::Digest;
 use crate::crypto::x509::Certificate;
@@ -180,7 +180,7 @@ impl Trust {
     }
 
     /// Whether the node may sign, by its status.
-    fn check_status(&self, tx: &SignatureTx, signature: &Signature, node: &Node, id: &str, wrong: &mut Outcome) {
+    fn check_status(&self, tx: &SignatureTx, signature: &Signature, node: &NodeRecord, id: &str, wrong: &mut Outcome) {
         match node.status {
             Some(Status::Trusted | Status::Retiring) => {}
             Some(Status::Retired) => match node.retired_committed {
