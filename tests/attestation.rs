@@ -567,3 +567,5 @@ fn an_sgx_quote_verifies_offline_and_every_field_is_read() {
 mod altered;
 #[path = "attestation/many.rs"]
 mod many;
+#[path = "attestation/probes.rs"]
+mod probes;

@@ -149,8 +149,11 @@ fn altered_collateral_is_not_intels() {
         "\"pcesvn\":99},\"tcbDate\":\"2020-11-11",
     );
     assert!(status.text().contains("OutOfDate"), "{status:?}");
-    let (_, status) = with("{\"isvsvn\":5}", "{\"isvsvn\":9}");
-    assert!(status.text().contains("quoting enclave"), "{status:?}");
+    let (_, status) = with(
+        "\"tcbStatus\":\"UpToDate\"},{\"tcb\":{\"isvsvn\":4}",
+        "\"tcbStatus\":\"Whatever\"},{\"tcb\":{\"isvsvn\":4}",
+    );
+    assert!(status.text().contains("quoting enclave Whatever"), "{status:?}");
     // One digit of a revocation list's base64.
     assert_eq!(
         with("MIIKYjCCCggCAQEwCgYIKoZI", "MIIKYjCCCggCAQEwCgYIKoZJ").0,

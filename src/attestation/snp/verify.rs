@@ -347,6 +347,11 @@ impl Of<'_> {
 
     /// The chip's key is derived from its TCB, so hardware gives equality. More than certified, which CCF accepts, is said.
     fn tcb_exact(&self) -> Outcome {
+        if let (Some(product), Some(vcek)) = (self.product, &self.endorsements.vcek)
+            && vcek.tcb(product).is_err()
+        {
+            return Outcome::not_done("the certified TCB can't be read");
+        }
         match self.tcb(|certified, reported| certified == reported) {
             Outcome::Failed(failure) => Outcome::remark(format!(
                 "the reported TCB {} is not the certified one {}: no chip makes such a report",

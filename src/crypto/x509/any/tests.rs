@@ -118,7 +118,7 @@ fn every_rule_of_a_path_is_kept() {
     };
     assert_eq!(
         broken(&constrained(&[0x30, 0])),
-        (1, "is no authority: it may not issue others")
+        (2, "is no authority: it may not issue others")
     );
     assert_eq!(
         broken(&constrained(&[0x30, 6, 1, 1, 0xff, 2, 1, 0])),
