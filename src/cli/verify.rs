@@ -47,6 +47,9 @@ pub struct Args {
     /// new or a checkpoint, and kept like the ledger itself: what it says is believed
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// List what is wrong with the evidence of nodes too, and let it count: `rekindle attest` says more
+    #[arg(long)]
+    attestations: bool,
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
     #[arg(long)]
     include_recovery: bool,
@@ -92,8 +95,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         checkpoint: args.checkpoint.clone(),
         keep_history: false,
         keep_foundation: false,
+        attest: Some(super::attest::remarking()),
     };
-    let report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
+    let mut report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
+    if let Some(nodes) = report.attestation.as_ref().filter(|_| args.attestations) {
+        report.findings.extend(nodes.findings.iter().cloned());
+        report.findings.sort_by_key(|finding| finding.seqno.unwrap_or(u64::MAX));
+        report.verdict = Verdict::of(&report.findings);
+    }
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
@@ -150,6 +159,9 @@ pub fn render(report: &VerifyReport) -> String {
             hex::encode(service.identity.0),
             service.from_seqno
         ));
+    }
+    if let Some(nodes) = &report.nodes {
+        line(format!("nodes        {}", nodes.in_words()));
     }
     for snapshot in &report.snapshots {
         let verdict = match snapshot.verdict.exit_code() {
