@@ -89,19 +89,6 @@ fn nodes_before_a_snapshot_are_known_from_it_and_their_admission_is_not() {
 }
 
 #[test]
-fn an_interrupted_verification_forgets_no_node() {
-    let service = made(&["--recoveries", "1"]);
-    let whole = judged(&service, Options::default());
-    let scratch = tempfile::tempdir().unwrap();
-    let checkpoint = Options {
-        checkpoint: Some(scratch.path().join("checkpoint")),
-        ..Options::default()
-    };
-    let report = judged(&service, checkpoint);
-    assert_eq!(report.nodes.len(), whole.nodes.len());
-}
-
-#[test]
 fn a_release_does_not_believe_the_made_root() {
     let service = made(&[]);
     let run = rekindle!("attest", service.ledger(), "--json").expect(1);

@@ -232,13 +232,20 @@ fn of_node(node: &NodeReport, line: &mut impl FnMut(&str)) {
         .map(|step| format!("{} {}", step.status, step.seqno))
         .collect();
     line(&format!("  life         {}", steps.join(" -> ")));
+    let components = node.tcb_components.iter().flatten();
+    let components: Vec<String> = components.map(|(name, value)| format!("{name} {value}")).collect();
+    let tcb = node
+        .tcb
+        .as_ref()
+        .map(|tcb| format!("{tcb} ({})", components.join(", ")));
     let facts = [
-        ("tcb", &node.tcb),
+        ("tcb", &tcb),
         ("measurement", &node.measurement),
         ("host data", &node.host_data),
         ("feed", &node.feed),
         ("signed by", &node.did.as_ref().or(node.signer.as_ref()).cloned()),
         ("chip", &node.chip_id),
+        ("fetched on", &node.fetched_on),
         ("expired on", &node.expired_on),
     ];
     for (name, fact) in facts {

@@ -20,6 +20,8 @@ use crate::tables::values::{ServiceInfo, from_json};
 
 /// Proposals listed of one transaction: real ones accept one.
 const MAX_PROPOSALS: usize = 16;
+/// Bytes of a node's or proposal's id that is looked at: real ones have 64.
+const MAX_ID_BYTES: usize = 128;
 /// Changes of one node's evidence that are listed: there should be none.
 const MAX_CHANGES: usize = 100;
 /// A copy of a policy larger than this is not made: who waits with it is judged first.
@@ -91,12 +93,14 @@ impl<'s> Lives<'s> {
         let mut entry = Entry::default();
         let mut service = None;
         each_write(located, |table, key, value| match (table, value) {
-            (names::PROPOSALS_INFO, Some(value)) if entry.proposals.len() < MAX_PROPOSALS => {
-                if is_accepted(value) && key.len() <= 128 && readable(value) {
-                    entry
-                        .proposals
-                        .push(crate::shown::line(&String::from_utf8_lossy(key)).into_owned());
-                }
+            (names::PROPOSALS_INFO, Some(value))
+                if entry.proposals.len() < MAX_PROPOSALS
+                    && key.len() <= MAX_ID_BYTES
+                    && readable(value)
+                    && is_accepted(value) =>
+            {
+                let id = String::from_utf8_lossy(key);
+                entry.proposals.push(crate::shown::line(&id).into_owned());
             }
             (names::SERVICE_INFO, Some(value)) if readable(value) => service = service_of(value).or(service),
             _ => {}
@@ -205,7 +209,7 @@ impl<'s> Lives<'s> {
         proposals: &Arc<[String]>,
     ) {
         // What is no node's id was reported by the verification.
-        let Some(id) = std::str::from_utf8(key).ok().filter(|id| id.len() <= 128) else {
+        let Some(id) = std::str::from_utf8(key).ok().filter(|id| id.len() <= MAX_ID_BYTES) else {
             return;
         };
         let step = |status: String| NodeStep {

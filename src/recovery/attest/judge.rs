@@ -362,6 +362,7 @@ fn report(
         did: None,
         feed: None,
         signer: None,
+        fetched_on: None,
         expired_on: None,
     };
     tell(&mut report, &judged.facts, time);
@@ -398,7 +399,9 @@ fn tell(to: &mut NodeReport, facts: &Facts, time: Time) {
             let ends = endorsements.certificates.iter().flatten();
             to.expired_on = expired(ends.map(|certificate| certificate.validity().not_after_unix_s), time);
         }
-        Facts::Sgx { quote, .. } => {
+        Facts::Sgx { quote, collateral } => {
+            let parsed = collateral.parsed.as_ref().ok();
+            to.fetched_on = parsed.and_then(|parsed| parsed.created_unix_s).map(date);
             to.measurement = Some(hex::encode(quote.mrenclave));
             to.signer = Some(hex::encode(quote.mrsigner));
             to.svn = Some(quote.svn.into());

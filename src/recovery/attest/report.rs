@@ -136,6 +136,8 @@ pub struct NodeReport {
     pub feed: Option<String>,
     /// Who signed the enclave, hex.
     pub signer: Option<String>,
+    /// When an SGX node fetched its collateral, as it says itself: the only date in any evidence.
+    pub fetched_on: Option<String>,
     /// The first day after which a certificate of the evidence is not valid any more.
     pub expired_on: Option<String>,
 }
