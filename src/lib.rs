@@ -21,7 +21,7 @@
 //! | 3 | [`tables`] | names, keys and values of the public tables |
 //! | 2 | [`merkle`] | tree, accumulator, proofs, receipts |
 //! | 2 | [`report`] | findings, codes, verdicts, progress |
-//! | 2 | [`attestation`] | what a virtual node says it runs |
+//! | 2 | [`attestation`] | evidence of a node in, one outcome per check out |
 //! | 2 | [`net`] | TLS, whom a client trusts, one document fetched |
 //! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |

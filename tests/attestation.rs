@@ -481,6 +481,22 @@ fn every_made_uvm_endorsement_fails_with_its_error() {
             }
             Some(error) => assert!(uvm.unwrap().1.text.starts_with(error), "{uvm:?}"),
         }
+        // The same endorsements beside a report of something else.
+        let turin = &expected["snp"]["turin"];
+        let other = Evidence {
+            uvm_endorsements: evidence.uvm_endorsements.clone(),
+            ..vectors.snp(&turin["report"], &turin["endorsements"])
+        };
+        let other = verifier.judge(&other, &Subject::default(), Some(&policy), Time::None);
+        if let Some(outcome) = other.judgement.outcome(Check::UvmMeasurement) {
+            let text = outcome.text();
+            let is_read = !matches!(outcome, Outcome::NotDone(_));
+            assert!(
+                !is_read || text.starts_with("Launch measurement in UVM endorsements payload"),
+                "{text}"
+            );
+            assert_eq!(outcome.is_failed(), is_read);
+        }
         // Whose measurement is endorsed is not asked for among the measurements.
         assert_eq!(judged.judgement.outcome(Check::Measurement), None);
     }
@@ -565,6 +581,8 @@ fn an_sgx_quote_verifies_offline_and_every_field_is_read() {
 
 #[path = "attestation/altered.rs"]
 mod altered;
+#[path = "attestation/ledgers.rs"]
+mod ledgers;
 #[path = "attestation/many.rs"]
 mod many;
 #[path = "attestation/probes.rs"]

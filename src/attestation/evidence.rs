@@ -80,13 +80,13 @@ impl Evidence {
         })
     }
 
-    /// The platform that the format names. Old virtual builds wrote SGX's format with nothing in it.
+    /// The platform that the format names. Old virtual builds wrote SGX's format, or their own, with nothing in it.
     pub fn platform(&self) -> Platform {
         match self.format.as_str() {
+            "Insecure_Virtual" => Platform::Virtual,
             _ if self.quote.is_empty() => Platform::None,
             "AMD_SEV_SNP_v1" => Platform::Snp,
             "OE_SGX_v1" => Platform::Sgx,
-            "Insecure_Virtual" => Platform::Virtual,
             _ => Platform::None,
         }
     }
@@ -133,8 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_without_bytes_is_of_no_platform() {
-        for format in ["OE_SGX_v1", "AMD_SEV_SNP_v1", "Insecure_Virtual", "Other"] {
+    fn a_quote_without_bytes_is_of_no_platform_unless_it_is_virtual() {
+        assert_eq!(
+            Evidence {
+                format: "Insecure_Virtual".into(),
+                ..Evidence::default()
+            }
+            .platform(),
+            Platform::Virtual
+        );
+        for format in ["OE_SGX_v1", "AMD_SEV_SNP_v1", "Other"] {
             let mut evidence = Evidence {
                 format: format.into(),
                 ..Evidence::default()

@@ -30,9 +30,18 @@ pub fn oid(text: &str) -> Vec<u8> {
     tlv(6, &[ObjectIdentifier::new_unwrap(text).as_bytes()])
 }
 
-/// ecdsa-with-SHA384
-fn algorithm() -> Vec<u8> {
-    tlv(0x30, &[&oid("1.2.840.10045.4.3.3")])
+/// A key as Intel has them.
+pub fn p256_key(seed: u64) -> SigningKey {
+    SigningKey::generate(Curve::P256, &mut rng(seed))
+}
+
+/// ecdsa-with-SHA256 or ecdsa-with-SHA384
+fn algorithm(signer: &SigningKey) -> Vec<u8> {
+    let number = match signer.verifying_key().curve() {
+        Curve::P256 => "1.2.840.10045.4.3.2",
+        Curve::P384 => "1.2.840.10045.4.3.3",
+    };
+    tlv(0x30, &[&oid(number)])
 }
 
 pub fn name(text: &str) -> Vec<u8> {
@@ -42,7 +51,7 @@ pub fn name(text: &str) -> Vec<u8> {
 
 fn signed(tbs: &[u8], signer: &SigningKey) -> Vec<u8> {
     let signature = tlv(3, &[&[0], &signer.sign_der(tbs)]);
-    tlv(0x30, &[tbs, &algorithm(), &signature])
+    tlv(0x30, &[tbs, &algorithm(signer), &signature])
 }
 
 /// An extension: identifier, whether critical, content.
@@ -71,7 +80,7 @@ impl Issued<'_> {
             &[
                 &tlv(0xa0, &[&[2, 1, 2]]),
                 &tlv(2, &[&[self.serial]]),
-                &algorithm(),
+                &algorithm(self.signer),
                 &name(self.issuer),
                 &validity,
                 &name(self.subject),
@@ -107,7 +116,7 @@ pub fn revocation_list(issuer: &str, signer: &SigningKey, serials: &[u8]) -> Vec
         0x30,
         &[
             &[2, 1, 1],
-            &algorithm(),
+            &algorithm(signer),
             &name(issuer),
             &tlv(23, &[b"250101000000Z"]),
             &tlv(23, &[b"260101000000Z"]),

@@ -118,21 +118,26 @@ impl P521Key {
     }
 }
 
-/// An RSA public key for verification.
-pub(super) struct RsaPublicKey(Box<[u8]>);
+/// An RSA public key for verification, parsed once for the scheme of AMD's chips.
+pub(super) struct RsaPublicKey {
+    pkcs1_der: Box<[u8]>,
+    pss_sha384: ParsedPublicKey,
+}
 
 impl RsaPublicKey {
     /// From a key that is already parsed, and its PKCS#1 DER.
     pub(super) fn from_pkcs1(_parsed: ::rsa::RsaPublicKey, pkcs1_der: &[u8]) -> Option<Self> {
-        ParsedPublicKey::new(&sig::RSA_PSS_2048_8192_SHA384, pkcs1_der).ok()?;
-        Some(Self(pkcs1_der.into()))
+        Some(Self {
+            pss_sha384: ParsedPublicKey::new(&sig::RSA_PSS_2048_8192_SHA384, pkcs1_der).ok()?,
+            pkcs1_der: pkcs1_der.into(),
+        })
     }
 
     /// RSASSA-PSS with a salt as long as the digest.
     pub(super) fn verify_pss(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
         let algorithm = match hash {
             HashAlgorithm::Sha256 => &sig::RSA_PSS_2048_8192_SHA256,
-            HashAlgorithm::Sha384 => &sig::RSA_PSS_2048_8192_SHA384,
+            HashAlgorithm::Sha384 => return self.pss_sha384.verify_sig(message, signature).is_ok(),
             HashAlgorithm::Sha512 => &sig::RSA_PSS_2048_8192_SHA512,
         };
         self.verify(algorithm, message, signature)
@@ -149,7 +154,7 @@ impl RsaPublicKey {
     }
 
     fn verify(&self, algorithm: &'static sig::RsaParameters, message: &[u8], signature: &[u8]) -> bool {
-        sig::VerificationAlgorithm::verify_sig(algorithm, &self.0, message, signature).is_ok()
+        sig::VerificationAlgorithm::verify_sig(algorithm, &self.pkcs1_der, message, signature).is_ok()
     }
 }
 

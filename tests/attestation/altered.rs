@@ -159,11 +159,28 @@ fn altered_collateral_is_not_intels() {
         with("MIIKYjCCCggCAQEwCgYIKoZI", "MIIKYjCCCggCAQEwCgYIKoZJ").0,
         [Check::Collateral]
     );
-    for end in (0..good.endorsements.len()).step_by(97) {
+    for end in (1..good.endorsements.len()).step_by(97) {
         let mut evidence = good.clone();
         evidence.endorsements.truncate(end);
         let judged = verifier.judge(&evidence, &Subject::default(), None, Time::None);
         assert_eq!(failures(&judged), [Check::Collateral], "{end}");
+    }
+}
+
+#[test]
+fn a_quote_without_collateral_holds_by_itself() {
+    let (vectors, expected) = vectors!();
+    let evidence = Evidence {
+        endorsements: Vec::new(),
+        ..sgx(&vectors, expected)
+    };
+    let judged = judge(&evidence);
+    assert_eq!(judged.judgement.verdict(), Verdict::Holds, "{:?}", judged.judgement);
+    for check in [Check::Collateral, Check::TcbStatus, Check::Revocation] {
+        assert!(
+            matches!(judged.judgement.outcome(check), Some(Outcome::NotDone(_))),
+            "{check}"
+        );
     }
 }
 

@@ -72,7 +72,7 @@ fn svns_are_numbers_and_what_is_none_in_the_store_satisfies_nobody() {
     };
     assert!(with("100", 100) && with("99", 100) && with("0", 0) && with("007", 7));
     assert!(!with("101", 100));
-    for lowest in ["", "abc", "-1", "1.0", " 1", "99999999999999999999999"] {
+    for lowest in ["", "+1", "abc", "-1", "1.0", " 1", "99999999999999999999999"] {
         assert!(!with(lowest, u64::MAX), "{lowest}");
     }
     assert!(matches!(uvm_roots(None, &statement(1)), Outcome::NotDone(_)));

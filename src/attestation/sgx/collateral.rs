@@ -24,6 +24,8 @@ const MAX_LEVELS: usize = 256;
 pub struct Collateral {
     /// What it is, or why it can't be read.
     pub parsed: Result<Parsed, String>,
+    /// Whether there are no bytes at all.
+    pub is_empty: bool,
 }
 
 /// Collateral that can be read.
@@ -70,6 +72,7 @@ impl Collateral {
     pub fn read(bytes: &[u8]) -> Collateral {
         Collateral {
             parsed: Parsed::read(bytes),
+            is_empty: bytes.is_empty(),
         }
     }
 }
@@ -106,8 +109,11 @@ impl Parsed {
         );
         let mut lists = Vec::new();
         let mut windows = vec![("TCB info", tcb.window()?), ("QE identity", qe.window()?)];
-        for (what, pem) in [("PCK revocation list", pck_list), ("root revocation list", root_list)] {
-            let list = revocation_list(pem).ok_or(format!("the {what} can't be read"))?;
+        for (what, list) in [("PCK revocation list", pck_list), ("root revocation list", root_list)] {
+            let Some(list) = revocation_list(list) else {
+                problems.push(format!("the {what} can't be read"));
+                continue;
+            };
             let issuers = list_issuer.certificates.iter();
             let is_signed = issuers
                 .filter(|issuer| issuer.subject_der() == list.issuer_der())
@@ -124,12 +130,18 @@ impl Parsed {
             ));
             lists.push(list);
         }
-        let text = |value: &Value| value.as_str().unwrap_or("").to_ascii_lowercase();
+        let text = |name: &str| {
+            tcb.body
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_ascii_lowercase()
+        };
         Ok(Parsed {
             created_unix_s: std::str::from_utf8(created).ok().and_then(|text| parse_time(text).ok()),
             windows,
-            fmspc: text(&tcb.body["fmspc"]),
-            pce_id: text(&tcb.body["pceId"]),
+            fmspc: text("fmspc"),
+            pce_id: text("pceId"),
             levels: levels(&tcb.body)?,
             qe_levels: qe_levels(&qe.body)?,
             problem: (!problems.is_empty()).then(|| problems.join(", ")),
@@ -223,8 +235,14 @@ impl SignedDocument {
     }
 }
 
-fn revocation_list(pem: &[u8]) -> Option<RevocationList> {
-    let text = std::str::from_utf8(pem).ok()?;
+/// PEM; or DER, bare or in hex, as Intel's service answers for the root's list.
+fn revocation_list(bytes: &[u8]) -> Option<RevocationList> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return RevocationList::from_der(bytes).ok();
+    };
+    if !text.contains("-----BEGIN ") {
+        return RevocationList::from_der(&hex::decode(text.trim()).ok()?).ok();
+    }
     let mut blocks = der_blocks(text, &["X509 CRL"], 1);
     match (blocks.len(), blocks.pop()) {
         (1, Some(Some(der))) => RevocationList::from_der(&der).ok(),

@@ -64,14 +64,15 @@ pub(in crate::attestation) fn verify(
             (Check::Revocation, revocation(&chain, parsed)),
         ]),
         Err(why) => {
-            judgement.add(
-                Check::Collateral,
-                Outcome::failed(
+            let outcome = match collateral.is_empty {
+                true => Outcome::not_done("the node's record has no collateral"),
+                false => Outcome::failed(
                     "the SGX collateral can't be read",
                     why,
                     "OpenEnclave's SGX endorsements",
                 ),
-            );
+            };
+            judgement.add(Check::Collateral, outcome);
             for check in [Check::CollateralValidity, Check::TcbStatus, Check::Revocation] {
                 judgement.add(check, Outcome::not_done("the collateral can't be read"));
             }
@@ -324,3 +325,6 @@ fn revocation(chain: &Chain, parsed: &Parsed) -> Outcome {
         None => Outcome::Passed,
     }
 }
+
+#[cfg(test)]
+mod tests;

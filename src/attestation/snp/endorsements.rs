@@ -1,5 +1,7 @@
 //! The chip's certificates: VCEK, ASK, ARK, in this order. Attestation specification, section 3.
 
+use std::sync::Arc;
+
 use x509_cert::der::Decode;
 
 use crate::attestation::product::Product;
@@ -17,6 +19,8 @@ pub(super) const NAMES: [&str; CERTIFICATES] = ["the VCEK", "the ASK", "the ARK"
 
 /// The authorities of a product, verified.
 pub(in crate::attestation) struct Issuers {
+    /// The ARK's key, if it can be read.
+    ark: Option<AnyKey>,
     /// Whether the ARK signed itself.
     root_self: Result<(), String>,
     /// The ASK's key, if the ARK issued it.
@@ -24,7 +28,6 @@ pub(in crate::attestation) struct Issuers {
 }
 
 /// Endorsements, read and verified as far as they go without a report, pins or a time.
-#[derive(Debug)]
 pub struct Endorsements {
     /// Certificates found, whatever they are.
     pub count: usize,
@@ -38,6 +41,7 @@ pub struct Endorsements {
     pub vcek: Option<Vcek>,
     /// The VCEK's key, if it is one on P-384.
     pub(super) key: Option<VerifyingKey>,
+    issuers: Option<Arc<Issuers>>,
 }
 
 /// What a VCEK says of its chip, under 1.3.6.1.4.1.3704.1.
@@ -65,6 +69,7 @@ impl Endorsements {
             chain: Err("there are not three certificates".into()),
             vcek: None,
             key: None,
+            issuers: None,
         };
         if count != CERTIFICATES {
             return found;
@@ -80,6 +85,7 @@ impl Endorsements {
             .zip(NAMES)
             .map(|(read, name)| read.as_ref().map_err(|why| format!("{name} can't be read: {why}")))
             .collect();
+        let mut known_issuers = None;
         let (root_self, chain) = match whole.as_deref() {
             Ok([vcek, ask, ark]) => {
                 let bytes = ask.der().len() + ark.der().len();
@@ -88,7 +94,10 @@ impl Endorsements {
                 });
                 let chain = known.ask.as_ref().map_err(Clone::clone);
                 let chain = chain.and_then(|key| check_link(vcek, 0, ask, key, Rules::Basic));
-                (known.root_self.clone(), chain.map_err(|why| why.to_string()))
+                let chain = chain.map_err(|why| why.to_string());
+                let root_self = known.root_self.clone();
+                known_issuers = Some(known);
+                (root_self, chain)
             }
             Ok(_) => (found.root_self.clone(), found.chain.clone()),
             Err(why) => (Err(why.clone()), Err(why.clone())),
@@ -98,12 +107,24 @@ impl Endorsements {
             found.key = VerifyingKey::from_spki_der(vcek.spki_der()).ok();
         }
         (found.root_self, found.chain) = (root_self, chain);
+        found.issuers = known_issuers;
         found
     }
 
     /// The root, where it can be read.
     pub(super) fn root(&self) -> Option<&AnyCertificate> {
         self.certificates.get(2)?.as_ref().ok()
+    }
+
+    /// The root's key, where all three certificates can be read.
+    pub(super) fn root_key(&self) -> Option<&AnyKey> {
+        self.issuers.as_ref()?.ark.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Endorsements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endorsements({:?})", self.certificates)
     }
 }
 
@@ -120,10 +141,14 @@ impl Issuers {
             problem: "has a key of a kind that is not known here",
         };
         let issued = check_last(ark, 2, Rules::Basic)
-            .and_then(|()| key.map_err(|_| unknown(2)))
-            .and_then(|key| check_link(ask, 1, ark, &key, Rules::Basic))
+            .and_then(|()| key.as_ref().map_err(|_| unknown(2)))
+            .and_then(|key| check_link(ask, 1, ark, key, Rules::Basic))
             .and_then(|()| ask.key().map_err(|_| unknown(1)));
-        Issuers { root_self, ask: issued }
+        Issuers {
+            ark: key.ok(),
+            root_self,
+            ask: issued,
+        }
     }
 }
 

@@ -423,15 +423,15 @@ impl Of<'_> {
         let [_, Ok(ask), Ok(ark)] = &self.endorsements.certificates[..] else {
             return Outcome::not_done("there are not three certificates that can be read");
         };
-        let Ok(key) = ark.key() else {
-            return Outcome::not_done("the ARK has no key that can be read");
-        };
         if lists.is_empty() {
             return Outcome::not_done("no revocation list was given");
         }
+        let Some(key) = self.endorsements.root_key() else {
+            return Outcome::not_done("the ARK has no key that can be read");
+        };
         let mut of_root = lists
             .iter()
-            .filter(|list| list.issuer_der() == ark.subject_der() && list.is_signed_by(&key).is_ok())
+            .filter(|list| list.issuer_der() == ark.subject_der() && list.is_signed_by(key).is_ok())
             .peekable();
         if of_root.peek().is_none() {
             return Outcome::not_done("none of the revocation lists is signed by this root");

@@ -46,6 +46,11 @@ fn vcek(hwid: usize) -> Vec<Extension> {
 }
 
 fn endorsements(vcek: Vec<Extension>) -> Endorsements {
+    endorsements_under(&key(1), vcek)
+}
+
+/// Under an ARK that was signed by this key.
+fn endorsements_under(signer: &crate::crypto::SigningKey, vcek: Vec<Extension>) -> Endorsements {
     let (ark, ask, chip) = (key(1), key(2), key(3));
     let issued = |subject, issuer, key, signer, serial, extensions| {
         let issued = Issued {
@@ -61,7 +66,7 @@ fn endorsements(vcek: Vec<Extension>) -> Endorsements {
     let text = [
         issued("VCEK", "ASK", &chip, &ask, 0, vcek),
         issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
-        issued("ARK", "ARK", &ark, &ark, 11, authority(1, 1)),
+        issued("ARK", "ARK", &ark, signer, 11, authority(1, 1)),
     ];
     Endorsements::read(text.concat().as_bytes(), &Remembered::new())
 }
@@ -96,6 +101,12 @@ fn what_is_made_here_holds() {
     assert_eq!(failures(&judgement), []);
     assert_eq!(judgement.outcome(Check::TcbExact), Some(&Outcome::Passed));
     assert_eq!(judgement.outcome(Check::ChipId), Some(&Outcome::Passed));
+}
+
+#[test]
+fn a_root_that_did_not_sign_itself_fails_for_that_too() {
+    let judgement = judge(&report(|_| ()), &endorsements_under(&key(9), vcek(64)));
+    assert_eq!(failures(&judgement), [Check::RootSelf, Check::Chain]);
 }
 
 #[test]
@@ -174,6 +185,8 @@ fn a_chip_id_has_8_bytes_on_turin_alone_and_zeros_after_them() {
     let all = |quote: Vec<u8>, hwid: usize| failures(&judge(&quote, &endorsements(vcek(hwid))));
     assert_eq!(all(report(|bytes| bytes[0x1df] = 8), 64), [Check::ChipId]);
     assert_eq!(all(report(|_| ()), 8), [Check::ChipId]);
+    let short = |bytes: &mut [u8; REPORT_BYTES]| bytes[0x1a8..0x1e0].fill(0);
+    assert_eq!(all(report(short), 8), [Check::ChipId]);
     assert_eq!(all(report(|_| ()), 63), [Check::ChipId]);
     assert_eq!(all(report(turin), 8), [Check::CertifiedProduct]);
     let longer = |bytes: &mut [u8; REPORT_BYTES]| {
