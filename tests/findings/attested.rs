@@ -448,7 +448,7 @@ fn a_node_is_held_against_the_policy_of_the_entry_before_and_names_who_put_it_th
     };
     assert_eq!((before.checks["host_data"], before.verdict), ("failed", "fails"));
     assert_eq!((after.checks["host_data"], after.verdict), ("passed", "holds"));
-    assert_eq!(after.proposals, [proposal.clone()]);
+    assert_eq!(after.proposals.join(" "), proposal);
     assert!(before.proposals.is_empty());
     assert_eq!(findings.len(), 1, "{findings:?}");
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::judge::{Batch, Record, Settings, Waiting, digest_of};
+use super::judge::{Batch, Settings, Waiting, digest_of};
 use super::report::{How, NodeReport, NodeStep};
 use super::tables::{Origin, Table, Tables};
+use super::tell::Record;
 use crate::attestation::Evidence;
 use crate::crypto::{Certificate, Digest, sha256};
 use crate::format::Seqno;

@@ -8,19 +8,24 @@
 //! |---|---|
 //! | `tables` | what the service asks of nodes, as it stands at an entry, and who wrote it |
 //! | `history` | the life of each node: how it came, each step, whether its evidence stayed |
-//! | `judge` | evidence in batches, on all threads |
+//! | `judge` | evidence in batches, on all threads; what is wrong with it |
+//! | `minimum` | the caller's own list of minimum TCBs |
+//! | `tell` | what one node's evidence says |
 //! | `rules` | what can only be said of all nodes together |
 //! | `report` | what is answered |
 
 mod history;
 mod judge;
+mod minimum;
 mod report;
 mod rules;
 mod tables;
+mod tell;
 
 use std::path::Path;
 
-pub use judge::{Settings, minimum_tcb_from_json};
+pub use judge::Settings;
+pub use minimum::minimum_tcb_from_json;
 pub use report::{AttestReport, How, NodeReport, NodeStep, NodesSummary, PolicyRow};
 
 use super::segments::Windows;
