@@ -20,11 +20,13 @@ use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
 
 /// Proposals listed of one transaction: real ones accept one.
-const MAX_PROPOSALS: usize = 16;
+const MAX_PROPOSALS: usize = 8;
 /// Bytes of a node's or proposal's id that is looked at: real ones have 64.
 const MAX_ID_BYTES: usize = 128;
-/// Changes of one node's evidence that are listed: there should be none.
-const MAX_CHANGES: usize = 100;
+/// Nodes that are judged: services have had a few hundred in all their life.
+const MAX_NODES: usize = 20_000;
+/// Steps of one node, and changes of its evidence, that are listed: a node takes four steps, and never changes.
+const MAX_STEPS: usize = 100;
 /// A copy of a policy larger than this is not made: who waits with it is judged first.
 const LARGE_POLICY_BYTES: usize = 256 << 10;
 
@@ -38,6 +40,8 @@ pub(super) struct Lives<'s> {
     batch: Batch,
     /// The service in force: its key's digest.
     service: Option<Digest>,
+    /// Where there were too many nodes.
+    unjudged: Option<Finding>,
     pub(super) findings: Findings,
 }
 
@@ -49,6 +53,15 @@ struct Life {
     steps: Vec<NodeStep>,
     changed_at: Vec<Seqno>,
     report: Option<NodeReport>,
+}
+
+impl Life {
+    /// Another write; it is a step if the status is another one.
+    fn take(&mut self, step: NodeStep) {
+        if self.steps.len() < MAX_STEPS && self.steps.last().is_none_or(|last| last.status != step.status) {
+            self.steps.push(step);
+        }
+    }
 }
 
 /// What an entry does beside writing nodes.
@@ -68,6 +81,7 @@ impl<'s> Lives<'s> {
             known: HashMap::new(),
             batch: Batch::default(),
             service: None,
+            unjudged: None,
             findings: Findings::default(),
         }
     }
@@ -220,7 +234,7 @@ impl<'s> Lives<'s> {
         };
         let Some(value) = value else {
             if let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) {
-                life.steps.push(step("Removed".to_owned()));
+                life.take(step("Removed".to_owned()));
             }
             return;
         };
@@ -236,6 +250,14 @@ impl<'s> Lives<'s> {
             None => Ok(Evidence::default()),
         };
         let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) else {
+            if self.lives.len() >= MAX_NODES {
+                let text = format!(
+                    "there are more than {MAX_NODES} nodes, expected no more than any service has: those from here on are not judged"
+                );
+                self.unjudged
+                    .get_or_insert_with(|| Finding::new(Code::EvidenceUnreadable, text).seqno(seqno));
+                return;
+            }
             let evidence = evidence();
             self.known.insert(id.to_owned(), self.lives.len());
             self.lives.push(Life {
@@ -260,15 +282,13 @@ impl<'s> Lives<'s> {
             });
             return;
         };
-        if life.steps.last().is_none_or(|last| last.status != status) {
-            life.steps.push(step(status));
-        }
+        life.take(step(status));
         if life.text_digest != text_digest {
             life.text_digest = text_digest;
             let digest = digest_of(&evidence());
             if digest != life.evidence_digest {
                 life.evidence_digest = digest;
-                if life.changed_at.len() < MAX_CHANGES {
+                if life.changed_at.len() < MAX_STEPS {
                     life.changed_at.push(seqno);
                     let text = format!(
                         "node {id} has other evidence than at its first write, expected the same for all its life"
@@ -291,6 +311,9 @@ impl<'s> Lives<'s> {
     /// All nodes, judged, and what was found on the way.
     pub(super) fn finish(mut self) -> (Vec<NodeReport>, Findings) {
         self.judge();
+        if let Some(finding) = self.unjudged.take() {
+            self.findings.push(finding);
+        }
         let nodes = self.lives.into_iter().filter_map(|life| {
             let mut report = life.report?;
             let trusted = life.steps.iter().filter(|step| step.status == "Trusted");
