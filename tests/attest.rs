@@ -138,11 +138,11 @@ fn verify_says_what_nodes_come_to_and_counts_it_only_when_asked() {
         run.text()
     );
     let report = rekindle!("verify", service.ledger(), "--json").expect(0).json();
-    assert_eq!(report["nodes"]["failed"], 1);
+    assert!(report.get("nodes").is_none(), "{report}");
     let report = rekindle!("verify", service.ledger(), "--json", "--attestations")
         .expect(1)
         .json();
-    assert_eq!(codes(&report), ["L0901"]);
+    assert_eq!((codes(&report), &report["nodes"]["failed"]), (vec!["L0901"], &1.into()));
 }
 
 #[test]

@@ -52,8 +52,8 @@ pub struct VerifyReport {
     /// The service identity that stands behind `last_signed`, if one does.
     #[serde(skip)]
     pub identity: Option<HexDigest>,
-    /// What the evidence of all nodes comes to, where it was judged. Reports of earlier versions lack it.
-    #[serde(default)]
+    /// What the evidence of all nodes comes to, where it was judged. Most reports lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodesSummary>,
     /// The same node by node.
     #[serde(skip)]
