@@ -89,6 +89,20 @@ fn nodes_before_a_snapshot_are_known_from_it_and_their_admission_is_not() {
 }
 
 #[test]
+fn a_ledger_without_its_beginning_is_completed_by_the_oldest_snapshot_given() {
+    let service = made(&["--entries", "100", "--snapshot-every", "50", "--chunk-size", "5000"]);
+    let first = std::fs::read_dir(service.ledger()).unwrap().map(|file| file.unwrap());
+    let first = first.filter(|file| file.file_name().to_string_lossy().starts_with("ledger_1-"));
+    first.for_each(|file| std::fs::remove_file(file.path()).unwrap());
+    let run = rekindle!("attest", service.ledger(), "--json", "--snapshots", service.snapshots()).expect(1);
+    let report = run.json();
+    assert!(report["from_snapshot"].is_u64(), "{report}");
+    assert_eq!(report["nodes"][0]["how"], "snapshot");
+    // No policy of admission is known, and the root is nobody's.
+    assert_eq!(codes(&report), ["L0901"]);
+}
+
+#[test]
 fn a_release_does_not_believe_the_made_root() {
     let service = made(&[]);
     let run = rekindle!("attest", service.ledger(), "--json").expect(1);

@@ -60,9 +60,9 @@ pub(super) fn of_callers_minimum(facts: &Facts, minima: &BTreeMap<CpuId, TcbRow>
     Some(match below.is_empty() {
         true => Outcome::Passed,
         false => Outcome::failed(
-            &format!("the TCB is below the list given: {}", below.join(", ")),
-            &tcb.to_string(),
-            &row.to_string(),
+            format!("the TCB is below the list given: {}", below.join(", ")),
+            tcb.to_string(),
+            row.to_string(),
         ),
     })
 }
