@@ -47,6 +47,7 @@ pub mod probes;
 pub mod recovery;
 pub mod report;
 pub mod script;
+pub mod sealing;
 pub mod service;
 pub mod shown;
 pub mod sim;

@@ -10,9 +10,11 @@
 
 mod attestation;
 mod members;
+mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 pub use members::{governance_request, proposal};
+pub use sealed::sealed_file;
 
 use crate::crypto::cose::Sign1;
 use crate::crypto::ecdsa::VerifyingKey;
@@ -46,6 +48,7 @@ pub const ALL: &[Probe] = &[
     ("certificate", certificate),
     ("share", share),
     ("gcm_blob", gcm_blob),
+    ("sealed_file", sealed_file),
     ("file_names", file_names),
     ("table_values", table_values),
     ("checkpoint", checkpoint),

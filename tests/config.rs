@@ -357,8 +357,7 @@ fn what_has_no_meaning_here_is_noted_once_a_field() {
         "command.start: not used, because the command is Recover",
         "endorsement.authority: ACME is served like Service",
         "timeout: not used, because `failover_timeout` is there too",
-        "output_files.sealed_ledger_secret_location: local sealing needs AMD SEV-SNP",
-        "command.recover.previous_sealed_ledger_secret_location: local sealing needs",
+        "enable_local_sealing: accepted, but has no meaning here: no release of CCF has it",
     ] {
         assert!(text.contains(words), "{words:?} is not in:\n{text}");
     }

@@ -68,6 +68,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![
         b"ledger_1-18446744073709551615.committed".to_vec(),
         b"snapshot_13_14.committed_16".to_vec(),
+        b"141.sealed.json".to_vec(),
+        SEALED.as_bytes().to_vec(),
+        br#"{"previous_secret_stored_version":17,"raw_key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#.to_vec(),
     ];
     for fixture in ["small", "cose", "p256"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
@@ -129,6 +132,9 @@ fn requests() -> Vec<Vec<u8>> {
     seeds.extend(heads.map(|head| head.as_bytes().to_vec()));
     seeds
 }
+
+/// A sealed file, which does not open.
+const SEALED: &str = r#"{"aad_text":"{\"tcb_version\":\"d315000000000004\",\"version\":141}","ciphertext":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
 
 const PROPOSAL: &str = r#"{"actions": [
     {"name": "set_member_data", "args": {"member_id": "00", "member_data": {"a": [1, null, "\u00e4"]}}},

@@ -39,7 +39,7 @@ fn sources() -> Vec<(String, String)> {
 const LAYERS: [&[&str]; 13] = [
     &["crypto"],
     &["format"],
-    &["merkle", "report", "attestation", "net"],
+    &["merkle", "report", "attestation", "net", "sealing"],
     &["tables"],
     &["kv", "http"],
     &["recovery", "journal"],

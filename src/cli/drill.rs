@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Common, output, progress};
-use crate::drill::{Plan, Report, Round, run as rehearse};
+use crate::drill::{Plan, Report, Round, SealingPlan, run as rehearse};
 use crate::error::Result;
 
 /// Rehearse the whole disaster on this machine: a real node recovers a copy of a ledger, members vote and submit their
@@ -25,6 +25,14 @@ pub struct Args {
     /// Keep everything in this directory, which must be new or empty
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Rehearse local sealing: with what is sealed in DIR, or, without DIR, with what the first recovery seals. Members agree
+    /// to open the service and submit no shares; at last the sealed files are stale, and members have to
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pub sealed: Option<Option<PathBuf>>,
+    /// Key of the sealed files, 64 hexadecimal digits, instead of the processor's [default: the processor's for a ledger
+    /// that is given, a new one for one that is made up]
+    #[arg(long, value_name = "FILE", requires = "sealed")]
+    pub insecure_sealing_key: Option<PathBuf>,
     /// Application entries of the ledger that is made up
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub entries: u64,
@@ -42,6 +50,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         keep: args.keep.clone(),
         entries: args.entries,
         jobs: common.jobs,
+        sealing: args.sealed.as_ref().map(|sealed| SealingPlan {
+            sealed: sealed.clone(),
+            key_file: args.insecure_sealing_key.clone(),
+        }),
     };
     let tell = |line: &str| match common.json {
         true => output::notice(&format!("{line}\n")),
@@ -61,9 +73,15 @@ fn render(report: &Report) -> String {
     for round in &report.rounds {
         out.push_str(&line(round));
     }
-    out.push_str(match report.ok {
-        true => "verdict      ok: this ledger can be recovered on this machine\n",
-        false => "verdict      a resulting ledger does not verify\n",
+    let unexpected = report.rounds.iter().find(|round| !round.as_expected);
+    out.push_str(&match (report.ok, unexpected) {
+        (true, _) => "verdict      ok: this ledger can be recovered on this machine\n".to_owned(),
+        (false, Some(round)) => format!(
+            "verdict      the sealed files did not do in recovery {} what they were to do: it was opened by {}\n",
+            round.number,
+            round.opened_by.unwrap_or("shares")
+        ),
+        (false, None) => "verdict      a resulting ledger does not verify\n".to_owned(),
     });
     if let Some(first) = report.rounds.first() {
         let machine = first.public_s + first.private_s.unwrap_or(0.0);
@@ -82,8 +100,9 @@ fn line(round: &Round) -> String {
         Some(seconds) => format!("private {seconds:.3} s"),
         None => "private part not rehearsed".to_owned(),
     };
+    let opened = round.opened_by.map_or(String::new(), |by| format!(", opened by {by}"));
     format!(
-        "recovery {}   {} entries, {}: public {:.3} s, {private}; at most {} of memory\n",
+        "recovery {}   {} entries, {}: public {:.3} s, {private}; at most {} of memory{opened}\n",
         round.number,
         output::count(round.entries),
         output::size(round.bytes),

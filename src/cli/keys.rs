@@ -1,6 +1,7 @@
 //! Members' keys and shares from files, and a ledger's secrets from them, as several commands need them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,7 @@ use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::secrets::{LedgerSecrets, Material};
 use crate::recovery::unlock::open_secrets;
+use crate::sealing::{KeyFile, SealingKey, SnpDevice};
 use crate::shown::Show;
 
 /// Reads keys and shares.
@@ -50,6 +52,22 @@ pub fn read(member_keys: &[PathBuf], shares: &[PathBuf]) -> Result<Material> {
 fn decode(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let text = std::str::from_utf8(bytes).ok()?.trim().trim_matches('"');
     STANDARD.decode(text).ok().map(Zeroizing::new)
+}
+
+/// The key that is to open what is sealed: of the file, if there is one, or of the processor.
+///
+/// # Errors
+/// If the file holds no key, or there is no processor that has one.
+pub fn sealing_key(key_file: Option<&Path>) -> Result<Arc<dyn SealingKey>> {
+    Ok(match key_file {
+        Some(path) => Arc::new(KeyFile::read(path)?),
+        None => Arc::new(SnpDevice::find().map_err(|why| {
+            Error::Usage(format!(
+                "sealed secrets need the key that they were sealed under: {why}; where they were sealed with a key file, give \
+                 it with --insecure-sealing-key"
+            ))
+        })?),
+    })
 }
 
 /// Opens a ledger's secrets as they are after `at`, or after its last signature; `None` if no keys are given.

@@ -9,6 +9,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
+use crate::node::local_sealing::LocalSealing;
 use crate::node::run::{Options, run as run_node};
 use crate::script;
 use crate::shown::{LogLines, Show, line};
@@ -39,6 +40,10 @@ pub struct Settings {
     /// recovery names. What is dropped stays in files named .ignored
     #[arg(long, value_name = "SEQNO")]
     pub drop_after: Option<u64>,
+    /// Key that ledger secrets are sealed under, 64 hexadecimal digits, instead of the processor's. INSECURE: who can read
+    /// this file and the sealed ones can read the whole ledger
+    #[arg(long, value_name = "FILE")]
+    pub insecure_sealing_key: Option<PathBuf>,
 }
 
 /// CCF's log levels.
@@ -84,6 +89,7 @@ pub fn run(args: &Args) -> Result<u8> {
     script::run_in_processes("/proc/self/exe".into());
     let options = Options {
         drop_after: settings.drop_after,
+        insecure_sealing_key: settings.insecure_sealing_key.clone(),
     };
     match run_node(loaded.config, options) {
         Ok(()) => Ok(0),
@@ -98,6 +104,12 @@ pub fn run(args: &Args) -> Result<u8> {
 fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> Result<u8> {
     for note in notes {
         super::output::notice(&format!("note: {}\n", line(&note.to_string())));
+    }
+    let sealing = LocalSealing::new(config, args.settings.insecure_sealing_key.as_deref())?;
+    if let Some(why) = sealing.and_then(|sealing| sealing.state().why_no_key) {
+        super::output::notice(&format!(
+            "note: local sealing is configured, but there is no key: {why}; nothing will be sealed or unsealed\n"
+        ));
     }
     let base = std::env::current_dir().map_err(Error::io("find", std::path::Path::new("the working directory")))?;
     let problems = config.check_files(&base);

@@ -1,12 +1,14 @@
 //! `rekindle unlock`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cli::{Common, input, keys, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::unlock::{UnlockReport, unlock};
+use crate::sealing::SealedFiles;
 
-/// Rehearse opening a ledger: would these keys or shares open it, and all of it?
+/// Rehearse opening a ledger: would these keys, shares or sealed files open it, and all of it?
 ///
 /// Reassembles the ledger secret from members' shares, walks back through all older secrets, decrypts every private
 /// domain and recomputes every commit evidence digest. With more shares than the threshold a wrong one is named.
@@ -22,6 +24,15 @@ pub struct Args {
     /// Shares that members have decrypted, raw or base64 (repeatable)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     share: Vec<PathBuf>,
+    /// Directory of sealed files: which of them opens the ledger? Shares are tried where none does
+    #[arg(long, value_name = "DIR")]
+    sealed: Option<PathBuf>,
+    /// Does the share open it that the last node with this name (sealing_recovery.location) has sealed in the ledger?
+    #[arg(long, value_name = "NAME")]
+    sealing_name: Option<String>,
+    /// Key of the sealed files, 64 hexadecimal digits, instead of the processor's: who can read it opens them all
+    #[arg(long, value_name = "FILE")]
+    insecure_sealing_key: Option<PathBuf>,
     /// Rehearse as of this seqno, with the shares that were valid then
     #[arg(long, value_name = "SEQNO")]
     at: Option<u64>,
@@ -35,13 +46,27 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    if args.member_key.is_empty() && args.share.is_empty() {
+    if args.member_key.is_empty() && args.share.is_empty() && args.sealed.is_none() && args.sealing_name.is_none() {
         return Err(Error::Usage(
-            "nothing to unlock with: give --member-key with members' share-encryption keys, or --share with decrypted shares".to_owned(),
+            "nothing to unlock with: give --member-key with members' share-encryption keys, --share with decrypted shares, \
+             --sealed with a directory of sealed files, or --sealing-name"
+                .to_owned(),
         ));
     }
     let files = input::ledger(&args.directories, args.include_recovery)?;
-    let material = keys::read(&args.member_key, &args.share)?;
+    let mut material = keys::read(&args.member_key, &args.share)?;
+    if args.sealed.is_some() || args.sealing_name.is_some() {
+        let key = keys::sealing_key(args.insecure_sealing_key.as_deref())?;
+        material.sealed = args.sealed.clone().map(|directory| SealedFiles {
+            directory,
+            key: Arc::clone(&key),
+        });
+        material.sealing_name = args.sealing_name.clone().map(|name| (name, key));
+    } else if args.insecure_sealing_key.is_some() {
+        return Err(Error::Usage(
+            "--insecure-sealing-key opens what is sealed: give --sealed or --sealing-name, too".to_owned(),
+        ));
+    }
     let report = unlock(
         &files,
         &args.snapshots,
@@ -70,6 +95,25 @@ fn render(report: &UnlockReport) -> String {
         let format = share.format.map_or(String::new(), |format| format!(" ({format})"));
         let used = if share.used { ", used" } else { "" };
         line(format!("  {}{format}: {}{used}", share.member, share.verdict));
+    }
+    if let Some(sealed) = &report.sealed {
+        line(format!(
+            "sealed       version {} is asked for, in {} (key: {}{})",
+            sealed.wanted_version,
+            sealed.place,
+            sealed.key_source,
+            if sealed.insecure {
+                ", which protects nothing"
+            } else {
+                ""
+            }
+        ));
+        if let Some(used) = &sealed.used {
+            line(format!("  {used}: opens the ledger, used"));
+        }
+        for refused in &sealed.refused {
+            line(format!("  {}: {}", refused.file, refused.why));
+        }
     }
     for secret in &report.secrets {
         line(format!(
@@ -103,6 +147,9 @@ fn render(report: &UnlockReport) -> String {
         output::size(report.bytes_per_s as u64)
     ));
     let verdict = match report.verdict.exit_code() {
+        0 if report.sealed.as_ref().is_some_and(|sealed| sealed.used.is_some()) => {
+            "ok: what is sealed opens the whole ledger, without a member's share"
+        }
         0 => "ok: these shares open the whole ledger",
         _ => "findings: not everything opens",
     };

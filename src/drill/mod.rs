@@ -12,6 +12,7 @@
 mod node;
 mod round;
 mod scratch;
+mod sealing;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use crate::fixture::{self, generate};
 use crate::report::progress::Progress;
 use crate::shown::Show;
 use scratch::Scratch;
+use sealing::Sealing;
 
 /// What to rehearse with.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,17 @@ pub struct Plan {
     pub entries: u64,
     /// Threads for a node's work; none: one for each core.
     pub jobs: Option<u16>,
+    /// Local sealing, if that is to be rehearsed.
+    pub sealing: Option<SealingPlan>,
+}
+
+/// What to rehearse local sealing with.
+#[derive(Clone, Debug, Default)]
+pub struct SealingPlan {
+    /// What was sealed before; none: the first recovery is opened with shares, and seals.
+    pub sealed: Option<PathBuf>,
+    /// The key of the sealed files, instead of the processor's.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What happened.
@@ -88,19 +101,35 @@ pub fn run(plan: &Plan, progress: &dyn Progress, tell: &dyn Fn(&str)) -> Result<
         plan.snapshots = Some(made.join("snapshots"));
         plan.members = Some(made.join("common"));
     }
+    if plan.sealing.is_some() && plan.members.is_none() {
+        return Err(Error::Usage(
+            "sealed files open a ledger once members have agreed to open its service: give --members with their signing keys"
+                .to_owned(),
+        ));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::io("start", std::path::Path::new("the client's runtime")))?;
+    let sealing = match &plan.sealing {
+        Some(sealing) => Some(Sealing::begin(sealing, &scratch, tell)?),
+        None => None,
+    };
+    let count = sealing.as_ref().map_or(2, Sealing::rounds);
     let mut rounds = Vec::new();
     let mut source = round::Source {
         ledger: plan.ledger.clone(),
         snapshots: plan.snapshots.clone(),
     };
-    for number in 1..=2 {
+    for number in 1..=count {
         let directory = scratch.path().join(format!("recovery-{number}"));
         tell(&format!("recovery {number}: copying the ledger"));
-        let round = runtime.block_on(round::recover(&plan, &source, &directory, number, tell))?;
+        let files = sealing.as_ref().map(|sealing| sealing.round(number, &scratch));
+        if let Some(files) = &files {
+            tell(&format!("recovery {number}: {}", files.intention()));
+        }
+        let recovery = round::recover(&plan, &source, &directory, number, files.as_ref(), tell);
+        let round = runtime.block_on(recovery)?;
         let opened = round.opened;
         rounds.push(round);
         if !opened {
@@ -111,7 +140,7 @@ pub fn run(plan: &Plan, progress: &dyn Progress, tell: &dyn Fn(&str)) -> Result<
             snapshots: Some(directory.join("snapshots")),
         };
     }
-    let ok = rounds.iter().all(|round| round.verified);
+    let ok = rounds.iter().all(|round| round.verified && round.as_expected);
     Ok(Report {
         ok,
         rounds,

@@ -1,5 +1,6 @@
 //! A node in a process of its own, as an operator would start it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::sealing::RoundFiles;
 use crate::error::{Error, Result};
 use crate::node::api::process_memory;
 
@@ -16,6 +18,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Lines of the log that are shown where something failed.
 const LOG_LINES: usize = 12;
+
+/// Sets a path in a section of the configuration.
+fn set(config: &mut Value, section: &str, name: &str, path: &Path) {
+    if let Some(section) = config.pointer_mut(section).and_then(Value::as_object_mut) {
+        section.insert(name.to_owned(), Value::from(path.to_string_lossy()));
+    }
+}
 
 /// A running node; killed when it is dropped.
 pub(super) struct NodeProcess {
@@ -27,8 +36,13 @@ pub(super) struct NodeProcess {
 
 impl NodeProcess {
     /// Starts a node on what is in `directory`.
-    pub(super) fn start(directory: &Path, read_only: &[String], jobs: Option<u16>) -> Result<NodeProcess> {
-        let config = json!({
+    pub(super) fn start(
+        directory: &Path,
+        read_only: &[String],
+        jobs: Option<u16>,
+        sealing: Option<&RoundFiles>,
+    ) -> Result<NodeProcess> {
+        let mut config = json!({
             "network": {
                 "node_to_node_interface": {"bind_address": "127.0.0.1:0"},
                 "rpc_interfaces": {"drill": {"bind_address": "127.0.0.1:0"}},
@@ -39,6 +53,22 @@ impl NodeProcess {
             "snapshots": {"directory": "snapshots"},
             "output_files": {"rpc_addresses_file": "rpc_addresses.json", "pid_file": "node.pid"},
         });
+        let mut arguments = Vec::new();
+        if let Some(sealing) = sealing {
+            set(
+                &mut config,
+                "/output_files",
+                "sealed_ledger_secret_location",
+                &sealing.seal_to,
+            );
+            if let Some(from) = &sealing.unseal_from {
+                let name = "previous_sealed_ledger_secret_location";
+                set(&mut config, "/command/recover", name, from);
+            }
+            if let Some(key) = &sealing.key_file {
+                arguments.extend([OsString::from("--insecure-sealing-key"), key.clone().into_os_string()]);
+            }
+        }
         let path = directory.join("config.json");
         std::fs::write(&path, format!("{config:#}\n")).map_err(Error::io("write", &path))?;
         let log = directory.join("node.log");
@@ -46,7 +76,10 @@ impl NodeProcess {
         let errors = log.try_clone().map_err(Error::io("open", directory))?;
         let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
         let mut command = Command::new(&program);
-        command.args(["node", "--config", "config.json"]).current_dir(directory);
+        command
+            .args(["node", "--config", "config.json"])
+            .args(arguments)
+            .current_dir(directory);
         if let Some(jobs) = jobs {
             command.args(["--jobs", &jobs.to_string()]);
         }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Plan;
 use super::node::NodeProcess;
 use super::scratch::copy_directory;
+use super::sealing::{OpenedBy, RoundFiles};
 use crate::crypto::Certificate;
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
@@ -64,6 +65,11 @@ pub struct Round {
     pub private_s: Option<f64>,
     /// Whether the service was opened.
     pub opened: bool,
+    /// What opened it, "sealing" or "shares"; none where only shares could have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<&'static str>,
+    /// Whether that is what was to be expected of the sealed files.
+    pub as_expected: bool,
     /// Whether the ledger that came out verifies.
     pub verified: bool,
     /// Most memory that the node had, bytes.
@@ -102,6 +108,7 @@ pub(super) async fn recover(
     source: &Source,
     directory: &Path,
     number: u32,
+    sealing: Option<&RoundFiles>,
     tell: &dyn Fn(&str),
 ) -> Result<Round> {
     let members = match &plan.members {
@@ -114,7 +121,7 @@ pub(super) async fn recover(
         steps: Vec::new(),
         tell,
     };
-    let mut node = NodeProcess::start(directory, &read_only, plan.jobs)?;
+    let mut node = NodeProcess::start(directory, &read_only, plan.jobs, sealing)?;
     clock.step("node started, its interface is served".to_owned(), None);
     let anyone = client(&node, Trust::Anyone)?;
     let state = wait_for(&anyone, &mut node, "PartOfPublicNetwork").await?;
@@ -138,6 +145,8 @@ pub(super) async fn recover(
         public_s,
         private_s: None,
         opened: false,
+        opened_by: None,
+        as_expected: true,
         verified: false,
         peak_memory: 0,
     };
@@ -151,17 +160,25 @@ pub(super) async fn recover(
             .map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", service.shown())))?;
         let trusted = client(&node, Trust::Service(certificate))?;
         accept(&trusted, &mut node, &members, &mut clock).await?;
-        submit(&trusted, &members, &node, &mut clock).await?;
-        let state = wait_for(&trusted, &mut node, "PartOfNetwork").await?;
-        wait_until_open(&trusted, &mut node).await?;
-        let span = entered(&state, "ReadingPrivateLedger").zip(entered(&state, "PartOfNetwork"));
-        let private_s = span.map_or(0.0, |(from, to)| to - from);
-        clock.step(
-            "PartOfNetwork: the private ledger is back, the service is open".to_owned(),
-            Some(private_s),
-        );
-        round.private_s = Some(private_s);
-        round.opened = true;
+        let mut by = OpenedBy::Shares;
+        if let Some(sealing) = sealing.filter(|sealing| sealing.unseal_from.is_some()) {
+            by = unsealed(&trusted, &node, &mut clock).await?;
+            round.as_expected = by == sealing.expected;
+        }
+        round.opened_by = sealing.map(|_| by.as_str());
+        let has_shares = members.iter().any(|keys| keys.encryption.is_some());
+        if by == OpenedBy::Shares && sealing.is_some() && !has_shares {
+            clock.step(
+                "no member's encryption key was given: the rest is not rehearsed".to_owned(),
+                None,
+            );
+        } else {
+            if by == OpenedBy::Shares {
+                submit(&trusted, &members, &node, &mut clock).await?;
+            }
+            round.private_s = Some(await_open(&trusted, &mut node, &mut clock).await?);
+            round.opened = true;
+        }
     }
     round.peak_memory = node.peak_memory();
     node.stop()?;
@@ -358,6 +375,42 @@ async fn active_members(client: &Client) -> std::result::Result<Vec<String>, cra
     Ok(active
         .filter_map(|member| member.get("memberId")?.as_str().map(str::to_owned))
         .collect())
+}
+
+/// Waits for the private ledger and the open service; answers the seconds that the private ledger took.
+async fn await_open(client: &Client, node: &mut NodeProcess, clock: &mut Clock<'_>) -> Result<f64> {
+    let state = wait_for(client, node, "PartOfNetwork").await?;
+    wait_until_open(client, node).await?;
+    let span = entered(&state, "ReadingPrivateLedger").zip(entered(&state, "PartOfNetwork"));
+    let private_s = span.map_or(0.0, |(from, to)| to - from);
+    clock.step(
+        "PartOfNetwork: the private ledger is back, the service is open".to_owned(),
+        Some(private_s),
+    );
+    Ok(private_s)
+}
+
+/// What became of unsealing, now that the service is to be opened.
+async fn unsealed(client: &Client, node: &NodeProcess, clock: &mut Clock<'_>) -> Result<OpenedBy> {
+    let state = governance::node_state(client).await;
+    let state = state.map_err(|why| node.failed(&why.to_string()))?;
+    let unsealing = state.pointer("/recovery/sealing/unsealing");
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("").to_owned();
+    let used = unsealing.and_then(|unsealing| unsealing.get("used")?.as_str());
+    if let Some(file) = used {
+        clock.step(format!("{file} opens the ledger: no shares are needed"), None);
+        return Ok(OpenedBy::Sealing);
+    }
+    let refused = unsealing.and_then(|unsealing| unsealing.get("refused")?.as_array());
+    for refused in refused.into_iter().flatten() {
+        let (file, why) = (text(refused.get("file")), text(refused.get("why")));
+        clock.step(format!("not used: {file}: {why}"), None);
+    }
+    clock.step(
+        "no sealed file opens the ledger: shares are waited for".to_owned(),
+        None,
+    );
+    Ok(OpenedBy::Shares)
 }
 
 /// Submits shares until there are enough.

@@ -38,7 +38,7 @@ pub(super) struct Shared<S> {
 }
 
 /// One interface, open.
-pub(super) struct Door<S> {
+pub(super) struct ServedInterface<S> {
     pub(super) shared: Arc<Shared<S>>,
     pub(super) interface: Arc<Interface>,
     pub(super) index: usize,
@@ -47,14 +47,14 @@ pub(super) struct Door<S> {
 
 /// One session of an accepted connection.
 pub(super) struct Visit<S> {
-    pub(super) door: Arc<Door<S>>,
+    pub(super) served: Arc<ServedInterface<S>>,
     pub(super) activity: Arc<Activity>,
     pub(super) allowance: Arc<Allowance>,
     pub(super) peer_certificate: Option<Bytes>,
     pub(super) refused: bool,
 }
 
-impl<S> Door<S> {
+impl<S> ServedInterface<S> {
     pub(super) fn count(&self, counter: impl Fn(&Counters) -> &AtomicUsize) {
         if let Some(counters) = self.shared.sessions.counters(self.index) {
             counter(counters).fetch_add(1, Relaxed);
@@ -94,7 +94,7 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
     let _handling = visit.activity.request_begins();
     let begun = Instant::now();
     let (method, version) = (request.method().clone(), request.version());
-    let (route, answer) = match visit.allowance.begin(&visit.door.shared.budget) {
+    let (route, answer) = match visit.allowance.begin(&visit.served.shared.budget) {
         Some(at_work) => respond(visit, request, at_work).await,
         // Without a body, which would have to wait for the client too.
         None => {
@@ -107,12 +107,12 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
         .sending
         .unwrap_or_else(|| Sending::new(&visit.activity, None, None));
     let response = finish(answer.response, &method, close, sending).await;
-    let shared = &visit.door.shared;
+    let shared = &visit.served.shared;
     shared
         .metrics
         .observe(route, &method, response.status(), begun.elapsed());
     tracing::debug!(
-        interface = visit.door.interface.name, %method, route, status = response.status().as_u16(), "answered"
+        interface = visit.served.interface.name, %method, route, status = response.status().as_u16(), "answered"
     );
     response
 }
@@ -123,15 +123,15 @@ async fn respond<S: Send + Sync + 'static>(
     request: hyper::Request<Incoming>,
     at_work: AtWork,
 ) -> (Option<&'static str>, Answer) {
-    let (door, shared) = (&visit.door, &visit.door.shared);
-    let interface = &door.interface;
+    let (served, shared) = (&visit.served, &visit.served.shared);
+    let interface = &served.interface;
     if visit.refused {
         let message = "Service is currently busy and unable to serve new connections";
         return (None, Answer::last(busy(message)));
     }
     let (head, incoming) = request.into_parts();
     if let Some(problem) = headers_too_large(&head.headers, interface) {
-        door.count(|counters| &counters.request_header_too_large);
+        served.count(|counters| &counters.request_header_too_large);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         let error = ApiError::new(status, "RequestHeaderTooLarge", problem);
         return (None, Answer::last(error));
@@ -148,7 +148,7 @@ async fn respond<S: Send + Sync + 'static>(
             Ok(body) => body,
             Err(unread) => {
                 if unread == Unread::TooLarge {
-                    door.count(|counters| &counters.request_payload_too_large);
+                    served.count(|counters| &counters.request_payload_too_large);
                 }
                 return (None, Answer::last(body_error(&unread, limit, shared.timeouts.body)));
             }

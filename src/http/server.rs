@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Door, Shared, Visit, answer};
+use super::answer::{ServedInterface, Shared, Visit, answer};
 use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
 use super::memory::{Allowance, Budget};
@@ -156,13 +156,13 @@ impl Server {
                 Authority::Service => Some(certificates.service.clone()),
             };
             let tls = slot.map(|slot| server_config(slot, interface.http2)).transpose()?;
-            let door = Door {
+            let served = ServedInterface {
                 shared: shared.clone(),
                 interface,
                 index,
                 tls: tls.map(TlsAcceptor::from),
             };
-            tokio::spawn(accept(Arc::new(door), listener, done.clone()));
+            tokio::spawn(accept(Arc::new(served), listener, done.clone()));
         }
         Ok(Running {
             phase,
@@ -199,8 +199,12 @@ impl Running {
     }
 }
 
-async fn accept<S: Send + Sync + 'static>(door: Arc<Door<S>>, listener: TcpListener, done: mpsc::Sender<Infallible>) {
-    let mut phase = door.shared.phase.clone();
+async fn accept<S: Send + Sync + 'static>(
+    served: Arc<ServedInterface<S>>,
+    listener: TcpListener,
+    done: mpsc::Sender<Infallible>,
+) {
+    let mut phase = served.shared.phase.clone();
     loop {
         let accepted = tokio::select! {
             _ = phase.changed() => return,
@@ -209,23 +213,23 @@ async fn accept<S: Send + Sync + 'static>(door: Arc<Door<S>>, listener: TcpListe
         let socket = match accepted {
             Ok((socket, _)) => socket,
             Err(error) => {
-                tracing::warn!(interface = door.interface.name, %error, "a connection could not be accepted");
+                tracing::warn!(interface = served.interface.name, %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (session, refused) = match door.shared.sessions.admit(door.index) {
+        let (session, refused) = match served.shared.sessions.admit(served.index) {
             Admission::Serve(session) => (session, false),
             Admission::Refuse(session) => (session, true),
             Admission::Close => continue,
         };
-        tokio::spawn(open(door.clone(), socket, session, refused, done.clone()));
+        tokio::spawn(open(served.clone(), socket, session, refused, done.clone()));
     }
 }
 
 /// A connection from its first byte to its last; it counts until `session` is dropped.
 async fn open<S: Send + Sync + 'static>(
-    door: Arc<Door<S>>,
+    served: Arc<ServedInterface<S>>,
     socket: TcpStream,
     session: Session,
     refused: bool,
@@ -233,12 +237,12 @@ async fn open<S: Send + Sync + 'static>(
 ) {
     // Answers are small and written whole: waiting to fill packets would only add to their latency.
     let _ = socket.set_nodelay(true);
-    let mut phase = door.shared.phase.clone();
-    let Some(tls) = door.tls.clone() else {
-        drive(door, socket, None, false, refused).await;
+    let mut phase = served.shared.phase.clone();
+    let Some(tls) = served.tls.clone() else {
+        drive(served, socket, None, false, refused).await;
         return drop((session, done));
     };
-    let handshake = timeout(door.shared.timeouts.handshake, tls.accept(socket));
+    let handshake = timeout(served.shared.timeouts.handshake, tls.accept(socket));
     let stream = tokio::select! {
         _ = phase.changed() => return,
         stream = handshake => stream,
@@ -249,16 +253,16 @@ async fn open<S: Send + Sync + 'static>(
             let http2 = tls.alpn_protocol() == Some(b"h2");
             let own = tls.peer_certificates().and_then(|chain| chain.first());
             let peer = own.map(|certificate| Bytes::copy_from_slice(certificate));
-            drive(door, stream, peer, http2, refused).await;
+            drive(served, stream, peer, http2, refused).await;
         }
-        Ok(Err(error)) => tracing::debug!(interface = door.interface.name, %error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!(interface = door.interface.name, "a TLS handshake took too long"),
+        Ok(Err(error)) => tracing::debug!(interface = served.interface.name, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(interface = served.interface.name, "a TLS handshake took too long"),
     }
     drop((session, done));
 }
 
 async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    door: Arc<Door<S>>,
+    served: Arc<ServedInterface<S>>,
     stream: T,
     peer_certificate: Option<Bytes>,
     http2: bool,
@@ -266,9 +270,9 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
 ) {
     let activity = Activity::new();
     let visit = Arc::new(Visit {
-        door: door.clone(),
+        served: served.clone(),
         activity: activity.clone(),
-        allowance: Arc::new(Allowance::new(door.interface.limits.max_body_size)),
+        allowance: Arc::new(Allowance::new(served.interface.limits.max_body_size)),
         peer_certificate,
         refused,
     });
@@ -283,12 +287,12 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     });
     let driver = Driver {
         activity: &activity,
-        timeouts: &door.shared.timeouts,
-        phase: door.shared.phase.clone(),
+        timeouts: &served.shared.timeouts,
+        phase: served.shared.phase.clone(),
         http2,
         refused,
     };
-    let limits = door.interface.limits;
+    let limits = served.interface.limits;
     // Headers up to these bounds get an answer that says what is wrong with them; hyper answers beyond with a bare 431.
     let buffer = limits.max_header_size.saturating_mul(4).max(SMALLEST_BUFFER);
     let ended = if http2 {
@@ -321,10 +325,10 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     };
     if let Some(Err(error)) = ended {
         if error.is_parse_too_large() {
-            door.count(|counters| &counters.request_header_too_large);
+            served.count(|counters| &counters.request_header_too_large);
         } else if error.is_parse() {
-            door.count(|counters| &counters.parsing);
+            served.count(|counters| &counters.parsing);
         }
-        tracing::debug!(interface = door.interface.name, %error, "a session ended with an error");
+        tracing::debug!(interface = served.interface.name, %error, "a session ended with an error");
     }
 }

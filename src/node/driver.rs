@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::old_ledger::OldLedger;
+use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
@@ -52,6 +53,8 @@ pub struct Driver {
     next_ticket: u64,
     /// A transaction has written to the table of token issuers since the last commit.
     issuers_changed: bool,
+    /// Seals the service's secrets, if that is asked for.
+    pub(super) sealer: Option<Sealer>,
     /// Renewed certificates, with the files that they belong into.
     pub(super) unwritten: Vec<(std::path::PathBuf, String)>,
     has_ended: bool,
@@ -81,6 +84,7 @@ impl Driver {
             askers: BTreeMap::new(),
             next_ticket: 0,
             issuers_changed: false,
+            sealer: None,
             unwritten: Vec::new(),
             has_ended: false,
         }
@@ -178,6 +182,9 @@ impl Driver {
             self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
         }
         standing.root = self.core.root();
+        if let Some(report) = learned.unsealing.take() {
+            self.node.status.unsealed(report);
+        }
         if let Some(known) = &learned.secret {
             self.node.knows_secret(known.from, &known.secret);
         }
@@ -216,15 +223,23 @@ impl Driver {
             Effect::Announce(announcement) => self.hear(announcement),
             Effect::Propose(Proposal::Retirements) => self.retire(),
             Effect::Propose(Proposal::Opening) => self.open(),
-            Effect::Stopped => self.has_ended = true,
+            Effect::Stopped => self.end(),
             Effect::GiveUp { reason } => {
                 self.node.status.stop();
-                self.has_ended = true;
+                self.end();
                 (self.node.fatal)(Error::Unreadable(format!(
                     "the ledger can't be written any more: {reason}; it is left as it is"
                 )));
             }
         }
+    }
+
+    /// Nothing more is driven. What was committed is still sealed.
+    fn end(&mut self) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.finish();
+        }
+        self.has_ended = true;
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
@@ -254,7 +269,13 @@ impl Driver {
                     self.begin_private_phase(*unlocked);
                 }
             }
-            Announcement::Reached(Milestone::Created | Milestone::Opened | Milestone::RetirementsCommitted) => {}
+            Announcement::Reached(Milestone::Opened) => {
+                if let Some(sealer) = &mut self.sealer {
+                    sealer.opened();
+                }
+                self.seal(node.status.last_signed());
+            }
+            Announcement::Reached(Milestone::Created | Milestone::RetirementsCommitted) => {}
             Announcement::Open => {
                 node.status.open_users();
                 // What was fetched last, a dead service fetched.
@@ -269,6 +290,14 @@ impl Driver {
                 node.status.waits_for(None);
                 tracing::info!("the ledger can be written again");
             }
+        }
+    }
+
+    /// Seals what is to be sealed of what is committed up to `seqno`.
+    fn seal(&mut self, seqno: Seqno) {
+        if let Some(sealer) = &mut self.sealer {
+            let standing = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+            sealer.committed(seqno, &standing.secrets);
         }
     }
 
@@ -289,6 +318,7 @@ impl Driver {
         if std::mem::take(&mut self.issuers_changed) {
             node.jwt.wake();
         }
+        self.seal(seqno);
     }
 
     /// Marks nodes whose retirement has been committed.

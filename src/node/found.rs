@@ -11,11 +11,13 @@ use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
+use super::local_sealing::LocalSealing;
 use super::old_ledger::OldLedger;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::public::Public;
 use super::replication::Solo;
+use super::sealer::Sealer;
 use super::session::Standing;
 use super::shared::Node;
 use super::status::NodeState;
@@ -32,7 +34,7 @@ use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::recovery::foundation::Foundation;
-use crate::service::create::{Creation, Founder, create};
+use crate::service::create::{Creation, Founder, SealingPlan, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
 
 /// Everything a new service is made of.
@@ -51,6 +53,10 @@ pub struct Founding {
     pub node_data: Option<Value>,
     /// As above.
     pub service_data: Option<Value>,
+    /// What is to be sealed and unsealed, if anything is.
+    pub sealing: Option<LocalSealing>,
+    /// What the tables say of that.
+    pub plan: SealingPlan,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
     /// Whether what was signed, and may have been committed, is dropped after the ledger's new end.
@@ -87,12 +93,21 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         quote: &founding.quote,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
+        sealing: founding.plan.clone(),
     };
     let settings = settings(&node.config);
-    let Begun { core, standing, writes } = {
+    let Begun {
+        core,
+        mut standing,
+        writes,
+    } = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         begin(&founder, service, foundation, &store, settings, &mut system_rng()?)?
     };
+    if let Some(sealing) = &founding.sealing {
+        let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        standing.unsealer = sealing.unsealer(&public.files, &foundation.historical, last, &store);
+    }
     let txid = core.next();
     let Founding { public, opening, .. } = &mut founding;
     opening.finish(&mut public.files, &mut public.foundation.chunk)?;
@@ -127,7 +142,13 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     };
     let disk = Files::new(Durability::Synced);
     let directories = (main.as_path(), node.config.snapshots.directory.as_path());
+    let sealer = founding.sealing.as_ref().and_then(LocalSealing::sealed_files);
+    let sealer = sealer.map(|files| Sealer::start(files, Arc::clone(&node.status)));
+    let sealer = sealer
+        .transpose()
+        .map_err(Error::io("start", std::path::Path::new("the sealer")))?;
     let mut driver = Driver::new(node, core, Arc::clone(&standing), old, disk, directories);
+    driver.sealer = sealer;
     driver.propose("create the new service", writes, Milestone::Created);
     if let Some(reason) = node.status.waiting_for() {
         return Err(Error::Unreadable(format!(
@@ -214,6 +235,7 @@ pub fn begin(
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
         is_unlocked: false,
+        unsealer: None,
     };
     Ok(Begun { core, standing, writes })
 }

@@ -5,7 +5,7 @@
 //! program. Recovery specification, sections 2.1 and 2.9.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::description::node_name;
 use super::directory::claim;
 use super::found::{Founding, found, show_state};
 use super::jwt::keep_fresh;
+use super::local_sealing::LocalSealing;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
@@ -47,10 +48,12 @@ const KEY_THREADS: usize = 2;
 const LOOK_AFTER_CERTIFICATES: Duration = Duration::from_secs(60);
 
 /// What the command line says beside the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Everything after this seqno is dropped, even what was committed: it must be that of a proven signature.
     pub drop_after: Option<Seqno>,
+    /// The file with the key that ledger secrets are sealed under, instead of the processor's.
+    pub insecure_sealing_key: Option<PathBuf>,
 }
 
 /// Runs a node until it is told to stop.
@@ -71,8 +74,12 @@ pub fn run(config: Config, options: Options) -> Result<()> {
     };
     keep_memory_private();
     raise_file_limit();
-    let early = Early::begin()?;
-    let inputs = Inputs::read(&config, recover)?;
+    let mut early = Early::begin()?;
+    let inputs = Inputs::read(&config, recover, &options)?;
+    if inputs.sealing.as_ref().is_some_and(LocalSealing::needs_recovery_key) {
+        let pair = KeyPairInTheMaking::start(KEY_THREADS).map_err(Error::io("start", Path::new("a thread")))?;
+        early.recovery_key = Some(pair);
+    }
     let runtime = http::server::runtime()?;
     let outcome = runtime.block_on(live(config, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
@@ -86,12 +93,13 @@ struct Inputs {
     previous: Option<Certificate>,
     node_data: Option<Value>,
     service_data: Option<Value>,
+    sealing: Option<LocalSealing>,
     /// None if the main directory is still to be made.
     claim: Option<File>,
 }
 
 impl Inputs {
-    fn read(config: &Config, recover: Recover) -> Result<Inputs> {
+    fn read(config: &Config, recover: Recover, options: &Options) -> Result<Inputs> {
         let problems = config.check_outputs(Path::new("."));
         if !problems.is_empty() {
             let text = format!(
@@ -106,6 +114,7 @@ impl Inputs {
             recover,
             node_data: read_json(config.node_data_json_file.as_deref())?,
             service_data: read_json(config.service_data_json_file.as_deref())?,
+            sealing: LocalSealing::new(config, options.insecure_sealing_key.as_deref())?,
             claim: if main.is_dir() { Some(claim(main)?) } else { None },
         })
     }
@@ -126,6 +135,8 @@ fn raise_file_limit() {
 /// What is begun in the first moment.
 struct Early {
     keys: KeyPairInTheMaking,
+    /// The pair that is to be sealed, if one is.
+    recovery_key: Option<KeyPairInTheMaking>,
     executable: JoinHandle<Result<Digest>>,
 }
 
@@ -133,6 +144,7 @@ impl Early {
     fn begin() -> Result<Early> {
         let threads = || Error::io("start", Path::new("a thread"));
         Ok(Early {
+            recovery_key: None,
             keys: KeyPairInTheMaking::start(KEY_THREADS).map_err(threads())?,
             executable: std::thread::Builder::new()
                 .name("quote".to_owned())
@@ -153,6 +165,9 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);
+    if let Some(sealing) = &inputs.sealing {
+        node.status.set_sealing(sealing.state());
+    }
     let ignore_first = node.config.ignore_first_sigterm;
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
@@ -240,6 +255,14 @@ fn recover_service(
     let began = std::time::Instant::now();
     // Its private half is forgotten: alone in its service, the node knows every secret that is ever sent to it.
     let (_, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
+    let recovery_key = early.recovery_key.map(KeyPairInTheMaking::wait).transpose();
+    let recovery_key = recovery_key.map_err(failed("make an RSA key"))?;
+    let plan = inputs
+        .sealing
+        .as_ref()
+        .map(|sealing| sealing.plan(recovery_key.as_ref()));
+    let plan = plan.unwrap_or_default();
+    drop(recovery_key);
     let panicked = |_| {
         Err(Error::Unreadable(
             "the thread that measures this program panicked".to_owned(),
@@ -257,6 +280,8 @@ fn recover_service(
         service,
         node_data: inputs.node_data,
         service_data: inputs.service_data,
+        sealing: inputs.sealing,
+        plan,
         drops_signed: options.drop_after.is_some(),
     };
     let started_from = founding.public.snapshot.clone();

@@ -1,11 +1,13 @@
 //! What a transaction may ask of the service, and what must happen once it is written.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::status::{NodeState, Status};
+use super::unsealer::Unsealer;
 use crate::core::{Effect, Follow, Milestone, Outcome, Ticket};
 use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
@@ -14,12 +16,15 @@ use crate::format::Seqno;
 use crate::journal::SealKey;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Store, Transaction};
+use crate::recovery::sealed_report::SealedReport;
+use crate::recovery::unsealing::Unsealing;
 use crate::script::Effects;
 use crate::service::identity::{ServiceIdentity, system_rng};
 use crate::service::open::accept_recovery;
 use crate::service::secrets::{broadcast, chain};
 use crate::service::submit::Opened;
-use crate::service::{put, service_info, shares};
+use crate::service::unseal::{accept_unsealed, audit};
+use crate::service::{put, service_info, shares, value};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 use crate::tables::{SINGLETON_KEY, names};
 
@@ -32,8 +37,10 @@ pub struct Afterwards {
     pub chunk: bool,
     /// The next signature is followed by a snapshot.
     pub snapshot: bool,
-    /// The shares are in: the private phase begins.
+    /// The shares are in, or a sealed file is open: the private phase begins.
     pub unlocked: Option<Opened>,
+    /// What became of unsealing, where that was tried.
+    pub unsealing: Option<SealedReport>,
 }
 
 impl Afterwards {
@@ -60,6 +67,7 @@ impl Afterwards {
                 previous_stored: Some(seqno),
             }),
             unlocked: self.unlocked,
+            unsealing: self.unsealing,
             opened_at: (milestone == Some(Milestone::Opened)).then_some(seqno),
         };
         (follow, learned)
@@ -74,6 +82,8 @@ pub struct Learned {
     pub secret: Option<KnownSecret>,
     /// What the shares have opened.
     pub unlocked: Option<Opened>,
+    /// What became of unsealing.
+    pub unsealing: Option<SealedReport>,
     /// It opens the service, at this seqno.
     pub opened_at: Option<Seqno>,
 }
@@ -116,6 +126,8 @@ pub struct Standing {
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
     /// Shares have opened the ledger, in the newest state: that is committed later, and the node's own state follows then.
     pub is_unlocked: bool,
+    /// Opens the ledger that is recovered without shares, if the node is to.
+    pub unsealer: Option<Arc<Unsealer>>,
 }
 
 impl Standing {
@@ -133,6 +145,7 @@ impl Standing {
             historical: Arc::clone(&standing.historical),
             service: Arc::clone(&standing.service),
             secrets: Arc::clone(&standing.secrets),
+            unsealer: standing.unsealer.clone(),
             afterwards: Afterwards::default(),
             seed: None,
         };
@@ -152,6 +165,8 @@ pub struct Session {
     pub service: Arc<ServiceIdentity>,
     /// The service's own secrets, the newest last.
     pub secrets: Arc<Vec<KnownSecret>>,
+    /// Opens the ledger that is recovered without shares, if the node is to.
+    pub unsealer: Option<Arc<Unsealer>>,
     /// What is to be done once the transaction is written.
     pub afterwards: Afterwards,
     /// Where random numbers come from: the system, unless everything is to come out the same again.
@@ -183,6 +198,27 @@ impl Session {
         self.current_secret()
     }
 
+    /// Opens the ledger with what the node had sealed, if it is to. Where that fails, the reason is written, and shares are
+    /// waited for.
+    fn unseal(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
+        let Some(unsealer) = self.unsealer.clone() else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let shares = value(transaction, names::SEALED_SHARES);
+        let Unsealing { mut report, secrets } = unsealer.unseal(&self.historical, shares.as_ref());
+        tracing::debug!(took_s = began.elapsed().as_secs_f64(), "looked for what is sealed");
+        if let Some(secrets) = secrets {
+            match accept_unsealed(transaction, secrets, &self.historical, &mut self.rng()?) {
+                Ok(opened) => self.afterwards.unlocked = Some(opened),
+                Err(why) => report.not_used(&why),
+            }
+        }
+        audit(transaction, &report);
+        self.afterwards.unsealing = Some(report);
+        Ok(())
+    }
+
     fn require_open(&self, transaction: &Transaction<'_>, what: &str) -> Result<(), String> {
         let status = service_info(transaction)?.status;
         match (status, self.state) {
@@ -208,7 +244,10 @@ impl Effects for Session {
             return Ok(());
         }
         match self.state {
-            NodeState::PartOfPublicNetwork => accept_recovery(transaction, previous, next),
+            NodeState::PartOfPublicNetwork => {
+                accept_recovery(transaction, previous, next)?;
+                self.unseal(transaction)
+            }
             state => Err(format!("Node in state {} cannot open service", state.as_str())),
         }
     }
@@ -319,6 +358,7 @@ mod tests {
             historical: Arc::default(),
             service: Arc::new(service.unwrap()),
             secrets: Arc::clone(secrets),
+            unsealer: None,
             afterwards: Afterwards::default(),
             seed: None,
         }

@@ -11,9 +11,11 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::sealing_state::SealingState;
 use crate::format::{Seqno, TxId, View};
-use crate::report::Finding;
+use crate::recovery::sealed_report::SealedReport;
 use crate::report::progress::Progress;
+use crate::report::{Finding, Severity};
 
 /// States of a node, as CCF spells them in answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -71,6 +73,9 @@ pub struct RecoveryStatus {
     /// While the ledger is read.
     #[serde(flatten)]
     pub reading: Option<Reading>,
+    /// What the node seals and unseals, where it is to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealing: Option<SealingState>,
     /// Seqno of the last signature.
     pub seqno: Seqno,
     /// The seqno that the reading ends at.
@@ -151,6 +156,7 @@ pub struct Status {
     view_history: RwLock<Vec<Seqno>>,
     findings: Mutex<Vec<Finding>>,
     durations: Mutex<Vec<(&'static str, f64)>>,
+    sealing: Mutex<Option<SealingState>>,
 }
 
 impl Default for Status {
@@ -171,6 +177,7 @@ impl Default for Status {
             view_history: RwLock::default(),
             findings: Mutex::default(),
             durations: Mutex::default(),
+            sealing: Mutex::default(),
         }
     }
 }
@@ -324,6 +331,36 @@ impl Status {
         }
     }
 
+    /// The node is to seal or unseal.
+    pub fn set_sealing(&self, state: SealingState) {
+        if let Ok(mut sealing) = self.sealing.lock() {
+            *sealing = Some(state);
+        }
+    }
+
+    /// What became of unsealing: for the log too, which may be all that is kept.
+    pub fn unsealed(&self, report: SealedReport) {
+        match &report.used {
+            Some(file) => tracing::info!(
+                file,
+                version = report.wanted_version,
+                insecure = report.insecure,
+                "the ledger is opened with a sealed secret: no shares are needed"
+            ),
+            None => self.find(&[report.finding().severity(Severity::Warning)]),
+        }
+        self.update_sealing(|state| state.unsealing = Some(report));
+    }
+
+    /// Something has become of that.
+    pub fn update_sealing(&self, update: impl FnOnce(&mut SealingState)) {
+        if let Ok(mut sealing) = self.sealing.lock()
+            && let Some(sealing) = sealing.as_mut()
+        {
+            update(sealing);
+        }
+    }
+
     /// The private pass begins: it will end at `target`.
     pub fn recover_to(&self, target: Seqno) {
         self.recovered.store(0, Ordering::Release);
@@ -364,6 +401,7 @@ impl Status {
             findings: findings.unwrap_or_default(),
             phase: name.to_owned(),
             reading: phase.as_ref().map(|(_, since)| self.reading(*since)),
+            sealing: self.sealing.lock().ok().and_then(|sealing| sealing.clone()),
             seqno: self.last_signed(),
             target: self.target.load(Ordering::Acquire),
         }

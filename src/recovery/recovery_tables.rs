@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 
 use crate::crypto::rsa::EncryptionKey;
 use crate::error::Result;
@@ -13,7 +14,9 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
 use crate::recovery::state::MappedSnapshot;
 use crate::recovery::writes::{Order, Reader, in_groups};
-use crate::tables::values::{HistoricalSecret, RecoveryShares, ServiceConfig, from_json};
+use crate::tables::values::{
+    HistoricalSecret, RecoveryShares, SealedRecoveryKey, SealedShares, ServiceConfig, from_json,
+};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// What the ledger holds about its secrets at one seqno.
@@ -26,13 +29,29 @@ pub struct RecoveryTables {
     pub threshold: Option<u64>,
     /// Members' share-encryption keys, SPKI DER by member id.
     pub member_keys: BTreeMap<String, Vec<u8>>,
+    /// What nodes have sealed in the ledger.
+    pub sealed: SealedTables,
 }
 
-const TABLES: [&str; 4] = [
+/// What nodes have sealed in the ledger, in the later design. Recovery specification, section 6.7.
+#[derive(Default)]
+pub struct SealedTables {
+    /// The newest shares.
+    pub shares: Option<SealedShares>,
+    /// The key of each node, by its id.
+    pub keys: BTreeMap<String, SealedRecoveryKey>,
+    /// Ids of nodes by the names under which they seal.
+    pub nodes: BTreeMap<String, String>,
+}
+
+const TABLES: [&str; 7] = [
     names::RECOVERY_SHARES,
     names::HISTORICAL_ENCRYPTED_LEDGER_SECRET,
     names::SERVICE_CONFIG,
     names::MEMBERS_ENCRYPTION_PUBLIC_KEYS,
+    names::SEALED_SHARES,
+    names::NODES_SEALED_RECOVERY_KEYS,
+    names::NODES_LOCAL_SEALING_NODE_ID_MAP,
 ];
 
 /// One of those tables, by its name.
@@ -112,6 +131,7 @@ impl RecoveryTables {
             historical: Vec::new(),
             threshold: None,
             member_keys: BTreeMap::new(),
+            sealed: SealedTables::default(),
         };
         if let Some(snapshot) = snapshot {
             snapshot.public_state(|map, entry| {
@@ -146,7 +166,14 @@ impl RecoveryTables {
                     None => self.member_keys.remove(&member),
                 };
             }
+            (names::NODES_SEALED_RECOVERY_KEYS, value) => set(&mut self.sealed.keys, &key, value),
+            (names::NODES_LOCAL_SEALING_NODE_ID_MAP, value) => set(&mut self.sealed.nodes, &key, value),
             (_, Some(value)) if key == SINGLETON_KEY => match table {
+                names::SEALED_SHARES => {
+                    if let Ok(shares) = from_json(&value) {
+                        self.sealed.shares = Some(shares);
+                    }
+                }
                 names::RECOVERY_SHARES => {
                     if let Ok(shares) = from_json(&value) {
                         self.shares = Some((seqno, shares));
@@ -166,6 +193,15 @@ impl RecoveryTables {
             },
             _ => {}
         }
+    }
+}
+
+/// Takes a value of a table with keys of text; one that can't be read is none.
+fn set<T: DeserializeOwned>(map: &mut BTreeMap<String, T>, key: &[u8], value: Option<Vec<u8>>) {
+    let key = String::from_utf8_lossy(key).into_owned();
+    match value.and_then(|value| from_json(&value).ok()) {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Nothing here can print a secret: [`LedgerSecrets`] has no Debug, and a report names members, formats and seqnos only.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::crypto::aead::AeadKey;
@@ -11,8 +13,10 @@ use crate::crypto::shares::{LedgerSecret, Share, ShareFormat, combine, is_consis
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::sealed_report::SealedReport;
 use crate::recovery::writes::{Keys, value_at};
 use crate::report::{Code, Finding};
+use crate::sealing::{SealedFiles, SealingKey};
 use crate::tables::names;
 use crate::tables::values::{HistoricalSecret, PreviousSecret, RecoveryShares, from_json};
 
@@ -104,6 +108,17 @@ pub struct Material {
     pub member_keys: Vec<(String, DecryptionKey)>,
     /// Shares that are decrypted already, by file.
     pub shares: Vec<(String, Share)>,
+    /// Sealed files, which are tried before shares of members.
+    pub sealed: Option<SealedFiles>,
+    /// The name under which a machine's nodes seal in the ledger, and its key: tried first of all.
+    pub sealing_name: Option<(String, Arc<dyn SealingKey>)>,
+}
+
+impl Material {
+    /// Whether there is anything of members in it.
+    pub fn has_shares(&self) -> bool {
+        !self.member_keys.is_empty() || !self.shares.is_empty()
+    }
 }
 
 /// What is said of one share.
@@ -127,10 +142,26 @@ pub struct Opened {
     pub threshold: u64,
     /// The shares.
     pub shares: Vec<ShareReport>,
+    /// The sealed files, if some were given.
+    pub sealed: Option<SealedReport>,
     /// The secrets; none if the shares don't open the ledger.
     pub secrets: Option<LedgerSecrets>,
     /// What went wrong.
     pub findings: Vec<Finding>,
+}
+
+impl Opened {
+    /// Nothing is opened yet.
+    pub(super) fn locked(tables: &RecoveryTables) -> Opened {
+        Opened {
+            generation_seqno: tables.shares.as_ref().map(|(seqno, _)| *seqno),
+            threshold: tables.threshold.unwrap_or(1),
+            shares: Vec::new(),
+            sealed: None,
+            secrets: None,
+            findings: Vec::new(),
+        }
+    }
 }
 
 struct Candidate {
@@ -140,13 +171,7 @@ struct Candidate {
 
 /// Reassembles the newest secret and walks back through all older ones.
 pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
-    let mut opened = Opened {
-        generation_seqno: tables.shares.as_ref().map(|(seqno, _)| *seqno),
-        threshold: tables.threshold.unwrap_or(1),
-        shares: Vec::new(),
-        secrets: None,
-        findings: Vec::new(),
-    };
+    let mut opened = Opened::locked(tables);
     let Some((generation, shares)) = &tables.shares else {
         opened.findings.push(Finding::new(
             Code::NotUnlocked,
@@ -163,7 +188,7 @@ pub fn open(tables: &RecoveryTables, material: &Material) -> Opened {
         &mut opened.findings,
     );
     opened.shares = candidates.into_iter().map(|candidate| candidate.report).collect();
-    opened.secrets = latest.map(|latest| walk_back(tables, *generation, &latest, &mut opened.findings));
+    opened.secrets = latest.map(|latest| walk_back(&tables.historical, *generation, &latest, &mut opened.findings));
     opened
 }
 
@@ -379,21 +404,24 @@ fn for_each_subset(items: &[usize], size: usize, bound: usize, mut each: impl Fn
     }
 }
 
+/// The first seqno of the newest secret of a ledger with these historical secrets, in order.
+pub fn newest_version(historical: &[(Seqno, HistoricalSecret)]) -> Seqno {
+    historical.last().map_or(1, |(seqno, value)| {
+        value.next_version.unwrap_or(seqno.saturating_add(1))
+    })
+}
+
 /// From the newest secret to the first (format specification, section 8.4).
-fn walk_back(
-    tables: &RecoveryTables,
+pub(super) fn walk_back(
+    historical: &[(Seqno, HistoricalSecret)],
     generation: Seqno,
     latest: &LedgerSecret,
     findings: &mut Vec<Finding>,
 ) -> LedgerSecrets {
     let mut secrets = LedgerSecrets::default();
-    let start = tables
-        .historical
-        .last()
-        .map_or(1, |(seqno, value)| value.next_version.unwrap_or(seqno + 1));
-    secrets.insert(start, generation, latest);
+    secrets.insert(newest_version(historical), generation, latest);
     let mut newest = latest.clone();
-    for (seqno, value) in tables.historical.iter().rev() {
+    for (seqno, value) in historical.iter().rev() {
         let Some(previous) = &value.previous_ledger_secret else {
             break;
         };

@@ -15,10 +15,12 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
 use crate::format::{Seqno, View};
 use crate::recovery::recovery_tables::{Found, RecoveryTables, pick_out};
-use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport, open};
+use crate::recovery::sealed_report::SealedReport;
+use crate::recovery::secrets::{LedgerSecrets, Material, Opened, ShareReport};
 use crate::recovery::segments::{Segment, Windows};
 use crate::recovery::snapshots::{self, SnapshotVerdict};
 use crate::recovery::state::{MappedSnapshot, completing_snapshot};
+use crate::recovery::unsealing::open_with;
 use crate::recovery::writes::{Reader, finding, in_windows, last_signed};
 use crate::report::progress::Progress;
 use crate::report::{Code, Finding, Findings, Severity, Verdict};
@@ -46,6 +48,9 @@ pub struct UnlockReport {
     pub threshold: u64,
     /// The shares at hand.
     pub shares: Vec<ShareReport>,
+    /// The sealed files, if some were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedReport>,
     /// The chain of secrets, oldest first.
     pub secrets: Vec<SecretReport>,
     /// Entries read.
@@ -139,7 +144,7 @@ pub fn open_secrets(
     let at = end_of_reading(files, at)?;
     let snapshot: Option<MappedSnapshot> = completing_snapshot(files, snapshot_directories, at)?;
     let tables = RecoveryTables::read(files, snapshot.as_ref(), at)?;
-    Ok((open(&tables, material), at))
+    Ok((open_with(&tables, material, files, at), at))
 }
 
 /// The seqno that was asked for, or the last signature's.
@@ -190,6 +195,7 @@ pub fn unlock(
         generation_seqno: opened.generation_seqno,
         threshold: opened.threshold,
         shares: opened.shares,
+        sealed: opened.sealed,
         secrets,
         entries: tally.entries,
         private_domains: tally.private_domains,

@@ -194,6 +194,8 @@ codes! {
     SecretChain = "L0706", Error, "entries before it can't be decrypted; verify the ledger, and take the chunk from another copy";
     /// A decrypted private domain can't be parsed.
     PrivateWrites = "L0707", Error, "verify the ledger, and take the chunk from another copy";
+    /// The sealed files at hand don't open the ledger.
+    NotUnsealed = "L0708", Error, "members' shares open it all the same; a node seals anew when its service opens and at every rekey, so look for a newer copy of its directory of sealed files";
     /// Two copies hold different signed histories.
     Fork = "L0801", Error, "keep both copies, and find out which one clients saw before choosing";
     /// Two copies belong to different services.

@@ -11,10 +11,11 @@ use crate::crypto::digest::Digest;
 use crate::format::TxId;
 use crate::kv::store::Transaction;
 use crate::report::Code;
+use crate::sealing::KeySource;
 use crate::service::identity::NodeIdentity;
 use crate::tables::json::Opaque;
 use crate::tables::node_info::{NetInterface, NewNode, NodeRecord};
-use crate::tables::values::{HexDigest, ServiceInfo, ServiceStatus, to_json};
+use crate::tables::values::{HexDigest, SealedRecoveryKey, ServiceInfo, ServiceStatus, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// The node that begins a new service, as tables describe it.
@@ -33,6 +34,8 @@ pub struct Founder<'a> {
     pub node_data: Option<Value>,
     /// What the operator attaches to the service.
     pub service_data: Option<Value>,
+    /// What it seals and unseals with, if it does.
+    pub sealing: SealingPlan,
 }
 
 /// What the new service begins with.
@@ -47,6 +50,18 @@ pub struct Creation<'a> {
     pub txid: TxId,
     /// The last root signed before.
     pub last_signed_root: Digest,
+}
+
+/// What a node that begins a service intends to do with sealed files.
+#[derive(Clone, Debug, Default)]
+pub struct SealingPlan {
+    /// It will seal the service's ledger secrets.
+    pub will_seal: bool,
+    /// Where its key comes from, if it has one that it seals or unseals with.
+    pub source: Option<KeySource>,
+    /// The key to which shares of the ledger secret will be encrypted for it, with the name under which the next node on
+    /// this machine finds it.
+    pub recovery_key: Option<(String, SealedRecoveryKey)>,
 }
 
 /// Writes the recovery transaction.
@@ -80,6 +95,7 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         address: founder.node_address,
         interfaces: &founder.interfaces,
         data: founder.node_data.as_ref(),
+        will_seal: founder.sealing.will_seal,
     };
     transaction.put(names::NODES_INFO, id, node.to_json());
     transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
@@ -90,6 +106,16 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
     );
     let host_data = founder.quote.host_data.as_str();
     transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
+    // Of this service, not of the one before: what that said is cleared.
+    transaction.clear(names::LAST_UNSEALING);
+    match founder.sealing.source {
+        Some(source) => put(transaction, names::SEALING_KEY_SOURCE, &source.as_str()),
+        None => transaction.clear(names::SEALING_KEY_SOURCE),
+    }
+    if let Some((name, key)) = &founder.sealing.recovery_key {
+        transaction.put(names::NODES_SEALED_RECOVERY_KEYS, id, to_json(key));
+        transaction.put(names::NODES_LOCAL_SEALING_NODE_ID_MAP, name.as_str(), to_json(&id));
+    }
     Ok(())
 }
 

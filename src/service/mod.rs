@@ -11,9 +11,11 @@
 pub mod create;
 pub mod identity;
 pub mod open;
+pub mod sealed_shares;
 pub mod secrets;
 pub mod shares;
 pub mod submit;
+pub mod unseal;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
 
-use super::value;
+use super::{sealed_shares, value};
 use crate::crypto::LedgerSecret;
 use crate::crypto::rsa::EncryptionKey;
 use crate::crypto::shares::split;
@@ -114,12 +114,12 @@ pub fn issue(
     })
 }
 
-/// Issues new shares of a secret and writes them.
+/// Issues new shares of a secret and writes them, those of nodes too.
 ///
 /// # Errors
 /// As [`issue`].
 pub fn reshare(transaction: &mut Transaction<'_>, known: &KnownSecret, rng: &mut ChaCha20Rng) -> Result<(), String> {
     let shares = issue(transaction, &known.secret, known.previous_stored, rng)?;
     super::put(transaction, names::RECOVERY_SHARES, &shares);
-    Ok(())
+    sealed_shares::reshare(transaction, known, rng)
 }

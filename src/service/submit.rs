@@ -16,7 +16,7 @@ use crate::crypto::{AeadKey, GcmBlob, Share, ShareFormat, seal_blob};
 use crate::format::Seqno;
 use crate::journal::succession::{KnownSecret, random_iv};
 use crate::kv::store::Transaction;
-use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::recovery_tables::{RecoveryTables, SealedTables};
 use crate::recovery::secrets::{LedgerSecrets, Material, open};
 use crate::report::Finding;
 use crate::tables::names;
@@ -149,13 +149,14 @@ fn reassemble(
         historical: historical.to_vec(),
         threshold: Some(threshold),
         member_keys: BTreeMap::new(),
+        sealed: SealedTables::default(),
     };
     let parsed = shares
         .iter()
         .filter_map(|(member, share)| Some((member.clone(), Share::parse(share).ok()?)));
     let material = Material {
-        member_keys: Vec::new(),
         shares: parsed.collect(),
+        ..Material::default()
     };
     let opened = open(&tables, &material);
     let found = opened.findings;
@@ -173,7 +174,7 @@ fn reassemble(
 }
 
 /// The secrets with the seqnos of the writes that introduced them, oldest first.
-fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
+pub(super) fn known_secrets(secrets: &LedgerSecrets, historical: &[(Seqno, HistoricalSecret)]) -> Vec<KnownSecret> {
     let introduced = |from: Seqno| {
         let write = historical
             .iter()

@@ -34,7 +34,7 @@ use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
 use crate::report::Severity;
 use crate::report::progress::Silent;
-use crate::service::create::Founder;
+use crate::service::create::{Founder, SealingPlan};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 /// Where the reading engine and the node's own functions find the files: on a real file system, in memory if there is one.
@@ -158,6 +158,7 @@ pub(super) fn recover(
         quote: &quote,
         node_data: None,
         service_data: None,
+        sealing: SealingPlan::default(),
     };
     let settings = settings(&mut rng);
     disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));

@@ -308,6 +308,7 @@ impl Service {
             historical: Arc::clone(&self.historical),
             service: Arc::clone(&self.identity),
             secrets: Arc::clone(&self.secrets),
+            unsealer: None,
             afterwards: Afterwards::default(),
             seed: Some(seed),
         };

@@ -77,6 +77,8 @@ fn codec(table: &str) -> Option<(KeyCodec, ValueCodec)> {
         | names::ENCRYPTED_LEDGER_SECRETS
         | names::SEALED_SHARES
         | names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT
+        | names::SEALING_KEY_SOURCE
+        | names::LAST_UNSEALING
         | names::LAST_RECOVERY_TYPE => (Singleton, V::Json),
         names::SNAPSHOT_CREATE => (Singleton, V::Any),
         names::MODULES_QUICKJS_VERSION => (Singleton, V::Text),
@@ -100,6 +102,7 @@ fn keyed_by_text(table: &str) -> Option<ValueCodec> {
         | names::NODES_SNP_UVM_ENDORSEMENTS
         | names::NODES_SNP_TCB_VERSIONS
         | names::NODES_SEALED_RECOVERY_KEYS
+        | names::NODES_LOCAL_SEALING_NODE_ID_MAP
         | names::MEMBERS_INFO
         | names::USERS_INFO
         | names::PROPOSALS_INFO

@@ -59,6 +59,8 @@ names! {
     NODES_SNP_TCB_VERSIONS = "public:ccf.gov.nodes.snp.tcb_versions";
     /// Keys to which nodes' recovery shares are sealed (7.0).
     NODES_SEALED_RECOVERY_KEYS = "public:ccf.gov.nodes.sealed_recovery_keys";
+    /// Nodes by the names under which they seal, which stay the same over recoveries (7.0).
+    NODES_LOCAL_SEALING_NODE_ID_MAP = "public:ccf.gov.nodes.local_sealing_node_id_map";
     /// Members' certificates.
     MEMBERS_CERTS = "public:ccf.gov.members.certs";
     /// Members' share-encryption keys.
@@ -135,6 +137,10 @@ names! {
     PREVIOUS_SERVICE_LAST_SIGNED_ROOT = "public:ccf.internal.previous_service_last_signed_root";
     /// How the service was last recovered.
     LAST_RECOVERY_TYPE = "public:ccf.internal.last_recovery_type";
+    /// What the node that began this service seals ledger secrets under. Rekindle's own.
+    SEALING_KEY_SOURCE = "public:ccf.internal.sealing_key_source";
+    /// What became of unsealing when members opened this service. Rekindle's own.
+    LAST_UNSEALING = "public:ccf.internal.last_unsealing";
     /// Counters of 1.x.
     VALUES = "public:ccf.internal.values";
 }

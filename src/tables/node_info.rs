@@ -63,6 +63,8 @@ pub struct NewNode<'a> {
     pub interfaces: &'a BTreeMap<String, NetInterface>,
     /// What the operator attaches to it.
     pub data: Option<&'a Value>,
+    /// It will seal ledger secrets for itself.
+    pub will_seal: bool,
 }
 
 impl NewNode<'_> {
@@ -86,6 +88,10 @@ impl NewNode<'_> {
         });
         if let (Some(data), Some(info)) = (self.data, info.as_object_mut()) {
             info.insert("node_data".to_owned(), data.clone());
+        }
+        // What has its default is left out, as CCF does.
+        if let (true, Some(info)) = (self.will_seal, info.as_object_mut()) {
+            info.insert("will_locally_seal_ledger_secrets".to_owned(), json!(true));
         }
         to_json(&info)
     }

@@ -261,6 +261,31 @@ pub struct RecoveryShares {
     pub previous_secret_stored_version: Option<Seqno>,
 }
 
+/// `sealed_shares`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedShares {
+    /// The newest ledger secret under a wrapping key of its own: tag, zero IV, ciphertext (60 bytes).
+    pub wrapped_latest_ledger_secret: Base64,
+    /// Node id (hex) to RSA-OAEP ciphertext of the whole wrapping key as a share.
+    pub encrypted_wrapping_keys: BTreeMap<String, Base64>,
+    /// Seqno of the write that stored the previous secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret_stored_version: Option<Seqno>,
+}
+
+/// A value of `sealed_recovery_keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedRecoveryKey {
+    /// How it was sealed: `SNP_v1`.
+    pub version: String,
+    /// The private key's PEM: tag, IV, ciphertext.
+    pub ciphertext: Base64,
+    /// The public key, PEM.
+    pub pubkey: String,
+    /// The TCB version that it was sealed under, 16 hexadecimal digits.
+    pub tcb_version: String,
+}
+
 /// `historical_encrypted_ledger_secret`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoricalSecret {

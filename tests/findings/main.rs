@@ -150,6 +150,7 @@ rows! {
     CommitEvidence: secrets::evidence_of_another_secret;
     WrongShare: secrets::a_share_of_an_earlier_generation;
     NotUnlocked: secrets::too_few_shares;
+    NotUnsealed: secrets::a_sealed_file_of_another_service;
     SecretChain: secrets::a_broken_chain, besides NoSecret;
     PrivateWrites: secrets::private_writes_that_can_not_be_read;
     Fork: copies::two_histories_that_part;

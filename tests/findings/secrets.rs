@@ -1,6 +1,7 @@
 //! What `unlock` can find: shares that are wrong or too few, and entries that do not open with what they give.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rekindle::crypto::rsa::DecryptionKey;
 use rekindle::crypto::{LedgerSecret, Share, seal_blob};
@@ -11,10 +12,11 @@ use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::PublicHeader;
 use rekindle::format::entry::{Entry, write_entry};
 use rekindle::recovery::recovery_tables::RecoveryTables;
-use rekindle::recovery::secrets::Material;
+use rekindle::recovery::secrets::{Material, newest_version};
 use rekindle::recovery::unlock::{open_secrets, unlock};
 use rekindle::report::Finding;
 use rekindle::report::progress::Silent;
+use rekindle::sealing::{KeyFile, SealedFiles, SealedSecret, SealingKey};
 use rekindle::tables::values::{HistoricalSecret, PreviousSecret, to_json};
 
 use crate::ground::{Copy, Original, fixture, read_ledger};
@@ -31,7 +33,7 @@ fn key(member: usize) -> (String, DecryptionKey) {
 fn keys(members: &[usize]) -> Material {
     Material {
         member_keys: members.iter().map(|&member| key(member)).collect(),
-        shares: Vec::new(),
+        ..Material::default()
     }
 }
 
@@ -138,6 +140,26 @@ pub fn a_share_of_an_earlier_generation() -> Vec<Finding> {
 
 pub fn too_few_shares() -> Vec<Finding> {
     found(ledger(), &keys(&[0]), None)
+}
+
+/// Under the right name, and sealed under the right key.
+pub fn a_sealed_file_of_another_service() -> Vec<Finding> {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("key.hex");
+    std::fs::write(&path, "5a".repeat(32)).unwrap();
+    let key: Arc<dyn SealingKey> = Arc::new(KeyFile::read(&path).unwrap());
+    let files = list(ledger());
+    let tables = RecoveryTables::read(&files, None, Seqno::MAX).unwrap();
+    let version = newest_version(&tables.historical);
+    let secret = LedgerSecret::from_bytes([3; 32]);
+    let sealed = SealedSecret::seal(&secret, version, None, &*key, [4; 12]).unwrap();
+    let directory = scratch.path().join("sealed");
+    rekindle::sealing::directory::write(&directory, version, &sealed).unwrap();
+    let material = Material {
+        sealed: Some(SealedFiles { directory, key }),
+        ..Material::default()
+    };
+    found(ledger(), &material, None)
 }
 
 pub fn a_broken_chain() -> Vec<Finding> {

@@ -424,6 +424,7 @@ mod tests {
                     time_left_s: 1.0,
                     total_bytes: 2,
                 }),
+                sealing: None,
                 seqno: 1,
                 target: 2,
             },

@@ -48,6 +48,18 @@ impl Config {
         }
         look.attestation(&self.attestation);
         look.outputs(self);
+        look.sealing(self);
+        look.problems
+    }
+
+    /// Looks at the directories of sealed files alone, whose faults never keep a node from starting: members' shares open
+    /// its service all the same. `base` as above.
+    pub fn check_sealing(&self, base: &Path) -> Vec<Problem> {
+        let mut look = Look {
+            base,
+            problems: Vec::new(),
+        };
+        look.sealing(self);
         look.problems
     }
 
@@ -129,12 +141,6 @@ impl Look<'_> {
                     ),
                 ),
                 Ok(text) => self.certificate(field, path, &text),
-            }
-        }
-        if let Some(directory) = &recover.previous_sealed_ledger_secret_location {
-            let field = base.field("previous_sealed_ledger_secret_location");
-            if !self.at(directory).is_dir() {
-                self.problem(field, format!("{} is not a directory", directory.shown()));
             }
         }
     }
@@ -227,8 +233,19 @@ impl Look<'_> {
             self.outside_of_the_ledger(field.clone(), path, &place, config);
             taken.push((field, place));
         }
-        if let Some(directory) = &files.sealed_ledger_secret_location {
-            self.directory_to_write(base.field("sealed_ledger_secret_location"), directory);
+    }
+
+    fn sealing(&mut self, config: &Config) {
+        if let Some(directory) = &config.output_files.sealed_ledger_secret_location {
+            let field = FieldPath::dotted("output_files.sealed_ledger_secret_location");
+            self.directory_to_write(field, directory);
+        }
+        let recover = config.command.recover.as_ref();
+        if let Some(directory) = recover.and_then(|recover| recover.previous_sealed_ledger_secret_location.as_ref())
+            && !self.at(directory).is_dir()
+        {
+            let field = FieldPath::dotted("command.recover.previous_sealed_ledger_secret_location");
+            self.problem(field, format!("{} is not a directory", directory.shown()));
         }
     }
 

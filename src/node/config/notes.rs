@@ -77,29 +77,19 @@ pub const WITHOUT_MEANING: [(&str, &str); 25] = [
         "command.recover.self_healing_open",
         "nodes do not agree among themselves whose ledger is best yet: members open the service",
     ),
-    ("enable_local_sealing", SEALING_UNAVAILABLE),
-    ("local_sealing_identity", SEALING_UNAVAILABLE),
+    ("enable_local_sealing", BETWEEN_RELEASES),
+    ("local_sealing_identity", BETWEEN_RELEASES),
 ];
 
-/// Fields that would have a meaning on hardware that is not supported yet.
-const SEALING: [&str; 3] = [
-    "output_files.sealed_ledger_secret_location",
-    "command.recover.previous_sealed_ledger_secret_location",
-    "sealing_recovery.location",
-];
-const SEALING_UNAVAILABLE: &str = "local sealing needs AMD SEV-SNP and is not available yet: nothing is sealed or \
-                                   unsealed, and a recovery needs the members' shares";
+/// A name that only some builds of CCF between two releases knew.
+const BETWEEN_RELEASES: &str = "no release of CCF has it; sealing_recovery.location is its later form, and \
+                                output_files.sealed_ledger_secret_location its earlier one";
 
 /// Adds the notes about a whole document.
 pub(super) fn add(config: &Config, report: &mut Report) {
     for (pattern, reason) in WITHOUT_MEANING {
         for path in report.present(pattern) {
             report.note(path, format!("accepted, but has no meaning here: {reason}"));
-        }
-    }
-    for field in SEALING {
-        for path in report.present(field) {
-            report.note(path, SEALING_UNAVAILABLE);
         }
     }
     let interfaces = FieldPath::dotted("network.rpc_interfaces");

@@ -26,6 +26,7 @@ use crate::node::public::{list, recover_public};
 use crate::node::serve::serve;
 use crate::node::shared::Node;
 use crate::report::progress::Silent;
+use crate::service::create::SealingPlan;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,6 +86,8 @@ impl Bench {
             service: ServiceIdentity::generate(Curve::P256, &ServiceName::Text("CN=service"), 10).unwrap(),
             node_data: None,
             service_data: None,
+            sealing: None,
+            plan: SealingPlan::default(),
             drops_signed: false,
         };
         found(&node, founding).unwrap();

@@ -13,9 +13,10 @@ use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::recovery_tables::{Found, RecoveryTables};
-use crate::recovery::secrets::{LedgerSecrets, Material, Opened, open};
+use crate::recovery::secrets::{LedgerSecrets, Material, Opened};
 use crate::recovery::segments::{Segment, Window, Windows};
 use crate::recovery::state::MappedSnapshot;
+use crate::recovery::unsealing::open_with;
 use crate::recovery::writes::in_windows;
 use crate::report::progress::{Progress, Silent};
 
@@ -54,7 +55,7 @@ fn by_windows(
     progress: &dyn Progress,
 ) -> Result<(Opened, Tally)> {
     let mut tables = RecoveryTables::before_the_ledger(snapshot)?;
-    let mut guess = open(&tables, material).secrets.map(Arc::new);
+    let mut guess = open_with(&tables, material, files, at).secrets.map(Arc::new);
     let mut guesses = 1;
     let mut parts: Vec<Part> = Vec::new();
     in_windows(windows, |window| {
@@ -64,7 +65,7 @@ fn by_windows(
             found.into_iter().for_each(|found| tables.take(found));
             if guesses < GUESSES {
                 guesses += 1;
-                guess = open(&tables, material).secrets.map(Arc::new);
+                guess = open_with(&tables, material, files, at).secrets.map(Arc::new);
                 (tally, _) = read(window, guess.as_deref(), range, &Silent);
             }
         }
@@ -75,7 +76,7 @@ fn by_windows(
         });
         Ok(())
     })?;
-    let opened = open(&tables, material);
+    let opened = open_with(&tables, material, files, at);
     let mut total = Tally::default();
     if let Some(secrets) = &opened.secrets {
         for part in parts {
