@@ -179,7 +179,7 @@ pub(super) fn repeated(text: &str) -> String {
 
 impl Outcome {
     /// A failure; all three texts may repeat evidence.
-    pub(super) fn failed(text: impl AsRef<str>, found: impl AsRef<str>, expected: impl AsRef<str>) -> Outcome {
+    pub fn failed(text: impl AsRef<str>, found: impl AsRef<str>, expected: impl AsRef<str>) -> Outcome {
         Outcome::Failed(Failure {
             text: repeated(text.as_ref()),
             found: repeated(found.as_ref()),
@@ -188,12 +188,12 @@ impl Outcome {
     }
 
     /// A remark, which may repeat evidence.
-    pub(super) fn remark(text: impl AsRef<str>) -> Outcome {
+    pub fn remark(text: impl AsRef<str>) -> Outcome {
         Outcome::Remark(repeated(text.as_ref()))
     }
 
     /// Not done, and why.
-    pub(super) fn not_done(why: impl AsRef<str>) -> Outcome {
+    pub fn not_done(why: impl AsRef<str>) -> Outcome {
         Outcome::NotDone(repeated(why.as_ref()))
     }
 

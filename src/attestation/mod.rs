@@ -61,6 +61,6 @@ pub use evidence::{Evidence, Platform, Subject};
 pub use judgement::{Check, Failure, Judgement, Outcome, Verdict};
 pub use policy::Policy;
 pub use product::{CpuId, Product};
-pub use time::Time;
+pub use time::{Time, date};
 pub use verifier::{Facts, Judged, Verifier};
 pub use virtual_node::{VIRTUAL_MEASUREMENT, VirtualQuote, digest_of_executable};

@@ -50,7 +50,7 @@ impl Time {
 }
 
 /// An instant as `2026-10-01T12:00:00Z`.
-pub(super) fn date(unix_s: u64) -> String {
+pub fn date(unix_s: u64) -> String {
     i64::try_from(unix_s)
         .ok()
         .and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok())

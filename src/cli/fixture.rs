@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::cli::{Common, output};
 use crate::crypto::Curve;
 use crate::error::{Error, Result};
-use crate::fixture::{Expected, Fork, Options, generate};
+use crate::fixture::{Expected, Fork, Options, Platform, generate};
 use crate::format::domain::EntryType;
 use crate::journal::SignatureMode;
 use crate::shown::Show;
@@ -105,6 +105,9 @@ pub struct Args {
     /// can't read 2). With all but 4 the node alone signs, as these versions did.
     #[arg(long, value_name = "TYPE", default_value_t = 4)]
     pub entry_type: u8,
+    /// What the nodes run on: nothing, or made SEV-SNP chips, whose root no release believes.
+    #[arg(long, value_enum, default_value_t = PlatformName::Virtual)]
+    pub platform: PlatformName,
     /// Everything random comes from this number.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -117,6 +120,15 @@ pub enum CurveName {
     P256,
     /// NIST P-384, CCF's default.
     P384,
+}
+
+/// Platforms by the names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlatformName {
+    /// Nothing vouches for a node.
+    Virtual,
+    /// AMD SEV-SNP, made.
+    Snp,
 }
 
 /// Kinds of forks by the names on the command line.
@@ -194,6 +206,10 @@ impl Args {
                         "entry type {other} is not written: choose 0, 2, 3 or 4"
                     )));
                 }
+            },
+            platform: match self.platform {
+                PlatformName::Virtual => Platform::Virtual,
+                PlatformName::Snp => Platform::Snp,
             },
             seed: self.seed,
         })

@@ -15,6 +15,7 @@ use crate::crypto::process::keep_memory_private;
 use crate::script;
 use crate::shown::{Show, line};
 
+mod attest;
 mod bench;
 mod compare;
 mod drill;
@@ -68,6 +69,7 @@ enum Command {
     Drill(drill::Args),
     Node(node::Args),
     Verify(verify::Args),
+    Attest(attest::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
     Export(export::Args),
@@ -133,6 +135,7 @@ pub fn main() -> u8 {
         Command::Drill(args) => drill::run(&args, &cli.common),
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Attest(args) => attest::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),
         Command::Export(args) => export::run(&args, &cli.common),
@@ -170,7 +173,13 @@ impl Cli {
     /// Whether keys, shares or what they open may come into this process.
     fn may_touch_keys(&self) -> bool {
         match &self.command {
-            Some(Command::Verify(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
+            Some(
+                Command::Verify(_)
+                | Command::Attest(_)
+                | Command::Compare(_)
+                | Command::Completions { .. }
+                | Command::Man,
+            ) => false,
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
             Some(Command::Bench(args)) => !args.member_key.is_empty(),

@@ -29,7 +29,7 @@ use crate::tables::values::HexDigest;
 /// How every checkpoint begins, of whatever version.
 const MARK: &str = "rekindle checkpoint ";
 /// Of this version.
-const FIRST_LINE: &str = "rekindle checkpoint 1";
+const FIRST_LINE: &str = "rekindle checkpoint 2";
 /// Time between two saves: losing this much is nothing, saving costs milliseconds.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Largest file that is read back: a checkpoint is a few kilobytes plus its findings.

@@ -19,6 +19,7 @@ use crate::recovery::faults::{self, Described};
 use crate::recovery::gathered::Gathered;
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, scan_segment};
 use crate::recovery::segments::Segment;
+use crate::recovery::seqno_set::SeqnoSet;
 use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::signed::LastSignature;
 use crate::recovery::trust::{Trust, TypesSeen};
@@ -99,6 +100,8 @@ pub struct Joiner<'f> {
     position: Option<(usize, u64)>,
     pub(super) trust: Trust,
     pub(super) service_links: ServiceLinks,
+    /// Entries that the attestation of nodes is judged by.
+    pub(super) attesting: SeqnoSet,
     pub(super) pending: VecDeque<TrustWrite>,
     pub(super) counts: Counts,
     pub(super) findings: Findings,
@@ -156,6 +159,7 @@ impl<'f> Joiner<'f> {
             position: None,
             trust,
             service_links: ServiceLinks::default(),
+            attesting: SeqnoSet::default(),
             pending: VecDeque::new(),
             counts: Counts::default(),
             findings: Findings::default(),
@@ -264,6 +268,7 @@ impl<'f> Joiner<'f> {
         self.flagged.extend(std::mem::take(&mut scan.flagged));
         self.pending.extend(std::mem::take(&mut scan.writes));
         self.gathered.written.set_all(&scan.public_writers);
+        self.attesting.set_all(&scan.attesting);
         self.watched.append(&mut scan.watched);
         for run in std::mem::take(&mut scan.runs) {
             self.join_run(run);

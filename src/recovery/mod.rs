@@ -6,6 +6,7 @@
 )]
 
 pub mod against;
+pub mod attest;
 pub mod bench;
 pub mod check;
 pub mod checkpoint;

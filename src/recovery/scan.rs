@@ -168,6 +168,8 @@ pub struct SegmentScan {
     pub first_view: Option<View>,
     /// Seqnos of entries that write to public tables beside those of signatures. Empty where nothing is recovered.
     pub public_writers: Vec<Seqno>,
+    /// Seqnos of entries that write what the attestation of nodes is judged by: nodes, their policies, the service.
+    pub attesting: Vec<Seqno>,
     recovering: bool,
 }
 
@@ -209,6 +211,7 @@ pub fn scan_segment_for(segment: Segment, watch: &[Seqno], recovering: bool) -> 
         flagged: Vec::new(),
         first_view: None,
         public_writers: Vec::new(),
+        attesting: Vec::new(),
         recovering,
         segment,
     };

@@ -1,25 +1,36 @@
-//! A set of seqnos, one bit for each: which entries are worth a second reading.
+//! A set of seqnos: which entries are worth a second reading.
 //!
-//! At 600 bytes an entry that is a five-thousandth of the ledger, whatever the set.
+//! Memory follows what is in it: a seventh of a byte for each seqno where all are, 136 bytes for one that stands alone.
+
+use serde::{Deserialize, Serialize};
 
 use crate::format::Seqno;
 
 const BITS: u64 = 64;
-/// Words by which the set grows at most at a time: 268 million seqnos, 32 MiB. Files may claim any seqno.
-const MAX_GROWTH: usize = 1 << 22;
+/// Words of a block.
+const WORDS: usize = 16;
+/// Seqnos of a block.
+const BLOCK: u64 = BITS * WORDS as u64;
 
 /// The set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeqnoSet {
-    /// Seqno of the first bit; a multiple of 64.
-    base: Seqno,
-    words: Vec<u64>,
+    /// Those with anything in them, in order.
+    blocks: Vec<Block>,
     /// A seqno could not be kept: then every one counts as added.
     all: bool,
 }
 
+/// One bit for each of [`BLOCK`] seqnos.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Block {
+    /// Its first seqno, divided by [`BLOCK`].
+    number: u64,
+    words: [u64; WORDS],
+}
+
 impl SeqnoSet {
-    /// Adds seqnos that follow each other; the first ones ever added are the lowest of all.
+    /// Adds seqnos that follow each other, after all that were added before.
     pub fn set_all(&mut self, seqnos: &[Seqno]) {
         seqnos.iter().for_each(|seqno| self.set(*seqno));
     }
@@ -31,20 +42,21 @@ impl SeqnoSet {
     }
 
     fn set(&mut self, seqno: Seqno) {
-        if self.words.is_empty() {
-            self.base = seqno - seqno % BITS;
+        let number = seqno / BLOCK;
+        match self.blocks.last().map(|block| block.number) {
+            Some(last) if last == number => {}
+            // Where a file claims seqnos of before, nothing is worth remembering.
+            Some(last) if last > number => self.all = true,
+            _ => self.blocks.push(Block {
+                number,
+                words: [0; WORDS],
+            }),
         }
-        let bit = seqno.checked_sub(self.base);
-        let word = bit.and_then(|bit| usize::try_from(bit / BITS).ok());
-        let Some((bit, word)) = bit.zip(word.filter(|word| *word < self.words.len() + MAX_GROWTH)) else {
-            self.all = true;
-            return;
-        };
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        if let Some(word) = self.words.get_mut(word) {
-            *word |= 1 << (bit % BITS);
+        let (word, bit) = ((seqno % BLOCK / BITS) as usize, seqno % BITS);
+        if let Some(block) = self.blocks.last_mut().filter(|block| block.number == number)
+            && let Some(word) = block.words.get_mut(word)
+        {
+            *word |= 1 << bit;
         }
     }
 
@@ -58,18 +70,20 @@ impl SeqnoSet {
         if self.all {
             return Some(from).filter(|from| *from < until);
         }
-        let start = from.max(self.base) - self.base;
-        let first = usize::try_from(start / BITS).ok()?;
-        let mut mask = u64::MAX << (start % BITS);
-        for (number, word) in self.words.iter().enumerate().skip(first) {
-            let found = word & mask;
-            mask = u64::MAX;
-            let at = self.base + number as u64 * BITS;
-            if found != 0 {
-                return Some(at + u64::from(found.trailing_zeros())).filter(|seqno| *seqno < until);
-            }
-            if at >= until {
+        let first = self.blocks.partition_point(|block| block.number < from / BLOCK);
+        for block in self.blocks.get(first..)? {
+            let start = block.number.saturating_mul(BLOCK);
+            if start >= until {
                 return None;
+            }
+            for (number, word) in (0..).zip(block.words) {
+                let at = start.saturating_add(number * BITS);
+                let before = from.saturating_sub(at);
+                let mask = if before < BITS { u64::MAX << before } else { 0 };
+                if word & mask != 0 {
+                    let found = at.saturating_add(u64::from((word & mask).trailing_zeros()));
+                    return Some(found).filter(|seqno| *seqno < until);
+                }
             }
         }
         None
@@ -116,6 +130,16 @@ mod tests {
     fn seqnos_that_no_ledger_has_take_no_memory_and_hide_none() {
         let mut set = SeqnoSet::default();
         set.set_all(&[5, u64::MAX - 1]);
-        assert!(set.words.len() < 2 && set.contains(5) && set.contains(u64::MAX - 1) && set.contains(77));
+        assert!(set.blocks.len() == 2 && set.contains(5) && set.contains(u64::MAX - 1) && !set.contains(77));
+        set.set_all(&[6]);
+        assert!(set.blocks.len() == 2 && set.contains(5) && set.contains(6) && set.contains(77));
+    }
+
+    #[test]
+    fn a_set_is_written_and_read_back() {
+        let mut set = SeqnoSet::default();
+        set.set_all(&[1, 2, 5000]);
+        let text = serde_json::to_string(&set).unwrap();
+        assert_eq!(serde_json::from_str::<SeqnoSet>(&text).unwrap(), set);
     }
 }

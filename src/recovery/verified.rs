@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::format::{Seqno, TxId};
+use crate::recovery::attest::{AttestReport, NodesSummary};
 use crate::recovery::commits::Commit;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::join::{Mode, SignedRoot};
@@ -51,6 +52,12 @@ pub struct VerifyReport {
     /// The service identity that stands behind `last_signed`, if one does.
     #[serde(skip)]
     pub identity: Option<HexDigest>,
+    /// What the evidence of all nodes comes to, where it was judged. Most reports lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesSummary>,
+    /// The same node by node.
+    #[serde(skip)]
+    pub attestation: Option<Box<AttestReport>>,
     /// Everything that was found.
     pub findings: Vec<Finding>,
     /// How long it took, in seconds.

@@ -4,6 +4,7 @@
 //! threads, so a ledger bound by hashing and one bound by signatures keep them equally busy.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -14,6 +15,7 @@ use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::merkle::Accumulator;
 use crate::recovery::against;
+use crate::recovery::attest::{self, AttestReport};
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::checkpoint::{Asked, Checkpoint, refuse_what_is_none};
 use crate::recovery::commits::{self};
@@ -53,6 +55,8 @@ pub struct Options {
     pub keep_history: bool,
     /// Gather what a recovery builds on. Not to be had from a checkpoint.
     pub keep_foundation: bool,
+    /// Judge the evidence of every node too, by these.
+    pub attest: Option<Arc<attest::Settings>>,
 }
 
 /// Verifies a ledger.
@@ -113,11 +117,37 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
     let links = service_links::check(&joiner.service_links, proven_to);
     links.into_iter().for_each(|finding| joiner.findings.push(finding));
+    let nodes = match &options.attest {
+        Some(settings) => Some(look_at_nodes(&joiner, options, start, settings)?),
+        None => None,
+    };
     progress.end();
     if let Some(checkpoint) = &checkpoint {
         checkpoint.remove();
     }
-    Ok(report(joiner, options, mode, snapshots, began))
+    let mut report = report(joiner, options, mode, snapshots, began);
+    report.nodes = nodes.as_ref().map(|nodes| nodes.summary.clone());
+    report.attestation = nodes.map(Box::new);
+    Ok(report)
+}
+
+/// Judges the evidence of all nodes that what is proven tells of.
+fn look_at_nodes(
+    joiner: &Joiner<'_>,
+    options: &Options,
+    start: Seqno,
+    settings: &attest::Settings,
+) -> Result<AttestReport> {
+    let proven_to = joiner.proven().map_or(0, |signed| signed.txid.seqno);
+    let look = attest::Look {
+        files: joiner.files,
+        attesting: &joiner.attesting,
+        snapshot: options.from_snapshot.as_ref().map(|start| start.path.as_path()),
+        from: start + 1,
+        proven_to,
+        tables_hold: !joiner.findings.has_any(&[Code::Position, Code::ChunkHeader]),
+    };
+    attest::look(&look, settings)
 }
 
 /// What a checkpoint must have gathered.
@@ -317,6 +347,8 @@ fn report(
         history,
         commits,
         foundation,
+        nodes: None,
+        attestation: None,
     }
 }
 

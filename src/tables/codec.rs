@@ -31,6 +31,8 @@ enum KeyCodec {
 enum ValueCodec {
     /// JSON. PEM inside is read.
     Json,
+    /// The same, of a node: what it shows is decoded.
+    Node,
     /// JSON text as somebody submitted it: shown as text if it isn't JSON.
     Submitted,
     /// A JSON string holding the base64 of a COSE_Sign1.
@@ -92,8 +94,8 @@ fn codec(table: &str) -> Option<(KeyCodec, ValueCodec)> {
 fn keyed_by_text(table: &str) -> Option<ValueCodec> {
     use ValueCodec as V;
     Some(match table {
-        names::NODES_INFO
-        | names::NODES_CODE_IDS
+        names::NODES_INFO => V::Node,
+        names::NODES_CODE_IDS
         | names::NODES_VIRTUAL_MEASUREMENTS
         | names::NODES_SNP_MEASUREMENTS
         | names::NODES_SNP_HOST_DATA
@@ -161,6 +163,11 @@ fn undecodable(why: &str, bytes: &[u8]) -> Value {
 fn decode(codec: ValueCodec, value: &[u8]) -> Result<Value, String> {
     match codec {
         ValueCodec::Json => Ok(read_pem_inside(parse_json(value)?)),
+        ValueCodec::Node => {
+            let mut record = parse_json(value)?;
+            super::quote::decode_in(&mut record);
+            Ok(read_pem_inside(record))
+        }
         ValueCodec::Submitted => Ok(parse_json(value).map_or_else(|_| text_or_base64(value), read_pem_inside)),
         ValueCodec::Cose => {
             let json = parse_json(value)?;

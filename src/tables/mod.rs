@@ -13,6 +13,7 @@ pub mod describe;
 pub mod json;
 pub mod names;
 pub mod node_info;
+mod quote;
 pub mod values;
 
 /// The key of a table that holds one value: 8 zero bytes.

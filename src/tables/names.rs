@@ -3,6 +3,23 @@
 /// Names of all tables that begin like this are CCF's own; an application can't write them.
 pub const CCF_PREFIX: &str = "public:ccf.";
 
+/// Whether a table says something about the attestation of nodes: what they show, what the service asks of them, or where a
+/// service begins.
+pub fn attests(name: &str) -> bool {
+    matches!(
+        name,
+        SERVICE_INFO
+            | NODES_INFO
+            | NODES_CODE_IDS
+            | NODES_VIRTUAL_MEASUREMENTS
+            | NODES_VIRTUAL_HOST_DATA
+            | NODES_SNP_MEASUREMENTS
+            | NODES_SNP_HOST_DATA
+            | NODES_SNP_UVM_ENDORSEMENTS
+            | NODES_SNP_TCB_VERSIONS
+    )
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub const $name: &str = $text;)*

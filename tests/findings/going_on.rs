@@ -1,13 +1,16 @@
 //! What comes later is judged by what came before: across an interruption, and across an entry that is not the signed one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rekindle::attestation::{Anchors, Time, Verifier};
 use rekindle::format::Seqno;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::{EntryType, WriteSet};
 use rekindle::journal::SignatureMode;
+use rekindle::recovery::attest::Settings;
 use rekindle::recovery::join::Mode;
 use rekindle::recovery::snapshots::start_from;
 use rekindle::recovery::trust::{SavedTrust, Trust};
@@ -260,6 +263,12 @@ fn options(mode: Mode, checkpoint: Option<&PathBuf>) -> Options {
     Options {
         mode: Some(mode),
         checkpoint: checkpoint.cloned(),
+        // Nodes from before an interruption are counted too.
+        attest: Some(Arc::new(Settings {
+            verifier: Verifier::new(Anchors::built_in()),
+            time: Time::None,
+            minimum_tcb: BTreeMap::new(),
+        })),
         ..Options::default()
     }
 }

@@ -14,6 +14,7 @@ mod scribe;
 mod snapshot;
 
 mod attacks;
+mod attested;
 mod copies;
 mod going_on;
 mod invented;
@@ -154,6 +155,27 @@ rows! {
     PrivateWrites: secrets::private_writes_that_can_not_be_read;
     Fork: copies::two_histories_that_part;
     OtherService: copies::ledgers_of_two_services;
+    EvidenceFails: attested::an_authority_that_the_root_did_not_sign;
+    EvidenceUnreadable: attested::a_quote_that_can_not_be_read;
+    EvidenceOfAnother: attested::a_report_about_another_key;
+    NotAllowed: attested::a_measurement_that_the_members_did_not_allow;
+    EvidenceChanged: attested::another_report_later;
+    DebugAllowed: attested::a_guest_that_may_be_debugged;
+    Unattested: attested::nodes_without_quotes;
+    SharedChip: attested::two_nodes_on_one_chip;
+    SharedGuest: attested::two_nodes_of_one_launch;
+    TcbLowered: attested::a_recovery_on_older_firmware;
+    FeedsDropped: attested::a_recovery_that_forgets_a_feed;
+    TcbBelow: attested::firmware_older_than_the_list;
+    CertificateRevoked: attested::an_authority_that_was_revoked;
+    OldReport: attested::a_report_of_version_2, besides NotAllowed;
+    PolicyRow: attested::a_minimum_that_is_no_object;
+    NotValidThen: attested::certificates_at_a_time_when_they_have_expired;
+    SgxTcbStatus: attested::a_real_enclave_with_other_collateral, besides SgxCollateralExpired, besides EvidenceFails;
+    SgxCollateralExpired: attested::a_real_enclave;
+    UvmEndorsements: attested::endorsements_of_the_measurement_that_are_none;
+    TcbNotExact: attested::more_tcb_than_certified;
+    ReportDataMore: attested::a_report_with_more_data;
 }
 
 #[test]

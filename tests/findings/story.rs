@@ -66,6 +66,11 @@ impl Story {
 
     /// The same, by an entry with these flags.
     pub fn created_by(mode: SignatureMode, flags: u8) -> Story {
+        Story::created_as(mode, flags, |_, _| ())
+    }
+
+    /// The same, and the first transaction may be changed.
+    pub fn created_as(mode: SignatureMode, flags: u8, alter: impl FnOnce(&Story, &mut WriteSet)) -> Story {
         let service = Identity::service(FIRST_SERVICE);
         let pen = Scribe::new(EntryType::WriteSetWithCommitEvidenceAndClaims);
         let mut story = Story {
@@ -83,6 +88,7 @@ impl Story {
         let mut writes = WriteSet::new();
         story.put_service(&mut writes, ServiceStatus::Opening);
         put_node(&mut writes, &story.node, "Trusted");
+        alter(&story, &mut writes);
         story.pen.append_with(&writes, flags, None);
         story.sign();
         story

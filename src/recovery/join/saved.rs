@@ -6,6 +6,7 @@ use crate::format::directory::LedgerFiles;
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::scan::{Flagged, TrustWrite};
+use crate::recovery::seqno_set::SeqnoSet;
 use crate::recovery::service_links::ServiceLinks;
 use crate::recovery::signed::LastSignature;
 use crate::recovery::trust::{SavedTrust, Trust, TypesSeen};
@@ -24,6 +25,7 @@ impl<'f> Joiner<'f> {
             position: self.position,
             trust: self.trust.save(),
             service_links: self.service_links.clone(),
+            attesting: self.attesting.clone(),
             pending: self.pending.iter().cloned().collect(),
             counts: self.counts,
             findings: self.findings.clone(),
@@ -59,6 +61,7 @@ impl<'f> Joiner<'f> {
         let mut joiner = Joiner::new(files, mode, saved.next, accumulator, Trust::restore(saved.trust)?);
         joiner.position = saved.position;
         joiner.service_links = saved.service_links;
+        joiner.attesting = saved.attesting;
         joiner.pending = saved.pending.into();
         joiner.counts = saved.counts;
         joiner.findings = saved.findings;
@@ -88,6 +91,7 @@ pub struct SavedJoiner {
     position: Option<(usize, u64)>,
     trust: SavedTrust,
     service_links: ServiceLinks,
+    attesting: SeqnoSet,
     pending: Vec<TrustWrite>,
     counts: Counts,
     findings: Findings,

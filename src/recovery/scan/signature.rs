@@ -88,6 +88,9 @@ pub(super) fn pick_out(located: Located<'_>, chunk_index: usize, scan: &mut Segm
         }
         let (mut singleton, mut too_large) = (None, None);
         let trust = TrustTable::of(name);
+        if names::attests(name) && scan.attesting.last() != Some(&seqno) {
+            scan.attesting.push(seqno);
+        }
         let walked = maps.writes(|write: Write<'_>| {
             let largest = write.key.len().max(write.value.map_or(0, <[u8]>::len));
             if largest > MAX_TRUST_BYTES && (trust.is_some() || is_signature_table(name)) {
