@@ -22,6 +22,8 @@ mod in_the_making;
 mod platform;
 mod servers;
 mod snp;
+#[cfg(test)]
+mod testing;
 
 pub use device::{ReportSource, SevGuest};
 pub use fetching::Patience;
@@ -31,6 +33,7 @@ pub use snp::Snp;
 use crate::attestation::{Anchors, Attestation, OwnEvidence, Platform, VirtualQuote, digest_of_executable};
 use crate::crypto::VerifyingKey;
 use crate::node::config::Config;
+use crate::service::identity::now_s;
 
 /// Where this machine's evidence comes from.
 ///
@@ -44,6 +47,7 @@ pub fn of_this_machine(config: &Config) -> Result<Box<dyn Attestation>, String> 
             settings: config.attestation.clone(),
             anchors: Anchors::built_in(),
             patience: Patience::default(),
+            clock: now_s,
         }),
         _ => Box::new(Virtual),
     })

@@ -10,7 +10,6 @@ use crate::attestation::snp::Report;
 use crate::attestation::{Anchors, Attestation, Given, OwnEvidence, Platform, SnpEvidence, Time, Verifier};
 use crate::crypto::VerifyingKey;
 use crate::node::config;
-use crate::service::identity::now_s;
 
 /// Evidence of SEV-SNP, from this device.
 pub struct Snp<D> {
@@ -22,6 +21,8 @@ pub struct Snp<D> {
     pub anchors: Anchors,
     /// How long servers are waited for.
     pub patience: Patience,
+    /// What time it is, in seconds since 1970: what has expired is of no use to those who look at it.
+    pub clock: fn() -> u64,
 }
 
 impl<D: ReportSource> Attestation for Snp<D> {
@@ -32,18 +33,17 @@ impl<D: ReportSource> Attestation for Snp<D> {
     fn attest(&self, key: &VerifyingKey) -> Result<OwnEvidence, String> {
         let given = self.given(key)?;
         let verifier = Verifier::new(self.anchors.clone());
-        let report = given.check(&verifier, key, now())?;
-        let endorsed = |found: &Certificates| given.endorsed_by(&found.pem, &verifier, key, now());
+        let report = given.check(&verifier, key, self.now())?;
+        let endorsed = |found: &Certificates| given.endorsed_by(&found.pem, &verifier, key, self.now());
         self.endorsed(&report, endorsed).map(OwnEvidence::from)
     }
 }
 
-/// Joiners and members look at the present time too: what has expired is of no use to them.
-fn now() -> Time {
-    Time::At(now_s())
-}
-
 impl<D: ReportSource> Snp<D> {
+    fn now(&self) -> Time {
+        Time::At((self.clock)())
+    }
+
     /// What needs nobody else: report and files.
     fn given(&self, key: &VerifyingKey) -> Result<Given, String> {
         let mut report_data = [0; 64];
@@ -143,3 +143,6 @@ fn listed(reasons: &[String]) -> String {
         false => format!(": {}", reasons.join("; ")),
     }
 }
+
+#[cfg(test)]
+mod tests;
