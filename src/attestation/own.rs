@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::crypto::VerifyingKey;
 
 use super::evidence::{Evidence, Platform, Subject};
-use super::judgement::{Check, Verdict};
-use super::policy::is_policy_of;
+use super::judgement::Check;
+use super::policy::{Policy, is_policy_of};
 use super::product::CpuId;
 use super::snp::{Report, Tcb};
 use super::time::Time;
@@ -127,7 +127,22 @@ impl Given {
         }
     }
 
-    /// The evidence with these endorsements: PEM of VCEK, ASK and ARK. Every check but those of a service's policy is made;
+    fn own_policy(&self, report: &Report, tcb: &Tcb, uvm: Option<&OwnUvm>) -> Policy {
+        let mut policy = Policy::default();
+        let text = self.security_policy.clone().unwrap_or_default();
+        policy.host_data.insert(hex::encode(report.host_data), text);
+        policy.minimum_tcb.insert(report.cpuid.to_hex(), tcb.to_row());
+        match uvm {
+            Some(uvm) => {
+                let feeds = [(uvm.feed.clone(), uvm.svn.to_string())].into();
+                policy.uvm_roots.insert(uvm.did.clone(), feeds);
+            }
+            None => drop(policy.measurements.insert(hex::encode(report.measurement))),
+        }
+        policy
+    }
+
+    /// The evidence with these endorsements: PEM of VCEK, ASK and ARK. Every check is made that one who joins has to pass;
     /// so nobody who hands out endorsements can make a node rest on others than its chip's.
     ///
     /// # Errors
@@ -140,16 +155,8 @@ impl Given {
         time: Time,
     ) -> Result<SnpEvidence, String> {
         self.check(verifier, key, time)?;
-        let judged = verifier.judge(&self.evidence(endorsements), &subject(key), None, time);
-        if let Some((check, failure)) = judged.judgement.first_failure() {
-            return Err(format!(
-                "{check}: {} (found {}, expected {})",
-                failure.text, failure.found, failure.expected
-            ));
-        }
-        if let Verdict::Unfinished(check) = judged.judgement.verdict() {
-            return Err(format!("{check} could not be looked at"));
-        }
+        let evidence = self.evidence(endorsements);
+        let judged = verifier.judge(&evidence, &subject(key), None, time);
         let Facts::Snp {
             report,
             tcb: Some(tcb),
@@ -173,6 +180,12 @@ impl Given {
             }
             _ => None,
         };
+        // As strictly as for one that joins a service whose policy is this very node.
+        let policy = self.own_policy(&report, &tcb, uvm.as_ref());
+        let judged = verifier.judge(&evidence, &subject(key), Some(&policy), time);
+        if let Some((check, outcome)) = judged.judgement.refusal() {
+            return Err(format!("{check}: {}", outcome.text()));
+        }
         Ok(SnpEvidence {
             report,
             tcb,

@@ -7,6 +7,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 
 use super::{Anchors, Given, OwnEvidence, Product, TestRoot, Time, Verifier};
 use crate::crypto::testing::rng;
+use crate::crypto::x509::any_certificate_pem;
 use crate::crypto::{Curve, SigningKey, VerifyingKey, sha256};
 
 /// 2025-01-01 and 2035-01-01, both at midnight.
@@ -210,7 +211,7 @@ impl Machine {
                 serial,
                 extensions,
             };
-            pem("CERTIFICATE", &issued.der())
+            any_certificate_pem(&issued.der())
         };
         [
             issued("VCEK", "ASK", &chip, &ask, 0, vcek),

@@ -56,7 +56,7 @@ fn every_kind_of_server_is_understood_and_gives_the_same_evidence() {
         assert_eq!(evidence.endorsements(), machine.endorsements(), "{kind:?}");
         let asked = server.asked();
         assert_eq!(asked.len(), if kind == Kind::Amd { 2 } else { 1 });
-        assert!(asked[0].contains(&format!("host: 127.0.0.1:")), "{}", asked[0]);
+        assert!(asked[0].contains("host: 127.0.0.1:"), "{}", asked[0]);
         assert_eq!(asked[0].contains("metadata: true\r\n"), kind == Kind::Thim);
     }
 }
