@@ -229,10 +229,8 @@ codes! {
     OtherService = "L0802", Error, "compare copies of one service's ledger only";
     /// A signed tail of a lower view, which ends where a higher view begins in another copy.
     Superseded = "L0803", Info, "nothing: a primary that is killed or cut off leaves such a tail, and nothing in it is proven to have been committed; keep the copy until nobody misses anything";
-    /// A node that began the service changed the minimum TCB of its processor.
-    OwnMinimumTcb = "L0951", Warning, "the node that begins a service declares its own firmware good, as in CCF: update its firmware, or propose set_snp_minimum_tcb_version with what nodes must have";
-    /// A node that began the service changed whose UVM endorsements count, or would have in CCF.
-    OwnUvmEndorsements = "L0952", Warning, "compare what members want with /gov/service/join-policy, and propose add_snp_uvm_endorsement or remove_snp_uvm_endorsement where they differ";
+    /// A node that began a service changed what members had agreed to, or would have in CCF.
+    OwnPolicy = "L0951", Warning, "the node that begins a service declares itself good, as in CCF: compare what members want with /gov/service/join-policy, update the node's firmware, or propose set_snp_minimum_tcb_version or add_snp_uvm_endorsement";
 }
 
 /// One finding.

@@ -62,8 +62,9 @@ impl OwnPolicy {
         self.writes.push((table, key, value));
     }
 
-    fn find(&mut self, code: Code, severity: Severity, message: String) {
-        self.findings.push(Finding::new(code, message).severity(severity));
+    fn find(&mut self, severity: Severity, message: String) {
+        self.findings
+            .push(Finding::new(Code::OwnPolicy, message).severity(severity));
     }
 
     /// The security policy's text, where the node has it. What members noted stays where it has not: the row is the same.
@@ -78,7 +79,6 @@ impl OwnPolicy {
 
     /// The node's own feed beside the others of its issuer, with the node's SVN as the lowest.
     fn feeds(&mut self, transaction: &Transaction<'_>, own: &OwnUvm) {
-        const CODE: Code = Code::OwnUvmEndorsements;
         let table = names::NODES_SNP_UVM_ENDORSEMENTS;
         let before = transaction.get(table, own.did.as_bytes());
         let read = |value: &[u8]| serde_json::from_slice::<Map<String, Value>>(value).ok();
@@ -86,9 +86,7 @@ impl OwnPolicy {
         if let Some(before) = before {
             match read(before) {
                 Some(read) => feeds = read,
-                None => self.find(
-                    CODE,
-                    Severity::Warning,
+                None => self.find(Severity::Warning,
                     format!(
                         "what the service had of the UVM endorsements' issuer {} is no object of feeds: it is replaced by \
                          this node's own feed {}",
@@ -109,7 +107,7 @@ impl OwnPolicy {
                 own.did,
                 own.feed
             );
-            self.find(CODE, Severity::Info, message);
+            self.find(Severity::Info, message);
         }
         if let Some(before) = feeds.get(&own.feed) {
             let text = before.get("svn").and_then(Value::as_str).unwrap_or_default();
@@ -125,7 +123,7 @@ impl OwnPolicy {
                      can't join",
                     own.feed, own.svn
                 );
-                self.find(CODE, severity, message);
+                self.find(severity, message);
             }
         }
         feeds.insert(own.feed.clone(), json!({"svn": own.svn.to_string()}));
@@ -134,14 +132,12 @@ impl OwnPolicy {
 
     /// The node's own TCB as the minimum for its processor: the stricter one wherever the node satisfies what members had.
     fn minimum_tcb(&mut self, transaction: &Transaction<'_>, snp: &SnpEvidence) {
-        const CODE: Code = Code::OwnMinimumTcb;
         let (table, key) = (names::NODES_SNP_TCB_VERSIONS, snp.cpuid().to_hex());
         let own = snp.tcb();
         let before = transaction.get(table, key.as_bytes()).map(TcbRow::from_json);
         match before {
             None => {}
             Some(Err(why)) => self.find(
-                CODE,
                 Severity::Warning,
                 format!("the minimum TCB for processor {key} is replaced by this node's own, {own}: {why}"),
             ),
@@ -153,13 +149,13 @@ impl OwnPolicy {
                          does not satisfy {} of what members had set",
                         below.join(", ")
                     );
-                    self.find(CODE, Severity::Warning, message);
+                    self.find(Severity::Warning, message);
                 } else if before.components() != own.to_row().components() {
                     let message = format!(
                         "the minimum TCB for processor {key} is raised from {before} to this node's own, {own}, as in CCF: \
                          nodes with less can't join"
                     );
-                    self.find(CODE, Severity::Info, message);
+                    self.find(Severity::Info, message);
                 }
             }
         }

@@ -105,7 +105,7 @@ fn other_feeds_of_an_issuer_stay_and_it_is_said() {
     let rows = [(names::NODES_SNP_UVM_ENDORSEMENTS, did.as_str(), before.clone())];
     let (store, findings) = begin(&machine, &rows);
     assert_eq!(row(&store, names::NODES_SNP_UVM_ENDORSEMENTS, &did), Some(before));
-    assert_eq!(told(&findings), [(Code::OwnUvmEndorsements, Severity::Info)]);
+    assert_eq!(told(&findings), [(Code::OwnPolicy, Severity::Info)]);
     assert!(findings[0].message.contains("other"), "{}", findings[0].message);
 }
 
@@ -129,7 +129,7 @@ fn a_lowest_svn_is_lowered_only_for_a_node_that_is_below_it_and_it_is_said() {
         let after = row(&store, names::NODES_SNP_UVM_ENDORSEMENTS, &did);
         assert_eq!(after, Some(json!({"feed": {"svn": "101"}})));
         let expected: Vec<_> = severity
-            .map(|severity| (Code::OwnUvmEndorsements, severity))
+            .map(|severity| (Code::OwnPolicy, severity))
             .into_iter()
             .collect();
         assert_eq!(told(&findings), expected);
@@ -156,7 +156,7 @@ fn a_minimum_tcb_is_lowered_only_for_a_node_that_is_below_it_and_it_is_said() {
         let after = row(&store, names::NODES_SNP_TCB_VERSIONS, CPU).unwrap();
         assert_eq!((&after["snp"], &after["microcode"]), (&json!(24), &json!(119)));
         let expected: Vec<_> = severity
-            .map(|severity| (Code::OwnMinimumTcb, severity))
+            .map(|severity| (Code::OwnPolicy, severity))
             .into_iter()
             .collect();
         assert_eq!(told(&findings), expected);
