@@ -5,17 +5,27 @@
 //! word, and all feeds of a UVM issuer but the node's own are lost. Here what members had stays wherever the node itself
 //! satisfies it, and every change is a finding. What the node does not satisfy can't stay: it would not be let in itself.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::attestation::snp::TcbRow;
 use crate::attestation::uvm::svn_of_text;
 use crate::attestation::{OwnEvidence, OwnUvm, SnpEvidence};
 use crate::kv::store::Transaction;
 use crate::report::{Code, Finding, Severity};
-use crate::tables::values::to_json;
+use crate::tables::json::Fields;
+use crate::tables::values::{from_json, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
 const ALLOWED: &str = "AllowedToJoin";
+
+/// As much of a text of the tables as a finding shows.
+fn brief(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
 
 /// What to write, and what there is to say about it.
 #[derive(Default)]
@@ -81,8 +91,8 @@ impl OwnPolicy {
     fn feeds(&mut self, transaction: &Transaction<'_>, own: &OwnUvm) {
         let table = names::NODES_SNP_UVM_ENDORSEMENTS;
         let before = transaction.get(table, own.did.as_bytes());
-        let read = |value: &[u8]| serde_json::from_slice::<Map<String, Value>>(value).ok();
-        let mut feeds = Map::new();
+        let read = |value: &[u8]| from_json::<Fields>(value).ok();
+        let mut feeds = Fields::default();
         if let Some(before) = before {
             match read(before) {
                 Some(read) => feeds = read,
@@ -96,22 +106,23 @@ impl OwnPolicy {
             }
         }
         let others: Vec<&str> = feeds
-            .keys()
-            .map(String::as_str)
+            .iter()
+            .map(|(feed, _)| feed)
             .filter(|feed| *feed != own.feed)
             .collect();
         if !others.is_empty() {
             let message = format!(
                 "feeds {} of the UVM endorsements' issuer {} stay beside this node's own, {}: CCF would drop them here",
-                others.join(", "),
+                brief(&others.join(", ")),
                 own.did,
                 own.feed
             );
             self.find(Severity::Info, message);
         }
         if let Some(before) = feeds.get(&own.feed) {
-            let text = before.get("svn").and_then(Value::as_str).unwrap_or_default();
-            let lowest = svn_of_text(text);
+            let before = before.read::<Fields>().and_then(|before| before.read::<String>("svn"));
+            let before = before.unwrap_or_default();
+            let lowest = svn_of_text(&before);
             let severity = match lowest {
                 Some(lowest) if lowest == own.svn => None,
                 Some(lowest) if lowest < own.svn => Some((Severity::Info, "raised")),
@@ -119,15 +130,17 @@ impl OwnPolicy {
             };
             if let Some((severity, how)) = severity {
                 let message = format!(
-                    "the lowest SVN of feed {} is {how} from \"{text}\" to this node's own, {}: others with less than that \
+                    "the lowest SVN of feed {} is {how} from \"{}\" to this node's own, {}: others with less than that \
                      can't join",
-                    own.feed, own.svn
+                    own.feed,
+                    brief(&before),
+                    own.svn
                 );
                 self.find(severity, message);
             }
         }
-        feeds.insert(own.feed.clone(), json!({"svn": own.svn.to_string()}));
-        self.write(table, own.did.clone(), to_json(&feeds));
+        feeds.set(&own.feed, &json!({"svn": own.svn.to_string()}));
+        self.write(table, own.did.clone(), feeds.to_json());
     }
 
     /// The node's own TCB as the minimum for its processor: the stricter one wherever the node satisfies what members had.
@@ -145,15 +158,17 @@ impl OwnPolicy {
                 let below = before.unsatisfied_by(own);
                 if !below.is_empty() {
                     let message = format!(
-                        "the minimum TCB for processor {key} is lowered from {before} to this node's own, {own}: the node \
+                        "the minimum TCB for processor {key} is lowered from {} to this node's own, {own}: the node \
                          does not satisfy {} of what members had set",
+                        brief(&before.to_string()),
                         below.join(", ")
                     );
                     self.find(Severity::Warning, message);
                 } else if before.components() != own.to_row().components() {
                     let message = format!(
-                        "the minimum TCB for processor {key} is raised from {before} to this node's own, {own}, as in CCF: \
-                         nodes with less can't join"
+                        "the minimum TCB for processor {key} is raised from {} to this node's own, {own}, as in CCF: \
+                         nodes with less can't join",
+                        brief(&before.to_string())
                     );
                     self.find(Severity::Info, message);
                 }

@@ -12,7 +12,7 @@ const CERTIFICATES: usize = 3;
 
 /// A chip's certificates in PEM: VCEK, ASK and ARK, and nothing else. Nothing is said of what is in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Certificates {
+pub struct Certificates {
     /// The text.
     pub pem: String,
     /// The TCB that they are said to be of, where that is said: 16 digits.

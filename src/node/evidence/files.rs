@@ -97,7 +97,11 @@ fn read(field: &str, path: Option<&Path>, variable: impl Fn(&str) -> Option<Stri
         }
     };
     let mut text = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
+    // A pipe may never end, and nobody would know what the node waits for.
+    let read = std::fs::metadata(&path).and_then(|found| match found.is_file() {
+        true => File::open(&path)?.take(MAX_BYTES + 1).read_to_end(&mut text),
+        false => Err(std::io::Error::other("it is no file")),
+    });
     match read {
         Ok(length) if length as u64 <= MAX_BYTES => Some((path, text)),
         Ok(_) => {

@@ -25,6 +25,7 @@ mod snp;
 #[cfg(test)]
 mod testing;
 
+pub use answers::Certificates;
 pub use device::{ReportSource, SevGuest};
 pub use fetching::Patience;
 pub use in_the_making::EvidenceInTheMaking;

@@ -92,7 +92,7 @@ impl<D: ReportSource> Snp<D> {
                 "the file".to_owned(),
                 format!(
                     "they are of the TCB {:?}, the chip reports {}: its firmware was changed since",
-                    found.tcbm.unwrap_or_default(),
+                    found.tcbm.unwrap_or_default().chars().take(40).collect::<String>(),
                     chip.tcb.hexstring().to_uppercase()
                 ),
             ),

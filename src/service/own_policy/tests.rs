@@ -1,5 +1,7 @@
 //! What a node that begins a service may and may not do to what members had agreed to.
 
+use serde_json::Value;
+
 use super::*;
 use crate::attestation::VirtualQuote;
 use crate::attestation::testing::{Machine, key};
@@ -11,7 +13,7 @@ const CPU: &str = "00a00f11";
 fn store(rows: &[(&str, &str, Value)]) -> Store {
     let mut set = WriteSet::new();
     for (table, key, value) in rows {
-        set.put(*table, *key, to_json(value));
+        set.put(table, *key, to_json(value));
     }
     let mut store = Store::new();
     store.apply(1, &set);
@@ -107,6 +109,36 @@ fn other_feeds_of_an_issuer_stay_and_it_is_said() {
     assert_eq!(row(&store, names::NODES_SNP_UVM_ENDORSEMENTS, &did), Some(before));
     assert_eq!(told(&findings), [(Code::OwnPolicy, Severity::Info)]);
     assert!(findings[0].message.contains("other"), "{}", findings[0].message);
+}
+
+#[test]
+fn what_a_service_has_may_be_anything() {
+    let machine = Machine {
+        uvm: Some(("feed", 101)),
+        ..Machine::default()
+    };
+    let did = Machine::did();
+    for before in [
+        "[]",
+        "",
+        "{",
+        r#"{"other":18446744073709551617.50}"#,
+        &"[".repeat(100_000),
+    ] {
+        let mut set = WriteSet::new();
+        set.put(names::NODES_SNP_UVM_ENDORSEMENTS, did.as_str(), before.as_bytes());
+        set.put(names::NODES_SNP_TCB_VERSIONS, CPU, before.as_bytes());
+        let mut store = Store::new();
+        store.apply(1, &set);
+        let policy = OwnPolicy::of(&store.transaction(), &machine.evidence(&key(50).verifying_key()));
+        assert!(policy.findings.len() >= 2, "{:?}", policy.findings);
+        assert!(policy.findings.iter().all(|found| found.message.len() < 1_500));
+        let (_, _, feeds) = policy.writes.iter().find(|(_, key, _)| *key == did).unwrap();
+        let feeds = String::from_utf8(feeds.clone()).unwrap();
+        let kept = before.contains("other");
+        assert_eq!(feeds.contains("18446744073709551617.50"), kept, "word for word");
+        assert!(feeds.contains(r#""feed":{"svn":"101"}"#), "{feeds}");
+    }
 }
 
 #[test]
