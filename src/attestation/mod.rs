@@ -23,6 +23,7 @@
 //! | [`policy`] | what the store asks of a node (section 4.3) |
 //! | `verifier` | [`Verifier`]: all of these together |
 //! | `virtual_node` | what a virtual node says it runs: not proof of anything |
+//! | `own` | a node's own evidence, verified before it is shown to anybody, and [`Attestation`]: where it comes from |
 //!
 //! Every check is made on its own, whatever became of the ones before it, and only what can't be looked at is
 //! [`Outcome::NotDone`], with the reason. So an audit sees everything, and [`Judgement::first_failure`] is what CCF would have
@@ -44,13 +45,14 @@
 mod anchors;
 mod evidence;
 mod judgement;
+mod own;
 pub mod policy;
 mod product;
 mod remembered;
 pub mod sgx;
 pub mod snp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod time;
 pub mod uvm;
 mod verifier;
@@ -59,6 +61,7 @@ mod virtual_node;
 pub use anchors::{Anchors, TestRoot};
 pub use evidence::{Evidence, Platform, Subject};
 pub use judgement::{Check, Failure, Judgement, Outcome, Verdict};
+pub use own::{Attestation, Given, OwnEvidence, OwnUvm, SnpEvidence};
 pub use policy::Policy;
 pub use product::{CpuId, Product};
 pub use time::{Time, date};

@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::crypto::Digest;
 use crate::crypto::digest::sha256;
@@ -36,15 +36,6 @@ impl VirtualQuote {
             host_data,
             text: text.to_string(),
         }
-    }
-
-    /// `quote_info` in `nodes.info`.
-    pub fn info(&self) -> Value {
-        json!({
-            "endorsements": "",
-            "format": "Insecure_Virtual",
-            "quote": STANDARD.encode(&self.text),
-        })
     }
 }
 

@@ -205,6 +205,11 @@ pub fn any_certificate_from_pem(pem: &str) -> Result<Vec<u8>, Error> {
     }
 }
 
+/// A DER certificate, of whatever kind and whether it is one or not, as PEM with a final newline.
+pub fn any_certificate_pem(der: &[u8]) -> String {
+    pem::encode(PEM_LABEL, der)
+}
+
 /// Checks that `der` has the structure of a certificate with a public key of any kind.
 ///
 /// # Errors

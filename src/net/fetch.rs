@@ -5,41 +5,25 @@
 //! alternative names is known by its common name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::{StatusCode, Uri};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 
-use crate::net::tls::{JudgesServers, Presented, client_config, provider};
+pub use super::exchange::Bounds;
+use super::exchange::{Asked, exchange};
+use super::tls::{JudgesServers, Presented, client_config, provider};
 
 const DEFAULT_PORT: u16 = 443;
 /// More certificates are in no bundle that anybody keeps.
 const MAX_CERTIFICATES: usize = 1_000;
-
-/// How much is waited for, and read.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Until TCP and TLS are there.
-    pub connect: Duration,
-    /// From then on to the last byte.
-    pub answer: Duration,
-    /// The largest body, in bytes.
-    pub size: usize,
-}
 
 /// The body of a 200, asked for at an `https` URL of somebody who is known by `bundle`: certificates in PEM.
 ///
@@ -53,59 +37,24 @@ pub async fn get(url: &str, bundle: &str, bounds: Bounds) -> Result<Bytes, Strin
     };
     let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(bare.clone()).map_err(|_| format!("{host:?} is no name of a host"))?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path)
-        .header(
-            HOST,
-            if port == DEFAULT_PORT {
-                host.to_owned()
-            } else {
-                format!("{host}:{port}")
-            },
-        )
-        .header(ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|why| format!("{url:?} can't be asked for: {why}"))?;
-    let connector = TlsConnector::from(tls(bundle)?);
-    let late = |what: &str, limit: Duration| format!("{what} {host}:{port} took longer than {} ms", limit.as_millis());
-    let connecting = async {
-        let tcp = TcpStream::connect((bare.as_str(), port))
-            .await
-            .map_err(|why| format!("no connection to {host}:{port}: {why}"))?;
-        connector
-            .connect(name, tcp)
-            .await
-            .map_err(|why| format!("no TLS session with {host}:{port}: {why}"))
+    let authority = match port {
+        DEFAULT_PORT => host.to_owned(),
+        _ => format!("{host}:{port}"),
     };
-    let stream = timeout(bounds.connect, connecting)
-        .await
-        .map_err(|_| late("the connection to", bounds.connect))??;
-    let asking = async {
-        let broken = |why: hyper::Error| format!("the connection to {host}:{port} broke: {why}");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        // Ends with the sender; what goes wrong with it is what the sender reports.
-        let driving = tokio::spawn(connection);
-        let answered = async {
-            let response = sender.send_request(request).await.map_err(broken)?;
-            if response.status() != StatusCode::OK {
-                return Err(format!("{host}:{port} answered {}", response.status()));
-            }
-            let body = Limited::new(response.into_body(), bounds.size).collect().await;
-            let body = body.map_err(|why| format!("the answer of {host}:{port} could not be read: {why}"))?;
-            Ok(body.to_bytes())
-        };
-        let answered = answered.await;
-        driving.abort();
-        answered
+    let asked = Asked {
+        host: &bare,
+        port,
+        authority: Some(&authority),
+        tls: Some(tls(bundle)?),
+        path: uri.path_and_query().map_or("/", |path| path.as_str()),
+        accept: "application/json",
+        headers: &[],
     };
-    timeout(bounds.answer, asking)
-        .await
-        .map_err(|_| late("the answer of", bounds.answer))?
+    let answered = exchange(&asked, bounds).await?;
+    match answered.status {
+        StatusCode::OK => Ok(answered.body),
+        status => Err(format!("{host}:{port} answered {status}")),
+    }
 }
 
 fn tls(bundle: &str) -> Result<Arc<ClientConfig>, String> {

@@ -5,5 +5,6 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod exchange;
 pub mod fetch;
 pub mod tls;

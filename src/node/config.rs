@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::shown::Show;
 
 mod command;
+mod environment;
 mod files;
 mod json;
 mod network;
@@ -28,6 +29,7 @@ pub use command::{
     Command, CommandKind, CoseSignatures, Join, Member, Recover, RecoveryRole, SelfHealingOpen, ServiceConfiguration,
     Start,
 };
+pub use environment::expanded;
 pub use network::{
     AppProtocol, Authority, Endorsement, HttpConfiguration, Network, NodeToNodeInterface, Protocol, Redirection,
     Redirections, Role, RpcInterface,

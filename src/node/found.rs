@@ -23,7 +23,7 @@ use super::shared::Node;
 use super::status::NodeState;
 use super::writer::Writer;
 use super::writing;
-use crate::attestation::VirtualQuote;
+use crate::attestation::OwnEvidence;
 use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
@@ -36,6 +36,7 @@ use crate::kv::store::Store;
 use crate::recovery::foundation::Foundation;
 use crate::service::create::{Creation, Founder, SealingPlan, create};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, failed, system_rng};
+use crate::service::own_policy::OwnPolicy;
 
 /// Everything a new service is made of.
 pub struct Founding {
@@ -45,8 +46,8 @@ pub struct Founding {
     pub identity: NodeIdentity,
     /// The public key under which ledger secrets are sent to it, PEM.
     pub encryption_key: String,
-    /// What the node runs.
-    pub quote: VirtualQuote,
+    /// What the node runs, and who says so.
+    pub evidence: OwnEvidence,
     /// The new service.
     pub service: ServiceIdentity,
     /// What the operator attaches.
@@ -90,7 +91,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         node_address: &node_address,
         identity,
         encryption_key,
-        quote: &founding.quote,
+        evidence: &founding.evidence,
         node_data: founding.node_data.clone(),
         service_data: founding.service_data.clone(),
         sealing: founding.plan.clone(),
@@ -102,6 +103,8 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         writes,
     } = {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+        let own = OwnPolicy::of(&store.transaction(), &founding.evidence);
+        node.status.find(&own.findings);
         begin(&founder, service, foundation, &store, settings, &mut system_rng()?)?
     };
     if let Some(sealing) = &founding.sealing {
@@ -119,7 +122,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         set_aside_snapshots(&node.config.snapshots.directory, last)?;
     }
     end_ledger(&public.files, main, foundation, founding.drops_signed)?;
-    let _ = node.quote.set(founding.quote.clone());
+    let _ = node.evidence.set(founding.evidence.clone());
     let replication = Solo {
         node_id: node.id.clone(),
         address: node_address,

@@ -11,6 +11,7 @@ pub mod config;
 pub mod description;
 pub mod directory;
 pub mod driver;
+pub mod evidence;
 pub mod found;
 pub mod jwt;
 pub mod jwt_refresh;

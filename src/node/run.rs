@@ -6,8 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, mpsc as mpsc_std};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +18,7 @@ use super::certificates::look_after;
 use super::config::{CommandKind, Config, Recover, frames};
 use super::description::node_name;
 use super::directory::claim;
+use super::evidence::{EvidenceInTheMaking, of_this_machine};
 use super::found::{Founding, found, show_state};
 use super::jwt::keep_fresh;
 use super::local_sealing::LocalSealing;
@@ -29,10 +29,10 @@ use super::public::{check_below, ledger_directories, list, make_main_directory, 
 use super::serve::serve;
 use super::shared::Node;
 use super::status::NodeState;
-use crate::attestation::{VirtualQuote, digest_of_executable};
+use crate::attestation::OwnEvidence;
+use crate::crypto::Certificate;
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
-use crate::crypto::{Certificate, Digest};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::http;
@@ -74,14 +74,15 @@ pub fn run(config: Config, options: Options) -> Result<()> {
     };
     keep_memory_private();
     raise_file_limit();
-    let mut early = Early::begin()?;
+    let identity = NodeIdentity::generate(node_name(&config)?)?;
+    let mut early = Early::begin(&config, &identity)?;
     let inputs = Inputs::read(&config, recover, &options)?;
     if inputs.sealing.as_ref().is_some_and(LocalSealing::needs_recovery_key) {
         let pair = KeyPairInTheMaking::start(KEY_THREADS).map_err(Error::io("start", Path::new("a thread")))?;
         early.recovery_key = Some(pair);
     }
     let runtime = http::server::runtime()?;
-    let outcome = runtime.block_on(live(config, inputs, options, early));
+    let outcome = runtime.block_on(live(config, identity, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
     runtime.shutdown_background();
     outcome
@@ -137,31 +138,36 @@ struct Early {
     keys: KeyPairInTheMaking,
     /// The pair that is to be sealed, if one is.
     recovery_key: Option<KeyPairInTheMaking>,
-    executable: JoinHandle<Result<Digest>>,
+    /// What the node runs, and who says so.
+    evidence: EvidenceInTheMaking,
 }
 
 impl Early {
-    fn begin() -> Result<Early> {
+    fn begin(config: &Config, identity: &NodeIdentity) -> Result<Early> {
         let threads = || Error::io("start", Path::new("a thread"));
+        let attestation = of_this_machine(config).map_err(Error::Usage)?;
+        tracing::info!(platform = attestation.platform().as_str(), "what vouches for this node");
         Ok(Early {
             recovery_key: None,
             keys: KeyPairInTheMaking::start(KEY_THREADS).map_err(threads())?,
-            executable: std::thread::Builder::new()
-                .name("quote".to_owned())
-                .spawn(digest_of_executable)
-                .map_err(threads())?,
+            evidence: EvidenceInTheMaking::start(attestation, identity.key.verifying_key()).map_err(threads())?,
         })
     }
 }
 
-async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early) -> Result<()> {
+async fn live(
+    config: Config,
+    identity: NodeIdentity,
+    mut inputs: Inputs,
+    options: Options,
+    early: Early,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("handle", Path::new("SIGTERM")))?;
     // Whose terminal is gone, as who is told to terminate.
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("handle", Path::new("SIGHUP")))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
     // Once it is handled, a file that may not grow is a disk without room, which is waited out.
     let _handled = signal(SignalKind::from_raw(libc::SIGXFSZ)).map_err(Error::io("handle", Path::new("SIGXFSZ")))?;
-    let identity = NodeIdentity::generate(node_name(&config)?)?;
     let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
     node.status.enter(NodeState::Initialized);
@@ -169,10 +175,21 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
         node.status.set_sealing(sealing.state());
     }
     let ignore_first = node.config.ignore_first_sigterm;
+    let Early {
+        keys,
+        recovery_key,
+        evidence,
+    } = early;
+    let evidence = when_there(evidence, fatal.clone());
+    let made = Made {
+        keys,
+        recovery_key,
+        evidence,
+    };
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
         move || {
-            if let Err(why) = recover_service(&node, identity, inputs, options, early) {
+            if let Err(why) = recover_service(&node, identity, inputs, options, made) {
                 let _ = fatal.send(why);
             }
         }
@@ -213,13 +230,32 @@ async fn live(config: Config, mut inputs: Inputs, options: Options, early: Early
     outcome
 }
 
+/// What a recovery needs of what was begun in the first moment.
+struct Made {
+    keys: KeyPairInTheMaking,
+    recovery_key: Option<KeyPairInTheMaking>,
+    evidence: mpsc_std::Receiver<OwnEvidence>,
+}
+
+/// The evidence once it is there. Where there will be none the node ends, whatever else it is doing.
+fn when_there(making: EvidenceInTheMaking, fatal: mpsc::UnboundedSender<Error>) -> mpsc_std::Receiver<OwnEvidence> {
+    let (there, evidence) = mpsc_std::channel();
+    tokio::spawn(async move {
+        match making.wait().await {
+            Ok(evidence) => drop(there.send(evidence)),
+            Err(why) => drop(fatal.send(why)),
+        }
+    });
+    evidence
+}
+
 /// The whole of a public recovery, on a thread of its own.
 fn recover_service(
     node: &Arc<Node>,
     identity: NodeIdentity,
     inputs: Inputs,
     options: Options,
-    early: Early,
+    early: Made,
 ) -> Result<()> {
     let config = &node.config;
     let Inputs { recover, previous, .. } = inputs;
@@ -263,20 +299,16 @@ fn recover_service(
         .map(|sealing| sealing.plan(recovery_key.as_ref()));
     let plan = plan.unwrap_or_default();
     drop(recovery_key);
-    let panicked = |_| {
-        Err(Error::Unreadable(
-            "the thread that measures this program panicked".to_owned(),
-        ))
-    };
-    let executable = early.executable.join().unwrap_or_else(panicked)?;
-    let quote = VirtualQuote::new(&executable, &identity.key.verifying_key().id());
+    // Why there is none, who waits for it has said.
+    let evidence = early.evidence.recv();
+    let evidence = evidence.map_err(|_| Error::Unreadable("this node has no evidence of what it runs".to_owned()))?;
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
         opening,
         identity,
         encryption_key,
-        quote,
+        evidence,
         service,
         node_data: inputs.node_data,
         service_data: inputs.service_data,

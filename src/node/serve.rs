@@ -60,7 +60,7 @@ pub async fn serve(
         config: config.clone(),
         id: identity.id.clone(),
         certificates: own,
-        quote: OnceLock::new(),
+        evidence: OnceLock::new(),
         published,
         status: Arc::default(),
         store: Arc::default(),

@@ -14,7 +14,7 @@ use super::replication::ConsensusDetails;
 use super::status::Status;
 use super::writer::Writer;
 use crate::Error;
-use crate::attestation::VirtualQuote;
+use crate::attestation::OwnEvidence;
 use crate::crypto::{CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
 use crate::http::{Metrics, Sessions};
@@ -29,8 +29,8 @@ pub struct Node {
     pub id: String,
     /// The certificates that the node presents.
     pub certificates: OwnCertificates,
-    /// What the node runs.
-    pub quote: OnceLock<VirtualQuote>,
+    /// What the node runs, and who says so.
+    pub evidence: OnceLock<OwnEvidence>,
     /// Published addresses by interface, with the ports that were bound.
     pub published: BTreeMap<String, String>,
     /// What the node is doing.

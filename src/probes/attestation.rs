@@ -4,6 +4,7 @@ use crate::attestation::sgx::Collateral;
 use crate::attestation::snp::Report;
 use crate::attestation::uvm::{Did, Statement};
 use crate::attestation::{Anchors, Evidence, Subject, Time, Verifier};
+use crate::node::evidence::Certificates;
 
 /// A node's evidence, judged with the roots that are built in.
 fn judge(format: &str, quote: &[u8], endorsements: &[u8]) {
@@ -27,8 +28,20 @@ pub fn attestation_report(bytes: &[u8]) {
     }
 }
 
-/// A chip's certificates, under a report of zeros; and a file of revocation lists.
+/// A chip's certificates, under a report of zeros, and as servers of endorsements answer; and a file of revocation lists.
 pub fn attestation_endorsements(bytes: &[u8]) {
+    let answers = [
+        Certificates::from_pem(bytes),
+        Certificates::from_json(bytes),
+        Certificates::from_parts(bytes, bytes),
+    ];
+    for found in answers.into_iter().flatten() {
+        judge(
+            "AMD_SEV_SNP_v1",
+            &[0; crate::attestation::snp::REPORT_BYTES],
+            found.pem.as_bytes(),
+        );
+    }
     judge("AMD_SEV_SNP_v1", &[0; crate::attestation::snp::REPORT_BYTES], bytes);
     let _ = Verifier::new(Anchors::built_in()).with_revocation_lists(bytes);
 }

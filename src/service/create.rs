@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::own_policy::OwnPolicy;
 use super::{previous_write, put, service_info};
-use crate::attestation::{VIRTUAL_MEASUREMENT, VirtualQuote};
+use crate::attestation::OwnEvidence;
 use crate::crypto::Certificate;
 use crate::crypto::digest::Digest;
 use crate::format::TxId;
@@ -28,8 +29,8 @@ pub struct Founder<'a> {
     pub identity: &'a NodeIdentity,
     /// The public key under which ledger secrets are sent to it, PEM.
     pub encryption_key: &'a str,
-    /// What it runs.
-    pub quote: &'a VirtualQuote,
+    /// What it runs, and who says so.
+    pub evidence: &'a OwnEvidence,
     /// What the operator attaches to the node.
     pub node_data: Option<Value>,
     /// What the operator attaches to the service.
@@ -90,8 +91,8 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
         certificate_signing_request: &founder.identity.request,
         encryption_key: founder.encryption_key,
         public_key: &founder.identity.key.verifying_key().spki_pem(),
-        measurement: VIRTUAL_MEASUREMENT,
-        quote_info: founder.quote.info(),
+        measurement: founder.evidence.measurement(),
+        quote_info: founder.evidence.info(),
         address: founder.node_address,
         interfaces: &founder.interfaces,
         data: founder.node_data.as_ref(),
@@ -99,13 +100,7 @@ pub fn create(transaction: &mut Transaction<'_>, creation: &Creation<'_>) -> Res
     };
     transaction.put(names::NODES_INFO, id, node.to_json());
     transaction.put(names::NODES_ENDORSED_CERTIFICATES, id, creation.endorsed.to_pem());
-    transaction.put(
-        names::NODES_VIRTUAL_MEASUREMENTS,
-        VIRTUAL_MEASUREMENT,
-        to_json(&"AllowedToJoin"),
-    );
-    let host_data = founder.quote.host_data.as_str();
-    transaction.put(names::NODES_VIRTUAL_HOST_DATA, host_data, SINGLETON_KEY);
+    OwnPolicy::of(transaction, founder.evidence).put(transaction);
     // Of this service, not of the one before: what that said is cleared.
     transaction.clear(names::LAST_UNSEALING);
     match founder.sealing.source {

@@ -11,6 +11,7 @@
 pub mod create;
 pub mod identity;
 pub mod open;
+pub mod own_policy;
 pub mod sealed_shares;
 pub mod secrets;
 pub mod shares;

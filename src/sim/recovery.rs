@@ -149,13 +149,14 @@ pub(super) fn recover(
         NodeIdentity::generate_at(node_name(config).map_err(of_error)?, now.unix_s, &mut rng).map_err(of_error)?;
     let service = ServiceIdentity::generate_at(Curve::P256, &name, 1000, now.unix_s, &mut rng).map_err(of_error)?;
     let quote = VirtualQuote::new(&sha256(b"simulated"), &identity.key.verifying_key().id());
+    let evidence = quote.into();
     let published = BTreeMap::from([("sim".to_owned(), "127.0.0.1:1".to_owned())]);
     let founder = Founder {
         interfaces: net_interfaces(config, &published),
         node_address: "127.0.0.1:2",
         identity: &identity,
         encryption_key: &world.node_encryption_key,
-        quote: &quote,
+        evidence: &evidence,
         node_data: None,
         service_data: None,
         sealing: SealingPlan::default(),

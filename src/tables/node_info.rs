@@ -53,8 +53,8 @@ pub struct NewNode<'a> {
     pub encryption_key: &'a str,
     /// Its public key, PEM.
     pub public_key: &'a str,
-    /// What it measures, in words.
-    pub measurement: &'a str,
+    /// What it measures.
+    pub measurement: &'a [u8],
     /// What it says it runs.
     pub quote_info: Value,
     /// Where other nodes reach it.

@@ -19,6 +19,7 @@ mod copies;
 mod going_on;
 mod invented;
 mod joining;
+mod own_policy;
 mod rules;
 mod secrets;
 mod snapshots;
@@ -153,6 +154,7 @@ rows! {
     NotUnsealed: secrets::a_sealed_file_of_another_service;
     SecretChain: secrets::a_broken_chain, besides NoSecret;
     PrivateWrites: secrets::private_writes_that_can_not_be_read;
+    OwnPolicy: own_policy::a_node_below_its_members_minimum;
     Fork: copies::two_histories_that_part;
     OtherService: copies::ledgers_of_two_services;
     EvidenceFails: attested::an_authority_that_the_root_did_not_sign;

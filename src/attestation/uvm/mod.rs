@@ -211,7 +211,7 @@ impl Statement {
 }
 
 /// An SVN as digits: a number, compared as one.
-pub(super) fn svn_of_text(digits: &str) -> Option<u64> {
+pub fn svn_of_text(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()
 }

@@ -1,8 +1,8 @@
 //! What is no hardware's word is never attested.
 
 use super::*;
-use crate::attestation::VirtualQuote;
 use crate::attestation::judgement::Verdict;
+use crate::attestation::{OwnEvidence, VirtualQuote};
 
 fn judge(evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Policy>) -> Judged {
     Verifier::new(Anchors::built_in()).judge(evidence, subject, policy, Time::None)
@@ -20,7 +20,7 @@ fn virtual_node(quote: &str) -> Evidence {
 fn a_virtual_node_is_unattested_however_well_it_fits() {
     let key = b"a key";
     let quote = VirtualQuote::new(&[7; 32], &sha256(key));
-    let evidence = Evidence::from_quote_info(quote.info().to_string().as_bytes()).unwrap();
+    let evidence = Evidence::from_quote_info(OwnEvidence::from(quote.clone()).info().to_string().as_bytes()).unwrap();
     let policy = Policy {
         virtual_measurements: [crate::attestation::VIRTUAL_MEASUREMENT.to_owned()].into(),
         virtual_host_data: [hex::encode([7; 32])].into(),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::answers::{AttestationsAnswer, NodeAnswer, NodesAnswer, Quote, QuotesAnswer};
 use super::{answer, handler, transact};
+use crate::attestation::OwnEvidence;
 use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
 use crate::kv::store::Transaction;
 use crate::node::description::net_interfaces;
@@ -252,18 +253,21 @@ fn attestations(node: &Node, _: &Request) -> ApiResult<Response> {
 }
 
 fn own_quote(node: &Node, _: &Request) -> ApiResult<Response> {
-    let quote = node
-        .quote
+    let evidence = node
+        .evidence
         .get()
         .ok_or_else(|| ApiError::not_found("Could not find node quote"))?;
-    answer(node, |_| {
-        Ok(Response::json(&Quote {
-            endorsements: "".into(),
-            format: "Insecure_Virtual".into(),
-            measurement: Some(hex::encode(crate::attestation::VIRTUAL_MEASUREMENT).into()),
-            node_id: node.id.clone(),
-            raw: STANDARD.encode(&quote.text).into(),
-            uvm_endorsements: None,
-        }))
-    })
+    answer(node, |_| Ok(Response::json(&quote_of(&node.id, evidence))))
+}
+
+/// What this node attests.
+fn quote_of(id: &str, evidence: &OwnEvidence) -> Quote {
+    Quote {
+        endorsements: STANDARD.encode(evidence.endorsements()).into(),
+        format: evidence.format().into(),
+        measurement: Some(hex::encode(evidence.measurement()).into()),
+        node_id: id.to_owned(),
+        raw: STANDARD.encode(evidence.quote()).into(),
+        uvm_endorsements: evidence.uvm_endorsements().map(|cose| STANDARD.encode(cose).into()),
+    }
 }

@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 25] = [
+pub const WITHOUT_MEANING: [(&str, &str); 24] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -59,12 +59,8 @@ pub const WITHOUT_MEANING: [(&str, &str); 25] = [
     ),
     ("network.rpc_interfaces.*.redirections", "no requests are redirected"),
     (
-        "attestation.snp_endorsements_servers",
-        "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
-    ),
-    (
         "attestation.environment",
-        "endorsements are needed for attestation by AMD SEV-SNP only, which is not available yet",
+        "CCF read these names of environment variables until release 4; attestation.snp_*_file are their later form",
     ),
     ("enclave", "there is no application to load: this program is the node"),
     ("consensus.type", "there is one kind of consensus"),

@@ -80,7 +80,7 @@ impl Bench {
         let founding = Founding {
             public,
             opening,
-            quote: VirtualQuote::new(&[1; 32], &identity.key.verifying_key().id()),
+            evidence: VirtualQuote::new(&[1; 32], &identity.key.verifying_key().id()).into(),
             identity,
             encryption_key: "is not used here".to_owned(),
             service: ServiceIdentity::generate(Curve::P256, &ServiceName::Text("CN=service"), 10).unwrap(),

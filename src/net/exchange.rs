@@ -1,0 +1,136 @@
+//! One request to somebody outside the service and its answer, everything bounded in time and size.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::{ACCEPT, HOST, RETRY_AFTER};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How much is waited for, and read.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Until TCP and TLS are there.
+    pub connect: Duration,
+    /// From then on to the last byte.
+    pub answer: Duration,
+    /// The largest body, in bytes.
+    pub size: usize,
+}
+
+/// What is asked for, and of whom. Redirections are not followed: where they lead, nobody has agreed to.
+pub struct Asked<'a> {
+    /// Name or address; IPv6 without brackets.
+    pub host: &'a str,
+    /// The port.
+    pub port: u16,
+    /// The header `host`, where it is another than `host:port`.
+    pub authority: Option<&'a str>,
+    /// TLS, and whom to believe; none: in clear text.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Path and query.
+    pub path: &'a str,
+    /// The header `accept`.
+    pub accept: &'a str,
+    /// Other headers.
+    pub headers: &'a [(&'static str, &'static str)],
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: StatusCode,
+    /// When to ask again, if the answer says so in seconds.
+    pub retry_after: Option<Duration>,
+    /// The body of a 200; of another status nothing is read.
+    pub body: Bytes,
+}
+
+/// Asks once with GET.
+///
+/// # Errors
+/// In words: what is wrong with the request, or what failed. Any status is an answer.
+pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, String> {
+    let (host, port) = (asked.host, asked.port);
+    let late = |what: &str, limit: Duration| format!("{what} {host}:{port} took longer than {} ms", limit.as_millis());
+    let authority = asked.authority.map_or_else(
+        || match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        },
+        str::to_owned,
+    );
+    let mut request = Request::builder()
+        .method(Method::GET)
+        .uri(asked.path)
+        .header(HOST, authority)
+        .header(ACCEPT, asked.accept);
+    for (name, value) in asked.headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|why| format!("{host:?} can't be asked for {:?}: {why}", asked.path))?;
+    let name = ServerName::try_from(host.to_owned());
+    let connecting = async {
+        let tcp = TcpStream::connect((host, port))
+            .await
+            .map_err(|why| format!("no connection to {host}:{port}: {why}"))?;
+        let Some(tls) = &asked.tls else {
+            return Ok::<Box<dyn Stream>, String>(Box::new(tcp));
+        };
+        let name = name.map_err(|_| format!("{host:?} is no name of a host"))?;
+        let stream = TlsConnector::from(Arc::clone(tls))
+            .connect(name, tcp)
+            .await
+            .map_err(|why| format!("no TLS session with {host}:{port}: {why}"))?;
+        Ok(Box::new(stream))
+    };
+    let stream = timeout(bounds.connect, connecting)
+        .await
+        .map_err(|_| late("the connection to", bounds.connect))??;
+    let asking = async {
+        let broken = |why: hyper::Error| format!("the connection to {host}:{port} broke: {why}");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        // Ends with the sender; what goes wrong with it is what the sender reports.
+        let driving = tokio::spawn(connection);
+        let answered = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status();
+            let retry_after = response.headers().get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let mut body = Bytes::new();
+            if status == StatusCode::OK {
+                let read = Limited::new(response.into_body(), bounds.size).collect().await;
+                let read = read.map_err(|why| format!("the answer of {host}:{port} could not be read: {why}"))?;
+                body = read.to_bytes();
+            }
+            Ok(Answered {
+                status,
+                retry_after: retry_after.map(Duration::from_secs),
+                body,
+            })
+        };
+        let answered = answered.await;
+        driving.abort();
+        answered
+    };
+    timeout(bounds.answer, asking)
+        .await
+        .map_err(|_| late("the answer of", bounds.answer))?
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
