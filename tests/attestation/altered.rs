@@ -39,8 +39,8 @@ fn every_byte_that_an_sgx_quote_rests_on_is_covered() {
     assert_eq!(failures(&judged), [Check::Signature, Check::Debug]);
     // Of the quoting enclave: its signer, its product, its report data, the signature.
     for (at, expected) in [
-        (564 + 128, vec![Check::QeSignature, Check::QeIdentity]),
-        (564 + 256, vec![Check::QeSignature, Check::QeIdentity]),
+        (564 + 128, vec![Check::QeSignature, Check::QeIdentity, Check::TcbStatus]),
+        (564 + 256, vec![Check::QeSignature, Check::QeIdentity, Check::TcbStatus]),
         (564 + 48, vec![Check::QeSignature]),
         (564 + 320, vec![Check::QeSignature, Check::QeReport]),
         (564 + 384, vec![Check::QeSignature]),
