@@ -239,14 +239,6 @@ fn what_the_store_and_the_record_say_is_held_against_an_enclave() {
 }
 
 #[test]
-fn no_enclave_is_let_in_however_well_it_fits() {
-    let (vectors, expected) = vectors!();
-    let judged = judge(&sgx(&vectors, expected));
-    assert_eq!(judged.judgement.verdict(), Verdict::Holds);
-    assert!(judged.judgement.refusal().is_some());
-}
-
-#[test]
 fn a_quote_without_collateral_holds_by_itself() {
     let (vectors, expected) = vectors!();
     let evidence = Evidence {
