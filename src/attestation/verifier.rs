@@ -89,7 +89,8 @@ impl Verifier {
         }
     }
 
-    /// Looks certificates up in the revocation lists of this file too: DER, or PEM with any number of them.
+    /// Looks certificates up in the revocation lists of this file too: DER, or PEM with at most 64 of them. Who gives lists
+    /// wants them obeyed: [`Judgement::refusal`] then lets nobody in whose root has none here, or an overdue one.
     ///
     /// # Errors
     /// What is wrong with the file.
