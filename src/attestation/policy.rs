@@ -156,7 +156,9 @@ pub(super) fn of_virtual(policy: Option<&Policy>, measurement: &str, host_data: 
     [(Check::HostData, host_data), (Check::Measurement, measurement)]
 }
 
-/// The row for this processor, and whether every component satisfies it.
+/// Whether every component satisfies the row for this processor. Keys that differ in case or in bits that say nothing of
+/// family, model and stepping mean the same processor; CCF takes the first that it comes upon, in no order, so that each
+/// of them has to be satisfied.
 pub(super) fn minimum_tcb(policy: Option<&Policy>, report: &Report, tcb: Option<&Tcb>) -> Outcome {
     let Some(policy) = policy else {
         return Outcome::not_done(NO_POLICY);
@@ -165,21 +167,25 @@ pub(super) fn minimum_tcb(policy: Option<&Policy>, report: &Report, tcb: Option<
         return Outcome::not_done("the product is not known, and so nor is the layout of its TCB");
     };
     let is_of = |key: &str| CpuId::from_hex(key) == Some(report.cpuid);
-    let Some((key, row)) = policy.minimum_tcb.iter().find(|(key, _)| is_of(key)) else {
+    let mut rows = policy.minimum_tcb.iter().filter(|(key, _)| is_of(key)).peekable();
+    if rows.peek().is_none() {
         return Outcome::failed(
             "the store has no minimum TCB for this processor",
             report.cpuid.to_hex(),
             one_of(policy.minimum_tcb.keys(), "CPUID"),
         );
-    };
-    let below = row.unsatisfied_by(tcb);
-    Outcome::of(below.is_empty(), || {
-        Outcome::failed(
-            format!("the TCB does not satisfy the minimum for {key}: {}", below.join(", ")),
-            tcb.to_string(),
-            row.to_string(),
-        )
-    })
+    }
+    for (key, row) in rows {
+        let below = row.unsatisfied_by(tcb);
+        if !below.is_empty() {
+            return Outcome::failed(
+                format!("the TCB does not satisfy the minimum for {key}: {}", below.join(", ")),
+                tcb.to_string(),
+                row.to_string(),
+            );
+        }
+    }
+    Outcome::Passed
 }
 
 /// Whether the hardware spoke about this key: report data is its digest, then zeros.

@@ -74,7 +74,8 @@ impl CpuId {
         format!("{eax:08x}")
     }
 
-    /// From 8 lower-case hex digits of EAX, as keys of TCB tables have it.
+    /// From 8 hex digits of EAX, as keys of TCB tables have it. As in CCF, digits of either case are read, and bits that say
+    /// nothing of the three are ignored: several keys mean one processor.
     pub fn from_hex(text: &str) -> Option<CpuId> {
         let mut bytes = [0; 4];
         hex::decode_to_slice(text, &mut bytes).ok()?;

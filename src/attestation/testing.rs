@@ -115,6 +115,11 @@ pub fn ids(own_id: u8, issuer_id: u8) -> Vec<Extension> {
 
 /// A revocation list of `issuer`: current for 2025, with these serial numbers.
 pub fn revocation_list(issuer: &str, signer: &SigningKey, serials: &[u8]) -> Vec<u8> {
+    revocation_list_until(issuer, signer, serials, Some("260101000000Z"))
+}
+
+/// The same, current until then, or without a date.
+pub fn revocation_list_until(issuer: &str, signer: &SigningKey, serials: &[u8], until: Option<&str>) -> Vec<u8> {
     let one = |serial: &u8| tlv(0x30, &[&tlv(2, &[&[*serial]]), &tlv(23, &[b"250101000000Z"])]);
     let revoked: Vec<u8> = serials.iter().flat_map(one).collect();
     let tbs = tlv(
@@ -124,7 +129,7 @@ pub fn revocation_list(issuer: &str, signer: &SigningKey, serials: &[u8]) -> Vec
             &algorithm(signer),
             &name(issuer),
             &tlv(23, &[b"250101000000Z"]),
-            &tlv(23, &[b"260101000000Z"]),
+            &until.map_or(vec![], |until| tlv(23, &[until.as_bytes()])),
             &tlv(0x30, &[&revoked]),
             &tlv(
                 0xa0,

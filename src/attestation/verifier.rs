@@ -89,7 +89,8 @@ impl Verifier {
         }
     }
 
-    /// Looks certificates up in the revocation lists of this file too: DER, or PEM with any number of them.
+    /// Looks certificates up in the revocation lists of this file too: DER, or PEM with at most 64 of them. Who gives lists
+    /// wants them obeyed: [`Judgement::refusal`] then lets nobody in whose root has none here, or an overdue one.
     ///
     /// # Errors
     /// What is wrong with the file.
@@ -123,7 +124,7 @@ impl Verifier {
     }
 
     fn judge_snp(&self, evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Policy>, time: Time) -> Judged {
-        let mut judgement = Judgement::new(true);
+        let mut judgement = Judgement::new(Platform::Snp, !self.lists.is_empty());
         judgement.add(Check::Format, Outcome::Passed);
         let pem = &evidence.endorsements;
         let endorsements = self
@@ -184,7 +185,7 @@ impl Verifier {
     }
 
     fn judge_sgx(&self, evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Policy>, time: Time) -> Judged {
-        let mut judgement = Judgement::new(true);
+        let mut judgement = Judgement::new(Platform::Sgx, !self.lists.is_empty());
         judgement.add(Check::Format, Outcome::Passed);
         let bytes = &evidence.endorsements;
         let collateral = self
@@ -254,7 +255,7 @@ fn judge_virtual(evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Pol
         host_data: String,
         report_data: String,
     }
-    let mut judgement = Judgement::new(false);
+    let mut judgement = Judgement::new(Platform::Virtual, false);
     let remark = "virtual: no hardware vouches for any of it";
     let facts = match serde_json::from_slice::<Quote>(&evidence.quote) {
         Ok(quote) => {
@@ -294,7 +295,7 @@ fn judge_virtual(evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Pol
 }
 
 fn judge_nothing(evidence: &Evidence) -> Judged {
-    let mut judgement = Judgement::new(false);
+    let mut judgement = Judgement::new(Platform::None, false);
     let outcome = match evidence.quote.is_empty() {
         true => Outcome::remark("there is no quote: nothing is attested"),
         false => Outcome::failed(

@@ -39,8 +39,8 @@ fn every_byte_that_an_sgx_quote_rests_on_is_covered() {
     assert_eq!(failures(&judged), [Check::Signature, Check::Debug]);
     // Of the quoting enclave: its signer, its product, its report data, the signature.
     for (at, expected) in [
-        (564 + 128, vec![Check::QeSignature, Check::QeIdentity]),
-        (564 + 256, vec![Check::QeSignature, Check::QeIdentity]),
+        (564 + 128, vec![Check::QeSignature, Check::QeIdentity, Check::TcbStatus]),
+        (564 + 256, vec![Check::QeSignature, Check::QeIdentity, Check::TcbStatus]),
         (564 + 48, vec![Check::QeSignature]),
         (564 + 320, vec![Check::QeSignature, Check::QeReport]),
         (564 + 384, vec![Check::QeSignature]),
@@ -133,7 +133,10 @@ fn altered_collateral_is_not_intels() {
         with("\"tcbEvaluationDataNumber\":10", "\"tcbEvaluationDataNumber\":11").0,
         [Check::Collateral]
     );
-    assert_eq!(with("\"isvprodid\":1", "\"isvprodid\":2").0, [Check::Collateral]);
+    assert_eq!(
+        with("\"isvprodid\":1", "\"isvprodid\":2").0,
+        [Check::Collateral, Check::TcbStatus]
+    );
     assert_eq!(
         with("00606a000000", "00606a000001").0,
         [Check::Collateral, Check::TcbStatus]
@@ -165,6 +168,74 @@ fn altered_collateral_is_not_intels() {
         let judged = verifier.judge(&evidence, &Subject::default(), None, Time::None);
         assert_eq!(failures(&judged), [Check::Collateral], "{end}");
     }
+}
+
+/// The collateral with the item at `to` replaced by that at `from`, and size and offsets with it.
+fn with_item(collateral: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let number = |at: usize| u32::from_le_bytes(collateral[at..at + 4].try_into().unwrap()) as usize;
+    let content = &collateral[52..];
+    let ends = (1..9).map(|item| number(16 + 4 * item)).chain([content.len()]);
+    let mut items: Vec<&[u8]> = (0..9)
+        .zip(ends)
+        .map(|(item, end)| &content[number(16 + 4 * item)..end])
+        .collect();
+    items[to] = items[from];
+    let mut offsets = Vec::new();
+    let mut at = 0_u32;
+    for item in &items {
+        offsets.extend(at.to_le_bytes());
+        at += item.len() as u32;
+    }
+    [
+        &collateral[..8],
+        &(at + 36).to_le_bytes(),
+        &collateral[12..16],
+        &offsets,
+        &items.concat(),
+    ]
+    .concat()
+}
+
+#[test]
+fn intels_list_of_authorities_is_none_of_platforms() {
+    let (vectors, expected) = vectors!();
+    let good = sgx(&vectors, expected);
+    assert_eq!(with_item(&good.endorsements, 3, 3), good.endorsements);
+    for (from, to) in [(4, 3), (3, 4)] {
+        let evidence = Evidence {
+            endorsements: with_item(&good.endorsements, from, to),
+            ..good.clone()
+        };
+        let judged = judge(&evidence);
+        assert_eq!(failures(&judged), [Check::Collateral]);
+        let revocation = judged.judgement.outcome(Check::Revocation);
+        assert!(matches!(revocation, Some(Outcome::NotDone(_))), "{revocation:?}");
+    }
+}
+
+#[test]
+fn what_the_store_and_the_record_say_is_held_against_an_enclave() {
+    let (vectors, expected) = vectors!();
+    let evidence = sgx(&vectors, expected);
+    let mrenclave = expected["sgx"]["sgx"]["mrenclave"].as_str().unwrap();
+    let key = rekindle::crypto::VerifyingKey::from_spki_pem(&vectors.text("sgx/node_public_key.pem")).unwrap();
+    let verifier = Verifier::new(Anchors::built_in());
+    let with = |key: &[u8], code_digest: &str, code_id: &str| {
+        let subject = Subject {
+            public_key_der: Some(key),
+            code_digest: Some(code_digest),
+        };
+        let policy = Policy {
+            code_ids: [code_id.to_owned()].into(),
+            ..Policy::default()
+        };
+        failures(&verifier.judge(&evidence, &subject, Some(&policy), Time::None))
+    };
+    let other = "00".repeat(32);
+    assert_eq!(with(key.spki_der(), mrenclave, mrenclave), []);
+    assert_eq!(with(b"another key", mrenclave, mrenclave), [Check::ReportData]);
+    assert_eq!(with(key.spki_der(), &other, mrenclave), [Check::CodeDigest]);
+    assert_eq!(with(key.spki_der(), mrenclave, &other), [Check::Measurement]);
 }
 
 #[test]

@@ -92,13 +92,15 @@ fn the_row_of_the_processor_is_found_by_what_its_key_means() {
     bytes[0x188..0x18b].copy_from_slice(&[0x19, 1, 1]);
     let report = Report::parse(&bytes).unwrap();
     let tcb = Tcb::decode([4, 0, 0, 0, 0, 0, 24, 219], report.product().unwrap());
-    let with = |key: &str, row: TcbRow| {
+    let with_rows = |rows: &[(&str, &TcbRow)]| {
+        let row = |(key, row): &(&str, &TcbRow)| ((*key).to_owned(), (*row).clone());
         let policy = Policy {
-            minimum_tcb: [(key.to_owned(), row)].into(),
+            minimum_tcb: rows.iter().map(row).collect(),
             ..Policy::default()
         };
         minimum_tcb(Some(&policy), &report, Some(&tcb))
     };
+    let with = |key: &str, row: TcbRow| with_rows(&[(key, &row)]);
     assert_eq!(with("00a00f11", tcb.to_row()), Outcome::Passed);
     // Another type in the bits that say nothing of family, model and stepping.
     assert_eq!(with("00a01f11", tcb.to_row()), Outcome::Passed);
@@ -106,6 +108,21 @@ fn the_row_of_the_processor_is_found_by_what_its_key_means() {
     assert!(with("no key", tcb.to_row()).is_failed());
     let mut higher = tcb.to_row();
     higher.microcode = Some(220);
+    // Rows of other keys that mean the same: the strictest decides, wherever it stands.
+    for other in ["00A00F11", "00a00f11", "00a01f11", "f0a00f11"] {
+        for lower in ["00A00f11", "00a02f11", "f0a03f11"] {
+            let both = with_rows(&[(other, &higher), (lower, &tcb.to_row())]);
+            assert!(both.text().contains(other), "{both:?}");
+            assert_eq!(
+                with_rows(&[(other, &tcb.to_row()), (lower, &tcb.to_row())]),
+                Outcome::Passed
+            );
+        }
+    }
+    assert_eq!(
+        with_rows(&[("00a00f12", &higher), ("00a00f11", &tcb.to_row())]),
+        Outcome::Passed
+    );
     assert!(with("00a00f11", higher).text().contains("microcode"));
     assert!(matches!(minimum_tcb(None, &report, Some(&tcb)), Outcome::NotDone(_)));
     assert!(matches!(

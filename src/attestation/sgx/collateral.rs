@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::crypto::x509::{RevocationList, Validity, der_blocks, parse_time};
+use crate::crypto::x509::{AnyCertificate, RevocationList, Validity, der_blocks, parse_time};
 use crate::crypto::{Encoding, HashAlgorithm, Scheme};
 use crate::format::cursor::Cursor;
 
@@ -47,7 +47,21 @@ pub struct Parsed {
     pub(super) problem: Option<String>,
     /// The chains that sign TCB info, revocation lists and QE identity.
     pub(super) chains: [Chain; 3],
-    pub(super) lists: Vec<RevocationList>,
+    /// What the platforms' authority has revoked; `None` where it can't be read.
+    pub(super) pck_list: Option<RevocationList>,
+    /// What the root has revoked; `None` where it can't be read.
+    pub(super) root_list: Option<RevocationList>,
+    /// The quoting enclaves that the QE identity is of.
+    pub(super) qe: QeIdentity,
+}
+
+/// Which quoting enclaves Intel speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct QeIdentity {
+    /// Who signs them, hex.
+    pub(super) mrsigner: String,
+    /// Which of that signer's products they are.
+    pub(super) product_id: u16,
 }
 
 impl std::fmt::Debug for Parsed {
@@ -90,8 +104,8 @@ impl Parsed {
             qe_chain,
             created,
         ] = items(bytes)?;
-        let tcb = SignedDocument::read(tcb_info, "tcbInfo")?;
-        let qe = SignedDocument::read(qe_identity, "enclaveIdentity")?;
+        let tcb = SignedDocument::tcb_info(tcb_info)?;
+        let qe = SignedDocument::qe_identity(qe_identity)?;
         let chains = [tcb_chain, list_chain, qe_chain].map(Chain::read);
         let [tcb_issuer, list_issuer, qe_issuer] = &chains;
         let mut problems = Vec::new();
@@ -107,18 +121,18 @@ impl Parsed {
                 .iter()
                 .map(|why| format!("chain of the revocation lists: {why}")),
         );
-        let mut lists = Vec::new();
         let mut windows = vec![("TCB info", tcb.window()?), ("QE identity", qe.window()?)];
-        for (what, list) in [("PCK revocation list", pck_list), ("root revocation list", root_list)] {
+        // Each list by its own issuer: any other would have nothing to say of what it is asked.
+        let [pck_list, root_list] = [
+            ("PCK revocation list", pck_list, list_issuer.certificates.first()),
+            ("root revocation list", root_list, list_issuer.certificates.last()),
+        ]
+        .map(|(what, list, issuer)| {
             let Some(list) = revocation_list(list) else {
                 problems.push(format!("the {what} can't be read"));
-                continue;
+                return None;
             };
-            let issuers = list_issuer.certificates.iter();
-            let is_signed = issuers
-                .filter(|issuer| issuer.subject_der() == list.issuer_der())
-                .any(|issuer| issuer.key().is_ok_and(|key| list.is_signed_by(&key).is_ok()));
-            if !is_signed {
+            if !issuer.is_some_and(|issuer| is_list_of(&list, issuer)) {
                 problems.push(format!("the {what} is not signed by its chain"));
             }
             windows.push((
@@ -128,8 +142,8 @@ impl Parsed {
                     not_after_unix_s: list.next_update_unix_s().unwrap_or(u64::MAX),
                 },
             ));
-            lists.push(list);
-        }
+            Some(list)
+        });
         let text = |name: &str| {
             tcb.body
                 .get(name)
@@ -146,7 +160,9 @@ impl Parsed {
             qe_levels: qe_levels(&qe.body)?,
             problem: (!problems.is_empty()).then(|| problems.join(", ")),
             chains,
-            lists,
+            pck_list,
+            root_list,
+            qe: qe_identity_of(&qe.body)?,
         })
     }
 
@@ -197,21 +213,49 @@ struct SignedDocument {
     signature: Vec<u8>,
 }
 
+/// The two kinds of signed documents, each under its own name: one is no substitute for the other, whoever signed it.
+#[derive(Deserialize)]
+struct RawDocument<'a> {
+    #[serde(borrow, rename = "tcbInfo")]
+    tcb_info: Option<&'a RawValue>,
+    #[serde(borrow, rename = "enclaveIdentity")]
+    enclave_identity: Option<&'a RawValue>,
+    signature: String,
+}
+
 impl SignedDocument {
-    fn read(json: &[u8], name: &str) -> Result<SignedDocument, String> {
-        #[derive(Deserialize)]
-        struct Raw<'a> {
-            #[serde(borrow, alias = "tcbInfo", alias = "enclaveIdentity")]
-            body: &'a RawValue,
-            signature: String,
-        }
-        let wrong = || format!("the {name} can't be read");
-        let raw: Raw<'_> = serde_json::from_slice(json).map_err(|_| wrong())?;
+    fn read<'a>(
+        json: &'a [u8],
+        what: &str,
+        body: impl FnOnce(&RawDocument<'a>) -> Option<&'a RawValue>,
+    ) -> Result<SignedDocument, String> {
+        let wrong = || format!("the {what} can't be read");
+        let raw: RawDocument<'a> = serde_json::from_slice(json).map_err(|_| wrong())?;
+        let body = body(&raw).ok_or_else(wrong)?;
         Ok(SignedDocument {
-            body: serde_json::from_str(raw.body.get()).map_err(|_| wrong())?,
-            bytes: raw.body.get().as_bytes().to_vec(),
-            signature: hex::decode(raw.signature).map_err(|_| wrong())?,
+            body: serde_json::from_str(body.get()).map_err(|_| wrong())?,
+            bytes: body.get().as_bytes().to_vec(),
+            signature: hex::decode(&raw.signature).map_err(|_| wrong())?,
         })
+    }
+
+    /// Of SGX: documents of version 3 say what they are of, and older ones are of nothing else.
+    fn tcb_info(json: &[u8]) -> Result<SignedDocument, String> {
+        let document = SignedDocument::read(json, "TCB info", |raw| raw.tcb_info)?;
+        match document.body.get("id") {
+            None => Ok(document),
+            Some(id) if id == "SGX" => Ok(document),
+            Some(_) => Err("the TCB info is not SGX's".into()),
+        }
+    }
+
+    /// Of the enclave that makes quotes, and not of one that verifies them, or TDX's.
+    fn qe_identity(json: &[u8]) -> Result<SignedDocument, String> {
+        let document = SignedDocument::read(json, "QE identity", |raw| raw.enclave_identity)?;
+        match document.body.get("id").is_some_and(|id| id == "QE") {
+            true => Ok(document),
+            false => Err("the enclave identity is not that of SGX's quoting enclave, QE".into()),
+        }
     }
 
     fn is_signed_by(&self, chain: &Chain) -> bool {
@@ -248,6 +292,22 @@ fn revocation_list(bytes: &[u8]) -> Option<RevocationList> {
         (1, Some(Some(der))) => RevocationList::from_der(&der).ok(),
         _ => None,
     }
+}
+
+/// Whether `issuer` issued the list, by its name and its key.
+pub(super) fn is_list_of(list: &RevocationList, issuer: &AnyCertificate) -> bool {
+    let is_signed = || issuer.key().is_ok_and(|key| list.is_signed_by(&key).is_ok());
+    list.issuer_der() == issuer.subject_der() && is_signed()
+}
+
+fn qe_identity_of(body: &Value) -> Result<QeIdentity, String> {
+    let read = || {
+        Some(QeIdentity {
+            mrsigner: body.get("mrsigner")?.as_str()?.to_ascii_lowercase(),
+            product_id: number(body.get("isvprodid"))?,
+        })
+    };
+    read().ok_or("the QE identity does not say of which enclave it is".to_owned())
 }
 
 fn level_list(body: &Value) -> Result<&Vec<Value>, String> {
@@ -287,7 +347,7 @@ fn levels(body: &Value) -> Result<Vec<Level>, String> {
     levels.ok_or("a level of the TCB info can't be read".to_owned())
 }
 
-fn qe_levels(body: &Value) -> Result<Vec<(u16, String)>, String> {
+pub(super) fn qe_levels(body: &Value) -> Result<Vec<(u16, String)>, String> {
     let read = |level: &Value| Some((number(level.get("tcb")?.get("isvsvn"))?, status(level)?));
     let levels: Option<Vec<(u16, String)>> = level_list(body)?.iter().map(read).collect();
     levels.ok_or("a level of the QE identity can't be read".to_owned())

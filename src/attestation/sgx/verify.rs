@@ -3,10 +3,9 @@
 use crate::attestation::anchors::{self, Anchors, Root};
 use crate::attestation::judgement::{Check, Judgement, Outcome};
 use crate::attestation::time::{Time, date};
-use crate::crypto::x509::AnyCertificate;
 use crate::crypto::{Curve, Encoding, HashAlgorithm, Scheme, ec_key_of_point, sha256_parts};
 
-use super::collateral::{Collateral, Parsed};
+use super::collateral::{Collateral, Parsed, is_list_of};
 use super::pck::{Chain, PckTcb};
 use super::quote::Quote;
 
@@ -249,19 +248,25 @@ fn genuine(parsed: &Parsed, anchors: &Anchors) -> Outcome {
     }
 }
 
-/// Whether the collateral was current when it was fetched, and is at the given time. It never is for long.
+/// Whether the collateral was current when it was fetched, and is at the given time. It never is for long. When it was
+/// fetched nobody says but the node.
 fn current(parsed: &Parsed, time: Time) -> Outcome {
     let mut said = Vec::new();
     if let Some(created) = parsed.created_unix_s {
+        let fetched = format!("when it was fetched, by the node's own word on {}", date(created));
         let expired = parsed.windows.iter().filter(|(_, window)| !window.contains(created));
         for (what, window) in expired {
             said.push(format!(
-                "when it was fetched, on {}, the {what} was out of date: {} to {}",
-                date(created),
+                "{fetched}, the {what} was out of date: {} to {}",
                 date(window.not_before_unix_s),
                 date(window.not_after_unix_s)
             ));
         }
+        if said.is_empty() && time == Time::None {
+            said.push(format!("current {fetched}; no other time was given"));
+        }
+    } else if time == Time::None {
+        return Outcome::not_done("no time was given, and the collateral does not say when it was fetched");
     }
     match time.windows(parsed.windows.iter().copied()) {
         failed @ Outcome::Failed(_) => return failed,
@@ -286,15 +291,26 @@ fn tcb_status(quote: &Quote, chain: &Chain, parsed: &Parsed) -> Outcome {
             format!("FMSPC {fmspc}, PCE {pce_id}"),
         );
     }
+    let found = &quote.quoting_enclave;
+    let (signer, product) = (hex::encode(found.mrsigner), found.product_id);
+    if (&signer, product) != (&parsed.qe.mrsigner, parsed.qe.product_id) {
+        return Outcome::failed(
+            "the QE identity is of other quoting enclaves",
+            format!("signer {}, product {}", parsed.qe.mrsigner, parsed.qe.product_id),
+            format!("signer {signer}, product {product}"),
+        );
+    }
     let Some(level) = parsed.level_of(&platform) else {
         return Outcome::failed("the platform's TCB is below every level", "no level", "UpToDate");
     };
-    let qe = parsed
-        .qe_levels
-        .iter()
-        .find(|(lowest, _)| *lowest <= quote.quoting_enclave.svn);
-    let qe = qe.map_or("below every level", |(_, status)| status);
-    match (level.status.as_str(), qe) {
+    let Some((_, qe)) = parsed.qe_levels.iter().find(|(lowest, _)| *lowest <= found.svn) else {
+        return Outcome::failed(
+            "the quoting enclave's TCB is below every level",
+            format!("SVN {}", found.svn),
+            "UpToDate",
+        );
+    };
+    match (level.status.as_str(), qe.as_str()) {
         ("UpToDate", "UpToDate") => Outcome::Passed,
         ("Revoked", _) | (_, "Revoked") => Outcome::failed(
             "the TCB is revoked",
@@ -305,25 +321,35 @@ fn tcb_status(quote: &Quote, chain: &Chain, parsed: &Parsed) -> Outcome {
     }
 }
 
+/// Whether a list revokes a certificate of the chain. Each is looked up in the list that its issuer in this chain made; the
+/// root's own is in the root's.
 fn revocation(chain: &Chain, parsed: &Parsed) -> Outcome {
-    let revoked = |certificate: &&AnyCertificate| {
-        let lists = parsed.lists.iter();
-        lists
-            .filter(|list| list.issuer_der() == certificate.issuer_der())
-            .any(|list| list.revokes(certificate.serial()))
+    let [pck, authority, root] = &chain.certificates[..] else {
+        return Outcome::not_done("there are not three certificates that can be read");
     };
-    match chain.certificates.iter().find(revoked) {
-        Some(certificate) => Outcome::failed(
-            "a certificate of the PCK chain is revoked",
-            format!(
-                "{} with serial number {}",
-                certificate.subject(),
-                hex::encode(certificate.serial())
-            ),
-            "none on the lists of the collateral",
-        ),
-        None => Outcome::Passed,
+    let lists = [
+        (&parsed.pck_list, "PCK", authority, &[pck][..]),
+        (&parsed.root_list, "root", root, &[authority, root]),
+    ];
+    let mut lacking = None;
+    for (list, what, issuer, issued) in lists {
+        let Some(list) = list.as_ref().filter(|list| is_list_of(list, issuer)) else {
+            lacking.get_or_insert_with(|| format!("the {what} revocation list is not that of {}", issuer.subject()));
+            continue;
+        };
+        if let Some(certificate) = issued.iter().find(|issued| list.revokes(issued.serial())) {
+            return Outcome::failed(
+                "a certificate of the PCK chain is revoked",
+                format!(
+                    "{} with serial number {}",
+                    certificate.subject(),
+                    hex::encode(certificate.serial())
+                ),
+                "none on the lists of the collateral",
+            );
+        }
     }
+    lacking.map_or(Outcome::Passed, Outcome::not_done)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The chip's certificates: VCEK, ASK, ARK, in this order. Attestation specification, section 3.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use x509_cert::der::Decode;
@@ -13,6 +14,8 @@ use super::tcb::Tcb;
 
 /// VCEK, ASK, ARK.
 const CERTIFICATES: usize = 3;
+/// Bytes of PEM that are read at all; real ones have 6.5 kB.
+pub(super) const MAX_BYTES: usize = 64 << 10;
 
 /// What the three certificates are called where something is said of them.
 pub(super) const NAMES: [&str; CERTIFICATES] = ["the VCEK", "the ASK", "the ARK"];
@@ -29,6 +32,8 @@ pub(in crate::attestation) struct Issuers {
 
 /// Endorsements, read and verified as far as they go without a report, pins or a time.
 pub struct Endorsements {
+    /// Bytes of the PEM text. Nothing is read of more than 64 KiB.
+    pub size: usize,
     /// Certificates found, whatever they are.
     pub count: usize,
     /// VCEK, ASK, ARK; a text says why one can't be read. Empty unless there are three.
@@ -58,11 +63,15 @@ pub struct Vcek {
 impl Endorsements {
     /// Reads the PEM text of `nodes.info`. Issuers that were seen before are not verified again.
     pub(in crate::attestation) fn read(bytes: &[u8], issuers: &Remembered<Issuers>) -> Endorsements {
-        let text = String::from_utf8_lossy(bytes);
+        let text = match bytes.len() {
+            ..=MAX_BYTES => String::from_utf8_lossy(bytes),
+            _ => Cow::Borrowed(""),
+        };
         let labels = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
         let blocks = der_blocks(&text, &labels, CERTIFICATES);
         let count = blocks.len();
         let mut found = Endorsements {
+            size: bytes.len(),
             count,
             certificates: Vec::new(),
             root_self: Err("there are not three certificates".into()),
@@ -246,5 +255,19 @@ mod tests {
         let found = Endorsements::read(block.repeat(3).as_bytes(), &issuers);
         assert!(found.certificates.iter().all(Result::is_err));
         assert!(found.root_self.is_err() && found.chain.is_err() && found.key.is_none());
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_read() {
+        let block = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(3);
+        let padded = |length: usize| {
+            let text = block.clone() + &"\n".repeat(length - block.len());
+            Endorsements::read(text.as_bytes(), &Remembered::new())
+        };
+        assert_eq!((padded(MAX_BYTES).count, padded(MAX_BYTES).size), (3, MAX_BYTES));
+        assert_eq!(
+            (padded(MAX_BYTES + 1).count, padded(MAX_BYTES + 1).size),
+            (0, MAX_BYTES + 1)
+        );
     }
 }

@@ -6,7 +6,7 @@ use crate::attestation::product::Product;
 use crate::attestation::time::{Time, date};
 use crate::crypto::x509::RevocationList;
 
-use super::endorsements::{Endorsements, NAMES};
+use super::endorsements::{Endorsements, MAX_BYTES, NAMES};
 use super::report::{NEWEST_VERSION, REPORT_BYTES, Report};
 use super::tcb::{Tcb, hexstring};
 
@@ -156,11 +156,15 @@ impl Of<'_> {
     }
 
     fn count(&self) -> Outcome {
-        let count = self.endorsements.count;
-        Outcome::of(count == 3, || {
+        let Endorsements { count, size, .. } = self.endorsements;
+        Outcome::of(*count == 3, || {
+            let found = match size {
+                ..=MAX_BYTES => format!("{count} certificates"),
+                _ => format!("{size} bytes, of which nothing was read: more than {MAX_BYTES}"),
+            };
             Outcome::failed(
                 format!("Expected 3 endorsement certificates but got {count}"),
-                format!("{count} certificates"),
+                found,
                 "3: VCEK, ASK, ARK",
             )
         })

@@ -265,9 +265,8 @@ fn identify(did: &str, chain: &[AnyCertificate]) -> Result<(), ChainOrDid> {
     if !above.iter().any(|certificate| did.names(certificate.der())) {
         return Err(ChainOrDid::Did(DidError::Fingerprint));
     }
-    let purposes = leaf.extended_key_usage();
     for wanted in &did.extended_key_usages {
-        if !purposes.contains(wanted) {
+        if !leaf.is_for(wanted) {
             return Err(ChainOrDid::Did(DidError::ExtendedKeyUsage(wanted.clone())));
         }
     }

@@ -189,6 +189,36 @@ fn the_chain_is_two_certificates_at_least_and_a_path() {
 }
 
 #[test]
+fn the_path_is_held_to_strict_rules() {
+    // A leaf that does not say which of its issuer's keys signed it: RFC 5280 asks for that, and many do not.
+    let (middle, leaf) = (key(2), key(3));
+    let without_identifiers = Issued {
+        subject: "leaf",
+        issuer: "issuing",
+        key: &leaf,
+        signer: &middle,
+        serial: 3,
+        extensions: vec![("2.5.29.37", false, tlv(0x30, &[&oid(PURPOSE)]))],
+    };
+    let (check, text) = fails(|made| made.chain[0] = without_identifiers.der());
+    assert_eq!(check, Check::UvmDid);
+    assert!(text.contains("no authority key identifier"), "{text}");
+}
+
+#[test]
+fn a_chain_of_more_than_16_certificates_is_not_read() {
+    // The root, which signed itself, as often as it takes.
+    let of = |length: usize| {
+        let mut made = good();
+        let last = made.chain[2].clone();
+        made.chain.resize(length, last);
+        made.failures()
+    };
+    assert_eq!(of(16), []);
+    assert!(matches!(&of(17)[..], [(Check::UvmFormat, _)]));
+}
+
+#[test]
 fn what_the_header_needs_is_there() {
     for change in [
         (|made: &mut Made| made.did = None) as fn(&mut Made),

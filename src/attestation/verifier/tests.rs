@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::attestation::judgement::Verdict;
+use crate::attestation::testing::{Issued, authority, ids, key, pem, revocation_list};
 use crate::attestation::{OwnEvidence, VirtualQuote};
 
 fn judge(evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Policy>) -> Judged {
@@ -94,4 +95,51 @@ fn a_file_that_is_no_revocation_list_is_refused() {
     ] {
         assert!(Verifier::new(Anchors::built_in()).with_revocation_lists(file).is_err());
     }
+}
+
+/// A report of nothing but a version and a processor, with three certificates made here.
+fn snp_node() -> Evidence {
+    let (ark, ask, chip) = (key(1), key(2), key(3));
+    let issued = |subject, issuer, key, signer, serial, extensions| {
+        let issued = Issued {
+            subject,
+            issuer,
+            key,
+            signer,
+            serial,
+            extensions,
+        };
+        pem("CERTIFICATE", &issued.der())
+    };
+    let endorsements = [
+        issued("VCEK", "ASK", &chip, &ask, 0, ids(3, 2)),
+        issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
+        issued("ARK", "ARK", &ark, &ark, 11, authority(1, 1)),
+    ];
+    let mut quote = vec![0; snp::REPORT_BYTES];
+    quote[0] = 3;
+    quote[0x188..0x18b].copy_from_slice(&[0x19, 1, 1]);
+    Evidence {
+        format: "AMD_SEV_SNP_v1".into(),
+        quote,
+        endorsements: endorsements.concat().into_bytes(),
+        ..Evidence::default()
+    }
+}
+
+#[test]
+fn revocation_lists_of_a_file_are_looked_into_and_a_file_of_others_is_in_the_way() {
+    let with = |file: &[u8]| {
+        let verifier = Verifier::new(Anchors::built_in());
+        let verifier = verifier.with_revocation_lists(file).unwrap();
+        let judged = verifier.judge(&snp_node(), &Subject::default(), None, Time::None);
+        judged.judgement.outcome(Check::Revocation).unwrap().clone()
+    };
+    let of_ark = |serials: &[u8]| revocation_list("ARK", &key(1), serials);
+    assert!(with(&of_ark(&[22])).is_failed());
+    assert_eq!(with(&of_ark(&[23])), Outcome::Passed);
+    let other = pem("X509 CRL", &revocation_list("other", &key(9), &[]));
+    assert!(matches!(with(other.as_bytes()), Outcome::NotDone(_)));
+    let both = other + &pem("X509 CRL", &of_ark(&[22]));
+    assert!(with(both.as_bytes()).is_failed());
 }

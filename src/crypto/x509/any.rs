@@ -93,14 +93,14 @@ impl AnyCertificate {
         let validity = Validity::from_der(field("validity")?).ok_or(malformed("validity"))?;
         let subject = field("subject")?.to_vec();
         let spki = field("public key")?.to_vec();
-        let mut extensions = Vec::new();
+        let mut extensions = None;
         while !reader.is_finished() {
             let tag = peek(&reader);
             let bytes = reader.tlv_bytes().map_err(|_| malformed("extensions"))?;
             match tag {
                 // Unique identifiers: nobody has them, and they mean nothing here.
                 Some(tag) if [context_primitive(1), context_primitive(2)].contains(&tag) => {}
-                Some(tag) if tag == context(3) && extensions.is_empty() => extensions = read_extensions(bytes)?,
+                Some(tag) if tag == context(3) && extensions.is_none() => extensions = Some(read_extensions(bytes)?),
                 _ => return Err(malformed("what stands after the public key")),
             }
         }
@@ -114,7 +114,7 @@ impl AnyCertificate {
             spki,
             scheme: algorithm::scheme(outside.algorithm),
             signature: outside.signature.to_vec(),
-            extensions,
+            extensions: extensions.unwrap_or_default(),
             der: der.to_vec(),
         })
     }
@@ -240,26 +240,24 @@ impl AnyCertificate {
         Some(byte & (0x80 >> (bit % 8)) != 0)
     }
 
-    /// The purposes in the extended key usage, dotted; empty where there are none.
-    pub fn extended_key_usage(&self) -> Vec<String> {
-        let mut purposes = Vec::new();
-        let Some(Ok(sequence)) = self
-            .find(EXTENDED_KEY_USAGE)
-            .map(|value| element(value, "extended key usage"))
-        else {
-            return purposes;
-        };
-        let Ok(mut reader) = SliceReader::new(sequence.value()) else {
-            return purposes;
-        };
-        while !reader.is_finished() {
-            let purpose: Result<ObjectIdentifier, _> = Decode::decode(&mut reader);
-            match purpose {
-                Ok(purpose) => purposes.push(purpose.to_string()),
-                Err(_) => return Vec::new(),
+    /// Whether the extended key usage names this purpose, dotted. Encodings are compared: as text, a number over 32 bits is
+    /// what is left of it in 32.
+    pub fn is_for(&self, purpose: &str) -> bool {
+        ObjectIdentifier::new(purpose).is_ok_and(|wanted| self.purposes().contains(&wanted))
+    }
+
+    /// The purposes in the extended key usage; empty where there are none, or one that can't be read.
+    fn purposes(&self) -> Vec<ObjectIdentifier> {
+        let read = || {
+            let sequence = element(self.find(EXTENDED_KEY_USAGE)?, "extended key usage").ok()?;
+            let mut reader = SliceReader::new(sequence.value()).ok()?;
+            let mut purposes = Vec::new();
+            while !reader.is_finished() {
+                purposes.push(ObjectIdentifier::decode(&mut reader).ok()?);
             }
-        }
-        purposes
+            Some(purposes)
+        };
+        read().unwrap_or_default()
     }
 
     fn find(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
@@ -292,7 +290,8 @@ impl std::fmt::Debug for AnyCertificate {
 }
 
 /// The DER of every block of a PEM text with a label that ends in one of `labels`, in order; `None` in the place of one
-/// whose base64 is damaged. At most `most` are read, and their number is all that counts beyond.
+/// whose base64 is damaged, and of the first one without an END line, after which nothing is read. At most `most` are read,
+/// and their number is all that counts beyond.
 pub fn der_blocks(text: &str, labels: &[&str], most: usize) -> Vec<Option<Vec<u8>>> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -306,11 +305,12 @@ pub fn der_blocks(text: &str, labels: &[&str], most: usize) -> Vec<Option<Vec<u8
             Ok(block) => found.push(Some(block.der.to_vec())),
             Err(_) => found.push(None),
         }
-        // After the END line; without one, after the BEGIN line: each turn consumes text.
-        rest = match rest.split_once("-----END ") {
-            Some((_, after)) => after,
-            None => rest.strip_prefix("-----BEGIN ").unwrap_or(""),
+        // To the END line, which is where `first_block` stopped: no text is looked through twice. Without one there is none
+        // for any later block either.
+        let Some((_, after)) = rest.split_once("-----END ") else {
+            break;
         };
+        rest = after;
     }
     found
 }
@@ -409,5 +409,7 @@ fn name_text(der: &[u8]) -> String {
     Name::from_der(der).map_or_else(|_| format!("#{}", hex::encode(der)), |name| name.to_string())
 }
 
+#[cfg(test)]
+mod crafted;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::attestation::anchors::TestRoot;
+use crate::attestation::evidence::Platform;
 use crate::attestation::remembered::Remembered;
 use crate::attestation::testing::{self, Extension, FROM, Issued, TO, authority, ids, key, pem, tlv};
 use crate::crypto::sha256;
@@ -82,7 +83,7 @@ fn anchors() -> Anchors {
 }
 
 fn judge_at(quote: &[u8], endorsements: &Endorsements, lists: &[RevocationList], time: Time) -> Judgement {
-    let mut judgement = Judgement::new(true);
+    let mut judgement = Judgement::new(Platform::Snp, !lists.is_empty());
     verify(quote, endorsements, None, &anchors(), lists, time, &mut judgement);
     judgement
 }
@@ -250,6 +251,63 @@ fn revoked_authorities_fail_and_other_lists_say_nothing() {
         judge(&quote, &good).outcome(Check::Revocation),
         Some(Outcome::NotDone(_))
     ));
+}
+
+#[test]
+fn the_newest_of_several_lists_says_until_when_and_one_without_a_date_for_ever() {
+    let good = endorsements(vcek(64));
+    let list = |until: Option<&str>, serials: &[u8]| {
+        let der = testing::revocation_list_until("ARK", &key(1), serials, until);
+        RevocationList::from_der(&der).unwrap()
+    };
+    let of = |lists: &[RevocationList]| {
+        let judgement = judge_at(&report(|_| ()), &good, lists, Time::At(FROM + 400 * 86_400));
+        judgement.outcome(Check::Revocation).unwrap().clone()
+    };
+    let (old, new) = (Some("260101000000Z"), Some("270101000000Z"));
+    let overdue = |outcome: Outcome, date: &str| matches!(outcome, Outcome::Remark(text) if text.contains(date));
+    assert!(overdue(of(&[list(old, &[])]), "2026-01-01"));
+    for lists in [[list(old, &[]), list(new, &[])], [list(new, &[]), list(old, &[])]] {
+        assert_eq!(of(&lists), Outcome::Passed);
+    }
+    assert_eq!(of(&[list(old, &[]), list(None, &[])]), Outcome::Passed);
+    assert!(of(&[list(None, &[22])]).is_failed());
+    // What one list revokes is revoked, whatever the others say.
+    for lists in [[list(old, &[22]), list(new, &[])], [list(new, &[]), list(old, &[22])]] {
+        assert!(of(&lists).is_failed());
+    }
+}
+
+#[test]
+fn a_root_that_names_another_issuer_did_not_sign_itself() {
+    let (ark, ask, chip) = (key(1), key(2), key(3));
+    let issued = |subject, issuer, key, signer, extensions| {
+        let issued = Issued {
+            subject,
+            issuer,
+            key,
+            signer,
+            serial: 1,
+            extensions,
+        };
+        pem("CERTIFICATE", &issued.der())
+    };
+    // Its own key did sign it.
+    let text = [
+        issued("VCEK", "ASK", &chip, &ask, vcek(64)),
+        issued("ASK", "ARK", &ask, &ark, authority(2, 1)),
+        issued("ARK", "another", &ark, &ark, authority(1, 1)),
+    ];
+    let endorsements = Endorsements::read(text.concat().as_bytes(), &Remembered::new());
+    assert_eq!(failures(&judge(&report(|_| ()), &endorsements)), [Check::RootSelf]);
+}
+
+#[test]
+fn endorsements_that_are_too_long_fail_the_count_and_say_so() {
+    let endorsements = Endorsements::read(&vec![b'\n'; MAX_BYTES + 1], &Remembered::new());
+    let judgement = judge(&report(|_| ()), &endorsements);
+    assert_eq!(failures(&judgement), [Check::Count]);
+    assert!(judgement.outcome(Check::Count).unwrap().text().contains("65537 bytes"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Revocation lists (RFC 5280, section 5).
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
 use x509_cert::der::{Decode, Reader, SliceReader, Tag};
 use x509_cert::time::Time;
@@ -16,7 +16,8 @@ pub struct RevocationList {
     issuer: Vec<u8>,
     this_update_unix_s: u64,
     next_update_unix_s: Option<u64>,
-    revoked: BTreeSet<Vec<u8>>,
+    /// Where in `signed` the entries stand: as they are, because entries of a few bytes would be many times that in memory.
+    revoked: Range<usize>,
 }
 
 impl RevocationList {
@@ -47,17 +48,14 @@ impl RevocationList {
             }
             _ => None,
         };
-        let mut revoked = BTreeSet::new();
+        let mut revoked = 0..0;
         if peek(&reader) == Some(Tag::Sequence) {
             let wrong = |_| malformed("revoked certificates");
-            let list = element(reader.tlv_bytes().map_err(wrong)?, "revoked certificates")?;
-            let mut list = SliceReader::new(list.value()).map_err(wrong)?;
-            while !list.is_finished() {
-                let one = element(list.tlv_bytes().map_err(wrong)?, "revoked certificate")?;
-                let mut parts = SliceReader::new(one.value()).map_err(wrong)?;
-                let serial = element(parts.tlv_bytes().map_err(wrong)?, "serial number")?;
-                revoked.insert(serial.value().to_vec());
-            }
+            let list = element(reader.tlv_bytes().map_err(wrong)?, "revoked certificates")?.value();
+            serials(list)?.try_for_each(|serial| serial.map(drop))?;
+            let after = usize::try_from(reader.remaining_len()).map_err(wrong)?;
+            let end = outside.signed.len().saturating_sub(after);
+            revoked = end.saturating_sub(list.len())..end;
         }
         // Extensions, such as the list's own number.
         if peek(&reader) == Some(context(0)) {
@@ -103,8 +101,26 @@ impl RevocationList {
 
     /// Whether it revokes the serial number with this content.
     pub fn revokes(&self, serial: &[u8]) -> bool {
-        self.revoked.contains(serial)
+        let entries = self.signed.get(self.revoked.clone()).unwrap_or_default();
+        // All could be read when the list was.
+        serials(entries).is_ok_and(|serials| serials.map_while(Result::ok).any(|revoked| revoked == serial))
     }
+}
+
+/// The contents of the serial numbers of a list's entries. Errors may repeat without end.
+fn serials(entries: &[u8]) -> Result<impl Iterator<Item = Result<&[u8], Error>>, Error> {
+    let wrong = |_| malformed("revoked certificate");
+    let mut reader = SliceReader::new(entries).map_err(wrong)?;
+    Ok(std::iter::from_fn(move || {
+        let is_finished = reader.is_finished();
+        let next = || {
+            let one = element(reader.tlv_bytes().map_err(wrong)?, "revoked certificate")?;
+            let mut parts = SliceReader::new(one.value()).map_err(wrong)?;
+            let serial = parts.tlv_bytes().map_err(wrong)?;
+            Ok(element(serial, "serial number")?.value())
+        };
+        (!is_finished).then(next)
+    }))
 }
 
 fn time(der: &[u8]) -> Result<u64, Error> {
