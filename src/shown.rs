@@ -51,6 +51,20 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
+/// Characters of an excerpt.
+const EXCERPT: usize = 400;
+
+/// As [`line()`], and no more of it than helps: what is wrong with something foreign is said in words that may quote it, and it
+/// may be of any length.
+pub fn excerpt(text: &str) -> String {
+    let end = text.char_indices().nth(EXCERPT).map_or(text.len(), |(at, _)| at);
+    let mut out = line(text.get(..end).unwrap_or_default()).into_owned();
+    if end < text.len() {
+        out.push_str("...");
+    }
+    out
+}
+
 /// The same for text of this program's own making, whose line breaks are meant.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')

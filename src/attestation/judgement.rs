@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
-use crate::shown::line;
+use crate::shown::excerpt;
 
 use super::evidence::Platform;
 
@@ -167,37 +167,24 @@ pub enum Outcome {
     NotDone(String),
 }
 
-/// Characters of evidence that a text repeats at most.
-const MOST_REPEATED: usize = 400;
-
-/// Text of unknown origin: cut, and without what a terminal acts on.
-pub(super) fn repeated(text: &str) -> String {
-    let end = text.char_indices().nth(MOST_REPEATED).map_or(text.len(), |(at, _)| at);
-    let mut out = line(text.get(..end).unwrap_or("")).into_owned();
-    if end < text.len() {
-        out.push_str("...");
-    }
-    out
-}
-
 impl Outcome {
     /// A failure; all three texts may repeat evidence.
     pub fn failed(text: impl AsRef<str>, found: impl AsRef<str>, expected: impl AsRef<str>) -> Outcome {
         Outcome::Failed(Failure {
-            text: repeated(text.as_ref()),
-            found: repeated(found.as_ref()),
-            expected: repeated(expected.as_ref()),
+            text: excerpt(text.as_ref()),
+            found: excerpt(found.as_ref()),
+            expected: excerpt(expected.as_ref()),
         })
     }
 
     /// A remark, which may repeat evidence.
     pub fn remark(text: impl AsRef<str>) -> Outcome {
-        Outcome::Remark(repeated(text.as_ref()))
+        Outcome::Remark(excerpt(text.as_ref()))
     }
 
     /// Not done, and why.
     pub fn not_done(why: impl AsRef<str>) -> Outcome {
-        Outcome::NotDone(repeated(why.as_ref()))
+        Outcome::NotDone(excerpt(why.as_ref()))
     }
 
     /// Passed if it `holds`, failed otherwise.

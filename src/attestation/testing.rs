@@ -147,6 +147,28 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{digits}\n-----END {label}-----\n")
 }
 
+/// VCEK, ASK and ARK, of the keys 3, 2 and 1: this VCEK, and an ARK that was signed by this key.
+pub fn endorsements_under(ark_signer: &SigningKey, vcek: Vec<Extension>) -> String {
+    let (ark, ask, chip) = (key(1), key(2), key(3));
+    let issued = |subject, issuer, key, signer, serial, extensions| {
+        let issued = Issued {
+            subject,
+            issuer,
+            key,
+            signer,
+            serial,
+            extensions,
+        };
+        any_certificate_pem(&issued.der())
+    };
+    [
+        issued("VCEK", "ASK", &chip, &ask, 0, vcek),
+        issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
+        issued("ARK", "ARK", &ark, ark_signer, 11, authority(1, 1)),
+    ]
+    .concat()
+}
+
 /// A machine that attests what it is told to: a made chip, made issuers, a made root.
 #[derive(Clone)]
 pub struct Machine {
@@ -193,7 +215,6 @@ impl Machine {
 
     /// VCEK, ASK and ARK of its chip with its firmware.
     pub fn endorsements(&self) -> String {
-        let (ark, ask, chip) = (key(1), key(2), key(3));
         let number = |value: u8| match value {
             0..0x80 => vec![2, 1, value],
             _ => vec![2, 2, 0, value],
@@ -207,23 +228,7 @@ impl Machine {
             ("1.3.6.1.4.1.3704.1.3.8", false, number(self.tcb[7])),
             ("1.3.6.1.4.1.3704.1.4", false, vec![7; 64]),
         ]);
-        let issued = |subject, issuer, key, signer, serial, extensions| {
-            let issued = Issued {
-                subject,
-                issuer,
-                key,
-                signer,
-                serial,
-                extensions,
-            };
-            any_certificate_pem(&issued.der())
-        };
-        [
-            issued("VCEK", "ASK", &chip, &ask, 0, vcek),
-            issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
-            issued("ARK", "ARK", &ark, &ark, 11, authority(1, 1)),
-        ]
-        .concat()
+        endorsements_under(&key(1), vcek)
     }
 
     /// The root of its chip.

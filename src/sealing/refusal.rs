@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::TcbVersion;
 use crate::format::Seqno;
-use crate::shown::line;
+use crate::shown::excerpt;
 
 /// Why one sealed file is not used. No secret, and nothing of a file's contents but numbers, is in any of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,17 +124,9 @@ impl Refused {
     /// a file or a value may quote it.
     pub fn new(file: &str, refusal: &Refusal) -> Refused {
         Refused {
-            file: shown(file),
+            file: excerpt(file),
             kind: refusal.kind(),
-            why: shown(&refusal.to_string()),
+            why: excerpt(&refusal.to_string()),
         }
     }
-}
-
-/// Characters of a name or reason.
-const MOST: usize = 400;
-
-fn shown(text: &str) -> String {
-    let end = text.char_indices().nth(MOST).map_or(text.len(), |(at, _)| at);
-    line(text.get(..end).unwrap_or_default()).into_owned()
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use crate::attestation::judgement::repeated;
+use crate::shown::excerpt;
 
 /// Policies of a DID that is read at all.
 const MAX_POLICIES: usize = 16;
@@ -65,10 +65,10 @@ impl fmt::Display for DidError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DidError::Malformed(problem) => write!(f, "invalid DID string: {problem}"),
-            DidError::UnsupportedPolicy(name) => write!(f, "unsupported DID policy: {}", repeated(name)),
+            DidError::UnsupportedPolicy(name) => write!(f, "unsupported DID policy: {}", excerpt(name)),
             DidError::ChainTooShort => f.write_str("certificate chain too short"),
             DidError::Fingerprint => f.write_str("invalid certificate fingerprint"),
-            DidError::ExtendedKeyUsage(oid) => write!(f, "EKU not found: {}", repeated(oid)),
+            DidError::ExtendedKeyUsage(oid) => write!(f, "EKU not found: {}", excerpt(oid)),
             DidError::KeyUsage => f.write_str("leaf certificate key usage does not allow signing"),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::attestation::judgement::Verdict;
-use crate::attestation::testing::{Issued, authority, ids, key, pem, revocation_list};
+use crate::attestation::testing::{endorsements_under, ids, key, pem, revocation_list};
 use crate::attestation::{OwnEvidence, VirtualQuote};
 
 fn judge(evidence: &Evidence, subject: &Subject<'_>, policy: Option<&Policy>) -> Judged {
@@ -99,30 +99,13 @@ fn a_file_that_is_no_revocation_list_is_refused() {
 
 /// A report of nothing but a version and a processor, with three certificates made here.
 fn snp_node() -> Evidence {
-    let (ark, ask, chip) = (key(1), key(2), key(3));
-    let issued = |subject, issuer, key, signer, serial, extensions| {
-        let issued = Issued {
-            subject,
-            issuer,
-            key,
-            signer,
-            serial,
-            extensions,
-        };
-        pem("CERTIFICATE", &issued.der())
-    };
-    let endorsements = [
-        issued("VCEK", "ASK", &chip, &ask, 0, ids(3, 2)),
-        issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
-        issued("ARK", "ARK", &ark, &ark, 11, authority(1, 1)),
-    ];
     let mut quote = vec![0; snp::REPORT_BYTES];
     quote[0] = 3;
     quote[0x188..0x18b].copy_from_slice(&[0x19, 1, 1]);
     Evidence {
         format: "AMD_SEV_SNP_v1".into(),
         quote,
-        endorsements: endorsements.concat().into_bytes(),
+        endorsements: endorsements_under(&key(1), ids(3, 2)).into_bytes(),
         ..Evidence::default()
     }
 }

@@ -1,11 +1,13 @@
 //! Unsealing on a stand-in for a processor.
 
 use super::*;
+use crate::crypto::LedgerSecret;
 use crate::crypto::rsa::DecryptionKey;
 use crate::fixture::{Options, generate};
 use crate::format::directory::LedgerFiles;
 use crate::recovery::recovery_tables::RecoveryTables;
 use crate::recovery::secrets::{Material, open};
+use crate::recovery::verify::{self, verify};
 use crate::report::progress::Silent;
 use crate::sealing::testing::Processor;
 use crate::sealing::{SealedSecret, TcbVersion, directory};
@@ -88,6 +90,48 @@ fn the_same_processor_opens_the_newest_of_its_files_and_no_other_does() {
     assert_eq!(rolled_back, (None, Some("no-key")));
     let another = sealed.on(Processor(TcbVersion(7), 2), sealed.touchstones());
     assert_eq!(another, (None, Some("does-not-open")));
+}
+
+/// In the first generation nothing is chained that a wrong secret would fail to open: an entry alone tells.
+#[test]
+fn the_secret_of_another_service_opens_no_ledger_of_the_first_generation() {
+    let scratch = tempfile::tempdir().unwrap();
+    let service = scratch.path().join("service");
+    let options = Options {
+        entries: 40,
+        members: 1,
+        threshold: 1,
+        ..Options::default()
+    };
+    generate(&options, &service, &Silent).unwrap();
+    let files = LedgerFiles::list(&[service.join("ledger")], false).unwrap();
+    let report = verify(&files, &verify::Options::default(), &Silent).unwrap();
+    let (last, root) = (report.last_signed.unwrap().seqno, report.root.unwrap().0);
+    let tables = RecoveryTables::read(&files, None, Seqno::MAX).unwrap();
+    let pem = std::fs::read_to_string(service.join("common/member0_enc_privk.pem")).unwrap();
+    let material = Material {
+        member_keys: vec![("member0".to_owned(), DecryptionKey::from_pem(&pem).unwrap())],
+        ..Material::default()
+    };
+    let secrets = open(&tables, &material).secrets.unwrap();
+    let own = &secrets.iter().next().unwrap().secret;
+    let another = LedgerSecret::from_bytes([9; 32]);
+    let version = newest_version(&tables.historical);
+    for (secret, opens) in [(&another, false), (own, true)] {
+        let processor = Processor(TcbVersion(7), 1);
+        let directory = scratch.path().join(format!("sealed-{opens}"));
+        let bytes = SealedSecret::seal(secret, version, None, &processor, [1; 12]).unwrap();
+        directory::write(&directory, version, &bytes).unwrap();
+        let unsealer = Unsealer {
+            directory: Some(directory),
+            share: None,
+            key: Ok(Arc::new(processor)),
+            touchstones: Touchstone::signed(&files, last, &root).into_iter().collect(),
+            has_stalled: AtomicBool::new(false),
+        };
+        let Unsealing { report, secrets } = unsealer.unseal(&tables.historical, None);
+        assert_eq!(secrets.is_some(), opens, "{}", report.why_not());
+    }
 }
 
 #[test]

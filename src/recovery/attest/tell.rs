@@ -4,6 +4,7 @@ use super::report::{How, NodeReport, PolicyRow};
 use super::tables::{Table, Tables};
 use crate::attestation::snp::Report;
 use crate::attestation::{Facts, Judged, Outcome, Product, Time, Verdict, date};
+use crate::shown::excerpt;
 
 /// What the node's record says of it.
 pub(super) struct Record {
@@ -103,8 +104,8 @@ fn tell(to: &mut NodeReport, facts: &Facts, time: Time) {
             to.report_version = Some(report.version);
             if let Some(statement) = uvm {
                 to.svn = statement.svn;
-                to.did = statement.did.as_deref().map(shown);
-                to.feed = statement.feed.as_deref().map(shown);
+                to.did = statement.did.as_deref().map(excerpt);
+                to.feed = statement.feed.as_deref().map(excerpt);
             }
             let ends = endorsements.certificates.iter().flatten();
             to.expired_on = expired(ends.map(|certificate| certificate.validity().not_after_unix_s), time);
@@ -118,8 +119,8 @@ fn tell(to: &mut NodeReport, facts: &Facts, time: Time) {
             to.report_version = Some(quote.version.into());
         }
         Facts::Virtual { measurement, host_data } => {
-            to.measurement = Some(shown(measurement));
-            to.host_data = Some(shown(host_data));
+            to.measurement = Some(excerpt(measurement));
+            to.host_data = Some(excerpt(host_data));
         }
         Facts::None => {}
     }
@@ -135,13 +136,6 @@ fn expired(ends: impl Iterator<Item = u64>, time: Time) -> Option<String> {
 
 fn has_cpuid(report: &Report) -> bool {
     report.version >= 3
-}
-
-/// Text of the evidence, of bounded length and fit to be shown.
-fn shown(text: &str) -> String {
-    const MOST: usize = 400;
-    let end = text.char_indices().nth(MOST).map_or(text.len(), |(at, _)| at);
-    crate::shown::line(text.get(..end).unwrap_or_default()).into_owned()
 }
 
 /// The rows of the store that decide about such evidence.
@@ -168,7 +162,7 @@ fn rows_asked(facts: &Facts, tables: &Tables) -> Vec<PolicyRow> {
         let origin = tables.origin(table, &key)?;
         Some(PolicyRow {
             table: table.name(),
-            key: shown(&key),
+            key: excerpt(&key),
             seqno: origin.seqno,
             proposals: origin.proposals.to_vec(),
         })

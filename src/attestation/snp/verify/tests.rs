@@ -52,24 +52,7 @@ fn endorsements(vcek: Vec<Extension>) -> Endorsements {
 
 /// Under an ARK that was signed by this key.
 fn endorsements_under(signer: &crate::crypto::SigningKey, vcek: Vec<Extension>) -> Endorsements {
-    let (ark, ask, chip) = (key(1), key(2), key(3));
-    let issued = |subject, issuer, key, signer, serial, extensions| {
-        let issued = Issued {
-            subject,
-            issuer,
-            key,
-            signer,
-            serial,
-            extensions,
-        };
-        pem("CERTIFICATE", &issued.der())
-    };
-    let text = [
-        issued("VCEK", "ASK", &chip, &ask, 0, vcek),
-        issued("ASK", "ARK", &ask, &ark, 22, authority(2, 1)),
-        issued("ARK", "ARK", &ark, signer, 11, authority(1, 1)),
-    ];
-    Endorsements::read(text.concat().as_bytes(), &Remembered::new())
+    Endorsements::read(testing::endorsements_under(signer, vcek).as_bytes(), &Remembered::new())
 }
 
 fn anchors() -> Anchors {
