@@ -1,29 +1,28 @@
 //! Carries out what the core decides: the ledger's files, the readers' state, answers, and what else follows in the node.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::disk::{Disk, Job, Word, draft_path};
 use super::old_ledger::OldLedger;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
-use super::writer::{Answer, Made, Message, SnapshotResult};
-use crate::core::{Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Submission, Ticket};
+use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
+use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
 use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::journal::disk::Files;
-use crate::journal::files::ChunkFiles;
-use crate::journal::snapshot::{Draft, SnapshotFiles, Written};
+use crate::journal::snapshot::{Draft, Written};
 use crate::service::create::commit_retirements;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
-use crate::shown::Show;
 use crate::tables::names;
 
 /// Whose transaction it is that the core answers.
@@ -43,9 +42,10 @@ pub struct Driver {
     pub(super) old: OldLedger,
     /// What the shares opened, until the private phase begins.
     unlocked: Option<Box<Opened>>,
-    files: ChunkFiles<Files>,
-    snapshots: SnapshotFiles<Files>,
-    disk: Files,
+    /// Does what takes as long as it takes.
+    disk: Disk,
+    files: Files,
+    snapshots: PathBuf,
     /// The snapshot that is written, until the core has given it a name.
     written: Option<Written>,
     began: Instant,
@@ -61,24 +61,30 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Drives `core`, whose files are in `ledger` and `snapshots`.
+    /// Drives `core`, whose files are in `ledger` and `snapshots`; `writer` is where the disk's thread says what it has done.
+    ///
+    /// # Errors
+    /// If no thread can be started.
     pub(super) fn new(
         node: &Arc<Node>,
         core: Core,
         standing: Arc<RwLock<Standing>>,
         old: OldLedger,
-        disk: Files,
-        (ledger, snapshots): (&Path, &Path),
-    ) -> Driver {
-        Driver {
+        writer: &Writer,
+        files: Files,
+        directories: (&Path, &Path),
+    ) -> std::io::Result<Driver> {
+        let hears = writer.clone();
+        let disk = Disk::start(files, directories, move |word| hears.tell(Message::Disk(word)))?;
+        Ok(Driver {
             node: Arc::clone(node),
             core,
             standing,
             old,
             unlocked: None,
-            files: ChunkFiles::new(disk, ledger),
-            snapshots: SnapshotFiles::new(disk, snapshots),
             disk,
+            files,
+            snapshots: directories.1.to_owned(),
             written: None,
             began: Instant::now(),
             askers: BTreeMap::new(),
@@ -87,7 +93,7 @@ impl Driver {
             sealer: None,
             unwritten: Vec::new(),
             has_ended: false,
-        }
+        })
     }
 
     pub(super) fn node(&self) -> &Arc<Node> {
@@ -97,6 +103,11 @@ impl Driver {
     /// Whether there is nothing more to drive.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Whether a transaction of the node's own waits for the disk.
+    pub(super) fn awaits_own(&self) -> bool {
+        self.askers.values().any(|asker| matches!(asker, Asker::Node(_)))
     }
 
     /// How long nothing has to be done.
@@ -163,6 +174,14 @@ impl Driver {
         }
     }
 
+    /// What the disk's thread says.
+    pub(super) fn disk(&mut self, word: Word) {
+        match word {
+            Word::Came(event) => self.step(event),
+            Word::Panicked(why) => std::panic::resume_unwind(why),
+        }
+    }
+
     /// Shows readers what a step has added to the state, all of it at once.
     fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
         let applied = effects.iter().filter_map(|effect| match effect {
@@ -197,28 +216,26 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Perform(operation) => events.push_back(match self.files.perform(&operation) {
-                Ok(()) => Event::Done,
-                Err(why) => Event::Failed(Failure::from(&why)),
-            }),
+            Effect::Perform(operation) => self.disk.give(Job::Perform(operation)),
             Effect::Snapshot(draft) => self.write_snapshot(draft, events),
             Effect::NameSnapshot { seqno, evidence_seqno } => {
                 let Some(written) = self.written.take() else { return };
-                if let Err(why) = self.snapshots.name(seqno, evidence_seqno, written) {
-                    self.snapshot_failed(seqno, Some(evidence_seqno), &why, events);
-                } else {
-                    tracing::info!(seqno, "snapshot made, its evidence waits for a signature");
-                }
+                self.disk.give(Job::Name {
+                    seqno,
+                    evidence_seqno,
+                    written,
+                });
             }
             Effect::ProveSnapshot {
                 seqno,
                 evidence_seqno,
                 receipt,
-            } => match self.snapshots.prove(seqno, evidence_seqno, &receipt) {
-                Ok(path) => tracing::info!(path = %path.shown(), "snapshot committed"),
-                Err(why) => self.snapshot_failed(seqno, Some(evidence_seqno), &why, events),
-            },
-            Effect::DropSnapshot { seqno, evidence_seqno } => self.snapshots.give_up(seqno, evidence_seqno),
+            } => self.disk.give(Job::Prove {
+                seqno,
+                evidence_seqno,
+                receipt,
+            }),
+            Effect::DropSnapshot { seqno, evidence_seqno } => self.disk.give(Job::GiveUp { seqno, evidence_seqno }),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Announce(announcement) => self.hear(announcement),
             Effect::Propose(Proposal::Retirements) => self.retire(),
@@ -234,8 +251,9 @@ impl Driver {
         }
     }
 
-    /// Nothing more is driven. What was committed is still sealed.
+    /// Nothing more is driven. What was committed is still sealed, and what the disk was given it does.
     fn end(&mut self) {
+        self.disk.finish();
         if let Some(sealer) = &mut self.sealer {
             sealer.finish();
         }
@@ -343,18 +361,19 @@ impl Driver {
         let Some(state) = state else {
             return events.push_back(Event::SnapshotFailed { seqno });
         };
-        let (disk, path, node) = (self.disk, self.snapshots.draft_path(), Arc::clone(&self.node));
-        let spawned = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+        let (disk, path, node) = (
+            self.files,
+            draft_path(self.files, &self.snapshots),
+            Arc::clone(&self.node),
+        );
+        let write = Box::new(move || {
             let written = draft.write(&state, &disk, &path);
             drop(state); // before anybody hears of it: the store may be compacted again
             if let Some(writer) = node.writer.get() {
                 writer.tell(Message::Snapshot(SnapshotResult { seqno, written }));
             }
         });
-        if let Err(why) = spawned {
-            let why = Error::io("start", Path::new("a thread for a snapshot"))(why);
-            self.snapshot_failed(seqno, None, &why, events);
-        }
+        self.disk.give(Job::Draft { seqno, write });
     }
 
     /// The snapshot that was asked for is written, or not.
@@ -370,11 +389,5 @@ impl Driver {
                 self.step(Event::SnapshotFailed { seqno });
             }
         }
-    }
-
-    fn snapshot_failed(&mut self, seqno: Seqno, evidence: Option<Seqno>, why: &Error, events: &mut VecDeque<Event>) {
-        tracing::error!("a snapshot could not be kept, another is made: {why}");
-        self.snapshots.give_up(seqno, evidence);
-        events.push_back(Event::SnapshotFailed { seqno });
     }
 }

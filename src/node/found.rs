@@ -150,9 +150,12 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let sealer = sealer
         .transpose()
         .map_err(Error::io("start", std::path::Path::new("the sealer")))?;
-    let mut driver = Driver::new(node, core, Arc::clone(&standing), old, disk, directories);
+    let writer = Writer::new(Arc::clone(&standing), Arc::clone(&node.store), Arc::clone(&node.status));
+    let no_thread = || Error::io("start", std::path::Path::new("the writer"));
+    let mut driver = Driver::new(node, core, standing, old, &writer, disk, directories).map_err(no_thread())?;
     driver.sealer = sealer;
     driver.propose("create the new service", writes, Milestone::Created);
+    writing::run_until_answered(&mut driver, &writer);
     if let Some(reason) = node.status.waiting_for() {
         return Err(Error::Unreadable(format!(
             "the new service's ledger can't be begun: {reason}"
@@ -160,8 +163,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     }
     node.files.keep();
     node.status.enter(NodeState::PartOfPublicNetwork);
-    let writer = Writer::new(standing, Arc::clone(&node.store), Arc::clone(&node.status));
-    writing::start(driver, &writer).map_err(Error::io("start", std::path::Path::new("the writer")))?;
+    writing::start(driver, &writer).map_err(no_thread())?;
     let _ = node.writer.set(writer);
     Ok(())
 }

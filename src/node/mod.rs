@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod config;
 pub mod description;
 pub mod directory;
+pub mod disk;
 pub mod driver;
 pub mod evidence;
 pub mod found;

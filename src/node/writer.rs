@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::disk::Word;
 use super::mailbox::{Mailbox, NoPlace};
 use super::session::{Afterwards, Session, Standing};
 use super::status::Status;
@@ -57,6 +58,8 @@ pub(super) enum Message {
     PrivateLedger(crate::Result<Box<PrivateState>>),
     /// The snapshot that was asked for is written, or can't be.
     Snapshot(SnapshotResult),
+    /// What the disk's thread says.
+    Disk(Word),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }

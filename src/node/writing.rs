@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::driver::Driver;
 use super::mailbox::{Letter, Mailbox};
 use super::writer::{Made, Message, Writer};
@@ -38,25 +40,36 @@ pub(super) fn start(mut driver: Driver, writer: &Writer) -> std::io::Result<()> 
     spawned.map(drop)
 }
 
+/// Drives what the node itself has proposed until it is written, or the disk refuses it.
+pub(super) fn run_until_answered(driver: &mut Driver, writer: &Writer) {
+    let mailbox = writer.mailbox();
+    while driver.awaits_own() && driver.node().status.waiting_for().is_none() {
+        take_next(driver, &mailbox, &mut None);
+    }
+}
+
 fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
     let mut stopped = None;
-    loop {
-        let sleep = driver.sleep().min(LONGEST_SLEEP);
-        match mailbox.take(sleep) {
-            Some(Letter::Transaction(made)) => driver.take(made),
-            Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
-            Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
-            Some(Letter::Message(Message::Stop(done))) => {
-                stopped = Some(done);
-                driver.step(Event::Stop);
-            }
-            None => driver.step(Event::Tick),
+    while !driver.has_ended() {
+        take_next(driver, mailbox, &mut stopped);
+    }
+    if let Some(done) = stopped {
+        let _ = done.send(());
+    }
+}
+
+/// Waits for what comes next, or until time has passed; `stopped` is who wants to know of the end.
+fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mut Option<oneshot::Sender<()>>) {
+    let sleep = driver.sleep().min(LONGEST_SLEEP);
+    match mailbox.take(sleep) {
+        Some(Letter::Transaction(made)) => driver.take(made),
+        Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
+        Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
+        Some(Letter::Message(Message::Disk(word))) => driver.disk(word),
+        Some(Letter::Message(Message::Stop(done))) => {
+            *stopped = Some(done);
+            driver.step(Event::Stop);
         }
-        if driver.has_ended() {
-            if let Some(done) = stopped.take() {
-                let _ = done.send(());
-            }
-            return;
-        }
+        None => driver.step(Event::Tick),
     }
 }
