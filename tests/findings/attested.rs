@@ -25,15 +25,15 @@ const IN_2024: u64 = 1_704_067_200;
 const IN_2050: u64 = 2_524_608_000;
 
 /// A service whose first node runs on a made chip, and who makes more of them.
-struct Service {
-    maker: Maker,
-    story: Story,
+pub(super) struct Service {
+    pub(super) maker: Maker,
+    pub(super) story: Story,
     /// The first node's record, but for its status.
     first: Value,
     next: u64,
 }
 
-fn record(node: &Identity, quote_info: Value) -> Value {
+pub(super) fn record(node: &Identity, quote_info: Value) -> Value {
     let public = node.key.verifying_key();
     json!({
         "status": "Trusted",
@@ -43,11 +43,11 @@ fn record(node: &Identity, quote_info: Value) -> Value {
     })
 }
 
-fn id_of(node: &Identity) -> [u8; 32] {
+pub(super) fn id_of(node: &Identity) -> [u8; 32] {
     node.key.verifying_key().id()
 }
 
-fn with_status(record: &Value, status: &str) -> Vec<u8> {
+pub(super) fn with_status(record: &Value, status: &str) -> Vec<u8> {
     let mut record = record.clone();
     record["status"] = status.into();
     to_json(&record)
@@ -57,7 +57,7 @@ fn minimum(tcb: [u8; 8]) -> Vec<u8> {
     to_json(&Tcb::decode(tcb, Product::Milan).to_row())
 }
 
-fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
+pub(super) fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
     let policy = snp::SECURITY_POLICY;
     writes.put(
         names::NODES_SNP_MEASUREMENTS,
@@ -73,7 +73,7 @@ fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
 }
 
 impl Service {
-    fn begin() -> Service {
+    pub(super) fn begin() -> Service {
         Service::begin_as(|_| ())
     }
 
@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// A node with this record joins: it waits, then the members trust it.
-    fn join_as(&mut self, make: impl FnOnce(&Identity, &mut Maker) -> Value) -> Identity {
+    pub(super) fn join_as(&mut self, make: impl FnOnce(&Identity, &mut Maker) -> Value) -> Identity {
         let node = Identity::node(self.next, &self.story.service);
         self.next += 1;
         let record = make(&node, &mut self.maker);
@@ -110,7 +110,7 @@ impl Service {
     }
 
     /// A node joins on a chip of its own, with a guest that is changed.
-    fn join(&mut self, change: impl FnOnce(&mut Guest)) -> Identity {
+    pub(super) fn join(&mut self, change: impl FnOnce(&mut Guest)) -> Identity {
         self.join_as(|node, maker| {
             let mut guest = Guest::of(&id_of(node));
             change(&mut guest);
@@ -124,7 +124,7 @@ impl Service {
     }
 
     /// A recovery by a node on a chip with this TCB, which writes its own policy and what is added.
-    fn recover(&mut self, tcb: [u8; 8], add: impl FnOnce(&mut WriteSet)) {
+    pub(super) fn recover(&mut self, tcb: [u8; 8], add: impl FnOnce(&mut WriteSet)) {
         let chip = self.maker.chip_with(tcb);
         let (before, old) = (self.story.node.id(), with_status(&self.first, "Retired"));
         self.story.sign();
@@ -137,7 +137,7 @@ impl Service {
         });
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             verifier: Verifier::new(Anchors::built_in().and_for_tests(self.maker.root())),
             time: Time::Remark(IN_2024),
@@ -145,7 +145,7 @@ impl Service {
         }
     }
 
-    fn findings(self) -> Vec<Finding> {
+    pub(super) fn findings(self) -> Vec<Finding> {
         let settings = self.settings();
         self.findings_by(settings)
     }
@@ -155,7 +155,7 @@ impl Service {
         findings
     }
 
-    fn report_by(mut self, settings: Settings) -> (Vec<Finding>, Box<AttestReport>) {
+    pub(super) fn report_by(mut self, settings: Settings) -> (Vec<Finding>, Box<AttestReport>) {
         self.story.sign();
         let report = self.story.verify_with(&Options {
             attest: Some(Arc::new(settings)),

@@ -16,6 +16,7 @@ mod snapshot;
 mod attacks;
 mod attested;
 mod copies;
+mod deceived;
 mod going_on;
 mod invented;
 mod joining;

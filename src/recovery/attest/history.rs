@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::identity::Identity;
 use super::judge::{Batch, Settings, Waiting, digest_of};
 use super::report::{How, NodeReport, NodeStep};
 use super::tables::{Origin, Table, Tables};
@@ -20,9 +21,9 @@ use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
 
 /// Proposals listed of one transaction: real ones accept one.
-const MAX_PROPOSALS: usize = 8;
+const MAX_PROPOSALS: usize = 4;
 /// Bytes of a node's or proposal's id that is looked at: real ones have 64.
-const MAX_ID_BYTES: usize = 128;
+const MAX_ID_BYTES: usize = 64;
 /// Nodes that are judged: services have had a few hundred in all their life.
 const MAX_NODES: usize = 20_000;
 /// Steps of one node, and changes of its evidence, that are listed: a node takes four steps, and never changes.
@@ -50,6 +51,7 @@ struct Life {
     /// Of the text of its `quote_info`, and of what stands in it.
     text_digest: Digest,
     evidence_digest: Option<Digest>,
+    identity: Identity,
     steps: Vec<NodeStep>,
     changed_at: Vec<Seqno>,
     report: Option<NodeReport>,
@@ -61,6 +63,15 @@ impl Life {
         if self.steps.len() < MAX_STEPS && self.steps.last().is_none_or(|last| last.status != step.status) {
             self.steps.push(step);
         }
+    }
+
+    /// Another change of what must stay as it is; whether there is room to say so.
+    fn has_changed_at(&mut self, seqno: Seqno) -> bool {
+        let has_room = self.changed_at.len() < MAX_STEPS;
+        if has_room && self.changed_at.last() != Some(&seqno) {
+            self.changed_at.push(seqno);
+        }
+        has_room
     }
 }
 
@@ -111,11 +122,11 @@ impl<'s> Lives<'s> {
             (names::PROPOSALS_INFO, Some(value))
                 if entry.proposals.len() < MAX_PROPOSALS
                     && key.len() <= MAX_ID_BYTES
+                    && key.iter().all(u8::is_ascii_alphanumeric)
                     && readable(value)
                     && is_accepted(value) =>
             {
-                let id = String::from_utf8_lossy(key);
-                entry.proposals.push(crate::shown::line(&id).into_owned());
+                entry.proposals.push(String::from_utf8_lossy(key).into_owned());
             }
             (names::SERVICE_INFO, Some(value)) if readable(value) => service = service_of(value).or(service),
             _ => {}
@@ -140,11 +151,24 @@ impl<'s> Lives<'s> {
                 if let Some(before) = before {
                     self.compare_with(&before, seqno);
                 }
+                let known = self.lives.len();
                 self.take_nodes(located, &readable, How::SelfDeclared, &origin);
+                self.expect_one_founder(self.lives.len() - known, seqno);
             }
         }
         if self.batch.is_full() {
             self.judge();
+        }
+    }
+
+    /// One node begins a service, and declares itself: whoever comes with it was looked at by nobody.
+    fn expect_one_founder(&mut self, count: usize, seqno: Seqno) {
+        if count > 1 {
+            let text = format!(
+                "{count} nodes declare themselves good in the transaction that begins a service, expected the one that \
+                 begins it: others are let in by the service"
+            );
+            self.findings.push(Finding::new(Code::NotAllowed, text).seqno(seqno));
         }
     }
 
@@ -233,7 +257,8 @@ impl<'s> Lives<'s> {
             proposals: proposals.to_vec(),
         };
         let Some(value) = value else {
-            if let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) {
+            // Should it come back, it asks anew, and is held against the policy of then.
+            if let Some(life) = self.known.remove(id).and_then(|index| self.lives.get_mut(index)) {
                 life.take(step("Removed".to_owned()));
             }
             return;
@@ -249,6 +274,14 @@ impl<'s> Lives<'s> {
             Some(info) => Evidence::from_quote_info(info),
             None => Ok(Evidence::default()),
         };
+        let record = Record {
+            node: id.to_owned(),
+            from_seqno: seqno,
+            how,
+            public_key: fields.read("public_key").or_else(|| fields.read("cert")),
+            code_digest: fields.read("code_digest"),
+            request: fields.read("certificate_signing_request"),
+        };
         let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) else {
             if self.lives.len() >= MAX_NODES {
                 let text = format!(
@@ -263,6 +296,7 @@ impl<'s> Lives<'s> {
             self.lives.push(Life {
                 text_digest,
                 evidence_digest: digest_of(&evidence),
+                identity: Identity::of(&record),
                 steps: vec![step(status)],
                 changed_at: Vec::new(),
                 report: None,
@@ -270,14 +304,7 @@ impl<'s> Lives<'s> {
             self.batch.push(Waiting {
                 index: self.lives.len() - 1,
                 evidence,
-                record: Record {
-                    node: id.to_owned(),
-                    from_seqno: seqno,
-                    how,
-                    public_key: fields.read("public_key").or_else(|| fields.read("cert")),
-                    code_digest: fields.read("code_digest"),
-                    request: fields.read("certificate_signing_request"),
-                },
+                record,
                 tables,
             });
             return;
@@ -288,8 +315,7 @@ impl<'s> Lives<'s> {
             let digest = digest_of(&evidence());
             if digest != life.evidence_digest {
                 life.evidence_digest = digest;
-                if life.changed_at.len() < MAX_STEPS {
-                    life.changed_at.push(seqno);
+                if life.has_changed_at(seqno) {
                     let text = format!(
                         "node {id} has other evidence than at its first write, expected the same for all its life"
                     );
@@ -297,6 +323,15 @@ impl<'s> Lives<'s> {
                         .push(Finding::new(Code::EvidenceChanged, text).seqno(seqno));
                 }
             }
+        }
+        let changed = life.identity.changed_in(&record);
+        if !changed.is_empty() && life.has_changed_at(seqno) {
+            let text = format!(
+                "the record of node {id} has another {} than at its first write, expected the same for all its life",
+                changed.join(" and another ")
+            );
+            self.findings
+                .push(Finding::new(Code::EvidenceOfAnother, text).seqno(seqno));
         }
     }
 
