@@ -109,6 +109,18 @@ impl Service {
         node
     }
 
+    /// The members decide something.
+    pub(super) fn decide(&mut self, write: impl FnOnce(&mut WriteSet)) {
+        self.story.write(|writes| {
+            write(writes);
+            writes.put(
+                names::PROPOSALS_INFO,
+                "cd".repeat(32),
+                to_json(&json!({"state": "Accepted"})),
+            );
+        });
+    }
+
     /// A node joins on a chip of its own, with a guest that is changed.
     pub(super) fn join(&mut self, change: impl FnOnce(&mut Guest)) -> Identity {
         self.join_as(|node, maker| {
@@ -266,9 +278,7 @@ pub fn a_recovery_that_forgets_a_feed() -> Vec<Finding> {
     let mut service = Service::begin();
     let row = |feeds: Value| to_json(&feeds);
     let both = row(json!({"one": {"svn": "1"}, "two": {"svn": "1"}}));
-    service
-        .story
-        .write(|writes| writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", both));
+    service.decide(|writes| writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", both));
     service.recover(snp::TCB, |writes| {
         let one = row(json!({"one": {"svn": "1"}}));
         writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", one);
@@ -309,9 +319,7 @@ pub fn a_report_of_version_2() -> Vec<Finding> {
 
 pub fn a_minimum_that_is_no_object() -> Vec<Finding> {
     let mut service = Service::begin();
-    service
-        .story
-        .write(|writes| writes.put(names::NODES_SNP_TCB_VERSIONS, "00a10f11", to_json(&7)));
+    service.decide(|writes| writes.put(names::NODES_SNP_TCB_VERSIONS, "00a10f11", to_json(&7)));
     service.findings()
 }
 
@@ -342,9 +350,8 @@ fn with_an_enclave(code: Code, change: impl FnOnce(&mut Vec<u8>)) -> Vec<Finding
     let enclave = hex::encode(&quote[0x70..0x90]);
     let mut service = Service::begin();
     let value = to_json(&json!({"status": "Pending", "public_key": key, "quote_info": info}));
-    let story = &mut service.story;
-    story.write(|writes| writes.put(names::NODES_CODE_IDS, enclave, to_json(&"AllowedToJoin")));
-    story.write(|writes| writes.put(names::NODES_INFO, id, value));
+    service.decide(|writes| writes.put(names::NODES_CODE_IDS, enclave, to_json(&"AllowedToJoin")));
+    service.story.write(|writes| writes.put(names::NODES_INFO, id, value));
     service.findings()
 }
 

@@ -16,6 +16,7 @@ use crate::format::Seqno;
 use crate::format::chunk::Located;
 use crate::recovery::scan::MAX_TRUST_BYTES;
 use crate::report::{Code, Finding, Findings};
+use crate::shown::excerpt;
 use crate::tables::json::Fields;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
@@ -79,6 +80,8 @@ impl Life {
 #[derive(Default)]
 struct Entry {
     proposals: Vec<String>,
+    /// Members decided something in it.
+    is_decision: bool,
     /// It begins a service; whether there was one before.
     begins: Option<bool>,
 }
@@ -119,15 +122,14 @@ impl<'s> Lives<'s> {
         let mut entry = Entry::default();
         let mut service = None;
         each_write(located, |table, key, value| match (table, value) {
-            (names::PROPOSALS_INFO, Some(value))
-                if entry.proposals.len() < MAX_PROPOSALS
-                    && key.len() <= MAX_ID_BYTES
-                    && key.iter().all(u8::is_ascii_alphanumeric)
-                    && readable(value)
-                    && is_accepted(value) =>
-            {
-                entry.proposals.push(String::from_utf8_lossy(key).into_owned());
+            (names::PROPOSALS_INFO, Some(value)) if readable(value) && is_accepted(value) => {
+                entry.is_decision = true;
+                if entry.proposals.len() < MAX_PROPOSALS && is_proposal_id(key) {
+                    entry.proposals.push(String::from_utf8_lossy(key).into_owned());
+                }
             }
+            // In 1.x a proposal and what became of it are one.
+            (names::PROPOSALS, Some(_)) => entry.is_decision = true,
             (names::SERVICE_INFO, Some(value)) if readable(value) => service = service_of(value).or(service),
             _ => {}
         });
@@ -143,7 +145,9 @@ impl<'s> Lives<'s> {
         match entry.begins {
             None => {
                 self.take_nodes(located, &readable, How::Admitted, &origin);
-                self.take_policies(located, &readable, &origin);
+                if let (Some(first), false) = (self.take_policies(located, &readable, &origin), entry.is_decision) {
+                    self.by_nobody(&first, seqno);
+                }
             }
             Some(is_recovery) => {
                 let before = is_recovery.then(|| Tables::clone(&self.tables));
@@ -159,6 +163,16 @@ impl<'s> Lives<'s> {
         if self.batch.is_full() {
             self.judge();
         }
+    }
+
+    /// Between two beginnings only members change what is asked of nodes.
+    fn by_nobody(&mut self, first: &str, seqno: Seqno) {
+        let text = format!(
+            "what is asked of nodes is changed, {first} first, in a transaction that accepts no proposal, expected a decision \
+             of the members"
+        );
+        self.findings
+            .push(Finding::new(Code::PolicyByNobody, text).seqno(seqno));
     }
 
     /// One node begins a service, and declares itself: whoever comes with it was looked at by nobody.
@@ -181,14 +195,21 @@ impl<'s> Lives<'s> {
         });
     }
 
-    fn take_policies(&mut self, located: &Located<'_>, readable: &impl Fn(&[u8]) -> bool, origin: &Origin) {
-        let mut is_first = true;
+    /// Answers the first row that it changed, in words.
+    fn take_policies(
+        &mut self,
+        located: &Located<'_>,
+        readable: &impl Fn(&[u8]) -> bool,
+        origin: &Origin,
+    ) -> Option<String> {
+        let mut first = None;
         each_write(located, |name, key, value| {
             let Some(table) = Table::named(name) else {
                 return;
             };
-            if std::mem::take(&mut is_first) {
+            if first.is_none() {
                 self.make_room();
+                first = Some(format!("{} of {name}", excerpt(&String::from_utf8_lossy(key))));
             }
             match value.is_none_or(readable) {
                 true => self.apply_policy(table, key, value, origin),
@@ -198,6 +219,7 @@ impl<'s> Lives<'s> {
                 }
             }
         });
+        first
     }
 
     /// Before the policy changes: it is copied if somebody waits with it as it is.
@@ -392,6 +414,10 @@ fn status_of(fields: &Fields) -> String {
         (None, _) => "Unknown",
     }
     .to_owned()
+}
+
+fn is_proposal_id(key: &[u8]) -> bool {
+    key.len() <= MAX_ID_BYTES && key.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Whether a proposal's record says that it was accepted. The ballots in it are skipped.
