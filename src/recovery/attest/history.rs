@@ -160,9 +160,6 @@ impl<'s> Lives<'s> {
                 self.expect_one_founder(self.lives.len() - known, seqno);
             }
         }
-        if self.batch.is_full() {
-            self.judge();
-        }
     }
 
     /// Between two beginnings only members change what is asked of nodes.
@@ -329,6 +326,10 @@ impl<'s> Lives<'s> {
                 record,
                 tables,
             });
+            // Here, not once an entry: one entry, or a snapshot, can hold any number of them.
+            if self.batch.is_full() {
+                self.judge();
+            }
             return;
         };
         life.take(step(status));
@@ -441,6 +442,7 @@ fn service_of(value: &[u8]) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attestation::{Anchors, Time, Verifier};
 
     #[test]
     fn only_the_state_of_a_proposal_is_read() {
@@ -464,5 +466,29 @@ mod tests {
         );
         assert_eq!(status(r#"{"status":"Banned"}"#), "Unknown");
         assert_eq!(status("{}"), "Unknown");
+    }
+
+    #[test]
+    fn nodes_beyond_the_bound_are_not_judged_and_it_is_said_once() {
+        let settings = Settings {
+            verifier: Verifier::new(Anchors::built_in()),
+            time: Time::None,
+            minimum_tcb: Default::default(),
+        };
+        let mut lives = Lives::new(&settings);
+        for number in 0..MAX_NODES + 3 {
+            let id = format!("{number:064x}");
+            lives.restore(names::NODES_INFO, id.as_bytes(), br#"{"status":"Trusted"}"#, 7);
+            assert!(!lives.batch.is_full(), "no more wait than are judged at once");
+        }
+        let (nodes, findings) = lives.finish();
+        assert_eq!(nodes.len(), MAX_NODES);
+        let findings = findings.finish();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(
+            (findings[0].code, findings[0].seqno),
+            (Code::EvidenceUnreadable, Some(7))
+        );
+        assert!(findings[0].message.contains("more than 20000 nodes"), "{findings:?}");
     }
 }

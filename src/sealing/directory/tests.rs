@@ -178,3 +178,22 @@ fn nothing_is_sealed_into_a_link_or_a_pipe() {
     let why = write(scratch.path(), 7, b"new").unwrap_err().to_string();
     assert!(why.contains("no file"), "{why}");
 }
+
+#[test]
+fn a_directory_full_of_names_is_not_read_to_its_end_and_hides_no_file() {
+    let (scratch, key) = key();
+    let directory = scratch.path().join("sealed");
+    std::fs::create_dir(&directory).unwrap();
+    for version in 0..MAX_LISTED + 5 {
+        std::fs::write(directory.join(format!("{}.sealed.json", 100 + version)), "").unwrap();
+    }
+    let listing = Listing::of(&directory).unwrap();
+    assert_eq!((listing.files.len(), listing.is_cut), (MAX_LISTED, true));
+    // Whichever of them the listing leaves out.
+    for wanted in [9, 100, 100 + MAX_LISTED as Seqno + 4] {
+        write(&directory, wanted, &sealed(wanted, 1, &key)).unwrap();
+        let (secret, refused) = found(&directory, wanted, &key);
+        assert_eq!(secret, Some(1), "{wanted}");
+        assert!(refused.len() < 100, "{}", refused.len());
+    }
+}
