@@ -241,8 +241,10 @@ fn evidence_is_as_good_as_the_time_it_is_made_at() {
     assert!(why.contains("validity: "), "{why}");
 }
 
+type Alter = fn(Vec<u8>) -> Vec<u8>;
+
 /// A device that alters what it was asked for.
-struct Altered(Machine, fn(Vec<u8>) -> Vec<u8>);
+struct Altered(Machine, Alter);
 
 impl ReportSource for Altered {
     fn report(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, String> {
@@ -253,7 +255,7 @@ impl ReportSource for Altered {
 #[test]
 fn a_device_that_answers_something_else_ends_in_words_before_anybody_is_asked() {
     let machine = Machine::default();
-    let alterations: [(fn(Vec<u8>) -> Vec<u8>, &str); 5] = [
+    let alterations: [(Alter, &str); 5] = [
         (|_| Vec::new(), "the device gave no report"),
         (|report| report[..1183].to_vec(), "1184"),
         (|report| report.repeat(4_000), "1184"),
