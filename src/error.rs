@@ -62,6 +62,14 @@ impl Error {
         }
     }
 
+    /// What went wrong with the machine, but not where on it: for those whom its paths are no business of.
+    pub fn without_path(&self) -> String {
+        match self {
+            Error::Io { doing, source, .. } => format!("could not {doing}: {}", Shown(source)),
+            other => other.to_string(),
+        }
+    }
+
     /// The process's exit code: 2 for usage, 3 for what could not be read or written.
     pub fn exit_code(&self) -> u8 {
         match self {

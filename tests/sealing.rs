@@ -253,10 +253,22 @@ fn members_finish(place: &Place, what: &str, kind: Option<&str>) {
         kind,
         "{what}: {unsealing}"
     );
+    let recover = &place.config["command"]["recover"];
+    let location = recover["previous_sealed_ledger_secret_location"].as_str();
+    let told = unsealing.to_string();
+    assert!(
+        location.is_none_or(|location| !told.contains(location)),
+        "{what}: paths of a machine are nobody's business: {told}"
+    );
     assert_eq!(node.json("/node/network")["service_status"], "WaitingForRecoveryShares");
     let found = node.state()["recovery"]["findings"].clone();
     assert!(
         found.as_array().unwrap().iter().any(|found| found["code"] == "L0708"),
+        "{what}: {found}"
+    );
+    let found = found.to_string();
+    assert!(
+        location.is_none_or(|location| !found.contains(location)),
         "{what}: {found}"
     );
     node.submit_shares(&place.keys());
@@ -300,6 +312,8 @@ fn every_kind_of_wrong_file_ends_in_waiting_for_shares_and_members_finish() {
     let place = with_sealing(original.again(), Some(Path::new("previous")));
     std::fs::create_dir(place.directory.join("previous")).unwrap();
     members_finish(&place, "an empty directory", None);
+    let place = with_sealing(original.again(), Some(Path::new("previous")));
+    members_finish(&place, "no directory", Some("unreadable"));
 }
 
 #[test]
@@ -355,44 +369,76 @@ fn a_key_file_that_holds_no_key_is_refused_at_the_start() {
     assert!(place.refused().contains("none"));
 }
 
+/// When nodes are killed: six moments up to `longest`, or as many as the environment asks for.
+fn moments(longest: Duration) -> impl Iterator<Item = Duration> {
+    let asked = std::env::var("REKINDLE_SEALING_KILLS").ok();
+    let count: u32 = asked.map_or(6, |count| count.parse().unwrap());
+    (0..count).map(move |number| longest * number / count)
+}
+
+/// What a dead node has left is opened once more: by what it had sealed, beside what was sealed before it, or by members.
+#[track_caller]
+fn what_is_left_opens(place: &Place, before: &Path) {
+    let again = with_sealing(place.again(), Some(Path::new("previous")));
+    let previous = again.directory.join("previous");
+    std::fs::create_dir(&previous).unwrap();
+    for directory in [before, &place.directory.join("sealed")] {
+        for file in std::fs::read_dir(directory).into_iter().flatten() {
+            let path = file.unwrap().path();
+            std::fs::copy(&path, previous.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let mut node = again.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.wait_for_members();
+    node.pass(&node.opening());
+    if node.json("/node/state")["recovery"]["sealing"]["unsealing"]["used"].is_null() {
+        node.submit_shares(&again.keys());
+    }
+    node.wait_until_open();
+    node.stop();
+    again.verify();
+    assert_eq!(sealed_versions(&again).len(), 1);
+}
+
 /// Killed at any moment of unsealing, opening and sealing: there is never half a file, and what is left is opened by what
 /// is sealed, or by members where the opening had no time to be sealed.
 #[test]
 fn a_node_that_is_killed_at_any_moment_leaves_whole_files_and_a_ledger_that_opens() {
     let original = sealed_service();
     let sealed = original.directory.join("sealed");
-    for after_ms in [0, 3, 8, 15, 25, 40] {
+    for after in moments(Duration::from_millis(50)) {
         let place = with_sealing(original.again(), Some(&sealed));
         let mut node = place.start();
         node.wait_for("PartOfPublicNetwork");
         node.wait_for_members();
         node.pass(&node.opening());
-        std::thread::sleep(Duration::from_millis(after_ms));
+        std::thread::sleep(after);
         node.kill();
         let versions = sealed_versions(&place);
         assert!(versions.len() <= 1, "{versions:?}");
+        what_is_left_opens(&place, &sealed);
+    }
+}
 
-        // The operator gives what the dead node had sealed, with what was sealed before.
-        let again = with_sealing(place.again(), Some(Path::new("previous")));
-        let previous = again.directory.join("previous");
-        std::fs::create_dir(&previous).unwrap();
-        for directory in [&sealed, &place.directory.join("sealed")] {
-            for file in std::fs::read_dir(directory).into_iter().flatten() {
-                let path = file.unwrap().path();
-                std::fs::copy(&path, previous.join(path.file_name().unwrap())).unwrap();
-            }
-        }
-        let mut node = again.start();
+/// The same where an open service seals one secret after another.
+#[test]
+fn a_node_that_is_killed_while_it_seals_a_rekey_leaves_whole_files_and_a_ledger_that_opens() {
+    let original = sealed_service();
+    let sealed = original.directory.join("sealed");
+    for after in moments(Duration::from_millis(80)) {
+        let place = with_sealing(original.again(), Some(&sealed));
+        let mut node = place.start();
         node.wait_for("PartOfPublicNetwork");
         node.wait_for_members();
         node.pass(&node.opening());
-        if node.json("/node/state")["recovery"]["sealing"]["unsealing"]["used"].is_null() {
-            node.submit_shares(&again.keys());
-        }
         node.wait_until_open();
-        node.stop();
-        again.verify();
-        assert_eq!(sealed_versions(&again).len(), 1);
+        node.act("trigger_ledger_rekey", Value::Null);
+        std::thread::sleep(after);
+        node.kill();
+        let versions = sealed_versions(&place);
+        assert!(versions.len() <= 2, "{versions:?}");
+        what_is_left_opens(&place, &sealed);
     }
 }
 

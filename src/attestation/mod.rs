@@ -17,6 +17,7 @@
 //! | `anchors` | [`Anchors`]: pinned roots, by the digest of their keys |
 //! | `product` | [`Product`] and [`CpuId`]: which processor it is |
 //! | `remembered` | what was verified once and need not be again, bounded |
+//! | `revocation` | revocation lists that were given, and whose they are |
 //! | [`snp`] | AMD's report, product, TCB and certificates, and the checks of section 4.1 |
 //! | [`uvm`] | who signed the measurement: COSE, did:x509, payload (section 6) |
 //! | [`sgx`] | Intel's quote, claims and collateral (section 8) |
@@ -49,6 +50,7 @@ mod own;
 pub mod policy;
 mod product;
 mod remembered;
+mod revocation;
 pub mod sgx;
 pub mod snp;
 #[cfg(test)]

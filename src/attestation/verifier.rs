@@ -15,6 +15,7 @@ use super::judgement::{Check, Judgement, Outcome};
 use super::policy::{self, Policy};
 use super::product::Product;
 use super::remembered::Remembered;
+use super::revocation::Lists;
 use super::sgx;
 use super::snp::{self, Endorsements, Issuers, Report, Tcb};
 use super::time::Time;
@@ -24,7 +25,7 @@ use super::uvm::Statement;
 /// threads at once.
 pub struct Verifier {
     anchors: Anchors,
-    lists: Vec<RevocationList>,
+    lists: Lists,
     issuers: Remembered<Issuers>,
     endorsements: Remembered<Endorsements>,
     statements: Remembered<Statement>,
@@ -81,7 +82,7 @@ impl Verifier {
     pub fn new(anchors: Anchors) -> Self {
         Verifier {
             anchors,
-            lists: Vec::new(),
+            lists: Lists::new(Vec::new()),
             issuers: Remembered::new(),
             endorsements: Remembered::new(),
             statements: Remembered::new(),

@@ -1,5 +1,7 @@
 //! Reading what the command line names: small files, of which every one that is not what it should be gets a sentence.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::x509::Certificate;
@@ -28,7 +30,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
             metadata.len()
         )));
     }
-    std::fs::read(path).map_err(Error::io("read", path))
+    // What says nothing of its size, such as a pipe or a device, may never end.
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_SIZE_BYTES + 1).read_to_end(&mut bytes));
+    match read.map_err(Error::io("read", path))? as u64 {
+        0..=MAX_SIZE_BYTES => Ok(bytes),
+        _ => Err(Error::Usage(format!(
+            "{} goes on after {MAX_SIZE_BYTES} bytes, which is more than any key, certificate, share or report has",
+            path.shown()
+        ))),
+    }
 }
 
 /// Reads a whole small text file.
@@ -76,4 +87,16 @@ pub fn start_snapshot(choice: &Path, directories: &[PathBuf]) -> Result<PathBuf>
                 .to_owned(),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_not_read_for_ever() {
+        let why = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(why.contains("/dev/zero goes on after"), "{why}");
+        assert!(read(Path::new("/dev/null")).unwrap().is_empty());
+    }
 }

@@ -28,7 +28,7 @@ use super::previous::{check_previous_quickly, previous_identity};
 use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
 use super::serve::serve;
 use super::shared::Node;
-use super::status::NodeState;
+use super::status::{NodeState, Status};
 use crate::attestation::OwnEvidence;
 use crate::crypto::Certificate;
 use crate::crypto::process::keep_memory_private;
@@ -36,6 +36,7 @@ use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::http;
+use crate::report::progress::Progress;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
 use crate::shown::Show;
 use crate::tables::json;
@@ -249,6 +250,21 @@ fn when_there(making: EvidenceInTheMaking, fatal: mpsc::UnboundedSender<Error>) 
     evidence
 }
 
+/// The evidence; as long as it is not there, the status says that it is waited for.
+fn wait_for_evidence(evidence: &mpsc_std::Receiver<OwnEvidence>, status: &Status) -> Result<OwnEvidence> {
+    let late = |_| {
+        status.begin("waiting for the evidence of what this node runs: its endorsements", 0);
+        let evidence = evidence.recv();
+        status.end();
+        evidence
+    };
+    // Why there is none, who waits for it has said.
+    evidence
+        .try_recv()
+        .or_else(late)
+        .map_err(|_| Error::Unreadable("this node has no evidence of what it runs".to_owned()))
+}
+
 /// The whole of a public recovery, on a thread of its own.
 fn recover_service(
     node: &Arc<Node>,
@@ -299,9 +315,7 @@ fn recover_service(
         .map(|sealing| sealing.plan(recovery_key.as_ref()));
     let plan = plan.unwrap_or_default();
     drop(recovery_key);
-    // Why there is none, who waits for it has said.
-    let evidence = early.evidence.recv();
-    let evidence = evidence.map_err(|_| Error::Unreadable("this node has no evidence of what it runs".to_owned()))?;
+    let evidence = wait_for_evidence(&early.evidence, &node.status)?;
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
     let founding = Founding {
         public,
@@ -338,4 +352,27 @@ fn read_json(path: Option<&Path>) -> Result<Option<Value>> {
     json::check(&text)
         .map_err(|why| Error::Unreadable(format!("{} can't be written to a ledger: {why}", path.shown())))?;
     Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_looks_sees_that_evidence_is_waited_for() {
+        let status = Arc::<Status>::default();
+        let (there, evidence) = mpsc_std::channel();
+        let waiting = std::thread::spawn({
+            let status = Arc::clone(&status);
+            move || wait_for_evidence(&evidence, &status).map(drop)
+        });
+        let began = std::time::Instant::now();
+        while !status.recovery().phase.starts_with("waiting for the evidence") {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", status.recovery());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(there);
+        assert!(waiting.join().unwrap().is_err(), "there will be none");
+        assert_eq!(status.recovery().phase, "starting");
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::status::Status;
 use crate::crypto::random::system_rng;
+use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::journal::succession::{KnownSecret, random_iv};
 use crate::sealing::names::file_name;
@@ -98,13 +99,12 @@ fn run(files: &SealedFiles, waiting: &Receiver<KnownSecret>, status: &Status) {
                     break;
                 }
                 Err(why) => {
-                    let why = crate::shown::line(&why).into_owned();
                     tracing::error!(
                         version,
                         "a ledger secret could not be sealed, which is tried again; until then a recovery needs the \
                          members' shares: {why}"
                     );
-                    status.update_sealing(|state| state.fails = Some(why));
+                    status.update_sealing(|state| state.fails = Some(why.without_path()));
                 }
             }
             match waiting.recv_timeout(pause) {
@@ -123,7 +123,7 @@ fn run(files: &SealedFiles, waiting: &Receiver<KnownSecret>, status: &Status) {
 }
 
 /// Seals one secret; answers where.
-fn seal(files: &SealedFiles, known: &KnownSecret) -> Result<String, String> {
+fn seal(files: &SealedFiles, known: &KnownSecret) -> Result<String> {
     let directory = &files.directory;
     let held = Listed::of(directory, file_name(known.from).as_ref());
     let held = held.filter(|held| {
@@ -132,13 +132,14 @@ fn seal(files: &SealedFiles, known: &KnownSecret) -> Result<String, String> {
     });
     if let Some(held) = held {
         // An attempt before this one wrote it, and failed after that.
-        directory::sync(directory).map_err(|why| why.to_string())?;
+        directory::sync(directory)?;
         return Ok(held.path.shown().to_string());
     }
-    let mut rng = system_rng().map_err(|why| why.to_string())?;
+    let mut rng = system_rng().map_err(|why| Error::Unreadable(why.to_string()))?;
     let iv = random_iv(&mut rng);
-    let bytes = SealedSecret::seal(&known.secret, known.from, known.previous_stored, &*files.key, iv)?;
-    let path = directory::write(directory, known.from, &bytes).map_err(|why| why.to_string())?;
+    let bytes = SealedSecret::seal(&known.secret, known.from, known.previous_stored, &*files.key, iv)
+        .map_err(Error::Unreadable)?;
+    let path = directory::write(directory, known.from, &bytes)?;
     Ok(path.shown().to_string())
 }
 
@@ -237,7 +238,11 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(2));
             }
         };
-        wait(&|state| state.fails.as_ref().is_some_and(|why| why.contains("sealed")));
+        let place = scratch.path().to_str().unwrap().to_owned();
+        wait(&|state| {
+            let says = |why: &String| why.starts_with("could not make the directory: ") && !why.contains(&place);
+            state.fails.as_ref().is_some_and(says)
+        });
         std::fs::remove_file(&files.directory).unwrap();
         wait(&|state| state.fails.is_none() && state.sealed_version == Some(100));
         sealer.finish();

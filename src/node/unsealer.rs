@@ -14,7 +14,6 @@ use crate::recovery::secrets::newest_version;
 use crate::recovery::touchstone::Touchstone;
 use crate::recovery::unsealing::{IN_THE_LEDGER, Unsealing, unseal, unseal_share};
 use crate::sealing::{KeySource, Refusal, Refused, SealedFiles, SealingKey};
-use crate::shown::Show;
 use crate::tables::values::{HistoricalSecret, SealedShares};
 
 /// So long a directory and a device may take: whoever agrees to open a service waits for it.
@@ -70,12 +69,19 @@ impl Unsealer {
         Unsealing { report, secrets: None }
     }
 
+    /// What everybody may be told of where it is looked: no path of this machine.
+    fn place(&self) -> &'static str {
+        match self.directory {
+            Some(_) => "the directory of sealed files",
+            None => IN_THE_LEDGER,
+        }
+    }
+
     /// What is said before anything was tried.
     fn report(&self, historical: &[(Seqno, HistoricalSecret)]) -> SealedReport {
-        let directory = self.directory.as_ref().map(|path| path.shown().to_string());
         let source = self.key.as_ref().ok().map(|key| key.source());
         SealedReport {
-            place: directory.unwrap_or_else(|| IN_THE_LEDGER.to_owned()),
+            place: self.place().to_owned(),
             key_source: source.map_or("none", KeySource::as_str),
             insecure: source.is_some_and(KeySource::is_insecure),
             wanted_version: newest_version(historical),
@@ -115,6 +121,7 @@ impl Unsealer {
         };
         let mut unsealing = unseal(historical, &SealedFiles { directory, key }, |_| &self.touchstones);
         unsealing.report.refused.splice(0..0, report.refused);
+        unsealing.report.place = report.place;
         unsealing
     }
 }

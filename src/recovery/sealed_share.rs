@@ -82,3 +82,75 @@ pub fn open_sealed_share(
     let secret = combine(&[&share], 1).and_then(|key| key.unwrap_secret(&shares.wrapped_latest_ledger_secret.0));
     secret.map_err(|why| Refusal::NotOfThisLedger(format!("the share does not unwrap the ledger secret: {why}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::crypto::rsa::{EncryptionKey, generate_key_pair};
+    use crate::crypto::shares::split;
+    use crate::crypto::testing::rng;
+    use crate::sealing::TcbVersion;
+    use crate::sealing::recovery_key::seal_recovery_key;
+    use crate::sealing::testing::Processor;
+    use crate::tables::values::Base64;
+
+    const PROCESSOR: Processor = Processor(TcbVersion(7), 1);
+
+    /// What a ledger holds for the node "n": its share as `share` makes it, and its sealed key.
+    fn sealed(share: impl FnOnce(&[Share], &Share) -> Vec<u8>) -> (SealedShares, SealedRecoveryKey) {
+        let mut rng = rng(5);
+        let (private, public) = generate_key_pair(2048, &mut rng).unwrap();
+        let (wrapping, shares, whole) = split(1, 1, &mut rng).unwrap();
+        let share = share(&shares, &whole);
+        let encrypted = EncryptionKey::from_pem(&public)
+            .unwrap()
+            .encrypt(&share, &mut rng)
+            .unwrap();
+        let (ciphertext, tcb) = seal_recovery_key(&private, &public, &PROCESSOR, [3; 12]).unwrap();
+        let shares = SealedShares {
+            wrapped_latest_ledger_secret: Base64(wrapping.wrap_secret(&LedgerSecret::from_bytes([9; 32]))),
+            encrypted_wrapping_keys: BTreeMap::from([("n".to_owned(), Base64(encrypted))]),
+            previous_secret_stored_version: None,
+        };
+        let key = SealedRecoveryKey {
+            version: SNP_V1.to_owned(),
+            ciphertext: Base64(ciphertext),
+            pubkey: public,
+            tcb_version: tcb.to_string(),
+        };
+        (shares, key)
+    }
+
+    fn whole() -> (SealedShares, SealedRecoveryKey) {
+        sealed(|_, whole| whole.to_bytes().to_vec())
+    }
+
+    #[test]
+    fn the_whole_of_the_wrapping_key_opens_the_secret() {
+        let (shares, key) = whole();
+        let secret = open_sealed_share(&shares, "n", &key, &PROCESSOR).ok().unwrap();
+        assert_eq!(secret.as_bytes(), &[9; 32]);
+    }
+
+    #[test]
+    fn a_key_that_was_sealed_in_another_way_is_not_tried() {
+        let (shares, key) = whole();
+        for version in ["", "SNP_v2", "snp_v1"] {
+            let other = SealedRecoveryKey {
+                version: version.to_owned(),
+                ..key.clone()
+            };
+            let why = open_sealed_share(&shares, "n", &other, &PROCESSOR).err().unwrap();
+            assert!(why.to_string().contains("expected \"SNP_v1\""), "{why}");
+        }
+    }
+
+    #[test]
+    fn one_of_several_shares_is_not_the_wrapping_key_even_where_one_is_enough() {
+        let (shares, key) = sealed(|shares, _| shares[0].to_bytes().to_vec());
+        let why = open_sealed_share(&shares, "n", &key, &PROCESSOR).err().unwrap();
+        assert!(why.to_string().contains("not the whole of the wrapping key"), "{why}");
+    }
+}

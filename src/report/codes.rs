@@ -244,6 +244,8 @@ codes! {
     TcbNotExact = "L0920", Warning, "CCF up to 7.0.0-dev5 accepts it; find out where this report comes from";
     /// A report has data of its own beside the digest of the node's key.
     ReportDataMore = "L0921", Info, "nothing; CCF does not look at these bytes";
+    /// The policy for nodes was changed, and no proposal was accepted that did it.
+    PolicyByNobody = "L0922", Warning, "find out who wrote this, and which nodes were let in by it: the members did not decide it";
     /// A node that began a service changed what members had agreed to, or would have in CCF.
     OwnPolicy = "L0951", Warning, "the node that begins a service declares itself good, as in CCF: compare what members want with /gov/service/join-policy, update the node's firmware, or propose set_snp_minimum_tcb_version or add_snp_uvm_endorsement";
 }

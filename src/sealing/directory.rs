@@ -13,10 +13,11 @@ use super::{Refusal, Refused, SealingKey, Unsealed};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::whole_file::{PRIVATE, write_whole};
-use crate::shown::Show;
 
 /// Names that are looked at in a directory.
 const MAX_NAMES: usize = 100_000;
+/// What is said of the directory itself. Where it is stands in ledgers and answers of nodes to anybody, if it is said here.
+const THE_DIRECTORY: &str = "the directory";
 /// Files that are kept in mind of those.
 const MAX_LISTED: usize = 10_000;
 
@@ -68,10 +69,10 @@ pub fn search<T>(
     let mut listing = match Listing::of(directory) {
         Ok(listing) => listing,
         Err(why) => {
-            let refusal = Refusal::Unreadable(why.to_string());
+            let refusal = Refusal::Unreadable(why.without_path());
             return Search {
                 found: None,
-                refused: vec![Refused::new(&directory.shown().to_string(), &refusal)],
+                refused: vec![Refused::new(THE_DIRECTORY, &refusal)],
             };
         }
     };
@@ -151,7 +152,7 @@ pub fn write(directory: &Path, version: Seqno, bytes: &[u8]) -> Result<PathBuf> 
         if !there.is_file() {
             return Err(Error::Usage(format!(
                 "{} is no file, and nothing can be sealed into it: move it away",
-                path.shown()
+                file_name(version)
             )));
         }
         keep(directory, version, &path, &there)?;
@@ -173,8 +174,8 @@ fn keep(directory: &Path, version: Seqno, path: &Path, there: &Metadata) -> Resu
         }
     }
     Err(Error::Usage(format!(
-        "{} holds {MAX_LISTED} files that were replaced: move some away",
-        directory.shown()
+        "there are {MAX_LISTED} files that were replaced beside {}: move some away",
+        file_name(version)
     )))
 }
 

@@ -25,15 +25,15 @@ const IN_2024: u64 = 1_704_067_200;
 const IN_2050: u64 = 2_524_608_000;
 
 /// A service whose first node runs on a made chip, and who makes more of them.
-struct Service {
-    maker: Maker,
-    story: Story,
+pub(super) struct Service {
+    pub(super) maker: Maker,
+    pub(super) story: Story,
     /// The first node's record, but for its status.
     first: Value,
     next: u64,
 }
 
-fn record(node: &Identity, quote_info: Value) -> Value {
+pub(super) fn record(node: &Identity, quote_info: Value) -> Value {
     let public = node.key.verifying_key();
     json!({
         "status": "Trusted",
@@ -43,11 +43,11 @@ fn record(node: &Identity, quote_info: Value) -> Value {
     })
 }
 
-fn id_of(node: &Identity) -> [u8; 32] {
+pub(super) fn id_of(node: &Identity) -> [u8; 32] {
     node.key.verifying_key().id()
 }
 
-fn with_status(record: &Value, status: &str) -> Vec<u8> {
+pub(super) fn with_status(record: &Value, status: &str) -> Vec<u8> {
     let mut record = record.clone();
     record["status"] = status.into();
     to_json(&record)
@@ -57,7 +57,7 @@ fn minimum(tcb: [u8; 8]) -> Vec<u8> {
     to_json(&Tcb::decode(tcb, Product::Milan).to_row())
 }
 
-fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
+pub(super) fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
     let policy = snp::SECURITY_POLICY;
     writes.put(
         names::NODES_SNP_MEASUREMENTS,
@@ -73,7 +73,7 @@ fn allow(writes: &mut WriteSet, tcb: [u8; 8]) {
 }
 
 impl Service {
-    fn begin() -> Service {
+    pub(super) fn begin() -> Service {
         Service::begin_as(|_| ())
     }
 
@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// A node with this record joins: it waits, then the members trust it.
-    fn join_as(&mut self, make: impl FnOnce(&Identity, &mut Maker) -> Value) -> Identity {
+    pub(super) fn join_as(&mut self, make: impl FnOnce(&Identity, &mut Maker) -> Value) -> Identity {
         let node = Identity::node(self.next, &self.story.service);
         self.next += 1;
         let record = make(&node, &mut self.maker);
@@ -109,8 +109,20 @@ impl Service {
         node
     }
 
+    /// The members decide something.
+    pub(super) fn decide(&mut self, write: impl FnOnce(&mut WriteSet)) {
+        self.story.write(|writes| {
+            write(writes);
+            writes.put(
+                names::PROPOSALS_INFO,
+                "cd".repeat(32),
+                to_json(&json!({"state": "Accepted"})),
+            );
+        });
+    }
+
     /// A node joins on a chip of its own, with a guest that is changed.
-    fn join(&mut self, change: impl FnOnce(&mut Guest)) -> Identity {
+    pub(super) fn join(&mut self, change: impl FnOnce(&mut Guest)) -> Identity {
         self.join_as(|node, maker| {
             let mut guest = Guest::of(&id_of(node));
             change(&mut guest);
@@ -124,7 +136,7 @@ impl Service {
     }
 
     /// A recovery by a node on a chip with this TCB, which writes its own policy and what is added.
-    fn recover(&mut self, tcb: [u8; 8], add: impl FnOnce(&mut WriteSet)) {
+    pub(super) fn recover(&mut self, tcb: [u8; 8], add: impl FnOnce(&mut WriteSet)) {
         let chip = self.maker.chip_with(tcb);
         let (before, old) = (self.story.node.id(), with_status(&self.first, "Retired"));
         self.story.sign();
@@ -137,7 +149,7 @@ impl Service {
         });
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             verifier: Verifier::new(Anchors::built_in().and_for_tests(self.maker.root())),
             time: Time::Remark(IN_2024),
@@ -145,7 +157,7 @@ impl Service {
         }
     }
 
-    fn findings(self) -> Vec<Finding> {
+    pub(super) fn findings(self) -> Vec<Finding> {
         let settings = self.settings();
         self.findings_by(settings)
     }
@@ -155,7 +167,7 @@ impl Service {
         findings
     }
 
-    fn report_by(mut self, settings: Settings) -> (Vec<Finding>, Box<AttestReport>) {
+    pub(super) fn report_by(mut self, settings: Settings) -> (Vec<Finding>, Box<AttestReport>) {
         self.story.sign();
         let report = self.story.verify_with(&Options {
             attest: Some(Arc::new(settings)),
@@ -266,9 +278,7 @@ pub fn a_recovery_that_forgets_a_feed() -> Vec<Finding> {
     let mut service = Service::begin();
     let row = |feeds: Value| to_json(&feeds);
     let both = row(json!({"one": {"svn": "1"}, "two": {"svn": "1"}}));
-    service
-        .story
-        .write(|writes| writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", both));
+    service.decide(|writes| writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", both));
     service.recover(snp::TCB, |writes| {
         let one = row(json!({"one": {"svn": "1"}}));
         writes.put(names::NODES_SNP_UVM_ENDORSEMENTS, "did:x509:made", one);
@@ -309,9 +319,7 @@ pub fn a_report_of_version_2() -> Vec<Finding> {
 
 pub fn a_minimum_that_is_no_object() -> Vec<Finding> {
     let mut service = Service::begin();
-    service
-        .story
-        .write(|writes| writes.put(names::NODES_SNP_TCB_VERSIONS, "00a10f11", to_json(&7)));
+    service.decide(|writes| writes.put(names::NODES_SNP_TCB_VERSIONS, "00a10f11", to_json(&7)));
     service.findings()
 }
 
@@ -342,9 +350,8 @@ fn with_an_enclave(code: Code, change: impl FnOnce(&mut Vec<u8>)) -> Vec<Finding
     let enclave = hex::encode(&quote[0x70..0x90]);
     let mut service = Service::begin();
     let value = to_json(&json!({"status": "Pending", "public_key": key, "quote_info": info}));
-    let story = &mut service.story;
-    story.write(|writes| writes.put(names::NODES_CODE_IDS, enclave, to_json(&"AllowedToJoin")));
-    story.write(|writes| writes.put(names::NODES_INFO, id, value));
+    service.decide(|writes| writes.put(names::NODES_CODE_IDS, enclave, to_json(&"AllowedToJoin")));
+    service.story.write(|writes| writes.put(names::NODES_INFO, id, value));
     service.findings()
 }
 

@@ -16,6 +16,7 @@ mod snapshot;
 mod attacks;
 mod attested;
 mod copies;
+mod deceived;
 mod going_on;
 mod invented;
 mod joining;
@@ -178,6 +179,7 @@ rows! {
     UvmEndorsements: attested::endorsements_of_the_measurement_that_are_none;
     TcbNotExact: attested::more_tcb_than_certified;
     ReportDataMore: attested::a_report_with_more_data;
+    PolicyByNobody: deceived::a_policy_that_is_changed_for_one_node_and_back;
 }
 
 #[test]

@@ -62,6 +62,44 @@ pub(super) struct QeIdentity {
     pub(super) mrsigner: String,
     /// Which of that signer's products they are.
     pub(super) product_id: u16,
+    /// What they must have as MISCSELECT.
+    pub(super) misc_select: Masked<4>,
+    /// What they must have as attributes.
+    pub(super) attributes: Masked<16>,
+}
+
+/// A value of which only the bits of a mask count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Masked<const N: usize> {
+    value: [u8; N],
+    mask: [u8; N],
+}
+
+impl<const N: usize> Masked<N> {
+    /// The fields `name` and `nameMask` of a document: hex, in the order of the bytes of a report.
+    fn of(body: &Value, name: &str, mask_name: &str) -> Option<Masked<N>> {
+        let bytes = |name: &str| {
+            let mut bytes = [0; N];
+            hex::decode_to_slice(body.get(name)?.as_str()?, &mut bytes).ok()?;
+            Some(bytes)
+        };
+        Some(Masked {
+            value: bytes(name)?,
+            mask: bytes(mask_name)?,
+        })
+    }
+
+    /// Whether `found` has what is wanted.
+    pub(super) fn fits(&self, found: &[u8; N]) -> bool {
+        let mut bytes = found.iter().zip(&self.mask).zip(&self.value);
+        bytes.all(|((found, mask), value)| found & mask == *value)
+    }
+}
+
+impl<const N: usize> std::fmt::Display for Masked<N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} under {}", hex::encode(self.value), hex::encode(self.mask))
+    }
 }
 
 impl std::fmt::Debug for Parsed {
@@ -305,6 +343,8 @@ fn qe_identity_of(body: &Value) -> Result<QeIdentity, String> {
         Some(QeIdentity {
             mrsigner: body.get("mrsigner")?.as_str()?.to_ascii_lowercase(),
             product_id: number(body.get("isvprodid"))?,
+            misc_select: Masked::of(body, "miscselect", "miscselectMask")?,
+            attributes: Masked::of(body, "attributes", "attributesMask")?,
         })
     };
     read().ok_or("the QE identity does not say of which enclave it is".to_owned())

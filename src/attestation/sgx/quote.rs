@@ -69,6 +69,8 @@ pub struct Quote {
 /// The report of the quoting enclave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotingEnclave {
+    /// Features whose state goes into it where it is interrupted.
+    pub misc_select: [u8; 4],
     /// As for the quote.
     pub attributes: [u8; 16],
     /// Digest of the key that signed it: Intel's.
@@ -83,6 +85,7 @@ pub struct QuotingEnclave {
 
 struct Body {
     cpu_svn: [u8; 16],
+    misc_select: [u8; 4],
     attributes: [u8; 16],
     mrenclave: [u8; 32],
     mrsigner: [u8; 32],
@@ -141,6 +144,7 @@ impl Quote {
             report_data: body.report_data,
             claimed_report_data: claim(at.rest()),
             quoting_enclave: QuotingEnclave {
+                misc_select: qe.misc_select,
                 attributes: qe.attributes,
                 mrsigner: qe.mrsigner,
                 product_id: qe.product_id,
@@ -178,7 +182,8 @@ fn is_debug(attributes: &[u8; 16]) -> bool {
 impl Body {
     fn read(at: &mut Cursor<'_>) -> Result<Body, Malformed> {
         let cpu_svn = *at.array("CPU SVN")?;
-        at.take(32, "reserved")?;
+        let misc_select = *at.array("MISCSELECT")?;
+        at.take(28, "reserved")?;
         let attributes = *at.array("attributes")?;
         let mrenclave = *at.array("MRENCLAVE")?;
         at.take(32, "reserved")?;
@@ -188,6 +193,7 @@ impl Body {
         at.take(60, "reserved")?;
         Ok(Body {
             cpu_svn,
+            misc_select,
             attributes,
             mrenclave,
             mrsigner,

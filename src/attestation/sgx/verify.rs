@@ -300,6 +300,18 @@ fn tcb_status(quote: &Quote, chain: &Chain, parsed: &Parsed) -> Outcome {
             format!("signer {signer}, product {product}"),
         );
     }
+    let qe = &parsed.qe;
+    if !(qe.misc_select.fits(&found.misc_select) && qe.attributes.fits(&found.attributes)) {
+        return Outcome::failed(
+            "the quoting enclave has other features than Intel's",
+            format!(
+                "MISCSELECT {}, attributes {}",
+                hex::encode(found.misc_select),
+                hex::encode(found.attributes)
+            ),
+            format!("MISCSELECT {}, attributes {}", qe.misc_select, qe.attributes),
+        );
+    }
     let Some(level) = parsed.level_of(&platform) else {
         return Outcome::failed("the platform's TCB is below every level", "no level", "UpToDate");
     };

@@ -3,8 +3,8 @@
 use crate::attestation::anchors::{self, Anchors, Root};
 use crate::attestation::judgement::{Check, Judgement, Outcome};
 use crate::attestation::product::Product;
+use crate::attestation::revocation::Lists;
 use crate::attestation::time::{Time, date};
-use crate::crypto::x509::RevocationList;
 
 use super::endorsements::{Endorsements, MAX_BYTES, NAMES};
 use super::report::{NEWEST_VERSION, REPORT_BYTES, Report};
@@ -34,7 +34,7 @@ pub(in crate::attestation) fn verify(
     endorsements: &Endorsements,
     endorsed_tcb: Option<&str>,
     anchors: &Anchors,
-    lists: &[RevocationList],
+    lists: &Lists,
     time: Time,
     judgement: &mut Judgement,
 ) -> Looked {
@@ -423,7 +423,7 @@ impl Of<'_> {
     }
 
     /// AMD's lists are signed by the ARK and name what the ARK signed; VCEKs all have the serial number 0.
-    fn revocation(&self, lists: &[RevocationList], time: Time) -> Outcome {
+    fn revocation(&self, lists: &Lists, time: Time) -> Outcome {
         let [_, Ok(ask), Ok(ark)] = &self.endorsements.certificates[..] else {
             return Outcome::not_done("there are not three certificates that can be read");
         };
@@ -433,11 +433,8 @@ impl Of<'_> {
         let Some(key) = self.endorsements.root_key() else {
             return Outcome::not_done("the ARK has no key that can be read");
         };
-        let mut of_root = lists
-            .iter()
-            .filter(|list| list.issuer_der() == ark.subject_der() && list.is_signed_by(key).is_ok())
-            .peekable();
-        if of_root.peek().is_none() {
+        let of_root = lists.of_root(ark.subject_der(), ark.spki_der(), |list| list.is_signed_by(key).is_ok());
+        if of_root.is_empty() {
             return Outcome::not_done("none of the revocation lists is signed by this root");
         }
         let mut newest = 0;

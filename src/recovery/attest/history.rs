@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::identity::Identity;
 use super::judge::{Batch, Settings, Waiting, digest_of};
 use super::report::{How, NodeReport, NodeStep};
 use super::tables::{Origin, Table, Tables};
@@ -15,14 +16,15 @@ use crate::format::Seqno;
 use crate::format::chunk::Located;
 use crate::recovery::scan::MAX_TRUST_BYTES;
 use crate::report::{Code, Finding, Findings};
+use crate::shown::excerpt;
 use crate::tables::json::Fields;
 use crate::tables::names;
 use crate::tables::values::{ServiceInfo, from_json};
 
 /// Proposals listed of one transaction: real ones accept one.
-const MAX_PROPOSALS: usize = 8;
+const MAX_PROPOSALS: usize = 4;
 /// Bytes of a node's or proposal's id that is looked at: real ones have 64.
-const MAX_ID_BYTES: usize = 128;
+const MAX_ID_BYTES: usize = 64;
 /// Nodes that are judged: services have had a few hundred in all their life.
 const MAX_NODES: usize = 20_000;
 /// Steps of one node, and changes of its evidence, that are listed: a node takes four steps, and never changes.
@@ -50,6 +52,7 @@ struct Life {
     /// Of the text of its `quote_info`, and of what stands in it.
     text_digest: Digest,
     evidence_digest: Option<Digest>,
+    identity: Identity,
     steps: Vec<NodeStep>,
     changed_at: Vec<Seqno>,
     report: Option<NodeReport>,
@@ -62,12 +65,23 @@ impl Life {
             self.steps.push(step);
         }
     }
+
+    /// Another change of what must stay as it is; whether there is room to say so.
+    fn has_changed_at(&mut self, seqno: Seqno) -> bool {
+        let has_room = self.changed_at.len() < MAX_STEPS;
+        if has_room && self.changed_at.last() != Some(&seqno) {
+            self.changed_at.push(seqno);
+        }
+        has_room
+    }
 }
 
 /// What an entry does beside writing nodes.
 #[derive(Default)]
 struct Entry {
     proposals: Vec<String>,
+    /// Members decided something in it.
+    is_decision: bool,
     /// It begins a service; whether there was one before.
     begins: Option<bool>,
 }
@@ -108,15 +122,14 @@ impl<'s> Lives<'s> {
         let mut entry = Entry::default();
         let mut service = None;
         each_write(located, |table, key, value| match (table, value) {
-            (names::PROPOSALS_INFO, Some(value))
-                if entry.proposals.len() < MAX_PROPOSALS
-                    && key.len() <= MAX_ID_BYTES
-                    && readable(value)
-                    && is_accepted(value) =>
-            {
-                let id = String::from_utf8_lossy(key);
-                entry.proposals.push(crate::shown::line(&id).into_owned());
+            (names::PROPOSALS_INFO, Some(value)) if readable(value) && is_accepted(value) => {
+                entry.is_decision = true;
+                if entry.proposals.len() < MAX_PROPOSALS && is_proposal_id(key) {
+                    entry.proposals.push(String::from_utf8_lossy(key).into_owned());
+                }
             }
+            // In 1.x a proposal and what became of it are one.
+            (names::PROPOSALS, Some(_)) => entry.is_decision = true,
             (names::SERVICE_INFO, Some(value)) if readable(value) => service = service_of(value).or(service),
             _ => {}
         });
@@ -132,7 +145,9 @@ impl<'s> Lives<'s> {
         match entry.begins {
             None => {
                 self.take_nodes(located, &readable, How::Admitted, &origin);
-                self.take_policies(located, &readable, &origin);
+                if let (Some(first), false) = (self.take_policies(located, &readable, &origin), entry.is_decision) {
+                    self.by_nobody(&first, seqno);
+                }
             }
             Some(is_recovery) => {
                 let before = is_recovery.then(|| Tables::clone(&self.tables));
@@ -140,11 +155,31 @@ impl<'s> Lives<'s> {
                 if let Some(before) = before {
                     self.compare_with(&before, seqno);
                 }
+                let known = self.lives.len();
                 self.take_nodes(located, &readable, How::SelfDeclared, &origin);
+                self.expect_one_founder(self.lives.len() - known, seqno);
             }
         }
-        if self.batch.is_full() {
-            self.judge();
+    }
+
+    /// Between two beginnings only members change what is asked of nodes.
+    fn by_nobody(&mut self, first: &str, seqno: Seqno) {
+        let text = format!(
+            "what is asked of nodes is changed, {first} first, in a transaction that accepts no proposal, expected a decision \
+             of the members"
+        );
+        self.findings
+            .push(Finding::new(Code::PolicyByNobody, text).seqno(seqno));
+    }
+
+    /// One node begins a service, and declares itself: whoever comes with it was looked at by nobody.
+    fn expect_one_founder(&mut self, count: usize, seqno: Seqno) {
+        if count > 1 {
+            let text = format!(
+                "{count} nodes declare themselves good in the transaction that begins a service, expected the one that \
+                 begins it: others are let in by the service"
+            );
+            self.findings.push(Finding::new(Code::NotAllowed, text).seqno(seqno));
         }
     }
 
@@ -157,14 +192,21 @@ impl<'s> Lives<'s> {
         });
     }
 
-    fn take_policies(&mut self, located: &Located<'_>, readable: &impl Fn(&[u8]) -> bool, origin: &Origin) {
-        let mut is_first = true;
+    /// Answers the first row that it changed, in words.
+    fn take_policies(
+        &mut self,
+        located: &Located<'_>,
+        readable: &impl Fn(&[u8]) -> bool,
+        origin: &Origin,
+    ) -> Option<String> {
+        let mut first = None;
         each_write(located, |name, key, value| {
             let Some(table) = Table::named(name) else {
                 return;
             };
-            if std::mem::take(&mut is_first) {
+            if first.is_none() {
                 self.make_room();
+                first = Some(format!("{} of {name}", excerpt(&String::from_utf8_lossy(key))));
             }
             match value.is_none_or(readable) {
                 true => self.apply_policy(table, key, value, origin),
@@ -174,6 +216,7 @@ impl<'s> Lives<'s> {
                 }
             }
         });
+        first
     }
 
     /// Before the policy changes: it is copied if somebody waits with it as it is.
@@ -233,7 +276,8 @@ impl<'s> Lives<'s> {
             proposals: proposals.to_vec(),
         };
         let Some(value) = value else {
-            if let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) {
+            // Should it come back, it asks anew, and is held against the policy of then.
+            if let Some(life) = self.known.remove(id).and_then(|index| self.lives.get_mut(index)) {
                 life.take(step("Removed".to_owned()));
             }
             return;
@@ -249,6 +293,14 @@ impl<'s> Lives<'s> {
             Some(info) => Evidence::from_quote_info(info),
             None => Ok(Evidence::default()),
         };
+        let record = Record {
+            node: id.to_owned(),
+            from_seqno: seqno,
+            how,
+            public_key: fields.read("public_key").or_else(|| fields.read("cert")),
+            code_digest: fields.read("code_digest"),
+            request: fields.read("certificate_signing_request"),
+        };
         let Some(life) = self.known.get(id).and_then(|index| self.lives.get_mut(*index)) else {
             if self.lives.len() >= MAX_NODES {
                 let text = format!(
@@ -263,6 +315,7 @@ impl<'s> Lives<'s> {
             self.lives.push(Life {
                 text_digest,
                 evidence_digest: digest_of(&evidence),
+                identity: Identity::of(&record),
                 steps: vec![step(status)],
                 changed_at: Vec::new(),
                 report: None,
@@ -270,16 +323,13 @@ impl<'s> Lives<'s> {
             self.batch.push(Waiting {
                 index: self.lives.len() - 1,
                 evidence,
-                record: Record {
-                    node: id.to_owned(),
-                    from_seqno: seqno,
-                    how,
-                    public_key: fields.read("public_key").or_else(|| fields.read("cert")),
-                    code_digest: fields.read("code_digest"),
-                    request: fields.read("certificate_signing_request"),
-                },
+                record,
                 tables,
             });
+            // Here, not once an entry: one entry, or a snapshot, can hold any number of them.
+            if self.batch.is_full() {
+                self.judge();
+            }
             return;
         };
         life.take(step(status));
@@ -288,8 +338,7 @@ impl<'s> Lives<'s> {
             let digest = digest_of(&evidence());
             if digest != life.evidence_digest {
                 life.evidence_digest = digest;
-                if life.changed_at.len() < MAX_STEPS {
-                    life.changed_at.push(seqno);
+                if life.has_changed_at(seqno) {
                     let text = format!(
                         "node {id} has other evidence than at its first write, expected the same for all its life"
                     );
@@ -297,6 +346,15 @@ impl<'s> Lives<'s> {
                         .push(Finding::new(Code::EvidenceChanged, text).seqno(seqno));
                 }
             }
+        }
+        let changed = life.identity.changed_in(&record);
+        if !changed.is_empty() && life.has_changed_at(seqno) {
+            let text = format!(
+                "the record of node {id} has another {} than at its first write, expected the same for all its life",
+                changed.join(" and another ")
+            );
+            self.findings
+                .push(Finding::new(Code::EvidenceOfAnother, text).seqno(seqno));
         }
     }
 
@@ -359,6 +417,10 @@ fn status_of(fields: &Fields) -> String {
     .to_owned()
 }
 
+fn is_proposal_id(key: &[u8]) -> bool {
+    key.len() <= MAX_ID_BYTES && key.iter().all(u8::is_ascii_alphanumeric)
+}
+
 /// Whether a proposal's record says that it was accepted. The ballots in it are skipped.
 fn is_accepted(value: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -380,6 +442,7 @@ fn service_of(value: &[u8]) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attestation::{Anchors, Time, Verifier};
 
     #[test]
     fn only_the_state_of_a_proposal_is_read() {
@@ -403,5 +466,29 @@ mod tests {
         );
         assert_eq!(status(r#"{"status":"Banned"}"#), "Unknown");
         assert_eq!(status("{}"), "Unknown");
+    }
+
+    #[test]
+    fn nodes_beyond_the_bound_are_not_judged_and_it_is_said_once() {
+        let settings = Settings {
+            verifier: Verifier::new(Anchors::built_in()),
+            time: Time::None,
+            minimum_tcb: Default::default(),
+        };
+        let mut lives = Lives::new(&settings);
+        for number in 0..MAX_NODES + 3 {
+            let id = format!("{number:064x}");
+            lives.restore(names::NODES_INFO, id.as_bytes(), br#"{"status":"Trusted"}"#, 7);
+            assert!(!lives.batch.is_full(), "no more wait than are judged at once");
+        }
+        let (nodes, findings) = lives.finish();
+        assert_eq!(nodes.len(), MAX_NODES);
+        let findings = findings.finish();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(
+            (findings[0].code, findings[0].seqno),
+            (Code::EvidenceUnreadable, Some(7))
+        );
+        assert!(findings[0].message.contains("more than 20000 nodes"), "{findings:?}");
     }
 }

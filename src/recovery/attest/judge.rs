@@ -119,7 +119,8 @@ fn judge(waiting: Waiting, settings: &Settings) -> (NodeReport, Vec<Finding>) {
     };
     let policy = tables.as_ref().map(|tables| &tables.policy);
     let judged = settings.verifier.judge(&evidence, &subject, policy, settings.time);
-    own.extend(of_record(&record, key.as_ref()));
+    let is_quoted = matches!(judged.facts, Facts::Snp { .. } | Facts::Sgx { .. });
+    own.extend(of_record(&record, key.as_ref(), is_quoted));
     if let Some(outcome) = of_callers_minimum(&judged.facts, &settings.minimum_tcb) {
         own.push(("callers_minimum_tcb", outcome));
     }
@@ -133,7 +134,7 @@ fn failed(text: &str, found: &str, expected: &str) -> Outcome {
 }
 
 /// A public key, or a certificate's.
-fn read_key(pem: &str) -> Option<VerifyingKey> {
+pub(super) fn read_key(pem: &str) -> Option<VerifyingKey> {
     let certified = || {
         Certificate::from_pem(pem)
             .ok()
@@ -142,13 +143,19 @@ fn read_key(pem: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_spki_pem(pem).ok().or_else(certified)
 }
 
-/// Whether the record is of one node: its id, key and certificate request.
-fn of_record(record: &Record, key: Option<&VerifyingKey>) -> Vec<(&'static str, Outcome)> {
+/// Whether the record is of one node: its id, key and certificate request. Without a key a quote is nobody's: whose report
+/// it shows can't be said.
+fn of_record(record: &Record, key: Option<&VerifyingKey>, is_quoted: bool) -> Vec<(&'static str, Outcome)> {
     let mut own = Vec::new();
     let id = key.map(|key| hex::encode(key.id()));
     own.push((
         "node_id",
         match &id {
+            None if is_quoted => failed(
+                "its record has no public key that can be read, and so nothing says whose quote this is",
+                "none",
+                "the key that the quote is about",
+            ),
             None => Outcome::not_done("its record has no public key that can be read"),
             Some(id) if *id == record.node => Outcome::Passed,
             Some(id) => failed("the node's id is not the digest of its public key", &record.node, id),

@@ -1,6 +1,10 @@
 //! The caller's own list of minimum TCBs.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::attestation::snp::{Tcb, TcbRow};
 use crate::attestation::{CpuId, Facts, Outcome};
@@ -10,7 +14,7 @@ use crate::attestation::{CpuId, Facts, Outcome};
 /// # Errors
 /// What is wrong with it, in words.
 pub fn minimum_tcb_from_json(json: &[u8]) -> Result<BTreeMap<CpuId, TcbRow>, String> {
-    let rows: BTreeMap<String, serde_json::Value> =
+    let Rows(rows) =
         serde_json::from_slice(json).map_err(|why| format!("it is not a JSON object from CPUIDs to TCBs: {why}"))?;
     let mut minima = BTreeMap::new();
     for (key, value) in rows {
@@ -26,9 +30,39 @@ pub fn minimum_tcb_from_json(json: &[u8]) -> Result<BTreeMap<CpuId, TcbRow>, Str
                 "the TCB of {key} has no component: expected at least one of boot_loader, tee, snp, microcode, fmc"
             ));
         }
-        minima.insert(cpuid, row);
+        // Which of two was meant can't be known: the lower one would be the end of the list.
+        if minima.insert(cpuid, row).is_some() {
+            return Err(format!(
+                "{key} stands for a processor that another row is of, expected one row for each"
+            ));
+        }
     }
     Ok(minima)
+}
+
+/// All rows, those of which the name repeats as well.
+struct Rows(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Rows;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rows, A::Error> {
+                let mut rows = Vec::new();
+                while let Some(row) = map.next_entry()? {
+                    rows.push(row);
+                }
+                Ok(Rows(rows))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 fn by_hex(cpuid: CpuId, digits: &str) -> Result<TcbRow, String> {
@@ -86,6 +120,8 @@ mod tests {
             (r#"{"00a00f11":{}}"#, "no component"),
             (r#"{"00a00f11":{"snp":-1}}"#, "can't be read"),
             (r#"{"00000000":"4817000000000a0a"}"#, "known product"),
+            (r#"{"00a00f11":{"snp":24},"00a00f11":{"snp":1}}"#, "another row"),
+            (r#"{"00a00f11":{"snp":24},"00A00F11":{"snp":1}}"#, "another row"),
         ] {
             let why = minimum_tcb_from_json(bad.as_bytes()).unwrap_err();
             assert!(why.contains(word), "{bad}: {why}");

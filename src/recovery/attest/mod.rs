@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `tables` | what the service asks of nodes, as it stands at an entry, and who wrote it |
 //! | `history` | the life of each node: how it came, each step, whether its evidence stayed |
+//! | `identity` | what of a node's record must stay as it was |
 //! | `judge` | evidence in batches, on all threads; what is wrong with it |
 //! | `minimum` | the caller's own list of minimum TCBs |
 //! | `tell` | what one node's evidence says |
@@ -15,6 +16,7 @@
 //! | `report` | what is answered |
 
 mod history;
+mod identity;
 mod judge;
 mod minimum;
 mod report;

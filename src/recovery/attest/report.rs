@@ -118,7 +118,7 @@ pub struct NodeReport {
     pub steps: Vec<NodeStep>,
     /// The rows of the policy that were asked.
     pub policy: Vec<PolicyRow>,
-    /// Seqnos at which another quote was written for it.
+    /// Seqnos at which another quote, key or measurement was written for it.
     pub changed_at: Vec<Seqno>,
     /// Which processor: leaf 1 EAX of the CPUID instruction, hex.
     pub cpuid: Option<String>,

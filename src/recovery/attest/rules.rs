@@ -1,6 +1,6 @@
 //! What can only be said of all nodes together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::{NodeReport, NodesSummary};
 use crate::format::Seqno;
@@ -69,10 +69,14 @@ fn shared<'a>(
     findings: &mut Findings,
 ) {
     let mut by_id: BTreeMap<&str, Vec<&NodeReport>> = BTreeMap::new();
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
     for node in nodes {
         // Zeros are hidden, and nobody's.
         if let Some(id) = id_of(node).filter(|id| id.bytes().any(|digit| digit != b'0')) {
-            by_id.entry(id).or_default().push(node);
+            // A node that asked, was removed and asked again is one.
+            if seen.insert((id, node.node.as_str())) {
+                by_id.entry(id).or_default().push(node);
+            }
         }
     }
     for (id, sharing) in by_id {

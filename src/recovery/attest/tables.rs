@@ -7,6 +7,7 @@ use crate::attestation::policy::feeds_from_json;
 use crate::attestation::snp::TcbRow;
 use crate::attestation::{CpuId, Policy};
 use crate::format::Seqno;
+use crate::shown::excerpt;
 use crate::tables::names;
 
 /// Rows of one table that are kept: real services have a few.
@@ -116,7 +117,7 @@ impl Tables {
             ));
         }
         self.insert(table, key, value)
-            .map_err(|why| format!("the row {key} of {} can't be read: {why}", table.name()))?;
+            .map_err(|why| format!("the row {} of {} can't be read: {why}", excerpt(key), table.name()))?;
         *self.rows.entry(table).or_default() += 1;
         self.bytes += size;
         self.origins.insert((table, key.to_owned()), (origin.clone(), size));
@@ -183,7 +184,7 @@ impl Tables {
             if !lower.is_empty() {
                 weakened
                     .minima
-                    .push(format!("{cpuid}: {} ({now}, before {was})", lower.join(", ")));
+                    .push(excerpt(&format!("{cpuid}: {} ({now}, before {was})", lower.join(", "))));
             }
         }
         for (did, feeds) in &before.policy.uvm_roots {
@@ -191,7 +192,7 @@ impl Tables {
                 continue;
             };
             for feed in feeds.keys().filter(|feed| !now.contains_key(*feed)) {
-                weakened.feeds.push(format!("{feed} of {did}"));
+                weakened.feeds.push(format!("{} of {}", excerpt(feed), excerpt(did)));
             }
         }
         weakened

@@ -129,11 +129,16 @@ fn every_wrong_file_is_named_with_its_reason_and_a_right_one_beside_it_is_taken(
 }
 
 #[test]
-fn a_missing_directory_is_said_to_be_missing() {
+fn a_missing_directory_is_said_to_be_missing_and_not_where() {
     let (scratch, key) = key();
     let (secret, refused) = found(&scratch.path().join("none"), 9, &key);
     assert_eq!((secret, kinds(&refused)), (None, vec!["unreadable"]));
-    assert!(refused[0].why.contains("none"), "{}", refused[0].why);
+    assert!(refused[0].why.contains("No such file"), "{}", refused[0].why);
+    let place = scratch.path().to_str().unwrap();
+    assert!(
+        !refused[0].file.contains(place) && !refused[0].why.contains(place),
+        "{refused:?}"
+    );
     assert_eq!(found(scratch.path(), 9, &key).1, []);
 }
 
@@ -172,4 +177,23 @@ fn nothing_is_sealed_into_a_link_or_a_pipe() {
     std::os::unix::fs::symlink("/dev/null", scratch.path().join(file_name(7))).unwrap();
     let why = write(scratch.path(), 7, b"new").unwrap_err().to_string();
     assert!(why.contains("no file"), "{why}");
+}
+
+#[test]
+fn a_directory_full_of_names_is_not_read_to_its_end_and_hides_no_file() {
+    let (scratch, key) = key();
+    let directory = scratch.path().join("sealed");
+    std::fs::create_dir(&directory).unwrap();
+    for version in 0..MAX_LISTED + 5 {
+        std::fs::write(directory.join(format!("{}.sealed.json", 100 + version)), "").unwrap();
+    }
+    let listing = Listing::of(&directory).unwrap();
+    assert_eq!((listing.files.len(), listing.is_cut), (MAX_LISTED, true));
+    // Whichever of them the listing leaves out.
+    for wanted in [9, 100, 100 + MAX_LISTED as Seqno + 4] {
+        write(&directory, wanted, &sealed(wanted, 1, &key)).unwrap();
+        let (secret, refused) = found(&directory, wanted, &key);
+        assert_eq!(secret, Some(1), "{wanted}");
+        assert!(refused.len() < 100, "{}", refused.len());
+    }
 }

@@ -7,8 +7,12 @@ use crate::crypto::SigningKey;
 
 const CREATED: &str = "2025-06-01T00:00:00Z";
 /// The identity of an enclave of zeros.
-const QE_FIELDS: &str =
-    r#""id":"QE","isvprodid":0,"mrsigner":"0000000000000000000000000000000000000000000000000000000000000000""#;
+const QE_FIELDS: &str = concat!(
+    r#""id":"QE","isvprodid":0,"#,
+    r#""mrsigner":"0000000000000000000000000000000000000000000000000000000000000000","#,
+    r#""miscselect":"00000000","miscselectMask":"FFFFFFFF","#,
+    r#""attributes":"00000000000000000000000000000000","attributesMask":"FBFFFFFFFFFFFFFF0000000000000000""#,
+);
 
 /// What the made collateral says and who signs it.
 struct Made {
@@ -244,6 +248,10 @@ fn documents_are_of_sgx_and_of_the_enclave_that_made_the_quote() {
     ] {
         assert!(read(qe_fields(other)).is_err(), "{other}");
     }
+    for name in ["miscselect\"", "miscselectMask", "attributes\"", "attributesMask"] {
+        let without = QE_FIELDS.replacen(name, &name.replacen(char::is_alphabetic, "x", 1), 1);
+        assert!(read(qe_fields(Box::leak(without.into_boxed_str()))).is_err(), "{name}");
+    }
     // Signed and of the right kind, but not of the enclave that vouches for the quote.
     let other_signer = QE_FIELDS.replacen("\"00", "\"01", 1);
     let other_product = QE_FIELDS.replace("\"isvprodid\":0", "\"isvprodid\":1");
@@ -256,6 +264,25 @@ fn documents_are_of_sgx_and_of_the_enclave_that_made_the_quote() {
             "{outcome:?}"
         );
     }
+    // Bits under the masks count, and no others.
+    let with = |change: fn(&mut Quote)| {
+        let mut quote = quote();
+        change(&mut quote);
+        tcb_status(&quote, &platform(), &good().parsed())
+    };
+    for change in [
+        |quote: &mut Quote| quote.quoting_enclave.misc_select[3] = 1,
+        |quote: &mut Quote| quote.quoting_enclave.attributes[0] = 1,
+        |quote: &mut Quote| quote.quoting_enclave.attributes[7] = 0x80,
+    ] {
+        let outcome = with(change);
+        assert!(
+            outcome.is_failed() && outcome.text().contains("other features"),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(with(|quote| quote.quoting_enclave.attributes[0] = 4), Outcome::Passed);
+    assert_eq!(with(|quote| quote.quoting_enclave.attributes[8] = 7), Outcome::Passed);
     for names in [
         ["body", "enclaveIdentity"],
         ["tcbInfo", "body"],

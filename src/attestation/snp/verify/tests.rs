@@ -6,6 +6,7 @@ use crate::attestation::evidence::Platform;
 use crate::attestation::remembered::Remembered;
 use crate::attestation::testing::{self, Extension, FROM, Issued, TO, authority, ids, key, pem, tlv};
 use crate::crypto::sha256;
+use crate::crypto::x509::RevocationList;
 
 /// A report that holds, of Turin's layout or Milan's by the model.
 fn report(change: impl FnOnce(&mut [u8; REPORT_BYTES])) -> Vec<u8> {
@@ -67,7 +68,8 @@ fn anchors() -> Anchors {
 
 fn judge_at(quote: &[u8], endorsements: &Endorsements, lists: &[RevocationList], time: Time) -> Judgement {
     let mut judgement = Judgement::new(Platform::Snp, !lists.is_empty());
-    verify(quote, endorsements, None, &anchors(), lists, time, &mut judgement);
+    let lists = Lists::new(lists.to_vec());
+    verify(quote, endorsements, None, &anchors(), &lists, time, &mut judgement);
     judgement
 }
 

@@ -240,3 +240,101 @@ fn evidence_is_as_good_as_the_time_it_is_made_at() {
     let why = evidence.attest(&node()).unwrap_err();
     assert!(why.contains("validity: "), "{why}");
 }
+
+type Alter = fn(Vec<u8>) -> Vec<u8>;
+
+/// A device that alters what it was asked for.
+struct Altered(Machine, Alter);
+
+impl ReportSource for Altered {
+    fn report(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, String> {
+        ReportSource::report(&self.0, report_data).map(self.1)
+    }
+}
+
+#[test]
+fn a_device_that_answers_something_else_ends_in_words_before_anybody_is_asked() {
+    let machine = Machine::default();
+    let alterations: [(Alter, &str); 5] = [
+        (|_| Vec::new(), "the device gave no report"),
+        (|report| report[..1183].to_vec(), "1184"),
+        (|report| report.repeat(4_000), "1184"),
+        (
+            |mut report| {
+                report[0x50] ^= 1;
+                report
+            },
+            "report data",
+        ),
+        (
+            |mut report| {
+                report[0x188] = 0x77;
+                report
+            },
+            "Unsupported CPUID family",
+        ),
+    ];
+    for (alter, words) in alterations {
+        let server = StandIn::start(Kind::Azure, good(Kind::Azure, &machine));
+        let whole = snp(machine.clone(), settings(&[server.setting(0)]));
+        let evidence = Snp {
+            device: Altered(machine.clone(), alter),
+            settings: whole.settings,
+            anchors: whole.anchors,
+            patience: whole.patience,
+            clock: whole.clock,
+        };
+        let why = evidence.attest(&node()).unwrap_err();
+        assert!(why.contains(words) && why.len() < 2_000, "{words}: {why}");
+        assert_eq!(server.asked().len(), 0, "{words}");
+    }
+}
+
+/// A report that nobody signed is found with the endorsements, each of which is refused for it.
+#[test]
+fn a_report_that_its_chip_did_not_sign_is_never_evidence() {
+    let machine = Machine::default();
+    let server = StandIn::start(Kind::Azure, good(Kind::Azure, &machine));
+    let whole = snp(machine.clone(), settings(&[server.setting(0)]));
+    let evidence = Snp {
+        device: Altered(machine, |mut report| {
+            report[0x90] ^= 1;
+            report
+        }),
+        settings: whole.settings,
+        anchors: whole.anchors,
+        patience: whole.patience,
+        clock: whole.clock,
+    };
+    let why = evidence.attest(&node()).unwrap_err();
+    assert!(why.contains("signature: "), "{why}");
+}
+
+#[test]
+fn a_server_that_says_one_thing_and_sends_another_is_of_no_use_and_nobody_follows_it() {
+    let machine = Machine::default();
+    let long: &'static str = Box::leak(format!("x: {}\r\n", "y".repeat(2 << 20)).into_boxed_str());
+    let many: &'static str = Box::leak("x: y\r\n".repeat(5_000).into_boxed_str());
+    let body = machine.endorsements().into_bytes();
+    for (status, headers) in [
+        (302, "location: /SevSnpVM\r\n"),
+        (100, ""),
+        (204, ""),
+        (999, ""),
+        (200, "content-length: 99999999999\r\n"),
+        (200, "content-length: -1\r\n"),
+        (200, "transfer-encoding: chunked\r\n"),
+        (200, long),
+        (200, many),
+    ] {
+        let liar = StandIn::start(Kind::Azure, vec![(status, headers, body.clone())]);
+        let honest = StandIn::start(Kind::Azure, good(Kind::Azure, &machine));
+        let mut alone = snp(machine.clone(), settings(&[liar.setting(1)]));
+        alone.patience.request = std::time::Duration::from_secs(2);
+        let why = alone.attest(&node()).unwrap_err();
+        assert!(why.len() < 2_000 && !why.contains("yyyy"), "{status}: {why}");
+        assert!(liar.asked().len() <= 2 && liar.paths().iter().all(|path| path.starts_with("/SevSnpVM/cert")));
+        let both = snp(machine.clone(), settings(&[liar.setting(0), honest.setting(0)]));
+        assert_eq!(both.attest(&node()).unwrap().endorsements(), machine.endorsements());
+    }
+}
