@@ -143,7 +143,8 @@ fn a_certificate_that_this_service_did_not_sign_is_refused() {
 #[test]
 fn a_certificate_that_cannot_be_read_is_refused() {
     let mut scene = Scene::new(54);
-    for certificate in ["", "no certificate", &scene.certificate[..200]] {
+    let cut = scene.certificate[..200].to_owned();
+    for certificate in ["", "no certificate", &cut] {
         let init = Init::good(&scene.key, certificate.to_owned());
         assert!(matches!(scene.drops(&init), Dropped::CertificateUnreadable(_)));
     }

@@ -83,7 +83,13 @@ fn under_traffic_keys_are_made_anew_at_half_of_the_limit_and_nothing_is_lost() {
         let every: Vec<u64> = (0..600).collect();
         for side in &link.sides {
             assert_eq!(side.got, every);
-            assert!(side.dropped.is_empty() && side.closed.is_empty(), "{:?}", side.dropped);
+            assert!(side.closed.is_empty());
+            // Both have counted as many messages: their inits cross.
+            assert!(
+                side.dropped.iter().all(|why| *why == Dropped::LesserInit),
+                "{:?}",
+                side.dropped
+            );
         }
         // Every 60 round trips, as with real nodes: 120 messages of both directions.
         assert_eq!(at.len(), 10, "{at:?}");
@@ -106,14 +112,15 @@ fn the_answer_under_the_old_key_between_response_and_final_is_read() {
     }
     assert!(link.way[GREATER].is_empty());
     link.says(LESSER, &heartbeat(4));
-    assert_eq!(kind(&link.way[GREATER][1]), Some(0));
+    // Lost: otherwise the greater would count as many, and initiate too.
+    link.lose(GREATER);
+    assert_eq!(kind(&link.way[GREATER][0]), Some(0));
     link.says(LESSER, &heartbeat(5));
-    link.arrive(GREATER);
     link.arrive(GREATER);
     assert_eq!(kind(&link.way[LESSER][0]), Some(1));
     // Sent by the lesser before it has the response, read by the greater after it has sent it.
     link.arrive(GREATER);
-    assert_eq!(link.sides[GREATER].got, [4, 5]);
+    assert_eq!(link.sides[GREATER].got, [5]);
     link.run();
     link.works();
 }
@@ -175,6 +182,8 @@ fn four_election_timeouts_without_traffic_drop_the_keys() {
     link.tick(idle);
     assert!(link.sides.iter().all(|side| side.closed.len() == 1));
     assert!(link.way.iter().all(|way| way.is_empty()));
+    link.says(GREATER, &heartbeat(2));
+    link.run();
     link.works();
 }
 
