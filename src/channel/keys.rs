@@ -32,7 +32,8 @@ impl Agreed {
 
 /// Seals what is sent: the counter of the first message is 1.
 pub struct SendKey {
-    key: ShortIvKey,
+    /// Where it stays: a key that is moved leaves copies.
+    key: Box<ShortIvKey>,
     sent: u64,
 }
 
@@ -40,7 +41,7 @@ impl SendKey {
     /// Nothing is sealed yet.
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
-            key: ShortIvKey::new(key),
+            key: Box::new(ShortIvKey::new(key)),
             sent: 0,
         }
     }
@@ -71,7 +72,7 @@ impl SendKey {
 
 /// Opens what is received: each counter must be greater than that of the last good message.
 pub struct ReceiveKey {
-    key: ShortIvKey,
+    key: Box<ShortIvKey>,
     last: u64,
 }
 
@@ -79,7 +80,7 @@ impl ReceiveKey {
     /// Nothing was received yet.
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
-            key: ShortIvKey::new(key),
+            key: Box::new(ShortIvKey::new(key)),
             last: 0,
         }
     }

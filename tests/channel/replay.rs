@@ -157,10 +157,9 @@ fn replay(recording: &Recording, own: &Arc<Own>, keys: &Line) -> Option<(bool, b
             continue;
         }
         line.with(|frame| take(channel.received(Duration::ZERO, &frame, &mut rng)));
-        if response.is_some() && init.is_none() && is_handshake && line.text("kind") == "init" {
-            if let Some(message) = &message {
-                take(channel.want_to_send(Duration::ZERO, message, &mut rng));
-            }
+        let was_init = is_handshake && line.text("kind") == "init";
+        if let Some(message) = message.as_ref().filter(|_| was_init && init.is_none()) {
+            take(channel.want_to_send(Duration::ZERO, message, &mut rng));
         }
         expected += usize::from(!is_handshake);
     }

@@ -307,7 +307,7 @@ fn a_message_beyond_the_longest_frame_is_not_sent_and_uses_no_counter() {
     };
     let mut link = Link::established(43, settings());
     link.says(GREATER, &message(room + 1));
-    assert_eq!(link.sides[GREATER].unsent, [too_long.clone()]);
+    assert_eq!(link.sides[GREATER].unsent, std::slice::from_ref(&too_long));
     assert!(link.way[LESSER].is_empty());
     link.says(GREATER, &message(room));
     assert_eq!(link.way[LESSER][0].len(), MAX);
