@@ -225,7 +225,6 @@ impl Channel {
             self.stage = Stage::Quiet;
             self.held = Held::default();
             self.resend = None;
-            self.initiated_at = None;
             self.attempts = 0;
             self.drop_keys(Closed::Idle, &mut out);
         }
@@ -263,7 +262,6 @@ impl Channel {
             salt: &salt,
         };
         self.write(FrameType::Channel, &[&init.encode()], out);
-        self.resend = None;
         self.stage = Stage::Initiated { ephemeral, share, salt };
         self.initiated_at = Some(now);
         self.attempts = self.attempts.saturating_add(1);

@@ -81,15 +81,18 @@ fn keys_are_switched_at_their_moments_and_not_before() {
     }
 }
 
-/// Makes a side of an established channel initiate: a frame of another key tells it that half a handshake was lost.
-fn begin_again(link: &mut Link, who: usize) {
-    let mut stranger = Link::with(99, settings());
-    stranger.says(GREATER, &heartbeat(0));
-    stranger.run();
+/// A message in somebody's name that only a stranger can read.
+pub fn unreadable(sender: NodeId) -> Vec<u8> {
+    let mut stranger = Link::established(99, settings());
     stranger.says(GREATER, &heartbeat(0));
     let mut frame = stranger.lose(LESSER);
-    let sender = link.sides[1 - who].id;
     frame[20..84].copy_from_slice(&sender.digits());
+    frame
+}
+
+/// Makes a side of an established channel initiate: a frame of another key tells it that half a handshake was lost.
+pub fn begin_again(link: &mut Link, who: usize) {
+    let frame = unreadable(link.sides[1 - who].id);
     link.now += ms(2000);
     link.hand(who, &frame);
     assert_eq!(link.sides[who].dropped, [Dropped::Tag]);
@@ -142,6 +145,23 @@ fn repeats_become_rarer_down_to_every_two_seconds() {
     }
     assert_eq!(at[..9], [250, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000]);
     assert_eq!(at[12..15], [9000, 11_000, 13_000]);
+}
+
+#[test]
+fn once_there_are_keys_repeats_are_frequent_again() {
+    let mut link = Link::new(20);
+    link.says(GREATER, &heartbeat(1));
+    for _ in 0..12 {
+        link.way[LESSER].clear();
+        link.now += ms(2000);
+        link.says(GREATER, &heartbeat(1));
+    }
+    link.run();
+    begin_again(&mut link, GREATER);
+    link.lose(LESSER);
+    link.now += ms(250);
+    link.tick_one(GREATER);
+    assert_eq!(kind(&link.way[LESSER][0]), Some(0));
 }
 
 #[test]

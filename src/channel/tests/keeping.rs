@@ -1,5 +1,6 @@
 //! Keys over time: counters, limits, idleness, what waits for a key.
 
+use super::handshakes::{begin_again, unreadable};
 use super::link::*;
 use crate::channel::message::{AppendEntries, Consensus, Message};
 use crate::channel::{Closed, Dropped, Settings, Unsent};
@@ -143,6 +144,57 @@ fn at_the_full_limit_keys_are_dropped_and_messages_wait() {
     link.run();
     assert_eq!(link.sides[LESSER].got, [29]);
     link.works();
+}
+
+#[test]
+fn at_the_full_limit_a_final_is_not_waited_for_any_more() {
+    let mut link = Link::established(46, limited(20));
+    begin_again(&mut link, LESSER);
+    link.arrive(GREATER);
+    for number in 0..25 {
+        link.says(GREATER, &heartbeat(number));
+    }
+    assert_eq!(link.sides[GREATER].closed, [Closed::Limit]);
+    assert_eq!(link.way[LESSER].back().and_then(|frame| kind(frame)), Some(0));
+    link.way[LESSER].clear();
+    link.tick(ms(250));
+    link.run();
+    link.works();
+}
+
+#[test]
+fn what_was_idle_begins_as_if_it_were_new() {
+    let mut link = Link::established(48, settings());
+    link.tick(4 * ELECTION_TIMEOUT);
+    for side in 0..2 {
+        link.reconnect(side);
+    }
+    assert!(link.way.iter().all(|way| way.is_empty()));
+    let mut link = Link::new(49);
+    for _ in 0..12 {
+        link.now += ms(2000);
+        link.says(GREATER, &heartbeat(1));
+    }
+    link.tick(4 * ELECTION_TIMEOUT);
+    link.way[LESSER].clear();
+    link.says(GREATER, &heartbeat(1));
+    link.tick(ms(250));
+    assert_eq!(link.way[LESSER].len(), 2);
+}
+
+#[test]
+fn a_handshake_that_only_garbage_began_ends_too() {
+    let mut link = Link::new(47);
+    let garbage = unreadable(link.sides[GREATER].id);
+    link.hand(LESSER, &garbage);
+    assert_eq!(link.sides[LESSER].dropped, [Dropped::NoKey]);
+    assert_eq!(link.way[GREATER].len(), 1);
+    for _ in 0..900 {
+        link.now += ms(10);
+        link.tick_one(LESSER);
+    }
+    assert_eq!(link.sides[LESSER].closed, [Closed::Idle]);
+    assert!(!link.sides[LESSER].channel.is_in_handshake());
 }
 
 #[test]
