@@ -102,11 +102,7 @@ impl Scene {
 #[test]
 fn a_good_init_is_answered_though_its_certificate_has_expired() {
     let mut scene = Scene::new(50);
-    let validity = crate::crypto::Certificate::from_pem(&scene.certificate)
-        .unwrap()
-        .validity()
-        .unwrap();
-    assert!(format!("{validity:?}").len() > 1);
+    // `endorse` dates it in 2001, for a day.
     let good = scene.good();
     scene.answers(&good);
 }
