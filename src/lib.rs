@@ -22,11 +22,13 @@
 //! | 2 | [`merkle`] | tree, accumulator, proofs, receipts |
 //! | 2 | [`report`] | findings, codes, verdicts, progress |
 //! | 2 | [`attestation`] | evidence of a node in, one outcome per check out |
+//! | 2 | [`channel`] | the wire between nodes: frames, handshake, protected messages |
 //! | 2 | [`net`] | TLS, whom a client trusts, one document fetched |
 //! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
 pub mod attestation;
+pub mod channel;
 pub mod cli;
 pub mod core;
 pub mod crypto;

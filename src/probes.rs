@@ -9,10 +9,12 @@
 )]
 
 mod attestation;
+mod channel;
 mod members;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
+pub use channel::{channel_frames, channel_handshake, channel_message};
 pub use members::{governance_request, proposal};
 pub use sealed::sealed_file;
 
@@ -59,6 +61,9 @@ pub const ALL: &[Probe] = &[
     ("uvm_endorsements", uvm_endorsements),
     ("did_x509", did_x509),
     ("sgx_quote", sgx_quote),
+    ("channel_frames", channel_frames),
+    ("channel_handshake", channel_handshake),
+    ("channel_message", channel_message),
 ];
 
 /// Probes that take milliseconds each, and memory of their own.

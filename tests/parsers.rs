@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rekindle::channel::handshake::{Handshake, Share};
+use rekindle::channel::message::{Consensus, Forwarded, ForwardedRequest, VoteRequest};
+use rekindle::channel::{Frame, FrameType, NodeId};
+use rekindle::crypto::EphemeralKey;
+use rekindle::format::TxId;
 use rekindle::format::chunk::{Layout, Step, Walker};
 use rekindle::format::names::FileName;
 use rekindle::format::snapshot::Snapshot;
@@ -99,6 +104,7 @@ fn seeds() -> Vec<Vec<u8>> {
         }
     }
     seeds.extend(requests());
+    seeds.extend(of_a_channel());
     // Shares of both formats, blobs and small trees are nothing but lengths.
     seeds.extend([44, 60, 113, 16 + 32 * 3].map(|length| vec![1; length]));
     seeds
@@ -123,6 +129,54 @@ fn requests() -> Vec<Vec<u8>> {
     ];
     seeds.extend(heads.map(|head| head.as_bytes().to_vec()));
     seeds
+}
+
+/// What nodes say to each other: payloads, and a stream of frames with them.
+fn of_a_channel() -> Vec<Vec<u8>> {
+    let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/common");
+    let certificate = std::fs::read(common.join("service_cert.pem")).unwrap();
+    let share = Share::of(&EphemeralKey::from_scalar(&[7; 48]).unwrap());
+    let (signature, salt) = (vec![0x30; 103], [5; 32]);
+    let init = Handshake::Init {
+        share,
+        signature: &signature,
+        certificate: &certificate,
+        salt: &salt,
+    };
+    let response = Handshake::Response {
+        share,
+        signature: &signature,
+        certificate: &certificate,
+    };
+    let last = Handshake::Final { signature: &signature };
+    let request = Forwarded::Request(ForwardedRequest {
+        command: 1,
+        view: 2,
+        session: 3,
+        caller: Some(certificate.clone()),
+        request: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+    });
+    let vote = Consensus::RequestVote(VoteRequest {
+        view: 5,
+        last_signed: TxId { view: 4, seqno: 9 },
+    });
+    let mut payloads = vec![
+        (FrameType::Channel, init.encode()),
+        (FrameType::Channel, response.encode()),
+        (FrameType::Channel, last.encode()),
+        (
+            FrameType::Forwarded,
+            [&request.header()[..], &[1; 24], &request.plaintext()].concat(),
+        ),
+        (FrameType::Consensus, [&vote.header()[..], &[1; 24]].concat()),
+        (FrameType::Consensus, [&[0; 57 + 24][..], b"entries"].concat()),
+    ];
+    let mut stream = vec![9];
+    for (of, payload) in &payloads {
+        Frame::write(*of, &NodeId([3; 32]), &[payload], 1 << 16, &mut stream).unwrap();
+    }
+    payloads.push((FrameType::Unknown(9), stream));
+    payloads.into_iter().map(|(_, payload)| payload).collect()
 }
 
 /// A sealed file, which does not open.

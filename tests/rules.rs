@@ -39,7 +39,7 @@ fn sources() -> Vec<(String, String)> {
 const LAYERS: [&[&str]; 13] = [
     &["crypto"],
     &["format"],
-    &["merkle", "report", "attestation", "net", "sealing"],
+    &["merkle", "report", "attestation", "net", "channel", "sealing"],
     &["tables"],
     &["kv", "http"],
     &["recovery", "journal"],

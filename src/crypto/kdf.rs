@@ -25,10 +25,19 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
 }
 
 /// HKDF-SHA256 with an empty salt: 32 bytes from `ikm` and `info`.
-#[allow(clippy::expect_used)] // 32 bytes are below the limit of 255 * 32.
 pub fn hkdf_sha256(ikm: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    expanded(&Hkdf::new(None, ikm), info)
+}
+
+/// HKDF-SHA256 with a salt: 32 bytes from `ikm` and `info`.
+pub fn hkdf_sha256_salted(salt: &[u8], ikm: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    expanded(&Hkdf::new(Some(salt), ikm), info)
+}
+
+#[allow(clippy::expect_used)] // 32 bytes are below the limit of 255 * 32.
+fn expanded(extracted: &Hkdf<Sha256>, info: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut output = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(None, ikm)
+    extracted
         .expand(info, output.as_mut())
         .expect("32 bytes are below HKDF's limit of 255 * 32");
     output
@@ -264,6 +273,13 @@ mod tests {
         let extracted = hmac_sha256(&[0; 32], &ikm);
         let expected = hmac_sha256(&extracted, &[&info[..], &[1]].concat());
         assert_eq!(*hkdf_sha256(&ikm, &info), expected);
+    }
+
+    #[test]
+    fn a_salt_is_the_key_of_the_extraction() {
+        let (salt, ikm, info) = ([3; 32], [7; 48], [9; 128]);
+        let expected = hmac_sha256(&hmac_sha256(&salt, &ikm), &[&info[..], &[1]].concat());
+        assert_eq!(*hkdf_sha256_salted(&salt, &ikm, &info), expected);
     }
 
     #[test]
