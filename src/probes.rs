@@ -9,10 +9,12 @@
 )]
 
 mod attestation;
+mod joining;
 mod members;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
+pub use joining::join_request;
 pub use members::{governance_request, proposal};
 pub use sealed::sealed_file;
 
@@ -54,6 +56,7 @@ pub const ALL: &[Probe] = &[
     ("checkpoint", checkpoint),
     ("http_request", http_request),
     ("governance_request", governance_request),
+    ("join_request", join_request),
     ("attestation_report", attestation_report),
     ("attestation_endorsements", attestation_endorsements),
     ("uvm_endorsements", uvm_endorsements),

@@ -22,7 +22,7 @@ use crate::node::status::NodeState;
 use crate::node::writer::NotWritten;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::service::admission::answer::{Giving, body};
-use crate::service::admission::{Admitted, Decision, Here, JoinRequest, Judge, Refusal, Role, decide};
+use crate::service::admission::{Admitted, Here, JoinRequest, Judge, Refusal, Role, decide};
 use crate::service::identity::now_s;
 use crate::tables::values::{NodeStatus, ServiceStatus};
 
@@ -74,7 +74,21 @@ async fn join(node: Arc<Node>, request: Request) -> ApiResult<Response> {
         }
     };
     match writer.transact(CALLER, about).await {
-        Ok((response, txid)) => Ok(with_txid(response, txid)),
+        Ok((
+            Let {
+                response,
+                id,
+                status,
+                is_new,
+            },
+            txid,
+        )) => {
+            match is_new {
+                true => tracing::info!(node = id, status, %txid, "a node joins"),
+                false => tracing::debug!(node = id, status, "a node asks again"),
+            }
+            Ok(with_txid(response, txid))
+        }
         Err(NotWritten::Failed(refusal)) => {
             let ApiError { code, message, .. } = refusal.error();
             tracing::info!(code, why = %crate::shown::line(&message), "a node is not let in");
@@ -98,8 +112,16 @@ struct Asking<'a> {
     can_lead: bool,
 }
 
+/// Who is let in, and what it is told.
+struct Let {
+    response: Response,
+    id: String,
+    status: &'static str,
+    is_new: bool,
+}
+
 /// Decides, writes what is to be written, and answers.
-fn admit(transaction: &mut Transaction<'_>, session: &mut Session, asking: &Asking<'_>) -> Result<Response, Refusal> {
+fn admit(transaction: &mut Transaction<'_>, session: &mut Session, asking: &Asking<'_>) -> Result<Let, Refusal> {
     let public_only = match session.state {
         NodeState::PartOfPublicNetwork => true,
         NodeState::ReadingPrivateLedger | NodeState::PartOfNetwork => false,
@@ -135,22 +157,19 @@ fn admit(transaction: &mut Transaction<'_>, session: &mut Session, asking: &Aski
     };
     let body = body(transaction, &decision, &giving)?;
     let addition = decision.addition.take();
-    say(&decision, addition.is_some());
+    let is_new = addition.is_some();
     if let Some(addition) = addition {
         addition.write(transaction);
     }
-    Ok(Response::bytes("application/json", Bytes::from_owner(body)))
-}
-
-fn say(decision: &Decision, is_new: bool) {
-    let status = match decision.admitted {
-        Admitted::Pending => "Pending",
-        Admitted::Trusted { .. } => "Trusted",
-    };
-    match is_new {
-        true => tracing::info!(node = decision.id, status, "a node joins"),
-        false => tracing::debug!(node = decision.id, status, "a node asks again"),
-    }
+    Ok(Let {
+        response: Response::bytes("application/json", Bytes::from_owner(body)),
+        id: decision.id,
+        status: match decision.admitted {
+            Admitted::Pending => "Pending",
+            Admitted::Trusted { .. } => "Trusted",
+        },
+        is_new,
+    })
 }
 
 // What the documentation says of the answer. It is written elsewhere, in memory that is wiped.
@@ -262,7 +281,11 @@ mod tests {
         };
         let mut writes = WriteSet::new();
         writes.put(names::SERVICE_INFO, SINGLETON_KEY, info.to_json());
-        writes.put(names::NODES_VIRTUAL_MEASUREMENTS, VIRTUAL_MEASUREMENT, "1");
+        writes.put(
+            names::NODES_VIRTUAL_MEASUREMENTS,
+            VIRTUAL_MEASUREMENT,
+            "\"AllowedToJoin\"",
+        );
         writes.put(names::NODES_VIRTUAL_HOST_DATA, HOST_DATA, "1");
         let mut store = Store::new();
         store.apply(8, &writes);
@@ -270,7 +293,7 @@ mod tests {
     }
 
     /// What a joiner is answered, and what that leaves to be written.
-    fn asked(state: NodeState, joiner: &Joiner, can_lead: bool) -> (Result<Response, Refusal>, WriteSet) {
+    fn asked(state: NodeState, joiner: &Joiner, can_lead: bool) -> (Result<Let, Refusal>, WriteSet) {
         let mut session = session(state);
         let store = store(&session);
         let mut transaction = store.transaction();
@@ -292,7 +315,9 @@ mod tests {
     fn who_can_lead_takes_a_node_in() {
         let joiner = Joiner::new(1, 1001);
         let (answer, writes) = asked(NodeState::PartOfPublicNetwork, &joiner, true);
-        let Body::Bytes(body) = answer.unwrap().body else {
+        let answer = answer.unwrap();
+        assert!(answer.is_new && answer.id == joiner.id());
+        let Body::Bytes(body) = answer.response.body else {
             panic!("not in memory")
         };
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -311,12 +336,12 @@ mod tests {
     #[test]
     fn who_can_not_lead_writes_nothing_and_gives_nothing_away() {
         let (answer, writes) = asked(NodeState::PartOfPublicNetwork, &Joiner::new(1, 1001), false);
-        assert_eq!(answer.unwrap_err(), Refusal::NotNow(ALONE));
+        assert_eq!(answer.err().unwrap(), Refusal::NotNow(ALONE));
         assert_eq!(writes.iter().count(), 0);
         // What is refused anyway is refused for its own reason.
         let bad = Joiner::new(1, 1001).with("certificate_signing_request", "x".into());
         let (answer, _) = asked(NodeState::PartOfPublicNetwork, &bad, false);
-        assert!(matches!(answer.unwrap_err(), Refusal::CertificateRequest(_)));
+        assert!(matches!(answer.err().unwrap(), Refusal::CertificateRequest(_)));
     }
 
     #[test]
@@ -327,10 +352,10 @@ mod tests {
             NodeState::ReadingPublicLedger,
         ] {
             let (answer, _) = asked(state, &Joiner::new(1, 1001), true);
-            assert_eq!(answer.unwrap_err(), Refusal::NotInNetwork);
+            assert_eq!(answer.err().unwrap(), Refusal::NotInNetwork);
         }
         let (answer, writes) = asked(NodeState::ReadingPrivateLedger, &Joiner::new(1, 1001), true);
-        assert!(matches!(answer.unwrap_err(), Refusal::NotNow(_)));
+        assert!(matches!(answer.err().unwrap(), Refusal::NotNow(_)));
         assert_eq!(writes.iter().count(), 0);
     }
 
@@ -351,7 +376,7 @@ mod tests {
             before: None,
             can_lead: true,
         };
-        admit(&mut transaction, &mut session, &asking).unwrap();
+        assert!(admit(&mut transaction, &mut session, &asking).is_ok());
         let (_, reads) = transaction.into_parts();
         assert!(store.still_holds(&reads));
         let mut rekey = WriteSet::new();

@@ -68,6 +68,9 @@ impl Judge<'_> {
             let why = "no hardware stands behind it, and this node has some";
             return Some((Check::Format, why.into()));
         }
+        if matches!(judged.facts, Facts::None) {
+            return Some((Check::Format, "its quote is of no known form".into()));
+        }
         let failed = judged.judgement.first_failure().map(|(check, _)| check);
         let check = failed.or_else(|| {
             let passed = |check: &Check| judged.judgement.outcome(*check) == Some(&Outcome::Passed);

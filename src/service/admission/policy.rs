@@ -1,4 +1,6 @@
 //! What the store asks of a node that wants in, as it stands in one transaction. Attestation specification, section 5.
+//!
+//! SGX's table is not read: nobody is let in on that.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +14,15 @@ use crate::tables::names;
 /// Reads the policy. A row that can't be read lets nobody in, and says so in the log.
 pub fn policy_of(transaction: &Transaction<'_>) -> Policy {
     let mut policy = Policy {
-        measurements: keys(transaction, names::NODES_SNP_MEASUREMENTS),
-        code_ids: keys(transaction, names::NODES_CODE_IDS),
-        virtual_measurements: keys(transaction, names::NODES_VIRTUAL_MEASUREMENTS),
-        virtual_host_data: keys(transaction, names::NODES_VIRTUAL_HOST_DATA),
+        measurements: allowed(transaction, names::NODES_SNP_MEASUREMENTS),
+        virtual_measurements: allowed(transaction, names::NODES_VIRTUAL_MEASUREMENTS),
         ..Policy::default()
     };
+    // A set: its values say nothing.
+    for_each(transaction, names::NODES_VIRTUAL_HOST_DATA, |key, _| {
+        policy.virtual_host_data.insert(key);
+        Ok(())
+    });
     for_each(transaction, names::NODES_SNP_HOST_DATA, |key, value| {
         let text: String = serde_json::from_slice(value).map_err(|_| "it is no JSON string".to_owned())?;
         policy.host_data.insert(key, text);
@@ -40,11 +45,15 @@ pub fn policy_of(transaction: &Transaction<'_>) -> Policy {
     policy
 }
 
-fn keys(transaction: &Transaction<'_>, table: &'static str) -> BTreeSet<String> {
+/// Measurements that are marked as allowed to join.
+fn allowed(transaction: &Transaction<'_>, table: &'static str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for_each(transaction, table, |key, _| {
-        found.insert(key);
-        Ok(())
+    for_each(transaction, table, |key, value| match value {
+        br#""AllowedToJoin""# => {
+            found.insert(key);
+            Ok(())
+        }
+        _ => Err("its value is not \"AllowedToJoin\"".to_owned()),
     });
     found
 }
