@@ -7,9 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use hyper::Method;
-use schemars::JsonSchema;
 
-use super::answers::{EntityId, Pem};
 use super::{not_open, not_written, with_txid};
 use crate::attestation::{Anchors, Platform, Verifier};
 use crate::crypto::random::serial;
@@ -21,10 +19,9 @@ use crate::node::shared::Node;
 use crate::node::status::NodeState;
 use crate::node::writer::NotWritten;
 use crate::recovery::secrets::LedgerSecrets;
-use crate::service::admission::answer::{Giving, body};
+use crate::service::admission::answer::{Giving, JoinAnswer, body};
 use crate::service::admission::{Admitted, Here, JoinRequest, Judge, Refusal, Role, decide};
 use crate::service::identity::now_s;
-use crate::tables::values::{NodeStatus, ServiceStatus};
 
 /// Remembers certificates of makers, which repeat.
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(Anchors::built_in()));
@@ -42,7 +39,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
             "How a node joins the service; what it is told once it is Trusted is secret",
             |node, request| Box::pin(join(node, request)),
         )
-        .returns::<JoinAnswer>()
+        .returns::<JoinAnswer<'static>>()
         .never_forwarded(),
     ]
 }
@@ -172,68 +169,6 @@ fn admit(transaction: &mut Transaction<'_>, session: &mut Session, asking: &Aski
     })
 }
 
-// What the documentation says of the answer. It is written elsewhere, in memory that is wiped.
-
-/// What a node is told that is let in.
-#[derive(JsonSchema)]
-#[schemars(rename = "JoinNetworkNodeToNode__Out")]
-#[allow(dead_code)] // Described, never made.
-struct JoinAnswer {
-    /// Only for a node that is Trusted.
-    network_info: Option<JoinedNetwork>,
-    /// Left out where a node that was Trusted at once asks again.
-    node_id: Option<EntityId>,
-    /// Pending, until members trust it; or Trusted.
-    node_status: NodeStatus,
-}
-
-/// Everything a node needs to be part of the service.
-#[derive(JsonSchema)]
-#[schemars(rename = "JoinNetworkNodeToNode__Out__NetworkInfo")]
-#[allow(dead_code)] // As above.
-struct JoinedNetwork {
-    /// What signatures of the service name.
-    cose_signatures_config: Option<SignatureNames>,
-    /// The node's certificate, endorsed by the service, if it asked for one.
-    endorsed_certificate: Option<Pem>,
-    /// The service's certificate and its private key.
-    identity: ServiceKeys,
-    /// The last signature of the ledger that was recovered.
-    last_recovered_signed_idx: Seqno,
-    /// Pairs: the first seqno that a ledger secret seals, and the secret.
-    ledger_secrets: Vec<(Seqno, SharedSecret)>,
-    /// The private part of the ledger is not recovered yet.
-    public_only: bool,
-    /// The service's status.
-    service_status: Option<ServiceStatus>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename = "COSESignaturesConfig")]
-#[allow(dead_code)] // As above.
-struct SignatureNames {
-    issuer: String,
-    subject: String,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename = "NetworkIdentity")]
-#[allow(dead_code)] // As above.
-struct ServiceKeys {
-    cert: Pem,
-    priv_key: Pem,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename = "LedgerSecret")]
-#[allow(dead_code)] // As above.
-struct SharedSecret {
-    /// Seqno of the write that stored the secret before it.
-    previous_secret_stored_version: Option<Seqno>,
-    /// 32 bytes in base64.
-    raw_key: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +183,7 @@ mod tests {
     use crate::node::session::Afterwards;
     use crate::service::admission::testing::{HOST_DATA, Joiner};
     use crate::service::identity::{ServiceIdentity, ServiceName};
-    use crate::tables::values::ServiceInfo;
+    use crate::tables::values::{ServiceInfo, ServiceStatus};
     use crate::tables::{SINGLETON_KEY, names};
 
     fn session(state: NodeState) -> Session {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -50,7 +51,7 @@ pub fn body(
         endorsed,
     } = &decision.admitted
     else {
-        return Ok(written(&Answer {
+        return Ok(written(&JoinAnswer {
             network_info: None,
             node_id: Some(&decision.id),
             node_status: NodeStatus::Pending,
@@ -71,7 +72,7 @@ pub fn body(
     let (issuer, subject) = giving.signatures;
     let key = giving.service.key.to_pkcs8_pem();
     let is_new = decision.addition.is_some();
-    Ok(written(&Answer {
+    Ok(written(&JoinAnswer {
         network_info: Some(NetworkInfo {
             cose_signatures_config: Signatures { issuer, subject },
             endorsed_certificate: endorsed.as_deref(),
@@ -85,7 +86,7 @@ pub fn body(
             service_status: info.status,
         }),
         // CCF leaves it out where it answers a node that it had trusted at once.
-        node_id: (is_new || !is_before_members(info.status)).then_some(&decision.id),
+        node_id: (is_new || !is_before_members(info.status)).then_some(decision.id.as_str()),
         node_status: NodeStatus::Trusted,
     }))
 }
@@ -96,57 +97,82 @@ fn is_before_members(status: ServiceStatus) -> bool {
 
 // Fields in the order of their names.
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// What a node is told that is let in.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JoinNetworkNodeToNode__Out")]
+pub struct JoinAnswer<'a> {
+    /// Only for a node that is Trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NetworkInfo<'a>")]
     network_info: Option<NetworkInfo<'a>>,
+    /// Left out where a node that was Trusted at once asks again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    node_id: Option<&'a String>,
+    #[schemars(with = "String", extend("pattern" = "^[a-f0-9]{64}$"))]
+    node_id: Option<&'a str>,
+    /// Pending, until members trust it; or Trusted.
     node_status: NodeStatus,
 }
 
-#[derive(Serialize)]
+/// Everything a node needs to be part of the service. It is secret.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JoinNetworkNodeToNode__Out__NetworkInfo")]
 struct NetworkInfo<'a> {
+    /// What signatures of the service name.
     cose_signatures_config: Signatures<'a>,
+    /// The node's certificate, PEM, endorsed by the service, if it asked for one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     endorsed_certificate: Option<&'a str>,
+    /// The service's certificate and its private key, PEM.
     identity: Identity<'a>,
+    /// The last signature of the ledger that was recovered.
     last_recovered_signed_idx: Seqno,
+    /// Pairs: the first seqno that a ledger secret seals, and the secret.
+    #[schemars(with = "Vec<(Seqno, SharedSecret<'a>)>")]
     ledger_secrets: Vec<(Seqno, Secret<'a>)>,
+    /// The private part of the ledger is not recovered yet.
     public_only: bool,
+    /// The service's status.
     service_status: ServiceStatus,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "COSESignaturesConfig")]
 struct Signatures<'a> {
     issuer: &'a str,
     subject: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NetworkIdentity")]
 struct Identity<'a> {
     cert: &'a str,
     priv_key: &'a str,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LedgerSecret")]
+struct SharedSecret<'a> {
+    /// Seqno of the write that stored the secret before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Seqno")]
+    previous_secret_stored_version: Option<Seqno>,
+    /// 32 bytes in base64.
+    raw_key: &'a str,
 }
 
 struct Secret<'a>(&'a KnownSecret);
 
 impl Serialize for Secret<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            previous_secret_stored_version: Option<Seqno>,
-            raw_key: &'a str,
-        }
         // 44 digits: it never grows, and leaves no copy.
         let mut raw_key = Zeroizing::new(String::with_capacity(64));
         STANDARD.encode_string(self.0.secret.as_bytes(), &mut raw_key);
-        let fields = Fields {
+        let shared = SharedSecret {
             previous_secret_stored_version: self.0.previous_stored,
             raw_key: &raw_key,
         };
-        fields.serialize(serializer)
+        shared.serialize(serializer)
     }
 }
 
@@ -165,7 +191,7 @@ impl Write for Length {
 }
 
 /// The text, in memory that was large enough from the beginning: growing would leave copies.
-fn written(answer: &Answer<'_>) -> Zeroizing<Vec<u8>> {
+fn written(answer: &JoinAnswer<'_>) -> Zeroizing<Vec<u8>> {
     let mut length = Length(0);
     // Neither can fail: texts, numbers, and memory to write to.
     let _ = serde_json::to_writer(&mut length, answer);

@@ -118,7 +118,6 @@ fn a_name_that_occurs_twice_is_refused_where_it_matters() {
         let mut place = Place::new(ServiceStatus::Open);
         let told = place.ask_bytes(twice.as_bytes(), Some(&Joiner::new(1, 1001).client));
         assert_eq!(told.error(), (400, "InvalidInput"), "{twice}");
-        assert!(told.message().contains("duplicate field"), "{}", told.message());
     }
 }
 

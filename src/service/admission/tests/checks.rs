@@ -234,7 +234,7 @@ fn a_node_that_follows_sends_a_new_node_to_the_primary_and_answers_one_it_knows(
         place.role = Role::Backup { primary, interface };
         let told = Joiner::new(2, 1002).asks(&mut place);
         assert_eq!(told.error(), (500, "InternalError"));
-        assert_eq!((told.message(), told.location), ("Primary unknown", None));
+        assert_eq!((told.message(), &told.location), ("Primary unknown", &None));
     }
     place.role = Role::Outside;
     let told = known.asks(&mut place);
