@@ -176,3 +176,16 @@ fn nothing_of_hostile_size_gets_into_the_ledger() {
     let info = place.node(&joiner.id());
     assert_eq!((info.get("anything"), &info["node_data"]), (None, &json!({"rack": 7})));
 }
+
+#[test]
+fn a_node_that_nobody_could_reach_does_not_get_into_the_ledger() {
+    for address in ["", "host", "host:0", "host:99999"] {
+        let mut joiner = Joiner::new(1, 1001);
+        joiner.request["node_info_network"]["node_to_node_interface"] = json!({"bind_address": address});
+        let mut place = Place::new(ServiceStatus::Recovering);
+        let told = joiner.asks(&mut place);
+        assert_eq!(told.error(), (400, "InvalidInput"), "{address}");
+        assert!(told.message().contains("host:port"), "{}", told.message());
+        assert_eq!(place.row(names::NODES_INFO, &joiner.id()), None);
+    }
+}

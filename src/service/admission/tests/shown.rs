@@ -160,7 +160,7 @@ fn hardware_must_be_what_members_have_agreed_to() {
         assert_eq!(ask(&agreed, &mut place).0, 401, "{table}");
     }
     let mut place = hardware(&agreed);
-    place.write(&[(names::NODES_SNP_TCB_VERSIONS, "00A00F11", json!([]))]);
+    place.write(&[(names::NODES_SNP_TCB_VERSIONS, "00A00F11", json!(7))]);
     assert_eq!(
         ask(&agreed, &mut place).0,
         401,
@@ -197,4 +197,28 @@ fn nobody_is_let_in_without_hardware_where_this_node_has_some_nor_on_sgx() {
             .asks(&mut place)
             .is_trusted()
     );
+}
+
+#[test]
+fn a_measurement_is_known_where_it_is_marked_as_allowed() {
+    for value in [json!("AllowedToJoin"), json!("NotAllowed"), json!(1), Value::Null] {
+        let is_allowed = value == "AllowedToJoin";
+        let mut place = Place::new(ServiceStatus::Recovering);
+        place.write(&[(names::NODES_VIRTUAL_MEASUREMENTS, VIRTUAL_MEASUREMENT, value.clone())]);
+        assert_eq!(
+            Joiner::new(1, 1001).asks(&mut place).is_trusted(),
+            is_allowed,
+            "{value}"
+        );
+        let machine = Machine::default();
+        let mut place = hardware(&machine);
+        place.write(&[(
+            names::NODES_SNP_MEASUREMENTS,
+            &hex::encode(machine.measurement),
+            value.clone(),
+        )]);
+        let info = shown_by(&machine, &key(1).verifying_key());
+        let told = Joiner::new(1, 1001).with("quote_info", info).asks(&mut place);
+        assert_eq!(told.is_trusted(), is_allowed, "{value}");
+    }
 }
