@@ -5,6 +5,8 @@ mod checks;
 mod samples;
 mod shown;
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -14,17 +16,22 @@ use super::testing::{HOST_DATA, Joiner, NOW_S, VALIDITY, encryption_key, virtual
 use super::*;
 use crate::attestation::testing::{Machine, key};
 use crate::attestation::{Platform, VIRTUAL_MEASUREMENT, Verifier};
+use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::testing::rng;
 use crate::crypto::x509::{self, AlternativeName, Certificate, Validity};
 use crate::crypto::{Curve, LedgerSecret, SigningKey, VerifyingKey};
+use crate::fixture::{Options, generate};
+use crate::format::directory::LedgerFiles;
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
 use crate::http::{Body, Response};
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Store, Transaction};
-use crate::recovery::secrets::LedgerSecrets;
+use crate::recovery::recovery_tables::RecoveryTables;
+use crate::recovery::secrets::{LedgerSecrets, Material, open};
+use crate::report::progress::Silent;
 use crate::service::identity::{ServiceIdentity, ServiceName};
-use crate::tables::values::{ServiceInfo, ServiceStatus, to_json};
+use crate::tables::values::{HistoricalSecret, ServiceInfo, ServiceStatus, to_json};
 use crate::tables::{SINGLETON_KEY, names};
 
 /// A service with one node, and what it gives.
@@ -232,4 +239,25 @@ impl Told {
 fn client_of(subject: &VerifyingKey) -> Certificate {
     let signer = key(900);
     x509::issue("CN=CCF Node", subject, None, &signer, false, NOW_S, 30, [1; 16]).unwrap()
+}
+
+/// The secrets of a made service, recovered with a member's key.
+fn real_secrets(out: &Path) -> (LedgerSecrets, Vec<(Seqno, HistoricalSecret)>) {
+    let options = Options {
+        entries: 60,
+        signature_every: 10,
+        rekey_every: 25,
+        members: 1,
+        threshold: 1,
+        ..Options::default()
+    };
+    generate(&options, out, &Silent).unwrap();
+    let files = LedgerFiles::list(&[out.join("ledger")], false).unwrap();
+    let tables = RecoveryTables::read(&files, None, Seqno::MAX).unwrap();
+    let pem = std::fs::read_to_string(out.join("common/member0_enc_privk.pem")).unwrap();
+    let material = Material {
+        member_keys: vec![("member0".to_owned(), DecryptionKey::from_pem(&pem).unwrap())],
+        ..Material::default()
+    };
+    (open(&tables, &material).secrets.unwrap(), tables.historical)
 }

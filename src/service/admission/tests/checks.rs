@@ -1,15 +1,6 @@
 //! How far a node is let in, what it is given, and whom it may not be or stand beside.
 
-use std::path::Path;
-
 use super::*;
-use crate::crypto::rsa::DecryptionKey;
-use crate::fixture::{Options, generate};
-use crate::format::directory::LedgerFiles;
-use crate::recovery::recovery_tables::RecoveryTables;
-use crate::recovery::secrets::{Material, open};
-use crate::report::progress::Silent;
-use crate::tables::values::HistoricalSecret;
 
 const EVERY_STATUS: [ServiceStatus; 4] = [
     ServiceStatus::Opening,
@@ -132,27 +123,6 @@ fn here(place: &Place) -> Here<'_> {
         newest_secret: place.secrets.last().unwrap().from,
         serial: [5; 16],
     }
-}
-
-/// The secrets of a made service, recovered with a member's key.
-fn real_secrets(out: &Path) -> (LedgerSecrets, Vec<(Seqno, HistoricalSecret)>) {
-    let options = Options {
-        entries: 60,
-        signature_every: 10,
-        rekey_every: 25,
-        members: 1,
-        threshold: 1,
-        ..Options::default()
-    };
-    generate(&options, out, &Silent).unwrap();
-    let files = LedgerFiles::list(&[out.join("ledger")], false).unwrap();
-    let tables = RecoveryTables::read(&files, None, Seqno::MAX).unwrap();
-    let pem = std::fs::read_to_string(out.join("common/member0_enc_privk.pem")).unwrap();
-    let material = Material {
-        member_keys: vec![("member0".to_owned(), DecryptionKey::from_pem(&pem).unwrap())],
-        ..Material::default()
-    };
-    (open(&tables, &material).secrets.unwrap(), tables.historical)
 }
 
 #[test]
