@@ -10,11 +10,13 @@
 
 mod attestation;
 mod channel;
+mod joining;
 mod members;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 pub use channel::{channel_frames, channel_handshake, channel_message};
+pub use joining::join_request;
 pub use members::{governance_request, proposal};
 pub use sealed::sealed_file;
 
@@ -56,6 +58,7 @@ pub const ALL: &[Probe] = &[
     ("checkpoint", checkpoint),
     ("http_request", http_request),
     ("governance_request", governance_request),
+    ("join_request", join_request),
     ("attestation_report", attestation_report),
     ("attestation_endorsements", attestation_endorsements),
     ("uvm_endorsements", uvm_endorsements),

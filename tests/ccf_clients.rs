@@ -424,7 +424,7 @@ fn endpoints_statuses_and_words_are_those_of_ccf() {
             (405, "OPTIONS, POST")
         );
     }
-    assert_eq!(ask(Method::POST, "/node/join").status, 501);
+    assert_eq!(error(&ask(Method::POST, "/node/join")).1, "InvalidInput");
     let answer = ask(Method::POST, "/node/jwt_keys/refresh");
     assert_eq!(error(&answer).0, 401);
     assert!(!answer.headers.contains_key("www-authenticate"));

@@ -79,7 +79,7 @@ impl Effects for Node {
         self.note("snapshot")
     }
 
-    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String> {
+    fn latest_ledger_secret_seqno(&self, _: &Transaction<'_>) -> Result<Seqno, String> {
         Ok(7)
     }
 

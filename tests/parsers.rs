@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use rekindle::channel::handshake::{Handshake, Share};
 use rekindle::channel::message::{Consensus, Forwarded, ForwardedRequest, VoteRequest};
 use rekindle::channel::{Frame, FrameType, NodeId};
-use rekindle::crypto::EphemeralKey;
+use rekindle::crypto::{EphemeralKey, SigningKey, x509};
 use rekindle::format::TxId;
 use rekindle::format::chunk::{Layout, Step, Walker};
 use rekindle::format::names::FileName;
 use rekindle::format::snapshot::Snapshot;
 use rekindle::member::{Member, MessageType};
 use rekindle::probes;
+use rekindle::tables::values::Base64;
+use serde_json::json;
 
 /// The largest single allocation since it was last set to 0.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
@@ -110,6 +112,25 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// What a virtual node sends that has this key, which is the client's of the probe.
+fn join_request(key: &str, encryption_key: &str) -> Vec<u8> {
+    let key = SigningKey::from_pkcs8_pem(key).unwrap();
+    let base64 = |bytes: &[u8]| serde_json::to_value(Base64(bytes.to_vec())).unwrap();
+    let quote = json!({"host_data": "h", "measurement": "m", "report_data": base64(&key.verifying_key().id())});
+    let request = json!({
+        "certificate_signing_request": x509::request("CN=CCF Node", &[], &key).unwrap(),
+        "node_data": {"rack": 7},
+        "node_info_network": {
+            "node_to_node_interface": {"bind_address": "a:1", "published_address": "a:1"},
+            "rpc_interfaces": {"main": {"bind_address": "a:2", "endorsement": {"authority": "Service"}}},
+        },
+        "public_encryption_key": encryption_key,
+        "quote_info": {"format": "Insecure_Virtual", "endorsements": "", "quote": base64(quote.to_string().as_bytes())},
+        "startup_seqno": 0,
+    });
+    request.to_string().into_bytes()
+}
+
 /// What a member of the first fixture sends, signed with the key that the probe's store knows; and heads of requests.
 fn requests() -> Vec<Vec<u8>> {
     let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small/common");
@@ -119,6 +140,7 @@ fn requests() -> Vec<Vec<u8>> {
     let mut seeds = vec![
         signed(MessageType::Proposal, PROPOSAL.as_bytes()),
         signed(MessageType::RecoveryShare, br#"{"share": "AAAA"}"#),
+        join_request(&read("member0_privk.pem"), &read("member0_enc_pubk.pem")),
     ];
     let heads = [
         "bytes=0-100",

@@ -383,7 +383,7 @@ const NO_SUCCESS: &[(&str, &str)] = &[
     ),
     ("node get /node/backup", "there is one node, and it is the primary"),
     ("node post /node/create", "the service is there already"),
-    ("node post /node/join", "no other node is taken in"),
+    ("node post /node/join", "this node does not lead others yet"),
     (
         "node post /node/jwt_keys/refresh",
         "only a node of the service may ask for it",

@@ -15,6 +15,7 @@ use crate::member::{self, Client, Member, Session, Trust};
 use crate::shown::Show;
 
 mod keygen;
+mod nodes;
 mod open;
 mod proposals;
 mod requests;
@@ -43,6 +44,8 @@ enum Command {
     Ack(requests::Ack),
     OpenService(open::Args),
     SubmitShare(requests::SubmitShare),
+    TrustNode(nodes::TrustNode),
+    RemoveNode(nodes::RemoveNode),
     Sign(requests::Sign),
     #[command(alias = "state")]
     Status(status::Args),
@@ -96,6 +99,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         Command::Ack(args) => args.run(common),
         Command::OpenService(args) => open::run(args, common),
         Command::SubmitShare(args) => args.run(common),
+        Command::TrustNode(args) => args.run(common),
+        Command::RemoveNode(args) => args.run(common),
         Command::Sign(args) => args.run(),
         Command::Status(args) => status::run(args, common),
     }

@@ -120,6 +120,11 @@ impl EncryptionKey {
     pub fn spki_der(&self) -> &[u8] {
         &self.spki_der
     }
+
+    /// The same as PEM, with a final newline: this key and nothing else, whatever else stood in the text that was read.
+    pub fn spki_pem(&self) -> String {
+        pem::encode("PUBLIC KEY", &self.spki_der)
+    }
 }
 
 /// A new key pair: PKCS#8 PEM (wiped on drop) and SPKI PEM. The same generator state gives the same keys.

@@ -63,7 +63,7 @@ impl Effects for Recorder {
         self.note("snapshot".to_owned())
     }
 
-    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String> {
+    fn latest_ledger_secret_seqno(&self, _: &Transaction<'_>) -> Result<Seqno, String> {
         Ok(42)
     }
 

@@ -58,6 +58,17 @@ pub async fn network(client: &Client) -> Result<Network, Error> {
     client.get("/node/network").await?.json()
 }
 
+/// A node of the service, by its id.
+///
+/// # Errors
+/// [`Error::Usage`] where the id is none.
+pub async fn node(client: &Client, id: &str) -> Result<Value, Error> {
+    client
+        .get(&format!("/node/network/nodes/{}", checked_id(id)?))
+        .await?
+        .json()
+}
+
 /// PEM of the identity of the service that was recovered; `None` where this is no recovery.
 pub async fn previous_identity(client: &Client) -> Result<Option<String>, Error> {
     #[derive(Deserialize)]

@@ -239,6 +239,7 @@ pub fn begin(
         service: Arc::new(service.clone()),
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
+        issuer_and_subject: Arc::new(foundation.issuer_and_subject.clone()),
         is_unlocked: false,
         unsealer: None,
     };

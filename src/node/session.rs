@@ -124,6 +124,8 @@ pub struct Standing {
     pub secrets: Arc<Vec<KnownSecret>>,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+    /// Issuer and subject of the service's signatures.
+    pub issuer_and_subject: Arc<(String, String)>,
     /// Shares have opened the ledger, in the newest state: that is committed later, and the node's own state follows then.
     pub is_unlocked: bool,
     /// Opens the ledger that is recovered without shares, if the node is to.
@@ -143,6 +145,7 @@ impl Standing {
                 state => state,
             },
             historical: Arc::clone(&standing.historical),
+            issuer_and_subject: Arc::clone(&standing.issuer_and_subject),
             service: Arc::clone(&standing.service),
             secrets: Arc::clone(&standing.secrets),
             unsealer: standing.unsealer.clone(),
@@ -161,6 +164,8 @@ pub struct Session {
     pub state: NodeState,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
+    /// Issuer and subject of the service's signatures.
+    pub issuer_and_subject: Arc<(String, String)>,
     /// The service.
     pub service: Arc<ServiceIdentity>,
     /// The service's own secrets, the newest last.
@@ -284,8 +289,14 @@ impl Effects for Session {
         Ok(())
     }
 
-    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String> {
-        self.current_secret().map(|known| known.from)
+    fn latest_ledger_secret_seqno(&self, transaction: &Transaction<'_>) -> Result<Seqno, String> {
+        // Its first seqno is not known yet, and whoever is trusted now is not sent the secret.
+        if self.afterwards.rekey.is_some() {
+            return Err(
+                "the proposal has just replaced the ledger secret: trust nodes before that, or after it".to_owned(),
+            );
+        }
+        self.secret_to_write_with(transaction).map(|known| known.from)
     }
 
     fn endorse_certificate(&mut self, csr_pem: &str, valid_from: &str, days: u32) -> Result<String, String> {
@@ -356,6 +367,7 @@ mod tests {
             root: [0; 32],
             state: NodeState::PartOfNetwork,
             historical: Arc::default(),
+            issuer_and_subject: Arc::default(),
             service: Arc::new(service.unwrap()),
             secrets: Arc::clone(secrets),
             unsealer: None,
@@ -413,5 +425,20 @@ mod tests {
             let next = session.afterwards.rekey.clone().unwrap();
             assert!(opened(&transaction, &key).as_bytes() == next.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_node_is_trusted_with_a_secret_that_nobody_is_replacing() {
+        let (mut store, _, secrets) = open_service();
+        let frozen = store.freeze();
+        let (trust, mut rekey) = (frozen.transaction(), frozen.transaction());
+        assert_eq!(session(&secrets).latest_ledger_secret_seqno(&trust), Ok(1));
+        let mut replacing = session(&secrets);
+        replacing.trigger_ledger_rekey(&mut rekey).unwrap();
+        let refused = replacing.latest_ledger_secret_seqno(&rekey).unwrap_err();
+        assert!(refused.contains("trust nodes before that"), "{refused}");
+        let (_, reads) = trust.into_parts();
+        store.apply(3, &rekey.into_writes());
+        assert!(!store.still_holds(&reads), "the node would not be sent the new one");
     }
 }

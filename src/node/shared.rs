@@ -20,6 +20,7 @@ use crate::format::{Seqno, TxId};
 use crate::http::{Metrics, Sessions};
 use crate::kv::store::Store;
 use crate::recovery::secrets::LedgerSecrets;
+use crate::service::admission::Role;
 
 /// The node, as requests see it.
 pub struct Node {
@@ -66,6 +67,20 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether this node can lead others: a node that is Trusted has to acknowledge every commit from then on, so that none
+    /// may be let in before there is somebody who sends it the ledger.
+    pub fn can_lead(&self) -> bool {
+        false
+    }
+
+    /// What this node is to the network, for who asks at this interface.
+    pub fn role<'a>(&'a self, _interface: &'a str) -> Role<'a> {
+        match self.writer.get() {
+            Some(_) => Role::Primary,
+            None => Role::Outside,
+        }
+    }
+
     /// Whether members' requests are answered.
     pub fn serves_members(&self) -> bool {
         self.status.gov_is_open() && self.writer.get().is_some()

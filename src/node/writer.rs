@@ -81,6 +81,20 @@ pub enum NotWritten<E> {
     Gone,
 }
 
+impl<E> NotWritten<E> {
+    /// With another word for what the function said.
+    pub fn map_failed<F>(self, with: impl FnOnce(E) -> F) -> NotWritten<F> {
+        match self {
+            NotWritten::Failed(why) => NotWritten::Failed(with(why)),
+            NotWritten::Refused(why) => NotWritten::Refused(why),
+            NotWritten::TooManyWaiting => NotWritten::TooManyWaiting,
+            NotWritten::Contended => NotWritten::Contended,
+            NotWritten::RolledBack => NotWritten::RolledBack,
+            NotWritten::Gone => NotWritten::Gone,
+        }
+    }
+}
+
 /// Hands transactions to the writer's thread.
 #[derive(Clone)]
 pub struct Writer {

@@ -91,7 +91,7 @@ impl Effects for Nothing {
         Ok(())
     }
 
-    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String> {
+    fn latest_ledger_secret_seqno(&self, _: &Transaction<'_>) -> Result<Seqno, String> {
         Ok(1)
     }
 

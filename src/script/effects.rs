@@ -21,7 +21,7 @@ pub trait Effects {
     /// `ccf.node.triggerSnapshot()`: the next signature is followed by a snapshot.
     fn trigger_snapshot(&mut self) -> Result<(), String>;
     /// `ccf.network.getLatestLedgerSecretSeqno()`.
-    fn latest_ledger_secret_seqno(&self) -> Result<Seqno, String>;
+    fn latest_ledger_secret_seqno(&self, transaction: &Transaction<'_>) -> Result<Seqno, String>;
     /// `ccf.network.generateEndorsedCertificate(csr, validFrom, days)`: PEM of a certificate for a CSR's key.
     fn endorse_certificate(&mut self, csr_pem: &str, valid_from: &str, days: u32) -> Result<String, String>;
     /// `ccf.network.generateNetworkCertificate(validFrom, days)`: PEM of the service's certificate, renewed.

@@ -182,7 +182,7 @@ fn perform(transaction: &mut Transaction<'_>, effects: &mut dyn Effects, effect:
         Effect::Snapshot => ("Unable to request snapshot", effects.trigger_snapshot().map(nothing)),
         Effect::LatestSecretSeqno => (
             "Failed to fetch latest ledger secret seqno",
-            effects.latest_ledger_secret_seqno().map(Reply::Number),
+            effects.latest_ledger_secret_seqno(transaction).map(Reply::Number),
         ),
         Effect::Endorse { csr, valid_from, days } => (
             "Failed to create endorsed cert",

@@ -303,6 +303,7 @@ impl Service {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let session = Session {
+            issuer_and_subject: Arc::default(),
             root: self.root,
             state: self.state,
             historical: Arc::clone(&self.historical),

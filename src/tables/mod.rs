@@ -10,6 +10,7 @@
 
 pub mod codec;
 pub mod describe;
+pub mod joiner;
 pub mod json;
 pub mod names;
 pub mod node_info;

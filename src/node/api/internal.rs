@@ -1,6 +1,6 @@
 //! What nodes ask of nodes. Recovery specification, section 3.2.
 //!
-//! This node is alone in its service: it is there already, takes no others in yet, and nobody but itself has a node's key.
+//! This node is there already, and nobody but nodes has a node's key. How nodes join is in `join`.
 
 use std::sync::Arc;
 
@@ -31,12 +31,6 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         )
         .returns_nothing(),
         post(
-            "/node/join",
-            "How a node joins a service: not available yet",
-            handler!(join),
-        )
-        .returns_nothing(),
-        post(
             "/node/jwt_keys/refresh",
             "Stores keys of a token issuer: for nodes of the service only",
             |node, request| Box::pin(refresh_jwt_keys(node, request)),
@@ -50,14 +44,6 @@ fn create(_: &Node, _: &Request) -> ApiResult<Response> {
         StatusCode::FORBIDDEN,
         "InternalError",
         "Node is not in initial state.",
-    ))
-}
-
-fn join(_: &Node, _: &Request) -> ApiResult<Response> {
-    Err(ApiError::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "NodeCannotHandleRequest",
-        "This node does not take other nodes into its service yet.",
     ))
 }
 

@@ -10,6 +10,7 @@ mod files;
 mod gov_read;
 mod gov_write;
 mod internal;
+mod join;
 mod nodes;
 mod receipts;
 mod refusals;
@@ -46,6 +47,7 @@ pub fn router() -> Router<Node> {
     routes.extend(gov_write::routes());
     routes.extend(users::routes());
     routes.extend(internal::routes());
+    routes.extend(join::routes());
     Router::new(routes).with_fallback(handler!(application))
 }
 
