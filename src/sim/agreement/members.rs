@@ -133,9 +133,9 @@ impl World {
         while self.recent.front().is_some_and(|(at, _)| *at + ELECTION * 10 < self.now) {
             self.recent.pop_front();
         }
-        let mut believed = self.peers.values().flat_map(Peer::configurations).map(|it| it.nodes);
+        let mut believed = self.peers.values().flat_map(Peer::configurations);
         let recent_live = self.recent.iter().all(|(_, nodes)| self.lives(nodes, without));
-        (nodes.is_empty() || self.lives(nodes, without)) && recent_live && believed.all(|nodes| self.lives(&nodes, without))
+        (nodes.is_empty() || self.lives(nodes, without)) && recent_live && believed.all(|it| self.lives(&it.nodes, without))
     }
 
     /// A node that is retired for good may end its process.

@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) id: NodeId,
     consensus: Consensus,
     pub(super) ledger: Vec<Record>,
+    /// Who took part, from each entry on that changed it.
+    took_part: Vec<Configuration>,
     /// What consensus said is committed.
     pub(super) committed: Seqno,
     /// What its disk has.
@@ -49,25 +51,30 @@ pub(super) struct Peer {
     entries_per_frame: u64,
 }
 
-/// Who takes part after these entries, oldest first, and who left.
+/// Who takes part from this entry on, if it changes that.
+fn configuration(before: Option<&Configuration>, record: &Record) -> Option<Configuration> {
+    let change = record.entry.nodes.as_ref()?;
+    before.is_none_or(|newest| newest.nodes != change.trusted).then(|| Configuration {
+        seqno: record.entry.txid.seqno,
+        nodes: change.trusted.clone(),
+    })
+}
+
+/// Who took part, oldest first, and who left.
 fn nodes_after(ledger: &[Record]) -> (Vec<Configuration>, BTreeMap<NodeId, Departure>) {
     let mut all: Vec<Configuration> = Vec::new();
     let mut departures: BTreeMap<NodeId, Departure> = BTreeMap::new();
     for record in ledger {
-        let Some(change) = &record.entry.nodes else { continue };
         let seqno = record.entry.txid.seqno;
-        for node in &change.retired {
-            departures.entry(*node).or_default().retired = seqno;
+        if let Some(change) = &record.entry.nodes {
+            for node in &change.retired {
+                departures.entry(*node).or_default().retired = seqno;
+            }
+            for node in &change.retired_committed {
+                departures.entry(*node).or_default().marked = Some(seqno);
+            }
         }
-        for node in &change.retired_committed {
-            departures.entry(*node).or_default().marked = Some(seqno);
-        }
-        if all.last().is_none_or(|newest| newest.nodes != change.trusted) {
-            all.push(Configuration {
-                seqno,
-                nodes: change.trusted.clone(),
-            });
-        }
+        all.extend(configuration(all.last(), record));
     }
     (all, departures)
 }
@@ -79,6 +86,7 @@ impl Peer {
             id: consensus.id(),
             consensus,
             durable: ledger.len() as Seqno,
+            took_part: nodes_after(&ledger).0,
             ledger,
             committed,
             syncing: None,
@@ -176,11 +184,9 @@ impl Peer {
     }
 
     /// Active configurations as its ledger says, without asking its consensus.
-    pub(super) fn configurations(&self) -> Vec<Configuration> {
-        let (mut all, _) = nodes_after(&self.ledger);
-        let committed = all.partition_point(|it| it.seqno <= self.committed);
-        all.drain(..committed.saturating_sub(1));
-        all
+    pub(super) fn configurations(&self) -> &[Configuration] {
+        let committed = self.took_part.partition_point(|it| it.seqno <= self.committed);
+        self.took_part.get(committed.saturating_sub(1)..).unwrap_or_default()
     }
 
     /// Entries of the ledger that go along with a message.
@@ -229,6 +235,7 @@ impl Peer {
 
     pub(super) fn append(&mut self, now: Duration, record: Record) -> Vec<Effect> {
         let effects = self.consensus.appended(now, &record.entry);
+        self.took_part.extend(configuration(self.took_part.last(), &record));
         self.ledger.push(record);
         effects
     }
@@ -242,6 +249,7 @@ impl Peer {
 
     pub(super) fn roll_back(&mut self, to: Seqno) {
         self.ledger.truncate(to as usize);
+        self.took_part.retain(|it| it.seqno <= to);
         self.durable = self.durable.min(to);
         self.syncing = self.syncing.map(|through| through.min(to));
     }
@@ -261,6 +269,7 @@ impl Peer {
     /// The machine is gone; its disk can still be looked at.
     pub(super) fn crash(&mut self) {
         self.is_alive = false;
+        self.took_part.retain(|it| it.seqno <= self.durable);
         self.ledger.truncate(self.durable as usize);
     }
 
@@ -270,7 +279,7 @@ impl Peer {
         let is_same = consensus.last() == self.last()
             && consensus.durable() == self.durable
             && consensus.committed() == self.committed
-            && consensus.configurations().cloned().eq(self.configurations());
+            && consensus.configurations().eq(self.configurations());
         match is_same {
             true => Ok(()),
             false => Err(format!(

@@ -105,8 +105,10 @@ impl Promises {
 
     /// In the end all that take part have the same.
     pub(super) fn ends(&self, peer: &Peer) -> Kept {
-        let same = self.committed.iter().map(|(record, _)| record).take(peer.committed as usize);
-        match same.eq(peer.ledger.iter().take(peer.committed as usize)) && peer.committed <= self.committed() {
+        // A machine that was lost may not have brought to its disk what others have.
+        let known = if peer.is_alive { peer.committed } else { peer.committed.min(peer.last()) } as usize;
+        let same = self.committed.iter().map(|(record, _)| record).take(known);
+        match same.eq(peer.ledger.iter().take(known)) && peer.committed <= self.committed() {
             true => Ok(()),
             false => Err(format!("{} ends with another ledger", peer.id)),
         }

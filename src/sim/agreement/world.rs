@@ -102,6 +102,8 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) entries_per_frame: u64,
     pub(super) slow_disks: bool,
+    /// Leaders send what is new with every answer, not only when it is time.
+    is_prompt: bool,
     payload: u64,
     /// Configurations that were written of late.
     pub(super) recent: VecDeque<(Duration, BTreeSet<NodeId>)>,
@@ -129,6 +131,7 @@ impl World {
             network: Network::new(chance.branch()),
             entries_per_frame: chance.within(1, 6) as u64,
             slow_disks: chance.one_in(3),
+            is_prompt: chance.one_in(2),
             now: Duration::ZERO,
             order: 0,
             events: BinaryHeap::new(),
@@ -273,7 +276,17 @@ impl World {
         let Some(peer) = self.peers.get_mut(&parcel.to).filter(|peer| peer.is_alive) else { return Ok(()) };
         let effects = peer.received(now, parcel.from, parcel.message);
         self.say(|| format!("{} gets {:?} from {}", short(parcel.to), parcel.message, short(parcel.from)));
-        self.obey(parcel.to, effects, &parcel.records)
+        self.obey(parcel.to, effects, &parcel.records)?;
+        match parcel.message {
+            Message::AppendEntriesResponse(_) if self.is_prompt || self.is_healed => self.flush(parcel.to),
+            _ => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, node: NodeId) -> Result<(), String> {
+        let now = self.now;
+        let effects = self.peers.get_mut(&node).map(|peer| peer.flush(now)).unwrap_or_default();
+        self.obey(node, effects, &[])
     }
 
     fn clients_write(&mut self) -> Result<(), String> {
@@ -288,9 +301,7 @@ impl World {
                 self.write(node, true, None)?;
             }
             if self.chance.one_in(2) {
-                let now = self.now;
-                let effects = self.peers.get_mut(&node).map(|peer| peer.flush(now)).unwrap_or_default();
-                self.obey(node, effects, &[])?;
+                self.flush(node)?;
             }
         }
         Ok(())
@@ -345,8 +356,8 @@ impl World {
     }
 
     pub(super) fn newest_nodes(&self, node: NodeId) -> BTreeSet<NodeId> {
-        let newest = self.peers.get(&node).and_then(|peer| peer.configurations().pop());
-        newest.map(|it| it.nodes).unwrap_or_default()
+        let newest = self.peers.get(&node).and_then(|peer| peer.configurations().last());
+        newest.map(|it| it.nodes.clone()).unwrap_or_default()
     }
 
     fn wait_for_its_next(&mut self, node: NodeId) {
@@ -406,7 +417,7 @@ impl World {
                 Effect::Commit(to) => {
                     let Some(peer) = self.peers.get(&node) else { continue };
                     let active = peer.configurations();
-                    self.promises.commits(&self.peers, peer, to, &active)?;
+                    self.promises.commits(&self.peers, peer, to, active)?;
                     self.peers.entry(node).and_modify(|peer| peer.committed = to);
                 }
                 Effect::MarkRetired(nodes) => peer.to_mark = nodes.into_iter().collect(),
