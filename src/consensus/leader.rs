@@ -63,9 +63,7 @@ impl Follower {
 impl Consensus {
     /// The unsigned tail goes; what remains is led from here, and everybody is told. The caller signs at once.
     pub(super) fn begin_to_lead(&mut self) {
-        if self.keeps(Rule::WinnerDropsTail) {
-            self.roll_back(self.log.last_signed());
-        }
+        self.roll_back(self.log.last_signed());
         let mut others = self.configurations.nodes();
         others.extend(self.left_and_untold());
         others.remove(&self.id);

@@ -29,15 +29,13 @@ pub enum Rule {
     OwnMatchDurable,
     /// A follower commits nothing beyond what it is known to share with the leader.
     CommitShared,
-    /// A winner drops its unsigned tail.
-    WinnerDropsTail,
     /// What precedes a frame must be of the view that the frame says.
     PreviousView,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 14] = [
         Rule::CommitOwnView,
         Rule::CommitJoint,
         Rule::ElectJoint,
@@ -51,7 +49,6 @@ impl Rule {
         Rule::AcknowledgeDurable,
         Rule::OwnMatchDurable,
         Rule::CommitShared,
-        Rule::WinnerDropsTail,
         Rule::PreviousView,
     ];
 }

@@ -18,6 +18,8 @@ pub(super) struct Network {
     /// So many of a thousand are lost.
     pub(super) lost: u32,
     pub(super) slowest_ms: usize,
+    /// Where there is no order, one in so many takes seconds.
+    straggle: usize,
     /// When the last one arrives.
     arrivals: BTreeMap<(NodeId, NodeId), Duration>,
 }
@@ -27,7 +29,9 @@ impl Network {
         let is_orderly = !chance.one_in(3);
         let lost = [0, 0, 10, 50, 200][chance.below(5)];
         let slowest_ms = [2, 10, 40, 150, 400][chance.below(5)];
+        let straggle = [4, 15, 60][chance.below(3)];
         Network {
+            straggle,
             chance,
             cuts: BTreeSet::new(),
             is_orderly,
@@ -46,8 +50,8 @@ impl Network {
         (0..times)
             .map(|_| {
                 let mut slow = self.chance.below(self.slowest_ms + 1);
-                if !self.is_orderly && self.chance.one_in(50) {
-                    slow += self.chance.below(5000);
+                if !self.is_orderly && self.chance.one_in(self.straggle) {
+                    slow += self.chance.below(8000);
                 }
                 let arrives = now + Duration::from_micros(slow as u64 * 1000 + self.chance.below(1000) as u64);
                 if !self.is_orderly {

@@ -268,8 +268,16 @@ impl World {
         }
     }
 
-    fn arrives(&mut self, parcel: Parcel) -> Result<(), String> {
+    fn arrives(&mut self, mut parcel: Parcel) -> Result<(), String> {
         let now = self.now;
+        if let Message::AppendEntriesResponse(answer) = &mut parcel.message
+            && !answer.ok
+            && !self.is_healed
+            && self.chance.one_in(8)
+        {
+            // A refusal is an upper bound only: a careful follower may say less.
+            answer.last_idx = self.chance.below(answer.last_idx as usize + 1) as Seqno;
+        }
         if self.network.cuts.contains(&(parcel.from, parcel.to)) {
             return Ok(());
         }
