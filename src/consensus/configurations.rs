@@ -80,12 +80,17 @@ impl Configurations {
 
     /// Takes part in any active configuration.
     pub(super) fn is_active(&self, node: &NodeId) -> bool {
-        self.active.iter().any(|configuration| configuration.nodes.contains(node))
+        self.active
+            .iter()
+            .any(|configuration| configuration.nodes.contains(node))
     }
 
     /// Everybody who does.
     pub(super) fn nodes(&self) -> BTreeSet<NodeId> {
-        self.active.iter().flat_map(|configuration| configuration.nodes.iter().copied()).collect()
+        self.active
+            .iter()
+            .flat_map(|configuration| configuration.nodes.iter().copied())
+            .collect()
     }
 
     /// How a node left; none for one that takes part in the newest configuration.
@@ -111,7 +116,11 @@ impl Configurations {
 
     /// An entry at `seqno` changes nodes.
     pub(super) fn append(&mut self, seqno: Seqno, change: &NodesChange) {
-        let before = self.active.back().map(|newest| newest.nodes.clone()).unwrap_or_default();
+        let before = self
+            .active
+            .back()
+            .map(|newest| newest.nodes.clone())
+            .unwrap_or_default();
         for node in before.difference(&change.trusted).chain(&change.retired) {
             let departure = self.departures.entry(*node).or_insert(Departure {
                 retired: seqno,
@@ -164,8 +173,16 @@ impl Configurations {
     /// The greatest seqno that a majority of every active configuration has, of which `only_newest` is a mistake that
     /// tests make on purpose.
     pub(super) fn agreed(&self, has: impl Fn(&NodeId) -> Seqno, only_newest: bool) -> Seqno {
-        let skipped = if only_newest { self.active.len().saturating_sub(1) } else { 0 };
-        let agreed = self.active.iter().skip(skipped).map(|configuration| configuration.agreed(&has));
+        let skipped = if only_newest {
+            self.active.len().saturating_sub(1)
+        } else {
+            0
+        };
+        let agreed = self
+            .active
+            .iter()
+            .skip(skipped)
+            .map(|configuration| configuration.agreed(&has));
         agreed.min().unwrap_or(0)
     }
 }

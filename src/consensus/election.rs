@@ -53,7 +53,11 @@ impl Consensus {
         };
         for node in self.configurations.nodes() {
             if node != self.id {
-                let message = if asks_first { Message::RequestPreVote(question) } else { Message::RequestVote(question) };
+                let message = if asks_first {
+                    Message::RequestPreVote(question)
+                } else {
+                    Message::RequestVote(question)
+                };
                 self.send(node, message);
             }
         }
@@ -97,7 +101,11 @@ impl Consensus {
             view: self.view,
             granted,
         };
-        let message = if is_asking { Message::RequestPreVoteResponse(answer) } else { Message::RequestVoteResponse(answer) };
+        let message = if is_asking {
+            Message::RequestPreVoteResponse(answer)
+        } else {
+            Message::RequestVoteResponse(answer)
+        };
         self.send(from, message);
     }
 
@@ -109,7 +117,8 @@ impl Consensus {
         };
         let own = (self.view_of(needed), needed);
         let is_older = (question.view_of_last_signed, question.last_signed) < own && self.keeps(Rule::VoteComparesLogs);
-        let is_free = self.leader.is_none() && self.vote.is_none_or(|voted| voted == from) || !self.keeps(Rule::OneVote);
+        let is_free =
+            self.leader.is_none() && self.vote.is_none_or(|voted| voted == from) || !self.keeps(Rule::OneVote);
         let has_left = self
             .configurations
             .departure(&from)

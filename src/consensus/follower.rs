@@ -48,7 +48,11 @@ impl Consensus {
             }
             self.may_replace = false;
             if self.keeps(Rule::RollBackConflict) {
-                self.roll_back(if self.keeps(Rule::RollBackWhole) { conflict - 1 } else { conflict });
+                self.roll_back(if self.keeps(Rule::RollBackWhole) {
+                    conflict - 1
+                } else {
+                    conflict
+                });
             }
         }
         let after = self.log.last().min(frame.idx);
@@ -98,7 +102,11 @@ impl Consensus {
             return;
         };
         if all_are_good {
-            assert_eq!(self.log.last(), frame.idx, "a frame was accepted of which entries were not appended");
+            assert_eq!(
+                self.log.last(),
+                frame.idx,
+                "a frame was accepted of which entries were not appended"
+            );
             return self.shares(from, &frame);
         }
         self.shared = self.shared.max(self.log.last());
@@ -109,12 +117,20 @@ impl Consensus {
     fn shares(&mut self, leader: NodeId, frame: &AppendEntries) {
         self.shared = self.shared.max(frame.idx);
         // What follows after that may not be the leader's.
-        let known = if self.keeps(Rule::CommitShared) { self.shared } else { self.log.last() };
+        let known = if self.keeps(Rule::CommitShared) {
+            self.shared
+        } else {
+            self.log.last()
+        };
         if let Some(signature) = self.log.signature_within(frame.leader_commit.min(known)) {
             self.commit(signature);
             self.say_whether_it_may_leave();
         }
-        let durable = if self.keeps(Rule::AcknowledgeDurable) { self.log.durable() } else { Seqno::MAX };
+        let durable = if self.keeps(Rule::AcknowledgeDurable) {
+            self.log.durable()
+        } else {
+            Seqno::MAX
+        };
         self.acknowledge(leader, frame.idx.min(durable));
     }
 
@@ -138,6 +154,9 @@ impl Consensus {
     }
 
     fn answer(&mut self, to: NodeId, view: View, last_idx: Seqno, ok: bool) {
-        self.send(to, Message::AppendEntriesResponse(AppendEntriesResponse { view, last_idx, ok }));
+        self.send(
+            to,
+            Message::AppendEntriesResponse(AppendEntriesResponse { view, last_idx, ok }),
+        );
     }
 }

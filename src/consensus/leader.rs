@@ -90,7 +90,9 @@ impl Consensus {
         };
         for node in nodes {
             if node != self.id && !leading.followers.contains_key(&node) {
-                leading.followers.insert(node, Follower::new(seqno.saturating_sub(1), now));
+                leading
+                    .followers
+                    .insert(node, Follower::new(seqno.saturating_sub(1), now));
                 self.with_follower(node, |this, follower| this.send_frame(node, follower, follower.sent));
                 return self.greet_new_followers(seqno);
             }
@@ -155,7 +157,10 @@ impl Consensus {
     fn replicate(&mut self, node: NodeId, follower: &mut Follower, sizes: &dyn Sizes) {
         let stale = self.settings.election_timeout / 2;
         let is_stuck = follower.under_way.len() >= self.settings.frames_under_way
-            && follower.under_way.front().is_some_and(|(_, at)| *at + stale <= self.now);
+            && follower
+                .under_way
+                .front()
+                .is_some_and(|(_, at)| *at + stale <= self.now);
         if is_stuck {
             // Nothing was acknowledged for long: what was sent is lost, or not answered because the follower has committed
             // more. An empty frame at our end is answered in either case.
@@ -280,7 +285,11 @@ impl Consensus {
     /// The greatest signature that a majority of every active configuration has, if it is of this view.
     pub(super) fn commit_what_is_agreed(&mut self) {
         while let State::Leader(leading) = &self.state {
-            let own = if self.keeps(Rule::OwnMatchDurable) { self.log.durable() } else { self.log.last() };
+            let own = if self.keeps(Rule::OwnMatchDurable) {
+                self.log.durable()
+            } else {
+                self.log.last()
+            };
             let has = |node: &NodeId| match *node == self.id {
                 true => own,
                 false => leading.followers.get(node).map_or(0, |follower| follower.matched),

@@ -125,7 +125,8 @@ impl Log {
         );
         self.last = self.last.min(to);
         self.durable = self.durable.min(to);
-        self.views.truncate(self.views.partition_point(|start| start.first <= to));
+        self.views
+            .truncate(self.views.partition_point(|start| start.first <= to));
         self.signatures
             .truncate(self.signatures.partition_point(|signature| *signature <= to));
     }

@@ -67,7 +67,10 @@ impl Consensus {
         self.configurations.seen_again(&node, self.now);
         let (last, now) = (self.log.last(), self.now);
         if let State::Leader(leading) = &mut self.state {
-            leading.followers.entry(node).or_insert_with(|| Follower::new(last, now));
+            leading
+                .followers
+                .entry(node)
+                .or_insert_with(|| Follower::new(last, now));
         }
     }
 
@@ -81,7 +84,10 @@ impl Consensus {
         while follower.unanswered.front().is_some_and(|at| *at + timeout <= self.now) {
             follower.unanswered.pop_front();
         }
-        let complete = self.configurations.departure(&node).and_then(|departure| departure.complete);
+        let complete = self
+            .configurations
+            .departure(&node)
+            .and_then(|departure| departure.complete);
         if let Some((signature, _)) = complete
             && follower.matched >= signature
             && follower.told_after.is_none()
@@ -115,7 +121,10 @@ impl Consensus {
             let State::Leader(leading) = &mut self.state else {
                 return;
             };
-            let is_silent = leading.followers.get(&node).is_some_and(|it| it.heard + patience <= self.now);
+            let is_silent = leading
+                .followers
+                .get(&node)
+                .is_some_and(|it| it.heard + patience <= self.now);
             if is_silent && !is_active {
                 leading.followers.remove(&node);
                 self.effects.push(Effect::Forgotten { node, told: false });

@@ -174,7 +174,10 @@ impl Consensus {
     pub fn lead(settings: Settings, start: Start, chance: ChaCha20Rng, now: Duration) -> (Consensus, Vec<Effect>) {
         let mut consensus = Consensus::new(settings, start, chance, now);
         assert!(
-            consensus.configurations.active().all(|it| it.nodes == BTreeSet::from([consensus.id])),
+            consensus
+                .configurations
+                .active()
+                .all(|it| it.nodes == BTreeSet::from([consensus.id])),
             "only a node that is alone leads without having been elected"
         );
         assert!(

@@ -155,7 +155,11 @@ fn sent(effects: &[Effect]) -> Vec<(NodeId, Message)> {
 /// (prev_view.prev_idx, view_of_idx.idx) of each frame.
 fn frames(effects: &[Effect]) -> Vec<(NodeId, TxId, TxId)> {
     let frames = sent(effects).into_iter().filter_map(|(to, message)| match message {
-        Message::AppendEntries(frame) => Some((to, txid(frame.prev_view, frame.prev_idx), txid(frame.view_of_idx, frame.idx))),
+        Message::AppendEntries(frame) => Some((
+            to,
+            txid(frame.prev_view, frame.prev_idx),
+            txid(frame.view_of_idx, frame.idx),
+        )),
         _ => None,
     });
     frames.collect()

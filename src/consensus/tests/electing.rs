@@ -7,22 +7,39 @@ fn hears(consensus: &mut Consensus, from: u8, message: Message) -> Vec<Effect> {
 }
 
 fn answered(consensus: &mut Consensus, from: u8, message: Message) -> Option<Message> {
-    sent(&hears(consensus, from, message)).first().map(|(_, message)| *message)
+    sent(&hears(consensus, from, message))
+        .first()
+        .map(|(_, message)| *message)
 }
 
 #[test]
 fn a_vote_is_given_once_in_a_view_and_to_the_same_node_again() {
     let mut consensus = follower(1, &[1, 2, 3]);
-    assert_eq!(answered(&mut consensus, 2, wants_vote(5, txid(4, 10))), Some(vote(5, true)));
-    assert_eq!(answered(&mut consensus, 3, wants_vote(5, txid(4, 10))), Some(vote(5, false)));
-    assert_eq!(answered(&mut consensus, 2, wants_vote(5, txid(4, 10))), Some(vote(5, true)));
-    assert_eq!(answered(&mut consensus, 3, wants_vote(6, txid(4, 10))), Some(vote(6, true)));
+    assert_eq!(
+        answered(&mut consensus, 2, wants_vote(5, txid(4, 10))),
+        Some(vote(5, true))
+    );
+    assert_eq!(
+        answered(&mut consensus, 3, wants_vote(5, txid(4, 10))),
+        Some(vote(5, false))
+    );
+    assert_eq!(
+        answered(&mut consensus, 2, wants_vote(5, txid(4, 10))),
+        Some(vote(5, true))
+    );
+    assert_eq!(
+        answered(&mut consensus, 3, wants_vote(6, txid(4, 10))),
+        Some(vote(6, true))
+    );
 }
 
 #[test]
 fn a_candidate_of_a_lower_view_is_told_ours() {
     let mut consensus = follower(1, &[1, 2, 3]);
-    assert_eq!(answered(&mut consensus, 2, wants_vote(3, txid(4, 10))), Some(vote(4, false)));
+    assert_eq!(
+        answered(&mut consensus, 2, wants_vote(3, txid(4, 10))),
+        Some(vote(4, false))
+    );
 }
 
 #[test]
@@ -30,18 +47,27 @@ fn an_older_log_gets_no_vote_and_unsigned_entries_make_none_older() {
     let older = [txid(4, 9), txid(2, 20), txid(0, 0)];
     for last_signed in older {
         let mut consensus = follower(1, &[1, 2, 3]);
-        assert_eq!(answered(&mut consensus, 2, wants_vote(5, last_signed)), Some(vote(5, false)));
+        assert_eq!(
+            answered(&mut consensus, 2, wants_vote(5, last_signed)),
+            Some(vote(5, false))
+        );
     }
     let mut consensus = leader(&[2, 3]);
     write(&mut consensus, &[entry(5, 12)]);
-    assert_eq!(answered(&mut consensus, 2, wants_vote(6, txid(5, 11))), Some(vote(6, true)));
+    assert_eq!(
+        answered(&mut consensus, 2, wants_vote(6, txid(5, 11))),
+        Some(vote(6, true))
+    );
 }
 
 #[test]
 fn no_vote_where_a_leader_is_known_in_the_view() {
     let mut consensus = follower(1, &[1, 2, 3]);
     hears(&mut consensus, 2, frame(5, txid(4, 10), 10, 4, 10));
-    assert_eq!(answered(&mut consensus, 3, wants_vote(5, txid(4, 10))), Some(vote(5, false)));
+    assert_eq!(
+        answered(&mut consensus, 3, wants_vote(5, txid(4, 10))),
+        Some(vote(5, false))
+    );
 }
 
 #[test]
@@ -55,7 +81,10 @@ fn a_greater_view_makes_a_leader_step_down_and_it_may_vote_in_the_same_answer() 
 #[test]
 fn a_candidate_that_takes_no_part_as_far_as_is_known_is_answered_like_any_other() {
     let mut consensus = follower(1, &[1, 2, 3]);
-    assert_eq!(answered(&mut consensus, 9, wants_vote(5, txid(4, 10))), Some(vote(5, true)));
+    assert_eq!(
+        answered(&mut consensus, 9, wants_vote(5, txid(4, 10))),
+        Some(vote(5, true))
+    );
 }
 
 #[test]
@@ -77,7 +106,13 @@ fn whoever_has_no_leader_stands_within_half_to_one_time_out_in_the_next_view() {
 fn a_candidate_wins_with_a_majority_and_votes_that_are_old_or_not_given_do_not_count() {
     let mut consensus = follower(1, &[1, 2, 3, 4, 5]);
     hears(&mut consensus, 2, Message::ProposeRequestVote { view: 4 });
-    for (from, message) in [(2, vote(5, true)), (2, vote(5, true)), (3, vote(4, true)), (3, vote(5, false)), (9, vote(5, true))] {
+    for (from, message) in [
+        (2, vote(5, true)),
+        (2, vote(5, true)),
+        (3, vote(4, true)),
+        (3, vote(5, false)),
+        (9, vote(5, true)),
+    ] {
         hears(&mut consensus, from, message);
         assert_eq!(consensus.role(), Role::Candidate);
     }
@@ -106,7 +141,10 @@ fn the_winner_drops_what_is_not_signed() {
     consensus.accepted(at(0));
     hears(&mut consensus, 2, Message::ProposeRequestVote { view: 5 });
     let effects = hears(&mut consensus, 3, vote(6, true));
-    assert_eq!(effects[..2], [Effect::RollBack { to: 11, view: 6 }, Effect::Role(Role::Leader)]);
+    assert_eq!(
+        effects[..2],
+        [Effect::RollBack { to: 11, view: 6 }, Effect::Role(Role::Leader)]
+    );
 }
 
 #[test]
@@ -140,7 +178,10 @@ fn a_candidate_follows_who_won_and_does_not_vote_again_in_that_view() {
     hears(&mut consensus, 2, Message::ProposeRequestVote { view: 4 });
     hears(&mut consensus, 3, frame(5, txid(4, 20), 20, 4, 10));
     assert_eq!(consensus.role(), Role::Follower { leader: Some(id(3)) });
-    assert_eq!(answered(&mut consensus, 2, wants_vote(5, txid(9, 99))), Some(vote(5, false)));
+    assert_eq!(
+        answered(&mut consensus, 2, wants_vote(5, txid(9, 99))),
+        Some(vote(5, false))
+    );
 }
 
 #[test]
@@ -183,6 +224,10 @@ fn where_it_is_wanted_a_node_asks_before_it_stands_and_keeps_all_it_has_if_its_l
     let would = RequestVoteResponse { view: 5, granted: true };
     hears(&mut consensus, 3, Message::RequestPreVoteResponse(would));
     assert_eq!((consensus.view(), consensus.role()), (6, Role::Candidate));
-    hears(&mut consensus, 3, Message::RequestPreVoteResponse(RequestVoteResponse { view: 6, granted: true }));
+    hears(
+        &mut consensus,
+        3,
+        Message::RequestPreVoteResponse(RequestVoteResponse { view: 6, granted: true }),
+    );
     assert_eq!(consensus.role(), Role::Candidate);
 }

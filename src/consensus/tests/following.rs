@@ -5,7 +5,11 @@ use super::*;
 /// Node 1 of three follows node 2 in view 5, has 11 (signed) and 12 of that view, of which nothing is committed.
 fn following() -> Consensus {
     let mut consensus = follower(1, &[1, 2, 3]);
-    takes(&mut consensus, frame(5, txid(4, 10), 12, 5, 10), &[signature(5, 11), entry(5, 12)]);
+    takes(
+        &mut consensus,
+        frame(5, txid(4, 10), 12, 5, 10),
+        &[signature(5, 11), entry(5, 12)],
+    );
     consensus
 }
 
@@ -41,8 +45,14 @@ fn a_greater_view_is_followed_without_what_is_not_signed() {
 
 #[test]
 fn what_begins_after_our_end_is_refused_with_our_end() {
-    assert_eq!(answers(&mut following(), frame(5, txid(5, 20), 21, 5, 10)), [refused(5, 12)]);
-    assert_eq!(answers(&mut newcomer(1), frame(5, txid(5, 20), 21, 5, 10)), [refused(5, 0)]);
+    assert_eq!(
+        answers(&mut following(), frame(5, txid(5, 20), 21, 5, 10)),
+        [refused(5, 12)]
+    );
+    assert_eq!(
+        answers(&mut newcomer(1), frame(5, txid(5, 20), 21, 5, 10)),
+        [refused(5, 0)]
+    );
 }
 
 #[test]
@@ -92,7 +102,10 @@ fn entries_of_another_view_are_rolled_back_signed_or_not_in_the_first_conflict_o
     write(&mut consensus, &[entry(6, 11), entry(6, 12), entry(6, 13)]);
     consensus.accepted(at(0));
     let effects = consensus.received(at(0), id(3), frame(6, txid(4, 10), 12, 5, 10));
-    assert!(matches!(effects[..], [Effect::Note(Note::SecondConflict { seqno: 11, .. })]));
+    assert!(matches!(
+        effects[..],
+        [Effect::Note(Note::SecondConflict { seqno: 11, .. })]
+    ));
 }
 
 #[test]
@@ -100,7 +113,15 @@ fn a_conflict_in_the_middle_of_a_frame_takes_back_only_what_conflicts() {
     let mut consensus = following();
     consensus.received(at(0), id(3), frame(6, txid(5, 11), 11, 5, 10));
     let effects = consensus.received(at(0), id(3), frame(6, txid(5, 11), 12, 6, 10));
-    assert!(matches!(effects[..], [Effect::Verify { after: 11, through: 12, view: 6, .. }]));
+    assert!(matches!(
+        effects[..],
+        [Effect::Verify {
+            after: 11,
+            through: 12,
+            view: 6,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -142,13 +163,16 @@ fn a_sync_of_what_was_rolled_back_says_nothing() {
 fn the_greatest_signature_within_the_leader_s_commit_is_committed() {
     let mut consensus = following();
     let effects = consensus.received(at(0), id(2), frame(5, txid(5, 12), 12, 5, 12));
-    assert_eq!(effects, [
-        Effect::Commit(11),
-        Effect::Send {
-            to: id(2),
-            message: ok(5, 12)
-        }
-    ]);
+    assert_eq!(
+        effects,
+        [
+            Effect::Commit(11),
+            Effect::Send {
+                to: id(2),
+                message: ok(5, 12)
+            }
+        ]
+    );
 }
 
 #[test]
@@ -182,7 +206,10 @@ fn frames_that_contradict_themselves_or_the_view_s_leader_are_dropped() {
     ];
     for message in bad {
         let effects = following().received(at(0), id(2), message);
-        assert!(matches!(effects[..], [Effect::Note(Note::Contradiction { .. })]), "{message:?}");
+        assert!(
+            matches!(effects[..], [Effect::Note(Note::Contradiction { .. })]),
+            "{message:?}"
+        );
     }
     let second = following().received(at(0), id(3), frame(5, txid(5, 12), 12, 5, 10));
     assert!(matches!(second[..], [Effect::Note(Note::Contradiction { .. })]));
@@ -196,7 +223,10 @@ fn numbers_at_the_end_of_their_range_do_no_harm() {
     let last = u64::MAX;
     consensus.received(at(0), id(2), frame(5, txid(5, 12), last, 5, last));
     assert_eq!(sent(&consensus.rejected(at(0))), [(id(2), refused(5, 12))]);
-    assert_eq!(commits(&consensus.received(at(0), id(2), frame(5, txid(5, 12), 12, 5, last))), [11]);
+    assert_eq!(
+        commits(&consensus.received(at(0), id(2), frame(5, txid(5, 12), 12, 5, last))),
+        [11]
+    );
     consensus.received(at(0), id(2), frame(last, txid(5, 11), 11, 5, last));
     assert_eq!(consensus.view(), last);
     let effects = consensus.tick(at(9000), &PerFrame(1));

@@ -59,7 +59,10 @@ fn what_was_sent_is_not_sent_again_without_a_refusal() {
     assert_eq!(frames(&consensus.flush(at(0), &ALL)).len(), 1);
     assert!(consensus.flush(at(0), &ALL).is_empty());
     write(&mut consensus, &[entry(5, 12)]);
-    assert_eq!(frames(&consensus.flush(at(0), &ALL)), [(id(2), txid(5, 11), txid(5, 12))]);
+    assert_eq!(
+        frames(&consensus.flush(at(0), &ALL)),
+        [(id(2), txid(5, 11), txid(5, 12))]
+    );
 }
 
 #[test]
@@ -133,7 +136,16 @@ fn an_acknowledgement_of_what_was_never_written_is_dropped() {
 
 #[test]
 fn a_refusal_goes_back_by_views_and_is_followed_by_nothing_before_the_next_tick() {
-    for (view, seqno, from) in [(5, 11, 11), (4, 11, 10), (4, 8, 8), (3, 9, 6), (2, 9, 6), (2, 3, 3), (1, 9, 0), (4, 0, 0)] {
+    for (view, seqno, from) in [
+        (5, 11, 11),
+        (4, 11, 10),
+        (4, 8, 8),
+        (3, 9, 6),
+        (2, 9, 6),
+        (2, 3, 3),
+        (1, 9, 0),
+        (4, 0, 0),
+    ] {
         let mut consensus = leader(&[2]);
         consensus.tick(at(100), &ALL);
         assert!(hears(&mut consensus, 2, refused(view, seqno)).is_empty());
@@ -149,7 +161,10 @@ fn a_refusal_never_goes_below_a_match() {
     consensus.tick(at(100), &ALL);
     hears(&mut consensus, 2, ok(5, 11));
     hears(&mut consensus, 2, refused(2, 5));
-    assert_eq!(frames(&consensus.tick(at(200), &ALL)), [(id(2), txid(5, 11), txid(5, 11))]);
+    assert_eq!(
+        frames(&consensus.tick(at(200), &ALL)),
+        [(id(2), txid(5, 11), txid(5, 11))]
+    );
 }
 
 #[test]
@@ -159,7 +174,10 @@ fn who_says_in_our_view_that_its_log_ends_before_the_match_is_believed() {
     consensus.tick(at(100), &ALL);
     hears(&mut consensus, 2, ok(5, 12));
     hears(&mut consensus, 2, refused(5, 11));
-    assert_eq!(frames(&consensus.tick(at(200), &ALL)), [(id(2), txid(5, 11), txid(5, 12))]);
+    assert_eq!(
+        frames(&consensus.tick(at(200), &ALL)),
+        [(id(2), txid(5, 11), txid(5, 12))]
+    );
 }
 
 #[test]
@@ -168,7 +186,10 @@ fn an_answer_of_a_greater_view_ends_the_leadership_and_drops_what_is_not_signed(
     write(&mut consensus, &[entry(5, 12)]);
     let effects = hears(&mut consensus, 2, refused(9, 11));
     assert!(effects.contains(&Effect::RollBack { to: 11, view: 9 }));
-    assert_eq!((consensus.view(), consensus.role()), (9, Role::Follower { leader: None }));
+    assert_eq!(
+        (consensus.view(), consensus.role()),
+        (9, Role::Follower { leader: None })
+    );
 }
 
 #[test]
@@ -190,7 +211,10 @@ fn a_leader_that_hears_no_majority_for_an_election_time_out_stops_in_its_view_an
     let effects = consensus.tick(at(1600), &ALL);
     assert!(effects.contains(&Effect::Note(Note::QuorumSilent)));
     assert!(effects.contains(&Effect::RollBack { to: 11, view: 5 }));
-    assert_eq!((consensus.view(), consensus.role()), (5, Role::Follower { leader: None }));
+    assert_eq!(
+        (consensus.view(), consensus.role()),
+        (5, Role::Follower { leader: None })
+    );
     assert_eq!(consensus.last(), 11);
 }
 
@@ -211,7 +235,10 @@ fn a_lone_leader_whose_joiner_is_silent_leads_on() {
     alone.view = 6;
     let (mut consensus, effects) = Consensus::lead(settings(), alone, chance(), at(0));
     assert_eq!(effects, [Effect::Role(Role::Leader)]);
-    write(&mut consensus, &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)]);
+    write(
+        &mut consensus,
+        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
+    );
     for ms in (0..10_000).step_by(100) {
         consensus.tick(at(ms), &ALL);
     }

@@ -33,9 +33,18 @@ fn a_leader_that_retires_itself_leads_until_its_mark_is_committed_and_then_nudge
     assert_eq!(retirements(&effects), [Some(Phase::Completed)]);
     assert!(effects.contains(&Effect::MarkRetired(vec![id(1)])));
     assert_eq!(consensus.role(), Role::Leader);
-    assert_eq!(consensus.configurations().map(|it| it.nodes.clone()).collect::<Vec<_>>(), [ids(&[2, 3])]);
+    assert_eq!(
+        consensus
+            .configurations()
+            .map(|it| it.nodes.clone())
+            .collect::<Vec<_>>(),
+        [ids(&[2, 3])]
+    );
 
-    write(&mut consensus, &[marks(5, 14, &[2, 3], 1), signature(5, 15), signature(5, 16)]);
+    write(
+        &mut consensus,
+        &[marks(5, 14, &[2, 3], 1), signature(5, 15), signature(5, 16)],
+    );
     consensus.tick(at(200), &ALL);
     consensus.received(at(200), id(3), ok(5, 16));
     let effects = consensus.received(at(200), id(2), ok(5, 15));
@@ -59,7 +68,12 @@ fn its_own_match_does_not_count_where_it_takes_no_part_any_more() {
 #[test]
 fn a_retired_leader_votes_for_its_successor_acknowledges_it_and_may_leave_with_its_first_frame() {
     let mut consensus = leader(&[2]);
-    let entries = [retires(5, 12, &[2], 1), signature(5, 13), marks(5, 14, &[2], 1), signature(5, 15)];
+    let entries = [
+        retires(5, 12, &[2], 1),
+        signature(5, 13),
+        marks(5, 14, &[2], 1),
+        signature(5, 15),
+    ];
     write(&mut consensus, &entries);
     let effects = consensus.tick(at(100), &ALL);
     all_acknowledge(&mut consensus, 100, &effects);
@@ -113,7 +127,10 @@ fn a_removed_follower_that_never_answers_is_forgotten_after_four_election_time_o
                 consensus.received(at(ms), to, ok(5, frame.idx));
             }
         }
-        if effects.contains(&Effect::Forgotten { node: id(3), told: false }) {
+        if effects.contains(&Effect::Forgotten {
+            node: id(3),
+            told: false,
+        }) {
             forgotten.push(ms);
         }
     }
@@ -123,7 +140,12 @@ fn a_removed_follower_that_never_answers_is_forgotten_after_four_election_time_o
 #[test]
 fn a_removed_node_that_stands_gets_no_vote_and_is_told_by_whoever_leads_next() {
     let mut consensus = leader(&[2, 3]);
-    let entries = [retires(5, 12, &[1, 2], 3), signature(5, 13), marks(5, 14, &[1, 2], 3), signature(5, 15)];
+    let entries = [
+        retires(5, 12, &[1, 2], 3),
+        signature(5, 13),
+        marks(5, 14, &[1, 2], 3),
+        signature(5, 15),
+    ];
     write(&mut consensus, &entries);
     let effects = consensus.tick(at(100), &ALL);
     consensus.received(at(100), id(2), ok(5, 15));
@@ -151,7 +173,10 @@ fn a_removed_node_that_has_signed_more_than_is_committed_does_not_keep_the_other
     write(&mut consensus, &[marks(5, 14, &[2], 1), signature(5, 15)]);
     assert_eq!((consensus.phase(), consensus.committed()), (Some(Phase::Completed), 13));
     consensus.tick(at(9000), &ALL);
-    assert_eq!((consensus.role(), consensus.due()), (Role::Follower { leader: None }, None));
+    assert_eq!(
+        (consensus.role(), consensus.due()),
+        (Role::Follower { leader: None }, None)
+    );
     let effects = consensus.received(at(9000), id(2), wants_vote(6, txid(5, 13)));
     assert_eq!(sent(&effects), [(id(2), vote(6, true))]);
 }
@@ -172,7 +197,13 @@ fn a_retirement_that_is_rolled_back_never_was() {
 fn nodes_that_are_retired_and_unmarked_are_marked_with_a_new_leader_s_first_commit_also_those_of_an_old_service() {
     let mut before = start(1, &[1]);
     before.view = 6;
-    before.departures = BTreeMap::from([(id(8), Departure { retired: 5, ..Departure::default() })]);
+    before.departures = BTreeMap::from([(
+        id(8),
+        Departure {
+            retired: 5,
+            ..Departure::default()
+        },
+    )]);
     let (mut consensus, _) = Consensus::lead(settings(), before, chance(), at(0));
     let effects = write(&mut consensus, &[signature(6, 11)]);
     assert!(effects.contains(&Effect::MarkRetired(vec![id(8)])));
@@ -186,6 +217,9 @@ fn a_leader_that_is_about_to_end_nominates_and_leads_on() {
     let mut consensus = leader(&[2, 3]);
     consensus.tick(at(100), &ALL);
     consensus.received(at(100), id(3), ok(5, 11));
-    assert_eq!(sent(&consensus.nominate(at(100))), [(id(3), Message::ProposeRequestVote { view: 5 })]);
+    assert_eq!(
+        sent(&consensus.nominate(at(100))),
+        [(id(3), Message::ProposeRequestVote { view: 5 })]
+    );
     assert_eq!(consensus.role(), Role::Leader);
 }

@@ -16,7 +16,12 @@ impl World {
             _ => self.ms(1500, 5000),
         };
         self.plan(after, Event::Fault);
-        let alive: Vec<NodeId> = self.peers.values().filter(|peer| peer.is_alive).map(|peer| peer.id).collect();
+        let alive: Vec<NodeId> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_alive)
+            .map(|peer| peer.id)
+            .collect();
         let leaders = self.leaders();
         let one = self.chance.pick(&alive);
         match self.chance.below(12) {
@@ -57,7 +62,11 @@ impl World {
                 // A leader that is about to end asks another to lead.
                 if let Some(leader) = self.chance.pick(&leaders) {
                     let now = self.now;
-                    let effects = self.peers.get_mut(&leader).map(|peer| peer.nominate(now)).unwrap_or_default();
+                    let effects = self
+                        .peers
+                        .get_mut(&leader)
+                        .map(|peer| peer.nominate(now))
+                        .unwrap_or_default();
                     self.obey(leader, effects, &[])?;
                 }
             }

@@ -59,7 +59,10 @@ impl World {
             return Ok(());
         }
         let until = if self.chance.one_in(2) { committed } else { 0 };
-        let snapshot = self.peers.get(&leader).map(|peer| peer.ledger.iter().take(until as usize).cloned().collect());
+        let snapshot = self
+            .peers
+            .get(&leader)
+            .map(|peer| peer.ledger.iter().take(until as usize).cloned().collect());
         let snapshot: Vec<_> = snapshot.unwrap_or_default();
         let chance = self.chance.branch();
         let mut peer = Peer::joins(id, &snapshot, self.settings, chance, self.now, self.entries_per_frame);
@@ -91,7 +94,9 @@ impl World {
         let after = self.ms(200, 5000);
         self.plan(after, Event::Members);
         let leaders = self.leaders();
-        let Some(leader) = self.chance.pick(&leaders) else { return Ok(()) };
+        let Some(leader) = self.chance.pick(&leaders) else {
+            return Ok(());
+        };
         match self.chance.below(8) {
             0..3 => self.admit(leader),
             3..5 => self.retire(leader, 1, false),
@@ -130,12 +135,18 @@ impl World {
 
     /// A majority of every configuration that may count lives: these nodes, and all that anybody believes in.
     pub(super) fn survives(&mut self, nodes: &BTreeSet<NodeId>, without: Option<NodeId>) -> bool {
-        while self.recent.front().is_some_and(|(at, _)| *at + ELECTION * 10 < self.now) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|(at, _)| *at + ELECTION * 10 < self.now)
+        {
             self.recent.pop_front();
         }
         let mut believed = self.peers.values().flat_map(Peer::configurations);
         let recent_live = self.recent.iter().all(|(_, nodes)| self.lives(nodes, without));
-        (nodes.is_empty() || self.lives(nodes, without)) && recent_live && believed.all(|it| self.lives(&it.nodes, without))
+        (nodes.is_empty() || self.lives(nodes, without))
+            && recent_live
+            && believed.all(|it| self.lives(&it.nodes, without))
     }
 
     /// A node that is retired for good may end its process.
@@ -152,7 +163,11 @@ impl World {
         self.peers.values().filter(|peer| peer.leads()).any(|leader| {
             let configurations = leader.configurations();
             let all_know = |nodes: &BTreeSet<NodeId>| {
-                nodes.iter().all(|node| self.peers.get(node).is_none_or(|peer| !peer.is_alive || mark(peer.committed)))
+                nodes.iter().all(|node| {
+                    self.peers
+                        .get(node)
+                        .is_none_or(|peer| !peer.is_alive || mark(peer.committed))
+                })
             };
             mark(leader.committed) && configurations.len() == 1 && configurations.iter().all(|it| all_know(&it.nodes))
         })

@@ -27,9 +27,9 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(mut chance: ChaCha20Rng) -> Network {
         let is_orderly = !chance.one_in(3);
-        let lost = [0, 0, 10, 50, 200][chance.below(5)];
-        let slowest_ms = [2, 10, 40, 150, 400][chance.below(5)];
-        let straggle = [4, 15, 60][chance.below(3)];
+        let lost = chance.pick(&[0, 0, 10, 50, 200]).unwrap_or(0);
+        let slowest_ms = chance.pick(&[2, 10, 40, 150, 400]).unwrap_or(2);
+        let straggle = chance.pick(&[4, 15, 60]).unwrap_or(60);
         Network {
             straggle,
             chance,
@@ -46,7 +46,11 @@ impl Network {
         if self.chance.one_in_thousand(self.lost) {
             return Vec::new();
         }
-        let times = if !self.is_orderly && self.chance.one_in(15) { 2 } else { 1 };
+        let times = if !self.is_orderly && self.chance.one_in(15) {
+            2
+        } else {
+            1
+        };
         (0..times)
             .map(|_| {
                 let mut slow = self.chance.below(self.slowest_ms + 1);

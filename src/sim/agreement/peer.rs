@@ -6,7 +6,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha20Rng;
 
 use crate::consensus::{
-    Configuration, Consensus, Departure, Effect, Entry, Message, NodeId, NodesChange, Role, Settings, Sizes, Start, ViewStart,
+    Configuration, Consensus, Departure, Effect, Entry, Message, NodeId, NodesChange, Role, Settings, Sizes, Start,
+    ViewStart,
 };
 use crate::format::{Seqno, TxId};
 
@@ -54,10 +55,12 @@ pub(super) struct Peer {
 /// Who takes part from this entry on, if it changes that.
 fn configuration(before: Option<&Configuration>, record: &Record) -> Option<Configuration> {
     let change = record.entry.nodes.as_ref()?;
-    before.is_none_or(|newest| newest.nodes != change.trusted).then(|| Configuration {
-        seqno: record.entry.txid.seqno,
-        nodes: change.trusted.clone(),
-    })
+    before
+        .is_none_or(|newest| newest.nodes != change.trusted)
+        .then(|| Configuration {
+            seqno: record.entry.txid.seqno,
+            nodes: change.trusted.clone(),
+        })
 }
 
 /// Who took part, oldest first, and who left.
@@ -133,7 +136,11 @@ impl Peer {
         per_frame: u64,
     ) -> Peer {
         let start = Peer::start(id, snapshot, 0);
-        Peer::new(Consensus::follow(settings, start, chance, now), snapshot.to_vec(), per_frame)
+        Peer::new(
+            Consensus::follow(settings, start, chance, now),
+            snapshot.to_vec(),
+            per_frame,
+        )
     }
 
     /// A beginning with a ledger of which everything is committed; in the given view, or that of the last entry.
@@ -220,7 +227,13 @@ impl Peer {
     }
 
     /// Writes an entry of its own.
-    pub(super) fn write(&mut self, now: Duration, is_signature: bool, nodes: Option<NodesChange>, payload: u64) -> Vec<Effect> {
+    pub(super) fn write(
+        &mut self,
+        now: Duration,
+        is_signature: bool,
+        nodes: Option<NodesChange>,
+        payload: u64,
+    ) -> Vec<Effect> {
         let txid = TxId {
             view: self.consensus.view(),
             seqno: self.last() + 1,

@@ -45,9 +45,20 @@ impl Promises {
     }
 
     /// What a node says is committed is what others say, and enough disks have it. `active` is what was active before.
-    pub(super) fn commits(&mut self, peers: &BTreeMap<NodeId, Peer>, peer: &Peer, to: Seqno, active: &[Configuration]) -> Kept {
+    pub(super) fn commits(
+        &mut self,
+        peers: &BTreeMap<NodeId, Peer>,
+        peer: &Peer,
+        to: Seqno,
+        active: &[Configuration],
+    ) -> Kept {
         if to <= peer.committed || to > peer.last() {
-            return Err(format!("{} commits {to} of {}, after {}", peer.id, peer.last(), peer.committed));
+            return Err(format!(
+                "{} commits {to} of {}, after {}",
+                peer.id,
+                peer.last(),
+                peer.committed
+            ));
         }
         for seqno in peer.committed + 1..=to {
             let Some(own) = peer.record(seqno) else { continue };
@@ -95,7 +106,10 @@ impl Promises {
     pub(super) fn rolls_back(&self, peer: &Peer, to: Seqno) -> Kept {
         for seqno in to + 1..=peer.last().min(self.committed()) {
             let Some(own) = peer.record(seqno) else { continue };
-            let is_committed = self.committed.get(seqno as usize - 1).is_some_and(|(record, _)| record == own);
+            let is_committed = self
+                .committed
+                .get(seqno as usize - 1)
+                .is_some_and(|(record, _)| record == own);
             if is_committed && own.entry.is_signature || seqno <= peer.committed {
                 return Err(format!("{} rolls back {seqno}, which is committed", peer.id));
             }
@@ -106,7 +120,11 @@ impl Promises {
     /// In the end all that take part have the same.
     pub(super) fn ends(&self, peer: &Peer) -> Kept {
         // A machine that was lost may not have brought to its disk what others have.
-        let known = if peer.is_alive { peer.committed } else { peer.committed.min(peer.last()) } as usize;
+        let known = if peer.is_alive {
+            peer.committed
+        } else {
+            peer.committed.min(peer.last())
+        } as usize;
         let same = self.committed.iter().map(|(record, _)| record).take(known);
         match same.eq(peer.ledger.iter().take(known)) && peer.committed <= self.committed() {
             true => Ok(()),

@@ -2,7 +2,10 @@ use super::*;
 use crate::consensus::Rule;
 
 fn seeds() -> u64 {
-    std::env::var("REKINDLE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+    std::env::var("REKINDLE_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(200)
 }
 
 fn run_broken(seed: u64, rule: Rule) -> Outcome {
@@ -20,12 +23,20 @@ fn clusters_agree_whatever_happens_to_them() {
         if let Some(failure) = outcome.failure {
             let trace = run(seed, true).trace;
             let tail = trace.len().saturating_sub(120);
-            panic!("seed {seed}: {failure}\n{}\nseed {seed}: {failure}", trace[tail..].join("\n"));
+            panic!(
+                "seed {seed}: {failure}\n{}\nseed {seed}: {failure}",
+                trace[tail..].join("\n")
+            );
         }
-        if outcome.tally.healed_ms > 12_000 && std::env::var("SLOW").is_ok() { println!("slow {seed} {}", outcome.tally.healed_ms); }
+        if outcome.tally.healed_ms > 12_000 && std::env::var("SLOW").is_ok() {
+            println!("slow {seed} {}", outcome.tally.healed_ms);
+        }
         all.add(&outcome.tally);
     }
-    println!("{all:?}, {:.0} steps a second", all.steps as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "{all:?}, {:.0} steps a second",
+        all.steps as f64 / began.elapsed().as_secs_f64()
+    );
 }
 
 #[test]
@@ -39,7 +50,10 @@ fn the_same_seed_gives_the_same_life() {
 #[test]
 #[ignore]
 fn every_broken_rule_is_noticed() {
-    let most = std::env::var("REKINDLE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2000);
+    let most = std::env::var("REKINDLE_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2000);
     let mut missed = Vec::new();
     for rule in Rule::ALL {
         let found = (0..most).find_map(|seed| Some((seed, run_broken(seed, rule).failure?)));

@@ -183,7 +183,9 @@ impl World {
     pub(super) fn live(&mut self) -> Result<(), String> {
         self.begin()?;
         while let Some(Reverse((at, _, key))) = self.events.pop() {
-            let Some(event) = self.planned.remove(&key) else { continue };
+            let Some(event) = self.planned.remove(&key) else {
+                continue;
+            };
             self.now = at;
             self.tally.steps += 1;
             if self.now >= self.faults_end && !self.is_healed {
@@ -198,7 +200,10 @@ impl World {
                 return self.peers.values().try_for_each(|peer| self.promises.ends(peer));
             }
             if self.now > self.faults_end + ELECTION * PATIENCE {
-                return Err(format!("the cluster did not go on within {PATIENCE} election time-outs: {}", self.summary()));
+                return Err(format!(
+                    "the cluster did not go on within {PATIENCE} election time-outs: {}",
+                    self.summary()
+                ));
             }
         }
         Err("nothing happens any more".to_owned())
@@ -210,14 +215,25 @@ impl World {
             format!(
                 "{} {} view {} last {} durable {} committed {} {:?}; ",
                 &peer.id.to_string()[..2],
-                if !peer.is_alive { "dead" } else if peer.leads() { "leads" } else { "follows" },
+                if !peer.is_alive {
+                    "dead"
+                } else if peer.leads() {
+                    "leads"
+                } else {
+                    "follows"
+                },
                 peer.view(),
                 peer.last(),
                 peer.durable,
                 peer.committed,
                 peer.configurations()
                     .iter()
-                    .map(|it| it.nodes.iter().map(|node| node.to_string()[..2].to_owned()).collect::<Vec<_>>().join(" "))
+                    .map(|it| it
+                        .nodes
+                        .iter()
+                        .map(|node| node.to_string()[..2].to_owned())
+                        .collect::<Vec<_>>()
+                        .join(" "))
                     .collect::<Vec<_>>()
             )
         };
@@ -241,7 +257,9 @@ impl World {
             Event::Arrives(parcel) => self.arrives(*parcel),
             Event::Tick(node) => {
                 let (now, planned) = (self.now, Some(self.now));
-                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else { return Ok(()) };
+                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else {
+                    return Ok(());
+                };
                 // A stalled node's tick is late.
                 if peer.next_tick > planned {
                     return Ok(());
@@ -252,7 +270,9 @@ impl World {
             }
             Event::Synced(node) => {
                 let now = self.now;
-                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else { return Ok(()) };
+                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else {
+                    return Ok(());
+                };
                 let effects = peer.synced(now);
                 self.obey(node, effects, &[])
             }
@@ -281,9 +301,18 @@ impl World {
         if self.network.cuts.contains(&(parcel.from, parcel.to)) {
             return Ok(());
         }
-        let Some(peer) = self.peers.get_mut(&parcel.to).filter(|peer| peer.is_alive) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(&parcel.to).filter(|peer| peer.is_alive) else {
+            return Ok(());
+        };
         let effects = peer.received(now, parcel.from, parcel.message);
-        self.say(|| format!("{} gets {:?} from {}", short(parcel.to), parcel.message, short(parcel.from)));
+        self.say(|| {
+            format!(
+                "{} gets {:?} from {}",
+                short(parcel.to),
+                parcel.message,
+                short(parcel.from)
+            )
+        });
         self.obey(parcel.to, effects, &parcel.records)?;
         match parcel.message {
             Message::AppendEntriesResponse(_) if self.is_prompt || self.is_healed => self.flush(parcel.to),
@@ -293,14 +322,20 @@ impl World {
 
     fn flush(&mut self, node: NodeId) -> Result<(), String> {
         let now = self.now;
-        let effects = self.peers.get_mut(&node).map(|peer| peer.flush(now)).unwrap_or_default();
+        let effects = self
+            .peers
+            .get_mut(&node)
+            .map(|peer| peer.flush(now))
+            .unwrap_or_default();
         self.obey(node, effects, &[])
     }
 
     fn clients_write(&mut self) -> Result<(), String> {
         for node in self.leaders() {
             for _ in 0..self.chance.below(3) {
-                let Some(peer) = self.peers.get(&node).filter(|peer| peer.leads()) else { break };
+                let Some(peer) = self.peers.get(&node).filter(|peer| peer.leads()) else {
+                    break;
+                };
                 if peer.last() - peer.committed < 60 || self.is_healed {
                     self.write(node, false, None)?;
                 }
@@ -316,14 +351,19 @@ impl World {
     }
 
     pub(super) fn leaders(&self) -> Vec<NodeId> {
-        let ready = self.peers.values().filter(|peer| peer.leads() && peer.stalled_until <= self.now);
+        let ready = self
+            .peers
+            .values()
+            .filter(|peer| peer.leads() && peer.stalled_until <= self.now);
         ready.map(|peer| peer.id).collect()
     }
 
     /// A leader writes an entry.
     pub(super) fn write(&mut self, node: NodeId, is_signature: bool, nodes: Option<NodesChange>) -> Result<(), String> {
         let (now, payload) = (self.now, self.payload());
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.leads()) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.leads()) else {
+            return Ok(());
+        };
         let effects = peer.write(now, is_signature, nodes, payload);
         self.obey(node, effects, &[])
     }
@@ -332,13 +372,18 @@ impl World {
     pub(super) fn obey(&mut self, node: NodeId, effects: Vec<Effect>, cargo: &[Record]) -> Result<(), String> {
         self.carry_out(node, effects, cargo)?;
         for _ in 0..DEPTH {
-            let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+            let Some(peer) = self.peers.get_mut(&node) else {
+                return Ok(());
+            };
             let (now, leads) = (self.now, peer.leads());
             let must_sign = std::mem::take(&mut peer.must_sign) && leads;
             let to_mark = std::mem::take(&mut peer.to_mark);
             if must_sign {
                 let payload = self.payload();
-                let effects = self.peers.get_mut(&node).map(|peer| peer.write(now, true, None, payload));
+                let effects = self
+                    .peers
+                    .get_mut(&node)
+                    .map(|peer| peer.write(now, true, None, payload));
                 self.carry_out(node, effects.unwrap_or_default(), &[])?;
             } else if !to_mark.is_empty() && leads {
                 let payload = self.payload();
@@ -348,7 +393,9 @@ impl World {
                     retired: BTreeSet::new(),
                     retired_committed: to_mark,
                 };
-                let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+                let Some(peer) = self.peers.get_mut(&node) else {
+                    return Ok(());
+                };
                 let effects = peer.write(now, false, Some(change), payload);
                 peer.must_sign = true;
                 self.carry_out(node, effects, &[])?;
@@ -374,7 +421,9 @@ impl World {
             (true, _) => self.ms(5, 150),
             (false, _) => self.ms(0, 8),
         };
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else { return };
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else {
+            return;
+        };
         let mut plans = Vec::new();
         if let Some(due) = peer.due()
             && peer.next_tick.is_none_or(|planned| planned > due)
@@ -394,7 +443,9 @@ impl World {
     fn carry_out(&mut self, node: NodeId, effects: Vec<Effect>, cargo: &[Record]) -> Result<(), String> {
         for effect in effects {
             self.say(|| format!("  {} {effect:?}", short(node)));
-            let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+            let Some(peer) = self.peers.get_mut(&node) else {
+                return Ok(());
+            };
             match effect {
                 Effect::Send { to, message } => {
                     let parcel = Parcel {
@@ -407,7 +458,9 @@ impl World {
                         self.plan_at(at, Event::Arrives(Box::new(parcel.clone())));
                     }
                 }
-                Effect::Verify { after, through, view, .. } => self.verify(node, after, through, view, cargo)?,
+                Effect::Verify {
+                    after, through, view, ..
+                } => self.verify(node, after, through, view, cargo)?,
                 Effect::RollBack { to, .. } => {
                     self.tally.rolled_back += 1;
                     let Some(peer) = self.peers.get(&node) else { continue };
@@ -431,7 +484,10 @@ impl World {
                 Effect::MarkRetired(nodes) => peer.to_mark = nodes.into_iter().collect(),
                 Effect::Forgotten { node: left, told: true } => {
                     self.tally.told += 1;
-                    let knows = self.peers.get(&left).is_none_or(|it| it.has_retired_for_good() || !it.is_alive);
+                    let knows = self
+                        .peers
+                        .get(&left)
+                        .is_none_or(|it| it.has_retired_for_good() || !it.is_alive);
                     if !knows && self.network.is_orderly {
                         return Err(format!("{left} left, does not know it, and is forgotten"));
                     }
@@ -447,25 +503,38 @@ impl World {
         Ok(())
     }
 
-    fn verify(&mut self, node: NodeId, after: Seqno, through: Seqno, view: u64, cargo: &[Record]) -> Result<(), String> {
+    fn verify(
+        &mut self,
+        node: NodeId,
+        after: Seqno,
+        through: Seqno,
+        view: u64,
+        cargo: &[Record],
+    ) -> Result<(), String> {
         let now = self.now;
         let is_spoiled = !self.is_healed && self.chance.one_in(300);
         let mut all_are_good = true;
         for seqno in after + 1..=through {
             let record = cargo.iter().find(|record| record.entry.txid.seqno == seqno);
             let Some(record) = record.filter(|record| record.entry.txid.view == view) else {
-                return Err(format!("{node} is to verify {seqno} of view {view}, which is not in the frame"));
+                return Err(format!(
+                    "{node} is to verify {seqno} of view {view}, which is not in the frame"
+                ));
             };
             if is_spoiled && self.chance.one_in(2) {
                 self.tally.bad_frames += 1;
                 all_are_good = false;
                 break;
             }
-            let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+            let Some(peer) = self.peers.get_mut(&node) else {
+                return Ok(());
+            };
             let effects = peer.append(now, record.clone());
             self.carry_out(node, effects, &[])?;
         }
-        let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(&node) else {
+            return Ok(());
+        };
         let effects = peer.verified(now, all_are_good);
         self.carry_out(node, effects, &[])
     }
