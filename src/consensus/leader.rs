@@ -1,64 +1,16 @@
 //! What a leader sends, and when it commits (node-to-node 4 and 6).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::effect::{Effect, Note, Phase};
+use super::followers::{Follower, Leading, UNANSWERED};
 use super::message::{AppendEntries, AppendEntriesResponse, Message};
 use super::node_id::NodeId;
 use super::rule::Rule;
-use super::state::{Consensus, Sizes, State};
+use super::sizes::Sizes;
+use super::state::{Consensus, State};
 use crate::format::Seqno;
-
-/// What a leader knows while it leads.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Leading {
-    /// Everybody that it sends to: who takes part, and who left and does not know.
-    pub(super) followers: BTreeMap<NodeId, Follower>,
-    /// Nodes for which the mark `retired_committed` was asked for.
-    pub(super) asked_to_mark: BTreeSet<NodeId>,
-}
-
-/// What it knows of one of them.
-#[derive(Clone, Debug)]
-pub(super) struct Follower {
-    /// The last entry that was sent.
-    pub(super) sent: Seqno,
-    /// Up to where it has said that it has our entries.
-    pub(super) matched: Seqno,
-    /// When it last answered.
-    pub(super) heard: Duration,
-    next_send: Duration,
-    /// It refused: nothing is sent before the next tick.
-    rests: bool,
-    /// Frames with entries that it has not acknowledged: their last seqnos, and when they were sent.
-    under_way: VecDeque<(Seqno, Duration)>,
-    /// When the frames were sent that it has not answered.
-    pub(super) unanswered: VecDeque<Duration>,
-    /// So many answers from now, it has answered a frame that said that its retirement is complete.
-    pub(super) told_after: Option<usize>,
-    /// It was said that it needs what is not held here.
-    lacks: bool,
-}
-
-/// Remembered times of unanswered frames, at most.
-const UNANSWERED: usize = 256;
-
-impl Follower {
-    pub(super) fn new(sent: Seqno, now: Duration) -> Follower {
-        Follower {
-            sent,
-            matched: 0,
-            heard: now,
-            next_send: now,
-            rests: false,
-            under_way: VecDeque::new(),
-            unanswered: VecDeque::new(),
-            told_after: None,
-            lacks: false,
-        }
-    }
-}
 
 impl Consensus {
     /// The unsigned tail goes; what remains is led from here, and everybody is told. The caller signs at once.

@@ -30,22 +30,27 @@
 mod configurations;
 mod effect;
 mod election;
+mod events;
 mod follower;
+mod followers;
 mod leader;
 mod log;
 mod message;
 mod node_id;
 mod retirement;
 mod rule;
+mod sizes;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use configurations::{Configuration, Departure, NodesChange};
 pub use effect::{Effect, Note, Phase, Role};
+pub use events::Entry;
 pub use log::ViewStart;
 pub use message::{AppendEntries, AppendEntriesResponse, Message, RequestVote, RequestVoteResponse};
 pub use node_id::NodeId;
 #[cfg(test)]
 pub(crate) use rule::Rule;
-pub use state::{Consensus, Entry, Settings, Sizes, Start};
+pub use sizes::Sizes;
+pub use state::{Consensus, Settings, Start};

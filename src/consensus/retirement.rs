@@ -1,7 +1,7 @@
 //! Leaving: how far the node's own retirement is, and that whoever left is told before it is forgotten (node-to-node 9).
 
 use super::effect::{Effect, Phase};
-use super::leader::Follower;
+use super::followers::Follower;
 use super::node_id::NodeId;
 use super::rule::Rule;
 use super::state::{Consensus, State};

@@ -15,15 +15,17 @@
 mod faults;
 mod members;
 mod network;
+mod obedience;
 mod peer;
 mod promises;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use world::Tally;
+pub use tally::Tally;
 
 /// What became of a seed.
 pub struct Outcome {
