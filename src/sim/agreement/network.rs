@@ -41,31 +41,33 @@ impl Network {
         }
     }
 
-    /// When a message that is sent now arrives: never, once or twice.
-    pub(super) fn arrivals(&mut self, now: Duration, from: NodeId, to: NodeId) -> Vec<Duration> {
+    /// When a message that is sent now arrives: never, once or more often. Answers may come again when nobody waits for them
+    /// any more.
+    pub(super) fn arrivals(&mut self, now: Duration, from: NodeId, to: NodeId, is_answer: bool) -> Vec<Duration> {
         if self.chance.one_in_thousand(self.lost) {
             return Vec::new();
         }
+        let echo = !self.is_orderly && is_answer && self.chance.one_in(3);
+        let late = echo.then(|| now + Duration::from_millis(self.chance.below(8000) as u64));
         let times = if !self.is_orderly && self.chance.one_in(15) {
             2
         } else {
             1
         };
-        (0..times)
-            .map(|_| {
-                let mut slow = self.chance.below(self.slowest_ms + 1);
-                if !self.is_orderly && self.chance.one_in(self.straggle) {
-                    slow += self.chance.below(8000);
-                }
-                let arrives = now + Duration::from_micros(slow as u64 * 1000 + self.chance.below(1000) as u64);
-                if !self.is_orderly {
-                    return arrives;
-                }
-                let last = self.arrivals.entry((from, to)).or_default();
-                *last = arrives.max(*last);
-                *last
-            })
-            .collect()
+        let arrivals = (0..times).map(|_| {
+            let mut slow = self.chance.below(self.slowest_ms + 1);
+            if !self.is_orderly && self.chance.one_in(self.straggle) {
+                slow += self.chance.below(8000);
+            }
+            let arrives = now + Duration::from_micros(slow as u64 * 1000 + self.chance.below(1000) as u64);
+            if !self.is_orderly {
+                return arrives;
+            }
+            let last = self.arrivals.entry((from, to)).or_default();
+            *last = arrives.max(*last);
+            *last
+        });
+        arrivals.chain(late).collect()
     }
 
     /// Everything works from now on.

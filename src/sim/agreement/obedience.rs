@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::chance::Chance;
 use super::peer::Record;
 use super::world::{Event, Parcel, World, short};
-use crate::consensus::{Effect, NodeId, NodesChange, Note, Role};
+use crate::consensus::{Effect, Message, NodeId, NodesChange, Note, Role};
 use crate::format::{Seqno, View};
 
 /// What follows from one thing that happened to a node, at most: more is a circle.
@@ -92,13 +92,14 @@ impl World {
             };
             match effect {
                 Effect::Send { to, message } => {
+                    let is_answer = matches!(message, Message::AppendEntriesResponse(_));
                     let parcel = Parcel {
                         from: node,
                         to,
                         message,
                         records: peer.cargo(&message),
                     };
-                    for at in self.network.arrivals(self.now, node, to) {
+                    for at in self.network.arrivals(self.now, node, to, is_answer) {
                         self.plan_at(at, Event::Arrives(Box::new(parcel.clone())));
                     }
                 }

@@ -1,11 +1,10 @@
 use super::*;
 use crate::consensus::Rule;
 
-fn seeds() -> u64 {
-    std::env::var("REKINDLE_SEEDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(200)
+/// More than by default: `REKINDLE_SEEDS=N`.
+fn seeds(usual: u64) -> u64 {
+    let wanted = std::env::var("REKINDLE_SEEDS").ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or(usual)
 }
 
 fn run_broken(seed: u64, rule: Rule) -> Outcome {
@@ -14,33 +13,40 @@ fn run_broken(seed: u64, rule: Rule) -> Outcome {
     live(world)
 }
 
+/// The first seed that notices a broken rule, and how.
+fn noticed(rule: Rule, seeds: u64) -> Option<(u64, String)> {
+    (0..seeds).find_map(|seed| Some((seed, run_broken(seed, rule).failure?)))
+}
+
 #[test]
 fn clusters_agree_whatever_happens_to_them() {
     let mut all = Tally::default();
-    let began = std::time::Instant::now();
-    for seed in 0..seeds() {
+    for seed in 0..seeds(100) {
         let outcome = run(seed, false);
         if let Some(failure) = outcome.failure {
             let trace = run(seed, true).trace;
-            let tail = trace.len().saturating_sub(120);
+            let tail = trace.len().saturating_sub(60);
             panic!(
                 "seed {seed}: {failure}\n{}\nseed {seed}: {failure}",
                 trace[tail..].join("\n")
             );
         }
-        if outcome.tally.healed_ms > 12_000 && std::env::var("SLOW").is_ok() {
-            println!("slow {seed} {}", outcome.tally.healed_ms);
-        }
         all.add(&outcome.tally);
     }
-    println!(
-        "{all:?}, {:.0} steps a second",
-        all.steps as f64 / began.elapsed().as_secs_f64()
-    );
+    println!("{all:?}");
+    let happened = [
+        all.elections,
+        all.joined,
+        all.retired,
+        all.leaders_retired,
+        all.crashed,
+        all.rolled_back,
+        all.told,
+    ];
+    assert!(happened.iter().all(|count| *count > 20), "{all:?}");
 }
 
 #[test]
-#[ignore]
 fn the_same_seed_gives_the_same_life() {
     for seed in 0..3 {
         assert_eq!(run(seed, true).trace, run(seed, true).trace);
@@ -48,30 +54,21 @@ fn the_same_seed_gives_the_same_life() {
 }
 
 #[test]
-#[ignore]
-fn every_broken_rule_is_noticed() {
-    let most = std::env::var("REKINDLE_SEEDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(2000);
-    let mut missed = Vec::new();
-    for rule in Rule::ALL {
-        let found = (0..most).find_map(|seed| Some((seed, run_broken(seed, rule).failure?)));
-        println!("{rule:?}: {found:?}");
-        if found.is_none() {
-            missed.push(rule);
-        }
-    }
+fn a_broken_rule_is_noticed() {
+    let soon = Rule::ALL.into_iter().filter(|rule| !LATE.contains(rule));
+    let missed: Vec<Rule> = soon.filter(|rule| noticed(*rule, 60).is_none()).collect();
     assert!(missed.is_empty(), "{missed:?}");
 }
 
+/// Rules whose breach takes two mishaps at once to do harm: hundreds or thousands of seeds.
+const LATE: [Rule; 3] = [Rule::CommitOwnView, Rule::ViewOfAcknowledgements, Rule::CommitShared];
+
 #[test]
-#[ignore]
-fn one_seed() {
-    let seed = std::env::var("SEED").unwrap().parse().unwrap();
-    let outcome = run(seed, true);
-    for line in outcome.trace {
-        println!("{line}");
+#[ignore = "minutes"]
+fn a_broken_rule_that_seldom_does_harm_is_noticed() {
+    for rule in Rule::ALL {
+        let found = noticed(rule, seeds(20_000));
+        println!("{rule:?}: {found:?}");
+        assert!(found.is_some(), "{rule:?}");
     }
-    println!("{:?} {:?}", outcome.failure, outcome.tally);
 }

@@ -1,7 +1,6 @@
 //! What happens, one thing after the other.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -45,9 +44,8 @@ pub(super) struct World {
     pub(super) chance: ChaCha20Rng,
     pub(super) now: Duration,
     order: u64,
-    events: BinaryHeap<Reverse<(Duration, u64, usize)>>,
-    /// What happens, by its place in the queue.
-    planned: BTreeMap<usize, Event>,
+    /// What is to happen, and when; at the same time in the order in which it was planned.
+    planned: BTreeMap<(Duration, u64), Event>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) network: Network,
     pub(super) promises: Promises,
@@ -86,7 +84,6 @@ impl World {
             is_prompt: chance.one_in(2),
             now: Duration::ZERO,
             order: 0,
-            events: BinaryHeap::new(),
             planned: BTreeMap::new(),
             peers: BTreeMap::new(),
             promises: Promises::default(),
@@ -117,9 +114,7 @@ impl World {
 
     pub(super) fn plan_at(&mut self, at: Duration, event: Event) {
         self.order += 1;
-        let key = self.order as usize;
-        self.events.push(Reverse((at, self.order, key)));
-        self.planned.insert(key, event);
+        self.planned.insert((at, self.order), event);
     }
 
     pub(super) fn ms(&mut self, first: usize, last: usize) -> Duration {
@@ -134,10 +129,7 @@ impl World {
     /// From a recovery to the end of all faults, and until the cluster is well.
     pub(super) fn live(&mut self) -> Result<(), String> {
         self.begin()?;
-        while let Some(Reverse((at, _, key))) = self.events.pop() {
-            let Some(event) = self.planned.remove(&key) else {
-                continue;
-            };
+        while let Some(((at, _), event)) = self.planned.pop_first() {
             self.now = at;
             self.tally.steps += 1;
             if self.now >= self.faults_end && !self.is_healed {
