@@ -74,6 +74,11 @@ impl Configurations {
         self.active.iter()
     }
 
+    /// The committed one, where any is.
+    pub(super) fn oldest(&self) -> Option<&Configuration> {
+        self.active.front()
+    }
+
     pub(super) fn newest(&self) -> Option<&Configuration> {
         self.active.back()
     }

@@ -284,6 +284,22 @@ impl Consensus {
         }
     }
 
+    /// Gives up all that is not committed, and leads on in the next view.
+    pub(super) fn begin_again(&mut self) {
+        let is_needed = self
+            .configurations
+            .oldest()
+            .is_some_and(|committed| committed.majority(|node| *node == self.id));
+        let leads = matches!(self.state, State::Leader(_));
+        let Some(view) = self.view.checked_add(1).filter(|_| is_needed && leads) else {
+            return;
+        };
+        self.enter(view);
+        self.vote = Some(self.id);
+        self.roll_back(self.log.committed());
+        self.begin_to_lead();
+    }
+
     /// The retirement of these nodes is committed, and the mark that says so is missing.
     fn ask_to_mark(&mut self) {
         let committed = self.log.committed();

@@ -35,6 +35,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
+    #[cfg(test)]
     pub const ALL: [Rule; 14] = [
         Rule::CommitOwnView,
         Rule::CommitJoint,

@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::configurations::{Configuration, Configurations, Departure};
 use super::effect::{Effect, Note, Phase, Role};
-use super::followers::Leading;
+use super::followers::{Follower, Leading};
 use super::log::{Log, ViewStart};
 use super::message::{AppendEntries, Message};
 use super::node_id::NodeId;
@@ -225,6 +225,15 @@ impl Consensus {
     /// Active configurations, oldest first.
     pub fn configurations(&self) -> impl Iterator<Item = &Configuration> {
         self.configurations.active()
+    }
+
+    /// What each node that a leader sends to has acknowledged, and when it last answered.
+    pub fn acknowledgements(&self) -> BTreeMap<NodeId, (Seqno, Duration)> {
+        let State::Leader(leading) = &self.state else {
+            return BTreeMap::new();
+        };
+        let of = |(node, it): (&NodeId, &Follower)| (*node, (it.matched, it.heard));
+        leading.followers.iter().map(of).collect()
     }
 
     /// How far its own retirement is.

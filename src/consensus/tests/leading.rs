@@ -313,3 +313,31 @@ fn one_node_added_to_a_lone_leader_is_needed_at_once() {
 fn nothing_is_appended_in_a_view_that_was_left() {
     leader(&[2]).appended(at(0), &entry(4, 12));
 }
+
+#[test]
+fn a_lone_leader_whose_joiner_died_gives_up_what_is_not_committed_and_others_may_not() {
+    let mut alone = start(1, &[1]);
+    alone.view = 6;
+    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
+    write(
+        &mut consensus,
+        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
+    );
+    assert_eq!(consensus.acknowledgements(), BTreeMap::from([(id(2), (0, at(0)))]));
+    let effects = consensus.withdraw(at(0));
+    let expected = [
+        Effect::View(7),
+        Effect::RollBack { to: 11, view: 7 },
+        Effect::Role(Role::Leader),
+    ];
+    assert_eq!(effects, expected);
+    assert_eq!(commits(&write(&mut consensus, &[signature(7, 12)])), [12]);
+    assert_eq!(
+        sent(&hears(&mut consensus, 2, wants_vote(8, txid(6, 13)))),
+        [(id(2), vote(8, false))]
+    );
+
+    let mut joint = leader(&[2, 3]);
+    assert!(joint.withdraw(at(0)).is_empty());
+    assert!(follower(1, &[1]).withdraw(at(0)).is_empty());
+}

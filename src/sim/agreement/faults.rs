@@ -59,14 +59,14 @@ impl World {
                 }
             }
             _ => {
-                // A leader that is about to end asks another to lead.
+                // A leader that is about to end asks another to lead; one that is alone gives up those who don't answer.
                 if let Some(leader) = self.chance.pick(&leaders) {
-                    let now = self.now;
-                    let effects = self
-                        .peers
-                        .get_mut(&leader)
-                        .map(|peer| peer.nominate(now))
-                        .unwrap_or_default();
+                    let (now, gives_up) = (self.now, self.chance.one_in(2));
+                    let decided = self.peers.get_mut(&leader).map(|peer| match gives_up {
+                        true => peer.withdraw(now),
+                        false => peer.nominate(now),
+                    });
+                    let effects = decided.unwrap_or_default();
                     self.obey(leader, effects, &[])?;
                 }
             }

@@ -2,7 +2,7 @@
 //! loses, delays, repeats and cuts, and disks that are late.
 //!
 //! Nodes crash and never come back under their id; new ones join with nothing or with a snapshot; followers and leaders
-//! retire, alone or several at once; leaders are deposed. At every step and at the end this is checked ([`promises`]):
+//! retire, alone or several at once; leaders are deposed. At every step and at the end this is checked:
 //!
 //! - what is committed is the same on all, for ever, and on the disks of a majority of every active configuration;
 //! - one node at most leads a view, and it has everything that was committed before;

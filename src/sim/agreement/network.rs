@@ -15,6 +15,8 @@ pub(super) struct Network {
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     /// Between two nodes messages keep their order and come once, as channels see to. Otherwise neither.
     pub(super) is_orderly: bool,
+    /// It was so from the start: nothing is on its way that comes out of order.
+    pub(super) was_always_orderly: bool,
     /// So many of a thousand are lost.
     pub(super) lost: u32,
     pub(super) slowest_ms: usize,
@@ -35,6 +37,7 @@ impl Network {
             chance,
             cuts: BTreeSet::new(),
             is_orderly,
+            was_always_orderly: is_orderly,
             lost,
             slowest_ms,
             arrivals: BTreeMap::new(),

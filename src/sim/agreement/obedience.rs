@@ -133,13 +133,13 @@ impl World {
                         .peers
                         .get(&left)
                         .is_none_or(|it| it.has_retired_for_good() || !it.is_alive);
-                    if !knows && self.network.is_orderly {
+                    if !knows && self.network.was_always_orderly {
                         return Err(format!("{left} left, does not know it, and is forgotten"));
                     }
                 }
                 Effect::Forgotten { told: false, .. } => self.tally.silent += 1,
                 Effect::MayLeave { .. } => self.may_leave(node),
-                Effect::Note(Note::Contradiction { what, .. }) if self.network.is_orderly => {
+                Effect::Note(Note::Contradiction { what, .. }) if self.network.was_always_orderly => {
                     return Err(format!("{node} sees a contradiction: {what}"));
                 }
                 Effect::View(_) | Effect::Retirement(_) | Effect::Note(_) => {}

@@ -222,6 +222,10 @@ impl Peer {
         self.consensus.nominate(now)
     }
 
+    pub(super) fn withdraw(&mut self, now: Duration) -> Vec<Effect> {
+        self.consensus.withdraw(now)
+    }
+
     pub(super) fn received(&mut self, now: Duration, from: NodeId, message: Message) -> Vec<Effect> {
         self.consensus.received(now, from, message)
     }

@@ -61,12 +61,12 @@ fn a_broken_rule_is_noticed() {
 }
 
 /// Rules whose breach takes two mishaps at once to do harm: hundreds or thousands of seeds.
-const LATE: [Rule; 3] = [Rule::CommitOwnView, Rule::ViewOfAcknowledgements, Rule::CommitShared];
+const LATE: [Rule; 2] = [Rule::CommitOwnView, Rule::ViewOfAcknowledgements];
 
 #[test]
 #[ignore = "minutes"]
 fn a_broken_rule_that_seldom_does_harm_is_noticed() {
-    for rule in Rule::ALL {
+    for rule in LATE {
         let found = noticed(rule, seeds(20_000));
         println!("{rule:?}: {found:?}");
         assert!(found.is_some(), "{rule:?}");
