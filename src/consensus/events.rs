@@ -123,7 +123,8 @@ impl Consensus {
     ///
     /// For a lone leader that added a node which died before it answered: from the entry on that adds it, nothing is ever
     /// committed again without it, its removal included. It is safe where this node alone is a majority of the committed
-    /// configuration: whoever else has what is given up needs this node's vote to lead with it, and its log is older.
+    /// configuration, and has committed something in its own view: whoever else has what is given up needs this node's vote to
+    /// lead with it, and its log is older.
     pub fn withdraw(&mut self, now: Duration) -> Vec<Effect> {
         self.arrives_at(now);
         self.begin_again();

@@ -226,12 +226,15 @@ impl Consensus {
                     .get(node)
                     .is_some_and(|follower| self.now < follower.heard + timeout)
         };
-        // Who alone is a majority of an active configuration must agree to every other leader: there is none to make way for.
-        let is_needed = self
-            .configurations
-            .active()
-            .any(|configuration| configuration.majority(|node| *node == self.id));
-        is_needed || self.configurations.majorities(is_heard)
+        self.is_needed_by_all() || self.configurations.majorities(is_heard)
+    }
+
+    /// This leader alone is a majority of the configuration that is committed: nobody else leads without its vote. What is
+    /// committed is known once something of its own view is; before, others may have gone on without it.
+    fn is_needed_by_all(&self) -> bool {
+        let knows = self.view_of(self.log.committed()) == self.view;
+        let committed = self.configurations.oldest().filter(|_| knows);
+        committed.is_some_and(|committed| committed.majority(|node| *node == self.id))
     }
 
     /// The greatest signature that a majority of every active configuration has, if it is of this view.
@@ -286,12 +289,8 @@ impl Consensus {
 
     /// Gives up all that is not committed, and leads on in the next view.
     pub(super) fn begin_again(&mut self) {
-        let is_needed = self
-            .configurations
-            .oldest()
-            .is_some_and(|committed| committed.majority(|node| *node == self.id));
         let leads = matches!(self.state, State::Leader(_));
-        let Some(view) = self.view.checked_add(1).filter(|_| is_needed && leads) else {
+        let Some(view) = self.view.checked_add(1).filter(|_| leads && self.is_needed_by_all()) else {
             return;
         };
         self.enter(view);

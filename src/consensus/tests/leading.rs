@@ -337,6 +337,18 @@ fn a_lone_leader_whose_joiner_died_gives_up_what_is_not_committed_and_others_may
         [(id(2), vote(8, false))]
     );
 
+    // Nor twice, before anything is committed in the view: what is, may not be known.
+    let mut unsure = Consensus::lead(
+        settings(),
+        Start {
+            view: 6,
+            ..start(1, &[1])
+        },
+        chance(),
+        at(0),
+    )
+    .0;
+    assert!(unsure.withdraw(at(0)).is_empty());
     let mut joint = leader(&[2, 3]);
     assert!(joint.withdraw(at(0)).is_empty());
     assert!(follower(1, &[1]).withdraw(at(0)).is_empty());
