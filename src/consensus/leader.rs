@@ -172,7 +172,7 @@ impl Consensus {
         if !matches!(self.state, State::Leader(_)) {
             return;
         }
-        if answer.last_idx > self.log.last() && answer.ok {
+        if answer.ok && answer.view == self.view && answer.last_idx > self.log.last() {
             return self.note(Note::Contradiction {
                 from,
                 what: "it acknowledges what was never sent",

@@ -131,6 +131,7 @@ fn an_acknowledgement_of_what_was_never_written_is_dropped() {
     let mut consensus = leader(&[2]);
     let effects = hears(&mut consensus, 2, ok(5, 12));
     assert!(matches!(effects[..], [Effect::Note(Note::Contradiction { .. })]));
+    assert!(hears(&mut consensus, 2, ok(4, 12)).is_empty());
     assert_eq!(consensus.committed(), 10);
 }
 
