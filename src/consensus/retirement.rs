@@ -1,7 +1,7 @@
 //! Leaving: how far the node's own retirement is, and that whoever left is told before it is forgotten (node-to-node 9).
 
 use super::effect::{Effect, Phase};
-use super::followers::Follower;
+use super::followers::{Follower, UNANSWERED};
 use super::node_id::NodeId;
 use super::rule::Rule;
 use super::state::{Consensus, State};
@@ -80,8 +80,9 @@ impl Consensus {
     /// Answers don't say which frame they are for, and an answer is as good as another. But there is one to a frame at most,
     /// and they come in order: with one more than there are unanswered frames, one is for this frame or a later one.
     pub(super) fn may_be_told_by_now(&self, node: NodeId, follower: &mut Follower) {
-        let timeout = self.settings.election_timeout;
-        while follower.unanswered.front().is_some_and(|at| *at + timeout <= self.now) {
+        // What was not answered for as long as a channel lasts is lost.
+        let patience = self.settings.election_timeout * PATIENCE;
+        while follower.unanswered.front().is_some_and(|at| *at + patience <= self.now) {
             follower.unanswered.pop_front();
         }
         let complete = self
@@ -91,6 +92,7 @@ impl Consensus {
         if let Some((signature, _)) = complete
             && follower.matched >= signature
             && follower.told_after.is_none()
+            && follower.unanswered.len() < UNANSWERED
         {
             follower.told_after = Some(follower.unanswered.len() + 1);
         }
