@@ -16,6 +16,7 @@
 //! | 6 | [`mod@core`] | what the writer of a ledger decides, without doing it |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | sealed entries, signature transactions, chunk files, snapshots |
+//! | 5 | [`consensus`] | CCF's agreement among nodes, as one of them decides it |
 //! | 4 | [`kv`] | versioned store |
 //! | 4 | [`mod@http`] | server, router, documents, metrics: nothing of CCF's tables |
 //! | 3 | [`tables`] | names, keys and values of the public tables |
@@ -30,6 +31,7 @@
 pub mod attestation;
 pub mod channel;
 pub mod cli;
+pub mod consensus;
 pub mod core;
 pub mod crypto;
 pub mod drill;

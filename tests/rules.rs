@@ -42,7 +42,7 @@ const LAYERS: [&[&str]; 13] = [
     &["merkle", "report", "attestation", "net", "channel", "sealing"],
     &["tables"],
     &["kv", "http"],
-    &["recovery", "journal"],
+    &["recovery", "journal", "consensus"],
     &["core"],
     &["fixture", "member", "script", "service"],
     &["governance"],

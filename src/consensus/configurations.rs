@@ -1,0 +1,193 @@
+//! Who takes part: the active configurations, what each must agree on, and who has left (node-to-node 6 and 9).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::node_id::NodeId;
+use crate::format::Seqno;
+
+/// The nodes that take part from an entry on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The entry that wrote it.
+    pub seqno: Seqno,
+    /// The Trusted nodes after it.
+    pub nodes: BTreeSet<NodeId>,
+}
+
+impl Configuration {
+    /// More than half of its nodes are such.
+    pub(super) fn majority(&self, is_such: impl Fn(&NodeId) -> bool) -> bool {
+        self.nodes.iter().filter(|node| is_such(node)).count() > self.nodes.len() / 2
+    }
+
+    /// The greatest seqno that a majority has: of the matches in rising order the one at (n-1)/2.
+    fn agreed(&self, has: impl Fn(&NodeId) -> Seqno) -> Seqno {
+        let mut matches: Vec<Seqno> = self.nodes.iter().map(has).collect();
+        matches.sort_unstable();
+        let middle = matches.len().saturating_sub(1) / 2;
+        matches.get(middle).copied().unwrap_or(0)
+    }
+}
+
+/// What an entry changes in `nodes.info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesChange {
+    /// All nodes that are Trusted after it.
+    pub trusted: BTreeSet<NodeId>,
+    /// Nodes that it made Retired.
+    pub retired: BTreeSet<NodeId>,
+    /// Nodes that it marked `retired_committed`.
+    pub retired_committed: BTreeSet<NodeId>,
+}
+
+/// A node that was retired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Departure {
+    /// The entry that made it Retired.
+    pub retired: Seqno,
+    /// The entry that marked it `retired_committed`.
+    pub marked: Option<Seqno>,
+    /// The signature that committed the mark, and when this was seen.
+    pub(super) complete: Option<(Seqno, Duration)>,
+    /// It took part in a configuration of this service.
+    pub(super) took_part: bool,
+}
+
+/// Active configurations, oldest first, and departures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Configurations {
+    /// The committed one, if any, and all later ones.
+    active: VecDeque<Configuration>,
+    departures: BTreeMap<NodeId, Departure>,
+}
+
+impl Configurations {
+    pub(super) fn new(active: Vec<Configuration>, departures: BTreeMap<NodeId, Departure>) -> Configurations {
+        Configurations {
+            active: active.into(),
+            departures,
+        }
+    }
+
+    pub(super) fn active(&self) -> impl Iterator<Item = &Configuration> {
+        self.active.iter()
+    }
+
+    /// The committed one, where any is.
+    pub(super) fn oldest(&self) -> Option<&Configuration> {
+        self.active.front()
+    }
+
+    pub(super) fn newest(&self) -> Option<&Configuration> {
+        self.active.back()
+    }
+
+    /// Takes part in any active configuration.
+    pub(super) fn is_active(&self, node: &NodeId) -> bool {
+        self.active
+            .iter()
+            .any(|configuration| configuration.nodes.contains(node))
+    }
+
+    /// Everybody who does.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeId> {
+        self.active
+            .iter()
+            .flat_map(|configuration| configuration.nodes.iter().copied())
+            .collect()
+    }
+
+    /// How a node left; none for one that takes part in the newest configuration.
+    pub(super) fn departure(&self, node: &NodeId) -> Option<&Departure> {
+        let is_in = self.newest().is_some_and(|newest| newest.nodes.contains(node));
+        self.departures.get(node).filter(|_| !is_in)
+    }
+
+    pub(super) fn departures(&self) -> impl Iterator<Item = (&NodeId, &Departure)> {
+        self.departures.iter()
+    }
+
+    /// A node that left shows that it does not know: it counts as if it had left now.
+    pub(super) fn seen_again(&mut self, node: &NodeId, now: Duration) {
+        if let Some(Departure {
+            complete: Some((_, since)),
+            ..
+        }) = self.departures.get_mut(node)
+        {
+            *since = now;
+        }
+    }
+
+    /// An entry at `seqno` changes nodes.
+    pub(super) fn append(&mut self, seqno: Seqno, change: &NodesChange) {
+        let before = self
+            .active
+            .back()
+            .map(|newest| newest.nodes.clone())
+            .unwrap_or_default();
+        for node in before.difference(&change.trusted).chain(&change.retired) {
+            let departure = self.departures.entry(*node).or_insert(Departure {
+                retired: seqno,
+                ..Departure::default()
+            });
+            departure.took_part |= before.contains(node);
+        }
+        for node in &change.retired_committed {
+            let departure = self.departures.entry(*node).or_insert(Departure {
+                retired: seqno,
+                ..Departure::default()
+            });
+            departure.marked = departure.marked.or(Some(seqno));
+        }
+        if self.active.is_empty() || before != change.trusted {
+            self.active.push_back(Configuration {
+                seqno,
+                nodes: change.trusted.clone(),
+            });
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, to: Seqno) {
+        while self.active.back().is_some_and(|newest| newest.seqno > to) {
+            self.active.pop_back();
+        }
+        self.departures.retain(|_, departure| departure.retired <= to);
+        for departure in self.departures.values_mut() {
+            departure.marked = departure.marked.filter(|marked| *marked <= to);
+        }
+    }
+
+    /// Everything up to a seqno is committed: what a later committed configuration replaces is not active any more.
+    pub(super) fn commit(&mut self, seqno: Seqno, now: Duration) {
+        while self.active.get(1).is_some_and(|next| next.seqno <= seqno) {
+            self.active.pop_front();
+        }
+        for departure in self.departures.values_mut() {
+            if departure.complete.is_none() && departure.marked.is_some_and(|marked| marked <= seqno) {
+                departure.complete = Some((seqno, now));
+            }
+        }
+    }
+
+    /// Whether in every active configuration a majority is such; not where there is none.
+    pub(super) fn majorities(&self, is_such: impl Fn(&NodeId) -> bool) -> bool {
+        !self.active.is_empty() && self.active.iter().all(|configuration| configuration.majority(&is_such))
+    }
+
+    /// The greatest seqno that a majority of every active configuration has, of which `only_newest` is a mistake that
+    /// tests make on purpose.
+    pub(super) fn agreed(&self, has: impl Fn(&NodeId) -> Seqno, only_newest: bool) -> Seqno {
+        let skipped = if only_newest {
+            self.active.len().saturating_sub(1)
+        } else {
+            0
+        };
+        let agreed = self
+            .active
+            .iter()
+            .skip(skipped)
+            .map(|configuration| configuration.agreed(&has));
+        agreed.min().unwrap_or(0)
+    }
+}
