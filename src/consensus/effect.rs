@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::message::Message;
-use super::node_id::NodeId;
+use crate::channel::NodeId;
 use crate::format::{Seqno, View};
 
 /// What a node is in its view.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::effect::{Note, Phase};
 use super::message::{Message, RequestVote, RequestVoteResponse};
-use super::node_id::NodeId;
 use super::rule::Rule;
 use super::state::{Consensus, State};
+use crate::channel::NodeId;
 use crate::format::View;
 
 impl Consensus {

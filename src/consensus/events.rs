@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::configurations::NodesChange;
 use super::effect::{Effect, Note};
 use super::message::Message;
-use super::node_id::NodeId;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
+use crate::channel::NodeId;
 use crate::format::TxId;
 
 /// An entry, as far as consensus is concerned.

@@ -2,9 +2,9 @@
 
 use super::effect::{Effect, Note};
 use super::message::{AppendEntries, AppendEntriesResponse, Message};
-use super::node_id::NodeId;
 use super::rule::Rule;
 use super::state::{Consensus, State};
+use crate::channel::NodeId;
 use crate::format::{Seqno, View};
 
 impl Consensus {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::node_id::NodeId;
+use crate::channel::NodeId;
 use crate::format::Seqno;
 
 /// What a leader knows while it leads.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::effect::{Effect, Note, Phase};
 use super::followers::{Follower, Leading, UNANSWERED};
 use super::message::{AppendEntries, AppendEntriesResponse, Message};
-use super::node_id::NodeId;
 use super::rule::Rule;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
+use crate::channel::NodeId;
 use crate::format::Seqno;
 
 impl Consensus {

@@ -36,7 +36,6 @@ mod followers;
 mod leader;
 mod log;
 mod message;
-mod node_id;
 mod retirement;
 mod rule;
 mod sizes;
@@ -49,7 +48,6 @@ pub use effect::{Effect, Note, Phase, Role};
 pub use events::Entry;
 pub use log::ViewStart;
 pub use message::{AppendEntries, AppendEntriesResponse, Message, RequestVote, RequestVoteResponse};
-pub use node_id::NodeId;
 #[cfg(test)]
 pub(crate) use rule::Rule;
 pub use sizes::Sizes;

@@ -2,9 +2,9 @@
 
 use super::effect::{Effect, Phase};
 use super::followers::{Follower, UNANSWERED};
-use super::node_id::NodeId;
 use super::rule::Rule;
 use super::state::{Consensus, State};
+use crate::channel::NodeId;
 
 /// Who is silent for so many election time-outs is not waited for: as long as a CCF node keeps an idle channel open.
 const PATIENCE: u32 = 4;

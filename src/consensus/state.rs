@@ -11,8 +11,8 @@ use super::effect::{Effect, Note, Phase, Role};
 use super::followers::{Follower, Leading};
 use super::log::{Log, ViewStart};
 use super::message::{AppendEntries, Message};
-use super::node_id::NodeId;
 use super::rule::Rule;
+use crate::channel::NodeId;
 use crate::format::{Seqno, View};
 
 /// Times and sizes.

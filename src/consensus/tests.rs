@@ -7,6 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::*;
+use crate::channel::NodeId;
 use crate::format::{Seqno, TxId, View};
 
 mod electing;
@@ -16,7 +17,7 @@ mod leaving;
 mod recordings;
 
 fn id(n: u8) -> NodeId {
-    NodeId::from_bytes([n; 32])
+    NodeId([n; 32])
 }
 
 fn ids(all: &[u8]) -> BTreeSet<NodeId> {

@@ -70,6 +70,42 @@ impl Chunks {
         self.growing().map_or(FIRST_ENTRY, |chunk| chunk.end)
     }
 
+    /// First seqno of the chunks that are not completed.
+    pub(super) fn first(&self) -> Option<Seqno> {
+        self.open.front().map(|chunk| chunk.first)
+    }
+
+    /// First seqno of the chunk that the next entry belongs to, if it has entries.
+    pub(super) fn growing_chunk(&self) -> Option<Seqno> {
+        self.growing().map(|chunk| chunk.first)
+    }
+
+    /// The greatest seqno up to `at_most` so that the entries after `after`, which are in these chunks, are of `bytes`
+    /// together; at least one.
+    pub(super) fn reach(&self, after: Seqno, at_most: Seqno, bytes: u64) -> Seqno {
+        let holds = |chunk: &&Chunk| chunk.first <= after + 1 && after + 1 < chunk.next();
+        let Some(chunk) = self.open.iter().find(holds) else {
+            return at_most.min(after + 1);
+        };
+        let last = at_most.min(chunk.next() - 1);
+        let at = |seqno: Seqno| {
+            let index = usize::try_from(seqno - chunk.first).unwrap_or(usize::MAX);
+            chunk.positions.get(index).map_or(chunk.end, |at| u64::from(*at))
+        };
+        let begin = at(after + 1);
+        let within = |seqno: &Seqno| at(*seqno + 1) - begin <= bytes;
+        // Positions rise: the last that is within is found by halves.
+        let (mut low, mut high) = (after + 1, last);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match within(&middle) {
+                true => low = middle,
+                false => high = middle - 1,
+            }
+        }
+        low
+    }
+
     fn growing(&self) -> Option<&Chunk> {
         self.open.back().filter(|chunk| !chunk.ends)
     }

@@ -1,6 +1,8 @@
 //! What the core wants done.
 
 use super::event::{Milestone, Ticket};
+use crate::channel::NodeId;
+use crate::consensus::{self, Message, Note, Phase};
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
 use crate::journal::files::Operation;
@@ -37,6 +39,26 @@ pub enum Effect {
         seqno: Seqno,
         /// The seqno that its evidence had, if it was written.
         evidence_seqno: Option<Seqno>,
+    },
+    /// A message goes to another node; with AppendEntries go the entries that it names.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Entries that came with the message that was just heard are to be checked and given to the core one by one, as
+    /// [`Event::Followed`], or [`Event::FrameRefused`] in the place of the first that is bad, before anything else.
+    ///
+    /// [`Event::Followed`]: super::Event::Followed
+    /// [`Event::FrameRefused`]: super::Event::FrameRefused
+    Verify {
+        /// Whose they are.
+        from: NodeId,
+        /// What comes before the first of them.
+        after: Seqno,
+        /// The last.
+        through: Seqno,
     },
     /// Whoever submitted a transaction is told what became of it.
     Answer(Ticket, Outcome),
@@ -102,6 +124,8 @@ pub enum Announcement {
     Reached(Milestone),
     /// The recovered service is open, and its files have their names.
     Open,
+    /// What became of the agreement with other nodes.
+    Agreed(Agreed),
     /// The ledger's files can't be written for now; it is tried again.
     Waiting {
         /// Why, in words.
@@ -109,6 +133,28 @@ pub enum Announcement {
     },
     /// They can be written again.
     Resumed,
+}
+
+/// What whoever drives a core that agrees with others has to know of it.
+pub enum Agreed {
+    /// What this node is in its view.
+    Role(consensus::Role),
+    /// How far its retirement is; none where it was taken back.
+    Retirement(Option<Phase>),
+    /// It is retired for good, and another leads: it may end.
+    MayLeave {
+        /// Who leads.
+        leader: NodeId,
+    },
+    /// A node that left is sent nothing more.
+    Forgotten {
+        /// Which.
+        node: NodeId,
+        /// It knows that it left.
+        told: bool,
+    },
+    /// What an operator may want to know of the agreement.
+    Note(Note),
 }
 
 /// A transaction that the core wants, and that takes more than it knows.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::channel::NodeId;
+use crate::consensus::Message;
 use crate::crypto::digest::Digest;
 use crate::error::Error;
 use crate::format::domain::WriteSet;
-use crate::format::{Seqno, View};
+use crate::format::{Seqno, TxId, View};
 use crate::journal::SealKey;
 
 /// The time, which the core never asks for itself.
@@ -109,6 +111,25 @@ impl From<&Error> for Failure {
     }
 }
 
+/// An entry of the node that leads, as far as it can be checked beside the core: it parses, it opens where its secret is known,
+/// and where it is a signature, its keys have made it.
+pub struct Followed {
+    /// Its view and seqno.
+    pub txid: TxId,
+    /// Its bytes, as they go into the file.
+    pub raw: Arc<[u8]>,
+    /// Its leaf in the tree.
+    pub leaf: Digest,
+    /// Its flags.
+    pub flags: u8,
+    /// What it writes, as far as it can be read.
+    pub writes: WriteSet,
+    /// The root that it signs, if it is a signature.
+    pub signs: Option<Digest>,
+    /// The ledger secret that seals from the next seqno on.
+    pub rekey: Option<Arc<SealKey>>,
+}
+
 /// What happens.
 pub enum Event {
     /// Somebody wants a transaction written.
@@ -151,6 +172,19 @@ pub enum Event {
     },
     /// The node's part changes.
     Role(Role),
+    /// A node has said something, and its channel proves that it was this one.
+    Heard {
+        /// Who.
+        from: NodeId,
+        /// What; entries that go along are asked for by [`Effect::Verify`].
+        ///
+        /// [`Effect::Verify`]: super::Effect::Verify
+        message: Message,
+    },
+    /// The next entry that was asked for.
+    Followed(Box<Followed>),
+    /// The next entry that was asked for is none, or says what it must not.
+    FrameRefused,
     /// Nothing new is begun; what was answered is signed and brought to disk.
     Stop,
 }

@@ -231,9 +231,34 @@ impl Log {
         self.keys.drain(..newest.unwrap_or(0));
     }
 
-    /// Forgets every entry after `to`; what follows is of a later view.
-    pub(super) fn roll_back(&mut self, to: Seqno, view: View) {
-        assert!(view > self.view, "view {view} does not come after {}", self.view);
+    /// The log belongs to a node that is in this view, whatever it would be in alone.
+    pub(super) fn begin_in(&mut self, view: View) {
+        self.view = view;
+    }
+
+    /// What is sealed from here on is of this view.
+    pub(super) fn enter(&mut self, view: View) {
+        assert!(view >= self.view, "view {view} comes before {}", self.view);
+        self.view = view;
+    }
+
+    /// Takes the next entry of another node. Whoever calls has compared the root that it signs.
+    pub(super) fn follow(&mut self, txid: TxId, leaf: Digest, signs: Option<Digest>) {
+        assert_eq!(txid.seqno, self.tree.len(), "entries follow in order");
+        let first = self.last_signed().map_or(1, |previous| previous.txid.seqno + 1);
+        self.tree.append(leaf);
+        let Some(root) = signs else { return };
+        while (self.view_history.len() as u64) < txid.view {
+            self.view_history.push(first);
+        }
+        self.signatures.push(SignedEntry {
+            last: LastSigned { txid, root },
+            leaf,
+        });
+    }
+
+    /// Forgets every entry after `to`.
+    pub(super) fn roll_back(&mut self, to: Seqno) {
         self.tree.retract_to(to + 1);
         assert_eq!(
             self.tree.len(),
@@ -245,7 +270,6 @@ impl Log {
         self.view_history
             .truncate(usize::try_from(signed).unwrap_or(usize::MAX));
         self.keys.retain(|(from, _)| *from <= to + 1);
-        self.view = view;
     }
 
     /// A new service goes on from here, with a secret of its own.

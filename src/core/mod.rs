@@ -23,6 +23,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod agreement;
 mod chunks;
 mod due;
 mod effect;
@@ -38,8 +39,8 @@ mod state;
 mod tests;
 
 pub use due::SignatureSettings;
-pub use effect::{Announcement, Effect, Outcome, Proposal, Refusal};
-pub use event::{Event, Failure, Follow, Milestone, Now, Role, Submission, Ticket};
+pub use effect::{Agreed, Announcement, Effect, Outcome, Proposal, Refusal};
+pub use event::{Event, Failure, Follow, Followed, Milestone, Now, Role, Submission, Ticket};
 pub use log::{LastSigned, Start, VIEW_STEP};
 pub use snapshots::SnapshotSettings;
 pub use state::{Core, Settings};

@@ -166,6 +166,11 @@ impl Operations {
         UnderWay { operation, through }
     }
 
+    /// The bytes of an entry that is not durable yet.
+    pub(super) fn bytes_of(&self, seqno: Seqno) -> Option<&Arc<[u8]>> {
+        self.kept(seqno).map(|kept| &kept.bytes)
+    }
+
     fn kept(&self, seqno: Seqno) -> Option<&Kept> {
         let first = self.kept.front()?.seqno;
         self.kept.get(usize::try_from(seqno.checked_sub(first)?).ok()?)

@@ -11,6 +11,19 @@ use crate::journal::{SealKey, Signers};
 impl Core {
     /// Forgets everything after `to`, a signature, in memory and in the files; what follows is of the later view `view`.
     pub(super) fn roll_back(&mut self, to: Seqno, view: View, out: &mut Vec<Effect>) {
+        let left = self.log.next().view;
+        assert!(view > left, "view {view} does not come after {left}");
+        self.take_back(to, out);
+        assert_eq!(
+            self.log.last_signed().map_or(0, |last| last.txid.seqno),
+            to,
+            "a log is rolled back to a signature"
+        );
+        self.log.enter(view);
+    }
+
+    /// Forgets everything after `to`, in memory and in the files.
+    pub(super) fn take_back(&mut self, to: Seqno, out: &mut Vec<Effect>) {
         assert!(
             to >= self.committed,
             "what is after {to} is to be rolled back, but what is up to {} is committed",
@@ -20,12 +33,7 @@ impl Core {
         for cut in self.chunks.cut(to) {
             self.operations.push(cut, to);
         }
-        self.log.roll_back(to, view);
-        assert_eq!(
-            self.log.last_signed().map_or(0, |last| last.txid.seqno),
-            to,
-            "a log is rolled back to a signature"
-        );
+        self.log.roll_back(to);
         let mut unproven = Vec::new();
         while let Some(signed) = self.in_flight.pop_back_if(|signed| signed.seqno > to) {
             // Their evidence stands between `to` and this signature, or an earlier one had proven it.

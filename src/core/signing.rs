@@ -31,6 +31,7 @@ impl Core {
             seqno: txid.seqno,
             proven,
         });
+        self.sealed(now, txid, true, &signed.writes, out);
         out.push(Effect::Announce(Announcement::Applied {
             txid,
             writes: signed.writes,

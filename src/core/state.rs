@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agreement::Agreement;
 use super::chunks::Chunks;
 use super::due::{InFlight, SignatureSettings, Signing};
 use super::effect::{Announcement, Effect, Outcome, Refusal};
@@ -40,6 +41,8 @@ pub struct Settings {
 pub struct Core {
     pub(super) settings: Settings,
     pub(super) role: Role,
+    /// Who else writes the same ledger, and what they have agreed on; none where somebody else decides that.
+    pub(super) agreement: Option<Agreement>,
     pub(super) log: Log,
     pub(super) chunks: Chunks,
     pub(super) operations: Operations,
@@ -70,6 +73,7 @@ impl Core {
         let recovering = start.is_recovery;
         Core {
             role: Role::Alone,
+            agreement: None,
             log: Log::new(start, settings.entry_type, key, signers),
             chunks: Chunks::new(recovering),
             operations: Operations::after(last),
@@ -103,7 +107,7 @@ impl Core {
                 self.snapshots.asked |= snapshot;
                 self.sign_or_give_up(now, &mut out);
             }
-            Event::Tick => {}
+            Event::Tick => self.agree(now, &mut out, |consensus, sizes| consensus.tick(now.elapsed, sizes)),
             Event::Done => self.done(now, &mut out),
             Event::Failed(failure) => self.failed(now, &failure, &mut out),
             Event::SnapshotWritten { seqno, digest } => self.snapshot_written(now, seqno, digest, &mut out),
@@ -114,6 +118,9 @@ impl Core {
                 self.commit(now, &mut out);
             }
             Event::RollBack { to, view } => self.roll_back(to, view, &mut out),
+            Event::Heard { from, message } => self.heard(now, from, message, &mut out),
+            Event::Followed(followed) => self.follow(now, *followed, &mut out),
+            Event::FrameRefused => self.frame_verified(now, false, &mut out),
             Event::Role(role) => {
                 self.role = role;
                 self.commit(now, &mut out);
@@ -121,6 +128,7 @@ impl Core {
             Event::Stop => self.stopping = true,
         }
         self.sign_if_due(now, &mut out);
+        self.send_news(now, &mut out);
         if self.snapshots.is_tried_again(now) {
             self.snapshot_if_due(now, &mut out);
         }
@@ -140,7 +148,8 @@ impl Core {
         let due = self.settings.signatures.as_ref().filter(|_| self.role != Role::Backup);
         let due = due.and_then(|settings| self.signing.due_at(settings));
         let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
-        retries.into_iter().chain([due]).flatten().min()
+        let agreement = self.consensus().and_then(crate::consensus::Consensus::due);
+        retries.into_iter().chain([due, agreement]).flatten().min()
     }
 
     fn transaction(&mut self, now: Now, submission: Submission, out: &mut Vec<Effect>) {
@@ -175,6 +184,7 @@ impl Core {
         {
             self.nodes_written.push_back(txid.seqno);
         }
+        self.sealed(now, txid, false, &writes, out);
         out.push(Effect::Announce(Announcement::Applied { txid, writes }));
         if let Some(key) = follow.rekey {
             self.log.rekey(key);
@@ -237,7 +247,7 @@ impl Core {
         }
     }
 
-    fn sign_or_give_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn sign_or_give_up(&mut self, now: Now, out: &mut Vec<Effect>) {
         if let Err(why) = self.sign(now, out) {
             out.push(Effect::GiveUp {
                 reason: format!("the ledger can't be signed: {why}"),
@@ -253,6 +263,7 @@ impl Core {
             Progress::Written(through) => self.answer_up_to(through, out),
             Progress::Durable(through) => {
                 self.durable = self.durable.max(through);
+                self.is_durable(now, through, out);
                 self.commit(now, out);
             }
             Progress::Named => self.named(out),
@@ -278,7 +289,7 @@ impl Core {
     }
 
     /// Commits the newest signature that is durable here, and that the others have agreed to where there are others.
-    fn commit(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn commit(&mut self, now: Now, out: &mut Vec<Effect>) {
         let agreed = match self.role {
             Role::Alone => self.durable,
             Role::Primary | Role::Backup => self.agreed.min(self.durable),
@@ -320,7 +331,8 @@ impl Core {
             return; // nothing was committed yet
         };
         let (seqno, leaf) = (signed.last.txid.seqno, signed.leaf);
-        let is_possible = self.log.entry_type().has_commit_evidence() && !self.stopping;
+        // Who follows is not asked to witness a snapshot: only who leads writes.
+        let is_possible = self.log.entry_type().has_commit_evidence() && !self.stopping && self.role != Role::Backup;
         if is_possible && self.snapshots.is_due(now, seqno) {
             self.snapshots.drafts(seqno);
             out.push(Effect::Snapshot(Draft {
@@ -357,6 +369,7 @@ impl Core {
             seqno,
             evidence_seqno: txid.seqno,
         });
+        self.sealed(now, txid, false, &writes, out);
         out.push(Effect::Announce(Announcement::Applied { txid, writes }));
     }
 

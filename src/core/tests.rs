@@ -1,5 +1,6 @@
 //! What the core decides, event by event, with files that are nowhere.
 
+mod agreement;
 mod life;
 mod rollback;
 
@@ -97,6 +98,7 @@ impl Bench {
                 Effect::Snapshot(draft) => self.drafts.push(draft),
                 Effect::DropSnapshot { .. } => self.others.push("dropped"),
                 Effect::NameSnapshot { .. } | Effect::ProveSnapshot { .. } => {}
+                Effect::Send { .. } | Effect::Verify { .. } => panic!("nobody else is there"),
             }
         }
         assert!(self.under_way.len() <= 1, "one operation at a time");

@@ -238,6 +238,7 @@ impl Driver {
             Effect::DropSnapshot { seqno, evidence_seqno } => self.disk.give(Job::GiveUp { seqno, evidence_seqno }),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Announce(announcement) => self.hear(announcement),
+            Effect::Send { .. } | Effect::Verify { .. } => unreachable!("this node does not agree with others yet"),
             Effect::Propose(Proposal::Retirements) => self.retire(),
             Effect::Propose(Proposal::Opening) => self.open(),
             Effect::Stopped => self.end(),
@@ -304,6 +305,7 @@ impl Driver {
                 tracing::error!("the ledger can't be written, which is tried again until it can: {reason}");
                 node.status.waits_for(Some(reason));
             }
+            Announcement::Agreed(_) => unreachable!("this node does not agree with others yet"),
             Announcement::Resumed => {
                 node.status.waits_for(None);
                 tracing::info!("the ledger can be written again");

@@ -127,6 +127,9 @@ impl Service {
         events: &mut VecDeque<Event>,
     ) -> Result<Option<Refusal>, String> {
         match effect {
+            Effect::Send { .. } | Effect::Verify { .. } => {
+                return Err("a node that is alone talks to others".to_owned());
+            }
             Effect::Perform(operation) => {
                 if self.under_way.is_some() {
                     return Err("two operations are under way".to_owned());
@@ -256,6 +259,7 @@ impl Service {
             }
             Announcement::Waiting { reason } => self.disk.say(|| format!("  waiting: {reason}")),
             Announcement::Resumed => self.disk.say(|| "  resumed".to_owned()),
+            Announcement::Agreed(_) => return Err("a node that is alone has agreed on something".to_owned()),
         }
         Ok(())
     }

@@ -24,6 +24,11 @@ impl NodeRecord {
         self.0.read("status") == Some(NodeStatus::Retired)
     }
 
+    /// Whether the node is Trusted.
+    pub fn is_trusted(&self) -> bool {
+        self.0.read("status") == Some(NodeStatus::Trusted)
+    }
+
     /// Whether its retirement is committed.
     pub fn is_retirement_committed(&self) -> bool {
         self.0.read("retired_committed") == Some(true)

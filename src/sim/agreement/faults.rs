@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::chance::Chance;
 use super::world::{ELECTION, Event, World, short};
-use crate::consensus::NodeId;
+use crate::channel::NodeId;
 use crate::format::Seqno;
 
 impl World {

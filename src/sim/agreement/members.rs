@@ -7,7 +7,8 @@ use super::super::chance::Chance;
 use super::peer::Peer;
 use super::promises::Promises;
 use super::world::{ELECTION, Event, World, short};
-use crate::consensus::{NodeId, NodesChange};
+use crate::channel::NodeId;
+use crate::consensus::NodesChange;
 use crate::format::Seqno;
 
 /// Nodes that take part at once, at most.
@@ -46,7 +47,7 @@ impl World {
     fn new_id(&mut self) -> NodeId {
         let mut bytes = [0; 32];
         bytes[0] = self.peers.len() as u8 + 1;
-        NodeId::from_bytes(bytes)
+        NodeId(bytes)
     }
 
     /// A node joins, with nothing or with a snapshot, and the leader adds it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha20Rng;
 
 use super::super::chance::Chance;
-use crate::consensus::NodeId;
+use crate::channel::NodeId;
 
 /// Delays, losses, repetitions and cuts.
 pub(super) struct Network {

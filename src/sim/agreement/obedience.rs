@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::super::chance::Chance;
 use super::peer::Record;
 use super::world::{Event, Parcel, World, short};
-use crate::consensus::{Effect, Message, NodeId, NodesChange, Note, Role};
+use crate::channel::NodeId;
+use crate::consensus::{Effect, Message, NodesChange, Note, Role};
 use crate::format::{Seqno, View};
 
 /// What follows from one thing that happened to a node, at most: more is a circle.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 
+use crate::channel::NodeId;
 use crate::consensus::{
-    Configuration, Consensus, Departure, Effect, Entry, Message, NodeId, NodesChange, Role, Settings, Sizes, Start,
-    ViewStart,
+    Configuration, Consensus, Departure, Effect, Entry, Message, NodesChange, Role, Settings, Sizes, Start, ViewStart,
 };
 use crate::format::{Seqno, TxId};
 

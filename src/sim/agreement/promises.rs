@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::peer::{Peer, Record};
-use crate::consensus::{Configuration, NodeId};
+use crate::channel::NodeId;
+use crate::consensus::Configuration;
 use crate::format::{Seqno, View};
 
 #[derive(Default)]

@@ -11,7 +11,8 @@ use super::network::Network;
 use super::peer::{Peer, Record};
 use super::promises::Promises;
 use super::tally::Tally;
-use crate::consensus::{Message, NodeId, NodesChange, Settings};
+use crate::channel::NodeId;
+use crate::consensus::{Message, NodesChange, Settings};
 use crate::format::Seqno;
 
 /// Longest first: everything else is told in these.

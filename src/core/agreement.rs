@@ -1,0 +1,291 @@
+//! What this node agrees on with others: [`Consensus`] decides about views, roles and commits, and here the log follows.
+
+use std::collections::BTreeSet;
+
+use super::due::{InFlight, Signing};
+use super::effect::{Agreed, Announcement, Effect, Proposal};
+use super::event::{Followed, Now, Role};
+use super::state::Core;
+use crate::channel::NodeId;
+use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Sizes};
+use crate::format::domain::WriteSet;
+use crate::format::{Seqno, TxId, View};
+use crate::journal::files::Operation;
+use crate::tables::names;
+use crate::tables::node_info::NodeRecord;
+
+/// What the others and this node agree on.
+pub(super) struct Agreement {
+    consensus: Consensus,
+    /// Sizes of entries in chunks that are completed.
+    older: Box<dyn Sizes + Send>,
+    /// Entries of a frame that are expected: after the first of these, up to the second, all of this view.
+    expected: Option<(Seqno, Seqno, View)>,
+    /// Something was appended that the others have not been sent.
+    has_news: bool,
+}
+
+impl Core {
+    /// From here on, what is written is agreed upon with others, although there may be none yet. `older` knows how many bytes
+    /// the entries have that are not in this core's chunks.
+    #[must_use]
+    pub fn agreeing(mut self, consensus: Consensus, older: Box<dyn Sizes + Send>) -> Core {
+        self.role = match consensus.role() {
+            consensus::Role::Leader => Role::Primary,
+            consensus::Role::Follower { .. } | consensus::Role::Candidate => Role::Backup,
+        };
+        self.log.begin_in(consensus.view());
+        self.agreement = Some(Agreement {
+            consensus,
+            older,
+            expected: None,
+            has_news: false,
+        });
+        self
+    }
+
+    /// What the node has agreed on with others, if it does.
+    pub fn consensus(&self) -> Option<&Consensus> {
+        self.agreement.as_ref().map(|agreement| &agreement.consensus)
+    }
+
+    /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
+    pub fn kept(&self, seqno: Seqno) -> Option<&std::sync::Arc<[u8]>> {
+        self.operations.bytes_of(seqno)
+    }
+
+    /// Asks consensus, and does what it decides. Nothing is decided where the node writes alone.
+    pub(super) fn agree(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Effect>,
+        ask: impl FnOnce(&mut Consensus, &dyn Sizes) -> Vec<consensus::Effect>,
+    ) {
+        let Some(Agreement { consensus, older, .. }) = &mut self.agreement else {
+            return;
+        };
+        let sizes = EverySize {
+            chunks: &self.chunks,
+            older: &**older,
+        };
+        let decided = ask(consensus, &sizes);
+        self.carry_out(now, decided, out);
+    }
+
+    fn carry_out(&mut self, now: Now, decided: Vec<consensus::Effect>, out: &mut Vec<Effect>) {
+        let mut leads = false;
+        for effect in decided {
+            match effect {
+                consensus::Effect::Send { to, message } => out.push(Effect::Send { to, message }),
+                consensus::Effect::Verify {
+                    from,
+                    after,
+                    through,
+                    view,
+                } => {
+                    if let Some(agreement) = &mut self.agreement {
+                        agreement.expected = Some((after, through, view));
+                    }
+                    out.push(Effect::Verify { from, after, through });
+                }
+                consensus::Effect::RollBack { to, .. } => self.take_back(to, out),
+                consensus::Effect::View(view) => self.log.enter(view),
+                consensus::Effect::Role(role) => {
+                    leads = role == consensus::Role::Leader;
+                    self.role = if leads { Role::Primary } else { Role::Backup };
+                    out.push(agreed(Agreed::Role(role)));
+                }
+                consensus::Effect::Commit(seqno) => {
+                    self.agreed = self.agreed.max(seqno);
+                    self.commit(now, out);
+                }
+                consensus::Effect::MarkRetired(_) => out.push(Effect::Propose(Proposal::Retirements)),
+                consensus::Effect::Retirement(phase) => out.push(agreed(Agreed::Retirement(phase))),
+                consensus::Effect::MayLeave { leader } => out.push(agreed(Agreed::MayLeave { leader })),
+                consensus::Effect::Forgotten { node, told } => {
+                    out.push(agreed(Agreed::Forgotten { node, told }));
+                }
+                consensus::Effect::Note(note) => out.push(agreed(Agreed::Note(note))),
+            }
+        }
+        // The first entry of a view is a signature: until then nothing of the views before it can be committed.
+        if leads && self.role == Role::Primary {
+            self.signing = Signing::default();
+            self.sign_or_give_up(now, out);
+        }
+    }
+
+    /// An entry was sealed here.
+    pub(super) fn sealed(
+        &mut self,
+        now: Now,
+        txid: TxId,
+        is_signature: bool,
+        writes: &WriteSet,
+        out: &mut Vec<Effect>,
+    ) {
+        let nodes = self.nodes_change(writes);
+        if let Some(agreement) = &mut self.agreement {
+            agreement.has_news = true;
+        }
+        let entry = Entry {
+            txid,
+            is_signature,
+            nodes,
+        };
+        self.agree(now, out, |consensus, _| consensus.appended(now.elapsed, &entry));
+    }
+
+    /// Sends what is new, without waiting for the next heartbeat.
+    pub(super) fn send_news(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let news = self
+            .agreement
+            .as_mut()
+            .map(|agreement| std::mem::take(&mut agreement.has_news));
+        if news == Some(true) {
+            self.agree(now, out, |consensus, sizes| consensus.flush(now.elapsed, sizes));
+        }
+    }
+
+    /// A node has said something.
+    pub(super) fn heard(&mut self, now: Now, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+        self.agree(now, out, |consensus, _| consensus.received(now.elapsed, from, message));
+    }
+
+    /// The next entry of the frame that is being verified. Where it does not belong here, the frame ends before it.
+    pub(super) fn follow(&mut self, now: Now, followed: Followed, out: &mut Vec<Effect>) {
+        let txid = followed.txid;
+        let expected = self.agreement.as_ref().and_then(|agreement| agreement.expected);
+        let Some((after, through, view)) = expected else { return };
+        let belongs =
+            txid.view == view && txid.seqno == self.log.next().seqno && txid.seqno > after && txid.seqno <= through;
+        let is_true = followed.signs.is_none_or(|root| root == self.log.root());
+        if !belongs || !is_true {
+            return self.frame_verified(now, false, out);
+        }
+        let Followed {
+            txid,
+            raw,
+            leaf,
+            flags,
+            writes,
+            signs,
+            rekey,
+        } = followed;
+        if flags & crate::format::entry::FLAG_CHUNK_BEFORE != 0 {
+            self.end_followed_chunk(txid.seqno - 1);
+        }
+        self.log.follow(txid, leaf, signs);
+        let place = self.chunks.place(txid.seqno, raw.len() as u64);
+        self.operations.write(txid.seqno, place, raw);
+        if let Some(key) = rekey {
+            self.log.rekey(key);
+        }
+        if signs.is_some() {
+            self.in_flight.push_back(InFlight {
+                seqno: txid.seqno,
+                proven: Vec::new(),
+            });
+            if flags & crate::format::entry::FLAG_CHUNK_AFTER != 0 {
+                self.end_followed_chunk(txid.seqno);
+            }
+        }
+        let nodes = self.nodes_change(&writes);
+        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        let entry = Entry {
+            txid,
+            is_signature: signs.is_some(),
+            nodes,
+        };
+        self.agree(now, out, |consensus, _| consensus.appended(now.elapsed, &entry));
+        if txid.seqno == through {
+            self.frame_verified(now, true, out);
+        }
+    }
+
+    /// No more of the frame is good.
+    pub(super) fn frame_verified(&mut self, now: Now, is_good: bool, out: &mut Vec<Effect>) {
+        let Some(agreement) = &mut self.agreement else { return };
+        let Some((after, ..)) = agreement.expected.take() else {
+            return;
+        };
+        let last = self.log.next().seqno - 1;
+        // A chunk that has ended is synced already.
+        if last > after
+            && let Some(chunk) = self.chunks.growing_chunk()
+        {
+            self.operations.push(Operation::Sync { chunk }, last);
+        }
+        self.agree(now, out, |consensus, _| match is_good {
+            true => consensus.accepted(now.elapsed),
+            false => consensus.rejected(now.elapsed),
+        });
+    }
+
+    /// The primary's chunk ends with the entry of `last`.
+    fn end_followed_chunk(&mut self, last: Seqno) {
+        if let Some(chunk) = self.chunks.growing_chunk() {
+            self.operations.push(Operation::Sync { chunk }, last);
+            self.chunks.end_chunk();
+        }
+    }
+
+    /// The ledger is on this node's disk up to this entry.
+    pub(super) fn is_durable(&mut self, now: Now, through: Seqno, out: &mut Vec<Effect>) {
+        self.agree(now, out, |consensus, _| {
+            let view = consensus.view_at(through).unwrap_or_default();
+            consensus.synced(now.elapsed, TxId { view, seqno: through })
+        });
+    }
+
+    /// What these writes change in who takes part.
+    fn nodes_change(&self, writes: &WriteSet) -> Option<NodesChange> {
+        let consensus = &self.agreement.as_ref()?.consensus;
+        let before: Option<&BTreeSet<NodeId>> = consensus.configurations().last().map(|newest| &newest.nodes);
+        let mut change = NodesChange {
+            trusted: before.cloned().unwrap_or_default(),
+            ..NodesChange::default()
+        };
+        let mut is_changed = false;
+        for (_, write) in writes.iter().filter(|(map, _)| *map == names::NODES_INFO) {
+            let Some(node) = <&[u8; NodeId::DIGITS]>::try_from(write.key)
+                .ok()
+                .and_then(NodeId::from_digits)
+            else {
+                continue;
+            };
+            let record = write.value.and_then(NodeRecord::read);
+            let is_trusted = record.as_ref().is_some_and(NodeRecord::is_trusted);
+            is_changed |= match is_trusted {
+                true => change.trusted.insert(node),
+                false => change.trusted.remove(&node),
+            };
+            if record.as_ref().is_some_and(NodeRecord::is_retirement_committed) {
+                is_changed |= change.retired_committed.insert(node);
+            } else if record.as_ref().is_some_and(NodeRecord::is_retired) {
+                is_changed |= change.retired.insert(node);
+            }
+        }
+        is_changed.then_some(change)
+    }
+}
+
+fn agreed(what: Agreed) -> Effect {
+    Effect::Announce(Announcement::Agreed(what))
+}
+
+/// Sizes of entries, wherever they lie.
+struct EverySize<'a> {
+    chunks: &'a super::chunks::Chunks,
+    older: &'a dyn Sizes,
+}
+
+impl Sizes for EverySize<'_> {
+    fn reach(&self, after: Seqno, at_most: Seqno, bytes: u64) -> Seqno {
+        match self.chunks.first() {
+            Some(first) if after + 1 >= first => self.chunks.reach(after, at_most, bytes),
+            Some(first) => self.older.reach(after, at_most.min(first - 1), bytes),
+            None => self.older.reach(after, at_most, bytes),
+        }
+    }
+}
