@@ -32,10 +32,13 @@ struct Node {
     leads: bool,
 }
 
+/// From whom, to whom, what, and the entries that go along.
+type Said = (NodeId, NodeId, Message, Vec<Arc<[u8]>>);
+
 /// Nodes, and what they have said that has not arrived.
 struct Cluster {
     nodes: BTreeMap<NodeId, Node>,
-    on_the_way: VecDeque<(NodeId, NodeId, Message, Vec<Arc<[u8]>>)>,
+    on_the_way: VecDeque<Said>,
     now: Now,
     unreachable: BTreeSet<NodeId>,
     tickets: u64,
