@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod create;
+pub mod following;
 pub mod identity;
 pub mod open;
 pub mod own_policy;

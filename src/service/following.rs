@@ -1,0 +1,181 @@
+//! An entry of the node that leads, checked before it is taken over: that it is whole, that it says what it may at its place,
+//! and that who signs may sign. Node-to-node specification, section 5.
+//!
+//! Whether it is the next entry, and whether what it signs is the root of this node's own tree, the core says.
+
+use std::sync::Arc;
+
+use crate::core::Followed;
+use crate::crypto::cose::Sign1;
+use crate::crypto::digest::Digest;
+use crate::crypto::x509::Certificate;
+use crate::format::cursor::Cursor;
+use crate::format::domain::{Maps, PublicHeader, Write, WriteSet, is_public};
+use crate::format::entry::Entry;
+use crate::format::{Malformed, TxId};
+use crate::kv::store::Frozen;
+use crate::merkle::tree::TreeView;
+use crate::recovery::writes::Keys;
+use crate::shown::line;
+use crate::tables::values::{Base64, ServiceInfo, Signature, from_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+/// Why an entry is not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// It is no entry.
+    #[error("it can't be read: {0}")]
+    Unreadable(Malformed),
+    /// More bytes than the entry has.
+    #[error("it has {0} bytes after its end")]
+    Longer(usize),
+    /// Its nonce and its public domain are of two seqnos.
+    #[error("its nonce is of seqno {nonce}, its public domain of {domain}")]
+    TwoSeqnos {
+        /// By the nonce.
+        nonce: u64,
+        /// By the public domain.
+        domain: u64,
+    },
+    /// Its tag does not hold under the ledger secret of its seqno.
+    #[error("its tag does not hold under the ledger secret in force at its seqno")]
+    Tag,
+    /// Its private domain writes a public table, or the other way round.
+    #[error("it writes table {0} in the wrong domain")]
+    Domain(String),
+    /// A signature by nobody who may sign, or over something else.
+    #[error("it is a signature that does not hold: {0}")]
+    Signature(String),
+}
+
+/// Checks an entry that comes after `state`. What is private is read where `keys` has its key.
+///
+/// # Errors
+/// [`Misfit`].
+pub fn check(raw: &[u8], state: &Frozen, keys: &dyn Keys) -> Result<Followed, Misfit> {
+    let entry = Entry::parse(raw).map_err(Misfit::Unreadable)?;
+    if entry.raw.len() != raw.len() {
+        return Err(Misfit::Longer(raw.len() - entry.raw.len()));
+    }
+    let mut cursor = Cursor::new(entry.public);
+    let header = PublicHeader::read(&mut cursor).map_err(Misfit::Unreadable)?;
+    let iv = entry.iv();
+    if header.seqno != iv.seqno {
+        return Err(Misfit::TwoSeqnos {
+            nonce: iv.seqno,
+            domain: header.seqno,
+        });
+    }
+    let mut writes = WriteSet::new();
+    collect(Maps::new(cursor), true, &mut writes)?;
+    if let Some(key) = keys.key_at(iv.seqno) {
+        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+        let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
+        opened.map_err(|_| Misfit::Tag)?;
+        collect(Maps::private(&plaintext), false, &mut writes)?;
+    }
+    let txid = TxId {
+        view: iv.view,
+        seqno: iv.seqno,
+    };
+    Ok(Followed {
+        txid,
+        leaf: entry.leaf(&header),
+        flags: entry.flags,
+        signs: signed_root(txid, &writes, state)?,
+        writes,
+        raw: Arc::from(raw),
+        rekey: None,
+    })
+}
+
+fn collect(maps: Maps<'_>, public: bool, writes: &mut WriteSet) -> Result<(), Misfit> {
+    let mut elsewhere = None;
+    let read = maps.for_each(|map, Write { key, value }| {
+        if is_public(map) != public {
+            elsewhere.get_or_insert_with(|| map.to_owned());
+        }
+        match value {
+            Some(value) => writes.put(map, key, value),
+            None => writes.remove(map, key),
+        }
+    });
+    read.map_err(Misfit::Unreadable)?;
+    match elsewhere {
+        Some(map) => Err(Misfit::Domain(line(&map).to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The root that a signature transaction signs, if it is one: by a node that this service has endorsed, and where it has signed
+/// too, by the service.
+fn signed_root(txid: TxId, writes: &WriteSet, state: &Frozen) -> Result<Option<Digest>, Misfit> {
+    let fault = |why: String| Misfit::Signature(why);
+    let value = |map| writes.get(map, &SINGLETON_KEY).flatten();
+    let cose = value(names::COSE_SIGNATURES);
+    let by_node = value(names::SIGNATURES);
+    let root = match (by_node, cose) {
+        (None, None) => return Ok(None),
+        (Some(by_node), _) => signed_by_node(txid, by_node, state)?,
+        // Since 7.0 nobody else signs, and the root is that of the tree in it.
+        (None, Some(_)) => {
+            let tree = value(names::TREE).ok_or_else(|| fault("it holds no tree".to_owned()))?;
+            let tree = TreeView::parse(tree).map_err(|why| fault(format!("its tree can't be read: {why}")))?;
+            tree.root().ok_or_else(|| fault("its tree has no root".to_owned()))?
+        }
+    };
+    if let Some(cose) = cose {
+        verify_service(txid, cose, &root, state).map_err(|why| fault(format!("the service's {why}")))?;
+    }
+    Ok(Some(root))
+}
+
+/// The root that the node's signature is over.
+fn signed_by_node(txid: TxId, value: &[u8], state: &Frozen) -> Result<Digest, Misfit> {
+    let fault = |why: String| Misfit::Signature(why);
+    let signature: Signature = from_json(value).map_err(|why| fault(format!("the node's can't be read: {why}")))?;
+    let named = TxId {
+        view: signature.view,
+        seqno: signature.seqno,
+    };
+    if named != txid {
+        return Err(fault(format!("the node's is for {named}")));
+    }
+    let id = hex::encode(signature.node.0);
+    let certificate = state.get(names::NODES_ENDORSED_CERTIFICATES, id.as_bytes());
+    let Some((_, certificate)) = certificate else {
+        return Err(fault(format!("by node {id}, which has no endorsed certificate")));
+    };
+    let certificate =
+        certificate_of(certificate).map_err(|why| fault(format!("the certificate of node {id}: {why}")))?;
+    if certificate.key_id() != signature.node.0 {
+        return Err(fault(format!("the certificate of node {id} has another key")));
+    }
+    let root = signature.root.0;
+    let holds = certificate.key().verify_prehashed_der(&root, &signature.sig.0);
+    holds.map_err(|_| fault(format!("the node's does not verify with the key of node {id}")))?;
+    Ok(root)
+}
+
+fn verify_service(txid: TxId, value: &[u8], root: &Digest, state: &Frozen) -> Result<(), String> {
+    let info = state.get(names::SERVICE_INFO, &SINGLETON_KEY);
+    let info: Option<ServiceInfo> = info.and_then(|(_, value)| from_json(value).ok());
+    let info = info.ok_or("has no service whose key is known")?;
+    let service = certificate_of(info.cert.as_bytes()).map_err(|why| format!("certificate: {why}"))?;
+    let message: Base64 = from_json(value).map_err(|why| format!("can't be read: {why}"))?;
+    let message = Sign1::parse(&message.0).map_err(|why| format!("can't be read: {why}"))?;
+    let holds = message.verify(service.key(), Some(root));
+    holds.map_err(|why| format!("does not verify: {why}"))?;
+    match message.txid() {
+        Some(found) if found != txid.to_string() => Err(format!("is for another transaction, expected {txid}")),
+        _ => Ok(()),
+    }
+}
+
+fn certificate_of(pem: &[u8]) -> Result<Certificate, String> {
+    let text = std::str::from_utf8(pem).map_err(|_| "it is no text".to_owned())?;
+    Certificate::from_pem(text).map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests;

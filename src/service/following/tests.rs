@@ -1,0 +1,154 @@
+//! Entries of a made-up ledger, as a follower meets them, and what somebody makes of them on the way.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::crypto::{AeadKey, LedgerSecret};
+use crate::fixture::{Options, generate};
+use crate::format::Seqno;
+use crate::format::directory::LedgerFiles;
+use crate::kv::store::Store;
+use crate::recovery::segments::Windows;
+use crate::report::progress::Silent;
+
+/// Nobody's keys: what is private stays closed.
+struct NoKeys;
+
+impl Keys for NoKeys {
+    fn key_at(&self, _: Seqno) -> Option<&AeadKey> {
+        None
+    }
+}
+
+struct OneKey(AeadKey);
+
+impl Keys for OneKey {
+    fn key_at(&self, _: Seqno) -> Option<&AeadKey> {
+        Some(&self.0)
+    }
+}
+
+fn ledger() -> BTreeMap<Seqno, Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        entries: 60,
+        signature_every: 10,
+        ..Options::default()
+    };
+    generate(&options, directory.path(), &Silent).unwrap();
+    let files = LedgerFiles::list(&[directory.path().join("ledger")], false).unwrap();
+    let mut entries = BTreeMap::new();
+    let mut windows = Windows::new(&files, 1, Seqno::MAX);
+    while let Some(window) = windows.next_window().unwrap() {
+        for segment in window {
+            segment.for_each(|located| drop(entries.insert(located.seqno, located.entry.raw.to_vec())));
+        }
+    }
+    entries
+}
+
+/// The state before each entry, and the entry.
+fn each(mut look: impl FnMut(&Store, Seqno, &[u8])) {
+    let mut store = Store::new();
+    for (seqno, raw) in ledger() {
+        look(&store, seqno, &raw);
+        let followed = check(&raw, &store.freeze(), &NoKeys).unwrap();
+        assert_eq!(followed.txid.seqno, seqno);
+        store.apply(seqno, &followed.writes);
+    }
+}
+
+#[test]
+fn every_entry_of_a_ledger_is_taken_and_signatures_say_the_root_that_they_sign() {
+    let mut signed = 0;
+    each(|store, _, raw| {
+        let followed = check(raw, &store.freeze(), &NoKeys).unwrap();
+        assert_eq!(&*followed.raw, raw);
+        signed += u32::from(followed.signs.is_some());
+    });
+    assert!(signed >= 6, "{signed}");
+}
+
+#[test]
+fn under_another_secret_no_tag_holds() {
+    let keys = OneKey(LedgerSecret::from_bytes([9; 32]).aead());
+    each(|store, seqno, raw| {
+        let found = check(raw, &store.freeze(), &keys);
+        assert!(matches!(found, Err(Misfit::Tag)), "{seqno}");
+    });
+}
+
+#[test]
+fn a_signature_of_which_any_byte_is_changed_is_none_or_another_entry() {
+    let mut tried = 0;
+    each(|store, seqno, raw| {
+        let good = check(raw, &store.freeze(), &NoKeys).unwrap();
+        if good.signs.is_none() || tried > 0 {
+            return;
+        }
+        tried += 1;
+        for at in 0..raw.len() {
+            let mut bad = raw.to_vec();
+            bad[at] ^= 1;
+            match check(&bad, &store.freeze(), &NoKeys) {
+                Err(_) => {}
+                // What no signature covers changes the leaf, and so the root that the next signature is over; or says that it
+                // is another entry.
+                Ok(found) => assert!(
+                    found.leaf != good.leaf || found.txid != good.txid || found.flags != good.flags,
+                    "byte {at} of the signature at {seqno}"
+                ),
+            }
+        }
+    });
+    assert_eq!(tried, 1);
+}
+
+#[test]
+fn who_has_no_endorsed_certificate_signs_nothing_and_nobody_signs_for_another_transaction() {
+    each(|store, seqno, raw| {
+        let good = check(raw, &store.freeze(), &NoKeys).unwrap();
+        if good.signs.is_none() {
+            return;
+        }
+        let found = check(raw, &Store::new().freeze(), &NoKeys);
+        assert!(matches!(found, Err(Misfit::Signature(_))), "{seqno}");
+        let elsewhere = TxId {
+            view: good.txid.view,
+            seqno: seqno + 1,
+        };
+        let found = signed_root(elsewhere, &good.writes, &store.freeze());
+        assert!(matches!(found, Err(Misfit::Signature(_))), "{seqno}");
+        let (mut without_node, mut with_other_service) = (WriteSet::new(), good.writes.clone());
+        for (map, write) in good.writes.iter().filter(|(map, _)| *map != names::SIGNATURES) {
+            if let Some(value) = write.value {
+                without_node.put(map, write.key, value);
+            }
+        }
+        let alone = signed_root(good.txid, &without_node, &store.freeze());
+        assert_eq!(alone.unwrap(), good.signs, "the service alone, as since 7.0");
+        with_other_service.put(
+            names::COSE_SIGNATURES,
+            SINGLETON_KEY,
+            crate::tables::values::to_json(&Base64(vec![0xd2, 0x84])),
+        );
+        let found = signed_root(good.txid, &with_other_service, &store.freeze());
+        assert!(matches!(found, Err(Misfit::Signature(_))), "{seqno}");
+    });
+}
+
+#[test]
+fn bytes_after_an_entry_are_not_its_own() {
+    each(|store, _, raw| {
+        let longer = [raw, &[0]].concat();
+        assert!(matches!(
+            check(&longer, &store.freeze(), &NoKeys),
+            Err(Misfit::Longer(1))
+        ));
+        let cut = &raw[..raw.len() - 1];
+        assert!(matches!(
+            check(cut, &store.freeze(), &NoKeys),
+            Err(Misfit::Unreadable(_))
+        ));
+    });
+}
