@@ -5,25 +5,15 @@ use std::collections::BTreeSet;
 use super::due::{InFlight, Signing};
 use super::effect::{Agreed, Announcement, Effect, Proposal};
 use super::event::{Followed, Now, Role};
+use super::others::Others;
 use super::state::Core;
 use crate::channel::NodeId;
 use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Sizes};
 use crate::format::domain::WriteSet;
-use crate::format::{Seqno, TxId, View};
+use crate::format::{Seqno, TxId};
 use crate::journal::files::Operation;
 use crate::tables::names;
 use crate::tables::node_info::NodeRecord;
-
-/// What the others and this node agree on.
-pub(super) struct Agreement {
-    consensus: Consensus,
-    /// Sizes of entries in chunks that are completed.
-    older: Box<dyn Sizes + Send>,
-    /// Entries of a frame that are expected: after the first of these, up to the second, all of this view.
-    expected: Option<(Seqno, Seqno, View)>,
-    /// Something was appended that the others have not been sent.
-    has_news: bool,
-}
 
 impl Core {
     /// From here on, what is written is agreed upon with others, although there may be none yet. `older` knows how many bytes
@@ -35,7 +25,7 @@ impl Core {
             consensus::Role::Follower { .. } | consensus::Role::Candidate => Role::Backup,
         };
         self.log.begin_in(consensus.view());
-        self.agreement = Some(Agreement {
+        self.others = Some(Others {
             consensus,
             older,
             expected: None,
@@ -46,7 +36,7 @@ impl Core {
 
     /// What the node has agreed on with others, if it does.
     pub fn consensus(&self) -> Option<&Consensus> {
-        self.agreement.as_ref().map(|agreement| &agreement.consensus)
+        self.others.as_ref().map(|others| &others.consensus)
     }
 
     /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
@@ -61,7 +51,7 @@ impl Core {
         out: &mut Vec<Effect>,
         ask: impl FnOnce(&mut Consensus, &dyn Sizes) -> Vec<consensus::Effect>,
     ) {
-        let Some(Agreement { consensus, older, .. }) = &mut self.agreement else {
+        let Some(Others { consensus, older, .. }) = &mut self.others else {
             return;
         };
         let sizes = EverySize {
@@ -83,8 +73,8 @@ impl Core {
                     through,
                     view,
                 } => {
-                    if let Some(agreement) = &mut self.agreement {
-                        agreement.expected = Some((after, through, view));
+                    if let Some(others) = &mut self.others {
+                        others.expected = Some((after, through, view));
                     }
                     out.push(Effect::Verify { from, after, through });
                 }
@@ -125,8 +115,8 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let nodes = self.nodes_change(writes);
-        if let Some(agreement) = &mut self.agreement {
-            agreement.has_news = true;
+        if let Some(others) = &mut self.others {
+            others.has_news = true;
         }
         let entry = Entry {
             txid,
@@ -138,10 +128,7 @@ impl Core {
 
     /// Sends what is new, without waiting for the next heartbeat.
     pub(super) fn send_news(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let news = self
-            .agreement
-            .as_mut()
-            .map(|agreement| std::mem::take(&mut agreement.has_news));
+        let news = self.others.as_mut().map(|others| std::mem::take(&mut others.has_news));
         if news == Some(true) {
             self.agree(now, out, |consensus, sizes| consensus.flush(now.elapsed, sizes));
         }
@@ -155,7 +142,7 @@ impl Core {
     /// The next entry of the frame that is being verified. Where it does not belong here, the frame ends before it.
     pub(super) fn follow(&mut self, now: Now, followed: Followed, out: &mut Vec<Effect>) {
         let txid = followed.txid;
-        let expected = self.agreement.as_ref().and_then(|agreement| agreement.expected);
+        let expected = self.others.as_ref().and_then(|others| others.expected);
         let Some((after, through, view)) = expected else { return };
         let belongs =
             txid.view == view && txid.seqno == self.log.next().seqno && txid.seqno > after && txid.seqno <= through;
@@ -205,8 +192,8 @@ impl Core {
 
     /// No more of the frame is good.
     pub(super) fn frame_verified(&mut self, now: Now, is_good: bool, out: &mut Vec<Effect>) {
-        let Some(agreement) = &mut self.agreement else { return };
-        let Some((after, ..)) = agreement.expected.take() else {
+        let Some(others) = &mut self.others else { return };
+        let Some((after, ..)) = others.expected.take() else {
             return;
         };
         let last = self.log.next().seqno - 1;
@@ -240,7 +227,7 @@ impl Core {
 
     /// What these writes change in who takes part.
     fn nodes_change(&self, writes: &WriteSet) -> Option<NodesChange> {
-        let consensus = &self.agreement.as_ref()?.consensus;
+        let consensus = &self.others.as_ref()?.consensus;
         let before: Option<&BTreeSet<NodeId>> = consensus.configurations().last().map(|newest| &newest.nodes);
         let mut change = NodesChange {
             trusted: before.cloned().unwrap_or_default(),

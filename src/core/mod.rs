@@ -31,6 +31,7 @@ mod event;
 mod life;
 mod log;
 mod operations;
+mod others;
 mod rollback;
 mod signing;
 mod snapshots;

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agreement::Agreement;
 use super::chunks::Chunks;
 use super::due::{InFlight, SignatureSettings, Signing};
 use super::effect::{Announcement, Effect, Outcome, Refusal};
 use super::event::{Event, Failure, Milestone, Now, Role, Submission, Ticket};
 use super::log::{LastSigned, Log, Start};
 use super::operations::{Operations, Progress};
+use super::others::Others;
 use super::snapshots::{SnapshotSettings, Snapshots};
 use crate::crypto::digest::Digest;
 use crate::format::domain::{EntryType, WriteSet};
@@ -42,7 +42,7 @@ pub struct Core {
     pub(super) settings: Settings,
     pub(super) role: Role,
     /// Who else writes the same ledger, and what they have agreed on; none where somebody else decides that.
-    pub(super) agreement: Option<Agreement>,
+    pub(super) others: Option<Others>,
     pub(super) log: Log,
     pub(super) chunks: Chunks,
     pub(super) operations: Operations,
@@ -73,7 +73,7 @@ impl Core {
         let recovering = start.is_recovery;
         Core {
             role: Role::Alone,
-            agreement: None,
+            others: None,
             log: Log::new(start, settings.entry_type, key, signers),
             chunks: Chunks::new(recovering),
             operations: Operations::after(last),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::format::Seqno;
 use crate::recovery::sealed_report::SealedReport;
@@ -47,6 +47,7 @@ impl Unsealer {
         if self.has_stalled.load(Ordering::Acquire) {
             return stalled();
         }
+        let began = Instant::now();
         let (answer, wait) = channel();
         let started = std::thread::Builder::new().name("unsealing".to_owned()).spawn({
             let (unsealer, historical) = (Arc::clone(self), Arc::clone(historical));
@@ -56,10 +57,12 @@ impl Unsealer {
             let why = format!("no thread can be started for it: {why}");
             return self.refused(historical, &Refusal::Unreadable(why));
         }
-        wait.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let unsealing = wait.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             self.has_stalled.store(true, Ordering::Release);
             stalled()
-        })
+        });
+        tracing::info!(took_s = began.elapsed().as_secs_f64(), "what is sealed was tried");
+        unsealing
     }
 
     /// That nothing opens the ledger, for one reason.

@@ -128,7 +128,7 @@ struct NetworkInfo<'a> {
     /// The last signature of the ledger that was recovered.
     last_recovered_signed_idx: Seqno,
     /// Pairs: the first seqno that a ledger secret seals, and the secret.
-    #[schemars(with = "Vec<(Seqno, SharedSecret<'a>)>")]
+    #[schemars(with = "Vec<[Half<'a>; 2]>")]
     ledger_secrets: Vec<(Seqno, Secret<'a>)>,
     /// The private part of the ledger is not recovered yet.
     public_only: bool,
@@ -148,6 +148,17 @@ struct Signatures<'a> {
 struct Identity<'a> {
     cert: &'a str,
     priv_key: &'a str,
+}
+
+/// One of a pair, for the documents: JSON Schema as OpenAPI 3.0 has it knows no tuples.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Half<'a> {
+    /// The first seqno that the secret seals.
+    Seqno(Seqno),
+    /// The secret.
+    Secret(SharedSecret<'a>),
 }
 
 #[derive(Serialize, JsonSchema)]
