@@ -272,3 +272,6 @@ async fn tick(hub: Rc<RefCell<Hub>>) {
         hub.borrow_mut().tick();
     }
 }
+
+#[cfg(test)]
+mod tests;
