@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rekindle::channel::handshake::{Handshake, Share};
-use rekindle::channel::message::{Consensus, Forwarded, ForwardedRequest, VoteRequest};
+use rekindle::channel::message::{Consensus, Forwarded, ForwardedRequest, RequestVote};
 use rekindle::channel::{Frame, FrameType, NodeId};
 use rekindle::crypto::{EphemeralKey, SigningKey, x509};
-use rekindle::format::TxId;
 use rekindle::format::chunk::{Layout, Step, Walker};
 use rekindle::format::names::FileName;
 use rekindle::format::snapshot::Snapshot;
@@ -178,9 +177,10 @@ fn of_a_channel() -> Vec<Vec<u8>> {
         caller: Some(certificate.clone()),
         request: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
     });
-    let vote = Consensus::RequestVote(VoteRequest {
+    let vote = Consensus::RequestVote(RequestVote {
         view: 5,
-        last_signed: TxId { view: 4, seqno: 9 },
+        last_signed: 9,
+        view_of_last_signed: 4,
     });
     let mut payloads = vec![
         (FrameType::Channel, init.encode()),

@@ -163,6 +163,11 @@ impl FrameReader {
         }
     }
 
+    /// From now on, frames of at most `max` bytes are taken: more is known of who sends them.
+    pub fn allow(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// The next piece of the stream.
     pub fn feed(&mut self, piece: &[u8]) {
         self.buffer.drain(..self.at.min(self.buffer.len()));

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::effect::Unsent;
 use super::frame::FrameType;
-use super::message::Message;
+use super::message::{Consensus, Message};
 
 /// Forwarded messages that wait at most.
 const FORWARDED: usize = 10;
@@ -25,11 +25,14 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     pub(super) fn of(message: &Message<'a>) -> Self {
         match message {
-            Message::Consensus(message) => Parts {
+            Message::Consensus(message, entries) => Parts {
                 of: FrameType::Consensus,
                 header: message.header(),
                 plaintext: Zeroizing::default(),
-                entries: message.entries().into(),
+                entries: match message {
+                    Consensus::AppendEntries(_) => (*entries).into(),
+                    _ => (&[]).into(),
+                },
             },
             Message::Forwarded(message) => Parts {
                 of: FrameType::Forwarded,

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::dropped::Dropped;
 use crate::format::cursor::Cursor;
-use crate::format::{Malformed, Seqno, TxId, View};
+use crate::format::{Malformed, Seqno, View};
 
 /// Bytes of the tag.
 pub const TAG_BYTES: usize = 16;
@@ -18,8 +18,9 @@ pub const IV_BYTES: usize = 8;
 /// Either family of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Of the consensus.
-    Consensus(Consensus<'a>),
+    /// Of the consensus; with an AppendEntries the entries as in a ledger file, one after the other, which are **not covered by
+    /// the tag**. With others none: what is given is not sent.
+    Consensus(Consensus, &'a [u8]),
     /// A client's request, or the answer to it.
     Forwarded(Forwarded),
 }
@@ -49,80 +50,82 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A message of the consensus.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Consensus<'a> {
-    /// Type 0: from a leader, entries or a heartbeat.
-    AppendEntries(AppendEntries<'a>),
-    /// Type 1: the answer.
+/// A message of the consensus: its fields, without the entries that follow an AppendEntries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consensus {
+    /// Type 0: a leader's entries, or its sign of life.
+    AppendEntries(AppendEntries),
+    /// Type 1: what a follower says to them.
     AppendEntriesResponse(AppendEntriesResponse),
-    /// Type 3: from a candidate.
-    RequestVote(VoteRequest),
-    /// Type 4: the answer.
-    RequestVoteResponse(VoteResponse),
-    /// Type 5: from a leader that retires: stand for election now.
+    /// Type 3: a candidate asks for a vote.
+    RequestVote(RequestVote),
+    /// Type 4: the vote.
+    RequestVoteResponse(RequestVoteResponse),
+    /// Type 5: a leader that goes asks its successor to stand at once.
     ProposeRequestVote {
-        /// The leader's view.
+        /// The view of the leader that goes.
         view: View,
     },
-    /// Type 6: would you vote for me?
-    RequestPreVote(VoteRequest),
-    /// Type 7: the answer.
-    RequestPreVoteResponse(VoteResponse),
+    /// Type 6: somebody asks whether it would be elected, in the view that it is in.
+    RequestPreVote(RequestVote),
+    /// Type 7: whether it would.
+    RequestPreVoteResponse(RequestVoteResponse),
 }
 
-/// Entries `previous.seqno + 1..=last.seqno`, all of the view `last.view`; none where both seqnos are the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppendEntries<'a> {
-    /// The entry before the first of these.
-    pub previous: TxId,
-    /// The last of these.
-    pub last: TxId,
+/// Entries `prev_idx + 1 ..= idx`, which go along after the message; none where the two are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendEntries {
+    /// Seqno of the last entry that goes along.
+    pub idx: Seqno,
+    /// Seqno before the first.
+    pub prev_idx: Seqno,
     /// The leader's view.
     pub view: View,
-    /// What the leader knows to be committed.
-    pub committed: Seqno,
-    /// Always false in what was seen.
-    pub contains_new_view: bool,
-    /// The entries as in a ledger file, one after the other. **Not covered by the tag.**
-    pub entries: &'a [u8],
+    /// The view of the entry at `prev_idx`; 0 for seqno 0.
+    pub prev_view: View,
+    /// What the leader has committed.
+    pub leader_commit: Seqno,
+    /// The view of the entry at `idx`, and of every entry that goes along.
+    pub view_of_idx: View,
 }
 
-/// A follower's answer.
+/// What a follower says to AppendEntries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendEntriesResponse {
-    /// The follower's view.
+    /// The follower's view; in a refusal for another view at `prev_idx`, the view of its entry at `last_idx`.
     pub view: View,
-    /// Where accepted: the last seqno of the frame that is answered. Where refused: the greatest seqno that may still be common.
-    pub last: Seqno,
-    /// Whether the follower has everything up to `last` as the leader has it.
-    pub accepted: bool,
+    /// Up to where the follower has the leader's entries; in a refusal, up to where it might at most.
+    pub last_idx: Seqno,
+    /// It has them.
+    pub ok: bool,
 }
 
 /// A candidate's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VoteRequest {
-    /// The view that it stands for; in a pre-vote its present one.
+pub struct RequestVote {
+    /// The view that it would lead; in a RequestPreVote the view that it is in.
     pub view: View,
-    /// Its last signature.
-    pub last_signed: TxId,
+    /// Seqno of its last signature.
+    pub last_signed: Seqno,
+    /// The view of that signature.
+    pub view_of_last_signed: View,
 }
 
-/// The answer to a candidate.
+/// A voter's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VoteResponse {
+pub struct RequestVoteResponse {
     /// The voter's view.
     pub view: View,
-    /// Whether it votes for the candidate.
+    /// The candidate has its vote.
     pub granted: bool,
 }
 
-impl<'a> Consensus<'a> {
-    /// Reads a payload. Nothing has been authenticated yet.
+impl Consensus {
+    /// Reads a payload. Nothing has been authenticated yet. What is left of it after the IV are the entries of an AppendEntries.
     ///
     /// # Errors
     /// [`Dropped::UnknownConsensus`], [`Dropped::Malformed`].
-    pub fn parse(payload: &'a [u8]) -> Result<(Self, Envelope<'a>), Dropped> {
+    pub fn parse(payload: &[u8]) -> Result<(Self, Envelope<'_>), Dropped> {
         let kind = Cursor::new(payload).u64_le("type of a consensus message")?;
         let header_bytes = match kind {
             0 => 57,
@@ -136,37 +139,27 @@ impl<'a> Consensus<'a> {
         let mut cursor = Cursor::starting_at(envelope.header, 8);
         let message = match kind {
             0 => {
-                let seqno = cursor.u64_le("idx")?;
-                let previous_seqno = cursor.u64_le("prev_idx")?;
-                let view = cursor.u64_le("view")?;
-                let previous_view = cursor.u64_le("prev_view")?;
-                let committed = cursor.u64_le("leader_commit")?;
-                let last = TxId {
-                    view: cursor.u64_le("view_of_idx")?,
-                    seqno,
+                let message = AppendEntries {
+                    idx: cursor.u64_le("idx")?,
+                    prev_idx: cursor.u64_le("prev_idx")?,
+                    view: cursor.u64_le("view")?,
+                    prev_view: cursor.u64_le("prev_view")?,
+                    leader_commit: cursor.u64_le("leader_commit")?,
+                    view_of_idx: cursor.u64_le("view_of_idx")?,
                 };
-                let previous = TxId {
-                    view: previous_view,
-                    seqno: previous_seqno,
-                };
-                Consensus::AppendEntries(AppendEntries {
-                    previous,
-                    last,
-                    view,
-                    committed,
-                    contains_new_view: flag(&mut cursor, "contains_new_view")?,
-                    entries: envelope.rest,
-                })
+                // Always false in what was seen, and nobody asks for it.
+                flag(&mut cursor, "contains_new_view")?;
+                Consensus::AppendEntries(message)
             }
             1 => Consensus::AppendEntriesResponse(AppendEntriesResponse {
                 view: cursor.u64_le("view")?,
-                last: cursor.u64_le("last_idx")?,
-                accepted: !flag(&mut cursor, "outcome")?,
+                last_idx: cursor.u64_le("last_idx")?,
+                ok: !flag(&mut cursor, "outcome")?,
             }),
-            3 => Consensus::RequestVote(VoteRequest::read(&mut cursor)?),
-            4 => Consensus::RequestVoteResponse(VoteResponse::read(&mut cursor)?),
-            6 => Consensus::RequestPreVote(VoteRequest::read(&mut cursor)?),
-            7 => Consensus::RequestPreVoteResponse(VoteResponse::read(&mut cursor)?),
+            3 => Consensus::RequestVote(RequestVote::read(&mut cursor)?),
+            4 => Consensus::RequestVoteResponse(RequestVoteResponse::read(&mut cursor)?),
+            6 => Consensus::RequestPreVote(RequestVote::read(&mut cursor)?),
+            7 => Consensus::RequestPreVoteResponse(RequestVoteResponse::read(&mut cursor)?),
             _ => Consensus::ProposeRequestVote {
                 view: cursor.u64_le("view")?,
             },
@@ -184,16 +177,16 @@ impl<'a> Consensus<'a> {
             Consensus::AppendEntries(message) => (
                 0,
                 vec![
-                    message.last.seqno,
-                    message.previous.seqno,
+                    message.idx,
+                    message.prev_idx,
                     message.view,
-                    message.previous.view,
-                    message.committed,
-                    message.last.view,
+                    message.prev_view,
+                    message.leader_commit,
+                    message.view_of_idx,
                 ],
-                Some(message.contains_new_view),
+                Some(false),
             ),
-            Consensus::AppendEntriesResponse(message) => (1, vec![message.view, message.last], Some(!message.accepted)),
+            Consensus::AppendEntriesResponse(message) => (1, vec![message.view, message.last_idx], Some(!message.ok)),
             Consensus::RequestVote(message) => (3, message.numbers(), None),
             Consensus::RequestVoteResponse(message) => (4, vec![message.view], Some(message.granted)),
             Consensus::ProposeRequestVote { view } => (5, vec![*view], None),
@@ -206,35 +199,25 @@ impl<'a> Consensus<'a> {
         header.extend(last_byte.map(u8::from));
         header
     }
-
-    /// What follows the IV, outside of what the tag covers.
-    pub fn entries(&self) -> &'a [u8] {
-        match self {
-            Consensus::AppendEntries(message) => message.entries,
-            _ => &[],
-        }
-    }
 }
 
-impl VoteRequest {
+impl RequestVote {
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
-        let view = cursor.u64_le("view")?;
-        let seqno = cursor.u64_le("last_signed_idx")?;
-        let last_signed = TxId {
-            view: cursor.u64_le("view of last_signed_idx")?,
-            seqno,
-        };
-        Ok(VoteRequest { view, last_signed })
+        Ok(RequestVote {
+            view: cursor.u64_le("view")?,
+            last_signed: cursor.u64_le("last_signed_idx")?,
+            view_of_last_signed: cursor.u64_le("view of last_signed_idx")?,
+        })
     }
 
     fn numbers(&self) -> Vec<u64> {
-        vec![self.view, self.last_signed.seqno, self.last_signed.view]
+        vec![self.view, self.last_signed, self.view_of_last_signed]
     }
 }
 
-impl VoteResponse {
+impl RequestVoteResponse {
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
-        Ok(VoteResponse {
+        Ok(RequestVoteResponse {
             view: cursor.u64_le("view")?,
             granted: flag(cursor, "granted")?,
         })

@@ -384,7 +384,7 @@ impl Channel {
         let (message, envelope) = Consensus::parse(payload)?;
         let receive = self.receive.as_mut().ok_or(Dropped::NoKey)?;
         receive.open(&envelope, &[])?;
-        Ok(Message::Consensus(message))
+        Ok(Message::Consensus(message, envelope.rest))
     }
 
     fn forwarded(&mut self, payload: &[u8]) -> Result<Message<'static>, Dropped> {

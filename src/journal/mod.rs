@@ -12,9 +12,11 @@
 pub mod disk;
 pub mod files;
 pub mod seal;
+pub mod shelf;
 pub mod sign;
 pub mod snapshot;
 pub mod succession;
 
 pub use seal::SealKey;
+pub use shelf::Shelf;
 pub use sign::{SignatureMode, Signers};

@@ -22,6 +22,7 @@ pub mod old_ledger;
 pub mod opening;
 pub mod output;
 pub mod own_certificates;
+pub mod peers;
 pub mod predecessors;
 pub mod previous;
 pub mod private;

@@ -122,7 +122,7 @@ fn replay(recording: &Recording, own: &Arc<Own>, keys: &Line) -> Option<(bool, b
     let payload = sent.map(Line::payload).unwrap_or_default();
     let message = Consensus::parse(&payload)
         .ok()
-        .map(|(message, _)| Message::Consensus(message));
+        .map(|(message, envelope)| Message::Consensus(message, envelope.rest));
     let mut out: Vec<Vec<u8>> = Vec::new();
     let mut delivered = 0;
     let mut established = 0;

@@ -2,9 +2,7 @@
 
 use super::handshakes::{begin_again, unreadable};
 use super::link::*;
-use crate::channel::message::{AppendEntries, Consensus, Message};
 use crate::channel::{Closed, Dropped, Settings, Unsent};
-use crate::format::TxId;
 
 fn limited(message_limit: u64) -> Settings {
     Settings {
@@ -339,20 +337,10 @@ fn what_waits_at_the_responder_follows_its_response() {
 
 #[test]
 fn a_message_beyond_the_longest_frame_is_not_sent_and_uses_no_counter() {
-    let at = TxId { view: 2, seqno: 3 };
-    let entries = vec![0; MAX];
+    let zeros = vec![0; MAX];
     // Length, type and sender, header, tag and IV.
     let room = MAX - 84 - 57 - 24;
-    let message = |length| {
-        Message::Consensus(Consensus::AppendEntries(AppendEntries {
-            previous: at,
-            last: at,
-            view: 2,
-            committed: 0,
-            contains_new_view: false,
-            entries: &entries[..length],
-        }))
-    };
+    let message = |length| entries(3, &zeros[..length]);
     let too_long = Unsent::TooLong {
         bytes: MAX + 1,
         max: MAX,
@@ -377,18 +365,7 @@ fn a_message_beyond_the_longest_frame_is_not_sent_and_uses_no_counter() {
 #[test]
 fn entries_are_outside_of_what_the_tag_covers_and_everything_else_is_inside() {
     let mut link = Link::established(45, settings());
-    let at = TxId { view: 2, seqno: 3 };
-    let message = |entries| {
-        Message::Consensus(Consensus::AppendEntries(AppendEntries {
-            previous: at,
-            last: at,
-            view: 2,
-            committed: 0,
-            contains_new_view: false,
-            entries,
-        }))
-    };
-    link.says(GREATER, &message(b"entry"));
+    link.says(GREATER, &entries(3, b"entry"));
     let frame = link.lose(LESSER);
     for at in 84..84 + 57 + 24 {
         let mut altered = frame.clone();

@@ -13,7 +13,6 @@ use crate::channel::{
 };
 use crate::crypto::testing::rng;
 use crate::crypto::{Certificate, Curve, SigningKey, VerifyingKey, x509};
-use crate::format::TxId;
 
 /// In the tests' time, an election takes so long.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -100,15 +99,20 @@ pub struct Link {
 
 /// A heartbeat that can be told from others.
 pub fn heartbeat(number: u64) -> Message<'static> {
-    let at = TxId { view: 2, seqno: number };
-    Message::Consensus(Consensus::AppendEntries(AppendEntries {
-        previous: at,
-        last: at,
+    entries(number, &[])
+}
+
+/// An AppendEntries that can be told from others.
+pub fn entries(number: u64, entries: &[u8]) -> Message<'_> {
+    let message = AppendEntries {
+        idx: number,
+        prev_idx: number,
         view: 2,
-        committed: 0,
-        contains_new_view: false,
-        entries: &[],
-    }))
+        prev_view: 2,
+        leader_commit: 0,
+        view_of_idx: 2,
+    };
+    Message::Consensus(Consensus::AppendEntries(message), entries)
 }
 
 /// A forwarded request that can be told from others.
@@ -197,10 +201,10 @@ impl Link {
         for effect in effects {
             match effect {
                 Effect::Send(frame) => self.way[1 - who].push_back(frame),
-                Effect::Deliver(Message::Consensus(Consensus::AppendEntries(message))) => {
-                    side.got.push(message.last.seqno);
+                Effect::Deliver(Message::Consensus(Consensus::AppendEntries(message), _)) => {
+                    side.got.push(message.idx);
                 }
-                Effect::Deliver(Message::Consensus(_)) => side.got.push(u64::MAX),
+                Effect::Deliver(Message::Consensus(..)) => side.got.push(u64::MAX),
                 Effect::Deliver(Message::Forwarded(Forwarded::Request(message))) => side.got.push(message.command),
                 Effect::Deliver(Message::Forwarded(Forwarded::Answer(message))) => side.got.push(message.command),
                 Effect::Drop(why) => side.dropped.push(why),
