@@ -7,22 +7,28 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
 use super::old_ledger::OldLedger;
+use super::peers;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
-use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
+use crate::core::{Agreed, Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
 use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
+use crate::format::entry::Entry;
 use crate::journal::disk::Files;
 use crate::journal::snapshot::{Draft, Written};
+use crate::recovery::writes::NoKeys;
 use crate::service::create::commit_retirements;
+use crate::service::following;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
+use crate::shown::line;
 use crate::tables::names;
 
 /// Whose transaction it is that the core answers.
@@ -53,6 +59,10 @@ pub struct Driver {
     next_ticket: u64,
     /// A transaction has written to the table of token issuers since the last commit.
     issuers_changed: bool,
+    /// The other nodes, if there may be any.
+    pub(super) cluster: Option<Cluster>,
+    /// Entries that came with what is being heard, of which the core has asked for none yet.
+    frame: Vec<u8>,
     /// Seals the service's secrets, if that is asked for.
     pub(super) sealer: Option<Sealer>,
     /// Renewed certificates, with the files that they belong into.
@@ -90,6 +100,8 @@ impl Driver {
             askers: BTreeMap::new(),
             next_ticket: 0,
             issuers_changed: false,
+            cluster: None,
+            frame: Vec::new(),
             sealer: None,
             unwritten: Vec::new(),
             has_ended: false,
@@ -174,6 +186,80 @@ impl Driver {
         }
     }
 
+    /// What is heard of other nodes.
+    pub(super) fn heard(&mut self, word: peers::Word) {
+        match word {
+            peers::Word::Said(said) => {
+                self.frame = said.entries;
+                self.step(Event::Heard {
+                    from: said.from,
+                    message: said.message,
+                });
+                self.frame = Vec::new();
+            }
+            // Nobody answers these yet: whoever passed them on waits for three seconds.
+            peers::Word::Passed(_) => {}
+            peers::Word::Connected { peer, remote } => tracing::info!(%peer, %remote, "connected with a node"),
+            peers::Word::Disconnected { peer, why } => {
+                tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
+            }
+            peers::Word::Unreachable { peer, address, why } => {
+                tracing::warn!(%peer, address = %line(&address), why = %line(&why), "a node can't be reached");
+            }
+            peers::Word::NotRead { peer, why } => {
+                tracing::error!(%peer, "entries for a node could not be read: {why}");
+            }
+            peers::Word::Panicked(why) => std::panic::resume_unwind(why),
+        }
+    }
+
+    /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
+    fn verify(&mut self, after: Seqno, through: Seqno) {
+        let frame = std::mem::take(&mut self.frame);
+        let mut rest = frame.as_slice();
+        let mut expected = after.saturating_add(1);
+        while expected <= through {
+            let entry = match Entry::parse(rest) {
+                Ok(entry) => entry,
+                Err(why) => {
+                    tracing::warn!(seqno = expected, "an entry of the primary can't be read: {why}");
+                    return self.step(Event::FrameRefused);
+                }
+            };
+            let (raw, next) = rest.split_at(entry.raw.len());
+            rest = next;
+            // What this node has already comes first.
+            if entry.iv().seqno <= after {
+                continue;
+            }
+            let state = self.node.read(|store| store.freeze()).0;
+            match following::check(raw, &state, &NoKeys) {
+                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
+                Err(why) => {
+                    tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
+                    return self.step(Event::FrameRefused);
+                }
+            }
+            expected += 1;
+        }
+    }
+
+    /// What became of the agreement with others.
+    fn agreed(&mut self, agreed: Agreed) {
+        match agreed {
+            Agreed::Role(role) => tracing::info!(?role, "this node's part"),
+            Agreed::Retirement(phase) => tracing::info!(?phase, "this node's retirement"),
+            Agreed::MayLeave { leader } => tracing::info!(%leader, "retired for good: this node may end"),
+            Agreed::Forgotten { node, told } => {
+                tracing::info!(%node, told, "a node that left is sent nothing more");
+                if let Some(cluster) = &self.cluster {
+                    cluster.forget(node);
+                }
+            }
+            Agreed::Note(note) => tracing::info!("{note}"),
+        }
+    }
+
     /// What the disk's thread says.
     pub(super) fn disk(&mut self, word: Word) {
         match word {
@@ -199,6 +285,9 @@ impl Driver {
         for (txid, writes) in applied {
             store.apply(txid.seqno, writes);
             self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
+            if let Some(cluster) = &self.cluster {
+                cluster.learn(writes);
+            }
         }
         standing.root = self.core.root();
         if let Some(report) = learned.unsealing.take() {
@@ -238,7 +327,12 @@ impl Driver {
             Effect::DropSnapshot { seqno, evidence_seqno } => self.disk.give(Job::GiveUp { seqno, evidence_seqno }),
             Effect::Answer(ticket, outcome) => self.answer(ticket, outcome),
             Effect::Announce(announcement) => self.hear(announcement),
-            Effect::Send { .. } | Effect::Verify { .. } => unreachable!("this node does not agree with others yet"),
+            Effect::Send { to, message } => {
+                if let Some(cluster) = &self.cluster {
+                    cluster.send(&self.core, to, message);
+                }
+            }
+            Effect::Verify { after, through, .. } => self.verify(after, through),
             Effect::Propose(Proposal::Retirements) => self.retire(),
             Effect::Propose(Proposal::Opening) => self.open(),
             Effect::Stopped => self.end(),
@@ -255,6 +349,9 @@ impl Driver {
     /// Nothing more is driven. What was committed is still sealed, and what the disk was given it does.
     fn end(&mut self) {
         self.disk.finish();
+        if let Some(cluster) = &mut self.cluster {
+            cluster.stop();
+        }
         if let Some(sealer) = &mut self.sealer {
             sealer.finish();
         }
@@ -305,7 +402,7 @@ impl Driver {
                 tracing::error!("the ledger can't be written, which is tried again until it can: {reason}");
                 node.status.waits_for(Some(reason));
             }
-            Announcement::Agreed(_) => unreachable!("this node does not agree with others yet"),
+            Announcement::Agreed(agreed) => self.agreed(agreed),
             Announcement::Resumed => {
                 node.status.waits_for(None);
                 tracing::info!("the ledger can be written again");

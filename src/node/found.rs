@@ -2,11 +2,13 @@
 //!
 //! Recovery specification, sections 2.5 and 2.6.
 
+use std::net::TcpListener;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rand_chacha::ChaCha20Rng;
 use serde_json::Value;
 
+use super::cluster::{self, Cluster, OnTheShelf};
 use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
@@ -15,7 +17,7 @@ use super::local_sealing::LocalSealing;
 use super::old_ledger::OldLedger;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
-use super::public::Public;
+use super::public::{Public, ledger_directories};
 use super::replication::Solo;
 use super::sealer::Sealer;
 use super::session::Standing;
@@ -31,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::format::domain::{EntryType, WriteSet};
 use crate::journal::disk::{Durability, Files};
 use crate::journal::succession::KnownSecret;
-use crate::journal::{SealKey, SignatureMode, Signers};
+use crate::journal::{SealKey, Shelf, SignatureMode, Signers};
 use crate::kv::store::Store;
 use crate::recovery::foundation::Foundation;
 use crate::service::create::{Creation, Founder, SealingPlan, create};
@@ -60,6 +62,8 @@ pub struct Founding {
     pub plan: SealingPlan,
     /// What is still to be named of the service before.
     pub opening: InterruptedOpening,
+    /// Where other nodes connect, if the configuration says so.
+    pub others: Option<TcpListener>,
     /// Whether what was signed, and may have been committed, is dropped after the ledger's new end.
     pub drops_signed: bool,
 }
@@ -84,7 +88,12 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     check_ending(&public.files, foundation, founding.drops_signed)?;
     std::fs::create_dir_all(&node.config.snapshots.directory)
         .map_err(Error::io("make the directory", &node.config.snapshots.directory))?;
-    let node_address = write_node_address(&node.config, &node.files)?;
+    let port = founding
+        .others
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok())
+        .map(|address| address.port());
+    let node_address = write_node_address(&node.config, &node.files, port)?;
 
     let founder = Founder {
         interfaces: net_interfaces(&node.config, &node.published),
@@ -112,6 +121,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         standing.unsealer = sealing.unsealer(&public.files, &foundation.signed, &store);
     }
     let txid = core.next();
+    let others = founding.others.take();
     let Founding { public, opening, .. } = &mut founding;
     opening.finish(&mut public.files, &mut public.foundation.chunk)?;
     let Founding { public, service, .. } = &founding;
@@ -152,8 +162,24 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         .map_err(Error::io("start", std::path::Path::new("the sealer")))?;
     let writer = Writer::new(Arc::clone(&standing), Arc::clone(&node.store), Arc::clone(&node.status));
     let no_thread = || Error::io("start", std::path::Path::new("the writer"));
+    let all = ledger_directories(&node.config);
+    let (core, cluster) = match others {
+        Some(listener) => {
+            let own = cluster::own(&core, service.key.verifying_key());
+            let first_held = public.files.first_seqno();
+            let consensus = cluster::lead(&node.config, own.id(), foundation, txid, first_held)?;
+            let cluster = Cluster::start(&node.config, own, listener, all.clone(), &writer)?;
+            let _ = node.leads.set(());
+            (
+                core.agreeing(consensus, Box::new(OnTheShelf(Shelf::new(all)))),
+                Some(cluster),
+            )
+        }
+        None => (core, None),
+    };
     let mut driver = Driver::new(node, core, standing, old, &writer, disk, directories).map_err(no_thread())?;
     driver.sealer = sealer;
+    driver.cluster = cluster;
     driver.propose("create the new service", writes, Milestone::Created);
     writing::run_until_answered(&mut driver, &writer);
     if let Some(reason) = node.status.waiting_for() {

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod certificates;
+pub mod cluster;
 pub mod config;
 pub mod description;
 pub mod directory;

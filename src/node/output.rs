@@ -96,11 +96,15 @@ impl OutputFiles {
 ///
 /// # Errors
 /// As [`OutputFiles::write`].
-pub fn write_node_address(config: &Config, files: &OutputFiles) -> Result<String> {
+pub fn write_node_address(config: &Config, files: &OutputFiles, port: Option<u16>) -> Result<String> {
     let Some(interface) = &config.network.node_to_node_interface else {
         return Ok(String::new());
     };
-    let address = interface.published_address.to_string();
+    let mut address = interface.published_address.clone();
+    if address.port == 0 {
+        address.port = port.unwrap_or(0);
+    }
+    let address = address.to_string();
     if let Some(path) = &config.output_files.node_to_node_address_file {
         files.write(path, json!({"node_to_node_interface": address}).to_string().as_bytes())?;
     }

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::certificates::look_after;
+use super::cluster;
 use super::config::{CommandKind, Config, Recover, frames};
 use super::description::node_name;
 use super::directory::claim;
@@ -300,7 +301,12 @@ fn recover_service(
     let certificate = service.certificate.to_pem();
     node.files
         .write(&config.command.service_certificate_file, certificate.as_bytes())?;
-    write_node_address(config, &node.files)?;
+    let others = cluster::listen(config)?;
+    let port = others
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok())
+        .map(|address| address.port());
+    write_node_address(config, &node.files, port)?;
     node.status.enter(NodeState::ReadingPublicLedger);
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
@@ -329,6 +335,7 @@ fn recover_service(
         sealing: inputs.sealing,
         plan,
         drops_signed: options.drop_after.is_some(),
+        others,
     };
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;

@@ -75,6 +75,7 @@ pub async fn serve(
         predecessors: Predecessors::default(),
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
+        leads: OnceLock::new(),
         jwt: JwtRefresh::default(),
         fatal: Box::new(move |why| drop(fatal.send(why))),
     });

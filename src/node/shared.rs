@@ -60,6 +60,8 @@ pub struct Node {
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
     /// `details` of `/node/consensus`, once there is a service.
     pub consensus: RwLock<Option<ConsensusDetails>>,
+    /// Set once it speaks with other nodes.
+    pub leads: OnceLock<()>,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
     /// Is told that the process must end, and why.
@@ -70,7 +72,7 @@ impl Node {
     /// Whether this node can lead others: a node that is Trusted has to acknowledge every commit from then on, so that none
     /// may be let in before there is somebody who sends it the ledger.
     pub fn can_lead(&self) -> bool {
-        false
+        self.leads.get().is_some()
     }
 
     /// What this node is to the network, for who asks at this interface.

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::disk::Word;
 use super::mailbox::{Mailbox, NoPlace};
+use super::peers;
 use super::session::{Afterwards, Session, Standing};
 use super::status::Status;
 use super::turns::Turns;
@@ -60,6 +61,8 @@ pub(super) enum Message {
     Snapshot(SnapshotResult),
     /// What the disk's thread says.
     Disk(Word),
+    /// What is heard of other nodes.
+    Heard(Box<peers::Word>),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }

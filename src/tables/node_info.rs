@@ -29,6 +29,12 @@ impl NodeRecord {
         self.0.read("status") == Some(NodeStatus::Trusted)
     }
 
+    /// Where other nodes reach it.
+    pub fn node_to_node_address(&self) -> Option<String> {
+        let interface: Value = self.0.read("node_to_node_interface")?;
+        interface.get("published_address")?.as_str().map(str::to_owned)
+    }
+
     /// Whether its retirement is committed.
     pub fn is_retirement_committed(&self) -> bool {
         self.0.read("retired_committed") == Some(true)

@@ -1,0 +1,184 @@
+//! This node among the others of its service: what it agrees on with them, and how it reaches them.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::peers::{Entries, Peers, Settings, Word};
+use super::writer::{Message, Writer};
+use crate::channel::{NodeId, Own};
+use crate::consensus::{self, AppendEntries, Consensus, Sizes, Start, ViewStart};
+use crate::core::Core;
+use crate::crypto::VerifyingKey;
+use crate::error::{Error, Result};
+use crate::format::domain::WriteSet;
+use crate::format::{Seqno, TxId};
+use crate::journal::Shelf;
+use crate::recovery::foundation::Foundation;
+use crate::service::identity::system_rng;
+use crate::shown::line;
+use crate::tables::names;
+use crate::tables::node_info::NodeRecord;
+
+/// Where other nodes connect, if the configuration says so.
+///
+/// # Errors
+/// If the address can't be had.
+pub(super) fn listen(config: &Config) -> Result<Option<TcpListener>> {
+    let Some(interface) = &config.network.node_to_node_interface else {
+        return Ok(None);
+    };
+    let address = &interface.bind_address;
+    let listener = TcpListener::bind((address.host.as_str(), address.port)).map_err(|why| {
+        Error::Unreadable(format!(
+            "network.node_to_node_interface.bind_address {} can't be listened on: {why}; give another, or end who has it",
+            line(&address.to_string())
+        ))
+    })?;
+    Ok(Some(listener))
+}
+
+/// The first seqno of each view that has entries.
+fn views_of(history: &[Seqno]) -> Vec<ViewStart> {
+    let mut views: Vec<ViewStart> = Vec::new();
+    for (view, first) in (1..).zip(history) {
+        // A view without entries begins where the next one does.
+        while views.last().is_some_and(|last| last.first >= *first) {
+            views.pop();
+        }
+        views.push(ViewStart { view, first: *first });
+    }
+    views
+}
+
+/// What a node that recovers a service begins to agree with: itself alone, after what it recovers.
+///
+/// # Errors
+/// If the machine gives no random numbers.
+pub(super) fn lead(
+    config: &Config,
+    id: NodeId,
+    foundation: &Foundation,
+    next: TxId,
+    first_held: Seqno,
+) -> Result<Consensus> {
+    let last = foundation.signed.txid.seqno;
+    let start = Start {
+        id,
+        view: next.view,
+        views: views_of(&foundation.view_history),
+        last,
+        committed: last,
+        signatures: Vec::new(),
+        first_held,
+        configurations: Vec::new(),
+        departures: BTreeMap::new(),
+    };
+    let settings = consensus::Settings {
+        message_timeout: config.consensus.message_timeout,
+        election_timeout: config.consensus.election_timeout,
+        ..consensus::Settings::default()
+    };
+    // It begins with nobody to tell.
+    let (consensus, _) = Consensus::lead(settings, start, system_rng()?, std::time::Duration::ZERO);
+    Ok(consensus)
+}
+
+/// Sizes of entries that are in the ledger's files.
+pub(super) struct OnTheShelf(pub(super) Shelf);
+
+impl Sizes for OnTheShelf {
+    fn reach(&self, after: Seqno, at_most: Seqno, bytes: u64) -> Seqno {
+        self.0.reach(after, at_most, bytes)
+    }
+}
+
+/// The others.
+pub(super) struct Cluster {
+    own: NodeId,
+    peers: Peers,
+}
+
+impl Cluster {
+    /// Listens for others, and reaches them as `own`.
+    ///
+    /// # Errors
+    /// If the machine gives no thread or socket.
+    pub(super) fn start(
+        config: &Config,
+        own: Own,
+        listener: TcpListener,
+        directories: Vec<PathBuf>,
+        writer: &Writer,
+    ) -> Result<Cluster> {
+        let id = own.id();
+        let writer = writer.clone();
+        let settings = Settings::new(config.consensus.election_timeout);
+        let hear = move |word: Word| writer.tell(Message::Heard(Box::new(word)));
+        let peers = Peers::start(settings, Arc::new(own), listener, Shelf::new(directories), hear);
+        let peers = peers.map_err(Error::io("start", std::path::Path::new("what speaks with other nodes")))?;
+        Ok(Cluster { own: id, peers })
+    }
+
+    /// Learns where nodes are, from what a transaction writes.
+    pub(super) fn learn(&self, writes: &WriteSet) {
+        for (_, write) in writes.iter().filter(|(map, _)| *map == names::NODES_INFO) {
+            let id = <&[u8; NodeId::DIGITS]>::try_from(write.key)
+                .ok()
+                .and_then(NodeId::from_digits);
+            let Some(id) = id.filter(|id| *id != self.own) else {
+                continue;
+            };
+            let record = write.value.and_then(NodeRecord::read).filter(NodeRecord::is_trusted);
+            if let Some(address) = record.and_then(|record| record.node_to_node_address()) {
+                self.peers.know(id, &address);
+            }
+        }
+    }
+
+    /// Says something to a node, with the entries that go along: from memory where they are there, and else from the files.
+    pub(super) fn send(&self, core: &Core, to: NodeId, message: consensus::Message) {
+        let entries = match &message {
+            consensus::Message::AppendEntries(frame) => entries_of(core, frame),
+            _ => Entries::none(),
+        };
+        self.peers.send(to, message, entries);
+    }
+
+    /// A node is not spoken with any more.
+    pub(super) fn forget(&self, node: NodeId) {
+        self.peers.forget(node);
+    }
+
+    /// Ends what speaks with others.
+    pub(super) fn stop(&mut self) {
+        self.peers.stop();
+    }
+}
+
+/// What a node is to its peers.
+pub(super) fn own(core: &Core, service: VerifyingKey) -> Own {
+    let signers = core.signers();
+    Own::new(Arc::clone(&signers.node), signers.node_certificate.to_pem(), service)
+}
+
+fn entries_of(core: &Core, frame: &AppendEntries) -> Entries {
+    let mut then = Vec::new();
+    let mut first = frame.idx.saturating_add(1);
+    while first > frame.prev_idx.saturating_add(1)
+        && let Some(bytes) = core.kept(first - 1)
+    {
+        then.push(Arc::clone(bytes));
+        first -= 1;
+    }
+    then.reverse();
+    match first > frame.prev_idx.saturating_add(1) {
+        true => Entries::Stored {
+            through: first - 1,
+            then,
+        },
+        false => Entries::Held(then),
+    }
+}
