@@ -26,10 +26,11 @@ mod sending;
 mod settings;
 mod word;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::counters::Counters;
@@ -78,6 +79,7 @@ pub struct Peers {
     commands: UnboundedSender<Command>,
     room: Arc<Room>,
     counters: Arc<Counters>,
+    incoming: Arc<Room>,
     address: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
@@ -106,11 +108,13 @@ impl Peers {
             // Where nobody asks any more, nobody needs it.
             let _ = read.send(Command::Read(job, entries));
         })?;
-        let counted = counters.clone();
+        let incoming = Room::new(usize::MAX, settings.incoming_bytes);
+        let (counted, held) = (counters.clone(), incoming.clone());
         let thread = std::thread::Builder::new().name("peers".to_owned()).spawn(move || {
             let hear: Rc<dyn Fn(Word)> = Rc::new(hear);
             let told = hear.clone();
             let life = catch_unwind(AssertUnwindSafe(move || {
+                let (panicked, panics) = unbounded_channel();
                 let hub = Rc::new_cyclic(|me| {
                     RefCell::new(Hub {
                         rng,
@@ -118,9 +122,10 @@ impl Peers {
                         lines: BTreeMap::new(),
                         counters: counted,
                         hear,
-                        incoming: Room::new(usize::MAX, settings.incoming_bytes),
+                        incoming: held,
                         jobs,
                         me: me.clone(),
+                        panicked,
                         next_line: 0,
                         stranger_handshakes: settings.stranger_handshakes,
                         started: Instant::now(),
@@ -128,7 +133,7 @@ impl Peers {
                         own,
                     })
                 });
-                live(runtime, &hub, listener, queue);
+                live(runtime, &hub, listener, queue, panics);
             }));
             if let Err(why) = life {
                 told(Word::Panicked(why));
@@ -138,6 +143,7 @@ impl Peers {
             commands,
             room: Room::new(COMMANDS.0, COMMANDS.1),
             counters,
+            incoming,
             address,
             threads: vec![thread, shelf],
         })
@@ -187,7 +193,10 @@ impl Peers {
 
     /// What came and went.
     pub fn figures(&self) -> Figures {
-        self.counters.figures()
+        Figures {
+            incoming_bytes: self.incoming.bytes() as u64,
+            ..self.counters.figures()
+        }
     }
 
     /// Writes what waits, for half a second at most, closes every connection, and waits until the threads have ended.
@@ -212,16 +221,29 @@ impl Drop for Peers {
 }
 
 /// The thread's life, up to [`Command::Stop`].
-fn live(runtime: Runtime, hub: &Rc<RefCell<Hub>>, listener: TcpListener, mut queue: UnboundedReceiver<Command>) {
+fn live(
+    runtime: Runtime,
+    hub: &Rc<RefCell<Hub>>,
+    listener: TcpListener,
+    mut queue: UnboundedReceiver<Command>,
+    mut panics: UnboundedReceiver<Box<dyn Any + Send>>,
+) {
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(spawn_local(accept(hub.clone(), listener))),
+            Ok(listener) => hub.borrow().begin_beside(accept(hub.clone(), listener)),
             Err(why) => tracing::error!("other nodes can't connect: {why}"),
         }
-        drop(spawn_local(tick(hub.clone())));
-        while let Some(command) = queue.recv().await {
-            if !obey(&mut hub.borrow_mut(), command) {
+        hub.borrow().begin_beside(tick(hub.clone()));
+        loop {
+            let command = tokio::select! {
+                command = queue.recv() => command,
+                why = panics.recv() => match why {
+                    Some(why) => resume_unwind(why),
+                    None => None,
+                },
+            };
+            if !command.is_some_and(|command| obey(&mut hub.borrow_mut(), command)) {
                 break;
             }
         }

@@ -245,23 +245,46 @@ fn a_stop_ends_the_threads_and_writes_what_waits() {
 #[test]
 #[ignore = "a measurement"]
 fn throughput_of_entries() {
-    let nodes = nodes(2, 10);
+    let scratch = tempfile::tempdir().unwrap();
+    let options = Options {
+        entries: 20_000,
+        value_size: 5000,
+        signature_every: 500,
+        curve: Curve::P256,
+        ..Options::default()
+    };
+    let last = generate(&options, &scratch.path().join("out"), &Silent)
+        .unwrap()
+        .last_seqno;
+    let ledger = vec![scratch.path().join("out/ledger")];
+    let nodes = strangers(2, 10, &settings(), &ledger);
+    nodes[0]
+        .peers
+        .know(nodes[1].id(), &nodes[1].peers.address().to_string());
+    nodes[1]
+        .peers
+        .know(nodes[0].id(), &nodes[0].peers.address().to_string());
     nodes[0].reaches(&nodes[1], 1);
-    let entry: Arc<[u8]> = vec![5; 4096].into();
+    let shelf = Shelf::new(ledger);
+    let (mut after, mut under_way, mut bytes) = (0, 0, 0);
     let began = Instant::now();
-    let frames = 512;
-    for at in 0..frames {
-        let held = Entries::Held(vec![entry.clone(); 256]);
-        nodes[0]
-            .peers
-            .send(nodes[1].id(), frame(at * 256, at * 256 + 256), held);
-        if at >= 32 {
-            nodes[1].said();
+    while after < last || under_way > 0 {
+        if after < last {
+            let through = shelf.reach(after, last, 1 << 20);
+            let then = Vec::new();
+            let stored = Entries::Stored { through, then };
+            nodes[0].peers.send(nodes[1].id(), frame(after, through), stored);
+            (after, under_way) = (through, under_way + 1);
+        }
+        if under_way > 16 || after == last {
+            bytes += nodes[1].said().entries.len();
+            under_way -= 1;
         }
     }
-    for _ in 0..32 {
-        nodes[1].said();
-    }
     let seconds = began.elapsed().as_secs_f64();
-    eprintln!("{:.0} MB/s", frames as f64 * 1.048_576 / seconds);
+    eprintln!(
+        "{:.0} MB at {:.0} MB/s",
+        bytes as f64 / 1e6,
+        bytes as f64 / 1e6 / seconds
+    );
 }
