@@ -55,6 +55,8 @@ pub(super) struct Opening {
     pub(super) is_under_way: bool,
     pub(super) not_before: Duration,
     pub(super) failures: u32,
+    /// It was said that the node can't be reached.
+    pub(super) is_told: bool,
 }
 
 /// A node.
@@ -141,6 +143,7 @@ impl Hub {
         if known.address != address {
             known.address = address;
             known.opening.failures = 0;
+            known.opening.is_told = false;
             known.opening.not_before = now;
         }
     }
@@ -231,6 +234,7 @@ impl Hub {
         let now = self.now();
         let Some(peer) = self.peers.get_mut(&of) else { return };
         peer.opening.failures = 0;
+        peer.opening.is_told = false;
         let keeps = peer.line.filter(|current| *current != id).is_some_and(|current| {
             let in_use = self.lines.get(&current);
             in_use.is_some_and(|line| line.is_authentic && current > id && now.saturating_sub(line.heard) < FRESH)

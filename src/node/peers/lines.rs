@@ -52,7 +52,7 @@ impl Hub {
             }
             Err(why) => {
                 peer.outbox.clear();
-                if peer.opening.failures == 0 {
+                if !std::mem::replace(&mut peer.opening.is_told, true) {
                     let (address, why) = (address.to_owned(), why.to_string());
                     (self.hear)(Word::Unreachable { peer: to, address, why });
                 }

@@ -43,13 +43,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::counters::Counters;
 use self::hub::Hub;
-use self::reading::Job;
+use self::reading::Outcome;
 use self::room::{Place, Room};
 use crate::channel::message::Forwarded;
 use crate::channel::{NodeId, Own};
 use crate::consensus::Message;
 use crate::crypto::random::system_rng;
-use crate::error::Result;
 use crate::journal::Shelf;
 
 pub use counters::Figures;
@@ -70,7 +69,7 @@ enum Command {
     Know(NodeId, String),
     Forget(NodeId),
     Renew(Arc<Own>),
-    Read(Job, Result<Vec<u8>>),
+    Read(Outcome),
     Stop,
 }
 
@@ -104,9 +103,9 @@ impl Peers {
         let (commands, queue) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let read = commands.clone();
-        let (jobs, shelf) = reading::start(shelf, move |job, entries| {
+        let (jobs, shelf) = reading::start(shelf, move |outcome| {
             // Where nobody asks any more, nobody needs it.
-            let _ = read.send(Command::Read(job, entries));
+            let _ = read.send(Command::Read(outcome));
         })?;
         let incoming = Room::new(usize::MAX, settings.incoming_bytes);
         let (counted, held) = (counters.clone(), incoming.clone());
@@ -267,7 +266,8 @@ fn obey(hub: &mut Hub, command: Command) -> bool {
         Command::Know(peer, address) => hub.know(peer, address),
         Command::Forget(peer) => hub.forget(peer),
         Command::Renew(own) => hub.renew(own),
-        Command::Read(job, entries) => hub.was_read(job, entries),
+        Command::Read(Ok((job, entries))) => hub.was_read(job, entries),
+        Command::Read(Err(why)) => resume_unwind(why),
         Command::Stop => return false,
     }
     true
