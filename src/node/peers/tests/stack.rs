@@ -86,6 +86,18 @@ impl Node {
         self.said_within(LONG).expect("nothing is said")
     }
 
+    /// The next message that is more than a sign of life.
+    #[track_caller]
+    pub fn told(&self) -> Said {
+        loop {
+            let said = self.said();
+            match said.message {
+                Message::AppendEntries(frame) if frame.idx == frame.prev_idx => {}
+                _ => return said,
+            }
+        }
+    }
+
     pub fn said_within(&self, time: Duration) -> Option<Said> {
         let until = Instant::now() + time;
         loop {

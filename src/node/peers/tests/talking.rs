@@ -24,7 +24,7 @@ fn messages_go_both_ways_over_one_connection() {
         ok: true,
     });
     nodes[1].peers.send(nodes[0].id(), answer, Entries::none());
-    assert_eq!(nodes[0].said().message, answer);
+    assert_eq!(nodes[0].told().message, answer);
     // Whoever was there first connected; nobody connected twice.
     for node in &nodes {
         node.until("two connections", |node| {
@@ -72,7 +72,7 @@ fn entries_of_five_megabytes_arrive_whole_and_in_order() {
         nodes[0].peers.send(nodes[1].id(), frame(seqno - 1, seqno), held);
     }
     for seqno in 1..=12 {
-        let said = nodes[1].said();
+        let said = nodes[1].told();
         assert_eq!(said.message, frame(seqno - 1, seqno));
         assert!(said.entries[..] == entry(seqno)[..]);
     }
@@ -231,7 +231,7 @@ fn a_stop_ends_the_threads_and_writes_what_waits() {
     nodes[0].peers.stop();
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(std::net::TcpStream::connect(address).is_err());
-    assert_eq!(nodes[1].said().message, Message::ProposeRequestVote { view: 2 });
+    assert_eq!(nodes[1].told().message, Message::ProposeRequestVote { view: 2 });
     // The thread has let go of everything.
     let left: BTreeSet<bool> = nodes[0]
         .words
