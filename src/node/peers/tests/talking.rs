@@ -240,3 +240,27 @@ fn a_stop_ends_the_threads_and_writes_what_waits() {
         .collect();
     assert!(left.len() <= 2);
 }
+
+#[test]
+fn a_renewed_node_goes_on_talking_and_makes_new_keys_only_with_those_of_its_service() {
+    let nodes = nodes(2, 11);
+    nodes[0].reaches(&nodes[1], 1);
+    let renewed = owns(2, 11, 1001);
+    nodes[0].peers.renew(renewed[0].clone());
+    nodes[0].reaches(&nodes[1], 2);
+    nodes[1].reaches(&nodes[0], 2);
+    let meet_again = || {
+        for (node, other) in [(0, 1), (1, 0)] {
+            nodes[node].peers.forget(nodes[other].id());
+            nodes[node]
+                .peers
+                .know(nodes[other].id(), &nodes[other].peers.address().to_string());
+        }
+    };
+    meet_again();
+    nodes[0].peers.send(nodes[1].id(), heartbeat(3), Entries::none());
+    nodes[1].until("it is refused", |node| node.dropped("certificate_not_of_service") > 0);
+    nodes[1].peers.renew(renewed[1].clone());
+    nodes[0].reaches(&nodes[1], 4);
+    nodes[1].reaches(&nodes[0], 4);
+}
