@@ -332,6 +332,12 @@ impl Opened {
             end = self.ends.last().copied();
         }
         let end = end.filter(|_| last >= from).unwrap_or(start);
+        if end < start || end > self.layout.entries_end {
+            let what = format!(
+                "entries {from} to {last} end at byte {end} by the positions table, expected a place after them"
+            );
+            return Err(complaint(&self.map, start as usize, &what));
+        }
         let room = max_bytes.saturating_sub(out.len()) as u64;
         if end.saturating_sub(start) > room {
             return Err(Error::Unreadable(format!(

@@ -15,6 +15,8 @@ pub struct Figures {
     pub bytes_in: u64,
     /// Bytes that were given to a connection.
     pub bytes_out: u64,
+    /// Bytes of memory of what has come and is not taken.
+    pub incoming_bytes: u64,
     /// Connections that there are.
     pub connections: u64,
     /// Of these, those over which nothing authentic has come.
@@ -52,6 +54,7 @@ impl Counters {
             frames_out: of(&self.frames_out),
             bytes_in: of(&self.bytes_in),
             bytes_out: of(&self.bytes_out),
+            incoming_bytes: 0,
             connections: of(&self.connections),
             strangers: of(&self.strangers),
             dropped: self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -1,5 +1,6 @@
 //! Who is known, over which connection, and what is done with a frame: everything that is decided here happens on one thread.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::counters::{Counters, add};
 use super::outbox::Outbox;
@@ -53,6 +55,8 @@ pub(super) struct Opening {
     pub(super) is_under_way: bool,
     pub(super) not_before: Duration,
     pub(super) failures: u32,
+    /// It was said that the node can't be reached.
+    pub(super) is_told: bool,
 }
 
 /// A node.
@@ -79,6 +83,8 @@ pub(super) struct Hub {
     pub(super) incoming: Arc<Room>,
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) me: Weak<RefCell<Hub>>,
+    /// Told what a task has panicked with.
+    pub(super) panicked: UnboundedSender<Box<dyn Any + Send>>,
     pub(super) next_line: LineId,
     /// Messages of strangers' handshakes that are still looked at before the next tick.
     pub(super) stranger_handshakes: u32,
@@ -102,6 +108,19 @@ pub(super) enum Verdict {
 const FRESH: Duration = Duration::from_secs(1);
 
 impl Hub {
+    /// Has something done beside everything else. Where it panics, everything ends.
+    pub(super) fn begin_beside(&self, life: impl Future<Output = ()> + 'static) {
+        let panicked = self.panicked.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(why) = tokio::task::spawn_local(life).await
+                && why.is_panic()
+            {
+                // Where nobody listens any more, everything has ended.
+                let _ = panicked.send(why.into_panic());
+            }
+        });
+    }
+
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -124,6 +143,7 @@ impl Hub {
         if known.address != address {
             known.address = address;
             known.opening.failures = 0;
+            known.opening.is_told = false;
             known.opening.not_before = now;
         }
     }
@@ -194,13 +214,11 @@ impl Hub {
             line.heard = now;
             line.asked = None;
             self.settle(frame.sender, id, is_handshake, was_authentic);
-        } else if is_good && peer.line.is_none() {
-            peer.line = Some(id);
         }
         let has_no_line = self.peers.get(&frame.sender).is_some_and(|peer| peer.line.is_none());
         let reply = (is_good || has_no_line).then_some(id);
         self.carry_out(frame.sender, reply, effects);
-        if is_established {
+        if is_established || is_delivered {
             self.pump(frame.sender);
         }
         let rooms = self.peers.get(&frame.sender).map(|peer| &peer.room);
@@ -216,6 +234,7 @@ impl Hub {
         let now = self.now();
         let Some(peer) = self.peers.get_mut(&of) else { return };
         peer.opening.failures = 0;
+        peer.opening.is_told = false;
         let keeps = peer.line.filter(|current| *current != id).is_some_and(|current| {
             let in_use = self.lines.get(&current);
             in_use.is_some_and(|line| line.is_authentic && current > id && now.saturating_sub(line.heard) < FRESH)

@@ -34,7 +34,7 @@ impl Hub {
         };
         peer.opening.is_under_way = true;
         let (address, limit) = (peer.address.clone(), self.settings.connect_timeout);
-        tokio::task::spawn_local(async move {
+        self.begin_beside(async move {
             let opened = tokio::time::timeout(limit, TcpStream::connect(&address)).await;
             let opened = opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
             hub.borrow_mut().was_opened(to, &address, opened);
@@ -52,7 +52,7 @@ impl Hub {
             }
             Err(why) => {
                 peer.outbox.clear();
-                if peer.opening.failures == 0 {
+                if !std::mem::replace(&mut peer.opening.is_told, true) {
                     let (address, why) = (address.to_owned(), why.to_string());
                     (self.hear)(Word::Unreachable { peer: to, address, why });
                 }
@@ -118,7 +118,7 @@ impl Hub {
             closed: Rc::new(Notify::new()),
         };
         if let Some(hub) = self.me.upgrade() {
-            tokio::task::spawn_local(connection::run(hub, id, stream, line.closed.clone()));
+            self.begin_beside(connection::run(hub, id, stream, line.closed.clone()));
         }
         self.lines.insert(id, line);
         self.count_lines();

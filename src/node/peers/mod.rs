@@ -26,10 +26,11 @@ mod sending;
 mod settings;
 mod word;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,18 +38,17 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::counters::Counters;
 use self::hub::Hub;
-use self::reading::Job;
+use self::reading::Outcome;
 use self::room::{Place, Room};
 use crate::channel::message::Forwarded;
 use crate::channel::{NodeId, Own};
 use crate::consensus::Message;
 use crate::crypto::random::system_rng;
-use crate::error::Result;
 use crate::journal::Shelf;
 
 pub use counters::Figures;
@@ -69,7 +69,7 @@ enum Command {
     Know(NodeId, String),
     Forget(NodeId),
     Renew(Arc<Own>),
-    Read(Job, Result<Vec<u8>>),
+    Read(Outcome),
     Stop,
 }
 
@@ -78,6 +78,7 @@ pub struct Peers {
     commands: UnboundedSender<Command>,
     room: Arc<Room>,
     counters: Arc<Counters>,
+    incoming: Arc<Room>,
     address: SocketAddr,
     threads: Vec<JoinHandle<()>>,
 }
@@ -102,15 +103,17 @@ impl Peers {
         let (commands, queue) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let read = commands.clone();
-        let (jobs, shelf) = reading::start(shelf, move |job, entries| {
+        let (jobs, shelf) = reading::start(shelf, move |outcome| {
             // Where nobody asks any more, nobody needs it.
-            let _ = read.send(Command::Read(job, entries));
+            let _ = read.send(Command::Read(outcome));
         })?;
-        let counted = counters.clone();
+        let incoming = Room::new(usize::MAX, settings.incoming_bytes);
+        let (counted, held) = (counters.clone(), incoming.clone());
         let thread = std::thread::Builder::new().name("peers".to_owned()).spawn(move || {
             let hear: Rc<dyn Fn(Word)> = Rc::new(hear);
             let told = hear.clone();
             let life = catch_unwind(AssertUnwindSafe(move || {
+                let (panicked, panics) = unbounded_channel();
                 let hub = Rc::new_cyclic(|me| {
                     RefCell::new(Hub {
                         rng,
@@ -118,9 +121,10 @@ impl Peers {
                         lines: BTreeMap::new(),
                         counters: counted,
                         hear,
-                        incoming: Room::new(usize::MAX, settings.incoming_bytes),
+                        incoming: held,
                         jobs,
                         me: me.clone(),
+                        panicked,
                         next_line: 0,
                         stranger_handshakes: settings.stranger_handshakes,
                         started: Instant::now(),
@@ -128,7 +132,7 @@ impl Peers {
                         own,
                     })
                 });
-                live(runtime, &hub, listener, queue);
+                live(runtime, &hub, listener, queue, panics);
             }));
             if let Err(why) = life {
                 told(Word::Panicked(why));
@@ -138,6 +142,7 @@ impl Peers {
             commands,
             room: Room::new(COMMANDS.0, COMMANDS.1),
             counters,
+            incoming,
             address,
             threads: vec![thread, shelf],
         })
@@ -187,7 +192,10 @@ impl Peers {
 
     /// What came and went.
     pub fn figures(&self) -> Figures {
-        self.counters.figures()
+        Figures {
+            incoming_bytes: self.incoming.bytes() as u64,
+            ..self.counters.figures()
+        }
     }
 
     /// Writes what waits, for half a second at most, closes every connection, and waits until the threads have ended.
@@ -212,16 +220,29 @@ impl Drop for Peers {
 }
 
 /// The thread's life, up to [`Command::Stop`].
-fn live(runtime: Runtime, hub: &Rc<RefCell<Hub>>, listener: TcpListener, mut queue: UnboundedReceiver<Command>) {
+fn live(
+    runtime: Runtime,
+    hub: &Rc<RefCell<Hub>>,
+    listener: TcpListener,
+    mut queue: UnboundedReceiver<Command>,
+    mut panics: UnboundedReceiver<Box<dyn Any + Send>>,
+) {
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(spawn_local(accept(hub.clone(), listener))),
+            Ok(listener) => hub.borrow().begin_beside(accept(hub.clone(), listener)),
             Err(why) => tracing::error!("other nodes can't connect: {why}"),
         }
-        drop(spawn_local(tick(hub.clone())));
-        while let Some(command) = queue.recv().await {
-            if !obey(&mut hub.borrow_mut(), command) {
+        hub.borrow().begin_beside(tick(hub.clone()));
+        loop {
+            let command = tokio::select! {
+                command = queue.recv() => command,
+                why = panics.recv() => match why {
+                    Some(why) => resume_unwind(why),
+                    None => None,
+                },
+            };
+            if !command.is_some_and(|command| obey(&mut hub.borrow_mut(), command)) {
                 break;
             }
         }
@@ -245,7 +266,8 @@ fn obey(hub: &mut Hub, command: Command) -> bool {
         Command::Know(peer, address) => hub.know(peer, address),
         Command::Forget(peer) => hub.forget(peer),
         Command::Renew(own) => hub.renew(own),
-        Command::Read(job, entries) => hub.was_read(job, entries),
+        Command::Read(Ok((job, entries))) => hub.was_read(job, entries),
+        Command::Read(Err(why)) => resume_unwind(why),
         Command::Stop => return false,
     }
     true

@@ -29,6 +29,19 @@ impl Entries {
         Entries::Held(Vec::new())
     }
 
+    /// Those of this frame: from memory as far as `kept` knows them, counted from the last; those before are in the ledger's
+    /// files.
+    pub fn gather(frame: &AppendEntries, kept: impl Fn(Seqno) -> Option<Arc<[u8]>>) -> Entries {
+        let newest = (frame.prev_idx.saturating_add(1)..=frame.idx).rev();
+        let mut held: Vec<_> = newest.map_while(kept).collect();
+        held.reverse();
+        let through = frame.idx.saturating_sub(held.len() as u64);
+        match through > frame.prev_idx {
+            true => Entries::Stored { through, then: held },
+            false => Entries::Held(held),
+        }
+    }
+
     pub(super) fn held(&self) -> &[Arc<[u8]>] {
         match self {
             Entries::Held(held) | Entries::Stored { then: held, .. } => held,

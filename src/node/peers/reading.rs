@@ -1,5 +1,6 @@
 //! Entries are read from the ledger's files on a thread of its own: nothing else waits for the disk.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -19,15 +20,19 @@ pub(super) struct Job {
     pub(super) max_bytes: usize,
 }
 
+/// What came of a job; an error in the thread, with what it has panicked with.
+pub(super) type Outcome = std::thread::Result<(Job, Result<Vec<u8>>)>;
+
 /// Starts the thread. It ends when the sender of jobs is dropped.
 pub(super) fn start(
     shelf: Shelf,
-    done: impl Fn(Job, Result<Vec<u8>>) + Send + 'static,
+    done: impl Fn(Outcome) + Send + 'static,
 ) -> std::io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
     let (jobs, queue) = mpsc::channel::<Job>();
     let thread = std::thread::Builder::new().name("shelf".to_owned()).spawn(move || {
         for job in queue {
-            done(job, shelf.read(job.after, job.through, job.max_bytes));
+            let read = || (job, shelf.read(job.after, job.through, job.max_bytes));
+            done(catch_unwind(AssertUnwindSafe(read)));
         }
     })?;
     Ok((jobs, thread))

@@ -48,7 +48,7 @@ impl Room {
         self.things.load(Ordering::Acquire) >= self.max_things || self.bytes.load(Ordering::Acquire) >= self.max_bytes
     }
 
-    #[cfg(test)]
+    /// Bytes of what is in it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }

@@ -103,3 +103,20 @@ fn what_waits_is_bounded_and_nothing_follows_what_was_left_out() {
     }
     assert_eq!(outbox.push(frame(5, 6, 3), stored(6)), Err(Refused::Full));
 }
+
+#[test]
+fn entries_come_from_memory_as_far_as_they_are_there_and_from_the_files_before() {
+    let gathered = |after, through, kept_from: Seqno| {
+        let Message::AppendEntries(frame) = frame(after, through, 3) else {
+            panic!()
+        };
+        match Entries::gather(&frame, |seqno| (seqno >= kept_from).then(|| vec![seqno as u8].into())) {
+            Entries::Held(held) => (None, held.concat()),
+            Entries::Stored { through, then } => (Some(through), then.concat()),
+        }
+    };
+    assert_eq!(gathered(3, 6, 1), (None, vec![4, 5, 6]));
+    assert_eq!(gathered(3, 6, 6), (Some(5), vec![6]));
+    assert_eq!(gathered(3, 6, 9), (Some(6), vec![]));
+    assert_eq!(gathered(6, 6, 1), (None, vec![]));
+}

@@ -186,3 +186,25 @@ fn a_node_that_takes_nothing_stops_nobody_else_and_is_left() {
     proxy.stop(false);
     nodes[0].reaches(&nodes[1], 100);
 }
+
+#[test]
+fn what_strangers_begin_and_do_not_end_takes_little_memory() {
+    let nodes = nodes(2, 27);
+    nodes[0].reaches(&nodes[1], 1);
+    let begun = raw(FrameType::Consensus, &nodes[1].id(), &vec![0; 65_000]);
+    let streams: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = TcpStream::connect(nodes[0].peers.address()).unwrap();
+            let _ = stream.write_all(&begun[..60_000]);
+            stream
+        })
+        .collect();
+    nodes[0].until("they came", |node| node.dropped("strangers") == 28);
+    for number in 2..10 {
+        nodes[0].reaches(&nodes[1], number);
+        let held = nodes[0].peers.figures().incoming_bytes;
+        assert!(held < 33 * (64 + 128) * 1024, "{held}");
+    }
+    drop(streams);
+    nodes[0].until("it is given back", |node| node.peers.figures().incoming_bytes < 1 << 20);
+}

@@ -39,12 +39,12 @@ pub fn nodes(count: usize, seed: u64) -> Vec<Node> {
     nodes
 }
 
-/// Nodes of one service that know nothing of each other.
-pub fn strangers(count: usize, seed: u64, settings: &Settings, ledger: &[PathBuf]) -> Vec<Node> {
-    let mut rng = rng(seed);
-    let service = SigningKey::generate(Curve::P384, &mut rng);
+/// Who nodes are: their keys are those of `seed`, whatever service endorses them.
+pub fn owns(count: usize, seed: u64, service: u64) -> Vec<Arc<Own>> {
+    let service = SigningKey::generate(Curve::P384, &mut rng(service));
     let public = service.verifying_key();
     let issuer = x509::issue("CN=Service", &public, None, &service, true, 1_700_000_000, 30, [1; 16]).unwrap();
+    let mut rng = rng(seed);
     let mut owns: Vec<_> = (0..count)
         .map(|_| {
             let key = SigningKey::generate(Curve::P384, &mut rng);
@@ -63,6 +63,12 @@ pub fn strangers(count: usize, seed: u64, settings: &Settings, ledger: &[PathBuf
         })
         .collect();
     owns.sort_by_key(|own| own.id());
+    owns
+}
+
+/// Nodes of one service that know nothing of each other.
+pub fn strangers(count: usize, seed: u64, settings: &Settings, ledger: &[PathBuf]) -> Vec<Node> {
+    let owns = owns(count, seed, 1000);
     owns.into_iter()
         .map(|own| {
             let (said, words) = mpsc::channel();
@@ -84,6 +90,18 @@ impl Node {
     #[track_caller]
     pub fn said(&self) -> Said {
         self.said_within(LONG).expect("nothing is said")
+    }
+
+    /// The next message that is more than a sign of life.
+    #[track_caller]
+    pub fn told(&self) -> Said {
+        loop {
+            let said = self.said();
+            match said.message {
+                Message::AppendEntries(frame) if frame.idx == frame.prev_idx => {}
+                _ => return said,
+            }
+        }
     }
 
     pub fn said_within(&self, time: Duration) -> Option<Said> {

@@ -24,7 +24,7 @@ fn messages_go_both_ways_over_one_connection() {
         ok: true,
     });
     nodes[1].peers.send(nodes[0].id(), answer, Entries::none());
-    assert_eq!(nodes[0].said().message, answer);
+    assert_eq!(nodes[0].told().message, answer);
     // Whoever was there first connected; nobody connected twice.
     for node in &nodes {
         node.until("two connections", |node| {
@@ -72,7 +72,7 @@ fn entries_of_five_megabytes_arrive_whole_and_in_order() {
         nodes[0].peers.send(nodes[1].id(), frame(seqno - 1, seqno), held);
     }
     for seqno in 1..=12 {
-        let said = nodes[1].said();
+        let said = nodes[1].told();
         assert_eq!(said.message, frame(seqno - 1, seqno));
         assert!(said.entries[..] == entry(seqno)[..]);
     }
@@ -231,7 +231,7 @@ fn a_stop_ends_the_threads_and_writes_what_waits() {
     nodes[0].peers.stop();
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(std::net::TcpStream::connect(address).is_err());
-    assert_eq!(nodes[1].said().message, Message::ProposeRequestVote { view: 2 });
+    assert_eq!(nodes[1].told().message, Message::ProposeRequestVote { view: 2 });
     // The thread has let go of everything.
     let left: BTreeSet<bool> = nodes[0]
         .words
@@ -241,27 +241,26 @@ fn a_stop_ends_the_threads_and_writes_what_waits() {
     assert!(left.len() <= 2);
 }
 
-/// Prints how fast entries of a ledger's files go from one node to another: `cargo test --lib throughput -- --ignored --nocapture`.
 #[test]
-#[ignore = "a measurement"]
-fn throughput_of_entries() {
-    let nodes = nodes(2, 10);
+fn a_renewed_node_goes_on_talking_and_makes_new_keys_only_with_those_of_its_service() {
+    let nodes = nodes(2, 11);
     nodes[0].reaches(&nodes[1], 1);
-    let entry: Arc<[u8]> = vec![5; 4096].into();
-    let began = Instant::now();
-    let frames = 512;
-    for at in 0..frames {
-        let held = Entries::Held(vec![entry.clone(); 256]);
-        nodes[0]
-            .peers
-            .send(nodes[1].id(), frame(at * 256, at * 256 + 256), held);
-        if at >= 32 {
-            nodes[1].said();
+    let renewed = owns(2, 11, 1001);
+    nodes[0].peers.renew(renewed[0].clone());
+    nodes[0].reaches(&nodes[1], 2);
+    nodes[1].reaches(&nodes[0], 2);
+    let meet_again = || {
+        for (node, other) in [(0, 1), (1, 0)] {
+            nodes[node].peers.forget(nodes[other].id());
+            nodes[node]
+                .peers
+                .know(nodes[other].id(), &nodes[other].peers.address().to_string());
         }
-    }
-    for _ in 0..32 {
-        nodes[1].said();
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    eprintln!("{:.0} MB/s", frames as f64 * 1.048_576 / seconds);
+    };
+    meet_again();
+    nodes[0].peers.send(nodes[1].id(), heartbeat(3), Entries::none());
+    nodes[1].until("it is refused", |node| node.dropped("certificate_not_of_service") > 0);
+    nodes[1].peers.renew(renewed[1].clone());
+    nodes[0].reaches(&nodes[1], 4);
+    nodes[1].reaches(&nodes[0], 4);
 }
