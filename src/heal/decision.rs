@@ -43,7 +43,7 @@ pub struct Healing {
     pub(super) effects: Vec<Effect>,
     /// The rule that a test breaks.
     #[cfg(test)]
-    pub broken: Option<Rule>,
+    pub(super) broken: Option<Rule>,
     /// Votes that were counted twice, where a test breaks that rule.
     #[cfg(test)]
     pub(super) counted_again: usize,
@@ -72,7 +72,7 @@ impl Healing {
             failover_at: Some(now.saturating_add(settings.failover)),
             effects: Vec::new(),
             #[cfg(test)]
-            broken: None,
+            broken: settings.broken,
             #[cfg(test)]
             counted_again: 0,
         };

@@ -29,6 +29,9 @@ pub struct Settings {
     pub retry: Duration,
     /// After this the node goes on without those that are missing: once for gossip, once for votes.
     pub failover: Duration,
+    /// The rule that a test breaks.
+    #[cfg(test)]
+    pub(crate) broken: Option<super::rule::Rule>,
 }
 
 /// What a node begins with, once its recovery transaction is committed.
