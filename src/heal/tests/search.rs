@@ -30,21 +30,23 @@ pub struct World {
     pub votes: u32,
     /// Who said that it is open: 3 bits a life.
     pub open: u8,
-    /// Who ever opened by quorum, by fail-over; who had all votes.
+    /// Who ever opened by quorum, by fail-over.
     pub quorum: u8,
     pub failover: u8,
-    pub unanimous: u8,
     /// Time ran out somewhere.
     pub timed: bool,
     /// Starts that are left.
     pub restarts: u8,
 }
 
-/// From one world to the next.
-#[derive(Clone, Copy, Debug)]
-pub enum Step {
-    Starts(usize),
-    Input(usize, Input),
+/// From one world to the next: which node, and what happens to it; nothing, where it starts.
+pub type Way = (usize, Option<Input>);
+
+impl World {
+    /// In any of its lives.
+    fn has_vote(&self, from: usize, to: usize) -> bool {
+        (0..2).any(|life| self.votes >> (life * 9 + from * NODES + to) & 1 == 1)
+    }
 }
 
 /// What a node did.
@@ -54,7 +56,6 @@ pub struct Did {
     votes: u8,
     says_open: bool,
     opened: Option<OpenKind>,
-    unanimous: bool,
     pub stuck: bool,
 }
 
@@ -203,8 +204,6 @@ impl Search {
                 waiting = healing.step(ms(0), Event::Tick).effects;
             }
         }
-        // One that joins forgets who voted, here.
-        did.unanimous = healing.votes.len() == NODES && healing.stage != Stage::Joining;
         did.next = self.remember(healing);
         did
     }
@@ -262,7 +261,6 @@ impl Search {
             Some(OpenKind::Failover) => world.failover |= 1 << node,
             None => {}
         }
-        world.unanimous |= u8::from(did.unanimous) << node;
     }
 
     fn inputs(&self, world: &World, node: usize) -> Vec<Input> {
@@ -286,7 +284,7 @@ impl Search {
     }
 
     /// Everything that may come next.
-    fn after(&mut self, world: &World, stuck: &mut bool) -> Vec<(World, Step)> {
+    fn after(&mut self, world: &World, stuck: &mut bool) -> Vec<(World, Way)> {
         let mut after = Vec::new();
         for node in 0..NODES {
             let at = world.nodes[node];
@@ -294,7 +292,7 @@ impl Search {
                 let mut next = *world;
                 let did = self.start(node, 0, None);
                 Search::note(&mut next, node, &did);
-                after.push((next, Step::Starts(node)));
+                after.push((next, (node, None)));
                 continue;
             }
             for input in self.inputs(world, node) {
@@ -303,7 +301,7 @@ impl Search {
                 let mut next = *world;
                 next.timed |= input == Input::TimeOut;
                 Search::note(&mut next, node, &did);
-                after.push((next, Step::Input(node, input)));
+                after.push((next, (node, Some(input))));
             }
             if world.restarts > 0 && world.lives[node] == 0 {
                 let before = &self.known[usize::from(at) - 1];
@@ -321,7 +319,7 @@ impl Search {
                 next.lives[node] = 1;
                 let did = self.start(node, 1, Some(earlier));
                 Search::note(&mut next, node, &did);
-                after.push((next, Step::Starts(node)));
+                after.push((next, (node, None)));
             }
         }
         after
@@ -340,10 +338,10 @@ impl Search {
         }
         for node in 0..NODES {
             let has = |bits: u8| bits >> node & 1 == 1;
-            let voters =
-                (0..NODES).filter(|from| (0..2).any(|life| world.votes >> (life * 9 + from * NODES + node) & 1 == 1));
-            let voters = voters.count();
-            if has(world.unanimous) && has(world.quorum) && opened & !(1 << node) != 0 {
+            let voters = (0..NODES).filter(|from| world.has_vote(*from, node)).count();
+            // Votes that are said after that are for one that is open already: they decide nothing.
+            let said = |from: usize| (0..NODES).filter(move |to| world.has_vote(from, *to)).eq([node]);
+            if (0..NODES).all(said) && opened & !(1 << node) != 0 {
                 return Err("all voted for one node, and another opened".to_owned());
             }
             if has(world.quorum) && voters < MAJORITY as usize {
@@ -369,7 +367,7 @@ impl Search {
             restarts,
             ..World::default()
         };
-        let mut seen: HashMap<World, Option<(World, Step)>> = HashMap::from([(first, None)]);
+        let mut seen: HashMap<World, Option<(World, Way)>> = HashMap::from([(first, None)]);
         let mut layer = vec![first];
         let mut found = Found {
             states: 0,
