@@ -12,6 +12,9 @@ use super::settings::{Event, Settings, Start, Step};
 use super::stage::{OpenKind, Stage};
 use super::warning::Warning;
 
+/// Warnings of the kind that others can provoke: more than a cluster has nodes.
+const MOST_WARNED: usize = 64;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) key: Vec<u8>,
@@ -41,6 +44,8 @@ pub struct Healing {
     pub(super) retry_at: Option<Duration>,
     pub(super) failover_at: Option<Duration>,
     pub(super) effects: Vec<Effect>,
+    /// What was said already and is no news.
+    warned: Vec<Warning>,
     /// The rule that a test breaks.
     #[cfg(test)]
     pub(super) broken: Option<Rule>,
@@ -71,6 +76,7 @@ impl Healing {
             retry_at: None,
             failover_at: Some(now.saturating_add(settings.failover)),
             effects: Vec::new(),
+            warned: Vec::new(),
             #[cfg(test)]
             broken: settings.broken,
             #[cfg(test)]
@@ -80,8 +86,10 @@ impl Healing {
             // What others of this generation can't say must not decide here either.
             healing.claim.view = None;
         }
-        healing.warn_of_the_start(start.recovery, start.is_cut_short, start.nodes_in_ledger);
         let own = healing.own.clone();
+        // Whatever the configuration says, it is one of them.
+        healing.peers.entry(own.id.clone()).or_insert(own.address.clone());
+        healing.warn_of_the_start(start.recovery, start.is_cut_short, start.nodes_in_ledger);
         healing.meet(own, start.key);
         if let Some(earlier) = start.earlier {
             healing.resume(earlier);
@@ -163,7 +171,7 @@ impl Healing {
         let Message { info, body } = message;
         let id = info.id.clone();
         if !self.peers.contains_key(&id) && self.keeps(Rule::NoStrangers) {
-            self.warn(Warning::Stranger { id: id.clone() });
+            self.warn_once(Warning::Stranger { id: id.clone() });
             return Err(Refusal::Stranger { id });
         }
         // Also one that was started again: it would wait, and then open by itself.
@@ -172,9 +180,8 @@ impl Healing {
             self.tell_open(&id);
         }
         if self.known.get(&id).is_some_and(|known| known.key != key) {
-            if self.changed.insert(id.clone()) {
-                self.warn(Warning::PeerRestarted { id: id.clone() });
-            }
+            self.changed.insert(id.clone());
+            self.warn_once(Warning::PeerRestarted { id: id.clone() });
             return Err(Refusal::OtherKey { id });
         }
         match body {
@@ -252,7 +259,7 @@ impl Healing {
         }
         if self.stage.opens() && self.keeps(Rule::OpenStays) {
             let (first, second) = (self.own.id.clone(), id.to_owned());
-            self.warn(Warning::Fork { first, second });
+            self.warn_once(Warning::Fork { first, second });
             return Err(Refusal::Opens);
         }
         Ok(())
@@ -263,7 +270,7 @@ impl Healing {
         let id = winner.id.clone();
         if self.stage == Stage::Joining {
             if let Some(first) = self.chosen.clone().filter(|first| *first != id) {
-                self.warn(Warning::Fork { first, second: id });
+                self.warn_once(Warning::Fork { first, second: id });
             }
             return;
         }
@@ -391,5 +398,13 @@ impl Healing {
 
     pub(super) fn warn(&mut self, warning: Warning) {
         self.effects.push(Effect::Warn(warning));
+    }
+
+    /// Peers say the same again and again, and strangers may call themselves anything.
+    fn warn_once(&mut self, warning: Warning) {
+        if self.warned.len() < MOST_WARNED && !self.warned.contains(&warning) {
+            self.warned.push(warning.clone());
+            self.warn(warning);
+        }
     }
 }

@@ -37,7 +37,7 @@ pub struct Settings {
 /// What a node begins with, once its recovery transaction is committed.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// What it says of itself. It must be one of the peers.
+    /// What it says of itself. It is one of the peers, under the same id.
     pub own: Info,
     /// Its public key, SubjectPublicKeyInfo in DER.
     pub key: Vec<u8>,

@@ -75,6 +75,8 @@ pub struct Search {
     claims: [Claim; NODES],
     broken: Option<Rule>,
     strangers: bool,
+    /// A broken promise does not end the search.
+    pub goes_on: bool,
     /// Remembered states, from 1.
     pub known: Vec<Healing>,
     by_key: HashMap<Key, u16>,
@@ -108,6 +110,7 @@ impl Search {
             claims,
             broken,
             strangers,
+            goes_on: false,
             known: Vec::new(),
             by_key: HashMap::new(),
             did: HashMap::new(),
@@ -380,7 +383,9 @@ impl Search {
         while !layer.is_empty() {
             let mut below = Vec::new();
             for world in &layer {
-                if let Err(why) = self.check(world) {
+                if !self.goes_on
+                    && let Err(why) = self.check(world)
+                {
                     found.broken = Some((found.depth, why));
                     found.states = seen.len();
                     let mut at = *world;
