@@ -134,7 +134,7 @@ impl Healing {
     pub fn step(&mut self, now: Duration, event: Event) -> Step {
         let before = self.stage;
         let answer = match event {
-            Event::Heard { key, message } => self.hear(key, message),
+            Event::Heard { key, message } => self.hear(key, *message),
             Event::Tick => {
                 if self.failover_at.is_some_and(|at| at <= now) {
                     self.failover_at = Some(now.saturating_add(self.failover));

@@ -75,7 +75,7 @@ pub enum Event {
         /// The sender's key, of the TLS session, for which the message's evidence has been verified.
         key: Vec<u8>,
         /// What.
-        message: Message,
+        message: Box<Message>,
     },
     /// Time has passed.
     Tick,

@@ -41,7 +41,7 @@ fn key(id: &str, life: u8) -> Vec<u8> {
 fn says(id: &str, life: u8, body: Body) -> Event {
     Event::Heard {
         key: key(id, life),
-        message: Message { info: info(id), body },
+        message: Box::new(Message { info: info(id), body }),
     }
 }
 

@@ -102,7 +102,16 @@ impl Stand {
             let due: Vec<_> = self.own.extract_if(.., |(at, _)| *at <= self.now).collect();
             for (_, message) in due {
                 let key = message.info.evidence.quote.clone();
-                let effects = self.healing.step(ms(self.now), Event::Heard { key, message }).effects;
+                let effects = self
+                    .healing
+                    .step(
+                        ms(self.now),
+                        Event::Heard {
+                            key,
+                            message: Box::new(message),
+                        },
+                    )
+                    .effects;
                 self.carry_out(effects);
             }
             let effects = self.healing.step(ms(self.now), Event::Tick).effects;
@@ -126,7 +135,13 @@ impl Stand {
         }
         // The evidence names the key.
         let key = message.info.evidence.quote.clone();
-        let step = self.healing.step(ms(self.now), Event::Heard { key, message });
+        let step = self.healing.step(
+            ms(self.now),
+            Event::Heard {
+                key,
+                message: Box::new(message),
+            },
+        );
         self.carry_out(step.effects);
         step.answer
             .map_or_else(refused, |()| (204, String::new(), String::new()))

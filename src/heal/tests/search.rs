@@ -71,6 +71,9 @@ type Key = (
     usize,
 );
 
+/// Which node, in which life, after what.
+type Beginning = (usize, u8, Option<(Stage, Option<String>, Option<OpenKind>)>);
+
 pub struct Search {
     claims: [Claim; NODES],
     broken: Option<Rule>,
@@ -81,7 +84,7 @@ pub struct Search {
     pub known: Vec<Healing>,
     by_key: HashMap<Key, u16>,
     did: HashMap<(u16, Input), Did>,
-    started: HashMap<(usize, u8, Option<(Stage, Option<String>, Option<OpenKind>)>), Did>,
+    started: HashMap<Beginning, Did>,
 }
 
 pub struct Found {
@@ -195,7 +198,17 @@ impl Search {
                     did.votes |= 1 << index(&healing.own.id).unwrap();
                 }
                 let key = key(&healing.own.id, life);
-                waiting.extend(healing.step(ms(0), Event::Heard { key, message }).effects);
+                waiting.extend(
+                    healing
+                        .step(
+                            ms(0),
+                            Event::Heard {
+                                key,
+                                message: Box::new(message),
+                            },
+                        )
+                        .effects,
+                );
             }
             if waiting.is_empty() {
                 if retried {

@@ -311,10 +311,10 @@ fn whoever_hears_that_another_is_open_joins_it_where_the_configuration_says() {
         said.address = "somewhere.else:1".to_owned();
         let event = Event::Heard {
             key: key("b", 0),
-            message: Message {
+            message: Box::new(Message {
                 info: said.clone(),
                 body: opens(),
-            },
+            }),
         };
         a.step(event).unwrap();
         let address = "b.example:443".to_owned();

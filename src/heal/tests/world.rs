@@ -322,7 +322,7 @@ impl World {
         let to = World::index(to).unwrap();
         let event = Event::Heard {
             key: key(IDS[from], self.nodes[from].life),
-            message,
+            message: Box::new(message),
         };
         if from == to {
             return self.post(to, event, 0);
