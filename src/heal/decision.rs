@@ -46,9 +46,9 @@ pub struct Healing {
     pub(super) effects: Vec<Effect>,
     /// What was said already and is no news.
     warned: Vec<Warning>,
-    /// The rule that a test breaks.
+    /// The rules that a test breaks.
     #[cfg(test)]
-    pub(super) broken: Option<Rule>,
+    pub(super) broken: Vec<Rule>,
     /// Votes that were counted twice, where a test breaks that rule.
     #[cfg(test)]
     pub(super) counted_again: usize,
@@ -78,7 +78,7 @@ impl Healing {
             effects: Vec::new(),
             warned: Vec::new(),
             #[cfg(test)]
-            broken: settings.broken,
+            broken: settings.broken.clone(),
             #[cfg(test)]
             counted_again: 0,
         };
@@ -159,7 +159,7 @@ impl Healing {
     /// Whether a rule holds: always, but where a test breaks it.
     pub(super) fn keeps(&self, rule: Rule) -> bool {
         #[cfg(test)]
-        return self.broken != Some(rule);
+        return !self.broken.contains(&rule);
         #[cfg(not(test))]
         {
             let _ = rule;

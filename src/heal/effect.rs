@@ -5,7 +5,7 @@ use super::message::{Info, Message};
 use super::stage::{OpenKind, Stage};
 use super::warning::Warning;
 
-/// What is written to the node's own tables ([`super::tables::write`]).
+/// What is written to the node's own tables (`heal::tables::write`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A peer was heard for the first time.
@@ -58,7 +58,7 @@ pub enum Effect {
     },
     /// The service is to be opened without a proposal: `transition_service_to_open` from the identity before to its own.
     Open(OpenKind),
-    /// The node is to end, and one that joins to begin ([`super::outcome`]).
+    /// The node is to end, and one that joins to begin (`heal::outcome`).
     Join {
         /// What the winner said of itself.
         winner: Info,

@@ -17,6 +17,10 @@
 //! node that lost one that joins. Two ways lead to Opening. By quorum: no two nodes get there, and what was committed is in
 //! the ledger that is opened. By fail-over: neither is certain; it is recorded as such in the ledger, and [warned](Warning) of.
 //!
+//! Who opens by quorum has a majority of votes, each from a node whose own ledger is not better, and a majority has
+//! everything that was committed: so the ledger that is opened has it too, where the nodes that are configured are those of the
+//! ledger and all say their views. `tests` has every state that three nodes can get into, beside CCF's nodes too.
+//!
 //! This is stricter than CCF where a CCF node on the other side can't tell, or only has to try again:
 //!
 //! - Only peers that the configuration names are heard. CCF counts whoever shows a good quote.

@@ -29,9 +29,9 @@ pub struct Settings {
     pub retry: Duration,
     /// After this the node goes on without those that are missing: once for gossip, once for votes.
     pub failover: Duration,
-    /// The rule that a test breaks.
+    /// The rules that a test breaks.
     #[cfg(test)]
-    pub(crate) broken: Option<super::rule::Rule>,
+    pub(crate) broken: Vec<super::rule::Rule>,
 }
 
 /// What a node begins with, once its recovery transaction is committed.
@@ -42,7 +42,7 @@ pub struct Start {
     /// Its public key, SubjectPublicKeyInfo in DER.
     pub key: Vec<u8>,
     /// What its ledger has: the last signature that was recovered; after an unfinished attempt, what was
-    /// [claimed](super::tables::Unfinished) then.
+    /// claimed then (`heal::tables::unfinished`).
     pub claim: Claim,
     /// What it had decided in an attempt that was not finished.
     pub earlier: Option<Earlier>,

@@ -63,7 +63,7 @@ fn settings(ids: &[&str]) -> Settings {
         peers: ids.iter().map(peer).collect(),
         retry: ms(100),
         failover: ms(2000),
-        broken: None,
+        broken: Vec::new(),
     }
 }
 

@@ -48,6 +48,19 @@ fn they_do_so_too_when_two_of_them_are_started_again() {
 }
 
 #[test]
+fn beside_ccf_nodes_the_promises_are_the_same() {
+    for ccf in 1..8u8 {
+        let mut search = Search::new(cut_off(), None, false);
+        search.ccf = [ccf & 1 != 0, ccf & 2 != 0, ccf & 4 != 0];
+        let found = search.run(0);
+        assert_eq!(found.broken, None, "{:?}: {:#?}", search.ccf, found.trace);
+        // Two of CCF's can stop each other.
+        let nobody = found.reached.contains_key("all join, nobody is open");
+        assert!(!nobody || search.ccf.iter().filter(|is_ccf| **is_ccf).count() > 1);
+    }
+}
+
+#[test]
 fn strangers_change_nothing() {
     let without = Search::new(differing(), None, false).run(0);
     let with = Search::new(differing(), None, true).run(0);

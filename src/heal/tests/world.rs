@@ -116,7 +116,7 @@ impl World {
         let with_strangers = below(3) == 0;
         let mut settings = settings(&IDS[..count]);
         settings.failover = ms(failover);
-        settings.broken = broken;
+        settings.broken = broken.into_iter().collect();
         World {
             chance,
             now: 0,
