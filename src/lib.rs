@@ -12,6 +12,7 @@
 //! | 7 | [`service`] | what transactions write: creation, shares, secrets, opening |
 //! | 7 | [`script`] | the ledger's constitution and ballots, run in QuickJS |
 //! | 7 | [`member`] | a consortium member's client |
+//! | 7 | [`heal`] | self-healing open: whose ledger is best, and who opens |
 //! | 7 | [`fixture`] | made-up service histories, for tests and rehearsals |
 //! | 6 | [`mod@core`] | what the writer of a ledger decides, without doing it |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
@@ -39,6 +40,7 @@ pub mod error;
 pub mod fixture;
 pub mod format;
 pub mod governance;
+pub mod heal;
 pub mod http;
 pub mod journal;
 pub mod kv;

@@ -79,7 +79,16 @@ fn codec(table: &str) -> Option<(KeyCodec, ValueCodec)> {
         | names::PREVIOUS_SERVICE_LAST_SIGNED_ROOT
         | names::SEALING_KEY_SOURCE
         | names::LAST_UNSEALING
-        | names::LAST_RECOVERY_TYPE => (Singleton, V::Json),
+        | names::LAST_RECOVERY_TYPE
+        | names::SELF_HEALING_CHOSEN_NODE
+        | names::SELF_HEALING_CHOSEN_REPLICA
+        | names::SELF_HEALING_STATE
+        | names::SELF_HEALING_TIMEOUT_STATE
+        | names::SELF_HEALING_FAILOVER_OPEN
+        | names::RECOVERY_DECISION_CHOSEN_NODE
+        | names::RECOVERY_DECISION_STATE
+        | names::RECOVERY_DECISION_TIMEOUT_STATE
+        | names::RECOVERY_DECISION_OPEN_KIND => (Singleton, V::Json),
         names::SNAPSHOT_CREATE => (Singleton, V::Any),
         names::MODULES_QUICKJS_VERSION => (Singleton, V::Text),
         names::TREE => (Singleton, V::Tree),
@@ -113,12 +122,16 @@ fn keyed_by_text(table: &str) -> Option<ValueCodec> {
         | names::JWT_PUBLIC_SIGNING_KEYS_METADATA
         | names::JWT_PUBLIC_SIGNING_KEYS_METADATA_V2
         | names::TLS_CA_CERT_BUNDLES
-        | names::ENCRYPTED_SUBMITTED_SHARES => V::Json,
+        | names::ENCRYPTED_SUBMITTED_SHARES
+        | names::SELF_HEALING_NODES
+        | names::SELF_HEALING_GOSSIP
+        | names::RECOVERY_DECISION_NODES
+        | names::RECOVERY_DECISION_GOSSIP => V::Json,
         names::NODES_ENDORSED_CERTIFICATES
         | names::MEMBERS_CERTS
         | names::MEMBERS_ENCRYPTION_PUBLIC_KEYS
         | names::USERS_CERTS => V::Pem,
-        names::NODES_VIRTUAL_HOST_DATA => V::Set,
+        names::NODES_VIRTUAL_HOST_DATA | names::SELF_HEALING_VOTES | names::RECOVERY_DECISION_VOTES => V::Set,
         names::MEMBERS_ACKS => V::Acknowledgement,
         names::PROPOSALS => V::Submitted,
         names::COSE_HISTORY => V::Cose,

@@ -73,6 +73,36 @@ names! {
     USERS_CERTS = "public:ccf.gov.users.certs";
     /// Users' data.
     USERS_INFO = "public:ccf.gov.users.info";
+    /// Nodes heard in a self-healing open, by their names (October 2025).
+    SELF_HEALING_NODES = "public:ccf.gov.selfhealingopen.nodes";
+    /// What each of them said that its ledger has.
+    SELF_HEALING_GOSSIP = "public:ccf.gov.selfhealingopen.gossip";
+    /// Who voted for this node.
+    SELF_HEALING_VOTES = "public:ccf.gov.selfhealingopen.votes";
+    /// Whom this node voted for, or joins.
+    SELF_HEALING_CHOSEN_NODE = "public:ccf.gov.selfhealingopen.chosen_node";
+    /// The same (September 2025).
+    SELF_HEALING_CHOSEN_REPLICA = "public:ccf.gov.selfhealingopen.chosen_replica";
+    /// How far this node is.
+    SELF_HEALING_STATE = "public:ccf.gov.selfhealingopen.sm_state";
+    /// What the next time-out would end.
+    SELF_HEALING_TIMEOUT_STATE = "public:ccf.gov.selfhealingopen.timeout_sm_state";
+    /// This node opened without a majority.
+    SELF_HEALING_FAILOVER_OPEN = "public:ccf.gov.selfhealingopen.failover_open";
+    /// Nodes heard in a self-healing open, by their names (2026).
+    RECOVERY_DECISION_NODES = "public:ccf.gov.recovery_decision_protocol.nodes";
+    /// What each of them said that its ledger has (2026).
+    RECOVERY_DECISION_GOSSIP = "public:ccf.gov.recovery_decision_protocol.gossip";
+    /// Who voted for this node (2026).
+    RECOVERY_DECISION_VOTES = "public:ccf.gov.recovery_decision_protocol.votes";
+    /// Whom this node voted for, or joins (2026).
+    RECOVERY_DECISION_CHOSEN_NODE = "public:ccf.gov.recovery_decision_protocol.chosen_node";
+    /// How far this node is (2026).
+    RECOVERY_DECISION_STATE = "public:ccf.gov.recovery_decision_protocol.sm_state";
+    /// What the next time-out would end (2026).
+    RECOVERY_DECISION_TIMEOUT_STATE = "public:ccf.gov.recovery_decision_protocol.timeout_sm_state";
+    /// Why this node opened (2026).
+    RECOVERY_DECISION_OPEN_KIND = "public:ccf.gov.recovery_decision_protocol.open_kind";
     /// The constitution.
     CONSTITUTION = "public:ccf.gov.constitution";
     /// Proposals as submitted.
