@@ -119,6 +119,15 @@ impl Show for Path {
     }
 }
 
+/// Seconds since 1970 as `2026-10-01T12:00:00Z`.
+pub fn date(unix_s: u64) -> String {
+    i64::try_from(unix_s)
+        .ok()
+        .and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_else(|| format!("{unix_s} seconds after 1970"))
+}
+
 /// Serialises a path as it is shown: one that is no UTF-8 too.
 ///
 /// # Errors
@@ -277,5 +286,14 @@ mod tests {
         assert_eq!(json.lines().count(), 1);
         assert!(json.trim_end().chars().all(is_plain));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(date(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(date(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(date(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!(date(u64::MAX), "18446744073709551615 seconds after 1970");
     }
 }

@@ -66,6 +66,6 @@ pub use judgement::{Check, Failure, Judgement, Outcome, Verdict};
 pub use own::{Attestation, Given, OwnEvidence, OwnUvm, SnpEvidence};
 pub use policy::Policy;
 pub use product::{CpuId, Product};
-pub use time::{Time, date};
+pub use time::Time;
 pub use verifier::{Facts, Judged, Verifier};
 pub use virtual_node::{VIRTUAL_MEASUREMENT, VirtualQuote, digest_of_executable};

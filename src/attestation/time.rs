@@ -1,6 +1,7 @@
 //! When certificates have to be valid, if at all. Nothing here reads a clock: the caller says what time it is.
 
 use crate::crypto::x509::{AnyCertificate, Validity};
+use crate::shown::date;
 
 use super::judgement::Outcome;
 
@@ -47,15 +48,6 @@ impl Time {
             (false, _) => Outcome::remark(outside.join(", ")),
         }
     }
-}
-
-/// An instant as `2026-10-01T12:00:00Z`.
-pub fn date(unix_s: u64) -> String {
-    i64::try_from(unix_s)
-        .ok()
-        .and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
-        .unwrap_or_else(|| format!("{unix_s} seconds after 1970"))
 }
 
 #[cfg(test)]

@@ -161,3 +161,49 @@ impl Worker {
 pub(super) fn draft_path(disk: Files, snapshots: &Path) -> PathBuf {
     SnapshotFiles::new(disk, snapshots).draft_path()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::journal::disk::Durability;
+
+    #[test]
+    fn what_was_given_is_done_in_order_before_the_end_and_a_panic_is_said_and_is_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = directory.path().join("ledger");
+        std::fs::create_dir(&ledger).unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let files = Files::new(Durability::Synced);
+        let mut disk = Disk::start(files, (&ledger, directory.path()), move |word| {
+            hears.lock().unwrap().push(match word {
+                Word::Came(Event::Done) => "done",
+                Word::Came(_) => "else",
+                Word::Panicked(_) => "panicked",
+            });
+        })
+        .unwrap();
+        let create = Operation::Create {
+            chunk: 1,
+            recovering: false,
+        };
+        let write = Operation::Write {
+            chunk: 1,
+            offset: 8,
+            entries: vec![Arc::from([7; 1000].as_slice()); 100],
+        };
+        for operation in [
+            create,
+            write,
+            Operation::Sync { chunk: 1 },
+            Operation::Sync { chunk: 9 },
+        ] {
+            disk.give(Job::Perform(operation));
+        }
+        disk.finish();
+        assert_eq!(*heard.lock().unwrap(), ["done", "done", "done", "panicked"]);
+        assert_eq!(ledger.join("ledger_1").metadata().unwrap().len(), 8 + 100_000);
+    }
+}

@@ -5,6 +5,7 @@
 //! program. Recovery specification, sections 2.1 and 2.9.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as mpsc_std};
 use std::time::Duration;
@@ -191,7 +192,14 @@ async fn live(
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
         move || {
-            if let Err(why) = recover_service(&node, identity, inputs, options, made) {
+            let recovery = AssertUnwindSafe(|| recover_service(&node, identity, inputs, options, made));
+            let outcome = catch_unwind(recovery).unwrap_or_else(|_| {
+                Err(Error::Unreadable(
+                    "the recovery has panicked, which is a fault in this program: the ledger is as it was left"
+                        .to_owned(),
+                ))
+            });
+            if let Err(why) = outcome {
                 let _ = fatal.send(why);
             }
         }

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::attestation::snp::{Report, Tcb};
 use crate::attestation::uvm::Statement;
-use crate::attestation::{Evidence, Platform, date, sgx};
+use crate::attestation::{Evidence, Platform, sgx};
 use crate::crypto::x509::{AnyCertificate, der_blocks};
+use crate::shown::date;
 
 /// Certificates of one text that are described.
 const MOST_CERTIFICATES: usize = 8;

@@ -2,8 +2,9 @@
 
 use crate::attestation::anchors::{self, Anchors, Root};
 use crate::attestation::judgement::{Check, Judgement, Outcome};
-use crate::attestation::time::{Time, date};
+use crate::attestation::time::Time;
 use crate::crypto::{Curve, Encoding, HashAlgorithm, Scheme, ec_key_of_point, sha256_parts};
+use crate::shown::date;
 
 use super::collateral::{Collateral, Parsed, is_list_of};
 use super::pck::{Chain, PckTcb};

@@ -4,7 +4,8 @@ use crate::attestation::anchors::{self, Anchors, Root};
 use crate::attestation::judgement::{Check, Judgement, Outcome};
 use crate::attestation::product::Product;
 use crate::attestation::revocation::Lists;
-use crate::attestation::time::{Time, date};
+use crate::attestation::time::Time;
+use crate::shown::date;
 
 use super::endorsements::{Endorsements, MAX_BYTES, NAMES};
 use super::report::{NEWEST_VERSION, REPORT_BYTES, Report};

@@ -3,7 +3,8 @@
 use super::report::{How, NodeReport, PolicyRow};
 use super::tables::{Table, Tables};
 use crate::attestation::snp::Report;
-use crate::attestation::{Facts, Judged, Outcome, Product, Time, Verdict, date};
+use crate::attestation::{Facts, Judged, Outcome, Product, Time, Verdict};
+use crate::shown::date;
 use crate::shown::excerpt;
 
 /// What the node's record says of it.
