@@ -261,6 +261,7 @@ mod founded {
             service_data: None,
             sealing: None,
             plan: SealingPlan::default(),
+            others: None,
             drops_signed: false,
         };
         found(&node, founding).unwrap();

@@ -88,6 +88,7 @@ impl Bench {
             service_data: None,
             sealing: None,
             plan: SealingPlan::default(),
+            others: None,
             drops_signed: false,
         };
         found(&node, founding).unwrap();
