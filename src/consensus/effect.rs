@@ -1,5 +1,6 @@
 //! What consensus wants done, in this order, before it is told anything else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::message::Message;
@@ -130,6 +131,11 @@ pub enum Note {
         /// Whom.
         node: NodeId,
     },
+    /// What is not committed is given up, since nodes that were let in have never answered.
+    GivesUp {
+        /// Who is silent.
+        nodes: BTreeSet<NodeId>,
+    },
     /// There is no view left to stand in.
     NoViewLeft,
 }
@@ -152,6 +158,15 @@ impl fmt::Display for Note {
                 "node {node} needs the entries after {after}, which are not held here: it needs a snapshot, or another leader"
             ),
             Note::Nudges { node } => write!(f, "node {node} is asked to lead at once"),
+            Note::GivesUp { nodes } => {
+                let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+                write!(
+                    f,
+                    "everything that is not committed is given up, their admission included: without an answer of {} nothing \
+                     could ever be committed again; start these nodes anew and let them join again",
+                    nodes.join(", ")
+                )
+            }
             Note::NoViewLeft => write!(f, "no election: the view is the greatest there is"),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::effect::{Effect, Note, Phase};
 use super::followers::{Follower, Leading, UNANSWERED};
 use super::message::{AppendEntries, AppendEntriesResponse, Message};
+use super::retirement::PATIENCE;
 use super::rule::Rule;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
@@ -81,6 +82,7 @@ impl Consensus {
             });
         }
         self.forget_the_silent();
+        self.give_up_on_who_never_came();
         if !self.quorum_is_heard() {
             self.note(Note::QuorumSilent);
             self.stop_leading();
@@ -215,18 +217,33 @@ impl Consensus {
     }
 
     fn quorum_is_heard(&self) -> bool {
+        let silent = self.silent_for(self.settings.election_timeout);
+        self.is_needed_by_all() || self.configurations.majorities(|node| !silent.contains(node))
+    }
+
+    /// Who takes part and has not answered for so long.
+    fn silent_for(&self, time: Duration) -> BTreeSet<NodeId> {
         let State::Leader(leading) = &self.state else {
-            return true;
+            return BTreeSet::new();
         };
-        let timeout = self.settings.election_timeout;
         let is_heard = |node: &NodeId| {
-            *node == self.id
-                || leading
-                    .followers
-                    .get(node)
-                    .is_some_and(|follower| self.now < follower.heard + timeout)
+            let follower = leading.followers.get(node);
+            follower.is_some_and(|follower| self.now < follower.heard + time)
         };
-        self.is_needed_by_all() || self.configurations.majorities(is_heard)
+        let mut nodes = self.configurations.nodes();
+        nodes.retain(|node| *node != self.id && !is_heard(node));
+        nodes
+    }
+
+    /// A node that was let in and does not answer keeps a lone leader from committing anything, its own removal included. It is
+    /// waited for as long as for others; then everything that came with it or after it is given up.
+    fn give_up_on_who_never_came(&mut self) {
+        let silent = self.silent_for(self.settings.election_timeout * PATIENCE);
+        let is_stuck = !self.configurations.majorities(|node| !silent.contains(node));
+        if is_stuck && self.is_needed_by_all() && self.log.last() > self.log.committed() {
+            self.note(Note::GivesUp { nodes: silent });
+            self.begin_again();
+        }
     }
 
     /// This leader alone is a majority of the configuration that is committed: nobody else leads without its vote. What is

@@ -7,7 +7,7 @@ use super::state::{Consensus, State};
 use crate::channel::NodeId;
 
 /// Who is silent for so many election time-outs is not waited for: as long as a CCF node keeps an idle channel open.
-const PATIENCE: u32 = 4;
+pub(super) const PATIENCE: u32 = 4;
 
 impl Consensus {
     /// Says so where the node's own retirement is further, or was rolled back.

@@ -102,6 +102,7 @@ impl Core {
         if leads && self.role == Role::Primary {
             self.signing = Signing::default();
             self.sign_or_give_up(now, out);
+            self.propose_opening(out);
         }
     }
 

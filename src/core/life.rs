@@ -6,16 +6,17 @@
 //! ```
 
 use super::effect::{Announcement, Effect, Proposal};
-use super::event::Milestone;
+use super::event::{Milestone, Role};
 use super::state::Core;
 use crate::format::Seqno;
 use crate::journal::files::Operation;
 
 impl Core {
     /// A transaction that means something to the service's life is sealed.
-    pub(super) fn begins(&mut self, milestone: Milestone) {
+    pub(super) fn begins(&mut self, milestone: Milestone, seqno: Seqno) {
         if milestone == Milestone::Opened {
             self.snapshots.enable();
+            self.opened_at = Some(seqno);
         }
     }
 
@@ -32,14 +33,22 @@ impl Core {
         while self.nodes_written.pop_front_if(|seqno| *seqno <= committed).is_some() {
             wrote_nodes = true;
         }
-        if wrote_nodes && !self.stopping {
+        // Where there may be others, consensus asks for it.
+        if wrote_nodes && !self.stopping && self.others.is_none() {
             out.push(Effect::Propose(Proposal::Retirements));
         }
     }
 
     /// The driver has the private state in place.
     pub(super) fn private_ledger_read(&mut self, out: &mut Vec<Effect>) {
-        if !self.stopping {
+        self.is_private_read = true;
+        self.propose_opening(out);
+    }
+
+    /// The service is to be opened, once its private ledger is read; again, where that was taken back.
+    pub(super) fn propose_opening(&mut self, out: &mut Vec<Effect>) {
+        let is_due = self.is_private_read && self.opened_at.is_none() && self.role != Role::Backup;
+        if is_due && !self.stopping {
             out.push(Effect::Propose(Proposal::Opening));
         }
     }

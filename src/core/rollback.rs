@@ -46,6 +46,7 @@ impl Core {
         }
         self.milestones.retain(|(seqno, _)| *seqno <= to);
         self.nodes_written.retain(|seqno| *seqno <= to);
+        self.opened_at = self.opened_at.filter(|seqno| *seqno <= to);
         self.signing = Signing::default();
         self.durable = self.durable.min(to);
         self.agreed = self.agreed.min(to);

@@ -62,6 +62,10 @@ pub struct Core {
     pub(super) agreed: Seqno,
     /// The last signature that can't be rolled back.
     pub(super) committed: Seqno,
+    /// The private ledger of the service before is in place.
+    pub(super) is_private_read: bool,
+    /// Where the recovered service was opened.
+    pub(super) opened_at: Option<Seqno>,
     pub(super) stopping: bool,
     pub(super) has_stopped: bool,
 }
@@ -86,6 +90,8 @@ impl Core {
             durable: last,
             agreed: last,
             committed: last,
+            is_private_read: false,
+            opened_at: None,
             stopping: false,
             has_stopped: false,
             settings,
@@ -192,7 +198,7 @@ impl Core {
         self.signing.end_chunk |= follow.end_chunk;
         self.snapshots.asked |= follow.snapshot;
         if let Some(milestone) = follow.milestone {
-            self.begins(milestone);
+            self.begins(milestone, txid.seqno);
             self.milestones.push_back((txid.seqno, milestone));
         }
         if follow.sign {

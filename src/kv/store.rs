@@ -255,6 +255,9 @@ impl Store {
         }
         self.newest.overlay.retain(|_, keys| !keys.is_empty());
         self.newest.seqno = self.newest.seqno.min(seqno);
+        for written in self.written.values_mut() {
+            *written = (*written).min(seqno);
+        }
         self.newest.epoch += 1;
     }
 }

@@ -354,3 +354,48 @@ fn a_lone_leader_whose_joiner_died_gives_up_what_is_not_committed_and_others_may
     assert!(joint.withdraw(at(0)).is_empty());
     assert!(follower(1, &[1]).withdraw(at(0)).is_empty());
 }
+
+#[test]
+fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
+    let mut alone = start(1, &[1]);
+    alone.view = 6;
+    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
+    write(
+        &mut consensus,
+        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
+    );
+    let effects = consensus.tick(at(3999), &ALL);
+    assert_eq!(consensus.role(), Role::Leader);
+    assert!(frames(&effects).iter().all(|(node, ..)| *node == id(2)), "{effects:?}");
+    let effects = consensus.tick(at(4000), &ALL);
+    let expected = [
+        Effect::Note(Note::GivesUp { nodes: ids(&[2]) }),
+        Effect::View(7),
+        Effect::RollBack { to: 11, view: 7 },
+        Effect::Role(Role::Leader),
+    ];
+    assert_eq!(effects[effects.len() - 4..], expected);
+    assert_eq!(commits(&write(&mut consensus, &[signature(7, 12)])), [12]);
+    assert!(consensus.tick(at(60_000), &ALL).is_empty(), "nobody is left to wait for");
+}
+
+#[test]
+fn a_joiner_that_answers_however_slowly_is_waited_for() {
+    let mut alone = start(1, &[1]);
+    alone.view = 6;
+    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
+    write(
+        &mut consensus,
+        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
+    );
+    for second in 1..=20 {
+        consensus.tick(at(second * 1000), &ALL);
+        consensus.received(at(second * 1000), id(2), refused(6, 3));
+    }
+    assert_eq!((consensus.view(), consensus.last()), (6, 13));
+    // Where others could lead without this node, it does not go on alone either.
+    let mut three = leader(&[2, 3]);
+    write(&mut three, &[entry(5, 12)]);
+    three.tick(at(60_000), &ALL);
+    assert_eq!((three.view(), three.role()), (5, Role::Follower { leader: None }));
+}

@@ -30,6 +30,7 @@ struct Node {
     applied: BTreeMap<Seqno, WriteSet>,
     committed: Seqno,
     leads: bool,
+    proposed: Vec<Proposal>,
 }
 
 /// From whom, to whom, what, and the entries that go along.
@@ -78,6 +79,7 @@ fn node(core: Core) -> Node {
         applied: BTreeMap::new(),
         committed: 0,
         leads: false,
+        proposed: Vec::new(),
     }
 }
 
@@ -137,6 +139,10 @@ impl Cluster {
     }
 
     fn write(&mut self, n: u8, writes: WriteSet) {
+        self.write_and(n, writes, Follow::default());
+    }
+
+    fn write_and(&mut self, n: u8, writes: WriteSet, follow: Follow) {
         self.tickets += 1;
         self.step(
             id(n),
@@ -145,7 +151,7 @@ impl Cluster {
                 writes,
                 claims: None,
                 is_own: false,
-                follow: Follow::default(),
+                follow,
             }),
         );
     }
@@ -205,6 +211,7 @@ impl Cluster {
                     Effect::Announce(Announcement::Agreed(Agreed::Role(role))) => {
                         node.leads = role == crate::consensus::Role::Leader;
                     }
+                    Effect::Propose(proposal) => node.proposed.push(proposal),
                     _ => {}
                 }
             }
@@ -387,4 +394,28 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
     cluster.run(40);
     assert_eq!(cluster.agree(&[1, 2]), cluster.of(1).committed);
     assert!(cluster.of(1).committed > last);
+}
+
+#[test]
+fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_among_that_is_proposed_again() {
+    let mut cluster = Cluster::begin();
+    let before = cluster.of(1).committed;
+    cluster.unreachable.insert(id(2));
+    cluster.write(1, trusts(&[(2, "Trusted")]));
+    cluster.step(id(1), Event::PrivateLedgerRead);
+    assert_eq!(cluster.of(1).proposed, [Proposal::Opening]);
+    let opens = Follow {
+        milestone: Some(Milestone::Opened),
+        ..Follow::default()
+    };
+    let mut writes = WriteSet::new();
+    writes.put("public:m", "opened", "yes");
+    cluster.write_and(1, writes, opens);
+    cluster.run(60);
+    assert_eq!(cluster.of(1).committed, before, "a node that takes part is silent");
+    cluster.run(40);
+    let leader = cluster.of(1);
+    assert!(leader.leads && leader.committed > before);
+    assert_eq!(leader.proposed, [Proposal::Opening, Proposal::Opening]);
+    assert_eq!(leader.core.consensus().unwrap().configurations().count(), 1);
 }
