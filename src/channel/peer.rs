@@ -55,6 +55,11 @@ impl Own {
     pub fn id(&self) -> NodeId {
         self.id
     }
+
+    /// The certificate that others are shown, PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
 }
 
 enum Stage {

@@ -236,6 +236,11 @@ impl Consensus {
         leading.followers.iter().map(of).collect()
     }
 
+    /// How long others may be silent before they count as gone.
+    pub fn patience(&self) -> Duration {
+        self.settings.election_timeout
+    }
+
     /// How far its own retirement is.
     pub fn phase(&self) -> Option<Phase> {
         self.phase

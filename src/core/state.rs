@@ -12,13 +12,16 @@ use super::log::{LastSigned, Log, Start};
 use super::operations::{Operations, Progress};
 use super::others::Others;
 use super::snapshots::{SnapshotSettings, Snapshots};
+use crate::consensus::Consensus;
 use crate::crypto::digest::Digest;
 use crate::format::domain::{EntryType, WriteSet};
-use crate::format::{Seqno, TxId};
+use crate::format::{Seqno, TxId, View};
 use crate::journal::snapshot::Draft;
 use crate::journal::{SealKey, Signers};
 use crate::tables::names;
 
+/// Longer than anybody waits.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// Bytes of entries that may wait for the disk, of which nothing more is taken beyond that.
 const MAX_KEPT_BYTES: u64 = 256 << 20;
 
@@ -67,6 +70,8 @@ pub struct Core {
     /// Where the recovered service was opened.
     pub(super) opened_at: Option<Seqno>,
     pub(super) stopping: bool,
+    /// How long others are waited for, once it stops.
+    pub(super) stops_waiting_at: Option<Duration>,
     pub(super) has_stopped: bool,
 }
 
@@ -93,6 +98,7 @@ impl Core {
             is_private_read: false,
             opened_at: None,
             stopping: false,
+            stops_waiting_at: None,
             has_stopped: false,
             settings,
         }
@@ -131,7 +137,10 @@ impl Core {
                 self.role = role;
                 self.commit(now, &mut out);
             }
-            Event::Stop => self.stopping = true,
+            Event::Stop => {
+                self.stopping = true;
+                self.stops_waiting_at = Some(now.elapsed + self.consensus().map_or(FOR_EVER, Consensus::patience));
+            }
         }
         self.sign_if_due(now, &mut out);
         self.send_news(now, &mut out);
@@ -141,8 +150,10 @@ impl Core {
         if let Some(operation) = self.operations.next(now.elapsed) {
             out.push(Effect::Perform(operation));
         }
-        if self.stopping && !self.has_stopped && self.is_at_rest() {
+        if self.stopping && !self.has_stopped && self.is_at_rest(now) {
             self.has_stopped = true;
+            // Whoever has most of the log goes on at once, without waiting for this node.
+            self.agree(now, &mut out, |consensus, _| consensus.nominate(now.elapsed));
             out.push(Effect::Stopped);
         }
         out
@@ -154,7 +165,7 @@ impl Core {
         let due = self.settings.signatures.as_ref().filter(|_| self.role != Role::Backup);
         let due = due.and_then(|settings| self.signing.due_at(settings));
         let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
-        let agreement = self.consensus().and_then(crate::consensus::Consensus::due);
+        let agreement = self.consensus().and_then(Consensus::due);
         retries.into_iter().chain([due, agreement]).flatten().min()
     }
 
@@ -380,9 +391,11 @@ impl Core {
     }
 
     /// Whether everything is signed, durable and closed.
-    fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self, now: Now) -> bool {
         let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup;
-        let is_agreed = self.in_flight.is_empty() || self.role != Role::Alone;
+        // Others may be silent, and are not waited for without end.
+        let is_late = self.stops_waiting_at.is_some_and(|at| now.elapsed >= at);
+        let is_agreed = self.in_flight.is_empty() || self.role == Role::Backup || is_late;
         is_signed && is_agreed && self.operations.is_idle() && self.snapshots.is_idle()
     }
 
@@ -417,6 +430,17 @@ impl Core {
     /// The last signature that can't be rolled back.
     pub fn committed(&self) -> Seqno {
         self.committed
+    }
+
+    /// The oldest signature that is not committed.
+    pub fn awaited(&self) -> Option<Seqno> {
+        self.in_flight.front().map(|signed| signed.seqno)
+    }
+
+    /// The view of a transaction that is sealed.
+    pub fn view_of(&self, seqno: Seqno) -> View {
+        let agreed = self.consensus().and_then(|consensus| consensus.view_at(seqno));
+        agreed.unwrap_or_else(|| self.last_sealed().view)
     }
 
     /// First seqno of each view, from view 1 on.

@@ -2,7 +2,7 @@
 //!
 //! `server` accepts, counts (`sessions`), shakes hands (`tls`) and reads whole requests within the limits of their
 //! `interface`; `router` finds the route, whose handler gets a `message::Request` and gives a `message::Response` or an
-//! `ApiError`. Whatever a client sends, memory and time per session are bounded, and a handler that panics costs
+//! `ApiError`. What other nodes pass on comes in by `relay`. Whatever a client sends, memory and time per session are bounded, and a handler that panics costs
 //! one answer. The OpenAPI document is made from the table of routes, so that they can't disagree.
 
 #![cfg_attr(
@@ -18,6 +18,7 @@ mod memory;
 pub mod message;
 pub mod openapi;
 pub mod prometheus;
+mod relay;
 pub mod router;
 pub mod server;
 pub mod sessions;
@@ -29,6 +30,7 @@ pub use error::{ApiError, ApiResult};
 pub use interface::{AcceptedEndpoints, Authority, HttpLimits, Interface};
 pub use message::{Body, Request, Response};
 pub use prometheus::Metrics;
+pub use relay::Relay;
 pub use router::{BoxFuture, Handler, QueryParameter, Route, Router, schema};
 pub use server::{Certificates, Running, Server};
 pub use sessions::Sessions;

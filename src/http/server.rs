@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +25,7 @@ use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
 use super::memory::{Allowance, Budget};
 use super::prometheus::Metrics;
+use super::relay::Relay;
 use super::router::Router;
 use super::sessions::{Admission, Session, Sessions};
 use super::timeouts::Timeouts;
@@ -149,6 +150,20 @@ impl Server {
             budget: Arc::new(Budget::new()),
             phase: watched,
         });
+        let limits = self.bound.first().map(|(interface, _)| interface.limits);
+        let inner = Arc::new(ServedInterface {
+            shared: shared.clone(),
+            interface: Arc::new(Interface {
+                limits: limits.unwrap_or_default(),
+                ..Interface::new("passed on by another node", "")
+            }),
+            // It has no sessions to count.
+            index: usize::MAX,
+            tls: None,
+        });
+        let relay = Relay::new(Handle::current(), move |stream, client| {
+            Box::pin(drive(inner.clone(), stream, client, Kind::Single))
+        });
         for (index, (interface, listener)) in self.bound.into_iter().enumerate() {
             let slot = match interface.authority {
                 Authority::Unsecured => None,
@@ -167,6 +182,7 @@ impl Server {
         Ok(Running {
             phase,
             all_done,
+            relay,
             shutdown: self.timeouts.shutdown,
         })
     }
@@ -184,10 +200,16 @@ fn with_port(address: &str, bound: SocketAddr) -> String {
 pub struct Running {
     phase: watch::Sender<Phase>,
     all_done: mpsc::Receiver<Infallible>,
+    relay: Relay,
     shutdown: Duration,
 }
 
 impl Running {
+    /// Answers requests that other nodes pass on.
+    pub fn relay(&self) -> Relay {
+        self.relay.clone()
+    }
+
     /// Accepts nothing more, lets requests that were begun finish for a bounded time, then ends every session.
     pub async fn shutdown(mut self) {
         self.phase.send_replace(Phase::Draining);
@@ -239,7 +261,7 @@ async fn open<S: Send + Sync + 'static>(
     let _ = socket.set_nodelay(true);
     let mut phase = served.shared.phase.clone();
     let Some(tls) = served.tls.clone() else {
-        drive(served, socket, None, false, refused).await;
+        drive(served, socket, None, Kind::of(false, refused)).await;
         return drop((session, done));
     };
     let handshake = timeout(served.shared.timeouts.handshake, tls.accept(socket));
@@ -253,7 +275,7 @@ async fn open<S: Send + Sync + 'static>(
             let http2 = tls.alpn_protocol() == Some(b"h2");
             let own = tls.peer_certificates().and_then(|chain| chain.first());
             let peer = own.map(|certificate| Bytes::copy_from_slice(certificate));
-            drive(served, stream, peer, http2, refused).await;
+            drive(served, stream, peer, Kind::of(http2, refused)).await;
         }
         Ok(Err(error)) => tracing::debug!(interface = served.interface.name, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(interface = served.interface.name, "a TLS handshake took too long"),
@@ -261,13 +283,37 @@ async fn open<S: Send + Sync + 'static>(
     drop((session, done));
 }
 
+/// What kind of session it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http1,
+    Http2,
+    /// The node is too busy: it is told so, in HTTP/1.1 or HTTP/2.
+    Refused {
+        http2: bool,
+    },
+    /// HTTP/1.1, one request.
+    Single,
+}
+
+impl Kind {
+    fn of(http2: bool, refused: bool) -> Kind {
+        match (http2, refused) {
+            (http2, true) => Kind::Refused { http2 },
+            (true, false) => Kind::Http2,
+            (false, false) => Kind::Http1,
+        }
+    }
+}
+
 async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     served: Arc<ServedInterface<S>>,
     stream: T,
     peer_certificate: Option<Bytes>,
-    http2: bool,
-    refused: bool,
+    kind: Kind,
 ) {
+    let http2 = matches!(kind, Kind::Http2 | Kind::Refused { http2: true });
+    let refused = matches!(kind, Kind::Refused { .. });
     let activity = Activity::new();
     let visit = Arc::new(Visit {
         served: served.clone(),
@@ -315,6 +361,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
+            .keep_alive(kind != Kind::Single)
             .header_read_timeout(None)
             .max_headers(limits.max_headers_count.saturating_mul(2).clamp(16, MOST_HEADERS))
             .max_buf_size(buffer);

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::config::Config;
+use super::membership::Stall;
 use super::peers::{Entries, Peers, Settings, Word};
 use super::writer::{Message, Writer};
+use crate::channel::message::Forwarded;
 use crate::channel::{NodeId, Own};
-use crate::consensus::{self, AppendEntries, Consensus, Sizes, Start, ViewStart};
+use crate::consensus::{self, Consensus, Start, ViewStart};
 use crate::core::Core;
 use crate::crypto::VerifyingKey;
 use crate::error::{Error, Result};
@@ -86,19 +88,16 @@ pub(super) fn lead(
     Ok(consensus)
 }
 
-/// Sizes of entries that are in the ledger's files.
-pub(super) struct OnTheShelf(pub(super) Shelf);
-
-impl Sizes for OnTheShelf {
-    fn reach(&self, after: Seqno, at_most: Seqno, bytes: u64) -> Seqno {
-        self.0.reach(after, at_most, bytes)
-    }
-}
-
 /// The others.
 pub(super) struct Cluster {
     own: NodeId,
-    peers: Peers,
+    /// What this node is to its peers, as they were told last.
+    certificate: String,
+    peers: Arc<Peers>,
+    /// Whether others keep something from being committed.
+    pub(super) stall: Stall,
+    /// Why entries for a node could not be read, as it was said last.
+    unread: BTreeMap<NodeId, String>,
 }
 
 impl Cluster {
@@ -114,12 +113,38 @@ impl Cluster {
         writer: &Writer,
     ) -> Result<Cluster> {
         let id = own.id();
+        let certificate = own.certificate().to_owned();
         let writer = writer.clone();
         let settings = Settings::new(config.consensus.election_timeout);
         let hear = move |word: Word| writer.tell(Message::Heard(Box::new(word)));
         let peers = Peers::start(settings, Arc::new(own), listener, Shelf::new(directories), hear);
         let peers = peers.map_err(Error::io("start", std::path::Path::new("what speaks with other nodes")))?;
-        Ok(Cluster { own: id, peers })
+        Ok(Cluster {
+            own: id,
+            certificate,
+            peers: Arc::new(peers),
+            stall: Stall::default(),
+            unread: BTreeMap::new(),
+        })
+    }
+
+    /// For what is counted.
+    pub(super) fn peers(&self) -> Arc<Peers> {
+        Arc::clone(&self.peers)
+    }
+
+    /// This node's certificate is another from now on, or the same.
+    pub(super) fn renew(&mut self, own: Own) {
+        if own.certificate() != self.certificate {
+            self.certificate = own.certificate().to_owned();
+            self.peers.renew(Arc::new(own));
+        }
+    }
+
+    /// Whether it was not said before, or not last, that entries for this node can't be read for this reason.
+    pub(super) fn is_new(&mut self, peer: NodeId, why: &Error) -> bool {
+        let why = why.to_string();
+        self.unread.insert(peer, why.clone()).is_none_or(|before| before != why)
     }
 
     /// Learns where nodes are, from what a transaction writes.
@@ -141,19 +166,27 @@ impl Cluster {
     /// Says something to a node, with the entries that go along: from memory where they are there, and else from the files.
     pub(super) fn send(&self, core: &Core, to: NodeId, message: consensus::Message) {
         let entries = match &message {
-            consensus::Message::AppendEntries(frame) => entries_of(core, frame),
+            consensus::Message::AppendEntries(frame) => {
+                Entries::gather(frame, |seqno| core.kept(seqno).map(Arc::clone))
+            }
             _ => Entries::none(),
         };
         self.peers.send(to, message, entries);
     }
 
+    /// Passes a client's request, or the answer to one, to a node.
+    pub(super) fn forward(&self, to: NodeId, message: Forwarded) {
+        self.peers.forward(to, message);
+    }
+
     /// A node is not spoken with any more.
-    pub(super) fn forget(&self, node: NodeId) {
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.unread.remove(&node);
         self.peers.forget(node);
     }
 
     /// Ends what speaks with others.
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&self) {
         self.peers.stop();
     }
 }
@@ -162,23 +195,4 @@ impl Cluster {
 pub(super) fn own(core: &Core, service: VerifyingKey) -> Own {
     let signers = core.signers();
     Own::new(Arc::clone(&signers.node), signers.node_certificate.to_pem(), service)
-}
-
-fn entries_of(core: &Core, frame: &AppendEntries) -> Entries {
-    let mut then = Vec::new();
-    let mut first = frame.idx.saturating_add(1);
-    while first > frame.prev_idx.saturating_add(1)
-        && let Some(bytes) = core.kept(first - 1)
-    {
-        then.push(Arc::clone(bytes));
-        first -= 1;
-    }
-    then.reverse();
-    match first > frame.prev_idx.saturating_add(1) {
-        true => Entries::Stored {
-            through: first - 1,
-            then,
-        },
-        false => Entries::Held(then),
-    }
 }

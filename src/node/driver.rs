@@ -10,25 +10,20 @@ use tokio::sync::oneshot;
 use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
 use super::old_ledger::OldLedger;
-use super::peers;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
-use crate::core::{Agreed, Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
+use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
 use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::format::entry::Entry;
 use crate::journal::disk::Files;
 use crate::journal::snapshot::{Draft, Written};
-use crate::recovery::writes::NoKeys;
 use crate::service::create::commit_retirements;
-use crate::service::following;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
-use crate::shown::line;
 use crate::tables::names;
 
 /// Whose transaction it is that the core answers.
@@ -47,14 +42,16 @@ pub struct Driver {
     /// The ledger that was recovered, until its private part is.
     pub(super) old: OldLedger,
     /// What the shares opened, until the private phase begins.
-    unlocked: Option<Box<Opened>>,
+    pub(super) unlocked: Option<(Seqno, Box<Opened>)>,
+    /// The transaction that opened the service, in the newest state.
+    pub(super) opened_at: Option<Seqno>,
     /// Does what takes as long as it takes.
     disk: Disk,
     files: Files,
     snapshots: PathBuf,
     /// The snapshot that is written, until the core has given it a name.
     written: Option<Written>,
-    began: Instant,
+    pub(super) began: Instant,
     askers: BTreeMap<Ticket, Asker>,
     next_ticket: u64,
     /// A transaction has written to the table of token issuers since the last commit.
@@ -62,7 +59,7 @@ pub struct Driver {
     /// The other nodes, if there may be any.
     pub(super) cluster: Option<Cluster>,
     /// Entries that came with what is being heard, of which the core has asked for none yet.
-    frame: Vec<u8>,
+    pub(super) frame: Vec<u8>,
     /// Seals the service's secrets, if that is asked for.
     pub(super) sealer: Option<Sealer>,
     /// Renewed certificates, with the files that they belong into.
@@ -92,6 +89,7 @@ impl Driver {
             standing,
             old,
             unlocked: None,
+            opened_at: None,
             disk,
             files,
             snapshots: directories.1.to_owned(),
@@ -184,80 +182,7 @@ impl Driver {
                 self.carry_out(effect, &mut events);
             }
         }
-    }
-
-    /// What is heard of other nodes.
-    pub(super) fn heard(&mut self, word: peers::Word) {
-        match word {
-            peers::Word::Said(said) => {
-                self.frame = said.entries;
-                self.step(Event::Heard {
-                    from: said.from,
-                    message: said.message,
-                });
-                self.frame = Vec::new();
-            }
-            // Nobody answers these yet: whoever passed them on waits for three seconds.
-            peers::Word::Passed(_) => {}
-            peers::Word::Connected { peer, remote } => tracing::info!(%peer, %remote, "connected with a node"),
-            peers::Word::Disconnected { peer, why } => {
-                tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
-            }
-            peers::Word::Unreachable { peer, address, why } => {
-                tracing::warn!(%peer, address = %line(&address), why = %line(&why), "a node can't be reached");
-            }
-            peers::Word::NotRead { peer, why } => {
-                tracing::error!(%peer, "entries for a node could not be read: {why}");
-            }
-            peers::Word::Panicked(why) => std::panic::resume_unwind(why),
-        }
-    }
-
-    /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
-    fn verify(&mut self, after: Seqno, through: Seqno) {
-        let frame = std::mem::take(&mut self.frame);
-        let mut rest = frame.as_slice();
-        let mut expected = after.saturating_add(1);
-        while expected <= through {
-            let entry = match Entry::parse(rest) {
-                Ok(entry) => entry,
-                Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary can't be read: {why}");
-                    return self.step(Event::FrameRefused);
-                }
-            };
-            let (raw, next) = rest.split_at(entry.raw.len());
-            rest = next;
-            // What this node has already comes first.
-            if entry.iv().seqno <= after {
-                continue;
-            }
-            let state = self.node.read(|store| store.freeze()).0;
-            match following::check(raw, &state, &NoKeys) {
-                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
-                Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
-                    return self.step(Event::FrameRefused);
-                }
-            }
-            expected += 1;
-        }
-    }
-
-    /// What became of the agreement with others.
-    fn agreed(&mut self, agreed: Agreed) {
-        match agreed {
-            Agreed::Role(role) => tracing::info!(?role, "this node's part"),
-            Agreed::Retirement(phase) => tracing::info!(?phase, "this node's retirement"),
-            Agreed::MayLeave { leader } => tracing::info!(%leader, "retired for good: this node may end"),
-            Agreed::Forgotten { node, told } => {
-                tracing::info!(%node, told, "a node that left is sent nothing more");
-                if let Some(cluster) = &self.cluster {
-                    cluster.forget(node);
-                }
-            }
-            Agreed::Note(note) => tracing::info!("{note}"),
-        }
+        self.tell_of_others();
     }
 
     /// What the disk's thread says.
@@ -278,16 +203,17 @@ impl Driver {
         let Some((last, _)) = applied.last() else { return };
         let last = *last;
         let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
-        standing.is_unlocked |= learned.unlocked.is_some();
-        // A commit that needs it comes later.
-        self.unlocked = learned.unlocked.take().map(Box::new).or_else(|| self.unlocked.take());
+        // What is learned is of the last of them.
+        if let Some(unlocked) = learned.unlocked.take() {
+            standing.unlocked_at = Some(last.seqno);
+            // A commit that needs it comes later.
+            self.unlocked = Some((last.seqno, Box::new(unlocked)));
+        }
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
         for (txid, writes) in applied {
             store.apply(txid.seqno, writes);
             self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
-            if let Some(cluster) = &self.cluster {
-                cluster.learn(writes);
-            }
+            self.learn_addresses(writes);
         }
         standing.root = self.core.root();
         if let Some(report) = learned.unsealing.take() {
@@ -299,6 +225,7 @@ impl Driver {
         learned.teach(&mut standing.secrets);
         self.node.status.wrote(last);
         if learned.opened_at.is_some() {
+            self.opened_at = learned.opened_at;
             self.node.status.enter(NodeState::PartOfNetwork);
         }
     }
@@ -349,7 +276,7 @@ impl Driver {
     /// Nothing more is driven. What was committed is still sealed, and what the disk was given it does.
     fn end(&mut self) {
         self.disk.finish();
-        if let Some(cluster) = &mut self.cluster {
+        if let Some(cluster) = &self.cluster {
             cluster.stop();
         }
         if let Some(sealer) = &mut self.sealer {
@@ -377,15 +304,14 @@ impl Driver {
             // All of a step's were applied together.
             Announcement::Applied { .. } => {}
             Announcement::Committed { txid, view_history } => self.committed(txid.seqno, &view_history),
-            Announcement::RolledBack { to } => {
-                node.store.write().unwrap_or_else(PoisonError::into_inner).rollback(to);
-            }
+            Announcement::RolledBack { to } => self.taken_back(to),
             Announcement::Reached(Milestone::SecretsKnown) => {
-                if let Some(unlocked) = self.unlocked.take() {
+                if let Some((_, unlocked)) = self.unlocked.take() {
                     self.begin_private_phase(*unlocked);
                 }
             }
             Announcement::Reached(Milestone::Opened) => {
+                self.old.latest = None;
                 if let Some(sealer) = &mut self.sealer {
                     sealer.opened();
                 }
@@ -423,6 +349,7 @@ impl Driver {
         let node = Arc::clone(&self.node);
         // Before anybody hears of the commit: who renewed a certificate sees it in the next session.
         self.adopt_certificates();
+        self.renew_for_others();
         node.status.set_view_history(view_history);
         node.status.committed(seqno);
         node.store

@@ -8,17 +8,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rand_chacha::ChaCha20Rng;
 use serde_json::Value;
 
-use super::cluster::{self, Cluster, OnTheShelf};
+use super::cluster::{self, Cluster};
 use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
 use super::local_sealing::LocalSealing;
+use super::membership::Membership;
 use super::old_ledger::OldLedger;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
+use super::peers::Figures;
 use super::public::{Public, ledger_directories};
-use super::replication::Solo;
 use super::sealer::Sealer;
 use super::session::Standing;
 use super::shared::Node;
@@ -26,6 +27,7 @@ use super::status::NodeState;
 use super::writer::Writer;
 use super::writing;
 use crate::attestation::OwnEvidence;
+use crate::channel::NodeId;
 use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
@@ -121,6 +123,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         standing.unsealer = sealing.unsealer(&public.files, &foundation.signed, &store);
     }
     let txid = core.next();
+    let own = NodeId(identity.key.verifying_key().id());
     let others = founding.others.take();
     let Founding { public, opening, .. } = &mut founding;
     opening.finish(&mut public.files, &mut public.foundation.chunk)?;
@@ -133,15 +136,8 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     }
     end_ledger(&public.files, main, foundation, founding.drops_signed)?;
     let _ = node.evidence.set(founding.evidence.clone());
-    let replication = Solo {
-        node_id: node.id.clone(),
-        address: node_address,
-        since: txid.seqno,
-        view: txid.view,
-    };
-    if let Ok(mut consensus) = node.consensus.write() {
-        *consensus = Some(replication.describe());
-    }
+    let alone = Membership::alone(own, txid.view, txid.seqno);
+    *node.membership.write().unwrap_or_else(PoisonError::into_inner) = Some(alone);
     for known in standing.secrets.iter() {
         node.knows_secret(known.from, &known.secret);
     }
@@ -169,11 +165,8 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
             let first_held = public.files.first_seqno();
             let consensus = cluster::lead(&node.config, own.id(), foundation, txid, first_held)?;
             let cluster = Cluster::start(&node.config, own, listener, all.clone(), &writer)?;
-            let _ = node.leads.set(());
-            (
-                core.agreeing(consensus, Box::new(OnTheShelf(Shelf::new(all)))),
-                Some(cluster),
-            )
+            count_peers(node, &cluster);
+            (core.agreeing(consensus, Box::new(Shelf::new(all))), Some(cluster))
         }
         None => (core, None),
     };
@@ -192,6 +185,39 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     writing::start(driver, &writer).map_err(no_thread())?;
     let _ = node.writer.set(writer);
     Ok(())
+}
+
+/// What Prometheus is told of the other nodes.
+fn count_peers(node: &Node, cluster: &Cluster) {
+    let gauge = |name, help, read: fn(&Figures) -> u64| {
+        let peers = Arc::downgrade(&cluster.peers());
+        node.metrics.gauge(name, help, move || {
+            peers.upgrade().map_or(0.0, |peers| read(&peers.figures()) as f64)
+        });
+    };
+    gauge("node_to_node_connections", "Connections with other nodes", |figures| {
+        figures.connections
+    });
+    gauge(
+        "node_to_node_strangers",
+        "Of these, those over which nothing authentic has come",
+        |figures| figures.strangers,
+    );
+    gauge(
+        "node_to_node_bytes_in",
+        "Bytes that came from other nodes",
+        |figures| figures.bytes_in,
+    );
+    gauge(
+        "node_to_node_bytes_out",
+        "Bytes that went to other nodes",
+        |figures| figures.bytes_out,
+    );
+    gauge(
+        "node_to_node_dropped",
+        "Frames, messages and connections of other nodes that were dropped",
+        |figures| figures.dropped.values().sum(),
+    );
 }
 
 /// A new service of which nothing is written yet.
@@ -266,7 +292,7 @@ pub fn begin(
         secrets: Arc::new(secrets),
         historical: Arc::new(foundation.historical.clone()),
         issuer_and_subject: Arc::new(foundation.issuer_and_subject.clone()),
-        is_unlocked: false,
+        unlocked_at: None,
         unsealer: None,
     };
     Ok(Begun { core, standing, writes })

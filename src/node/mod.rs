@@ -5,6 +5,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod agreeing;
 pub mod api;
 pub mod certificates;
 pub mod cluster;
@@ -19,16 +20,17 @@ pub mod jwt;
 pub mod jwt_refresh;
 pub mod local_sealing;
 pub mod mailbox;
+pub mod membership;
 pub mod old_ledger;
 pub mod opening;
 pub mod output;
 pub mod own_certificates;
+pub mod passed_on;
 pub mod peers;
 pub mod predecessors;
 pub mod previous;
 pub mod private;
 pub mod public;
-pub mod replication;
 pub mod run;
 pub mod sealer;
 pub mod sealing_state;

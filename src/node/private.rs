@@ -78,7 +78,7 @@ impl Driver {
 
     /// What the transaction that opens it writes.
     fn opening(&mut self) -> std::result::Result<WriteSet, String> {
-        let before = self.old.latest.take().ok_or("the secret before is not known")?;
+        let before = self.old.latest.clone().ok_or("the secret before is not known")?;
         let (frozen, session) = Standing::hold(&self.standing, &self.node.store, &self.node.status);
         let opening = Opening {
             service: &session.service,

@@ -171,8 +171,8 @@ async fn live(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("handle", Path::new("SIGINT")))?;
     // Once it is handled, a file that may not grow is a disk without room, which is waited out.
     let _handled = signal(SignalKind::from_raw(libc::SIGXFSZ)).map_err(Error::io("handle", Path::new("SIGXFSZ")))?;
-    let (fatal, mut ends) = mpsc::unbounded_channel::<Error>();
-    let (node, running) = serve(&config, &identity, inputs.claim.take(), fatal.clone()).await?;
+    let (end, mut ends) = mpsc::unbounded_channel::<Result<()>>();
+    let (node, running) = serve(&config, &identity, inputs.claim.take(), end.clone()).await?;
     node.status.enter(NodeState::Initialized);
     if let Some(sealing) = &inputs.sealing {
         node.status.set_sealing(sealing.state());
@@ -183,7 +183,7 @@ async fn live(
         recovery_key,
         evidence,
     } = early;
-    let evidence = when_there(evidence, fatal.clone());
+    let evidence = when_there(evidence, end.clone());
     let made = Made {
         keys,
         recovery_key,
@@ -200,7 +200,7 @@ async fn live(
                 ))
             });
             if let Err(why) = outcome {
-                let _ = fatal.send(why);
+                let _ = end.send(Err(why));
             }
         }
     });
@@ -210,7 +210,7 @@ async fn live(
     let outcome = loop {
         tokio::select! {
             _ = look.tick() => look_after(&node),
-            Some(why) = ends.recv() => break Err(why),
+            Some(outcome) = ends.recv() => break outcome,
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => break Ok(()),
             _ = terminate.recv() => {
@@ -248,12 +248,12 @@ struct Made {
 }
 
 /// The evidence once it is there. Where there will be none the node ends, whatever else it is doing.
-fn when_there(making: EvidenceInTheMaking, fatal: mpsc::UnboundedSender<Error>) -> mpsc_std::Receiver<OwnEvidence> {
+fn when_there(making: EvidenceInTheMaking, ends: mpsc::UnboundedSender<Result<()>>) -> mpsc_std::Receiver<OwnEvidence> {
     let (there, evidence) = mpsc_std::channel();
     tokio::spawn(async move {
         match making.wait().await {
             Ok(evidence) => drop(there.send(evidence)),
-            Err(why) => drop(fatal.send(why)),
+            Err(why) => drop(ends.send(Err(why))),
         }
     });
     evidence

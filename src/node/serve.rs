@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
 use crate::service::identity::NodeIdentity;
 
-/// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `fatal`.
+/// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `ends`.
 /// `claim` keeps other nodes out of the ledger.
 ///
 /// # Errors
@@ -29,7 +29,7 @@ pub async fn serve(
     config: &Config,
     identity: &NodeIdentity,
     claim: Option<File>,
-    fatal: mpsc::UnboundedSender<Error>,
+    ends: mpsc::UnboundedSender<Result<()>>,
 ) -> Result<(Arc<Node>, http::Running)> {
     let interfaces: Vec<Interface> = config
         .network
@@ -74,13 +74,18 @@ pub async fn serve(
         older_secrets: OnceLock::new(),
         predecessors: Predecessors::default(),
         own_secrets: RwLock::default(),
-        consensus: RwLock::default(),
-        leads: OnceLock::new(),
+        membership: RwLock::default(),
+        relay: OnceLock::new(),
         jwt: JwtRefresh::default(),
-        fatal: Box::new(move |why| drop(fatal.send(why))),
+        fatal: {
+            let ends = ends.clone();
+            Box::new(move |why| drop(ends.send(Err(why))))
+        },
+        retired: Box::new(move || drop(ends.send(Ok(())))),
     });
     measure(&node, &metrics, server.sessions());
     let running = server.serve(Arc::new(router), Arc::clone(&node), &certificates, metrics)?;
+    let _ = node.relay.set(running.relay());
     for (name, address) in &node.published {
         tracing::info!(interface = name, address, "serving");
     }

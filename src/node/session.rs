@@ -126,8 +126,9 @@ pub struct Standing {
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
     /// Issuer and subject of the service's signatures.
     pub issuer_and_subject: Arc<(String, String)>,
-    /// Shares have opened the ledger, in the newest state: that is committed later, and the node's own state follows then.
-    pub is_unlocked: bool,
+    /// The transaction with which shares have opened the ledger, in the newest state: that is committed later, and the node's
+    /// own state follows then.
+    pub unlocked_at: Option<Seqno>,
     /// Opens the ledger that is recovered without shares, if the node is to.
     pub unsealer: Option<Arc<Unsealer>>,
 }
@@ -141,7 +142,7 @@ impl Standing {
         let session = Session {
             root: standing.root,
             state: match status.state() {
-                NodeState::PartOfPublicNetwork if standing.is_unlocked => NodeState::ReadingPrivateLedger,
+                NodeState::PartOfPublicNetwork if standing.unlocked_at.is_some() => NodeState::ReadingPrivateLedger,
                 state => state,
             },
             historical: Arc::clone(&standing.historical),
@@ -153,6 +154,17 @@ impl Standing {
             seed: None,
         };
         (frozen, session)
+    }
+
+    /// Forgets what transactions after `to` have made known.
+    pub(super) fn take_back(&mut self, to: Seqno) {
+        self.unlocked_at = self.unlocked_at.filter(|seqno| *seqno <= to);
+        let secrets = Arc::make_mut(&mut self.secrets);
+        // A secret seals from the seqno after the transaction that brought it.
+        secrets.retain(|known| known.from <= to.saturating_add(1));
+        for known in secrets {
+            known.previous_stored = known.previous_stored.filter(|seqno| *seqno <= to);
+        }
     }
 }
 

@@ -1,26 +1,28 @@
 //! What requests and the writer share: the store, the status, and who the node is. No ledger secret is in here.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde_json::Value;
 
 use super::config::Config;
 use super::jwt_refresh::JwtRefresh;
+use super::membership::Membership;
 use super::output::OutputFiles;
 use super::own_certificates::OwnCertificates;
 use super::predecessors::Predecessors;
-use super::replication::ConsensusDetails;
 use super::status::Status;
 use super::writer::Writer;
 use crate::Error;
 use crate::attestation::OwnEvidence;
+use crate::channel::NodeId;
 use crate::crypto::{CommitSecret, LedgerSecret};
 use crate::format::{Seqno, TxId};
-use crate::http::{Metrics, Sessions};
+use crate::http::{Metrics, Relay, Sessions};
 use crate::kv::store::Store;
 use crate::recovery::secrets::LedgerSecrets;
-use crate::service::admission::Role;
+use crate::tables::names;
+use crate::tables::node_info::NodeRecord;
 
 /// The node, as requests see it.
 pub struct Node {
@@ -58,29 +60,48 @@ pub struct Node {
     pub predecessors: Predecessors,
     /// Commit secrets of the service's own ledger secrets, by the first seqno of each.
     pub own_secrets: RwLock<Vec<(Seqno, CommitSecret)>>,
-    /// `details` of `/node/consensus`, once there is a service.
-    pub consensus: RwLock<Option<ConsensusDetails>>,
-    /// Set once it speaks with other nodes.
-    pub leads: OnceLock<()>,
+    /// Who takes part in the service and who leads it, once there is one.
+    pub membership: RwLock<Option<Membership>>,
+    /// Answers requests that other nodes pass on.
+    pub relay: OnceLock<Relay>,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
     /// Is told that the process must end, and why.
     pub fatal: Box<dyn Fn(Error) + Send + Sync>,
+    /// Is told that the process has done its work: this node is retired, and another leads.
+    pub retired: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Node {
+    /// Reads who takes part and who leads; nothing before there is a service.
+    pub fn with_membership<T>(&self, read: impl FnOnce(&Membership) -> T) -> Option<T> {
+        // A poisoned lock means that writing it panicked: it is whole, or was not there.
+        let membership = self.membership.read().unwrap_or_else(PoisonError::into_inner);
+        membership.as_ref().map(read)
+    }
+
     /// Whether this node can lead others: a node that is Trusted has to acknowledge every commit from then on, so that none
     /// may be let in before there is somebody who sends it the ledger.
     pub fn can_lead(&self) -> bool {
-        self.leads.get().is_some()
+        self.with_membership(|membership| membership.is_reachable && membership.leads())
+            .unwrap_or(false)
     }
 
-    /// What this node is to the network, for who asks at this interface.
-    pub fn role<'a>(&'a self, _interface: &'a str) -> Role<'a> {
-        match self.writer.get() {
-            Some(_) => Role::Primary,
-            None => Role::Outside,
-        }
+    /// Whether this node leads its service.
+    pub fn is_primary(&self) -> bool {
+        self.with_membership(Membership::leads).unwrap_or(false)
+    }
+
+    /// Who leads the service, as far as this node knows.
+    pub fn primary(&self) -> Option<NodeId> {
+        self.with_membership(|membership| membership.primary).flatten()
+    }
+
+    /// Where clients reach a node at the interface of this name, or else at its first one; empty where that is not known.
+    pub fn address_of(&self, id: NodeId, interface: &str) -> String {
+        let record = |store: &Store| NodeRecord::read(store.get(names::NODES_INFO, id.to_string().as_bytes())?.1);
+        let address = self.read(record).0.and_then(|record| record.published_address(interface));
+        address.unwrap_or_default()
     }
 
     /// Whether members' requests are answered.
@@ -95,10 +116,17 @@ impl Node {
         }
     }
 
+    /// Forgets secrets that transactions after `to` have brought.
+    pub fn forgets_secrets_after(&self, to: Seqno) {
+        if let Ok(mut own) = self.own_secrets.write() {
+            own.retain(|(from, _)| *from <= to.saturating_add(1));
+        }
+    }
+
     /// Reads the store, with the transaction that the state is of.
     pub fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> (T, TxId) {
         // A poisoned lock means that applying a transaction panicked: what it wrote is whole, or not there.
-        let store = self.store.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         let seqno = store.seqno();
         let answer = read(&store);
         drop(store);

@@ -17,6 +17,8 @@ use super::peers;
 use super::session::{Afterwards, Session, Standing};
 use super::status::Status;
 use super::turns::Turns;
+use crate::channel::NodeId;
+use crate::channel::message::Forwarded;
 use crate::core::{Outcome, Refusal};
 use crate::error::Result as NodeResult;
 use crate::format::domain::WriteSet;
@@ -63,6 +65,8 @@ pub(super) enum Message {
     Disk(Word),
     /// What is heard of other nodes.
     Heard(Box<peers::Word>),
+    /// What a client is answered whose request another node has passed on.
+    PassBack(NodeId, Forwarded),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }

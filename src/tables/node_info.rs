@@ -35,6 +35,16 @@ impl NodeRecord {
         interface.get("published_address")?.as_str().map(str::to_owned)
     }
 
+    /// Where clients reach it: at the interface of this name, or else at the first one that it has.
+    pub fn published_address(&self, interface: &str) -> Option<String> {
+        let interfaces: BTreeMap<String, Value> = self.0.read("rpc_interfaces")?;
+        let found = match interfaces.get(interface) {
+            Some(found) => found,
+            None => interfaces.values().next()?,
+        };
+        found.get("published_address")?.as_str().map(str::to_owned)
+    }
+
     /// Whether its retirement is committed.
     pub fn is_retirement_committed(&self) -> bool {
         self.0.read("retired_committed") == Some(true)

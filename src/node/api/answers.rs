@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::consensus_answers::OthersAnswer;
 use crate::crypto::digest::Digest;
 use crate::format::{Seqno, TxId, View};
 use crate::node::status::{NodeState, RecoveryStatus};
@@ -77,6 +78,10 @@ pub struct StateAnswer<'a> {
     /// This node.
     #[schemars(with = "EntityId")]
     pub node_id: &'a str,
+    /// How this node stands with others, where there are any. Rekindle's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OthersAnswer")]
+    pub others: Option<OthersAnswer>,
     /// How far a recovery is. Rekindle's own.
     #[serde(serialize_with = "sorted")]
     #[schemars(with = "RecoveryStatus")]
@@ -322,14 +327,6 @@ pub struct IndexStrategy {
     pub name: String,
 }
 
-/// `GET /node/consensus`.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ConsensusConfigDetails")]
-pub struct ConsensusAnswer {
-    /// The state of consensus.
-    pub details: crate::node::replication::ConsensusDetails,
-}
-
 /// `GET /node/receipt`.
 #[derive(Serialize, JsonSchema)]
 pub struct Receipt {
@@ -402,7 +399,8 @@ pub struct ProofStep {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::consensus_answers::OthersAnswer;
+use super::*;
     use crate::node::status::Reading;
     use crate::report::{Code, Finding};
 

@@ -1,15 +1,20 @@
 //! `/node/commit`, `/node/tx`, `/node/primary` and what consensus is.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
-use super::answers::{CommitAnswer, ConsensusAnswer, TransactionId, TxAnswer, TxStatus};
+use super::answers::{CommitAnswer, TransactionId, TxAnswer, TxStatus};
+use super::consensus_answers::{ConsensusAnswer, ConsensusDetails, ConsensusNode};
 use super::handler;
+use crate::consensus::Role;
 use crate::format::{TxId, View};
 use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
-use crate::node::replication::{ConsensusDetails, ConsensusNode};
+use crate::node::membership::Membership;
 use crate::node::shared::Node;
+use crate::tables::names;
+use crate::tables::node_info::NodeRecord;
 
 pub(super) const VIEW_HISTORY: &[QueryParameter] = &[
     QueryParameter {
@@ -44,6 +49,7 @@ pub(super) fn routes() -> Vec<Route<Node>> {
         get("/node/primary", "200 on the primary", handler!(primary))
             .also_head()
             .returns_nothing()
+            .or(StatusCode::PERMANENT_REDIRECT, "HEAD: where the primary is")
             .never_forwarded(),
         get("/node/backup", "200 on a backup", handler!(backup))
             .returns_nothing()
@@ -169,20 +175,44 @@ pub(super) fn tx(node: &Node, request: &Request) -> ApiResult<Response> {
     }))
 }
 
-fn primary(node: &Node, _: &Request) -> ApiResult<Response> {
-    match node.writer.get() {
-        Some(_) => Ok(Response::status(hyper::StatusCode::OK)),
+/// 200 on the primary. Whoever asks with HEAD elsewhere is sent there, where it is known.
+fn primary(node: &Node, request: &Request) -> ApiResult<Response> {
+    if node.is_primary() {
+        return Ok(Response::status(StatusCode::OK));
+    }
+    let address = node.primary().map(|primary| node.address_of(primary, &request.interface.name));
+    match address.filter(|address| !address.is_empty() && request.method == Method::HEAD) {
+        Some(address) => {
+            let location = format!("https://{address}{}", request.path);
+            Ok(Response::redirect(StatusCode::PERMANENT_REDIRECT, &location))
+        }
         None => Err(ApiError::not_found("Node is not primary")),
     }
 }
 
-fn backup(_: &Node, _: &Request) -> ApiResult<Response> {
-    Err(ApiError::not_found("Node is not backup"))
+fn backup(node: &Node, _: &Request) -> ApiResult<Response> {
+    let follows = node.with_membership(|membership| matches!(membership.role, Role::Follower { .. }));
+    match follows {
+        Some(true) => Ok(Response::status(StatusCode::OK)),
+        _ => Err(ApiError::not_found("Node is not backup")),
+    }
 }
 
 fn description(node: &Node) -> ApiResult<ConsensusDetails> {
-    let consensus = node.consensus.read().ok().and_then(|consensus| consensus.clone());
-    consensus.ok_or_else(|| ApiError::not_found("No configured consensus"))
+    let membership = node.with_membership(Membership::clone);
+    let membership = membership.ok_or_else(|| ApiError::not_found("No configured consensus"))?;
+    Ok(node
+        .read(|store| {
+            let transaction = store.transaction();
+            ConsensusDetails::of(&membership, Instant::now(), |id| {
+                let record = transaction.get(names::NODES_INFO, id.to_string().as_bytes());
+                let record = record.and_then(NodeRecord::read);
+                record
+                    .and_then(|record| record.node_to_node_address())
+                    .unwrap_or_default()
+            })
+        })
+        .0)
 }
 
 fn config(node: &Node, _: &Request) -> ApiResult<Response> {

@@ -58,10 +58,17 @@ async fn join(node: Arc<Node>, request: Request) -> ApiResult<Response> {
         let node = Arc::clone(&node);
         let interface = request.interface.name.clone();
         move |transaction: &mut Transaction<'_>, session: &mut Session| {
+            let primary = node.primary().map(|primary| primary.to_string());
             let asking = Asking {
                 asked: &asked,
                 client: request.peer_certificate.as_deref(),
-                role: node.role(&interface),
+                role: match node.is_primary() {
+                    true => Role::Primary,
+                    false => Role::Backup {
+                        primary: primary.as_deref(),
+                        interface: &interface,
+                    },
+                },
                 startup_seqno: node.status.startup_seqno(),
                 platform,
                 before: node.old_secrets.get(),

@@ -5,6 +5,7 @@
 
 pub mod answers;
 mod consensus;
+pub mod consensus_answers;
 mod diagnostics;
 mod files;
 mod gov_read;
@@ -89,11 +90,16 @@ pub fn documentation(router: &Router<Node>) -> BTreeMap<&'static str, Value> {
     documents
 }
 
-/// What there is for users: nothing of our own, but CCF's answers.
-fn application(node: &Node, request: &Request) -> ApiResult<Response> {
+/// What there is for users: nothing of our own, and no application. Whoever asks for it is not to take this for an answer of it.
+fn application(node: &Node, _: &Request) -> ApiResult<Response> {
     users::check_open(node)?;
-    let path = request.path.strip_prefix("/app").unwrap_or(&request.path);
-    Err(ApiError::not_found(format!("Unknown path: {path}.")))
+    let message = "This node runs no application: it brings the service back, and other nodes run it. Ask one of them, or try \
+                   again later.";
+    Err(ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "NodeCannotHandleRequest",
+        message,
+    ))
 }
 
 fn not_open() -> ApiError {

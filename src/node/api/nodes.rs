@@ -95,7 +95,7 @@ fn describe(node: &Node, id: &str, info: &Fields, last_written: u64) -> NodeAnsw
         last_written,
         node_data: carried("node_data"),
         node_id: id.to_owned(),
-        primary: id == node.id,
+        primary: node.primary().is_some_and(|primary| primary.to_string() == id),
         rpc_interfaces: carried("rpc_interfaces"),
         status: carried("status"),
     }
@@ -172,7 +172,8 @@ fn not_in_the_service(node: &Node) -> NodeAnswer {
 
 fn primary_node(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
-        let found = node.writer.get().and_then(|_| find(node, transaction, &node.id));
+        let primary = node.primary();
+        let found = primary.and_then(|primary| find(node, transaction, &primary.to_string()));
         let found = found.ok_or_else(|| ApiError::internal("Primary unknown"))?;
         Ok(Response::json(&found))
     })

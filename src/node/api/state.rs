@@ -1,8 +1,11 @@
 //! `/node/state`, `/node/network`, readiness, and what the service says of itself.
 
+use std::time::Instant;
+
 use hyper::{Method, StatusCode};
 
 use super::answers::{NetworkAnswer, PreviousIdentityAnswer, SelfSignedAnswer, StateAnswer};
+use super::consensus_answers::OthersAnswer;
 use super::{answer, handler, with_txid};
 use crate::http::{ApiError, ApiResult, Request, Response, Route};
 use crate::kv::store::Transaction;
@@ -62,6 +65,9 @@ fn state(node: &Node, _: &Request) -> ApiResult<Response> {
         last_recovered_seqno: progress.map(|(_, recovered)| recovered),
         last_signed_seqno: status.last_signed(),
         node_id: &node.id,
+        others: node
+            .with_membership(|membership| OthersAnswer::of(membership, Instant::now()))
+            .flatten(),
         recovery: status.recovery(),
         recovery_target_seqno: progress.map(|(target, _)| target),
         startup_seqno: status.startup_seqno(),
@@ -78,11 +84,12 @@ fn service_info(transaction: &Transaction<'_>) -> Option<ServiceInfo> {
 fn network(node: &Node, _: &Request) -> ApiResult<Response> {
     answer(node, |transaction| {
         let info = service_info(transaction).ok_or_else(|| ApiError::not_found("Service state not available."))?;
-        let founded = node.writer.get().is_some();
+        let view = node.with_membership(|membership| membership.view);
+        let primary = node.primary().map(|primary| primary.to_string());
         Ok(Response::json(&NetworkAnswer {
             current_service_create_txid: info.current_service_create_txid,
-            current_view: founded.then(|| node.status.last_written().view),
-            primary_id: founded.then_some(node.id.as_str()),
+            current_view: view,
+            primary_id: primary.as_deref(),
             recovery_count: info.recovery_count,
             service_certificate: info.cert,
             service_data: info.service_data,

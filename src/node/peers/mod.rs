@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ pub struct Peers {
     counters: Arc<Counters>,
     incoming: Arc<Room>,
     address: SocketAddr,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Peers {
@@ -144,7 +144,7 @@ impl Peers {
             counters,
             incoming,
             address,
-            threads: vec![thread, shelf],
+            threads: Mutex::new(vec![thread, shelf]),
         })
     }
 
@@ -199,9 +199,10 @@ impl Peers {
     }
 
     /// Writes what waits, for half a second at most, closes every connection, and waits until the threads have ended.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.tell(Command::Stop);
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // Where it has panicked, that was said.
             let _ = thread.join();
         }

@@ -1,0 +1,191 @@
+//! What the writer's thread does about the other nodes: what they say and what it tells of them, who leads, and what is taken
+//! back for them.
+
+use std::sync::{Arc, PoisonError};
+
+use super::cluster;
+use super::driver::Driver;
+use super::membership::Membership;
+use super::peers;
+use super::status::NodeState;
+use crate::channel::NodeId;
+use crate::channel::message::Forwarded;
+use crate::consensus::Phase;
+use crate::core::{Agreed, Event};
+use crate::format::domain::WriteSet;
+use crate::format::entry::Entry;
+use crate::format::{Seqno, TxId};
+use crate::recovery::writes::NoKeys;
+use crate::service::following;
+use crate::shown::line;
+use crate::tables::names;
+
+impl Driver {
+    /// What is heard of other nodes.
+    pub(super) fn heard(&mut self, word: peers::Word) {
+        match word {
+            peers::Word::Said(said) => {
+                self.frame = said.entries;
+                self.step(Event::Heard {
+                    from: said.from,
+                    message: said.message,
+                });
+                self.frame = Vec::new();
+            }
+            peers::Word::Passed(passed) => self.passed_on(passed),
+            peers::Word::Connected { peer, remote } => tracing::info!(%peer, %remote, "connected with a node"),
+            peers::Word::Disconnected { peer, why } => {
+                tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
+            }
+            peers::Word::Unreachable { peer, address, why } => {
+                tracing::warn!(%peer, address = %line(&address), why = %line(&why), "a node can't be reached");
+            }
+            peers::Word::NotRead { peer, why } => {
+                if self.cluster.as_mut().is_some_and(|cluster| cluster.is_new(peer, &why)) {
+                    tracing::error!(%peer, "entries for a node can't be read: {why}");
+                }
+            }
+            peers::Word::Panicked(why) => std::panic::resume_unwind(why),
+        }
+    }
+
+    /// Says something to a node that a client's request came from.
+    pub(super) fn pass_back(&self, to: NodeId, message: Forwarded) {
+        if let Some(cluster) = &self.cluster {
+            cluster.forward(to, message);
+        }
+    }
+
+    /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
+    pub(super) fn verify(&mut self, after: Seqno, through: Seqno) {
+        let frame = std::mem::take(&mut self.frame);
+        let mut rest = frame.as_slice();
+        let mut expected = after.saturating_add(1);
+        while expected <= through {
+            let entry = match Entry::parse(rest) {
+                Ok(entry) => entry,
+                Err(why) => {
+                    tracing::warn!(seqno = expected, "an entry of the primary can't be read: {why}");
+                    return self.step(Event::FrameRefused);
+                }
+            };
+            let (raw, next) = rest.split_at(entry.raw.len());
+            rest = next;
+            // What this node has already comes first.
+            if entry.iv().seqno <= after {
+                continue;
+            }
+            let state = self.node().read(|store| store.freeze()).0;
+            match following::check(raw, &state, &NoKeys) {
+                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
+                Err(why) => {
+                    tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
+                    return self.step(Event::FrameRefused);
+                }
+            }
+            expected += 1;
+        }
+    }
+
+    /// What became of the agreement with others.
+    pub(super) fn agreed(&mut self, agreed: Agreed) {
+        match agreed {
+            Agreed::Role(role) => tracing::info!(?role, "this node's part"),
+            Agreed::Retirement(None) => tracing::info!("this node is not retired after all: that was taken back"),
+            Agreed::Retirement(Some(phase)) => tracing::info!(
+                ?phase,
+                "this node retires: {}",
+                match phase {
+                    Phase::Ordered => "members have decided it",
+                    Phase::Signed => "that is signed",
+                    Phase::Completed => "that is committed",
+                    Phase::RetiredCommitted => "every node knows; the next one leads",
+                }
+            ),
+            Agreed::MayLeave { leader } => {
+                let address = self.node().address_of(leader, "");
+                tracing::info!(
+                    %leader, address = %line(&address),
+                    "this node is retired, and another leads the service: it ends"
+                );
+                self.node().status.stop();
+                (self.node().retired)();
+            }
+            Agreed::Forgotten { node, told } => {
+                match told {
+                    true => tracing::info!(%node, "a node has left, and knows it"),
+                    false => tracing::warn!(%node, "a node has left, and never answered that it knows it"),
+                }
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.forget(node);
+                }
+            }
+            Agreed::Note(note) => tracing::info!("{note}"),
+        }
+    }
+
+    /// Tells readers who takes part and who leads; and the log, where the others keep something from being committed.
+    pub(super) fn tell_of_others(&mut self) {
+        let Some(consensus) = self.core.consensus() else {
+            return;
+        };
+        let membership = Membership::of(consensus, self.began, self.core.awaited());
+        let timeout = self.node().config.consensus.election_timeout;
+        let (now, awaited) = (self.began.elapsed(), membership.awaited.filter(|_| membership.leads()));
+        if let Some(cluster) = &mut self.cluster
+            && let Some(waited) = cluster.stall.look(now, awaited, timeout)
+        {
+            for it in membership.missing() {
+                tracing::warn!(
+                    node = %it.node, acknowledged = it.seqno, wanted = awaited, silent_s = it.heard.elapsed().as_secs(),
+                    "nothing has been committed for {} s: this node's acknowledgement is missing; start it, or have members \
+                     remove it (rekindle member remove-node)",
+                    waited.as_secs()
+                );
+            }
+        }
+        let mut known = self.node().membership.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(&membership) {
+            *known = Some(membership);
+        }
+    }
+
+    /// Everything after `to` is gone: from the state, and from what was known because of it.
+    pub(super) fn taken_back(&mut self, to: Seqno) {
+        let node = Arc::clone(self.node());
+        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut store = node.store.write().unwrap_or_else(PoisonError::into_inner);
+        store.rollback(to);
+        let view = self.core.view_of(to);
+        node.status.wrote(TxId { view, seqno: to });
+        drop(store);
+        standing.root = self.core.root();
+        standing.take_back(to);
+        drop(standing);
+        node.forgets_secrets_after(to);
+        if self.unlocked.as_ref().is_some_and(|(seqno, _)| *seqno > to) {
+            self.unlocked = None;
+        }
+        if self.opened_at.is_some_and(|seqno| seqno > to) {
+            self.opened_at = None;
+            node.status.enter(NodeState::ReadingPrivateLedger);
+        }
+    }
+
+    /// The others are told this node's certificate, or the service's key, where they have changed.
+    pub(super) fn renew_for_others(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            let service = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+            cluster.renew(cluster::own(&self.core, service.service.key.verifying_key()));
+        }
+    }
+
+    /// Learns where nodes are, from what a transaction wrote.
+    pub(super) fn learn_addresses(&self, writes: &WriteSet) {
+        if let Some(cluster) = &self.cluster
+            && writes.iter().any(|(map, _)| map == names::NODES_INFO)
+        {
+            cluster.learn(writes);
+        }
+    }
+}
