@@ -236,6 +236,14 @@ impl Consensus {
         leading.followers.iter().map(of).collect()
     }
 
+    /// Who has voted for this candidate in its view.
+    pub fn votes(&self) -> BTreeSet<NodeId> {
+        match &self.state {
+            State::Candidate { votes, .. } => votes.clone(),
+            State::Leader(_) | State::Follower => BTreeSet::new(),
+        }
+    }
+
     /// How long others may be silent before they count as gone.
     pub fn patience(&self) -> Duration {
         self.settings.election_timeout

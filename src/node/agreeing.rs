@@ -2,23 +2,26 @@
 //! back for them.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::cluster;
 use super::driver::Driver;
 use super::membership::Membership;
 use super::peers;
-use super::status::NodeState;
 use crate::channel::NodeId;
 use crate::channel::message::Forwarded;
-use crate::consensus::Phase;
+use crate::consensus::{Phase, Role};
 use crate::core::{Agreed, Event};
 use crate::format::domain::WriteSet;
 use crate::format::entry::Entry;
-use crate::format::{Seqno, TxId};
+use crate::format::Seqno;
 use crate::recovery::writes::NoKeys;
 use crate::service::following;
 use crate::shown::line;
 use crate::tables::names;
+
+/// A retired node still tells clients for so long who leads now.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Driver {
     /// What is heard of other nodes.
@@ -90,7 +93,19 @@ impl Driver {
     /// What became of the agreement with others.
     pub(super) fn agreed(&mut self, agreed: Agreed) {
         match agreed {
-            Agreed::Role(role) => tracing::info!(?role, "this node's part"),
+            Agreed::Role(role) => {
+                let said = match role {
+                    Role::Leader => "this node leads the service".to_owned(),
+                    Role::Candidate => "this node asks for votes".to_owned(),
+                    Role::Follower { leader: None } => "this node follows, and does not know yet whom".to_owned(),
+                    Role::Follower { leader: Some(leader) } => format!("this node follows node {leader}"),
+                };
+                // One that is not elected stands again and again.
+                if self.said.as_ref() != Some(&said) {
+                    tracing::info!("{said}");
+                    self.said = Some(said);
+                }
+            }
             Agreed::Retirement(None) => tracing::info!("this node is not retired after all: that was taken back"),
             Agreed::Retirement(Some(phase)) => tracing::info!(
                 ?phase,
@@ -108,8 +123,12 @@ impl Driver {
                     %leader, address = %line(&address),
                     "this node is retired, and another leads the service: it ends"
                 );
-                self.node().status.stop();
-                (self.node().retired)();
+                let node = Arc::clone(self.node());
+                node.status.stop();
+                self.node().runtime.spawn(async move {
+                    tokio::time::sleep(FAREWELL).await;
+                    (node.retired)();
+                });
             }
             Agreed::Forgotten { node, told } => {
                 match told {
@@ -131,44 +150,14 @@ impl Driver {
         };
         let membership = Membership::of(consensus, self.began, self.core.awaited());
         let timeout = self.node().config.consensus.election_timeout;
-        let (now, awaited) = (self.began.elapsed(), membership.awaited.filter(|_| membership.leads()));
         if let Some(cluster) = &mut self.cluster
-            && let Some(waited) = cluster.stall.look(now, awaited, timeout)
+            && let Some(waited) = cluster.stall.look(self.began.elapsed(), membership.awaits(), timeout)
         {
-            for it in membership.missing() {
-                tracing::warn!(
-                    node = %it.node, acknowledged = it.seqno, wanted = awaited, silent_s = it.heard.elapsed().as_secs(),
-                    "nothing has been committed for {} s: this node's acknowledgement is missing; start it, or have members \
-                     remove it (rekindle member remove-node)",
-                    waited.as_secs()
-                );
-            }
+            warn_of(&membership, waited);
         }
         let mut known = self.node().membership.write().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != Some(&membership) {
             *known = Some(membership);
-        }
-    }
-
-    /// Everything after `to` is gone: from the state, and from what was known because of it.
-    pub(super) fn taken_back(&mut self, to: Seqno) {
-        let node = Arc::clone(self.node());
-        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
-        let mut store = node.store.write().unwrap_or_else(PoisonError::into_inner);
-        store.rollback(to);
-        let view = self.core.view_of(to);
-        node.status.wrote(TxId { view, seqno: to });
-        drop(store);
-        standing.root = self.core.root();
-        standing.take_back(to);
-        drop(standing);
-        node.forgets_secrets_after(to);
-        if self.unlocked.as_ref().is_some_and(|(seqno, _)| *seqno > to) {
-            self.unlocked = None;
-        }
-        if self.opened_at.is_some_and(|seqno| seqno > to) {
-            self.opened_at = None;
-            node.status.enter(NodeState::ReadingPrivateLedger);
         }
     }
 
@@ -186,6 +175,25 @@ impl Driver {
             && writes.iter().any(|(map, _)| map == names::NODES_INFO)
         {
             cluster.learn(writes);
+        }
+    }
+}
+
+/// Says who keeps the node from going on.
+fn warn_of(membership: &Membership, waited: Duration) {
+    let waited = waited.as_secs();
+    for node in membership.missing() {
+        match membership.acknowledgement(&node) {
+            Some(it) => tracing::warn!(
+                %node, acknowledged = it.seqno, wanted = membership.awaited, silent_s = it.heard.elapsed().as_secs(),
+                "nothing has been committed for {waited} s: this node's acknowledgement is missing; let it run again, or have \
+                 members remove it (rekindle member remove-node)"
+            ),
+            None => tracing::warn!(
+                %node,
+                "no node has led the service for {waited} s: this node's vote is missing; without more than half of the nodes \
+                 that take part nothing can be decided: let them run again, or recover the service from the best ledger"
+            ),
         }
     }
 }

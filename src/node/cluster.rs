@@ -115,7 +115,8 @@ impl Cluster {
         let id = own.id();
         let certificate = own.certificate().to_owned();
         let writer = writer.clone();
-        let settings = Settings::new(config.consensus.election_timeout);
+        let mut settings = Settings::new(config.consensus.election_timeout);
+        settings.channel.message_limit = config.node_to_node_message_limit;
         let hear = move |word: Word| writer.tell(Message::Heard(Box::new(word)));
         let peers = Peers::start(settings, Arc::new(own), listener, Shelf::new(directories), hear);
         let peers = peers.map_err(Error::io("start", std::path::Path::new("what speaks with other nodes")))?;

@@ -198,7 +198,7 @@ fn document(section: &mut Section<'_>) -> Config {
         idle_connection_timeout: section.or("idle_connection_timeout", Duration::from_secs(60), values::time),
         worker_threads: section.or("worker_threads", 0, values::number(0..=u64::MAX)),
         ignore_first_sigterm: section.or("ignore_first_sigterm", false, values::boolean),
-        node_to_node_message_limit: section.or("node_to_node_message_limit", 23_726_566, values::number(0..=u64::MAX)),
+        node_to_node_message_limit: section.or("node_to_node_message_limit", 23_726_566, values::number(2..=u64::MAX)),
         historical_cache_soft_limit: section.or("historical_cache_soft_limit", 512 << 20, values::size),
         sealing_recovery: section.optional_object("sealing_recovery", settings::sealing_recovery),
         files_cleanup: section.object("files_cleanup", storage::files_cleanup),

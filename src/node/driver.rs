@@ -13,7 +13,6 @@ use super::old_ledger::OldLedger;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
-use super::status::NodeState;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
 use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
 use crate::error::Error;
@@ -24,7 +23,6 @@ use crate::journal::snapshot::{Draft, Written};
 use crate::service::create::commit_retirements;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
-use crate::tables::names;
 
 /// Whose transaction it is that the core answers.
 enum Asker {
@@ -55,9 +53,11 @@ pub struct Driver {
     askers: BTreeMap<Ticket, Asker>,
     next_ticket: u64,
     /// A transaction has written to the table of token issuers since the last commit.
-    issuers_changed: bool,
+    pub(super) issuers_changed: bool,
     /// The other nodes, if there may be any.
     pub(super) cluster: Option<Cluster>,
+    /// What was said last of this node's part.
+    pub(super) said: Option<String>,
     /// Entries that came with what is being heard, of which the core has asked for none yet.
     pub(super) frame: Vec<u8>,
     /// Seals the service's secrets, if that is asked for.
@@ -99,6 +99,7 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             cluster: None,
+            said: None,
             frame: Vec::new(),
             sealer: None,
             unwritten: Vec::new(),
@@ -177,7 +178,7 @@ impl Driver {
             let effects = self.core.step(now, event);
             // What comes of the transaction itself is in the first.
             let learned = std::mem::take(&mut learned).unless_refused(&effects);
-            self.apply(&effects, learned);
+            self.show(&effects, learned);
             for effect in effects {
                 self.carry_out(effect, &mut events);
             }
@@ -190,43 +191,6 @@ impl Driver {
         match word {
             Word::Came(event) => self.step(event),
             Word::Panicked(why) => std::panic::resume_unwind(why),
-        }
-    }
-
-    /// Shows readers what a step has added to the state, all of it at once.
-    fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
-        let applied = effects.iter().filter_map(|effect| match effect {
-            Effect::Announce(Announcement::Applied { txid, writes }) => Some((*txid, writes)),
-            _ => None,
-        });
-        let applied: Vec<_> = applied.collect();
-        let Some((last, _)) = applied.last() else { return };
-        let last = *last;
-        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
-        // What is learned is of the last of them.
-        if let Some(unlocked) = learned.unlocked.take() {
-            standing.unlocked_at = Some(last.seqno);
-            // A commit that needs it comes later.
-            self.unlocked = Some((last.seqno, Box::new(unlocked)));
-        }
-        let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
-        for (txid, writes) in applied {
-            store.apply(txid.seqno, writes);
-            self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
-            self.learn_addresses(writes);
-        }
-        standing.root = self.core.root();
-        if let Some(report) = learned.unsealing.take() {
-            self.node.status.unsealed(report);
-        }
-        if let Some(known) = &learned.secret {
-            self.node.knows_secret(known.from, &known.secret);
-        }
-        learned.teach(&mut standing.secrets);
-        self.node.status.wrote(last);
-        if learned.opened_at.is_some() {
-            self.opened_at = learned.opened_at;
-            self.node.status.enter(NodeState::PartOfNetwork);
         }
     }
 
@@ -301,10 +265,9 @@ impl Driver {
     fn hear(&mut self, announcement: Announcement) {
         let node = Arc::clone(&self.node);
         match announcement {
-            // All of a step's were applied together.
-            Announcement::Applied { .. } => {}
+            // All of a step's were shown together.
+            Announcement::Applied { .. } | Announcement::RolledBack { .. } => {}
             Announcement::Committed { txid, view_history } => self.committed(txid.seqno, &view_history),
-            Announcement::RolledBack { to } => self.taken_back(to),
             Announcement::Reached(Milestone::SecretsKnown) => {
                 if let Some((_, unlocked)) = self.unlocked.take() {
                     self.begin_private_phase(*unlocked);

@@ -203,16 +203,12 @@ fn count_peers(node: &Node, cluster: &Cluster) {
         "Of these, those over which nothing authentic has come",
         |figures| figures.strangers,
     );
-    gauge(
-        "node_to_node_bytes_in",
-        "Bytes that came from other nodes",
-        |figures| figures.bytes_in,
-    );
-    gauge(
-        "node_to_node_bytes_out",
-        "Bytes that went to other nodes",
-        |figures| figures.bytes_out,
-    );
+    gauge("node_to_node_bytes_in", "Bytes that came from other nodes", |figures| {
+        figures.bytes_in
+    });
+    gauge("node_to_node_bytes_out", "Bytes that went to other nodes", |figures| {
+        figures.bytes_out
+    });
     gauge(
         "node_to_node_dropped",
         "Frames, messages and connections of other nodes that were dropped",

@@ -1,6 +1,7 @@
 //! Who takes part in the service and who leads it, as this node knows it: written by the writer's thread after every step, read
 //! by requests.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::channel::NodeId;
@@ -33,6 +34,8 @@ pub struct Membership {
     pub configurations: Vec<Configuration>,
     /// Of those that a leader sends to.
     pub acknowledgements: Vec<Acknowledgement>,
+    /// Who has voted for this node, where it asks for votes.
+    pub votes: BTreeSet<NodeId>,
     /// How far this node's own retirement is.
     pub phase: Option<Phase>,
     /// It stands for election where there is no leader.
@@ -56,6 +59,7 @@ impl Membership {
                 nodes: [own].into(),
             }],
             acknowledgements: Vec::new(),
+            votes: BTreeSet::new(),
             phase: None,
             is_ticking: true,
             awaited: None,
@@ -81,10 +85,20 @@ impl Membership {
                     heard: at(heard),
                 })
                 .collect(),
+            votes: consensus.votes(),
             phase: consensus.phase(),
             is_ticking: consensus.is_ticking(),
             awaited,
             is_reachable: true,
+        }
+    }
+
+    /// What this node can't go on without.
+    pub fn awaits(&self) -> Option<Awaited> {
+        match self.role {
+            Role::Leader => self.awaited.map(Awaited::Acknowledgements),
+            Role::Candidate => Some(Awaited::Votes),
+            Role::Follower { .. } => None,
         }
     }
 
@@ -104,25 +118,43 @@ impl Membership {
         nodes.filter(|node| *node != self.own)
     }
 
-    /// Those whose acknowledgement of the awaited signature is missing, in the order of their ids.
-    pub fn missing(&self) -> Vec<Acknowledgement> {
-        let Some(awaited) = self.awaited.filter(|_| self.leads()) else {
-            return Vec::new();
+    /// Whose answer keeps this node from going on: a leader waits for acknowledgements of a signature, a candidate for votes. In
+    /// the order of their ids.
+    pub fn missing(&self) -> Vec<NodeId> {
+        let is_missing = |node: &NodeId| match (self.role, self.awaited) {
+            (Role::Leader, Some(awaited)) => {
+                let it = self.acknowledgement(node);
+                it.is_some_and(|it| it.seqno < awaited)
+            }
+            (Role::Candidate, _) => !self.votes.contains(node),
+            (Role::Leader | Role::Follower { .. }, _) => false,
         };
-        let mut others: Vec<NodeId> = self.others().collect();
-        others.sort_unstable();
-        others.dedup();
-        let of = |node: &NodeId| self.acknowledgements.iter().find(|it| it.node == *node).copied();
-        let missing = others.iter().filter_map(of);
-        missing.filter(|it| it.seqno < awaited).collect()
+        let mut missing: Vec<NodeId> = self.others().filter(is_missing).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    /// What a node has acknowledged to this one, which leads.
+    pub fn acknowledgement(&self, node: &NodeId) -> Option<Acknowledgement> {
+        self.acknowledgements.iter().find(|it| it.node == *node).copied()
     }
 }
 
-/// When it is said that others keep a signature from being committed, and when again.
+/// What a node can't go on without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// That others acknowledge this signature.
+    Acknowledgements(Seqno),
+    /// That others vote.
+    Votes,
+}
+
+/// When it is said that others keep a node from going on, and when again.
 #[derive(Debug, Default)]
 pub struct Stall {
-    /// The signature that is awaited, and since when.
-    awaited: Option<(Seqno, Duration)>,
+    /// What is awaited, and since when.
+    awaited: Option<(Awaited, Duration)>,
     said: Option<Duration>,
 }
 
@@ -130,18 +162,18 @@ pub struct Stall {
 const AGAIN: Duration = Duration::from_secs(30);
 
 impl Stall {
-    /// How long a signature has waited, where that is to be said now: once it has for `patience`, and from then on now and then.
-    pub fn look(&mut self, now: Duration, awaited: Option<Seqno>, patience: Duration) -> Option<Duration> {
-        let Some(seqno) = awaited else {
+    /// How long something is awaited, where that is to be said now: once it is for `patience`, and from then on now and then.
+    pub fn look(&mut self, now: Duration, awaited: Option<Awaited>, patience: Duration) -> Option<Duration> {
+        let Some(awaited) = awaited else {
             *self = Stall::default();
             return None;
         };
-        // The oldest of those that wait: where another one is, what was waited for has come.
+        // The oldest signature of those that wait: where another one is, what was waited for has come.
         let since = match self.awaited {
-            Some((same, since)) if same == seqno => since,
+            Some((same, since)) if same == awaited => since,
             _ => {
                 *self = Stall {
-                    awaited: Some((seqno, now)),
+                    awaited: Some((awaited, now)),
                     said: None,
                 };
                 now
@@ -188,28 +220,34 @@ mod tests {
             awaited: Some(7),
             ..Membership::alone(id(1), 2, 1)
         };
-        assert_eq!(membership.missing(), [acknowledgement(3, 6)]);
+        assert_eq!(membership.missing(), [id(3)]);
         membership.awaited = Some(8);
-        assert_eq!(membership.missing(), [acknowledgement(2, 7), acknowledgement(3, 6)]);
+        assert_eq!(membership.missing(), [id(2), id(3)]);
         membership.awaited = None;
         assert_eq!(membership.missing(), []);
         membership.awaited = Some(8);
         membership.role = Role::Follower { leader: None };
-        assert_eq!(membership.missing(), [], "who does not lead waits for nobody");
+        assert_eq!(membership.missing(), [], "who follows waits for nobody");
+        membership.role = Role::Candidate;
+        membership.votes.insert(id(3));
+        assert_eq!(membership.missing(), [id(2)]);
     }
 
     #[test]
     fn a_stall_is_said_after_a_while_then_now_and_then_and_no_more_once_it_is_over() {
         let at = Duration::from_secs;
+        let signature = |seqno| Some(Awaited::Acknowledgements(seqno));
         let mut stall = Stall::default();
-        assert_eq!(stall.look(at(0), Some(5), at(5)), None);
-        assert_eq!(stall.look(at(4), Some(5), at(5)), None);
-        assert_eq!(stall.look(at(5), Some(5), at(5)), Some(at(5)));
-        assert_eq!(stall.look(at(34), Some(5), at(5)), None);
-        assert_eq!(stall.look(at(35), Some(5), at(5)), Some(at(35)));
-        assert_eq!(stall.look(at(36), Some(6), at(5)), None, "it goes on");
+        assert_eq!(stall.look(at(0), signature(5), at(5)), None);
+        assert_eq!(stall.look(at(4), signature(5), at(5)), None);
+        assert_eq!(stall.look(at(5), signature(5), at(5)), Some(at(5)));
+        assert_eq!(stall.look(at(34), signature(5), at(5)), None);
+        assert_eq!(stall.look(at(35), signature(5), at(5)), Some(at(35)));
+        assert_eq!(stall.look(at(36), signature(6), at(5)), None, "it goes on");
         assert_eq!(stall.look(at(40), None, at(5)), None);
-        assert_eq!(stall.look(at(41), Some(9), at(5)), None);
-        assert_eq!(stall.look(at(46), Some(9), at(5)), Some(at(5)));
+        assert_eq!(stall.look(at(41), signature(9), at(5)), None);
+        assert_eq!(stall.look(at(46), signature(9), at(5)), Some(at(5)));
+        assert_eq!(stall.look(at(47), Some(Awaited::Votes), at(5)), None, "something else");
+        assert_eq!(stall.look(at(52), Some(Awaited::Votes), at(5)), Some(at(5)));
     }
 }

@@ -25,10 +25,7 @@ impl Driver {
                 return tracing::debug!(%from, command = answer.command, "an answer that nobody waits for");
             }
         };
-        let view = self
-            .core
-            .consensus()
-            .map_or(0, crate::consensus::Consensus::view);
+        let view = self.core.consensus().map_or(0, crate::consensus::Consensus::view);
         let leads = self.node().is_primary();
         let ForwardedRequest {
             command,
@@ -56,7 +53,11 @@ impl Driver {
             let said = outcome.unwrap_or_else(|why| {
                 tracing::warn!(%from, "a request that a node passed on is not answered: {why}");
                 let message = format!("The primary could not answer: {why}.");
-                bytes(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "InternalError", message))
+                bytes(&ApiError::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "InternalError",
+                    message,
+                ))
             });
             writer.tell(Message::PassBack(from, answer(false, said)));
             drop(permit);
@@ -80,7 +81,10 @@ fn refusal(leads: bool, asked: View, view: View, session: u64) -> Option<ApiErro
 /// An error as HTTP/1.1.
 fn bytes(error: &ApiError) -> Vec<u8> {
     let body = serde_json::to_vec(&error.to_answer()).unwrap_or_default();
-    let (code, reason) = (error.status.as_u16(), error.status.canonical_reason().unwrap_or("Error"));
+    let (code, reason) = (
+        error.status.as_u16(),
+        error.status.canonical_reason().unwrap_or("Error"),
+    );
     let head = format!(
         "HTTP/1.1 {code} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()

@@ -5,7 +5,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::driver::Driver;
+use super::membership::Membership;
 use super::opening::InterruptedOpening;
+use super::others_read;
 use super::public::{ledger_directories, list};
 use super::session::{Standing, rng};
 use super::shared::Node;
@@ -62,6 +64,15 @@ impl Driver {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .set_private(state.base);
+        let has_others = node.with_membership(Membership::has_others);
+        match has_others {
+            Some(true) => drop(node.runtime.spawn(others_read::wait(Arc::clone(&node)))),
+            _ => self.others_have_read(),
+        }
+    }
+
+    /// Everybody has read the private ledger.
+    pub(super) fn others_have_read(&mut self) {
         self.step(Event::PrivateLedgerRead);
     }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::api;
@@ -77,6 +78,7 @@ pub async fn serve(
         membership: RwLock::default(),
         relay: OnceLock::new(),
         jwt: JwtRefresh::default(),
+        runtime: Handle::current(),
         fatal: {
             let ends = ends.clone();
             Box::new(move |why| drop(ends.send(Err(why))))

@@ -61,6 +61,7 @@ impl Afterwards {
         };
         let learned = Learned {
             ticket,
+            seqno,
             secret: self.rekey.map(|secret| KnownSecret {
                 secret,
                 from: seqno + 1,
@@ -78,6 +79,8 @@ impl Afterwards {
 #[derive(Default)]
 pub struct Learned {
     ticket: Ticket,
+    /// The transaction that makes it known.
+    pub seqno: Seqno,
     /// The ledger secret from then on.
     pub secret: Option<KnownSecret>,
     /// What the shares have opened.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::config::Config;
 use super::jwt_refresh::JwtRefresh;
@@ -66,6 +67,8 @@ pub struct Node {
     pub relay: OnceLock<Relay>,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
+    /// Runs what waits for others.
+    pub runtime: Handle,
     /// Is told that the process must end, and why.
     pub fatal: Box<dyn Fn(Error) + Send + Sync>,
     /// Is told that the process has done its work: this node is retired, and another leads.
@@ -100,7 +103,10 @@ impl Node {
     /// Where clients reach a node at the interface of this name, or else at its first one; empty where that is not known.
     pub fn address_of(&self, id: NodeId, interface: &str) -> String {
         let record = |store: &Store| NodeRecord::read(store.get(names::NODES_INFO, id.to_string().as_bytes())?.1);
-        let address = self.read(record).0.and_then(|record| record.published_address(interface));
+        let address = self
+            .read(record)
+            .0
+            .and_then(|record| record.published_address(interface));
         address.unwrap_or_default()
     }
 

@@ -59,6 +59,8 @@ pub(super) struct SnapshotResult {
 pub(super) enum Message {
     /// The private ledger is read, or can't be.
     PrivateLedger(crate::Result<Box<PrivateState>>),
+    /// So have the others, who take part.
+    OthersHaveRead,
     /// The snapshot that was asked for is written, or can't be.
     Snapshot(SnapshotResult),
     /// What the disk's thread says.

@@ -64,6 +64,7 @@ fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mu
     match mailbox.take(sleep) {
         Some(Letter::Transaction(made)) => driver.take(made),
         Some(Letter::Message(Message::PrivateLedger(state))) => driver.private_ledger(state),
+        Some(Letter::Message(Message::OthersHaveRead)) => driver.others_have_read(),
         Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
         Some(Letter::Message(Message::Disk(word))) => driver.disk(word),
         Some(Letter::Message(Message::Heard(word))) => driver.heard(*word),

@@ -376,7 +376,10 @@ fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
     ];
     assert_eq!(effects[effects.len() - 4..], expected);
     assert_eq!(commits(&write(&mut consensus, &[signature(7, 12)])), [12]);
-    assert!(consensus.tick(at(60_000), &ALL).is_empty(), "nobody is left to wait for");
+    assert!(
+        consensus.tick(at(60_000), &ALL).is_empty(),
+        "nobody is left to wait for"
+    );
 }
 
 #[test]

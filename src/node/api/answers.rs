@@ -399,8 +399,7 @@ pub struct ProofStep {
 
 #[cfg(test)]
 mod tests {
-    use super::consensus_answers::OthersAnswer;
-use super::*;
+    use super::*;
     use crate::node::status::Reading;
     use crate::report::{Code, Finding};
 
@@ -410,6 +409,7 @@ use super::*;
             last_recovered_seqno: Some(1),
             last_signed_seqno: 2,
             node_id: "n",
+            others: None,
             recovery: RecoveryStatus {
                 elapsed_s: 1.0,
                 entered_s: BTreeMap::new(),

@@ -180,7 +180,9 @@ fn primary(node: &Node, request: &Request) -> ApiResult<Response> {
     if node.is_primary() {
         return Ok(Response::status(StatusCode::OK));
     }
-    let address = node.primary().map(|primary| node.address_of(primary, &request.interface.name));
+    let address = node
+        .primary()
+        .map(|primary| node.address_of(primary, &request.interface.name));
     match address.filter(|address| !address.is_empty() && request.method == Method::HEAD) {
         Some(address) => {
             let location = format!("https://{address}{}", request.path);

@@ -175,7 +175,8 @@ pub struct OthersAnswer {
     pub awaited_seqno: Option<Seqno>,
     /// What this node is among them.
     pub leadership_state: LeadershipState,
-    /// Those whose acknowledgement of it is missing. One that stays silent has to be started, or be removed by members.
+    /// Those whose acknowledgement of it is missing, or whose vote where no node leads. One that stays silent has to run again, or
+    /// be removed by members.
     pub missing: Vec<MissingAnswer>,
     /// The primary, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,25 +188,32 @@ pub struct OthersAnswer {
     pub retirement_phase: Option<RetirementPhase>,
 }
 
-/// A node whose acknowledgement is missing.
+/// A node whose acknowledgement or vote is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MissingAnswer {
-    /// The last seqno that it has acknowledged.
-    pub acknowledged_seqno: Seqno,
+    /// The last seqno that it has acknowledged, to a node that leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Seqno")]
+    pub acknowledged_seqno: Option<Seqno>,
     /// Which node.
     pub node_id: String,
-    /// Milliseconds since it was last heard.
-    pub silent_ms: u64,
+    /// Milliseconds since it was last heard, by a node that leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub silent_ms: Option<u64>,
 }
 
 impl OthersAnswer {
     /// What the node knows at `now`; nothing where it is alone.
     pub fn of(membership: &Membership, now: Instant) -> Option<OthersAnswer> {
         membership.has_others().then(|| {
-            let missing = membership.missing().into_iter().map(|it| MissingAnswer {
-                acknowledged_seqno: it.seqno,
-                node_id: it.node.to_string(),
-                silent_ms: milliseconds(now.saturating_duration_since(it.heard)),
+            let missing = membership.missing().into_iter().map(|node| {
+                let acknowledgement = membership.acknowledgement(&node);
+                MissingAnswer {
+                    acknowledged_seqno: acknowledgement.map(|it| it.seqno),
+                    node_id: node.to_string(),
+                    silent_ms: acknowledgement.map(|it| milliseconds(now.saturating_duration_since(it.heard))),
+                }
             });
             OthersAnswer {
                 awaited_seqno: membership.awaited.filter(|_| membership.leads()),
@@ -284,8 +292,14 @@ mod tests {
         membership.primary = Some(id(2));
         membership.acknowledgements.clear();
         let details = serde_json::to_value(ConsensusDetails::of(&membership, now, address_of)).unwrap();
-        assert_eq!(details["acks"], serde_json::json!({&two: {"last_received_ms": 0, "seqno": 0}}));
-        assert_eq!((&details["leadership_state"], &details["primary_id"]), (&"Follower".into(), &two.into()));
+        assert_eq!(
+            details["acks"],
+            serde_json::json!({&two: {"last_received_ms": 0, "seqno": 0}})
+        );
+        assert_eq!(
+            (&details["leadership_state"], &details["primary_id"]),
+            (&"Follower".into(), &two.into())
+        );
         membership.phase = Some(Phase::RetiredCommitted);
         let details = ConsensusDetails::of(&membership, now, address_of);
         assert_eq!(details.leadership_state, LeadershipState::None);

@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 24] = [
+pub const WITHOUT_MEANING: [(&str, &str); 21] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -18,24 +18,12 @@ pub const WITHOUT_MEANING: [(&str, &str); 24] = [
         "outgoing connections leave by the interface that the system chooses",
     ),
     (
-        "node_to_node_message_limit",
-        "nodes here have no channels whose keys would be renewed",
-    ),
-    (
         "historical_cache_soft_limit",
         "old entries are read from the ledger's files",
     ),
     (
         "logging.host_level",
         "CCF ignores it too; the command line option --log-level counts",
-    ),
-    (
-        "consensus.message_timeout",
-        "a recovering node has nobody to send heartbeats to",
-    ),
-    (
-        "consensus.election_timeout",
-        "a recovering node has nobody to hold elections with",
     ),
     (
         "identity_history_fetch",

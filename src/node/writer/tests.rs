@@ -36,7 +36,7 @@ const MAP: &str = "public:ballots";
 struct Bench {
     node: Arc<Node>,
     writer: Writer,
-    ends: UnboundedReceiver<Error>,
+    ends: UnboundedReceiver<Result<(), Error>>,
     _running: Running,
     _scratch: TempDir,
 }
@@ -71,8 +71,8 @@ impl Bench {
         });
         let config = Config::parse(&config.to_string()).unwrap().config;
         let identity = NodeIdentity::generate(crate::node::description::node_name(&config).unwrap()).unwrap();
-        let (fatal, ends) = unbounded_channel();
-        let (node, running) = serve(&config, &identity, None, fatal).await.unwrap();
+        let (end, ends) = unbounded_channel();
+        let (node, running) = serve(&config, &identity, None, end).await.unwrap();
         let opening = InterruptedOpening::default();
         let files = list(&config, &opening).unwrap();
         let mut public = recover_public(&config, files, None, None, &node.status).unwrap();
@@ -204,7 +204,11 @@ async fn a_writer_that_panics_ends_the_node_with_a_reason() {
         seqno: 1,
         written: Ok(written),
     }));
-    let why = timeout(PATIENCE, bench.ends.recv()).await.unwrap().unwrap();
+    let why = timeout(PATIENCE, bench.ends.recv())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert!(
         why.to_string().contains("the writer of the ledger has panicked"),
         "{why}"

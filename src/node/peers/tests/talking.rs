@@ -221,7 +221,7 @@ fn a_node_that_was_not_there_is_connected_with_when_it_is() {
 
 #[test]
 fn a_stop_ends_the_threads_and_writes_what_waits() {
-    let mut nodes = nodes(2, 9);
+    let nodes = nodes(2, 9);
     nodes[0].reaches(&nodes[1], 1);
     let (address, to) = (nodes[0].peers.address(), nodes[1].id());
     nodes[0]

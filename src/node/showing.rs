@@ -1,0 +1,81 @@
+//! What a step of the core changes in what readers see: the state, and what is known because of it. All of it at once, and in the
+//! order in which the core decided it: what is taken back goes before what comes in its place.
+
+use std::sync::{Arc, PoisonError};
+
+use super::driver::Driver;
+use super::session::Learned;
+use super::status::NodeState;
+use crate::core::{Announcement, Effect};
+use crate::format::{Seqno, TxId};
+use crate::tables::names;
+
+impl Driver {
+    /// Shows readers what a step has changed, and what its transaction makes known.
+    pub(super) fn show(&mut self, effects: &[Effect], learned: Learned) {
+        let changes_state = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Announce(Announcement::Applied { .. } | Announcement::RolledBack { .. })
+            )
+        };
+        if !effects.iter().any(changes_state) {
+            return;
+        }
+        let (node, standing) = (Arc::clone(self.node()), Arc::clone(&self.standing));
+        // In this order, as whoever begins a transaction takes them: the root is of this state.
+        let mut standing = standing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut store = node.store.write().unwrap_or_else(PoisonError::into_inner);
+        for effect in effects {
+            match effect {
+                Effect::Announce(Announcement::Applied { txid, writes }) => {
+                    store.apply(txid.seqno, writes);
+                    self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
+                    self.learn_addresses(writes);
+                    node.status.wrote(*txid);
+                }
+                Effect::Announce(Announcement::RolledBack { to }) => {
+                    store.rollback(*to);
+                    standing.take_back(*to);
+                    self.unlearn(*to);
+                    let view = self.core.view_of(*to);
+                    node.status.wrote(TxId { view, seqno: *to });
+                }
+                _ => {}
+            }
+        }
+        standing.root = self.core.root();
+        self.learn(learned, &mut standing);
+    }
+
+    /// What a transaction makes known.
+    fn learn(&mut self, mut learned: Learned, standing: &mut super::session::Standing) {
+        let node = Arc::clone(self.node());
+        if let Some(unlocked) = learned.unlocked.take() {
+            standing.unlocked_at = Some(learned.seqno);
+            // A commit that needs it comes later.
+            self.unlocked = Some((learned.seqno, Box::new(unlocked)));
+        }
+        if let Some(report) = learned.unsealing.take() {
+            node.status.unsealed(report);
+        }
+        if let Some(known) = &learned.secret {
+            node.knows_secret(known.from, &known.secret);
+        }
+        learned.teach(&mut standing.secrets);
+        if learned.opened_at.is_some() {
+            self.opened_at = learned.opened_at;
+            node.status.enter(NodeState::PartOfNetwork);
+        }
+    }
+
+    /// What was known because of transactions after `to` is not any more.
+    fn unlearn(&mut self, to: Seqno) {
+        let node = Arc::clone(self.node());
+        node.forgets_secrets_after(to);
+        self.unlocked.take_if(|(seqno, _)| *seqno > to);
+        if self.opened_at.take_if(|seqno| *seqno > to).is_some() {
+            node.status.enter(NodeState::ReadingPrivateLedger);
+        }
+    }
+}
