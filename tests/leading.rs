@@ -129,6 +129,23 @@ fn trust(node: &mut Node<'_>) -> String {
     id
 }
 
+/// A member hands the service over.
+fn hand_over(node: &Node<'_>, place: &Place, member: &node::Keys) -> Child {
+    let common = place.directory.join("common");
+    Command::new(node::program())
+        .args(["--json", "member", "hand-over", "--url", &node.url])
+        .arg("--service-certificate")
+        .arg(place.directory.join("service_cert.pem"))
+        .arg("--cert")
+        .arg(common.join(format!("{}_cert.pem", member.name)))
+        .arg("--key")
+        .arg(common.join(format!("{}_privk.pem", member.name)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 /// The engine finds nothing wrong with the ledger that a follower has taken, to this seqno.
 #[track_caller]
 fn verify(follower: &Path, last: u64) {
@@ -206,7 +223,21 @@ fn a_node_that_members_trust_takes_over_when_they_retire_this_one_which_then_end
         (acks[&id]["seqno"].as_u64()? >= seqno(node, "/node/commit")).then_some(())
     });
     let own = node.state()["node_id"].as_str().unwrap().to_owned();
-    node.act("remove_node", json!({"node_id": own}));
+    let mut voters = node.voters();
+    let hand_over = hand_over(&node, &place, &voters.remove(0));
+    let proposal = node.wait_until("it is proposed", |node| {
+        let proposals = node
+            .run(rekindle::member::governance::proposals(node.client()))
+            .unwrap();
+        let open = proposals.iter().find(|proposal| proposal["proposalState"] == "Open")?;
+        Some(open["proposalId"].as_str().unwrap().to_owned())
+    });
+    for voter in &voters {
+        let state = node.vote(voter, &proposal);
+        if state.is_ok_and(|state| state["proposalState"] == "Accepted") {
+            break;
+        }
+    }
     let seen = node.wait_until("the other one leads", |node| {
         let others = others(node)?;
         (others["primary_id"] == json!(id)).then_some(others)
@@ -214,6 +245,19 @@ fn a_node_that_members_trust_takes_over_when_they_retire_this_one_which_then_end
     assert_eq!(seen["retirement_phase"], "RetiredCommitted", "{seen}");
     assert_eq!(node.json("/node/network")["primary_id"], json!(id));
     assert_eq!(node.get("/node/primary").status, 404);
+    let told = hand_over.wait_with_output().unwrap();
+    let steps = String::from_utf8(told.stderr).unwrap();
+    assert!(told.status.success(), "{steps}");
+    assert!(
+        steps.contains(&format!("goes         {own}")) && steps.contains("it needs more votes"),
+        "{steps}"
+    );
+    let answer: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(
+        (&answer["retired"], &answer["primary_id"]),
+        (&json!(own), &json!(id)),
+        "{steps}"
+    );
     let status = node.wait_for_end();
     assert!(status.success(), "{status}: {}", node.log());
     let log = node.log();

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::member::{self, Client, Member, Session, Trust};
 use crate::shown::Show;
 
+mod hand_over;
 mod keygen;
 mod nodes;
 mod open;
@@ -46,6 +47,7 @@ enum Command {
     SubmitShare(requests::SubmitShare),
     TrustNode(nodes::TrustNode),
     RemoveNode(nodes::RemoveNode),
+    HandOver(hand_over::HandOver),
     Sign(requests::Sign),
     #[command(alias = "state")]
     Status(status::Args),
@@ -101,6 +103,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         Command::SubmitShare(args) => args.run(common),
         Command::TrustNode(args) => args.run(common),
         Command::RemoveNode(args) => args.run(common),
+        Command::HandOver(args) => args.run(common),
         Command::Sign(args) => args.run(),
         Command::Status(args) => status::run(args, common),
     }
@@ -108,11 +111,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 
 impl Connection {
     fn client(&self) -> Result<Client> {
+        self.client_of(&self.url)
+    }
+
+    /// Another node of the same service.
+    fn client_of(&self, url: &str) -> Result<Client> {
         let trust = match &self.service_certificate {
             Some(path) => Trust::Service(input::certificate(path)?),
             None => Trust::Anyone,
         };
-        let client = Client::new(&self.url, trust).map_err(failure)?;
+        let client = Client::new(url, trust).map_err(failure)?;
         Ok(client.with_timeout(Duration::from_secs(self.timeout)))
     }
 }

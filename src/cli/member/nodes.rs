@@ -144,7 +144,7 @@ fn as_x509(unix_s: u64) -> Result<String> {
 }
 
 /// An id as tables have it.
-fn node_id(text: &str) -> std::result::Result<String, String> {
+pub(super) fn node_id(text: &str) -> std::result::Result<String, String> {
     governance::checked_id(text)
         .map_err(|_| "expected 64 hexadecimal digits; /node/network/nodes lists those of all nodes".to_owned())
 }

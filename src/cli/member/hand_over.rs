@@ -1,0 +1,360 @@
+//! `rekindle member hand-over`: the node that leads goes, and another one leads; each step is shown.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::nodes::node_id;
+use super::{Connection, REFUSED, Signer, failure, request};
+use crate::cli::{Common, output, text};
+use crate::error::{Error, Result};
+use crate::member::{self, Client, governance};
+
+/// How often it is looked how far it is.
+const PACE: Duration = Duration::from_millis(150);
+
+/// Retire the node that leads, and wait until another one leads
+///
+/// Proposes remove_node for the node at --url (or the one given), votes in favour, and shows each step until another node leads the
+/// service: a Rekindle node then ends by itself. Where more votes are needed it says so and waits for them. Given again for a node
+/// that retires already, it only waits. At least one other node must be trusted.
+#[derive(clap::Args)]
+pub struct HandOver {
+    /// The node that goes: 64 hexadecimal digits [default: the one at --url]
+    #[arg(long = "node", value_name = "NODE_ID", value_parser = node_id)]
+    id: Option<String>,
+    /// Give up after so many seconds: what is decided goes on without this command
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    wait: u64,
+    #[command(flatten)]
+    node: Connection,
+    #[command(flatten)]
+    signer: Signer,
+}
+
+/// A node, as the one that is asked knows it.
+#[derive(Clone, Debug)]
+struct Known {
+    id: String,
+    status: String,
+    address: Option<String>,
+    acknowledged: Option<u64>,
+}
+
+/// Who is there before anything is decided.
+#[derive(Debug)]
+struct Survey {
+    goes: Known,
+    stay: Vec<Known>,
+    committed: Option<u64>,
+}
+
+impl HandOver {
+    pub fn run(&self, common: &Common) -> Result<u8> {
+        let (client, member) = (self.node.client()?, self.signer.member()?);
+        let Some(survey) = request(survey(&client, self.id.as_deref()))? else {
+            return Ok(REFUSED);
+        };
+        let Some(survey) = survey else {
+            output::notice("rekindle: nothing is done: the service has no such node (/node/network/nodes lists all)\n");
+            return Ok(REFUSED);
+        };
+        output::notice(&survey.describe());
+        if let Some(why) = survey.unfit() {
+            output::notice(&format!("rekindle: nothing is done: {why}\n"));
+            return Ok(REFUSED);
+        }
+        let mut proposal_id = None;
+        if survey.goes.status != "Retired" {
+            let proposal = json!({"actions": [{"name": "remove_node", "args": {"node_id": survey.goes.id}}]});
+            let session = self.signer.session(&client, &member);
+            let Some(mut state) = request(session.propose(proposal.to_string().as_bytes()))? else {
+                return Ok(REFUSED);
+            };
+            let id = text_of(&state, "proposalId");
+            if text_of(&state, "proposalState") == "Open" {
+                let Some(voted) = request(session.vote(&id, governance::ACCEPT))? else {
+                    return Ok(REFUSED);
+                };
+                state = voted;
+            }
+            output::notice(&line(
+                "proposal",
+                &format!("{} {}", text::clean(&id), state_in_words(&state)),
+            ));
+            if text_of(&state, "proposalState") == "Open" {
+                output::notice(&line(
+                    "next",
+                    &format!(
+                        "it needs more votes: rekindle member vote {} --url ...",
+                        text::clean(&id)
+                    ),
+                ));
+            }
+            proposal_id = Some(id);
+        }
+        let waiting = Waiting {
+            client: &client,
+            others: self.others(&survey)?,
+            survey: &survey,
+            proposal_id: proposal_id.as_deref(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start", Path::new("the network runtime")))?;
+        let ended = runtime.block_on(waiting.wait(Duration::from_secs(self.wait)))?;
+        let Some(leader) = ended else {
+            return Ok(REFUSED);
+        };
+        if common.json {
+            output::json(&json!({
+                "proposal_id": proposal_id, "retired": survey.goes.id,
+                "primary_id": leader.id, "address": leader.address,
+            }))?;
+        } else {
+            let address = leader.address.as_deref().map_or_else(|| "-".to_owned(), text::clean);
+            output::text(&line("leads", &format!("{} {address}", text::clean(&leader.id))))?;
+        }
+        Ok(0)
+    }
+
+    /// Those that stay, as whom to ask once the one that goes is gone.
+    fn others(&self, survey: &Survey) -> Result<Vec<Client>> {
+        let addresses = survey.stay.iter().filter_map(|node| node.address.as_deref());
+        addresses
+            .map(|address| self.node.client_of(&format!("https://{address}")))
+            .collect()
+    }
+}
+
+async fn survey(client: &Client, id: Option<&str>) -> std::result::Result<Option<Survey>, member::Error> {
+    let nodes: Value = client.get("/node/network/nodes").await?.success()?.json()?;
+    let own = text_of(&governance::node_state(client).await?, "node_id");
+    let consensus: Value = client.get("/node/consensus").await?.json().unwrap_or_default();
+    let commit: Value = client.get("/node/commit").await?.json().unwrap_or_default();
+    let committed = text_of(&commit, "transaction_id");
+    let committed = committed.split_once('.').and_then(|(_, seqno)| seqno.parse().ok());
+    let mut known: Vec<Known> = nodes
+        .get("nodes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|node| {
+            let id = text_of(node, "node_id");
+            let interfaces = node.get("rpc_interfaces").and_then(Value::as_object);
+            let first = interfaces.and_then(|interfaces| interfaces.values().next());
+            let address = first.map(|interface| text_of(interface, "published_address"));
+            let acks = consensus.get("details").and_then(|details| details.get("acks"));
+            Known {
+                status: text_of(node, "status"),
+                address: address.filter(|address| !address.is_empty()),
+                acknowledged: acks.and_then(|acks| acks.get(&id)?.get("seqno")?.as_u64()),
+                id,
+            }
+        })
+        .collect();
+    let goes = id.map_or(own, str::to_owned);
+    let at = known.iter().position(|node| node.id == goes);
+    Ok(at.map(|at| Survey {
+        goes: known.remove(at),
+        stay: known.into_iter().filter(|node| node.status == "Trusted").collect(),
+        committed,
+    }))
+}
+
+impl Survey {
+    fn describe(&self) -> String {
+        let mut out = line("goes", &self.goes.describe(""));
+        for node in &self.stay {
+            let has = match (node.acknowledged, self.committed) {
+                (Some(has), Some(all)) if has < all => format!(" has {has} of {all}"),
+                _ => String::new(),
+            };
+            out.push_str(&line("stays", &node.describe(&has)));
+        }
+        out
+    }
+
+    fn unfit(&self) -> Option<&'static str> {
+        match (self.goes.status.as_str(), self.stay.is_empty()) {
+            ("Pending", _) => Some("the node takes no part yet: rekindle member remove-node"),
+            (_, true) => Some("no other node is trusted: nobody would be left to lead the service"),
+            _ => None,
+        }
+    }
+}
+
+impl Known {
+    fn describe(&self, more: &str) -> String {
+        let address = self.address.as_deref().map_or_else(|| "-".to_owned(), text::clean);
+        format!(
+            "{} {address} {}{more}",
+            text::clean(&self.id),
+            text::clean(&self.status)
+        )
+    }
+}
+
+/// What is waited for, and whom it is learned from.
+struct Waiting<'a> {
+    client: &'a Client,
+    others: Vec<Client>,
+    survey: &'a Survey,
+    proposal_id: Option<&'a str>,
+}
+
+/// What was seen last, by what is shown of it.
+type Seen = BTreeMap<&'static str, String>;
+
+impl Waiting<'_> {
+    /// Waits until another node leads; none where that takes too long or is voted down, which is said.
+    async fn wait(&self, patience: Duration) -> Result<Option<Known>> {
+        let began = Instant::now();
+        let mut seen = Seen::new();
+        let mut why = String::new();
+        while began.elapsed() < patience {
+            if let Some(id) = self.proposal_id.filter(|_| !seen.contains_key("retirement"))
+                && let Ok(proposal) = governance::proposal(self.client, id).await
+            {
+                let state = text_of(&proposal, "proposalState");
+                if matches!(state.as_str(), "Rejected" | "Withdrawn" | "Dropped" | "Failed") {
+                    output::notice(&format!(
+                        "rekindle: the proposal is {}: the node stays\n",
+                        text::clean(&state)
+                    ));
+                    return Ok(None);
+                }
+                if state != "Open" {
+                    show(&mut seen, "decided", &state);
+                }
+            }
+            match self.look(&mut seen).await {
+                Ok(Some(leader)) => return Ok(Some(leader)),
+                Ok(None) => {}
+                Err(reason) => why = failure(reason).to_string(),
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        let reason = if why.is_empty() {
+            "nothing more has happened"
+        } else {
+            why.as_str()
+        };
+        output::notice(&format!(
+            "rekindle: no other node leads after {} s: {reason}; look at /node/state of the node for whose answer is missing, and give \
+             this command again\n",
+            patience.as_secs()
+        ));
+        Ok(None)
+    }
+
+    /// Shows what is new; the node that leads, once it is another one and the one that goes has gone through all of it.
+    async fn look(&self, seen: &mut Seen) -> std::result::Result<Option<Known>, member::Error> {
+        let mut last = None;
+        for client in std::iter::once(self.client).chain(&self.others) {
+            match self.ask(client, seen).await {
+                Ok(found) => return Ok(found),
+                // It may have gone already: the others know.
+                Err(why) => last = Some(why),
+            }
+        }
+        last.map_or(Ok(None), Err)
+    }
+
+    async fn ask(&self, client: &Client, seen: &mut Seen) -> std::result::Result<Option<Known>, member::Error> {
+        let consensus: Value = client.get("/node/consensus").await?.success()?.json()?;
+        let details = consensus.get("details").cloned().unwrap_or_default();
+        if let Some(phase) = details.get("retirement_phase").and_then(Value::as_str) {
+            let words = match phase {
+                "Ordered" => "written",
+                "Signed" => "signed",
+                "Completed" => "committed",
+                "RetiredCommitted" => "committed, and every node knows",
+                other => other,
+            };
+            show(seen, "retirement", words);
+        }
+        let primary = text_of(&details, "primary_id");
+        let leader = self.survey.stay.iter().find(|node| node.id == primary);
+        let status = governance::node(client, &self.survey.goes.id).await;
+        let is_retired = match status {
+            Ok(node) => text_of(&node, "status") == "Retired",
+            // Whoever leads now may have forgotten it.
+            Err(_) => leader.is_some(),
+        };
+        Ok(leader.filter(|_| is_retired).cloned())
+    }
+}
+
+/// Shows something that was not seen before.
+fn show(seen: &mut Seen, what: &'static str, value: &str) {
+    let before = seen.insert(what, value.to_owned());
+    if before.as_deref() != Some(value) {
+        output::notice(&line(what, &text::clean(value)));
+    }
+}
+
+fn line(what: &str, value: &str) -> String {
+    format!("{what:<12} {value}\n")
+}
+
+fn text_of(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn state_in_words(state: &Value) -> String {
+    text::clean(&text_of(state, "proposalState"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(id: &str, status: &str, acknowledged: Option<u64>) -> Known {
+        Known {
+            id: id.to_owned(),
+            status: status.to_owned(),
+            address: Some("10.0.0.1:80".to_owned()),
+            acknowledged,
+        }
+    }
+
+    #[test]
+    fn who_goes_and_who_stays_is_shown_and_how_far_they_are() {
+        let survey = Survey {
+            goes: known("ab", "Trusted", None),
+            stay: vec![known("cd", "Trusted", Some(7)), known("ef", "Trusted", Some(9))],
+            committed: Some(9),
+        };
+        assert_eq!(
+            survey.describe(),
+            "goes         ab 10.0.0.1:80 Trusted\nstays        cd 10.0.0.1:80 Trusted has 7 of 9\n\
+             stays        ef 10.0.0.1:80 Trusted\n"
+        );
+        assert_eq!(survey.unfit(), None);
+    }
+
+    #[test]
+    fn nobody_is_handed_over_to_nobody() {
+        let alone = |status| Survey {
+            goes: known("ab", status, None),
+            stay: Vec::new(),
+            committed: None,
+        };
+        assert!(alone("Trusted").unfit().unwrap().contains("nobody would be left"));
+        assert!(alone("Pending").unfit().unwrap().contains("takes no part"));
+    }
+
+    #[test]
+    fn a_step_is_shown_once() {
+        let mut seen = Seen::new();
+        show(&mut seen, "retirement", "written");
+        assert_eq!(seen["retirement"], "written");
+        show(&mut seen, "retirement", "written");
+        show(&mut seen, "retirement", "signed");
+        assert_eq!(seen.len(), 1);
+    }
+}
