@@ -637,3 +637,97 @@ fn a_slot_refuses_a_key_that_is_not_its_certificates() {
     let other = SigningKey::generate(Curve::P256, &mut rng);
     assert!(rekindle::http::CertificateSlot::new(&certificate, &other).is_err());
 }
+
+/// What a request is answered that another node passes on.
+async fn passed_on(service: &Service, request: &str, client: Option<Vec<u8>>, most: usize) -> std::io::Result<String> {
+    let relay = service.running.as_ref().unwrap().relay();
+    let (done, answer) = tokio::sync::oneshot::channel();
+    relay.answer(request.as_bytes().to_vec(), client, most, |answer| {
+        done.send(answer).unwrap()
+    });
+    answer.await.unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_passes_on_is_answered_as_it_would_be_here() {
+    let service = Service::start(interface()).await;
+    let answer = passed_on(&service, STATE, None, 10_000).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("x-ms-ccf-transaction-id: 4.203"),
+        "{head}"
+    );
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert_eq!(body, r#"{"state":"PartOfNetwork"}"#);
+    // The client's certificate comes along, as the other node saw it.
+    let (member, _) = identity("CN=member", 7);
+    let ask = "GET /node/peer HTTP/1.1\r\nhost: n\r\n\r\n";
+    let answer = passed_on(&service, ask, Some(member.der().to_vec()), 10_000)
+        .await
+        .unwrap();
+    assert!(answer.ends_with(&hex::encode(member.der())), "{answer}");
+    assert!(passed_on(&service, ask, None, 10_000).await.unwrap().ends_with("none"));
+    // A body larger than what lies between the two ends, there and back.
+    let body = "x".repeat(300_000);
+    let echo = format!(
+        "POST /node/echo HTTP/1.1\r\nhost: n\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = passed_on(&service, &echo, None, 400_000).await.unwrap();
+    assert!(answer.ends_with(&body));
+    assert!(
+        passed_on(&service, &echo, None, 200_000)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("too long")
+    );
+    // Errors are answers; of two requests only the first is answered.
+    let nothing = "GET /nothing HTTP/1.1\r\nhost: n\r\n\r\n";
+    assert!(
+        passed_on(&service, nothing, None, 10_000)
+            .await
+            .unwrap()
+            .starts_with("HTTP/1.1 404 ")
+    );
+    let twice = passed_on(&service, &format!("{STATE}{STATE}"), None, 10_000)
+        .await
+        .unwrap();
+    assert_eq!(twice.matches("HTTP/1.1 ").count(), 1, "{twice}");
+    for broken in ["", "GET", "GET / HTTP/9.9\r\n\r\n", "\0\0\0\0\r\n\r\n"] {
+        let answer = passed_on(&service, broken, None, 10_000).await;
+        assert!(
+            answer.is_err() || answer.as_ref().unwrap().starts_with("HTTP/1.1 4"),
+            "{broken:?}: {answer:?}"
+        );
+    }
+    assert!(
+        passed_on(
+            &service,
+            "GET /node/panic-within HTTP/1.1\r\nhost: n\r\n\r\n",
+            None,
+            10_000
+        )
+        .await
+        .unwrap()
+        .starts_with("HTTP/1.1 500 ")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_requests_that_are_passed_on_only_so_many_are_at_work() {
+    let service = Service::start(interface()).await;
+    let relay = service.running.as_ref().unwrap().relay();
+    let (done, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..300 {
+        let done = done.clone();
+        let ask = b"GET /node/wait/1500 HTTP/1.1\r\nhost: n\r\n\r\n".to_vec();
+        relay.answer(ask, None, 10_000, move |answer| drop(done.send(answer.is_ok())));
+    }
+    drop(done);
+    let (mut good, mut refused) = (0, 0);
+    while let Some(is_good) = answers.recv().await {
+        *(if is_good { &mut good } else { &mut refused }) += 1;
+    }
+    assert_eq!((good, refused), (256, 44));
+}
