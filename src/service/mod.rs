@@ -12,6 +12,7 @@ pub mod admission;
 pub mod create;
 pub mod following;
 pub mod identity;
+pub mod joining;
 pub mod open;
 pub mod own_policy;
 pub mod sealed_shares;
