@@ -722,7 +722,9 @@ async fn of_requests_that_are_passed_on_only_so_many_are_at_work() {
     for _ in 0..300 {
         let done = done.clone();
         let ask = b"GET /node/wait/1500 HTTP/1.1\r\nhost: n\r\n\r\n".to_vec();
-        relay.answer(ask, None, 10_000, move |answer| drop(done.send(answer.is_ok())));
+        relay.answer(ask, None, 10_000, move |answer| {
+            let _ = done.send(answer.is_ok());
+        });
     }
     drop(done);
     let (mut good, mut refused) = (0, 0);

@@ -1,5 +1,6 @@
 //! The log: what is sealed, its tree, its views, its signatures. Format specification, sections 2 to 6.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::event::Now;
@@ -56,6 +57,13 @@ pub(super) struct SignedEntry {
     pub(super) leaf: Digest,
 }
 
+/// A ledger secret.
+struct Key {
+    key: Arc<SealKey>,
+    /// It was known from the beginning, whatever the log says: it stays where the entry that brings it is taken back.
+    is_given: bool,
+}
+
 /// Everything about entries but where they lie.
 pub(super) struct Log {
     entry_type: EntryType,
@@ -63,8 +71,8 @@ pub(super) struct Log {
     tree: Tree,
     /// First seqno of each view, from view 1 on.
     view_history: Vec<Seqno>,
-    /// Secrets by the first seqno that each seals: those that can be rolled back to, and the newest last.
-    keys: Vec<(Seqno, Arc<SealKey>)>,
+    /// Secrets by the first seqno that each seals: those that can be rolled back to, and all later ones.
+    keys: BTreeMap<Seqno, Key>,
     signers: Signers,
     sealer: Sealer,
     /// The last nonce that was used, whatever has been rolled back since.
@@ -77,11 +85,18 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(start: Start, entry_type: EntryType, key: Arc<SealKey>, signers: Signers) -> Log {
+    /// `keys` by the first seqno that each seals.
+    pub(super) fn new(
+        start: Start,
+        entry_type: EntryType,
+        keys: impl IntoIterator<Item = (Seqno, Arc<SealKey>)>,
+        signers: Signers,
+    ) -> Log {
+        let given = |(from, key)| (from, Key { key, is_given: true });
         Log {
             entry_type,
             view: start.view_history.len() as u64 + VIEW_STEP,
-            keys: vec![(start.tree.len(), key)],
+            keys: keys.into_iter().map(given).collect(),
             tree: start.tree,
             view_history: start.view_history,
             signers,
@@ -127,16 +142,16 @@ impl Log {
 
     /// The secret that seals the next entry.
     pub(super) fn key(&self) -> Arc<SealKey> {
-        match self.keys.last() {
-            Some((_, key)) => Arc::clone(key),
-            None => unreachable!("a log begins with a secret, and keeps the newest"),
-        }
+        self.key_at(self.tree.len())
     }
 
     /// The secret that sealed the entry of `seqno`, which is not older than what is committed.
     pub(super) fn key_at(&self, seqno: Seqno) -> Arc<SealKey> {
-        let sealed = self.keys.iter().rfind(|(from, _)| *from <= seqno);
-        sealed.map_or_else(|| self.key(), |(_, key)| Arc::clone(key))
+        let sealed = self.keys.range(..=seqno).next_back();
+        match sealed.or_else(|| self.keys.first_key_value()) {
+            Some((_, key)) => Arc::clone(&key.key),
+            None => unreachable!("a log begins with a secret, and keeps the newest"),
+        }
     }
 
     /// First seqno of each view up to this one.
@@ -147,7 +162,8 @@ impl Log {
 
     /// Seals from the next seqno on with another secret.
     pub(super) fn rekey(&mut self, key: Arc<SealKey>) {
-        self.keys.push((self.tree.len(), key));
+        let is_given = false;
+        self.keys.insert(self.tree.len(), Key { key, is_given });
     }
 
     /// The last signature.
@@ -227,8 +243,10 @@ impl Log {
             .iter()
             .rposition(|signed| signed.last.txid.seqno <= seqno);
         self.signatures.drain(..newest.unwrap_or(0));
-        let newest = self.keys.iter().rposition(|(from, _)| *from <= seqno);
-        self.keys.drain(..newest.unwrap_or(0));
+        let newest = self.keys.range(..=seqno).next_back().map(|(from, _)| *from);
+        if let Some(newest) = newest {
+            self.keys = self.keys.split_off(&newest);
+        }
     }
 
     /// The log belongs to a node that is in this view, whatever it would be in alone.
@@ -269,7 +287,7 @@ impl Log {
         let signed = self.last_signed().map_or(0, |last| last.txid.view);
         self.view_history
             .truncate(usize::try_from(signed).unwrap_or(usize::MAX));
-        self.keys.retain(|(from, _)| *from <= to + 1);
+        self.keys.retain(|from, key| key.is_given || *from <= to + 1);
     }
 
     /// A new service goes on from here, with a secret of its own.

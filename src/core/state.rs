@@ -78,12 +78,23 @@ pub struct Core {
 impl Core {
     /// Begins to write.
     pub fn new(start: Start, settings: Settings, key: Arc<SealKey>, signers: Signers) -> Core {
+        let keys = [(start.tree.len(), key)];
+        Core::with_keys(start, settings, keys, signers)
+    }
+
+    /// The same with several keys, by the first seqno that each seals: at least one.
+    pub fn with_keys(
+        start: Start,
+        settings: Settings,
+        keys: impl IntoIterator<Item = (Seqno, Arc<SealKey>)>,
+        signers: Signers,
+    ) -> Core {
         let last = start.tree.len() - 1;
         let recovering = start.is_recovery;
         Core {
             role: Role::Alone,
             others: None,
-            log: Log::new(start, settings.entry_type, key, signers),
+            log: Log::new(start, settings.entry_type, keys, signers),
             chunks: Chunks::new(recovering),
             operations: Operations::after(last),
             signing: Signing::default(),
