@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use super::api;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
+use super::healing::generation;
+use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
 use super::own_certificates::OwnCertificates;
@@ -76,6 +78,7 @@ pub async fn serve(
         own_secrets: RwLock::default(),
         consensus: RwLock::default(),
         leads: OnceLock::new(),
+        healing: HealingCalls::new(generation(config)),
         jwt: JwtRefresh::default(),
         fatal: Box::new(move |why| drop(fatal.send(why))),
     });

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use serde_json::Value;
 
 use super::config::Config;
+use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
 use super::own_certificates::OwnCertificates;
@@ -62,6 +63,8 @@ pub struct Node {
     pub consensus: RwLock<Option<ConsensusDetails>>,
     /// Set once it speaks with other nodes.
     pub leads: OnceLock<()>,
+    /// Leads to the part that finds out with other nodes which of them opens.
+    pub healing: HealingCalls,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
     /// Is told that the process must end, and why.

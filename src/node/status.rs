@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::watch;
 
+use super::healing_state::{HealingBoard, HealingState};
 use super::sealing_state::SealingState;
 use crate::format::{Seqno, TxId, View};
 use crate::recovery::sealed_report::SealedReport;
@@ -68,6 +70,9 @@ pub struct RecoveryStatus {
     pub entered_s: BTreeMap<String, f64>,
     /// What was found in the ledger.
     pub findings: Vec<Finding>,
+    /// How far nodes are that find out among themselves which of them opens, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healing: Option<HealingState>,
     /// What is being done.
     pub phase: String,
     /// While the ledger is read.
@@ -157,6 +162,9 @@ pub struct Status {
     findings: Mutex<Vec<Finding>>,
     durations: Mutex<Vec<(&'static str, f64)>>,
     sealing: Mutex<Option<SealingState>>,
+    healing: Mutex<Option<HealingBoard>>,
+    /// Told of every commit.
+    commits: watch::Sender<Seqno>,
 }
 
 impl Default for Status {
@@ -178,6 +186,8 @@ impl Default for Status {
             findings: Mutex::default(),
             durations: Mutex::default(),
             sealing: Mutex::default(),
+            healing: Mutex::default(),
+            commits: watch::Sender::default(),
         }
     }
 }
@@ -241,6 +251,14 @@ impl Status {
     /// A signature was committed.
     pub fn committed(&self, seqno: Seqno) {
         self.last_signed.store(seqno, Ordering::Release);
+        self.commits.send_replace(seqno);
+    }
+
+    /// Waits until everything up to `seqno` is committed.
+    pub async fn until_committed(&self, seqno: Seqno) {
+        let mut commits = self.commits.subscribe();
+        // The sender is as old as this.
+        let _ = commits.wait_for(|committed| *committed >= seqno).await;
     }
 
     /// Seqno of the snapshot that the node began with; 0 for none.
@@ -361,6 +379,13 @@ impl Status {
         }
     }
 
+    /// Shows how far self-healing open is.
+    pub fn update_healing(&self, update: impl FnOnce(&mut HealingBoard)) {
+        if let Ok(mut healing) = self.healing.lock() {
+            update(healing.get_or_insert_default());
+        }
+    }
+
     /// The private pass begins: it will end at `target`.
     pub fn recover_to(&self, target: Seqno) {
         self.recovered.store(0, Ordering::Release);
@@ -383,12 +408,16 @@ impl Status {
         let waits = self
             .waiting_for()
             .map(|reason| format!("waiting for the disk: {reason}"));
+        let healing = self.healing.lock().ok().and_then(|healing| healing.clone());
         let name = match (&phase, self.state()) {
             _ if waits.is_some() => waits.as_deref().unwrap_or_default(),
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
-            (None, NodeState::PartOfPublicNetwork) => "waiting for members",
+            (None, NodeState::PartOfPublicNetwork) => {
+                let heals = healing.as_ref().and_then(HealingBoard::phase);
+                heals.unwrap_or("waiting for members")
+            }
             (None, NodeState::PartOfNetwork) => "done",
         };
         let entered = self
@@ -399,6 +428,7 @@ impl Status {
             elapsed_s: round(self.began.elapsed().as_secs_f64()),
             entered_s: entered.collect(),
             findings: findings.unwrap_or_default(),
+            healing: healing.map(|healing| healing.shown()),
             phase: name.to_owned(),
             reading: phase.as_ref().map(|(_, since)| self.reading(*since)),
             sealing: self.sealing.lock().ok().and_then(|sealing| sealing.clone()),

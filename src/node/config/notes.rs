@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 24] = [
+pub const WITHOUT_MEANING: [(&str, &str); 23] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -68,10 +68,6 @@ pub const WITHOUT_MEANING: [(&str, &str); 24] = [
     (
         "ledger.max_transaction_size",
         "bodies of requests are limited by their interface",
-    ),
-    (
-        "command.recover.self_healing_open",
-        "nodes do not agree among themselves whose ledger is best yet: members open the service",
     ),
     ("enable_local_sealing", BETWEEN_RELEASES),
     ("local_sealing_identity", BETWEEN_RELEASES),
