@@ -344,7 +344,10 @@ fn one_of_three_opens_by_fail_over_and_its_ledger_says_so() {
         heals(&mut places, &free_addresses(3), generation, "500ms");
         let mut node = places[0].start();
         wait_for_shares(&mut node);
-        let shown = healing(&node);
+        let shown = node.wait_until("it says so", |node| {
+            let shown = healing(node);
+            shown["opened_by"].is_string().then_some(shown)
+        });
         assert_eq!(shown["opened_by"], "Failover", "{shown}");
         assert!(
             shown["warnings"].to_string().contains("another node may open too"),
