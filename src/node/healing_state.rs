@@ -1,6 +1,7 @@
 //! What `/node/state` says of self-healing open.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use schemars::JsonSchema;
@@ -45,28 +46,10 @@ pub struct HealingState {
     pub warnings: Vec<String>,
 }
 
-/// The same, as the node keeps it.
-#[derive(Clone, Debug, Default)]
-pub struct HealingBoard {
-    /// All but the time.
-    pub state: HealingState,
-    /// When it goes on without the others.
-    pub failover_at: Option<Instant>,
-}
-
-impl HealingBoard {
-    /// As it is at this moment.
-    pub fn shown(&self) -> HealingState {
-        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs_f64();
-        HealingState {
-            failover_in_s: self.failover_at.map(|at| (left(at) * 1000.0).round() / 1000.0),
-            ..self.state.clone()
-        }
-    }
-
+impl HealingState {
     /// What is being done, in words.
     pub fn phase(&self) -> Option<&'static str> {
-        Some(match self.state.stage.as_str() {
+        Some(match self.stage.as_str() {
             "Gossiping" => "hearing whose ledger is best",
             "Voting" => "waiting for votes, or for the node that it voted for",
             "Joining" => "ending: another node opens",
@@ -76,17 +59,58 @@ impl HealingBoard {
 
     /// One more warning.
     pub fn warn(&mut self, text: String) {
-        if self.state.warnings.len() < MOST_WARNINGS {
-            self.state.warnings.push(text);
+        if self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(text);
         }
     }
 
-    /// What a node answered that this one spoke to; none: all is well.
+    /// What a node answered that this one spoke to, none if all is well; whether that is news.
     pub fn answered(&mut self, id: &str, problem: Option<String>) -> bool {
         let before = match problem.clone() {
-            Some(problem) => self.state.answers.insert(id.to_owned(), problem),
-            None => self.state.answers.remove(id),
+            Some(problem) => self.answers.insert(id.to_owned(), problem),
+            None => self.answers.remove(id),
         };
         before != problem
+    }
+}
+
+/// The same, as the node keeps it: nothing until it has begun.
+#[derive(Default)]
+pub struct HealingBoard(Mutex<Option<Kept>>);
+
+/// What is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// All but the time.
+    pub state: HealingState,
+    /// When the node goes on without the others.
+    pub failover_at: Option<Instant>,
+}
+
+impl HealingBoard {
+    /// Something has happened.
+    pub fn update(&self, update: impl FnOnce(&mut Kept)) {
+        update(self.kept().get_or_insert_default());
+    }
+
+    /// As it is at this moment.
+    pub fn shown(&self) -> Option<HealingState> {
+        let Kept { state, failover_at } = self.kept().clone()?;
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs_f64();
+        Some(HealingState {
+            failover_in_s: failover_at.map(|at| (left(at) * 1000.0).round() / 1000.0),
+            ..state
+        })
+    }
+
+    /// Whether this node is the one that opens.
+    pub fn has_opened(&self) -> bool {
+        let kept = self.kept();
+        kept.as_ref()
+            .is_some_and(|kept| matches!(kept.state.stage.as_str(), "Opening" | "Open"))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

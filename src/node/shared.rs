@@ -78,6 +78,11 @@ impl Node {
         self.leads.get().is_some()
     }
 
+    /// Whether it is still found out which of several nodes opens: until then this one's service is none that anybody joins.
+    pub fn is_undecided(&self) -> bool {
+        self.healing.generation().is_some() && !self.status.healing.has_opened()
+    }
+
     /// What this node is to the network, for who asks at this interface.
     pub fn role<'a>(&'a self, _interface: &'a str) -> Role<'a> {
         match self.writer.get() {

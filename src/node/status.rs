@@ -162,7 +162,8 @@ pub struct Status {
     findings: Mutex<Vec<Finding>>,
     durations: Mutex<Vec<(&'static str, f64)>>,
     sealing: Mutex<Option<SealingState>>,
-    healing: Mutex<Option<HealingBoard>>,
+    /// How far self-healing open is.
+    pub healing: HealingBoard,
     /// Told of every commit.
     commits: watch::Sender<Seqno>,
 }
@@ -186,7 +187,7 @@ impl Default for Status {
             findings: Mutex::default(),
             durations: Mutex::default(),
             sealing: Mutex::default(),
-            healing: Mutex::default(),
+            healing: HealingBoard::default(),
             commits: watch::Sender::default(),
         }
     }
@@ -379,13 +380,6 @@ impl Status {
         }
     }
 
-    /// Shows how far self-healing open is.
-    pub fn update_healing(&self, update: impl FnOnce(&mut HealingBoard)) {
-        if let Ok(mut healing) = self.healing.lock() {
-            update(healing.get_or_insert_default());
-        }
-    }
-
     /// The private pass begins: it will end at `target`.
     pub fn recover_to(&self, target: Seqno) {
         self.recovered.store(0, Ordering::Release);
@@ -408,14 +402,14 @@ impl Status {
         let waits = self
             .waiting_for()
             .map(|reason| format!("waiting for the disk: {reason}"));
-        let healing = self.healing.lock().ok().and_then(|healing| healing.clone());
+        let healing = self.healing.shown();
         let name = match (&phase, self.state()) {
             _ if waits.is_some() => waits.as_deref().unwrap_or_default(),
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
             (None, NodeState::PartOfPublicNetwork) => {
-                let heals = healing.as_ref().and_then(HealingBoard::phase);
+                let heals = healing.as_ref().and_then(HealingState::phase);
                 heals.unwrap_or("waiting for members")
             }
             (None, NodeState::PartOfNetwork) => "done",
@@ -428,7 +422,7 @@ impl Status {
             elapsed_s: round(self.began.elapsed().as_secs_f64()),
             entered_s: entered.collect(),
             findings: findings.unwrap_or_default(),
-            healing: healing.map(|healing| healing.shown()),
+            healing,
             phase: name.to_owned(),
             reading: phase.as_ref().map(|(_, since)| self.reading(*since)),
             sealing: self.sealing.lock().ok().and_then(|sealing| sealing.clone()),

@@ -100,3 +100,101 @@ fn healing(config: &Config, published: &BTreeMap<String, String>) -> Option<Resu
         own_address: own.clone(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(recover: Value, sealing: Value, kind: &str) -> Config {
+        let mut document = json!({
+            "network": {"rpc_interfaces": {
+                "primary_rpc_interface": {"bind_address": "127.0.0.1:0", "published_address": "n0.example:0"},
+                "other": {"bind_address": "127.0.0.1:0"},
+            }},
+            "command": {"type": kind, "recover": recover, "join": {"target_rpc_address": "n1.example:1"}},
+        });
+        if !sealing.is_null() {
+            document["sealing_recovery"] = sealing;
+        }
+        Config::parse(&document.to_string()).unwrap().config
+    }
+
+    fn published(address: &str) -> BTreeMap<String, String> {
+        let names = [(PRIMARY_INTERFACE, address), ("other", "n0.example:2")];
+        names
+            .map(|(name, address)| (name.to_owned(), address.to_owned()))
+            .into()
+    }
+
+    fn decision() -> Value {
+        json!({
+            "location": {"name": "n0", "address": "n0.example:443"},
+            "recovery_decision_protocol": {
+                "expected_locations": [
+                    {"name": "n0", "address": "n0.example:443"},
+                    {"name": "n1", "address": "n1.example:443"},
+                ],
+                "message_retry_timeout": "20ms",
+                "failover_timeout": "2min",
+            },
+        })
+    }
+
+    #[test]
+    fn in_2025_a_node_is_its_primary_interface_as_it_was_bound() {
+        let healing = json!({"self_healing_open": {"addresses": ["n0.example:80", "n1.example:81"], "timeout": "3s"}});
+        let config = config(healing, Value::Null, "Recover");
+        let plan = Plan::of(&config, &published("n0.example:80")).unwrap().unwrap();
+        assert_eq!(
+            (plan.own_id.as_str(), plan.own_address.as_str()),
+            ("n0.example:80", "n0.example:80")
+        );
+        let settings = plan.settings;
+        assert_eq!(settings.generation, Generation::October2025);
+        assert_eq!(
+            (settings.retry, settings.failover),
+            (Duration::from_millis(100), Duration::from_secs(3))
+        );
+        let peers: Vec<&str> = settings.peers.iter().map(|peer| peer.id.as_str()).collect();
+        assert_eq!(peers, ["n0.example:80", "n1.example:81"]);
+        let elsewhere = Plan::of(&config, &published("n0.example:79")).unwrap_err();
+        assert!(
+            elsewhere.starts_with("command.recover.self_healing_open.addresses: "),
+            "{elsewhere}"
+        );
+        assert!(elsewhere.contains("n0.example:79 is not among them"), "{elsewhere}");
+    }
+
+    #[test]
+    fn in_2026_a_node_is_its_location_whatever_was_bound() {
+        let config = config(json!({}), decision(), "Recover");
+        let plan = Plan::of(&config, &published("n0.example:80")).unwrap().unwrap();
+        assert_eq!(
+            (plan.own_id.as_str(), plan.own_address.as_str()),
+            ("n0", "n0.example:443")
+        );
+        let settings = plan.settings;
+        assert_eq!(settings.generation, Generation::Decision2026);
+        assert_eq!(
+            (settings.retry, settings.failover),
+            (Duration::from_millis(20), Duration::from_secs(120))
+        );
+        assert_eq!(
+            (settings.peers[1].id.as_str(), settings.peers[1].address.as_str()),
+            ("n1", "n1.example:443")
+        );
+    }
+
+    #[test]
+    fn who_does_not_recover_or_is_not_asked_to_heals_with_nobody() {
+        let alone = config(json!({}), Value::Null, "Recover");
+        assert!(Plan::of(&alone, &published("n0.example:80")).unwrap().is_none());
+        let joins = config(json!({}), decision(), "Join");
+        assert_eq!(generation(&joins), None);
+        assert!(Plan::of(&joins, &published("n0.example:80")).unwrap().is_none());
+    }
+}

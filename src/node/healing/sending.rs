@@ -71,9 +71,9 @@ impl Sender {
     }
 
     fn note(&self, id: &str, problem: Option<String>) {
-        self.status.update_healing(|board| {
+        self.status.healing.update(|board| {
             let text = problem.clone();
-            if board.answered(id, problem) {
+            if board.state.answered(id, problem) {
                 match text {
                     Some(why) => tracing::warn!(node = id, "self-healing open: not heard there: {why}"),
                     None => tracing::info!(node = id, "self-healing open: heard there"),

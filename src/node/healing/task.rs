@@ -143,7 +143,7 @@ impl Waiting {
     async fn run(self, settings: Settings, start: Start) {
         self.node.status.until_committed(self.created).await;
         let began = Instant::now();
-        self.node.status.update_healing(|board| {
+        self.node.status.healing.update(|board| {
             let state = &mut board.state;
             state.claim = self.claim.to_string();
             state.configured = self.configured;
@@ -284,7 +284,8 @@ impl Task {
                 Effect::Open(kind) => {
                     tracing::warn!(why = kind.as_str(), "self-healing open: this node opens its service");
                     node.status
-                        .update_healing(|board| board.state.opened_by = Some(kind.as_str().to_owned()));
+                        .healing
+                        .update(|board| board.state.opened_by = Some(kind.as_str().to_owned()));
                 }
                 Effect::Join { winner, address } => {
                     self.loses = Some(Lost {
@@ -297,7 +298,7 @@ impl Task {
                 Effect::Warn(warning) => {
                     let text = line(&warning.to_string()).into_owned();
                     tracing::warn!("self-healing open: {text}");
-                    node.status.update_healing(|board| board.warn(text));
+                    node.status.healing.update(|board| board.state.warn(text));
                 }
             }
         }
@@ -325,7 +326,7 @@ impl Task {
     fn show(&self) {
         let healing = &self.healing;
         let due = healing.failover_due().and_then(|due| self.began.checked_add(due));
-        self.with.node.status.update_healing(|board| {
+        self.with.node.status.healing.update(|board| {
             board.failover_at = due;
             let state = &mut board.state;
             state.chosen = healing.chosen().map(str::to_owned);
@@ -354,10 +355,10 @@ impl Task {
         let text = "members have opened this service themselves: this node takes no part any more; stop the others, or they \
                     will open another service of the same ledger";
         tracing::warn!("self-healing open: {text}");
-        self.with.node.status.update_healing(|board| {
+        self.with.node.status.healing.update(|board| {
             board.failover_at = None;
             board.state.stage = "Open".to_owned();
-            board.warn(text.to_owned());
+            board.state.warn(text.to_owned());
         });
         let refuse = |answer: oneshot::Sender<ApiResult<()>>| {
             let _ = answer.send(Err::<(), ApiError>(Refusal::Opens.error(self.generation)));
