@@ -22,7 +22,7 @@ use rekindle::net::exchange::{Answered, Asked, Bounds, put};
 use rekindle::net::tls::{Anybody, certified, client_config, client_config_as};
 use rekindle::service::identity::{NodeIdentity, NodeName};
 use serde_json::{Value, json};
-use support::{Service, chunks};
+use support::{Service, chunks, ledgers};
 
 const OCTOBER: Generation = Generation::October2025;
 const DECISION: Generation = Generation::Decision2026;
@@ -440,6 +440,19 @@ fn told(answered: &Answered) -> (u16, String, String) {
     (answered.status.as_u16(), text("code"), text("message"))
 }
 
+/// What a real node answered to this, with the peer at this address: status, code, message.
+fn recorded(what: &str, peer: &str) -> Option<(u16, String, String)> {
+    let path = ledgers()?.join("../http-samples/self-healing/messages.json");
+    let rows: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let row = rows
+        .iter()
+        .find(|row| row["what"] == what)
+        .expect("a row of the recording");
+    let text = |name: &str| row["answer"]["error"][name].as_str().unwrap_or_default().to_owned();
+    let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
+    Some((status, text("code"), text("message").replace("127.0.0.1:27650", peer)))
+}
+
 #[test]
 fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
     let service = service();
@@ -454,7 +467,15 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
     let own = healing(&node)["heard"].clone();
     let is_unmoved = |node: &Node<'_>| assert_eq!(healing(node)["heard"], own);
 
-    // A real node's answers, word for word.
+    // A real node's answers: the code everywhere, and the words, of which ours may be more.
+    let is_as_recorded = |what: &str, ours: &(u16, String, String)| {
+        let Some((status, code, message)) = recorded(what, &addresses[1]) else {
+            return;
+        };
+        assert_eq!((ours.0, &ours.1), (status, &code), "{what}");
+        let head: String = message.split("in object").next().unwrap().to_owned();
+        assert!(ours.2.starts_with(&head), "{what}: {} is not {head}", ours.2);
+    };
     let peer = Voice::new(&addresses[1], program);
     let body = peer.message(Body::Gossip(Claim { view: None, seqno: 700 }));
     let nobody = told(&send(
@@ -463,14 +484,25 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
         body.clone(),
         client_config(Anybody).unwrap(),
     ));
+    is_as_recorded("sent to a real node: gossip without client certificate", &nobody);
     assert_eq!((nobody.0, nobody.1.as_str()), (500, "InternalError"), "{nobody:?}");
     assert!(nobody.2.starts_with("OpenSSL error: missing object"), "{nobody:?}");
-    let other_program = Voice::new(&addresses[1], [9; 32]).gossips(&node, 700);
+    let mut other_program = Voice::new(&addresses[1], program);
+    let quote = String::from_utf8(other_program.info.evidence.quote.clone()).unwrap();
+    let quote = quote.replace("Insecure hard-coded virtual measurement v1", "x");
+    other_program.info.evidence.quote = quote.into_bytes();
+    let other_program = other_program.gossips(&node, 700);
+    let other_host_data = Voice::new(&addresses[1], [9; 32]).gossips(&node, 700);
+    assert_eq!(
+        other_host_data.2, "Quote host data is not authorised",
+        "{other_host_data:?}"
+    );
     assert_eq!(
         (other_program.0, other_program.1.as_str()),
         (401, "InvalidQuote"),
         "{other_program:?}"
     );
+    is_as_recorded("sent to a real node: gossip, wrong measurement", &other_program);
     let mut stolen = Voice::new(&addresses[1], program);
     stolen.info.evidence = peer.info.evidence.clone();
     let stolen = stolen.gossips(&node, 700);
@@ -486,6 +518,7 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
             .starts_with("At #/: Missing required field 'txid' in object: {\"info\":"),
         "{no_txid:?}"
     );
+    is_as_recorded("sent to a real node: gossip, no txid", &no_txid);
     let stranger = Voice::new("127.0.0.1:1", program).gossips(&node, 700);
     assert_eq!((stranger.0, stranger.1.as_str()), (400, "InvalidInput"), "{stranger:?}");
     let other_form = told(&send(
@@ -521,9 +554,11 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
     assert_eq!(in_its_name.1, "NodeAlreadyExists", "{in_its_name:?}");
     is_unmoved(&node);
 
-    assert_eq!(peer.gossips(&node, 3), (204, String::new(), String::new()));
+    let heard = peer.gossips(&node, 3);
+    is_as_recorded("sent to a real node: gossip: this peer has less", &heard);
+    assert_eq!(heard, (204, String::new(), String::new()));
     assert_eq!(healing(&node)["heard"][&addresses[1]], "seqno 3");
-    assert_eq!(peer.gossips(&node, 900).0, 204, "again is no error");
+    is_as_recorded("sent to a real node: gossip again", &peer.gossips(&node, 900));
     assert_eq!(
         healing(&node)["heard"][&addresses[1]],
         "seqno 3",
@@ -535,6 +570,10 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
         addresses[1]
     );
     assert_eq!(changed, (400, "NodeAlreadyExists".to_owned(), text));
+    is_as_recorded(
+        "sent to a real node: gossip of the same address with another key",
+        &changed,
+    );
     let warnings = healing(&node)["warnings"].to_string();
     for part in ["is not configured here", "has another key"] {
         assert!(warnings.contains(part), "{warnings}");
@@ -547,7 +586,8 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
     let late = Voice::gossips(&third, &node, 800);
     assert_eq!((late.0, late.1.as_str()), (500, "InternalError"));
     assert_eq!(late.2, format!("This node has already voted for {}", addresses[0]));
-    assert_eq!(third.says(&node, Kind::Vote, third.message(Body::Vote)).0, 204);
+    let vote = third.says(&node, Kind::Vote, third.message(Body::Vote));
+    is_as_recorded("sent to a real node: vote", &vote);
     node.wait_until("it opens", |node| (healing(node)["stage"] == "Opening").then_some(()));
     let opens = Body::IAmOpen {
         previous_service: None,
@@ -604,6 +644,30 @@ fn a_vote_is_kept_when_the_node_is_started_again() {
         assert_eq!(third.gossips(&node, 1).0, 204);
         node.wait_until("it votes", |node| (node.status_of_healing()? == "Voting").then_some(()));
         node.kill();
+    }
+    // Of a copy in which that is damaged nothing is believed.
+    let mut damaged = places[0].again();
+    damaged.config = places[0].config.clone();
+    let left = names(&damaged.ledger(), "ledger_");
+    let left = left.iter().find(|name| name.ends_with(".recovery")).unwrap();
+    let path = damaged.ledger().join(left);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let chosen = addresses[1].as_bytes();
+    let at = bytes.windows(chosen.len()).position(|part| part == chosen).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    {
+        let mut node = damaged.start();
+        node.wait_until("it hears", |node| {
+            (node.status_of_healing()? == "Gossiping").then_some(())
+        });
+        assert!(
+            node.log().contains("is torn or damaged, and not believed"),
+            "{}",
+            node.log()
+        );
+        assert!(!healing(&node)["warnings"].to_string().contains("started again"));
+        node.stop();
     }
     // Killed before it decides anything, once more.
     for _ in 0..2 {
