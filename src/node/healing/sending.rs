@@ -16,7 +16,7 @@ use crate::net::tls::{Anybody, client_config_as};
 use crate::node::config::Address;
 use crate::node::own_certificates::OwnCertificates;
 use crate::node::status::Status;
-use crate::shown::excerpt;
+use crate::shown::{excerpt, line};
 
 /// Who is heard is there, and says little: an error that repeats a message has a few kilobytes.
 const BOUNDS: Bounds = Bounds {
@@ -71,15 +71,20 @@ impl Sender {
     }
 
     fn note(&self, id: &str, problem: Option<String>) {
-        self.status.healing.update(|board| {
-            let text = problem.clone();
-            if board.state.answered(id, problem) {
-                match text {
-                    Some(why) => tracing::warn!(node = id, "self-healing open: not heard there: {why}"),
-                    None => tracing::info!(node = id, "self-healing open: heard there"),
-                }
+        let mut is_news = false;
+        self.status
+            .healing
+            .update(|board| is_news = board.state.answered(id, problem.clone()));
+        let node = line(id);
+        match problem {
+            _ if !is_news => {}
+            None => tracing::info!(%node, "self-healing open: a node hears this one"),
+            // Who lost ends, which is as it should be.
+            Some(why) if self.status.healing.has_opened() => {
+                tracing::info!(%node, "self-healing open: a node does not hear this one: {why}");
             }
-        });
+            Some(why) => tracing::warn!(%node, "self-healing open: a node does not hear this one: {why}"),
+        }
     }
 
     async fn say(&self, address: &str, message: &Message) -> Result<(), String> {
