@@ -82,6 +82,8 @@ fn heals(places: &mut [Place], addresses: &[String], generation: Generation, fai
         config["network"] = json!({"rpc_interfaces": {"primary_rpc_interface": {"bind_address": addresses[at]}}});
         match generation {
             DECISION => {
+                // Also where other nodes may come later.
+                config["network"]["node_to_node_interface"] = json!({"bind_address": "127.0.0.1:0"});
                 config["sealing_recovery"] = json!({
                     "location": {"name": named(at), "address": addresses[at]},
                     "recovery_decision_protocol": {
@@ -118,6 +120,16 @@ fn table(place: &Place, name: &str) -> Vec<(String, Value)> {
         (key, serde_json::from_str(value).unwrap_or_else(|_| json!(value)))
     };
     lines.iter().map(row).collect()
+}
+
+/// Every write to a table that has one value, and where.
+fn writes(place: &Place, name: &str) -> Vec<(u64, Value)> {
+    let lines = Service::at(place.directory.clone()).export(false, &["--history", "--table", name]);
+    let row = |line: &Value| {
+        let value = line["value"].as_str()?;
+        Some((line["seqno"].as_u64()?, serde_json::from_str(value).ok()?))
+    };
+    lines.iter().filter_map(row).collect()
 }
 
 fn only(place: &Place, name: &str) -> Option<Value> {
@@ -235,6 +247,19 @@ fn the_best_ledger_opens_by_itself_and_the_others_leave_what_it_takes_to_join_it
         Some(json!(addresses[0]))
     );
     assert_eq!(only(&places[0], &format!("{prefix}failover_open")), None);
+    // In the recovery transaction it begins to gossip, and what belongs to one step is one transaction.
+    let stages = writes(&places[0], &format!("{prefix}sm_state"));
+    let names: Vec<&str> = stages.iter().map(|(_, stage)| stage.as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["Gossiping", "Voting", "Opening"], "{stages:?}");
+    let services = writes(&places[0], "public:ccf.gov.service.info");
+    let status = |wanted: &str| {
+        let found = services.iter().rev().find(|(_, info)| info["status"] == wanted);
+        found.unwrap().0
+    };
+    assert_eq!(stages[0].0, status("Recovering"));
+    assert_eq!(stages[2].0, status("WaitingForRecoveryShares"));
+    let chosen = writes(&places[0], &format!("{prefix}chosen_node"));
+    assert_eq!(stages[1].0, chosen[0].0);
     let recovery = only(&places[0], "public:ccf.internal.last_recovery_type");
     assert_eq!(recovery, Some(json!("LOCAL_UNSEALING")), "nobody gave a share");
     assert_eq!(places[0].verify()["services"].as_array().unwrap().len(), 3);
