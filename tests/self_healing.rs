@@ -720,6 +720,50 @@ fn a_vote_is_kept_when_the_node_is_started_again() {
     node.stop();
 }
 
+/// Who is answered that it is heard may count on it: nothing is answered, shown or sent before it is on the disk.
+#[test]
+fn who_speaks_to_a_node_whose_disk_is_full_is_not_told_that_it_is_heard() {
+    let service = service();
+    let mut places = copies(&service.directory, 1);
+    let addresses = free_addresses(3);
+    heals(&mut places, &addresses, OCTOBER, "60s");
+    let hears_itself = |node: &mut Node<'_>| {
+        node.wait_until("it hears itself", |node| {
+            (healing(node)["heard"].as_object()?.len() == 1).then_some(())
+        });
+    };
+    let bytes = {
+        let mut node = places[0].start();
+        hears_itself(&mut node);
+        let left = names(&places[0].ledger(), "ledger_");
+        let left = left.iter().find(|name| name.ends_with(".recovery")).unwrap();
+        let bytes = places[0].ledger().join(left).metadata().unwrap().len();
+        node.kill();
+        bytes
+    };
+    let mut full = Place::of(&service.directory);
+    full.config = places[0].config.clone();
+    // In blocks of 512 bytes; what a gossip leaves has more than two.
+    full.shell = Some(format!("ulimit -f {}", bytes / 512 + 2));
+    let mut node = full.start();
+    hears_itself(&mut node);
+    let program = sha256(&std::fs::read(program()).unwrap());
+    let answered = Voice::new(&addresses[1], program).gossips(&node, 700);
+    assert_eq!(
+        (answered.0, answered.1.as_str()),
+        (503, "NodeCannotHandleRequest"),
+        "{answered:?}"
+    );
+    assert!(answered.2.contains("is not written yet"), "{answered:?}");
+    let shown = node.state()["recovery"].clone();
+    assert_eq!(shown["healing"]["heard"].as_object().unwrap().len(), 1, "{shown}");
+    assert!(
+        shown["phase"].as_str().unwrap().starts_with("waiting for the disk"),
+        "{shown}"
+    );
+    node.kill();
+}
+
 trait Heals {
     fn status_of_healing(&self) -> Option<String>;
 }
