@@ -82,6 +82,8 @@ fn heals(places: &mut [Place], addresses: &[String], generation: Generation, fai
         config["network"] = json!({"rpc_interfaces": {"primary_rpc_interface": {"bind_address": addresses[at]}}});
         match generation {
             DECISION => {
+                // Nothing of this waits for the time of the next signature.
+                config["ledger_signatures"] = json!({"delay": "1h"});
                 // Also where other nodes may come later.
                 config["network"]["node_to_node_interface"] = json!({"bind_address": "127.0.0.1:0"});
                 config["sealing_recovery"] = json!({
@@ -561,6 +563,20 @@ fn who_is_a_stranger_or_has_no_evidence_or_another_key_is_not_heard() {
         )
     );
     is_unmoved(&node);
+    let evidence: Value = serde_json::from_slice(&peer.message(Body::Vote)).unwrap();
+    let joins = json!({
+        "node_info_network": {
+            "node_to_node_interface": {"bind_address": "127.0.0.1:2", "published_address": "127.0.0.1:2"},
+            "rpc_interfaces": {},
+        },
+        "quote_info": evidence["info"]["quote_info"],
+        "public_encryption_key": peer.identity.key.verifying_key().spki_pem(),
+        "startup_seqno": 0,
+    });
+    let joins = node.post("/node/join", joins.to_string().as_bytes(), Some("application/json"));
+    let text = String::from_utf8_lossy(&joins.body);
+    assert_eq!(joins.status.as_u16(), 503, "{text}");
+    assert!(text.contains("still finding out which of them opens"), "{text}");
     let time = peer.says(&node, Kind::Gossip, Vec::new());
     assert_eq!(time.0, 400);
     let own_certificate = certified(&peer.identity.self_signed, &peer.identity.key).unwrap();
