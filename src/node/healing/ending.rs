@@ -231,7 +231,9 @@ mod tests {
         std::fs::write(scratch.path().join("ledger/ledger_1"), "entries").unwrap();
         assert_eq!(has_lost(&config), None);
         let to_join = finish(&config, &document, &lost()).unwrap();
-        assert!(to_join.text.contains("n1.example:443"), "{}", to_join.text);
+        for part in ["n1.example:443", "join_after_recovery.json", "ledger.not-chosen.2.578."] {
+            assert!(to_join.text.contains(part), "{}", to_join.text);
+        }
         let names = std::fs::read_dir(scratch.path()).unwrap();
         let names: Vec<String> = names
             .map(|file| file.unwrap().file_name().into_string().unwrap())

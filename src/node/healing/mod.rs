@@ -21,6 +21,8 @@ mod plan;
 mod record;
 mod sending;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use earlier::Beginning;
 pub use plan::{Plan, generation};
