@@ -710,6 +710,18 @@ fn a_vote_is_kept_when_the_node_is_started_again() {
         assert!(!healing(&node)["warnings"].to_string().contains("started again"));
         node.stop();
     }
+    // What another node decided says nothing of the one that its files were copied to.
+    let mut copied = vec![places[0].again(), places[0].again()];
+    heals(&mut copied, &addresses, OCTOBER, "60s");
+    {
+        let mut node = copied[1].start();
+        node.wait_until("it hears", |node| {
+            (node.status_of_healing()? == "Gossiping").then_some(())
+        });
+        assert!(node.log().contains("is another node's"), "{}", node.log());
+        assert!(!healing(&node)["warnings"].to_string().contains("started again"));
+        node.stop();
+    }
     // Killed before it decides anything, once more.
     for _ in 0..2 {
         let mut node = places[0].start();

@@ -6,6 +6,9 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
+use crate::crypto::digest::sha256;
 use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::{Maps, WriteSet};
@@ -18,6 +21,8 @@ use crate::recovery::verify::{Options, verify};
 use crate::recovery::writes::is_signature;
 use crate::report::progress::Silent;
 use crate::tables::names;
+use crate::tables::node_info::NodeRecord;
+use crate::tables::values::{Base64, from_json};
 
 /// What their tables' names begin with.
 const PREFIXES: [&str; 2] = [
@@ -52,7 +57,9 @@ impl Beginning {
         let Some(of) = generation else {
             return Ok(Beginning::default());
         };
-        if let Some(Unfinished { earlier, claim, began }) = tables::unfinished(&store.transaction(), of, own_id) {
+        let recovered = store.transaction();
+        let unfinished = tables::unfinished(&recovered, of, own_id).filter(|_| is_own(&recovered, own_id));
+        if let Some(Unfinished { earlier, claim, began }) = unfinished {
             // The entry before the recovery transaction is the last signature that it went on from.
             let before = |began: TxId| {
                 let seqno = began.seqno.saturating_sub(1);
@@ -104,6 +111,13 @@ fn left(directories: &[PathBuf], generation: Generation, own_id: &str) -> Result
     let Some(unfinished) = tables::unfinished(&store.transaction(), generation, own_id) else {
         return Ok(None);
     };
+    if !is_own(&store.transaction(), own_id) {
+        tracing::warn!(
+            first,
+            "what an unfinished recovery says of self-healing open is another node's, and says nothing of this one"
+        );
+        return Ok(None);
+    }
     let proven = verify(&files, &Options::default(), &Silent)?.last_signed;
     if proven.is_none_or(|txid| txid.seqno < signed) {
         tracing::warn!(
@@ -117,7 +131,31 @@ fn left(directories: &[PathBuf], generation: Generation, own_id: &str) -> Result
     Ok(Some(unfinished))
 }
 
-/// The tables of self-healing open and the service's status after the last signature, and where that is.
+/// Whether an attempt was this node's, and not one whose files were copied here: who then called itself as this node does has the
+/// key of the node that began the service. Where nobody was noted yet, what there is was carried over from the attempt before.
+fn is_own(transaction: &Transaction<'_>, own_id: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Row {
+        cert_der: Base64,
+    }
+    let tables = [names::SELF_HEALING_NODES, names::RECOVERY_DECISION_NODES];
+    let began = |row: &[u8]| {
+        let id = from_json::<Row>(row)
+            .ok()
+            .map(|row| hex::encode(sha256(&row.cert_der.0)));
+        let record = id.and_then(|id| NodeRecord::read(transaction.get(names::NODES_INFO, id.as_bytes())?));
+        record.is_some_and(|record| record.is_trusted())
+    };
+    let own = tables
+        .iter()
+        .find_map(|table| transaction.get(table, own_id.as_bytes()));
+    match own {
+        Some(row) => began(row),
+        None => tables.iter().all(|table| transaction.entries(table).is_empty()),
+    }
+}
+
+/// The tables of self-healing open, the nodes and the service's status after the last signature, and where that is.
 fn state_of(files: &LedgerFiles, first: Seqno) -> Result<(Store, Seqno)> {
     let mut windows = Windows::new(files, first, Seqno::MAX);
     let (mut store, mut waiting, mut signed) = (Store::new(), Vec::new(), 0);
@@ -140,7 +178,8 @@ fn state_of(files: &LedgerFiles, first: Seqno) -> Result<(Store, Seqno)> {
 fn writes_in(mut maps: Maps<'_>) -> WriteSet {
     let mut writes = WriteSet::new();
     while let Ok(Some(table)) = maps.next_name() {
-        let counts = table == names::SERVICE_INFO || PREFIXES.iter().any(|prefix| table.starts_with(prefix));
+        let counts = [names::SERVICE_INFO, names::NODES_INFO].contains(&table)
+            || PREFIXES.iter().any(|prefix| table.starts_with(prefix));
         let read = maps.writes(|write| match write.value {
             _ if !counts => {}
             Some(value) => writes.put(table, write.key, value),
