@@ -609,6 +609,73 @@ fn values_that_do_not_fit_each_other_are_problems() {
             .to_string()
             .contains("node0.example:443 is not among them")
     );
+    let path = ["command", "recover", "self_healing_open"];
+    for (name, value, part) in [
+        (
+            "addresses",
+            json!([]),
+            "addresses: it is empty: this node would open by itself",
+        ),
+        (
+            "addresses",
+            json!(["node0.example:443", "n1.example:1", "N1.example:1"]),
+            "addresses[2]: \"N1.example:1\" is there more than once",
+        ),
+        (
+            "retry_timeout",
+            json!("0ms"),
+            "retry_timeout: found 0, expected a time between two messages",
+        ),
+        (
+            "failover_timeout",
+            json!("0s"),
+            "failover_timeout: found 0, expected a time that is far longer",
+        ),
+    ] {
+        let mut healing = json!({"addresses": ["node0.example:443", "n1.example:1"]});
+        healing[name] = value;
+        let mut document = every_field();
+        document["command"]["recover"]["self_healing_open"] = healing;
+        let text = problem(&document).to_string();
+        assert!(text.contains(part), "{text}");
+        assert!(text.starts_with(&path.join(".")), "{text}");
+    }
+    for (name, value, part) in [
+        ("expected_locations", json!([]), "expected_locations: it is empty"),
+        (
+            "expected_locations",
+            json!([{"name": "n0", "address": "node0.example:443"}, {"name": "n1", "address": "node0.example:443"}]),
+            "expected_locations[1]: \"node0.example:443\" is there more than once",
+        ),
+        ("message_retry_timeout", json!("0ms"), "message_retry_timeout: found 0"),
+        ("failover_timeout", json!("0ms"), "failover_timeout: found 0"),
+    ] {
+        let mut document = every_field_of_2026();
+        document["sealing_recovery"]["recovery_decision_protocol"][name] = value;
+        let text = problem(&document).to_string();
+        assert!(text.contains(part), "{text}");
+    }
+    let mut early = every_field();
+    early["command"]["recover"]["self_healing_open"] =
+        json!({"addresses": ["node0.example:443"], "retry_timeout": "1s", "failover_timeout": "1s"});
+    let notes = parse(&early).unwrap().notes;
+    let note = notes
+        .iter()
+        .find(|note| note.path.to_string().ends_with("failover_timeout"));
+    assert!(note.unwrap().text.contains("before they have heard each other"));
+    let mut nameless = every_field();
+    let interfaces = nameless["network"]["rpc_interfaces"].as_object_mut().unwrap();
+    let primary = interfaces.remove("primary_rpc_interface").unwrap();
+    interfaces.insert("other".to_owned(), primary);
+    let text = problem(&nameless).to_string();
+    assert!(
+        text.contains("it needs an interface called primary_rpc_interface"),
+        "{text}"
+    );
+    let mut unplaced = every_field_of_2026();
+    unplaced["sealing_recovery"].as_object_mut().unwrap().remove("location");
+    let text = problem(&unplaced).to_string();
+    assert!(text.contains("recovery_decision_protocol needs location"), "{text}");
     let mut both = every_field_of_2026();
     both["command"]["recover"]["self_healing_open"] = json!({"addresses": ["node0.example:443"]});
     assert!(problem(&both).to_string().contains("keep one of them"));
@@ -984,8 +1051,37 @@ fn what_ccfs_own_files_have_is_accepted_with_its_meaning() {
         parse(&servers).unwrap().config.attestation.snp_endorsements_servers[0].url,
         None
     );
-    // Self-healing by identities, as one release had it.
-    let identities = json!({"identity": {"name": "n0"}, "cluster_identities": [{"name": "n0"}]});
-    assert!(parse(&with(&["command", "recover", "self_healing_open"], identities)).is_ok());
-    assert!(parse(&with(&["command", "recover", "self_healing_open"], json!({}))).is_err());
+    // Self-healing by identities, as one release had it: beside addresses. Alone it would leave a cluster of one.
+    let both = json!({
+        "identity": {"name": "n0"}, "cluster_identities": [{"name": "n0"}], "addresses": ["node0.example:443"],
+    });
+    let path = ["command", "recover", "self_healing_open"];
+    let document = with(
+        &[
+            "network",
+            "rpc_interfaces",
+            "primary_rpc_interface",
+            "published_address",
+        ],
+        json!("node0.example:443"),
+    );
+    let healing = |healing: Value| {
+        let mut document = document.clone();
+        document["command"]["recover"]["self_healing_open"] = healing;
+        parse(&document)
+    };
+    let mut alone = both.clone();
+    alone.as_object_mut().unwrap().remove("addresses");
+    assert!(healing(both).is_ok());
+    let text = problem(&{
+        let mut document = document.clone();
+        document["command"]["recover"]["self_healing_open"] = alone;
+        document
+    })
+    .to_string();
+    assert!(
+        text.contains("cluster_identities: ") && text.contains("self_healing_open.addresses"),
+        "{text}"
+    );
+    assert!(parse(&with(&path, json!({}))).is_err());
 }

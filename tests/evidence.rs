@@ -169,6 +169,7 @@ mod founded {
     use rekindle::net::tls::{Anybody, client_config};
     use rekindle::node::description::node_name;
     use rekindle::node::found::{Founding, found, show_state};
+    use rekindle::node::healing::Beginning;
     use rekindle::node::opening::InterruptedOpening;
     use rekindle::node::public::{list, recover_public};
     use rekindle::node::serve::serve;
@@ -263,6 +264,7 @@ mod founded {
             plan: SealingPlan::default(),
             others: None,
             drops_signed: false,
+            healing: Beginning::default(),
         };
         found(&node, founding).unwrap();
 

@@ -1,7 +1,8 @@
 //! The command line: one file a sub-command, which parses arguments, calls the library and renders.
 //!
-//! Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write. With `--json`
-//! there is one JSON document on stdout and nothing else; everything meant for a person goes to stderr then.
+//! Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write; of a node also 4:
+//! it lost to another (`docs/self-healing.md`). With `--json` there is one JSON document on stdout and nothing else; everything
+//! meant for a person goes to stderr then.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -51,7 +52,8 @@ const EPILOGUE: &str = "\
 Several directories given to one command are one ledger, its main directory first, then its read-only ones; `compare` \
 takes one directory for each copy. Nothing is ever written to a ledger directory.
 
-Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write.";
+Exit codes: 0 clean, 1 something is wrong with what was examined, 2 usage, 3 could not read or write; of a node also 4: \
+another node opens, and this one is to join it.";
 
 /// Options of every command.
 #[derive(clap::Args, Clone, Debug)]

@@ -1,7 +1,7 @@
 //! `node`, and `rekindle --config FILE`: a node from its configuration file.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -9,8 +9,9 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::error::{Error, Result};
 use crate::node::config::{Config, LogFormat, await_file, frames};
+use crate::node::healing::ending::{self, ToJoin};
 use crate::node::local_sealing::LocalSealing;
-use crate::node::run::{Options, run as run_node};
+use crate::node::run::{Ended, Options, run as run_node};
 use crate::script;
 use crate::shown::{LogLines, Show, line};
 
@@ -44,6 +45,10 @@ pub struct Settings {
     /// this file and the sealed ones can read the whole ledger
     #[arg(long, value_name = "FILE")]
     pub insecure_sealing_key: Option<PathBuf>,
+    /// Where nodes find out by themselves which of them opens and this one loses, become this program, with --config and the
+    /// configuration of a node that joins [default: end with exit code 4]
+    #[arg(long, value_name = "COMMAND")]
+    pub join_with: Option<PathBuf>,
 }
 
 /// CCF's log levels.
@@ -80,7 +85,10 @@ pub fn run(args: &Args) -> Result<u8> {
     if settings.check {
         return check(args, &loaded.config, &loaded.notes);
     }
-    let _log = start_log(loaded.config.logging.format, settings.log_level);
+    if let Some(program) = &settings.join_with {
+        ending::check_program(program)?;
+    }
+    let log = start_log(loaded.config.logging.format, settings.log_level);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %args.config.shown(), "rekindle");
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
@@ -91,14 +99,34 @@ pub fn run(args: &Args) -> Result<u8> {
         drop_after: settings.drop_after,
         insecure_sealing_key: settings.insecure_sealing_key.clone(),
     };
-    match run_node(loaded.config, options) {
-        Ok(()) => Ok(0),
+    match run_node(loaded, options) {
+        Ok(Ended::Stopped) => Ok(0),
+        Ok(Ended::Lost(to_join)) => {
+            tracing::warn!("{}", line(&to_join.text));
+            // The last lines are written before there is another program here.
+            drop(log);
+            lost(&to_join, settings.join_with.as_deref())
+        }
         Err(why) => {
             // In the log too, which may be all that is kept.
             tracing::error!("{why}");
             Err(why)
         }
     }
+}
+
+/// Becomes the node that joins, or says what to do.
+fn lost(to_join: &ToJoin, program: Option<&Path>) -> Result<u8> {
+    let text = line(&to_join.text);
+    match program {
+        None => super::output::notice(&format!("rekindle: {text}\n")),
+        // It does not come back from this.
+        Some(program) => {
+            let why = ending::become_joiner(program, to_join);
+            super::output::notice(&format!("rekindle: {why}. What was to be run: {text}\n"));
+        }
+    }
+    Ok(ending::EXIT_CODE)
 }
 
 fn check(args: &Args, config: &Config, notes: &[crate::node::config::Note]) -> Result<u8> {

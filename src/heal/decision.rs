@@ -130,6 +130,11 @@ impl Healing {
         times.min()
     }
 
+    /// When it goes on without those that it has not heard; never, where it does not wait for any.
+    pub fn failover_due(&self) -> Option<Duration> {
+        self.failover_at
+    }
+
     /// Decides. What it answers is said to the sender once what is recorded is committed.
     pub fn step(&mut self, now: Duration, event: Event) -> Step {
         let before = self.stage;

@@ -6,22 +6,18 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use zeroize::Zeroizing;
 
 use crate::crypto::x509::any_certificate_spki;
 use crate::crypto::{Certificate, SigningKey};
 use crate::error::{Error, Result};
-use crate::net::tls::provider;
+use crate::net::tls::{certified, provider};
 
 /// The certificate that an interface presents; it can be replaced while sessions are open, and new ones get the new.
 pub struct CertificateSlot(RwLock<Arc<CertifiedKey>>);
@@ -60,32 +56,6 @@ impl ResolvesServerCert for CertificateSlot {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }
-}
-
-fn certified(certificate: &Certificate, key: &SigningKey) -> Result<Arc<CertifiedKey>> {
-    let unusable = |why: &str| {
-        let subject = certificate.subject();
-        Error::Usage(format!(
-            "the certificate {subject} can't be presented to TLS clients: {why}"
-        ))
-    };
-    if certificate.key() != &key.verifying_key() {
-        return Err(unusable("its key is not the private key that was given with it"));
-    }
-    let pem = key.to_pkcs8_pem();
-    let mut digits = Zeroizing::new(String::with_capacity(pem.len()));
-    pem.lines()
-        .filter(|line| !line.starts_with('-'))
-        .for_each(|line| digits.push_str(line));
-    // Four digits make three bytes: the buffer never grows, which would leave a copy behind.
-    let mut der = Zeroizing::new(Vec::with_capacity(digits.len()));
-    STANDARD
-        .decode_vec(digits.as_bytes(), &mut der)
-        .map_err(|_| unusable("its private key could not be encoded"))?;
-    let borrowed = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()));
-    let key = any_ecdsa_type(&borrowed).map_err(|e| unusable(&e.to_string()))?;
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
 /// The configuration of an interface that presents what is in `slot`; with `http2` clients may choose `h2`.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST, RETRY_AFTER};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -51,7 +51,7 @@ pub struct Answered {
     pub status: StatusCode,
     /// When to ask again, if the answer says so in seconds.
     pub retry_after: Option<Duration>,
-    /// The body of a 200; of another status nothing is read.
+    /// The body of a 200; of another status nothing is read, unless what was sent was JSON.
     pub body: Bytes,
 }
 
@@ -60,6 +60,18 @@ pub struct Answered {
 /// # Errors
 /// In words: what is wrong with the request, or what failed. Any status is an answer.
 pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, String> {
+    send(asked, None, bounds).await
+}
+
+/// Sends JSON once with PUT, and reads what is answered, whatever the status.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn put(asked: &Asked<'_>, json: Bytes, bounds: Bounds) -> Result<Answered, String> {
+    send(asked, Some(json), bounds).await
+}
+
+async fn send(asked: &Asked<'_>, json: Option<Bytes>, bounds: Bounds) -> Result<Answered, String> {
     let (host, port) = (asked.host, asked.port);
     let late = |what: &str, limit: Duration| format!("{what} {host}:{port} took longer than {} ms", limit.as_millis());
     let authority = asked.authority.map_or_else(
@@ -69,16 +81,23 @@ pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, Str
         },
         str::to_owned,
     );
+    let reads_all = json.is_some();
     let mut request = Request::builder()
-        .method(Method::GET)
+        .method(match json {
+            Some(_) => Method::PUT,
+            None => Method::GET,
+        })
         .uri(asked.path)
         .header(HOST, authority)
         .header(ACCEPT, asked.accept);
     for (name, value) in asked.headers {
         request = request.header(*name, *value);
     }
+    if json.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
     let request = request
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(json.unwrap_or_default()))
         .map_err(|why| format!("{host:?} can't be asked for {:?}: {why}", asked.path))?;
     let name = ServerName::try_from(host.to_owned());
     let connecting = async {
@@ -111,7 +130,7 @@ pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, Str
             let retry_after = response.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
             let mut body = Bytes::new();
-            if status == StatusCode::OK {
+            if reads_all || status == StatusCode::OK {
                 let read = Limited::new(response.into_body(), bounds.size).collect().await;
                 let read = read.map_err(|why| format!("the answer of {host}:{port} could not be read: {why}"))?;
                 body = read.to_bytes();

@@ -3,11 +3,20 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme};
+use zeroize::Zeroizing;
+
+use crate::crypto::{Certificate, SigningKey};
+use crate::error::Error;
 
 /// Cryptography restricted to what CCF allows, in its order of preference. Of the groups, rustls takes the one that the
 /// client prefers.
@@ -65,6 +74,24 @@ impl JudgesServers for Anybody {
 /// # Errors
 /// Where the provider does not have what the protocol versions need: never, as it is compiled in.
 pub fn client_config(judge: impl JudgesServers + 'static) -> Result<Arc<ClientConfig>, rustls::Error> {
+    Ok(Arc::new(unidentified(judge)?.with_no_client_auth()))
+}
+
+/// The same for a client that shows servers a certificate and that it has its key.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn client_config_as(
+    presents: Arc<CertifiedKey>,
+    judge: impl JudgesServers + 'static,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let presents = Arc::new(SingleCertAndKey::from(presents));
+    Ok(Arc::new(unidentified(judge)?.with_client_cert_resolver(presents)))
+}
+
+fn unidentified(
+    judge: impl JudgesServers + 'static,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let provider = Arc::new(provider());
     let verifier = Judged {
         judge,
@@ -73,9 +100,36 @@ pub fn client_config(judge: impl JudgesServers + 'static) -> Result<Arc<ClientCo
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(config)
+}
+
+/// A certificate and its key as TLS presents them.
+///
+/// # Errors
+/// [`Error::Usage`] if `key` is not the certificate's.
+pub fn certified(certificate: &Certificate, key: &SigningKey) -> crate::Result<Arc<CertifiedKey>> {
+    let unusable = |why: &str| {
+        let subject = certificate.subject();
+        Error::Usage(format!("the certificate {subject} can't be presented in TLS: {why}"))
+    };
+    if certificate.key() != &key.verifying_key() {
+        return Err(unusable("its key is not the private key that was given with it"));
+    }
+    let pem = key.to_pkcs8_pem();
+    let mut digits = Zeroizing::new(String::with_capacity(pem.len()));
+    pem.lines()
+        .filter(|line| !line.starts_with('-'))
+        .for_each(|line| digits.push_str(line));
+    // Four digits make three bytes: the buffer never grows, which would leave a copy behind.
+    let mut der = Zeroizing::new(Vec::with_capacity(digits.len()));
+    STANDARD
+        .decode_vec(digits.as_bytes(), &mut der)
+        .map_err(|_| unusable("its private key could not be encoded"))?;
+    let borrowed = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()));
+    let key = any_ecdsa_type(&borrowed).map_err(|e| unusable(&e.to_string()))?;
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
 /// A judge of certificates, and the check of the handshake's signatures.

@@ -15,6 +15,7 @@ use crate::shown::Show;
 mod command;
 mod environment;
 mod files;
+mod healing;
 mod json;
 mod network;
 mod notes;
@@ -30,6 +31,7 @@ pub use command::{
     Start,
 };
 pub use environment::expanded;
+pub use healing::PRIMARY_INTERFACE;
 pub use network::{
     AppProtocol, Authority, Endorsement, HttpConfiguration, Network, NodeToNodeInterface, Protocol, Redirection,
     Redirections, Role, RpcInterface,
@@ -116,6 +118,8 @@ pub struct Loaded {
     pub config: Config,
     /// At most one for each field of the file.
     pub notes: Vec<Note>,
+    /// The document as it was read.
+    pub document: serde_json::Value,
 }
 
 impl Config {
@@ -141,7 +145,11 @@ impl Config {
         semantics::check(&config, &mut report);
         notes::add(&config, &mut report);
         match report.finish() {
-            (problems, notes) if problems.is_empty() => Ok(Loaded { config, notes }),
+            (problems, notes) if problems.is_empty() => Ok(Loaded {
+                config,
+                notes,
+                document: serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default(),
+            }),
             (problems, _) => Err(problems),
         }
     }

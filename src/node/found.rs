@@ -13,6 +13,7 @@ use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
+use super::healing::Beginning;
 use super::local_sealing::LocalSealing;
 use super::membership::Membership;
 use super::old_ledger::OldLedger;
@@ -66,6 +67,8 @@ pub struct Founding {
     pub opening: InterruptedOpening,
     /// Where other nodes connect, if the configuration says so.
     pub others: Option<TcpListener>,
+    /// What the first transaction says of self-healing open.
+    pub healing: Beginning,
     /// Whether what was signed, and may have been committed, is dropped after the ledger's new end.
     pub drops_signed: bool,
 }
@@ -116,7 +119,15 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
         let own = OwnPolicy::of(&store.transaction(), &founding.evidence);
         node.status.find(&own.findings);
-        begin(&founder, service, foundation, &store, settings, &mut system_rng()?)?
+        begin(
+            &founder,
+            service,
+            foundation,
+            &store,
+            settings,
+            &founding.healing,
+            &mut system_rng()?,
+        )?
     };
     if let Some(sealing) = &founding.sealing {
         let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
@@ -236,6 +247,7 @@ pub fn begin(
     foundation: &Foundation,
     store: &Store,
     settings: Settings,
+    healing: &Beginning,
     rng: &mut ChaCha20Rng,
 ) -> Result<Begun> {
     let identity = founder.identity;
@@ -275,7 +287,11 @@ pub fn begin(
         last_signed_root: root,
     };
     let writes = store
-        .transact(|transaction| create(transaction, &creation))
+        .transact(|transaction| {
+            create(transaction, &creation)?;
+            healing.write(transaction);
+            Ok::<(), String>(())
+        })
         .map_err(|why| Error::Unreadable(format!("the recovery transaction can't be made: {why}")))?;
     let secrets = vec![KnownSecret {
         secret,

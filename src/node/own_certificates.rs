@@ -7,11 +7,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use rustls::sign::CertifiedKey;
+
 use crate::crypto::Certificate;
 use crate::crypto::x509::Validity;
 use crate::error::Result;
 use crate::format::whole_file::{PUBLIC, write_whole};
 use crate::http::CertificateSlot;
+use crate::net::tls::certified;
 use crate::service::identity::NodeIdentity;
 
 /// Of a certificate's time, the last part in which it is renewed or asked about.
@@ -59,6 +62,14 @@ impl OwnCertificates {
     /// The self-signed certificate of this moment.
     pub fn self_signed(&self) -> Certificate {
         self.self_signed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The self-signed certificate with its key, to be shown to servers.
+    ///
+    /// # Errors
+    /// If it can't be presented.
+    pub fn for_servers(&self) -> Result<Arc<CertifiedKey>> {
+        certified(&self.self_signed(), &self.identity.key)
     }
 
     /// The service has endorsed the node: new sessions see that, and a self-signed certificate with the same dates.

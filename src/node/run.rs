@@ -7,32 +7,38 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc as mpsc_std};
+use std::sync::{Arc, PoisonError, mpsc as mpsc_std};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::certificates::look_after;
 use super::cluster;
-use super::config::{CommandKind, Config, Recover, frames};
+use super::config::{CommandKind, Config, Loaded, Recover, frames};
 use super::description::node_name;
 use super::directory::claim;
 use super::evidence::{EvidenceInTheMaking, of_this_machine};
 use super::found::{Founding, found, show_state};
+use super::healing::ending::{self, ToJoin};
+use super::healing::{Beginning, Begun, Healer, Lost, Plan, generation, trusted_nodes};
 use super::jwt::keep_fresh;
 use super::local_sealing::LocalSealing;
 use super::opening::InterruptedOpening;
 use super::output::write_node_address;
 use super::previous::{check_previous_quickly, previous_identity};
-use super::public::{check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot};
+use super::public::{
+    Public, check_below, ledger_directories, list, make_main_directory, recover_public, service_in_snapshot,
+};
 use super::serve::serve;
 use super::shared::Node;
 use super::status::{NodeState, Status};
 use crate::attestation::OwnEvidence;
 use crate::crypto::Certificate;
+use crate::crypto::digest::sha256;
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::KeyPairInTheMaking;
 use crate::error::{Error, Result};
@@ -40,6 +46,7 @@ use crate::format::Seqno;
 use crate::http;
 use crate::report::progress::Progress;
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName, failed};
+use crate::service::service_info;
 use crate::shown::Show;
 use crate::tables::json;
 
@@ -59,11 +66,21 @@ pub struct Options {
     pub insecure_sealing_key: Option<PathBuf>,
 }
 
-/// Runs a node until it is told to stop.
+/// How a node ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It found out with others that another one opens, which it is to join.
+    Lost(ToJoin),
+}
+
+/// Runs a node until it is told to stop, or has lost to another.
 ///
 /// # Errors
 /// If the node can't be started, or the ledger can't be recovered; the sentence says why and what to do.
-pub fn run(config: Config, options: Options) -> Result<()> {
+pub fn run(loaded: Loaded, options: Options) -> Result<Ended> {
+    let Loaded { config, document, .. } = loaded;
     let recover = match (config.command.kind, &config.command.recover) {
         (CommandKind::Recover, Some(recover)) => recover.clone(),
         (CommandKind::Recover, None) => {
@@ -75,6 +92,9 @@ pub fn run(config: Config, options: Options) -> Result<()> {
             )));
         }
     };
+    if let Some(to_join) = ending::has_lost(&config) {
+        return Ok(Ended::Lost(to_join));
+    }
     keep_memory_private();
     raise_file_limit();
     let identity = NodeIdentity::generate(node_name(&config)?)?;
@@ -85,10 +105,13 @@ pub fn run(config: Config, options: Options) -> Result<()> {
         early.recovery_key = Some(pair);
     }
     let runtime = http::server::runtime()?;
-    let outcome = runtime.block_on(live(config, identity, inputs, options, early));
+    let lost = runtime.block_on(live(config.clone(), identity, inputs, options, early));
     // A recovery that is being given up may still read: nothing waits for it.
     runtime.shutdown_background();
-    outcome
+    match lost? {
+        Some(lost) => ending::finish(&config, &document, &lost).map(Ended::Lost),
+        None => Ok(Ended::Stopped),
+    }
 }
 
 /// What a start takes from other files, read before it changes anything, and the ledger, which no other node may have.
@@ -164,7 +187,7 @@ async fn live(
     mut inputs: Inputs,
     options: Options,
     early: Early,
-) -> Result<()> {
+) -> Result<Option<Lost>> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("handle", Path::new("SIGTERM")))?;
     // Whose terminal is gone, as who is told to terminate.
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::io("handle", Path::new("SIGHUP")))?;
@@ -174,6 +197,16 @@ async fn live(
     let (end, mut ends) = mpsc::unbounded_channel::<Result<()>>();
     let (node, running) = serve(&config, &identity, inputs.claim.take(), end.clone()).await?;
     node.status.enter(NodeState::Initialized);
+    let plan = Plan::of(&node.config, &node.published).map_err(|why| {
+        node.files.take_back();
+        Error::Usage(why)
+    })?;
+    let (lost, mut losses) = mpsc::unbounded_channel();
+    let healer = plan.map(|plan| Healer {
+        plan,
+        runtime: Handle::current(),
+        lost,
+    });
     if let Some(sealing) = &inputs.sealing {
         node.status.set_sealing(sealing.state());
     }
@@ -188,6 +221,7 @@ async fn live(
         keys,
         recovery_key,
         evidence,
+        healer,
     };
     let recovery = std::thread::Builder::new().name("recovery".to_owned()).spawn({
         let node = Arc::clone(&node);
@@ -210,15 +244,16 @@ async fn live(
     let outcome = loop {
         tokio::select! {
             _ = look.tick() => look_after(&node),
-            Some(outcome) = ends.recv() => break outcome,
-            _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => break Ok(()),
+            Some(outcome) = ends.recv() => break outcome.map(|()| None),
+            Some(lost) = losses.recv() => break Ok(Some(lost)),
+            _ = interrupt.recv() => break Ok(None),
+            _ = hangup.recv() => break Ok(None),
             _ = terminate.recv() => {
                 if ignore_first && !node.status.is_stopping() {
                     tracing::info!("first SIGTERM: the stop notice is set, the node goes on");
                     node.status.stop();
                 } else {
-                    break Ok(());
+                    break Ok(None);
                 }
             }
         }
@@ -245,6 +280,8 @@ struct Made {
     keys: KeyPairInTheMaking,
     recovery_key: Option<KeyPairInTheMaking>,
     evidence: mpsc_std::Receiver<OwnEvidence>,
+    /// What finds out with others which of them opens, if that is configured.
+    healer: Option<Healer>,
 }
 
 /// The evidence once it is there. Where there will be none the node ends, whatever else it is doing.
@@ -331,6 +368,7 @@ fn recover_service(
     drop(recovery_key);
     let evidence = wait_for_evidence(&early.evidence, &node.status)?;
     tracing::debug!(took_s = began.elapsed().as_secs_f64(), "waited for keys");
+    let (healing, begun) = before_healing(node, early.healer.as_ref(), &public, &service, options.drop_after)?;
     let founding = Founding {
         public,
         opening,
@@ -344,9 +382,13 @@ fn recover_service(
         plan,
         drops_signed: options.drop_after.is_some(),
         others,
+        healing,
     };
     let started_from = founding.public.snapshot.clone();
     found(node, founding)?;
+    if let Some(healer) = early.healer {
+        healer.begin(node, begun)?;
+    }
     if started_from.is_some() {
         let after = std::thread::Builder::new().name("below-snapshot".to_owned());
         let node = Arc::clone(node);
@@ -355,6 +397,35 @@ fn recover_service(
             .map_err(Error::io("start", Path::new("a thread")))?;
     }
     Ok(())
+}
+
+/// What is known before the recovery transaction of what this node will say to others, and what that transaction says of it.
+fn before_healing(
+    node: &Node,
+    healer: Option<&Healer>,
+    public: &Public,
+    service: &ServiceIdentity,
+    drop_after: Option<Seqno>,
+) -> Result<(Beginning, Begun)> {
+    let own_id = healer.map_or("", |healer| healer.plan.own_id.as_str());
+    let store = node.store.read().unwrap_or_else(PoisonError::into_inner);
+    let directories = ledger_directories(&node.config);
+    let view_of = |seqno| node.status.view_of(seqno);
+    let beginning = Beginning::find(generation(&node.config), own_id, &store, &directories, view_of)?;
+    let signed = public.foundation.signed.txid;
+    let transaction = store.transaction();
+    let previous = service_info(&transaction).ok();
+    let previous = previous.and_then(|info| Certificate::from_pem(&info.cert).ok());
+    let begun = Begun {
+        created: signed.seqno.saturating_add(1),
+        service: service.certificate.to_pem(),
+        claim: beginning.claim.unwrap_or(signed.into()),
+        earlier: beginning.earlier.clone(),
+        previous_service: previous.map(|certificate| hex::encode(sha256(certificate.der()))),
+        is_cut_short: drop_after.is_some(),
+        nodes_in_ledger: trusted_nodes(&transaction),
+    };
+    Ok((beginning, begun))
 }
 
 fn read_json(path: Option<&Path>) -> Result<Option<Value>> {

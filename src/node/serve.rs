@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 
 use super::api;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
+use super::healing::generation;
+use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
 use super::output::OutputFiles;
 use super::own_certificates::OwnCertificates;
@@ -77,6 +79,7 @@ pub async fn serve(
         own_secrets: RwLock::default(),
         membership: RwLock::default(),
         relay: OnceLock::new(),
+        healing: HealingCalls::new(generation(config)),
         jwt: JwtRefresh::default(),
         runtime: Handle::current(),
         fatal: {

@@ -37,6 +37,8 @@ pub struct Afterwards {
     pub chunk: bool,
     /// The next signature is followed by a snapshot.
     pub snapshot: bool,
+    /// It is signed at once: others are told of it once it is committed.
+    pub sign: bool,
     /// The shares are in, or a sealed file is open: the private phase begins.
     pub unlocked: Option<Opened>,
     /// What became of unsealing, where that was tried.
@@ -51,10 +53,11 @@ impl Afterwards {
         let follow = Follow {
             rekey: self.rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
             // What follows begins once this is committed, so now and not when a signature is due.
-            sign: matches!(
-                milestone,
-                Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
-            ),
+            sign: self.sign
+                || matches!(
+                    milestone,
+                    Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
+                ),
             end_chunk: self.chunk,
             snapshot: self.snapshot,
             milestone,

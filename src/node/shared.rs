@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::config::Config;
+use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
 use super::membership::Membership;
 use super::output::OutputFiles;
@@ -65,6 +66,8 @@ pub struct Node {
     pub membership: RwLock<Option<Membership>>,
     /// Answers requests that other nodes pass on.
     pub relay: OnceLock<Relay>,
+    /// Leads to the part that finds out with other nodes which of them opens.
+    pub healing: HealingCalls,
     /// Fetches the keys of token issuers.
     pub jwt: JwtRefresh,
     /// Runs what waits for others.
@@ -108,6 +111,11 @@ impl Node {
             .0
             .and_then(|record| record.published_address(interface));
         address.unwrap_or_default()
+    }
+
+    /// Whether it is still found out which of several nodes opens: until then this one's service is none that anybody joins.
+    pub fn is_undecided(&self) -> bool {
+        self.healing.generation().is_some() && !self.status.healing.has_opened()
     }
 
     /// Whether members' requests are answered.

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::watch;
 
+use super::healing_state::{HealingBoard, HealingState};
 use super::sealing_state::SealingState;
 use crate::format::{Seqno, TxId, View};
 use crate::recovery::sealed_report::SealedReport;
@@ -68,6 +70,9 @@ pub struct RecoveryStatus {
     pub entered_s: BTreeMap<String, f64>,
     /// What was found in the ledger.
     pub findings: Vec<Finding>,
+    /// How far nodes are that find out among themselves which of them opens, where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healing: Option<HealingState>,
     /// What is being done.
     pub phase: String,
     /// While the ledger is read.
@@ -157,6 +162,10 @@ pub struct Status {
     findings: Mutex<Vec<Finding>>,
     durations: Mutex<Vec<(&'static str, f64)>>,
     sealing: Mutex<Option<SealingState>>,
+    /// How far self-healing open is.
+    pub healing: HealingBoard,
+    /// Told of every commit.
+    commits: watch::Sender<Seqno>,
 }
 
 impl Default for Status {
@@ -178,6 +187,8 @@ impl Default for Status {
             findings: Mutex::default(),
             durations: Mutex::default(),
             sealing: Mutex::default(),
+            healing: HealingBoard::default(),
+            commits: watch::Sender::default(),
         }
     }
 }
@@ -241,6 +252,14 @@ impl Status {
     /// A signature was committed.
     pub fn committed(&self, seqno: Seqno) {
         self.last_signed.store(seqno, Ordering::Release);
+        self.commits.send_replace(seqno);
+    }
+
+    /// Waits until everything up to `seqno` is committed.
+    pub async fn until_committed(&self, seqno: Seqno) {
+        let mut commits = self.commits.subscribe();
+        // The sender is as old as this.
+        let _ = commits.wait_for(|committed| *committed >= seqno).await;
     }
 
     /// Seqno of the snapshot that the node began with; 0 for none.
@@ -383,12 +402,16 @@ impl Status {
         let waits = self
             .waiting_for()
             .map(|reason| format!("waiting for the disk: {reason}"));
+        let healing = self.healing.shown();
         let name = match (&phase, self.state()) {
             _ if waits.is_some() => waits.as_deref().unwrap_or_default(),
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
-            (None, NodeState::PartOfPublicNetwork) => "waiting for members",
+            (None, NodeState::PartOfPublicNetwork) => {
+                let heals = healing.as_ref().and_then(HealingState::phase);
+                heals.unwrap_or("waiting for members")
+            }
             (None, NodeState::PartOfNetwork) => "done",
         };
         let entered = self
@@ -399,6 +422,7 @@ impl Status {
             elapsed_s: round(self.began.elapsed().as_secs_f64()),
             entered_s: entered.collect(),
             findings: findings.unwrap_or_default(),
+            healing,
             phase: name.to_owned(),
             reading: phase.as_ref().map(|(_, since)| self.reading(*since)),
             sealing: self.sealing.lock().ok().and_then(|sealing| sealing.clone()),

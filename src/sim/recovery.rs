@@ -24,6 +24,7 @@ use crate::node::config::Config;
 use crate::node::description::{net_interfaces, node_name};
 use crate::node::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers};
 use crate::node::found::{Begun, begin};
+use crate::node::healing::Beginning;
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{Public, ledger_directories, list, recover_public};
 use crate::node::session::Standing;
@@ -163,8 +164,16 @@ pub(super) fn recover(
     };
     let settings = settings(&mut rng);
     disk.say(|| format!("recovered up to {}; {settings:?}", foundation.signed.txid));
-    let Begun { core, standing, writes } =
-        begin(&founder, &service, foundation, &store, settings, &mut rng).map_err(of_error)?;
+    let Begun { core, standing, writes } = begin(
+        &founder,
+        &service,
+        foundation,
+        &store,
+        settings,
+        &Beginning::default(),
+        &mut rng,
+    )
+    .map_err(of_error)?;
     set_aside_leftovers(&public.files, &place.ledger).map_err(of_error)?;
     end_ledger(&public.files, &place.ledger, foundation, dropped).map_err(of_error)?;
     disk.take_over(place.take().map_err(of_error)?);

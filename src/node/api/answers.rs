@@ -413,6 +413,7 @@ mod tests {
             recovery: RecoveryStatus {
                 elapsed_s: 1.0,
                 entered_s: BTreeMap::new(),
+                healing: None,
                 findings: vec![Finding::new(Code::Rewritten, "x").seqno(1)],
                 phase: "p".to_owned(),
                 reading: Some(Reading {

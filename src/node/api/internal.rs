@@ -67,7 +67,7 @@ async fn refresh_jwt_keys(node: Arc<Node>, request: Request) -> ApiResult<Respon
 }
 
 /// Whether the TLS client has the key of a trusted node.
-fn authenticate(transaction: &Transaction<'_>, request: &Request) -> ApiResult<()> {
+pub(super) fn authenticate(transaction: &Transaction<'_>, request: &Request) -> ApiResult<()> {
     let refused = |why: &str| ApiError::unauthenticated(POLICY, why);
     let certificate = request.peer_certificate.as_ref();
     let certificate = certificate.ok_or_else(|| refused("No caller node certificate"))?;

@@ -29,6 +29,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(Anchors::bu
 /// Joiners wait for each other, so that nobody else waits for them.
 const CALLER: &str = "join";
 
+const UNDECIDED: &str = "Nodes are still finding out which of them opens: join that one.";
+
 const ALONE: &str = "This node does not lead others yet: it takes no node into its service.";
 
 pub(super) fn routes() -> Vec<Route<Node>> {
@@ -52,6 +54,9 @@ async fn join(node: Arc<Node>, request: Request) -> ApiResult<Response> {
     let Some(writer) = node.writer.get() else {
         return Ok(Refusal::NotInNetwork.response());
     };
+    if node.is_undecided() {
+        return Ok(Refusal::NotNow(UNDECIDED).response());
+    }
     let platform = node.evidence.get().map(|evidence| evidence.platform());
     let platform = platform.ok_or_else(not_open)?;
     let about = {

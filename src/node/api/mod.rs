@@ -10,6 +10,7 @@ mod diagnostics;
 mod files;
 mod gov_read;
 mod gov_write;
+mod healing;
 mod internal;
 mod join;
 mod nodes;
@@ -49,6 +50,7 @@ pub fn router() -> Router<Node> {
     routes.extend(users::routes());
     routes.extend(internal::routes());
     routes.extend(join::routes());
+    routes.extend(healing::routes());
     Router::new(routes).with_fallback(handler!(application))
 }
 

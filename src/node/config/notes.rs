@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 21] = [
+pub const WITHOUT_MEANING: [(&str, &str); 22] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -57,10 +57,8 @@ pub const WITHOUT_MEANING: [(&str, &str); 21] = [
         "ledger.max_transaction_size",
         "bodies of requests are limited by their interface",
     ),
-    (
-        "command.recover.self_healing_open",
-        "nodes do not agree among themselves whose ledger is best yet: members open the service",
-    ),
+    ("command.recover.self_healing_open.identity", OF_IDENTITIES),
+    ("command.recover.self_healing_open.cluster_identities", OF_IDENTITIES),
     ("enable_local_sealing", BETWEEN_RELEASES),
     ("local_sealing_identity", BETWEEN_RELEASES),
 ];
@@ -68,6 +66,10 @@ pub const WITHOUT_MEANING: [(&str, &str); 21] = [
 /// A name that only some builds of CCF between two releases knew.
 const BETWEEN_RELEASES: &str = "no release of CCF has it; sealing_recovery.location is its later form, and \
                                 output_files.sealed_ledger_secret_location its earlier one";
+
+/// Of November 2025.
+const OF_IDENTITIES: &str = "nodes are known by their addresses here; sealing_recovery.recovery_decision_protocol knows them by \
+                             names";
 
 /// Adds the notes about a whole document.
 pub(super) fn add(config: &Config, report: &mut Report) {

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::section::Report;
-use super::{Address, Config, FieldPath, Protocol, RecoveryRole, RpcInterface, Start};
-
-/// The interface that self-healing open speaks for (recovery specification, section 7.1).
-const PRIMARY_INTERFACE: &str = "primary_rpc_interface";
+use super::{Address, Config, FieldPath, Protocol, RecoveryRole, RpcInterface, Start, healing};
 
 /// Adds all such problems.
 pub(super) fn check(config: &Config, report: &mut Report) {
@@ -15,8 +12,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     if let Some(start) = &config.command.start {
         members(start, report);
     }
-    self_healing(config, report);
-    decision_protocol(config, report);
+    healing::check(config, report);
     consensus(config, report);
 }
 
@@ -110,60 +106,6 @@ fn members(start: &Start, report: &mut Report) {
                 "{threshold} shares can never come together: {participants} members are participants in recovery and \
                  {owners} are owners; use at most {most}, or 0 for all participants"
             ),
-        );
-    }
-}
-
-fn self_healing(config: &Config, report: &mut Report) {
-    let recover = config.command.recover.as_ref();
-    let Some(healing) = recover.and_then(|recover| recover.self_healing_open.as_ref()) else {
-        return;
-    };
-    let path = FieldPath::dotted("command.recover.self_healing_open");
-    let Some(own) = config.network.rpc_interfaces.get(PRIMARY_INTERFACE) else {
-        report.unfit(
-            path,
-            format!("it needs an interface called {PRIMARY_INTERFACE} in network.rpc_interfaces, whose published address names this node to the others"),
-        );
-        return;
-    };
-    let own = &own.published_address;
-    if own.port != 0 && !healing.addresses.is_empty() && !healing.addresses.contains(own) {
-        report.unfit(
-            path.field("addresses"),
-            format!("this node's own published address {own} is not among them; list every node of the cluster, this one too"),
-        );
-    }
-}
-
-fn decision_protocol(config: &Config, report: &mut Report) {
-    let Some(sealing) = &config.sealing_recovery else {
-        return;
-    };
-    let path = FieldPath::dotted("sealing_recovery");
-    if let Some(protocol) = &sealing.recovery_decision_protocol {
-        match &sealing.location {
-            None => report.unfit(
-                path.clone(),
-                "recovery_decision_protocol needs location: the name and address of this node",
-            ),
-            Some(own) if !protocol.expected_locations.is_empty() && !protocol.expected_locations.contains(own) => {
-                report.unfit(
-                    path.field("recovery_decision_protocol").field("expected_locations"),
-                    format!(
-                        "this node's own location ({:?}, {}) is not among them; list every node of the cluster, this one too",
-                        own.name, own.address
-                    ),
-                );
-            }
-            Some(_) => {}
-        }
-    }
-    let recover = config.command.recover.as_ref();
-    if sealing.recovery_decision_protocol.is_some() && recover.is_some_and(|r| r.self_healing_open.is_some()) {
-        report.unfit(
-            FieldPath::dotted("command.recover.self_healing_open"),
-            "sealing_recovery.recovery_decision_protocol is the later form of the same; keep one of them",
         );
     }
 }

@@ -21,6 +21,7 @@ use crate::journal::snapshot::Written;
 use crate::node::api::not_written;
 use crate::node::config::Config;
 use crate::node::found::{Founding, found, show_state};
+use crate::node::healing::Beginning;
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::{list, recover_public};
 use crate::node::serve::serve;
@@ -90,6 +91,7 @@ impl Bench {
             plan: SealingPlan::default(),
             others: None,
             drops_signed: false,
+            healing: Beginning::default(),
         };
         found(&node, founding).unwrap();
         Bench {

@@ -50,7 +50,7 @@ impl Judge<'_> {
                 platform = judged.platform.as_str(),
                 check = check.as_str(),
                 %why,
-                "a node that wants to join is refused: its evidence does not hold"
+                "a node is refused: its evidence does not hold"
             );
             return Err(Refusal::Evidence(doubt(check)));
         }
