@@ -125,6 +125,8 @@ impl Core {
                 self.role = role;
                 self.commit(now, &mut out);
             }
+            Event::HandOver => self.agree(now, &mut out, |consensus, _| consensus.nominate(now.elapsed)),
+            Event::Withdraw => self.agree(now, &mut out, |consensus, _| consensus.withdraw(now.elapsed)),
             Event::Stop => self.stopping = true,
         }
         self.sign_if_due(now, &mut out);

@@ -16,11 +16,12 @@ use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
-use crate::core::{Agreed, Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
+use crate::core::{
+    Agreed, Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket, state_after,
+};
 use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::format::entry::Entry;
 use crate::journal::disk::Files;
 use crate::journal::snapshot::{Draft, Written};
 use crate::recovery::writes::NoKeys;
@@ -215,32 +216,21 @@ impl Driver {
 
     /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
     fn verify(&mut self, after: Seqno, through: Seqno) {
-        let frame = std::mem::take(&mut self.frame);
-        let mut rest = frame.as_slice();
-        let mut expected = after.saturating_add(1);
-        while expected <= through {
-            let entry = match Entry::parse(rest) {
-                Ok(entry) => entry,
-                Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary can't be read: {why}");
-                    return self.step(Event::FrameRefused);
-                }
+        let bytes = std::mem::take(&mut self.frame);
+        let mut frame = following::Frame::new(&bytes, after, through);
+        loop {
+            let checked = {
+                let state = self.node.read(|store| store.freeze()).0;
+                frame.check_next(&state, &NoKeys)
             };
-            let (raw, next) = rest.split_at(entry.raw.len());
-            rest = next;
-            // What this node has already comes first.
-            if entry.iv().seqno <= after {
-                continue;
-            }
-            let state = self.node.read(|store| store.freeze()).0;
-            match following::check(raw, &state, &NoKeys) {
-                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
-                Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
+            match checked {
+                None => return,
+                Some((_, Ok(followed))) => self.step(Event::Followed(Box::new(followed))),
+                Some((seqno, Err(why))) => {
+                    tracing::warn!(seqno, "an entry of the primary is refused: {why}");
                     return self.step(Event::FrameRefused);
                 }
             }
-            expected += 1;
         }
     }
 
@@ -270,23 +260,35 @@ impl Driver {
 
     /// Shows readers what a step has added to the state, all of it at once.
     fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
-        let applied = effects.iter().filter_map(|effect| match effect {
-            Effect::Announce(Announcement::Applied { txid, writes }) => Some((*txid, writes)),
-            _ => None,
-        });
-        let applied: Vec<_> = applied.collect();
-        let Some((last, _)) = applied.last() else { return };
-        let last = *last;
+        let touches = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Announce(Announcement::Applied { .. } | Announcement::RolledBack { .. })
+            )
+        };
+        if !effects.iter().any(touches) {
+            return;
+        }
         let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
         standing.is_unlocked |= learned.unlocked.is_some();
         // A commit that needs it comes later.
         self.unlocked = learned.unlocked.take().map(Box::new).or_else(|| self.unlocked.take());
         let mut store = self.node.store.write().unwrap_or_else(PoisonError::into_inner);
-        for (txid, writes) in applied {
-            store.apply(txid.seqno, writes);
-            self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
-            if let Some(cluster) = &self.cluster {
-                cluster.learn(writes);
+        let Some(last) = state_after(effects, &mut store) else {
+            return;
+        };
+        for effect in effects {
+            match effect {
+                Effect::Announce(Announcement::Applied { writes, .. }) => {
+                    self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
+                    if let Some(cluster) = &self.cluster {
+                        cluster.learn(writes);
+                    }
+                }
+                Effect::Announce(Announcement::RolledBack { to }) => {
+                    Arc::make_mut(&mut standing.secrets).retain(|known| known.from <= to + 1);
+                }
+                _ => {}
             }
         }
         standing.root = self.core.root();
@@ -297,7 +299,9 @@ impl Driver {
             self.node.knows_secret(known.from, &known.secret);
         }
         learned.teach(&mut standing.secrets);
-        self.node.status.wrote(last);
+        if let Some(last) = last {
+            self.node.status.wrote(last);
+        }
         if learned.opened_at.is_some() {
             self.node.status.enter(NodeState::PartOfNetwork);
         }
@@ -377,9 +381,8 @@ impl Driver {
             // All of a step's were applied together.
             Announcement::Applied { .. } => {}
             Announcement::Committed { txid, view_history } => self.committed(txid.seqno, &view_history),
-            Announcement::RolledBack { to } => {
-                node.store.write().unwrap_or_else(PoisonError::into_inner).rollback(to);
-            }
+            // With what a step applied, in its order.
+            Announcement::RolledBack { .. } => {}
             Announcement::Reached(Milestone::SecretsKnown) => {
                 if let Some(unlocked) = self.unlocked.take() {
                     self.begin_private_phase(*unlocked);

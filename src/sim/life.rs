@@ -117,7 +117,8 @@ impl<'w> Life<'w> {
     }
 
     /// A service from its recovery to its end; with `calm` the disk does as it is told, and the service opens.
-    fn serve(&mut self, calm: bool) -> Result<(), String> {
+    /// Answers what is left of it in memory.
+    pub(super) fn serve(&mut self, calm: bool) -> Result<Service, String> {
         self.look()?;
         self.tally.begun += 1;
         self.disk.set_weather(Weather::default());
@@ -152,7 +153,7 @@ impl<'w> Life<'w> {
             false if self.rng.one_in(2) => self.disk.shut_down(),
             false => self.lose_power(),
         }
-        Ok(())
+        Ok(scene.service)
     }
 
     fn lose_power(&mut self) {

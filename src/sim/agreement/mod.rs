@@ -14,6 +14,7 @@
 
 mod faults;
 mod members;
+mod model;
 mod network;
 mod obedience;
 mod peer;
@@ -39,10 +40,10 @@ pub struct Outcome {
 
 /// Lives through a seed.
 pub fn run(seed: u64, traced: bool) -> Outcome {
-    live(world::World::new(seed, traced))
+    live(world::World::<model::Model>::new(&(), None, seed, traced))
 }
 
-fn live(mut world: world::World) -> Outcome {
+fn live<B: peer::Body>(mut world: world::World<'_, B>) -> Outcome {
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let failure = match lived {
         Ok(lived) => lived.err(),

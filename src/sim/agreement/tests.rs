@@ -1,5 +1,13 @@
+use super::model::Model;
 use super::*;
 use crate::consensus::Rule;
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// A rule of the agreement.
+    Agreement(Rule),
+}
 
 /// More than by default: `REKINDLE_SEEDS=N`.
 fn seeds(usual: u64) -> u64 {
@@ -8,8 +16,8 @@ fn seeds(usual: u64) -> u64 {
 }
 
 fn run_broken(seed: u64, rule: Rule) -> Outcome {
-    let mut world = world::World::new(seed, false);
-    world.broken = Some(rule);
+    let mut world = world::World::<Model>::new(&(), None, seed, false);
+    world.broken = Some(Broken::Agreement(rule));
     live(world)
 }
 
