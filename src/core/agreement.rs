@@ -39,6 +39,14 @@ impl Core {
         self.others.as_ref().map(|others| &others.consensus)
     }
 
+    /// A rule that a test breaks.
+    #[cfg(test)]
+    pub(crate) fn break_rule(&mut self, rule: crate::consensus::Rule) {
+        if let Some(others) = &mut self.others {
+            others.consensus.broken = Some(rule);
+        }
+    }
+
     /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
     pub fn kept(&self, seqno: Seqno) -> Option<&std::sync::Arc<[u8]>> {
         self.operations.bytes_of(seqno)

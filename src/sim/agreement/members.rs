@@ -4,15 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::chance::Chance;
+use super::ground::EVER;
 use super::peer::{Body, Peer, Plan, Wanted};
 use super::promises::Promises;
 use super::world::{ELECTION, Event, World, short};
 use crate::channel::NodeId;
 use crate::consensus::NodesChange;
 use crate::format::Seqno;
-
-/// Nodes of a life, at most.
-const EVER: usize = 24;
 
 type Done = Result<(), String>;
 

@@ -13,6 +13,8 @@
 //! Only `peer` knows [`crate::consensus::Consensus`]: whoever puts more of a node under the same life replaces that module.
 
 mod faults;
+mod ground;
+mod ledgers;
 mod members;
 mod model;
 mod network;
@@ -22,10 +24,14 @@ mod promises;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
+use super::recovery::Place;
+pub use ground::Grounds;
 pub use tally::Tally;
 
 /// What became of a seed.
@@ -38,13 +44,36 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Lives through a seed.
+/// Lives through a seed, consensus alone.
 pub fn run(seed: u64, traced: bool) -> Outcome {
-    live(world::World::<model::Model>::new(&(), None, seed, traced))
+    lived(world::World::<model::Model>::new(&(), None, seed, traced), |_| Ok(()))
 }
 
-fn live<B: peer::Body>(mut world: world::World<'_, B>) -> Outcome {
-    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+/// Lives through a seed with so many whole cores at a time. `scratch` is a directory that nobody else uses meanwhile.
+pub fn run_whole(grounds: &Grounds, nodes: usize, seed: u64, scratch: &Path, traced: bool) -> Outcome {
+    let ground = usize::try_from(seed).unwrap_or_default() % grounds.all.len().max(1);
+    let (Some(ground), Ok(place)) = (grounds.all.get(ground), Place::new(scratch)) else {
+        return Outcome {
+            tally: Tally::default(),
+            failure: Some("there is nothing to stand on".to_owned()),
+            trace: Vec::new(),
+        };
+    };
+    look_at(
+        world::World::<whole::Whole>::new(ground, Some(nodes), seed, traced),
+        &place,
+    )
+}
+
+fn look_at(world: world::World<'_, whole::Whole>, place: &Place) -> Outcome {
+    lived(world, |world| world.look(place, &mut super::Tally::default()))
+}
+
+fn lived<'g, B: peer::Body>(
+    mut world: world::World<'g, B>,
+    look: impl FnOnce(&mut world::World<'g, B>) -> Result<(), String>,
+) -> Outcome {
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live().and_then(|()| look(&mut world))));
     let failure = match lived {
         Ok(lived) => lived.err(),
         Err(panic) => {

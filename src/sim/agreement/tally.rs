@@ -52,3 +52,9 @@ impl Tally {
         self.healed_ms = self.healed_ms.max(other.healed_ms);
     }
 }
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

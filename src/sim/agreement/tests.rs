@@ -7,6 +7,14 @@ use crate::consensus::Rule;
 pub(super) enum Broken {
     /// A rule of the agreement.
     Agreement(Rule),
+    /// What is rolled back stays in the chunk files.
+    FilesKeepTheTail,
+    /// What is rolled back stays in the state.
+    StateKeepsTheTail,
+    /// A sync is reported, and not made.
+    SyncIsNotMade,
+    /// A follower does not compare the root that is signed with its own.
+    RootIsNotCompared,
 }
 
 /// More than by default: `REKINDLE_SEEDS=N`.
@@ -18,7 +26,7 @@ fn seeds(usual: u64) -> u64 {
 fn run_broken(seed: u64, rule: Rule) -> Outcome {
     let mut world = world::World::<Model>::new(&(), None, seed, false);
     world.broken = Some(Broken::Agreement(rule));
-    live(world)
+    lived(world, |_| Ok(()))
 }
 
 /// The first seed that notices a broken rule, and how.

@@ -81,6 +81,7 @@ impl<'g, B: Body> World<'g, B> {
             election_timeout: ELECTION,
             frames_under_way: chance.within(1, 8),
             pre_vote: chance.one_in(4),
+            frame_bytes: chance.pick(&[500, 5000, 1 << 20]).unwrap_or(1 << 20),
             ..Settings::default()
         };
         World {
