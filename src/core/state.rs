@@ -311,7 +311,7 @@ impl Core {
         self.committed = txid.seqno;
         let proven: Vec<_> = self.in_flight.drain(..=last).flat_map(|signed| signed.proven).collect();
         for operation in self.chunks.complete(txid.seqno).into_iter().rev() {
-            self.operations.push_front(operation, txid.seqno);
+            self.operations.complete(operation, txid.seqno);
         }
         self.log.committed(txid.seqno);
         let view_history = self.log.view_history().to_vec();

@@ -66,7 +66,9 @@ impl World<'_, Whole> {
         if peer.durable == 0 {
             return Ok(None);
         }
-        place.put(&peer.body.disk.durable())?;
+        let files = peer.body.disk.durable().into_iter();
+        let files = files.map(|(path, content)| (place.ledger.join(path.file_name().unwrap_or_default()), content));
+        place.put(&files.collect::<Vec<_>>())?;
         let known = peer.committed.min(peer.durable);
         let (last, entries) = read(place, known, readings).map_err(|why| format!("the ledger of {id}: {why}"))?;
         for record in self.promises.records().take(known as usize) {

@@ -83,7 +83,7 @@ impl Model {
                         deeds.push(Deed::Leads(self.consensus.view()));
                     }
                     Effect::Role(_) => deeds.push(Deed::Follows),
-                    Effect::Commit(to) => deeds.push(Deed::Committed(to)),
+                    Effect::Commit(to) => deeds.extend([Deed::Agreed(to), Deed::Committed(to)]),
                     Effect::MarkRetired(nodes) => to_mark.extend(nodes),
                     Effect::Forgotten { node, told } => deeds.push(Deed::Forgot { node, told }),
                     Effect::MayLeave { .. } => deeds.push(Deed::MayLeave),

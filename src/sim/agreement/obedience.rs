@@ -5,6 +5,7 @@ use super::peer::{Body, Deed};
 use super::world::{Event, Parcel, World, short};
 use crate::channel::NodeId;
 use crate::consensus::{Message, Note};
+use crate::format::Seqno;
 
 impl<B: Body> World<'_, B> {
     /// What a node has done is seen, then what it waits for is planned.
@@ -25,6 +26,7 @@ impl<B: Body> World<'_, B> {
                 Deed::Durable(to) => format!("  {} is durable up to {to}", short(node)),
                 Deed::Leads(view) => format!("  {} leads view {view}", short(node)),
                 Deed::Follows => format!("  {} follows", short(node)),
+                Deed::Agreed(to) => format!("  {} knows that {to} is committed", short(node)),
                 Deed::Committed(to) => format!("  {} commits {to}", short(node)),
                 Deed::Forgot { node: left, told } => format!("  {} forgets {}: told {told}", short(node), short(*left)),
                 Deed::MayLeave => format!("  {} may leave", short(node)),
@@ -101,15 +103,28 @@ impl<B: Body> World<'_, B> {
                 self.promises.leads(peer, view)?;
             }
             Deed::Follows => peer.led = false,
-            Deed::Committed(to) => {
-                let Some(peer) = self.peers.get(&node) else {
-                    return Ok(());
-                };
-                self.promises.commits(&self.peers, peer, to, peer.configurations())?;
-                if let Some(peer) = self.peers.get_mut(&node) {
-                    peer.committed = to;
-                    self.tally.acknowledged += self.promises.acknowledges(peer)?;
+            Deed::Agreed(to) => {
+                // A leader may commit several signatures at once, each by those who take part after the one before it.
+                let is_signature = |seqno: &Seqno| peer.record(*seqno).is_some_and(|record| record.entry.is_signature);
+                let signatures: Vec<Seqno> = (peer.agreed + 1..to).filter(is_signature).collect();
+                for seqno in signatures.into_iter().chain([to]) {
+                    let Some(peer) = self.peers.get(&node) else { continue };
+                    match self.promises.commits(&self.peers, peer, seqno, peer.configurations()) {
+                        Ok(()) => drop(self.peers.entry(node).and_modify(|peer| peer.agreed = seqno)),
+                        Err(why) if seqno == to => return Err(why),
+                        Err(_) => {}
+                    }
                 }
+            }
+            Deed::Committed(to) => {
+                let is_due = to > peer.committed && to <= peer.agreed;
+                let is_signature = peer.record(to).is_some_and(|record| record.entry.is_signature);
+                if !is_due || !is_signature || to > peer.durable && B::HAS_DISK {
+                    let (agreed, durable) = (peer.agreed, peer.durable);
+                    return Err(format!("{node} says {to} is committed, of {agreed}, durable {durable}"));
+                }
+                peer.committed = to;
+                self.tally.acknowledged += self.promises.acknowledges(peer)?;
             }
             Deed::Forgot { node: left, told: true } => {
                 self.tally.told += 1;

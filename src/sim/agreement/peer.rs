@@ -34,7 +34,9 @@ pub(super) enum Deed<C> {
     Leads(View),
     /// It does not lead.
     Follows,
-    /// It says that everything up to here is committed.
+    /// Its consensus knows that everything up to here is committed.
+    Agreed(Seqno),
+    /// It says so: what is not on its own disk, it does not say.
     Committed(Seqno),
     /// A node that left is sent nothing more.
     Forgot { node: NodeId, told: bool },
@@ -151,6 +153,8 @@ pub(super) struct Peer<B: Body> {
     pub(super) ledger: Vec<Record>,
     /// Who took part, from each entry on that changed it.
     took_part: Vec<Configuration>,
+    /// What its consensus knows is committed.
+    pub(super) agreed: Seqno,
     /// What it said is committed.
     pub(super) committed: Seqno,
     /// What its disk has.
@@ -236,6 +240,7 @@ impl<B: Body> Peer<B> {
             durable: last,
             took_part: beginning.took_part,
             ledger: beginning.ledger,
+            agreed: last,
             committed: last,
             is_writing: false,
             is_alive: true,
@@ -269,7 +274,7 @@ impl<B: Body> Peer<B> {
 
     /// Active configurations as its ledger says, without asking its consensus.
     pub(super) fn configurations(&self) -> &[Configuration] {
-        let committed = self.took_part.partition_point(|it| it.seqno <= self.committed);
+        let committed = self.took_part.partition_point(|it| it.seqno <= self.agreed);
         self.took_part.get(committed.saturating_sub(1)..).unwrap_or_default()
     }
 
@@ -310,7 +315,7 @@ impl<B: Body> Peer<B> {
         let consensus = self.body.consensus();
         let is_same = consensus.last() == self.last()
             && consensus.durable() == self.durable
-            && consensus.committed() == self.committed
+            && consensus.committed() == self.agreed
             && consensus.configurations().eq(self.configurations());
         if !is_same {
             return Err(format!(
@@ -322,7 +327,7 @@ impl<B: Body> Peer<B> {
                 consensus.configurations().collect::<Vec<_>>(),
                 self.last(),
                 self.durable,
-                self.committed,
+                self.agreed,
                 self.configurations()
             ));
         }

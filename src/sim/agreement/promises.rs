@@ -94,36 +94,19 @@ impl Promises {
         to: Seqno,
         active: &[Configuration],
     ) -> Kept {
-        if to <= peer.committed || to > peer.last() {
+        if to <= peer.agreed || to > peer.last() {
             return Err(format!(
                 "{} commits {to} of {}, after {}",
                 peer.id,
                 peer.last(),
-                peer.committed
+                peer.agreed
             ));
-        }
-        for seqno in peer.committed + 1..=to {
-            let Some(own) = peer.record(seqno) else { continue };
-            match self.committed.get(seqno as usize - 1) {
-                Some((record, _)) if record == own => {}
-                Some((record, _)) => {
-                    return Err(format!(
-                        "{} commits {}, where {} was committed",
-                        peer.id, own.entry.txid, record.entry.txid
-                    ));
-                }
-                None if peer.led => self.committed.push((own.clone(), peer.view())),
-                None => return Err(format!("{} commits {} before any leader", peer.id, own.entry.txid)),
-            }
         }
         let signature = peer.record(to).filter(|record| record.entry.is_signature);
         let Some(signature) = signature else {
             return Err(format!("{} commits {to}, which is no signature", peer.id));
         };
-        if !peer.led {
-            return Ok(());
-        }
-        for configuration in active {
+        for configuration in active.iter().filter(|_| peer.led) {
             let on_disk = |node: &&NodeId| {
                 peers
                     .get(node)
@@ -140,6 +123,20 @@ impl Promises {
                 ));
             }
         }
+        for seqno in peer.agreed + 1..=to {
+            let Some(own) = peer.record(seqno) else { continue };
+            match self.committed.get(seqno as usize - 1) {
+                Some((record, _)) if record == own => {}
+                Some((record, _)) => {
+                    return Err(format!(
+                        "{} commits {}, where {} was committed",
+                        peer.id, own.entry.txid, record.entry.txid
+                    ));
+                }
+                None if peer.led => self.committed.push((own.clone(), peer.view())),
+                None => return Err(format!("{} commits {} before any leader", peer.id, own.entry.txid)),
+            }
+        }
         Ok(())
     }
 
@@ -152,7 +149,7 @@ impl Promises {
                 .committed
                 .get(seqno as usize - 1)
                 .is_some_and(|(record, _)| record == own);
-            if is_committed && own.entry.is_signature || seqno <= peer.committed {
+            if is_committed && own.entry.is_signature || seqno <= peer.agreed {
                 return Err(format!("{} rolls back {seqno}, which is committed", peer.id));
             }
         }

@@ -146,16 +146,21 @@ impl Whole {
             Event::Followed(followed) => Some(Arc::clone(&followed.raw)),
             _ => None,
         };
-        let durable = self.durable();
+        let (durable, agreed) = (self.durable(), self.consensus().committed());
         let effects = self.core.step(at, event);
+        let mut agrees = Some(self.consensus().committed()).filter(|now| *now > agreed);
         self.bring_state_along(&effects);
         if self.durable() > durable {
             self.is_on_disk(durable, self.durable())?;
             deeds.push(Deed::Durable(self.durable()));
         }
         for effect in effects {
+            if matches!(effect, Effect::Announce(Announcement::Committed { .. })) {
+                deeds.extend(agrees.take().map(Deed::Agreed));
+            }
             self.carry_out(now, effect, raw.as_ref(), frame, deeds)?;
         }
+        deeds.extend(agrees.take().map(Deed::Agreed));
         Ok(())
     }
 
@@ -165,7 +170,7 @@ impl Whole {
     }
 
     fn durable(&self) -> Seqno {
-        self.core.consensus().map_or(0, Consensus::durable)
+        self.consensus().durable()
     }
 
     fn carry_out(
@@ -231,8 +236,7 @@ impl Whole {
                 deeds.push(Deed::Committed(txid.seqno));
             }
             Announcement::Agreed(Agreed::Role(Role::Leader)) => {
-                let view = self.core.consensus().map_or(0, Consensus::view);
-                deeds.push(Deed::Leads(view));
+                deeds.push(Deed::Leads(self.consensus().view()));
             }
             Announcement::Agreed(Agreed::Role(_)) => deeds.push(Deed::Follows),
             Announcement::Agreed(Agreed::MayLeave { .. }) => deeds.push(Deed::MayLeave),
