@@ -47,9 +47,19 @@ impl Core {
         }
     }
 
+    /// What is committed, wherever: this node does not say so of what is not on its own disk.
+    pub fn agreed(&self) -> Seqno {
+        self.consensus().map_or(self.committed, Consensus::committed)
+    }
+
     /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
     pub fn kept(&self, seqno: Seqno) -> Option<&std::sync::Arc<[u8]>> {
         self.operations.bytes_of(seqno)
+    }
+
+    /// It has left for good, and waits for who leads next: it writes nothing more.
+    pub(super) fn has_signed_off(&self) -> bool {
+        self.consensus().is_some_and(Consensus::has_signed_off)
     }
 
     /// Asks consensus, and does what it decides. Nothing is decided where the node writes alone.

@@ -101,7 +101,7 @@ impl Core {
         match event {
             Event::Transaction(submission) => self.transaction(now, submission, &mut out),
             // Who only follows signs nothing, whoever asks.
-            Event::Sign { .. } if self.role == Role::Backup => {}
+            Event::Sign { .. } if self.role == Role::Backup || self.has_signed_off() => {}
             Event::Sign { end_chunk, snapshot } => {
                 self.signing.end_chunk |= end_chunk;
                 self.snapshots.asked |= snapshot;
@@ -147,7 +147,8 @@ impl Core {
     /// When the core wants to know that time has passed, if nothing happens before.
     pub fn wakes_at(&self) -> Option<Duration> {
         // A backup signs nothing, whatever is due.
-        let due = self.settings.signatures.as_ref().filter(|_| self.role != Role::Backup);
+        let signs = self.role != Role::Backup && !self.has_signed_off();
+        let due = self.settings.signatures.as_ref().filter(|_| signs);
         let due = due.and_then(|settings| self.signing.due_at(settings));
         let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
         let agreement = self.consensus().and_then(crate::consensus::Consensus::due);
@@ -206,7 +207,7 @@ impl Core {
         if self.stopping {
             return Some(Refusal::Stopping);
         }
-        if self.role == Role::Backup {
+        if self.role == Role::Backup || self.has_signed_off() {
             return Some(Refusal::NotPrimary);
         }
         let most = self.settings.max_uncommitted;
@@ -244,7 +245,7 @@ impl Core {
             .signatures
             .is_some_and(|settings| self.signing.is_due(now, &settings));
         let last = self.stopping && self.signing.unsigned > 0;
-        if (is_due || last) && self.role != Role::Backup {
+        if (is_due || last) && self.role != Role::Backup && !self.has_signed_off() {
             self.sign_or_give_up(now, out);
         }
     }
@@ -352,6 +353,7 @@ impl Core {
         let key = self.log.key();
         let appended = match self.role {
             Role::Backup => Err(crate::Error::Usage("another node writes".to_owned())),
+            _ if self.has_signed_off() => Err(crate::Error::Usage("another node will write".to_owned())),
             Role::Alone | Role::Primary => self.append(now, &writes, Some(&digest)),
         };
         let Ok((txid, sealed)) = appended else {
@@ -377,7 +379,7 @@ impl Core {
 
     /// Whether everything is signed, durable and closed.
     fn is_at_rest(&self) -> bool {
-        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup;
+        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup || self.has_signed_off();
         let is_agreed = self.in_flight.is_empty() || self.role != Role::Alone;
         is_signed && is_agreed && self.operations.is_idle() && self.snapshots.is_idle()
     }

@@ -191,7 +191,7 @@ impl Service {
             Effect::Propose(Proposal::Retirements) => {
                 let frozen = self.store.freeze();
                 let mut transaction = frozen.transaction();
-                if commit_retirements(&mut transaction) {
+                if commit_retirements(&mut transaction, self.core.agreed()) {
                     let writes = transaction.into_writes();
                     self.own(promises, writes, Milestone::RetirementsCommitted)?;
                 }

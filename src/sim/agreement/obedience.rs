@@ -88,7 +88,7 @@ impl<B: Body> World<'_, B> {
                 }
             }
             Deed::Appended(record) => {
-                self.promises.appends(&record)?;
+                self.promises.appends(&record, peer.led)?;
                 peer.append(record)?;
             }
             Deed::RolledBack(to) => {

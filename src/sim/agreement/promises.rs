@@ -38,12 +38,14 @@ impl Promises {
         &self.acknowledged
     }
 
-    /// There is one entry for a transaction, wherever it is.
-    pub(super) fn appends(&mut self, record: &Record) -> Kept {
+    /// There is one entry for a transaction, wherever it is. Only what was spoiled on its way is another, as long as no
+    /// signature comes after it.
+    pub(super) fn appends(&mut self, record: &Record, by_leader: bool) -> Kept {
         let txid = record.entry.txid;
-        match *self.entries.entry(txid).or_insert(record.payload) {
-            payload if payload == record.payload => Ok(()),
-            _ => Err(format!("{txid} is two entries")),
+        let payload = *self.entries.entry(txid).or_insert(record.payload);
+        match payload == record.payload || !by_leader && !record.entry.is_signature {
+            true => Ok(()),
+            false => Err(format!("{txid} is two entries")),
         }
     }
 

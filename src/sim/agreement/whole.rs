@@ -155,7 +155,10 @@ impl Whole {
             deeds.push(Deed::Durable(self.durable()));
         }
         for effect in effects {
-            if matches!(effect, Effect::Announce(Announcement::Committed { .. })) {
+            if matches!(
+                effect,
+                Effect::Announce(Announcement::Committed { .. } | Announcement::Agreed(Agreed::Role(_)))
+            ) {
                 deeds.extend(agrees.take().map(Deed::Agreed));
             }
             self.carry_out(now, effect, raw.as_ref(), frame, deeds)?;
@@ -196,7 +199,7 @@ impl Whole {
             Effect::Propose(Proposal::Retirements) => {
                 let frozen = self.store.freeze();
                 let mut transaction = frozen.transaction();
-                if commit_retirements(&mut transaction) {
+                if commit_retirements(&mut transaction, self.core.agreed()) {
                     let writes = transaction.into_writes();
                     drop(frozen);
                     self.submit(now, writes, Some(Milestone::RetirementsCommitted), deeds)?;
