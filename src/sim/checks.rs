@@ -9,13 +9,13 @@ use super::recovery::Place;
 use super::tally::Tally;
 use crate::crypto::digest::{Digest, sha256};
 use crate::format::chunk::{Layout, Step, Walker};
-use crate::format::directory::{LedgerFiles, PlannedChunk};
+use crate::format::directory::LedgerFiles;
 use crate::format::names::{FileName, SnapshotName};
 use crate::format::{Seqno, TxId};
 use crate::recovery::segments::Windows;
 use crate::recovery::verify::{Options, verify};
 use crate::report::progress::Silent;
-use crate::report::{Code, Finding, Severity, Verdict};
+use crate::report::{Finding, Severity, Verdict};
 
 /// What the reading engine says of them; that every promise is kept, and no name says what is not so.
 pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Result<(), String> {
@@ -44,7 +44,7 @@ pub(super) fn read(
     };
     let report = verify(&files, &options, &Silent).map_err(of_error)?;
     for finding in &report.findings {
-        if !is_explained(finding, promised) && !is_half_a_table(finding, &files) {
+        if !is_explained(finding, promised) {
             let file = finding.file.as_deref().unwrap_or("");
             let seqno = finding.seqno.unwrap_or(0);
             let (code, message) = (finding.code.as_str(), &finding.message);
@@ -84,13 +84,6 @@ fn is_explained(finding: &Finding, promised: Seqno) -> bool {
     let file = finding.file.as_deref().unwrap_or("");
     let of_snapshot = file.contains("snapshot_") && !file.contains(".committed");
     of_snapshot || finding.seqno.is_some_and(|seqno| seqno > promised)
-}
-
-/// Bytes after the last entry of a chunk that is not complete, although the next one is there: a part of its positions table.
-/// A node that follows syncs entries long before it knows that they are committed, and so that the chunk is to be completed.
-fn is_half_a_table(finding: &Finding, files: &LedgerFiles) -> bool {
-    let begins = |chunk: &PlannedChunk| Some(chunk.file.first) == finding.seqno;
-    finding.code == Code::EntriesLost && files.chunks.iter().any(begins)
 }
 
 /// Digests of all entries that can be read.

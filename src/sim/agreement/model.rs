@@ -303,7 +303,7 @@ impl Body for Model {
 
     fn change_disk(&mut self, _: Disk) {}
 
-    fn spoil(cargo: &mut Vec<Record>, chance: &mut ChaCha20Rng) {
+    fn spoil((): &(), cargo: &mut Vec<Record>, chance: &mut ChaCha20Rng) {
         let at = chance.below(cargo.len());
         if let Some(record) = cargo.get_mut(at) {
             record.payload = SPOILED;

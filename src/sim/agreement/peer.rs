@@ -116,7 +116,7 @@ pub(super) trait Body: Sized {
     fn change_disk(&mut self, weather: Disk);
 
     /// One of the entries that go along with a message becomes another.
-    fn spoil(cargo: &mut Self::Cargo, chance: &mut ChaCha20Rng);
+    fn spoil(ground: &Self::Ground, cargo: &mut Self::Cargo, chance: &mut ChaCha20Rng);
     /// The machine is gone, all of a sudden. Answers up to where its disk has the ledger.
     fn crash(&mut self, durable: Seqno) -> Result<Seqno, String>;
     /// Nothing that it keeps contradicts `peer`, which it is the body of.

@@ -32,7 +32,6 @@ use crate::kv::store::Store;
 use crate::merkle::Tree;
 use crate::merkle::tree::TreeView;
 use crate::recovery::foundation::leaf_of;
-use crate::recovery::writes::{Keys, NoKeys};
 use crate::service::create::commit_retirements;
 use crate::service::following;
 use crate::tables::node_info::NodeRecord;
@@ -57,8 +56,6 @@ pub(super) struct Whole {
     next_ticket: u64,
     /// Tickets of clients.
     asked: BTreeSet<Ticket>,
-    /// It knows the ledger secrets: what is private is checked and read.
-    has_keys: bool,
     #[cfg(test)]
     broken: Option<super::tests::Broken>,
 }
@@ -129,7 +126,6 @@ impl Whole {
             under_way: None,
             next_ticket: 0,
             asked: BTreeSet::new(),
-            has_keys: rng.one_in(2),
             rng,
             #[cfg(test)]
             broken: None,
@@ -287,12 +283,11 @@ impl Whole {
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
         let ground = Arc::clone(&self.ground);
-        let keys: &dyn Keys = if self.has_keys { &ground.secrets } else { &NoKeys };
         let mut entries = following::Frame::new(frame, after, through);
         loop {
             let checked = {
                 let state = self.store.freeze();
-                entries.check_next(&state, keys)
+                entries.check_next(&state, &ground.secrets)
             };
             match checked {
                 None => return Ok(()),
@@ -644,12 +639,15 @@ impl Body for Whole {
     }
 
     /// Any bit but those of the header: nothing covers its flags, here or in CCF.
-    fn spoil(cargo: &mut Cargo, chance: &mut ChaCha20Rng) {
+    fn spoil(ground: &Arc<Founded>, cargo: &mut Cargo, chance: &mut ChaCha20Rng) {
         let bytes = Arc::make_mut(cargo);
         let mut entries = Vec::new();
         let mut at = 0;
         while let Some(Ok(entry)) = bytes.get(at..).filter(|rest| !rest.is_empty()).map(Entry::parse) {
-            entries.push((at + HEADER, entry.raw.len() - HEADER));
+            // Nobody gave out the secrets of the services before.
+            if entry.iv().seqno > ground.last.txid.seqno {
+                entries.push((at + HEADER, entry.raw.len() - HEADER));
+            }
             at += entry.raw.len();
         }
         if let Some((first, len)) = chance.pick(&entries)

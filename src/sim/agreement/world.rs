@@ -262,7 +262,7 @@ impl<'g, B: Body> World<'g, B> {
             && self.chance.one_in(300)
         {
             self.say(|| "an entry is spoiled on its way".to_owned());
-            B::spoil(&mut parcel.cargo, &mut self.chance);
+            B::spoil(self.ground, &mut parcel.cargo, &mut self.chance);
         }
         let Parcel {
             from,
