@@ -156,3 +156,21 @@ pub fn commit_retirements(transaction: &mut Transaction<'_>, committed: Seqno) -
     }
     any
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::store::Store;
+
+    #[test]
+    fn a_node_is_marked_as_retired_for_good_only_once_its_retirement_is_committed() {
+        let mut store = Store::new();
+        let retired = store.transact::<()>(|transaction| {
+            transaction.put(names::NODES_INFO, "node", "{\"status\":\"Retired\"}");
+            Ok(())
+        });
+        store.apply(5, &retired.unwrap());
+        let marks = |committed| commit_retirements(&mut store.transaction(), committed);
+        assert_eq!([4, 5, 6].map(marks), [false, true, true]);
+    }
+}

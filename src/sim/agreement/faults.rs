@@ -49,7 +49,7 @@ impl<B: Body> World<'_, B> {
                 }
             }
             9 => {
-                if let Some(node) = one.filter(|_| self.chance.one_in(2)) {
+                if let Some(node) = one {
                     self.crash(node)?;
                 }
             }

@@ -65,6 +65,8 @@ impl Keys for Secrets {
 
 /// A service that is open, of one node.
 pub struct Founded {
+    /// The dead service that it recovered.
+    pub(super) which: usize,
     /// Its ledger's files.
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     pub(super) ledger: PathBuf,
@@ -152,11 +154,11 @@ impl Founded {
         let mut life = Life::new(world, place, seed, false)?;
         let service = life.serve(true)?;
         place.put(&life.disk.durable())?;
-        Founded::with(world, place, &service, seed)
+        Founded::with(world, place, &service, (life.which, seed))
     }
 
     /// With what is in `place`, which `service` has written.
-    fn with(world: &World, place: &Place, service: &Service, seed: u64) -> Result<Founded, String> {
+    fn with(world: &World, place: &Place, service: &Service, (which, seed): (usize, u64)) -> Result<Founded, String> {
         let files = list(&place.config, &InterruptedOpening::default()).map_err(of_error)?;
         let public = recover_public(&place.config, files, None, None, &Status::default()).map_err(of_error)?;
         let foundation = &public.foundation;
@@ -177,6 +179,7 @@ impl Founded {
         let mut files = place.take().map_err(of_error)?;
         files.retain(|(path, _)| path.starts_with(&place.ledger));
         Ok(Founded {
+            which,
             files,
             ledger: place.ledger.clone(),
             records,
@@ -270,19 +273,21 @@ pub(super) fn with_status(record: &[u8], status: &str) -> Result<Vec<u8>, String
 }
 
 /// The grounds that lives stand on.
-pub struct Grounds {
+pub struct Grounds<'w> {
+    pub(super) world: &'w World,
     pub(super) all: Vec<Arc<Founded>>,
 }
 
-impl Grounds {
+impl<'w> Grounds<'w> {
     /// Makes them, in a directory of its own below `scratch`, out of dead services.
     ///
     /// # Errors
     /// In words, where a service does not come up.
-    pub fn make(world: &World, scratch: &Path) -> Result<Grounds, String> {
+    pub fn make(world: &'w World, scratch: &Path) -> Result<Grounds<'w>, String> {
         let place = Place::new(&scratch.join("ground"))?;
         let all = (0..GROUNDS).map(|seed| Founded::of(world, &place, seed).map(Arc::new));
         Ok(Grounds {
+            world,
             all: all.collect::<Result<_, _>>()?,
         })
     }

@@ -1,6 +1,7 @@
 //! When all is over: every machine loses its power, and the reading engine looks at what is on the disks.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::super::checks::read;
 use super::super::recovery::Place;
@@ -11,33 +12,37 @@ use crate::crypto::Digest;
 use crate::format::{Seqno, TxId};
 use crate::kv::base::Base;
 
-/// A ledger as it was read: its last proven signature, and what is in it.
-type Ledger = (TxId, BTreeMap<Seqno, Digest>);
+/// A ledger: its files, and the digests of its entries.
+pub(super) struct Best {
+    pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    pub(super) entries: BTreeMap<Seqno, Digest>,
+}
 
 impl World<'_, Whole> {
-    /// Checks the state of those that live, and every ledger; answers the files of the best.
-    pub(super) fn look(&mut self, place: &Place, readings: &mut Readings) -> Result<(), String> {
+    /// Checks the state of those that live, and every ledger; answers the best, with what of it is committed.
+    pub(super) fn look(&mut self, place: &Place, readings: &mut Readings) -> Result<Best, String> {
         self.same_states()?;
-        let mut best: Option<(TxId, Ledger)> = None;
+        let mut best: Option<(TxId, Best)> = None;
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             if peer.is_alive {
                 peer.crash()?;
             }
-            let Some(ledger) = self.read(&id, place, readings)? else {
+            let Some((last, ledger)) = self.read(&id, place, readings)? else {
                 continue;
             };
             let is_better = best
                 .as_ref()
-                .is_none_or(|(last, _)| (ledger.0.view, ledger.0.seqno) > (last.view, last.seqno));
+                .is_none_or(|(before, _)| (last.view, last.seqno) > (before.view, before.seqno));
             if is_better {
-                best = Some((ledger.0, ledger));
+                best = Some((last, ledger));
             }
         }
-        let Some((_, (_, entries))) = best else {
+        let Some((_, mut best)) = best else {
             return Err("there is no ledger".to_owned());
         };
+        let entries = &mut best.entries;
         for record in self.promises.records() {
             let txid = record.entry.txid;
             if entries.get(&txid.seqno).map(shorten) != Some(record.payload) {
@@ -51,7 +56,8 @@ impl World<'_, Whole> {
                 ));
             }
         }
-        Ok(())
+        entries.split_off(&(self.promises.committed() + 1));
+        Ok(best)
     }
 
     fn read(
@@ -59,7 +65,7 @@ impl World<'_, Whole> {
         id: &crate::channel::NodeId,
         place: &Place,
         readings: &mut Readings,
-    ) -> Result<Option<Ledger>, String> {
+    ) -> Result<Option<(TxId, Best)>, String> {
         let Some(peer) = self.peers.get(id) else {
             return Ok(None);
         };
@@ -68,7 +74,8 @@ impl World<'_, Whole> {
         }
         let files = peer.body.disk.durable().into_iter();
         let files = files.map(|(path, content)| (place.ledger.join(path.file_name().unwrap_or_default()), content));
-        place.put(&files.collect::<Vec<_>>())?;
+        let files: Vec<_> = files.collect();
+        place.put(&files)?;
         let known = peer.committed.min(peer.durable);
         let (last, entries) = read(place, known, readings).map_err(|why| format!("the ledger of {id}: {why}"))?;
         for record in self.promises.records().take(known as usize) {
@@ -77,7 +84,7 @@ impl World<'_, Whole> {
                 return Err(format!("the ledger of {id} has another entry than {txid}"));
             }
         }
-        Ok(last.map(|last| (last, entries)))
+        Ok(last.map(|last| (last, Best { files, entries })))
     }
 
     /// Who has committed the same has the same state.

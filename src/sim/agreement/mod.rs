@@ -30,6 +30,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use super::life::Life;
 use super::recovery::Place;
 pub use ground::Grounds;
 pub use tally::Tally;
@@ -50,7 +51,7 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
 }
 
 /// Lives through a seed with so many whole cores at a time. `scratch` is a directory that nobody else uses meanwhile.
-pub fn run_whole(grounds: &Grounds, nodes: usize, seed: u64, scratch: &Path, traced: bool) -> Outcome {
+pub fn run_whole(grounds: &Grounds<'_>, nodes: usize, seed: u64, scratch: &Path, traced: bool) -> Outcome {
     let ground = usize::try_from(seed).unwrap_or_default() % grounds.all.len().max(1);
     let (Some(ground), Ok(place)) = (grounds.all.get(ground), Place::new(scratch)) else {
         return Outcome {
@@ -59,15 +60,29 @@ pub fn run_whole(grounds: &Grounds, nodes: usize, seed: u64, scratch: &Path, tra
             trace: Vec::new(),
         };
     };
-    look_at(
-        world::World::<whole::Whole>::new(ground, Some(nodes), seed, traced),
-        &place,
-    )
+    let world = world::World::<whole::Whole>::new(ground, Some(nodes), seed, traced);
+    lived(world, |world| aftermath(world, grounds.world, &place, seed))
 }
 
-fn look_at(world: world::World<'_, whole::Whole>, place: &Place) -> Outcome {
-    lived(world, |world| world.look(place, &mut super::Tally::default()))
+/// The ledgers are looked at; and one in a few is recovered: a new service opens on the best of them.
+fn aftermath(
+    world: &mut world::World<'_, whole::Whole>,
+    dead: &super::World,
+    place: &Place,
+    seed: u64,
+) -> Result<(), String> {
+    let best = world.look(place, &mut super::Tally::default())?;
+    if !seed.is_multiple_of(RECOVERED) {
+        return Ok(());
+    }
+    let mut life = Life::after(dead, place, (world.ground.which, seed), best.files, best.entries)?;
+    let recovered = life.serve(true).and_then(|_| life.look());
+    world.tally.recovered += 1;
+    recovered.map_err(|why| format!("a recovery on the best ledger: {why}"))
 }
+
+/// After one life in so many, the best ledger is recovered.
+const RECOVERED: u64 = 4;
 
 fn lived<'g, B: peer::Body>(
     mut world: world::World<'g, B>,

@@ -29,6 +29,8 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Nodes whose disk failed for good.
     pub gave_up: u64,
+    /// Recoveries on the best ledger, after all.
+    pub recovered: u64,
     /// From the end of the faults until the cluster was well, at most.
     pub healed_ms: u64,
 }
@@ -48,6 +50,7 @@ impl Tally {
         self.silent += other.silent;
         self.bad_frames += other.bad_frames;
         self.acknowledged += other.acknowledged;
+        self.recovered += other.recovered;
         self.gave_up += other.gave_up;
         self.healed_ms = self.healed_ms.max(other.healed_ms);
     }
