@@ -199,3 +199,25 @@ fn obey(node: &mut Consensus, now: Duration, effects: Vec<Effect>, numbers: &mut
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_core::Rng;
+
+    use super::*;
+
+    #[test]
+    fn no_peer_ends_this_node_by_what_it_says() {
+        let mut chance = ChaCha20Rng::from_seed([1; 32]);
+        let inputs = if std::env::var_os("REKINDLE_SEEDS").is_some() {
+            200_000
+        } else {
+            3000
+        };
+        for number in 0..inputs {
+            let mut input = vec![0; 40 + number % 900];
+            chance.fill_bytes(&mut input);
+            consensus_messages(&input);
+        }
+    }
+}

@@ -75,7 +75,9 @@ fn aftermath(
     if !seed.is_multiple_of(RECOVERED) {
         return Ok(());
     }
-    let mut life = Life::after(dead, place, (world.ground.which, seed), best.files, best.entries)?;
+    // The service that is dead now was made by a life of a small seed: members do not say the same again.
+    let of_its_own = (world.ground.which, seed ^ u64::MAX);
+    let mut life = Life::after(dead, place, of_its_own, best.files, best.entries)?;
     let recovered = life.serve(true).and_then(|_| life.look());
     world.tally.recovered += 1;
     recovered.map_err(|why| format!("a recovery on the best ledger: {why}"))

@@ -16,8 +16,6 @@ pub(super) enum Broken {
     StateKeepsTheTail,
     /// A sync is reported, and not made.
     SyncIsNotMade,
-    /// A follower does not compare the root that is signed with its own.
-    RootIsNotCompared,
     /// A follower takes entries whose tags it does not check.
     TagsAreNotChecked,
 }

@@ -234,8 +234,6 @@ impl Whole {
             match checked {
                 None => return Ok(()),
                 Some((_, Ok(followed))) => {
-                    #[cfg(test)]
-                    let followed = self.without_root(followed);
                     self.step(now, Event::Followed(Box::new(followed)), &[], deeds)?;
                 }
                 Some((_, Err(_))) => {

@@ -266,9 +266,9 @@ impl Body for Whole {
     }
 
     #[cfg(test)]
-    fn break_rule(&mut self, rule: super::tests::Broken) {
+    fn break_rule(&mut self, rule: super::super::tests::Broken) {
         match rule {
-            super::tests::Broken::Agreement(rule) => self.core.break_rule(rule),
+            super::super::tests::Broken::Agreement(rule) => self.core.break_rule(rule),
             other => self.broken = Some(other),
         }
     }

@@ -30,11 +30,4 @@ impl Whole {
             }
         }
     }
-
-    pub(super) fn without_root(&self, mut followed: crate::core::Followed) -> crate::core::Followed {
-        if self.broken == Some(Broken::RootIsNotCompared) && followed.signs.is_some() {
-            followed.signs = Some(self.core.root());
-        }
-        followed
-    }
 }
