@@ -73,6 +73,9 @@ pub(super) struct Plan {
     pub(super) now: Duration,
 }
 
+/// The first node: its body, what it begins with, and what it has done.
+pub(super) type First<B> = (B, Beginning, Vec<Deed<<B as Body>::Cargo>>);
+
 pub(super) type Deeds<B> = Result<Vec<Deed<<B as Body>::Cargo>>, String>;
 
 /// What decides for a node, and what it decides about.
@@ -92,7 +95,7 @@ pub(super) trait Body: Sized {
     fn id(ground: &Self::Ground, number: usize) -> NodeId;
 
     /// The first node, which leads after a recovery, with what its ledger holds and what it has done already.
-    fn first(ground: &Self::Ground, plan: Plan) -> Result<(Self, Beginning, Vec<Deed<Self::Cargo>>), String>;
+    fn first(ground: &Self::Ground, plan: Plan) -> Result<First<Self>, String>;
 
     /// A node that joins with nothing, or with what `giver` has committed.
     fn joins(ground: &Self::Ground, plan: Plan, giver: Option<&Peer<Self>>) -> Result<(Self, Beginning), String>;
