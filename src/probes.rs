@@ -10,12 +10,14 @@
 
 mod attestation;
 mod channel;
+mod consensus;
 mod joining;
 mod members;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 pub use channel::{channel_frames, channel_handshake, channel_message};
+pub use consensus::consensus_messages;
 pub use joining::join_request;
 pub use members::{governance_request, proposal};
 pub use sealed::sealed_file;
@@ -66,6 +68,7 @@ pub const ALL: &[Probe] = &[
     ("sgx_quote", sgx_quote),
     ("channel_frames", channel_frames),
     ("channel_handshake", channel_handshake),
+    ("consensus_messages", consensus_messages),
     ("channel_message", channel_message),
 ];
 

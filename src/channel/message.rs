@@ -171,6 +171,17 @@ impl Consensus {
         Ok((message, envelope))
     }
 
+    /// The view of who says it.
+    pub fn view(&self) -> View {
+        match self {
+            Consensus::AppendEntries(message) => message.view,
+            Consensus::AppendEntriesResponse(message) => message.view,
+            Consensus::RequestVote(message) | Consensus::RequestPreVote(message) => message.view,
+            Consensus::RequestVoteResponse(message) | Consensus::RequestPreVoteResponse(message) => message.view,
+            Consensus::ProposeRequestVote { view } => *view,
+        }
+    }
+
     /// What the tag covers.
     pub fn header(&self) -> Vec<u8> {
         let (kind, numbers, last_byte) = match self {

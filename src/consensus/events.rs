@@ -8,7 +8,10 @@ use super::message::Message;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
 use crate::channel::NodeId;
-use crate::format::TxId;
+use crate::format::{TxId, View};
+
+/// Views that are skipped, at most: as many as are believed of a ledger.
+const MAX_VIEW_STEP: View = 1 << 16;
 
 /// An entry, as far as consensus is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +83,10 @@ impl Consensus {
         self.arrives_at(now);
         if from == self.id {
             return self.contradicts(from, "it says that it comes from this node");
+        }
+        // Views rise by one with each election: of a lie about them no ledger is to be full, and no view to be left.
+        if message.view() > self.view.saturating_add(MAX_VIEW_STEP) {
+            return self.contradicts(from, "its view is further away than any number of elections leads");
         }
         match message {
             Message::AppendEntries(frame) => self.on_entries(from, frame),

@@ -10,6 +10,14 @@ use crate::channel::NodeId;
 pub(super) const PATIENCE: u32 = 4;
 
 impl Consensus {
+    /// It has signed that its own retirement is committed: that signature is the last that anybody believes. What it wrote after
+    /// it could only be taken back.
+    pub fn has_signed_off(&self) -> bool {
+        let departure = self.configurations.departure(&self.id);
+        let marked = departure.and_then(|departure| departure.marked);
+        marked.is_some_and(|marked| marked <= self.log.last_signed())
+    }
+
     /// Says so where the node's own retirement is further, or was rolled back.
     pub(super) fn note_own_retirement(&mut self) {
         let committed = self.log.committed();

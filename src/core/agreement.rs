@@ -39,9 +39,27 @@ impl Core {
         self.others.as_ref().map(|others| &others.consensus)
     }
 
+    /// A rule that a test breaks.
+    #[cfg(test)]
+    pub(crate) fn break_rule(&mut self, rule: crate::consensus::Rule) {
+        if let Some(others) = &mut self.others {
+            others.consensus.broken = Some(rule);
+        }
+    }
+
+    /// What is committed, wherever: this node does not say so of what is not on its own disk.
+    pub fn agreed(&self) -> Seqno {
+        self.consensus().map_or(self.committed, Consensus::committed)
+    }
+
     /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
     pub fn kept(&self, seqno: Seqno) -> Option<&std::sync::Arc<[u8]>> {
         self.operations.bytes_of(seqno)
+    }
+
+    /// It has left for good, and waits for who leads next: it writes nothing more.
+    pub(super) fn has_signed_off(&self) -> bool {
+        self.consensus().is_some_and(Consensus::has_signed_off)
     }
 
     /// Asks consensus, and does what it decides. Nothing is decided where the node writes alone.
@@ -137,6 +155,11 @@ impl Core {
 
     /// A node has said something.
     pub(super) fn heard(&mut self, now: Now, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+        // Who has taken what was under way is sent the next, without waiting for the next heartbeat.
+        let has_room = matches!(&message, Message::AppendEntriesResponse(answer) if answer.ok);
+        if let Some(others) = &mut self.others {
+            others.has_news |= has_room;
+        }
         self.agree(now, out, |consensus, _| consensus.received(now.elapsed, from, message));
     }
 

@@ -7,6 +7,7 @@ use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
 use crate::journal::files::Operation;
 use crate::journal::snapshot::Draft;
+use crate::kv::store::Store;
 
 /// What the core wants done. Effects are carried out in order.
 pub enum Effect {
@@ -164,4 +165,25 @@ pub enum Proposal {
     Retirements,
     /// The recovered service is opened.
     Opening,
+}
+
+/// Brings the state to where a step has left the log: what is rolled back goes, and what is applied comes, in the step's order.
+/// A node that begins to lead takes back what is not signed and signs at once, in one step. Answers the last transaction that was
+/// applied, if any was, or `None` where the step has not touched the state.
+pub fn state_after(effects: &[Effect], store: &mut Store) -> Option<Option<TxId>> {
+    let mut touched = None;
+    for effect in effects {
+        match effect {
+            Effect::Announce(Announcement::Applied { txid, writes }) => {
+                store.apply(txid.seqno, writes);
+                touched = Some(Some(*txid));
+            }
+            Effect::Announce(Announcement::RolledBack { to }) => {
+                store.rollback(*to);
+                touched = Some(touched.flatten().filter(|last: &TxId| last.seqno <= *to));
+            }
+            _ => {}
+        }
+    }
+    touched
 }

@@ -185,6 +185,10 @@ pub enum Event {
     Followed(Box<Followed>),
     /// The next entry that was asked for is none, or says what it must not.
     FrameRefused,
+    /// The node is about to end: whoever has most of its log is asked to lead at once.
+    HandOver,
+    /// Nodes that were added, and never answered, are given up with everything that is not committed.
+    Withdraw,
     /// Nothing new is begun; what was answered is signed and brought to disk.
     Stop,
 }

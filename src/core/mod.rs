@@ -40,7 +40,7 @@ mod state;
 mod tests;
 
 pub use due::SignatureSettings;
-pub use effect::{Agreed, Announcement, Effect, Outcome, Proposal, Refusal};
+pub use effect::{Agreed, Announcement, Effect, Outcome, Proposal, Refusal, state_after};
 pub use event::{Event, Failure, Follow, Followed, Milestone, Now, Role, Submission, Ticket};
 pub use log::{LastSigned, Start, VIEW_STEP};
 pub use snapshots::SnapshotSettings;

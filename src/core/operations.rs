@@ -121,6 +121,21 @@ impl Operations {
         self.queue.push_front(Queued::Other { operation, through });
     }
 
+    /// A chunk is completed before everything that waits. It is durable, so no sync of it is waited for any more: the file is
+    /// not open after its completion.
+    pub(super) fn complete(&mut self, completion: Operation, through: Seqno) {
+        if let Operation::Complete { chunk: completed, .. } = &completion {
+            self.queue.retain(|queued| match queued {
+                Queued::Other {
+                    operation: Operation::Sync { chunk },
+                    ..
+                } => chunk != completed,
+                _ => true,
+            });
+        }
+        self.push_front(completion, through);
+    }
+
     /// The next operation, if there is one and none is under way.
     pub(super) fn next(&mut self, now: Duration) -> Option<Operation> {
         if let Some(at) = self.retry_at {

@@ -124,7 +124,7 @@ impl Core {
         match event {
             Event::Transaction(submission) => self.transaction(now, submission, &mut out),
             // Who only follows signs nothing, whoever asks.
-            Event::Sign { .. } if self.role == Role::Backup => {}
+            Event::Sign { .. } if self.role == Role::Backup || self.has_signed_off() => {}
             Event::Sign { end_chunk, snapshot } => {
                 self.signing.end_chunk |= end_chunk;
                 self.snapshots.asked |= snapshot;
@@ -148,6 +148,8 @@ impl Core {
                 self.role = role;
                 self.commit(now, &mut out);
             }
+            Event::HandOver => self.agree(now, &mut out, |consensus, _| consensus.nominate(now.elapsed)),
+            Event::Withdraw => self.agree(now, &mut out, |consensus, _| consensus.withdraw(now.elapsed)),
             Event::Stop => {
                 self.stopping = true;
                 self.stops_waiting_at = Some(now.elapsed + self.consensus().map_or(FOR_EVER, Consensus::patience));
@@ -173,7 +175,8 @@ impl Core {
     /// When the core wants to know that time has passed, if nothing happens before.
     pub fn wakes_at(&self) -> Option<Duration> {
         // A backup signs nothing, whatever is due.
-        let due = self.settings.signatures.as_ref().filter(|_| self.role != Role::Backup);
+        let signs = self.role != Role::Backup && !self.has_signed_off();
+        let due = self.settings.signatures.as_ref().filter(|_| signs);
         let due = due.and_then(|settings| self.signing.due_at(settings));
         let retries = [self.operations.retry_at(), self.snapshots.retry_at()];
         let agreement = self.consensus().and_then(Consensus::due);
@@ -232,7 +235,7 @@ impl Core {
         if self.stopping {
             return Some(Refusal::Stopping);
         }
-        if self.role == Role::Backup {
+        if self.role == Role::Backup || self.has_signed_off() {
             return Some(Refusal::NotPrimary);
         }
         let most = self.settings.max_uncommitted;
@@ -270,7 +273,7 @@ impl Core {
             .signatures
             .is_some_and(|settings| self.signing.is_due(now, &settings));
         let last = self.stopping && self.signing.unsigned > 0;
-        if (is_due || last) && self.role != Role::Backup {
+        if (is_due || last) && self.role != Role::Backup && !self.has_signed_off() {
             self.sign_or_give_up(now, out);
         }
     }
@@ -337,7 +340,7 @@ impl Core {
         self.committed = txid.seqno;
         let proven: Vec<_> = self.in_flight.drain(..=last).flat_map(|signed| signed.proven).collect();
         for operation in self.chunks.complete(txid.seqno).into_iter().rev() {
-            self.operations.push_front(operation, txid.seqno);
+            self.operations.complete(operation, txid.seqno);
         }
         self.log.committed(txid.seqno);
         let view_history = self.log.view_history().to_vec();
@@ -378,6 +381,7 @@ impl Core {
         let key = self.log.key();
         let appended = match self.role {
             Role::Backup => Err(crate::Error::Usage("another node writes".to_owned())),
+            _ if self.has_signed_off() => Err(crate::Error::Usage("another node will write".to_owned())),
             Role::Alone | Role::Primary => self.append(now, &writes, Some(&digest)),
         };
         let Ok((txid, sealed)) = appended else {
@@ -403,7 +407,7 @@ impl Core {
 
     /// Whether everything is signed, durable and closed.
     fn is_at_rest(&self, now: Now) -> bool {
-        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup;
+        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup || self.has_signed_off();
         // Others may be silent, and are not waited for without end.
         let is_late = self.stops_waiting_at.is_some_and(|at| now.elapsed >= at);
         let is_agreed = self.in_flight.is_empty() || self.role == Role::Backup || is_late;

@@ -99,6 +99,11 @@ impl Healing {
         (healing, effects)
     }
 
+    /// A peer was started again after it was heard: it has another key.
+    pub fn has_seen_restarts(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// How far it is.
     pub fn stage(&self) -> Stage {
         self.stage

@@ -14,7 +14,6 @@ use crate::consensus::{Phase, Role};
 use crate::core::{Agreed, Event};
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::format::entry::Entry;
 use crate::recovery::writes::NoKeys;
 use crate::service::following;
 use crate::shown::line;
@@ -61,32 +60,21 @@ impl Driver {
 
     /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
     pub(super) fn verify(&mut self, after: Seqno, through: Seqno) {
-        let frame = std::mem::take(&mut self.frame);
-        let mut rest = frame.as_slice();
-        let mut expected = after.saturating_add(1);
-        while expected <= through {
-            let entry = match Entry::parse(rest) {
-                Ok(entry) => entry,
-                Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary can't be read: {why}");
-                    return self.step(Event::FrameRefused);
-                }
-            };
-            let (raw, next) = rest.split_at(entry.raw.len());
-            rest = next;
-            // What this node has already comes first.
-            if entry.iv().seqno <= after {
-                continue;
-            }
+        let bytes = std::mem::take(&mut self.frame);
+        let mut frame = following::Frame::new(&bytes, after, through);
+        loop {
             let state = self.node().read(|store| store.freeze()).0;
-            match following::check(raw, &state, &NoKeys) {
+            let Some((seqno, checked)) = frame.check_next(&state, &NoKeys) else {
+                return;
+            };
+            drop(state);
+            match checked {
                 Ok(followed) => self.step(Event::Followed(Box::new(followed))),
                 Err(why) => {
-                    tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
+                    tracing::warn!(seqno, "an entry of the primary is refused: {why}");
                     return self.step(Event::FrameRefused);
                 }
             }
-            expected += 1;
         }
     }
 

@@ -332,7 +332,7 @@ impl Driver {
     fn retire(&mut self) {
         let frozen = self.node.read(|store| store.freeze()).0;
         let mut transaction = frozen.transaction();
-        if commit_retirements(&mut transaction) {
+        if commit_retirements(&mut transaction, self.core.agreed()) {
             let writes = transaction.into_writes();
             self.propose("mark retired nodes", writes, Milestone::RetirementsCommitted);
         }

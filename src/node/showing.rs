@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::driver::Driver;
 use super::session::Learned;
 use super::status::NodeState;
-use crate::core::{Announcement, Effect};
+use crate::core::{Announcement, Effect, state_after};
 use crate::format::{Seqno, TxId};
 use crate::tables::names;
 
@@ -19,6 +19,7 @@ impl Driver {
                 Effect::Announce(Announcement::Applied { .. } | Announcement::RolledBack { .. })
             )
         };
+        // Nobody who reads is held up for nothing.
         if !effects.iter().any(changes_state) {
             return;
         }
@@ -26,16 +27,15 @@ impl Driver {
         // In this order, as whoever begins a transaction takes them: the root is of this state.
         let mut standing = standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = node.store.write().unwrap_or_else(PoisonError::into_inner);
+        state_after(effects, &mut store);
         for effect in effects {
             match effect {
                 Effect::Announce(Announcement::Applied { txid, writes }) => {
-                    store.apply(txid.seqno, writes);
                     self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
                     self.learn_addresses(writes);
                     node.status.wrote(*txid);
                 }
                 Effect::Announce(Announcement::RolledBack { to }) => {
-                    store.rollback(*to);
                     standing.take_back(*to);
                     self.unlearn(*to);
                     let view = self.core.view_of(*to);

@@ -362,7 +362,10 @@ impl<'f> Joiner<'f> {
     }
 
     fn report_fault(&mut self, fault: &Fault, segment: &Segment) {
-        let is_last = segment.chunk_index + 1 == self.files.chunks.len();
+        // What comes after the last entry of a chunk is torn, and no entry is lost with it, where the next chunk goes on with
+        // the next entry: a crash while a positions table was written leaves that.
+        let next = self.files.chunks.get(segment.chunk_index + 1);
+        let is_last = next.is_none_or(|next| matches!(fault, Fault::End { seqno, .. } if *seqno == next.file.first));
         let Described {
             code,
             offset,

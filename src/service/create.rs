@@ -9,7 +9,7 @@ use super::{previous_write, put, service_info};
 use crate::attestation::OwnEvidence;
 use crate::crypto::Certificate;
 use crate::crypto::digest::Digest;
-use crate::format::TxId;
+use crate::format::{Seqno, TxId};
 use crate::kv::store::Transaction;
 use crate::report::Code;
 use crate::sealing::KeySource;
@@ -131,10 +131,11 @@ fn unreadable(id: &[u8]) -> String {
     format!("{}: nodes.info of {id} can't be read", Code::TrustValue.as_str())
 }
 
-/// Marks the nodes of this service whose retirement is committed; answers whether there was one. Nodes of a service
+/// Marks the nodes of this service whose retirement is committed, which what is up to `committed` is; answers whether there was
+/// one. A node that is marked too early may still be elected, and nobody would believe what it signs then. Nodes of a service
 /// before it were retired by its first transaction, and stay as that left them: no node of this service ever counted on
 /// their votes.
-pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
+pub fn commit_retirements(transaction: &mut Transaction<'_>, committed: Seqno) -> bool {
     let created = service_info(transaction)
         .ok()
         .and_then(|info| info.current_service_create_txid);
@@ -144,14 +145,32 @@ pub fn commit_retirements(transaction: &mut Transaction<'_>) -> bool {
         let Some(mut node) = NodeRecord::read(&value) else {
             continue;
         };
-        let of_this_service = transaction
-            .version(names::NODES_INFO, &id)
-            .is_none_or(|at| at > created);
-        if node.is_retired() && of_this_service && !node.is_retirement_committed() {
+        let written = transaction.version(names::NODES_INFO, &id);
+        let of_this_service = written.is_none_or(|at| at > created);
+        let is_committed = written.is_some_and(|at| at <= committed);
+        if node.is_retired() && of_this_service && is_committed && !node.is_retirement_committed() {
             node.commit_retirement();
             transaction.put(names::NODES_INFO, id, node.to_json());
             any = true;
         }
     }
     any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::store::Store;
+
+    #[test]
+    fn a_node_is_marked_as_retired_for_good_only_once_its_retirement_is_committed() {
+        let mut store = Store::new();
+        let retired = store.transact::<()>(|transaction| {
+            transaction.put(names::NODES_INFO, "node", "{\"status\":\"Retired\"}");
+            Ok(())
+        });
+        store.apply(5, &retired.unwrap());
+        let marks = |committed| commit_retirements(&mut store.transaction(), committed);
+        assert_eq!([4, 5, 6].map(marks), [false, true, true]);
+    }
 }

@@ -12,7 +12,7 @@ use crate::crypto::x509::Certificate;
 use crate::format::cursor::Cursor;
 use crate::format::domain::{Maps, PublicHeader, Write, WriteSet, is_public};
 use crate::format::entry::Entry;
-use crate::format::{Malformed, TxId};
+use crate::format::{Malformed, Seqno, TxId};
 use crate::kv::store::Frozen;
 use crate::merkle::tree::TreeView;
 use crate::recovery::writes::Keys;
@@ -46,6 +46,50 @@ pub enum Misfit {
     /// A signature by nobody who may sign, or over something else.
     #[error("it is a signature that does not hold: {0}")]
     Signature(String),
+}
+
+/// The entries of a frame, one after the other.
+pub struct Frame<'f> {
+    rest: &'f [u8],
+    after: Seqno,
+    next: Seqno,
+    through: Seqno,
+}
+
+impl<'f> Frame<'f> {
+    /// Those after `after` up to `through` of these bytes; what comes before them in there is skipped.
+    pub fn new(bytes: &'f [u8], after: Seqno, through: Seqno) -> Frame<'f> {
+        Frame {
+            rest: bytes,
+            after,
+            next: after.saturating_add(1),
+            through,
+        }
+    }
+
+    /// Checks the next entry, which comes after `state`; none where the last was checked. The seqno is the one that was
+    /// expected.
+    ///
+    /// # Errors
+    /// [`Misfit`]; nothing more is to be taken of the frame then.
+    pub fn check_next(&mut self, state: &Frozen, keys: &dyn Keys) -> Option<(Seqno, Result<Followed, Misfit>)> {
+        while self.next <= self.through {
+            let seqno = self.next;
+            let entry = match Entry::parse(self.rest) {
+                Ok(entry) => entry,
+                Err(why) => return Some((seqno, Err(Misfit::Unreadable(why)))),
+            };
+            let (raw, rest) = self.rest.split_at(entry.raw.len());
+            self.rest = rest;
+            // What this node has already comes first.
+            if entry.iv().seqno <= self.after {
+                continue;
+            }
+            self.next = seqno.saturating_add(1);
+            return Some((seqno, check(raw, state, keys)));
+        }
+        None
+    }
 }
 
 /// Checks an entry that comes after `state`. What is private is read where `keys` has its key.

@@ -8,10 +8,10 @@ use super::promises::Promises;
 use super::recovery::Place;
 use super::tally::Tally;
 use crate::crypto::digest::{Digest, sha256};
-use crate::format::Seqno;
 use crate::format::chunk::{Layout, Step, Walker};
 use crate::format::directory::LedgerFiles;
 use crate::format::names::{FileName, SnapshotName};
+use crate::format::{Seqno, TxId};
 use crate::recovery::segments::Windows;
 use crate::recovery::verify::{Options, verify};
 use crate::report::progress::Silent;
@@ -19,6 +19,24 @@ use crate::report::{Finding, Severity, Verdict};
 
 /// What the reading engine says of them; that every promise is kept, and no name says what is not so.
 pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Result<(), String> {
+    let found = read(place, promises.last(), tally)?.1;
+    for (seqno, digest) in &promises.kept {
+        match found.get(seqno) {
+            Some(there) if there == digest => {}
+            Some(_) => return Err(format!("{seqno} was promised with other bytes")),
+            None => return Err(format!("{seqno} was promised, and is not there")),
+        }
+    }
+    Ok(())
+}
+
+/// What the reading engine says of a ledger of which everything up to `promised` is whole and proven, and that no name says
+/// what is not so. Answers the last signature that is proven, and digests of all entries.
+pub(super) fn read(
+    place: &Place,
+    promised: Seqno,
+    tally: &mut Tally,
+) -> Result<(Option<TxId>, BTreeMap<Seqno, Digest>), String> {
     let files = LedgerFiles::list(std::slice::from_ref(&place.ledger), true).map_err(of_error)?;
     let options = Options {
         snapshot_directories: vec![place.snapshots.clone()],
@@ -26,19 +44,20 @@ pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Re
     };
     let report = verify(&files, &options, &Silent).map_err(of_error)?;
     for finding in &report.findings {
-        if !is_explained(finding, promises.last()) {
+        if !is_explained(finding, promised) {
             let file = finding.file.as_deref().unwrap_or("");
             let seqno = finding.seqno.unwrap_or(0);
             let (code, message) = (finding.code.as_str(), &finding.message);
-            return Err(format!("{code} at {seqno} in {file}: {message}"));
+            let others = report.findings.iter().map(|other| format!("{other:?}"));
+            let others = others.collect::<Vec<_>>().join("; ");
+            return Err(format!("{code} at {seqno} in {file}: {message} ({others})"));
         }
         tally.finding(finding);
     }
     let proven = report.last_signed.map_or(0, |txid| txid.seqno);
-    if proven < promises.last() {
+    if proven < promised {
         return Err(format!(
-            "{} was promised, and everything is proven up to {proven}",
-            promises.last()
+            "{promised} was promised, and everything is proven up to {proven}"
         ));
     }
     for snapshot in &report.snapshots {
@@ -52,14 +71,8 @@ pub(super) fn check(place: &Place, promises: &Promises, tally: &mut Tally) -> Re
         }
     }
     let found = entries(&files)?;
-    for (seqno, digest) in &promises.kept {
-        match found.get(seqno) {
-            Some(there) if there == digest => {}
-            Some(_) => return Err(format!("{seqno} was promised with other bytes")),
-            None => return Err(format!("{seqno} was promised, and is not there")),
-        }
-    }
-    names(&place.ledger)
+    names(&place.ledger)?;
+    Ok((report.last_signed, found))
 }
 
 /// Whether a crash explains a finding. Nothing is wrong with what was promised; what was not may be torn, and so may a
@@ -74,7 +87,7 @@ fn is_explained(finding: &Finding, promised: Seqno) -> bool {
 }
 
 /// Digests of all entries that can be read.
-pub(super) fn entries(files: &LedgerFiles) -> Result<BTreeMap<Seqno, Digest>, String> {
+fn entries(files: &LedgerFiles) -> Result<BTreeMap<Seqno, Digest>, String> {
     let mut found = BTreeMap::new();
     let mut windows = Windows::new(files, files.first_seqno(), Seqno::MAX);
     while let Some(window) = windows.next_window().map_err(of_error)? {

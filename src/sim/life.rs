@@ -1,5 +1,7 @@
 //! The life of a seed: recoveries, services and disasters, one after the other, in an order that nobody has thought of.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -16,6 +18,8 @@ use super::service::{Service, UnderWay};
 use super::tally::Tally;
 use super::world::{Dead, World};
 use crate::core::{Event, Now, Role};
+use crate::crypto::Digest;
+use crate::format::Seqno;
 use crate::journal::files::Operation;
 use crate::node::opening::InterruptedOpening;
 use crate::node::public::list;
@@ -28,6 +32,8 @@ const PATIENCE: u32 = 3000;
 pub(super) struct Life<'w> {
     world: &'w World,
     dead: &'w Dead,
+    /// Which of the dead services that is.
+    pub(super) which: usize,
     place: &'w Place,
     pub(super) disk: LyingDisk,
     promises: Promises,
@@ -74,6 +80,7 @@ impl<'w> Life<'w> {
         Ok(Life {
             world,
             dead,
+            which,
             place,
             disk,
             promises: Promises::default(),
@@ -87,6 +94,24 @@ impl<'w> Life<'w> {
         })
     }
 
+    /// What follows on a disaster of others, who leave these files; what they had promised is kept.
+    pub(super) fn after(
+        world: &'w World,
+        place: &'w Place,
+        (which, seed): (usize, u64),
+        files: Vec<(PathBuf, Vec<u8>)>,
+        kept: BTreeMap<Seqno, Digest>,
+    ) -> Result<Life<'w>, String> {
+        let mut life = Life::new(world, place, seed, false)?;
+        (life.which, life.only_full) = (which, false);
+        life.dead = world.services.get(which).ok_or("there is no dead service")?;
+        life.disk.take_over(files);
+        life.promises.kept = kept;
+        // Later than anything in there.
+        life.now.unix_s += 10_000_000;
+        Ok(life)
+    }
+
     /// Lives through it.
     pub(super) fn live(&mut self) -> Result<(), String> {
         for _ in 0..self.rng.within(1, 3) {
@@ -97,7 +122,7 @@ impl<'w> Life<'w> {
     }
 
     /// What a disaster has left: it is checked, and an opening that was interrupted is finished.
-    fn look(&mut self) -> Result<(), String> {
+    pub(super) fn look(&mut self) -> Result<(), String> {
         self.place.put(&self.disk.durable())?;
         if self.tally.begun > 0 {
             check(self.place, &self.promises, &mut self.tally)?;
@@ -117,7 +142,8 @@ impl<'w> Life<'w> {
     }
 
     /// A service from its recovery to its end; with `calm` the disk does as it is told, and the service opens.
-    fn serve(&mut self, calm: bool) -> Result<(), String> {
+    /// Answers what is left of it in memory.
+    pub(super) fn serve(&mut self, calm: bool) -> Result<Service, String> {
         self.look()?;
         self.tally.begun += 1;
         self.disk.set_weather(Weather::default());
@@ -152,7 +178,7 @@ impl<'w> Life<'w> {
             false if self.rng.one_in(2) => self.disk.shut_down(),
             false => self.lose_power(),
         }
-        Ok(())
+        Ok(scene.service)
     }
 
     fn lose_power(&mut self) {

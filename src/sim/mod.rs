@@ -13,6 +13,7 @@ pub mod agreement;
 mod chance;
 mod checks;
 pub mod disk;
+pub mod healing;
 mod inode;
 mod life;
 mod people;

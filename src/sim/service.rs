@@ -13,6 +13,7 @@ use super::disk::LyingDisk;
 use super::promises::Promises;
 use crate::core::{
     Announcement, Core, Effect, Event, Failure, Milestone, Now, Outcome, Proposal, Refusal, Role, Submission, Ticket,
+    state_after,
 };
 use crate::crypto::Digest;
 use crate::format::domain::WriteSet;
@@ -102,15 +103,16 @@ impl Service {
     }
 
     fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
-        let mut any = false;
         for effect in effects {
-            if let Effect::Announce(Announcement::Applied { txid, writes }) = effect {
-                self.store.apply(txid.seqno, writes);
-                self.disk.say(|| format!("  applied {txid}"));
-                any = true;
+            match effect {
+                Effect::Announce(Announcement::Applied { txid, .. }) => self.disk.say(|| format!("  applied {txid}")),
+                Effect::Announce(Announcement::RolledBack { to }) => {
+                    Arc::make_mut(&mut self.secrets).retain(|known| known.from <= to + 1);
+                }
+                _ => {}
             }
         }
-        if any {
+        if state_after(effects, &mut self.store).is_some() {
             self.root = self.core.root();
             self.unlocked = learned.unlocked.take().or_else(|| self.unlocked.take());
             learned.teach(&mut self.secrets);
@@ -189,7 +191,7 @@ impl Service {
             Effect::Propose(Proposal::Retirements) => {
                 let frozen = self.store.freeze();
                 let mut transaction = frozen.transaction();
-                if commit_retirements(&mut transaction) {
+                if commit_retirements(&mut transaction, self.core.agreed()) {
                     let writes = transaction.into_writes();
                     self.own(promises, writes, Milestone::RetirementsCommitted)?;
                 }
@@ -237,9 +239,6 @@ impl Service {
             Announcement::RolledBack { to } => {
                 self.disk.say(|| format!("  rolled back to {to}"));
                 promises.rolled_back(to)?;
-                self.store.rollback(to);
-                Arc::make_mut(&mut self.secrets).retain(|known| known.from <= to + 1);
-                self.root = self.core.root();
             }
             Announcement::Reached(milestone) => {
                 self.disk.say(|| format!("  reached {milestone:?}"));
@@ -422,7 +421,7 @@ fn kind(path: &Path) -> Option<ChunkKind> {
     }
 }
 
-fn is_chunk(path: &Path, first: Seqno) -> bool {
+pub(super) fn is_chunk(path: &Path, first: Seqno) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).map(FileName::parse);
     matches!(name, Some(FileName::Chunk(name)) if name.first == first)
 }

@@ -7,8 +7,8 @@ use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::WriteSet;
 use rekindle::journal::SignatureMode;
 use rekindle::recovery::verify::{Options, verify};
-use rekindle::report::Finding;
 use rekindle::report::progress::Progress;
+use rekindle::report::{Code, Finding};
 
 use crate::ground::{Copy, fixture, read_ledger, verify_with};
 use crate::story::Story;
@@ -236,4 +236,26 @@ pub fn writes_that_do_not_end() -> Vec<Finding> {
     story.pen.append_public(&maps);
     story.sign();
     story.verify().findings
+}
+
+#[test]
+fn half_a_positions_table_before_the_next_chunk_takes_nothing_of_the_ledger_away() {
+    let copy = copy();
+    let whole = verify_with(&[copy.path()], &Options::default()).unwrap();
+    // A crash while the table of the second chunk was written: its header word still says that it is open.
+    let bytes = std::fs::read(copy.file(SECOND)).unwrap();
+    let end = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for left in [end + 4, end + 60, bytes.len()] {
+        let mut open = bytes[..left].to_vec();
+        open[..8].fill(0);
+        let _ = std::fs::remove_file(copy.file(SECOND));
+        std::fs::write(copy.file("ledger_9"), open).unwrap();
+        let report = verify_with(&[copy.path()], &Options::default()).unwrap();
+        assert_eq!(report.last_signed, whole.last_signed, "{left}");
+        let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+        assert!(
+            codes.contains(&Code::TornTail) && !codes.contains(&Code::EntriesLost),
+            "{codes:?}"
+        );
+    }
 }

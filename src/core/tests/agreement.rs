@@ -419,3 +419,34 @@ fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_
     assert_eq!(leader.proposed, [Proposal::Opening, Proposal::Opening]);
     assert_eq!(leader.core.consensus().unwrap().configurations().count(), 1);
 }
+
+#[test]
+fn a_leader_that_has_signed_its_own_retirement_off_writes_nothing_more() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    cluster.joins(3);
+    cluster.write(1, trusts(&[(1, "Retired")]));
+    cluster.run(30);
+    cluster.unreachable.extend([id(2), id(3)]);
+    let mut writes = WriteSet::new();
+    let mark = "{\"status\":\"Retired\",\"retired_committed\":true}";
+    writes.put(names::NODES_INFO, id(1).to_string(), mark);
+    cluster.write(1, writes);
+    let sign = || Event::Sign {
+        end_chunk: false,
+        snapshot: false,
+    };
+    cluster.step(id(1), sign());
+    // Who reads the ledger believes this signature, and none after it.
+    let last = cluster.of(1).core.next();
+    assert_eq!(cluster.of(1).core.last_signed().unwrap().txid.seqno, last.seqno - 1);
+    cluster.put(1, "k");
+    cluster.step(id(1), sign());
+    cluster.run(5);
+    assert_eq!(cluster.of(1).core.next(), last);
+    cluster.unreachable.clear();
+    cluster.run(60);
+    let leader = cluster.leader();
+    assert_ne!(leader, 1);
+    assert!(cluster.of(leader).committed >= last.seqno - 1);
+}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::chance::Chance;
+use super::peer::{Body, Disk, Peer};
 use super::world::{ELECTION, Event, World, short};
 use crate::channel::NodeId;
 use crate::format::Seqno;
 
-impl World {
+impl<B: Body> World<'_, B> {
     pub(super) fn fault(&mut self) -> Result<(), String> {
         let after = match self.chance.below(3) {
             0 => self.ms(20, 300),
@@ -24,7 +25,7 @@ impl World {
             .collect();
         let leaders = self.leaders();
         let one = self.chance.pick(&alive);
-        match self.chance.below(12) {
+        match self.chance.below(14) {
             0..3 => self.network.cuts.clear(),
             3 | 4 => {
                 let mut all = alive;
@@ -48,8 +49,8 @@ impl World {
                 }
             }
             9 => {
-                if let Some(node) = one.filter(|_| self.chance.one_in(2)) {
-                    self.crash(node);
+                if let Some(node) = one {
+                    self.crash(node)?;
                 }
             }
             10 => {
@@ -58,16 +59,19 @@ impl World {
                     peer.stalled_until = until;
                 }
             }
-            _ => {
+            11 => {
                 // A leader that is about to end asks another to lead; one that is alone gives up those who don't answer.
                 if let Some(leader) = self.chance.pick(&leaders) {
                     let (now, gives_up) = (self.now, self.chance.one_in(2));
-                    let decided = self.peers.get_mut(&leader).map(|peer| match gives_up {
-                        true => peer.withdraw(now),
-                        false => peer.nominate(now),
-                    });
-                    let effects = decided.unwrap_or_default();
-                    self.obey(leader, effects, &[])?;
+                    self.does(leader, |body| match gives_up {
+                        true => body.withdraw(now),
+                        false => body.nominate(now),
+                    })?;
+                }
+            }
+            _ => {
+                if let Some(node) = one {
+                    self.spoil_disk(node);
                 }
             }
         }
@@ -75,11 +79,35 @@ impl World {
     }
 
     /// A machine is lost for ever, if a majority of every configuration stays.
-    fn crash(&mut self, node: NodeId) {
-        if self.survives(&BTreeSet::new(), Some(node)) {
-            self.say(|| format!("{} crashes", short(node)));
-            self.tally.crashed += 1;
-            self.peers.entry(node).and_modify(|peer| peer.crash());
+    fn crash(&mut self, node: NodeId) -> Result<(), String> {
+        if !self.survives(&BTreeSet::new(), Some(node)) {
+            return Ok(());
+        }
+        self.say(|| format!("{} crashes", short(node)));
+        self.tally.crashed += 1;
+        self.peers.get_mut(&node).map_or(Ok(()), Peer::crash)
+    }
+
+    /// A disk gets worse, better, or fails for good, if a majority of every configuration stays.
+    fn spoil_disk(&mut self, node: NodeId) {
+        let disk = match self.chance.below(8) {
+            0 if self.survives(&BTreeSet::new(), Some(node)) => Disk::Broken,
+            0..=3 => Disk::Calm,
+            4 => Disk::Bad {
+                failures: 0,
+                failed_syncs: 0,
+                is_full: true,
+            },
+            _ => Disk::Bad {
+                failures: self.chance.pick(&[0, 20, 150]).unwrap_or(0),
+                failed_syncs: self.chance.pick(&[0, 50, 250]).unwrap_or(0),
+                is_full: self.chance.one_in(4),
+            },
+        };
+        self.say(|| format!("disk of {}: {disk:?}", short(node)));
+        if let Some(peer) = self.peers.get_mut(&node).filter(|peer| !peer.is_doomed) {
+            peer.is_doomed = disk == Disk::Broken && B::HAS_DISK;
+            peer.body.change_disk(disk);
         }
     }
 
@@ -89,6 +117,9 @@ impl World {
         self.network.heal();
         for peer in self.peers.values_mut() {
             peer.stalled_until = Duration::ZERO;
+            if !peer.is_doomed {
+                peer.body.change_disk(Disk::Calm);
+            }
         }
         let longest = self.peers.values().map(|peer| peer.last()).max().unwrap_or(0);
         self.mark = longest + 3;

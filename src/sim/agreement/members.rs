@@ -4,30 +4,27 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::chance::Chance;
-use super::peer::Peer;
+use super::ground::EVER;
+use super::peer::{Body, Peer, Plan, Wanted};
 use super::promises::Promises;
 use super::world::{ELECTION, Event, World, short};
 use crate::channel::NodeId;
 use crate::consensus::NodesChange;
 use crate::format::Seqno;
 
-/// Nodes that take part at once, at most.
-const MOST: usize = 5;
-/// Nodes of a life, at most.
-const EVER: usize = 24;
-
 type Done = Result<(), String>;
 
-impl World {
-    /// One node that leads after a recovery, and soon two to four more.
+impl<B: Body> World<'_, B> {
+    /// One node that leads after a recovery, and soon more.
     pub(super) fn begin(&mut self) -> Done {
-        let id = self.new_id();
-        let (mut peer, effects) = Peer::first(id, self.settings, self.chance.branch(), self.entries_per_frame);
-        self.prepare(&mut peer);
-        self.promises = Promises::begins_with(&peer.ledger);
-        self.peers.insert(id, peer);
-        self.obey(id, effects, &[])?;
-        for _ in 0..self.chance.within(2, 4) {
+        let plan = self.plan_of();
+        let id = plan.id;
+        let (mut body, beginning, deeds) = B::first(self.ground, plan)?;
+        self.prepare(&mut body);
+        self.promises = Promises::begins_with(&beginning.ledger);
+        self.peers.insert(id, Peer::new(id, body, beginning));
+        self.see(id, deeds)?;
+        for _ in 1..self.begin_with {
             self.admit(id)?;
         }
         self.plan(Duration::from_millis(50), Event::Clients);
@@ -37,40 +34,47 @@ impl World {
     }
 
     #[cfg(test)]
-    fn prepare(&self, peer: &mut Peer) {
-        peer.break_rule(self.broken);
+    fn prepare(&self, body: &mut B) {
+        if let Some(rule) = self.broken {
+            body.break_rule(rule);
+        }
     }
 
     #[cfg(not(test))]
-    fn prepare(&self, _: &mut Peer) {}
+    fn prepare(&self, _: &mut B) {}
 
-    fn new_id(&mut self) -> NodeId {
-        let mut bytes = [0; 32];
-        bytes[0] = self.peers.len() as u8 + 1;
-        NodeId(bytes)
+    /// Of the next node.
+    fn plan_of(&mut self) -> Plan {
+        Plan {
+            id: B::id(self.ground, self.peers.len()),
+            settings: self.settings,
+            chance: self.chance.branch(),
+            entries_per_frame: self.entries_per_frame,
+            now: self.now,
+        }
     }
 
     /// A node joins, with nothing or with a snapshot, and the leader adds it.
     fn admit(&mut self, leader: NodeId) -> Done {
-        let id = self.new_id();
+        let plan = self.plan_of();
+        let id = plan.id;
         let mut trusted = self.newest_nodes(leader);
         trusted.insert(id);
-        let committed = self.peers.get(&leader).map_or(0, |peer| peer.committed);
-        if self.peers.len() >= EVER || trusted.len() > MOST || !self.survives(&trusted, None) {
+        if self.peers.len() >= EVER || trusted.len() > self.most || !self.survives(&trusted, None) {
             return Ok(());
         }
-        let until = if self.chance.one_in(2) { committed } else { 0 };
-        let snapshot = self
-            .peers
-            .get(&leader)
-            .map(|peer| peer.ledger.iter().take(until as usize).cloned().collect());
-        let snapshot: Vec<_> = snapshot.unwrap_or_default();
-        let chance = self.chance.branch();
-        let mut peer = Peer::joins(id, &snapshot, self.settings, chance, self.now, self.entries_per_frame);
-        self.prepare(&mut peer);
-        self.peers.insert(id, peer);
+        let with_snapshot = self.chance.one_in(2);
+        let giver = self.peers.get(&leader).filter(|_| with_snapshot);
+        let (mut body, beginning) = B::joins(self.ground, plan, giver)?;
+        self.prepare(&mut body);
+        let given = beginning.ledger.len();
+        self.peers.insert(id, Peer::new(id, body, beginning));
         self.tally.joined += 1;
-        self.say(|| format!("{} joins with {} entries", short(id), snapshot.len()));
+        self.say(|| format!("{} joins with {given} entries", short(id)));
+        self.write(leader, Wanted::Pending(id))?;
+        // What was read may be old by now: who leads may have signed for who asks, and lost the lead by that.
+        let mut trusted = self.newest_nodes(leader);
+        trusted.insert(id);
         self.change(leader, trusted, BTreeSet::new())
     }
 
@@ -83,9 +87,9 @@ impl World {
             retired,
             retired_committed: BTreeSet::new(),
         };
-        self.write(leader, false, Some(change))?;
+        self.write(leader, Wanted::Nodes(change))?;
         match self.chance.one_in(2) {
-            true => self.write(leader, true, None),
+            true => self.write(leader, Wanted::Signature),
             false => Ok(()),
         }
     }
@@ -128,9 +132,15 @@ impl World {
         self.change(leader, trusted, retired)
     }
 
+    fn newest_nodes(&self, node: NodeId) -> BTreeSet<NodeId> {
+        self.peers.get(&node).map(Peer::newest_nodes).unwrap_or_default()
+    }
+
     /// A majority of these nodes lives, also without one of them.
     fn lives(&self, nodes: &BTreeSet<NodeId>, without: Option<NodeId>) -> bool {
-        let alive = |node: &&NodeId| without != Some(**node) && self.peers.get(node).is_none_or(|peer| peer.is_alive);
+        let alive = |node: &&NodeId| {
+            without != Some(**node) && self.peers.get(node).is_none_or(|peer| peer.is_alive && !peer.is_doomed)
+        };
         nodes.iter().filter(alive).count() > nodes.len() / 2
     }
 
@@ -167,7 +177,7 @@ impl World {
                 nodes.iter().all(|node| {
                     self.peers
                         .get(node)
-                        .is_none_or(|peer| !peer.is_alive || mark(peer.committed))
+                        .is_none_or(|peer| !peer.is_alive || peer.is_doomed || mark(peer.committed))
                 })
             };
             mark(leader.committed) && configurations.len() == 1 && configurations.iter().all(|it| all_know(&it.nodes))

@@ -13,7 +13,10 @@
 //! Only `peer` knows [`crate::consensus::Consensus`]: whoever puts more of a node under the same life replaces that module.
 
 mod faults;
+mod ground;
+mod ledgers;
 mod members;
+mod model;
 mod network;
 mod obedience;
 mod peer;
@@ -21,10 +24,15 @@ mod promises;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
+use super::life::Life;
+use super::recovery::Place;
+pub use ground::Grounds;
 pub use tally::Tally;
 
 /// What became of a seed.
@@ -37,13 +45,52 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Lives through a seed.
+/// Lives through a seed, consensus alone.
 pub fn run(seed: u64, traced: bool) -> Outcome {
-    live(world::World::new(seed, traced))
+    lived(world::World::<model::Model>::new(&(), None, seed, traced), |_| Ok(()))
 }
 
-fn live(mut world: world::World) -> Outcome {
-    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+/// Lives through a seed with so many whole cores at a time. `scratch` is a directory that nobody else uses meanwhile.
+pub fn run_whole(grounds: &Grounds<'_>, nodes: usize, seed: u64, scratch: &Path, traced: bool) -> Outcome {
+    let ground = usize::try_from(seed).unwrap_or_default() % grounds.all.len().max(1);
+    let (Some(ground), Ok(place)) = (grounds.all.get(ground), Place::new(scratch)) else {
+        return Outcome {
+            tally: Tally::default(),
+            failure: Some("there is nothing to stand on".to_owned()),
+            trace: Vec::new(),
+        };
+    };
+    let world = world::World::<whole::Whole>::new(ground, Some(nodes), seed, traced);
+    lived(world, |world| aftermath(world, grounds.world, &place, seed))
+}
+
+/// The ledgers are looked at; and one in a few is recovered: a new service opens on the best of them.
+fn aftermath(
+    world: &mut world::World<'_, whole::Whole>,
+    dead: &super::World,
+    place: &Place,
+    seed: u64,
+) -> Result<(), String> {
+    let best = world.look(place, &mut super::Tally::default())?;
+    if !seed.is_multiple_of(RECOVERED) {
+        return Ok(());
+    }
+    // The service that is dead now was made by a life of a small seed: members do not say the same again.
+    let of_its_own = (world.ground.which, seed ^ u64::MAX);
+    let mut life = Life::after(dead, place, of_its_own, best.files, best.entries)?;
+    let recovered = life.serve(true).and_then(|_| life.look());
+    world.tally.recovered += 1;
+    recovered.map_err(|why| format!("a recovery on the best ledger: {why}"))
+}
+
+/// After one life in so many, the best ledger is recovered.
+const RECOVERED: u64 = 4;
+
+fn lived<'g, B: peer::Body>(
+    mut world: world::World<'g, B>,
+    look: impl FnOnce(&mut world::World<'g, B>) -> Result<(), String>,
+) -> Outcome {
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live().and_then(|()| look(&mut world))));
     let failure = match lived {
         Ok(lived) => lived.err(),
         Err(panic) => {

@@ -1,4 +1,5 @@
-//! One node: its consensus, a ledger of entries without contents, and a disk that is late.
+//! One node as somebody sees it who sees all: its ledger, what is on its disk and what is committed there. What decides for
+//! it is a [`Body`]: consensus alone, or a whole core.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::channel::NodeId;
 use crate::consensus::{
-    Configuration, Consensus, Departure, Effect, Entry, Message, NodesChange, Role, Settings, Sizes, Start, ViewStart,
+    Configuration, Consensus, Departure, Entry, Message, NodesChange, Note, Role, Settings, Start, ViewStart,
 };
-use crate::format::{Seqno, TxId};
+use crate::format::{Seqno, TxId, View};
 
 /// An entry, and something to tell it from any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,38 +19,162 @@ pub(super) struct Record {
     pub(super) payload: u64,
 }
 
-/// So many entries fit into a frame.
-struct Frames(u64);
-
-impl Sizes for Frames {
-    fn reach(&self, after: Seqno, at_most: Seqno, _: u64) -> Seqno {
-        at_most.min(after + self.0)
-    }
+/// What a node has done, in order.
+#[derive(Debug)]
+pub(super) enum Deed<C> {
+    /// It sends this, with what goes along.
+    Sends { to: NodeId, message: Message, cargo: C },
+    /// An entry is the last of its ledger now.
+    Appended(Record),
+    /// Nothing after this is in its ledger any more.
+    RolledBack(Seqno),
+    /// Its ledger is on its disk up to here.
+    Durable(Seqno),
+    /// It leads this view.
+    Leads(View),
+    /// It does not lead.
+    Follows,
+    /// Its consensus knows that everything up to here is committed.
+    Agreed(Seqno),
+    /// It says so: what is not on its own disk, it does not say.
+    Committed(Seqno),
+    /// A node that left is sent nothing more.
+    Forgot { node: NodeId, told: bool },
+    /// It is retired for good.
+    MayLeave,
+    /// An operator may want to know this.
+    Notes(Note),
+    /// An entry of a frame was bad.
+    Refused,
+    /// A client was told that its transaction is written.
+    Told(TxId),
+    /// Its disk has failed for good, and its process ends.
+    GivesUp,
 }
 
-pub(super) struct Peer {
+/// What a leader is to write.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// What a client wants.
+    Entry,
+    Signature,
+    /// A node asks to take part.
+    Pending(NodeId),
+    /// Who takes part changes: all that do from then on, and who is retired.
+    Nodes(NodesChange),
+}
+
+/// What a node begins with.
+pub(super) struct Plan {
     pub(super) id: NodeId,
-    consensus: Consensus,
+    pub(super) settings: Settings,
+    pub(super) chance: ChaCha20Rng,
+    pub(super) entries_per_frame: u64,
+    pub(super) now: Duration,
+}
+
+/// The first node: its body, what it begins with, and what it has done.
+pub(super) type First<B> = (B, Beginning, Vec<Deed<<B as Body>::Cargo>>);
+
+pub(super) type Deeds<B> = Result<Vec<Deed<<B as Body>::Cargo>>, String>;
+
+/// What decides for a node, and what it decides about.
+pub(super) trait Body: Sized {
+    /// What goes along with a message.
+    type Cargo: Clone + Default;
+    /// What all lives begin with.
+    type Ground;
+    /// Its disk can fail.
+    const HAS_DISK: bool;
+    /// Clients write after so many milliseconds, from and to.
+    const CLIENTS_MS: (usize, usize);
+    /// Faults end after so many election time-outs, from and to.
+    const FAULTS: (usize, usize);
+
+    /// The id of the node that is the `number`th of a life.
+    fn id(ground: &Self::Ground, number: usize) -> NodeId;
+
+    /// The first node, which leads after a recovery, with what its ledger holds and what it has done already.
+    fn first(ground: &Self::Ground, plan: Plan) -> Result<First<Self>, String>;
+
+    /// A node that joins with nothing, or with what `giver` has committed.
+    fn joins(ground: &Self::Ground, plan: Plan, giver: Option<&Peer<Self>>) -> Result<(Self, Beginning), String>;
+
+    fn consensus(&self) -> &Consensus;
+    /// When time is to be told to it, if nothing happens before.
+    fn due(&self) -> Option<Duration>;
+    fn hear(&mut self, now: Duration, from: NodeId, message: Message, cargo: Self::Cargo) -> Deeds<Self>;
+    fn tick(&mut self, now: Duration) -> Deeds<Self>;
+    fn flush(&mut self, now: Duration) -> Deeds<Self>;
+    fn nominate(&mut self, now: Duration) -> Deeds<Self>;
+    fn withdraw(&mut self, now: Duration) -> Deeds<Self>;
+    fn write(&mut self, now: Duration, wanted: Wanted) -> Deeds<Self>;
+
+    /// Something waits for its disk.
+    fn waits_for_disk(&self) -> bool;
+    /// Its disk begins what [`Body::disk_ends`] will end.
+    fn disk_begins(&mut self);
+    fn disk_ends(&mut self, now: Duration) -> Deeds<Self>;
+    /// Its disk gets worse, or does as it is told.
+    fn change_disk(&mut self, weather: Disk);
+
+    /// One of the entries that go along with a message becomes another.
+    fn spoil(ground: &Self::Ground, cargo: &mut Self::Cargo, chance: &mut ChaCha20Rng);
+    /// The machine is gone, all of a sudden. Answers up to where its disk has the ledger.
+    fn crash(&mut self, durable: Seqno) -> Result<Seqno, String>;
+    /// Nothing that it keeps contradicts `peer`, which it is the body of.
+    fn is_consistent(&self, peer: &Peer<Self>) -> Result<(), String>;
+
+    #[cfg(test)]
+    fn break_rule(&mut self, rule: super::tests::Broken);
+}
+
+/// How a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// It does as it is told.
+    Calm,
+    /// Calls fail, or it is full.
+    Bad {
+        failures: u32,
+        failed_syncs: u32,
+        is_full: bool,
+    },
+    /// No sync succeeds ever again.
+    Broken,
+}
+
+/// What a node's ledger holds at first, all of it durable and committed, and who takes part after it.
+pub(super) struct Beginning {
+    pub(super) ledger: Vec<Record>,
+    pub(super) took_part: Vec<Configuration>,
+}
+
+pub(super) struct Peer<B: Body> {
+    pub(super) id: NodeId,
+    pub(super) body: B,
     pub(super) ledger: Vec<Record>,
     /// Who took part, from each entry on that changed it.
     took_part: Vec<Configuration>,
-    /// What consensus said is committed.
+    /// What its consensus knows is committed.
+    pub(super) agreed: Seqno,
+    /// What it said is committed.
     pub(super) committed: Seqno,
     /// What its disk has.
     pub(super) durable: Seqno,
-    /// What is being synced.
-    pub(super) syncing: Option<Seqno>,
+    /// Something is under way to the disk.
+    pub(super) is_writing: bool,
     pub(super) is_alive: bool,
+    /// Its disk has failed for good: it will end.
+    pub(super) is_doomed: bool,
     /// It led when it decided what is being carried out.
     pub(super) led: bool,
     /// It does nothing before then.
     pub(super) stalled_until: Duration,
     /// For which time a tick is planned.
     pub(super) next_tick: Option<Duration>,
-    /// What it is to write as leader, as soon as it has done what it was told.
-    pub(super) must_sign: bool,
-    pub(super) to_mark: BTreeSet<NodeId>,
-    entries_per_frame: u64,
+    /// What clients were told that is not committed yet.
+    pub(super) told: Vec<TxId>,
 }
 
 /// Who takes part from this entry on, if it changes that.
@@ -64,7 +189,7 @@ fn configuration(before: Option<&Configuration>, record: &Record) -> Option<Conf
 }
 
 /// Who took part, oldest first, and who left.
-fn nodes_after(ledger: &[Record]) -> (Vec<Configuration>, BTreeMap<NodeId, Departure>) {
+pub(super) fn nodes_after(ledger: &[Record]) -> (Vec<Configuration>, BTreeMap<NodeId, Departure>) {
     let mut all: Vec<Configuration> = Vec::new();
     let mut departures: BTreeMap<NodeId, Departure> = BTreeMap::new();
     for record in ledger {
@@ -82,91 +207,51 @@ fn nodes_after(ledger: &[Record]) -> (Vec<Configuration>, BTreeMap<NodeId, Depar
     (all, departures)
 }
 
-impl Peer {
-    fn new(consensus: Consensus, ledger: Vec<Record>, entries_per_frame: u64) -> Peer {
-        let committed = consensus.committed();
+/// A beginning with a ledger of which everything is committed; in the given view, or that of the last entry.
+pub(super) fn start(id: NodeId, ledger: &[Record], view: View) -> Start {
+    let mut views: Vec<ViewStart> = Vec::new();
+    for record in ledger {
+        let txid = record.entry.txid;
+        if views.last().is_none_or(|newest| newest.view < txid.view) {
+            views.push(ViewStart {
+                view: txid.view,
+                first: txid.seqno,
+            });
+        }
+    }
+    let (configurations, departures) = nodes_after(ledger);
+    let last = ledger.len() as Seqno;
+    Start {
+        id,
+        view: view.max(views.last().map_or(0, |newest| newest.view)),
+        views,
+        last,
+        committed: last,
+        signatures: Vec::new(),
+        first_held: 1,
+        configurations: configurations.last().cloned().into_iter().collect(),
+        departures,
+    }
+}
+
+impl<B: Body> Peer<B> {
+    pub(super) fn new(id: NodeId, body: B, beginning: Beginning) -> Peer<B> {
+        let last = beginning.ledger.len() as Seqno;
         Peer {
-            id: consensus.id(),
-            consensus,
-            durable: ledger.len() as Seqno,
-            took_part: nodes_after(&ledger).0,
-            ledger,
-            committed,
-            syncing: None,
+            id,
+            body,
+            durable: last,
+            took_part: beginning.took_part,
+            ledger: beginning.ledger,
+            agreed: last,
+            committed: last,
+            is_writing: false,
             is_alive: true,
+            is_doomed: false,
             led: false,
             stalled_until: Duration::ZERO,
             next_tick: None,
-            must_sign: false,
-            to_mark: BTreeSet::new(),
-            entries_per_frame,
-        }
-    }
-
-    /// The first node, which leads after a recovery, with a ledger of views 2 and 4.
-    pub(super) fn first(id: NodeId, settings: Settings, chance: ChaCha20Rng, per_frame: u64) -> (Peer, Vec<Effect>) {
-        let ledger: Vec<Record> = (1..=6)
-            .map(|seqno| Record {
-                entry: Entry {
-                    txid: TxId {
-                        view: if seqno < 4 { 2 } else { 4 },
-                        seqno,
-                    },
-                    is_signature: seqno % 3 == 0,
-                    nodes: (seqno == 4).then(|| NodesChange {
-                        trusted: BTreeSet::from([id]),
-                        ..NodesChange::default()
-                    }),
-                },
-                payload: seqno,
-            })
-            .collect();
-        let start = Peer::start(id, &ledger, 6);
-        let (consensus, effects) = Consensus::lead(settings, start, chance, Duration::ZERO);
-        (Peer::new(consensus, ledger, per_frame), effects)
-    }
-
-    /// A node that joins with what others have committed up to a snapshot: with nothing where that is 0.
-    pub(super) fn joins(
-        id: NodeId,
-        snapshot: &[Record],
-        settings: Settings,
-        chance: ChaCha20Rng,
-        now: Duration,
-        per_frame: u64,
-    ) -> Peer {
-        let start = Peer::start(id, snapshot, 0);
-        Peer::new(
-            Consensus::follow(settings, start, chance, now),
-            snapshot.to_vec(),
-            per_frame,
-        )
-    }
-
-    /// A beginning with a ledger of which everything is committed; in the given view, or that of the last entry.
-    fn start(id: NodeId, ledger: &[Record], view: u64) -> Start {
-        let mut views: Vec<ViewStart> = Vec::new();
-        for record in ledger {
-            let txid = record.entry.txid;
-            if views.last().is_none_or(|newest| newest.view < txid.view) {
-                views.push(ViewStart {
-                    view: txid.view,
-                    first: txid.seqno,
-                });
-            }
-        }
-        let (configurations, departures) = nodes_after(ledger);
-        let last = ledger.len() as Seqno;
-        Start {
-            id,
-            view: view.max(views.last().map_or(0, |newest| newest.view)),
-            views,
-            last,
-            committed: last,
-            signatures: Vec::new(),
-            first_held: 1,
-            configurations: configurations.last().cloned().into_iter().collect(),
-            departures,
+            told: Vec::new(),
         }
     }
 
@@ -178,142 +263,77 @@ impl Peer {
         self.ledger.len() as Seqno
     }
 
-    pub(super) fn view(&self) -> u64 {
-        self.consensus.view()
+    pub(super) fn view(&self) -> View {
+        self.body.consensus().view()
     }
 
     pub(super) fn leads(&self) -> bool {
-        self.is_alive && self.consensus.role() == Role::Leader
+        self.is_alive && self.body.consensus().role() == Role::Leader
     }
 
     pub(super) fn has_retired_for_good(&self) -> bool {
-        self.consensus.phase() == Some(crate::consensus::Phase::RetiredCommitted)
+        self.body.consensus().phase() == Some(crate::consensus::Phase::RetiredCommitted)
     }
 
     /// Active configurations as its ledger says, without asking its consensus.
     pub(super) fn configurations(&self) -> &[Configuration] {
-        let committed = self.took_part.partition_point(|it| it.seqno <= self.committed);
+        let committed = self.took_part.partition_point(|it| it.seqno <= self.agreed);
         self.took_part.get(committed.saturating_sub(1)..).unwrap_or_default()
     }
 
-    /// Entries of the ledger that go along with a message.
-    pub(super) fn cargo(&self, message: &Message) -> Vec<Record> {
-        match message {
-            Message::AppendEntries(frame) => (frame.prev_idx + 1..=frame.idx)
-                .filter_map(|seqno| self.record(seqno).cloned())
-                .collect(),
-            _ => Vec::new(),
+    /// Who takes part in the newest of them.
+    pub(super) fn newest_nodes(&self) -> BTreeSet<NodeId> {
+        let newest = self.configurations().last();
+        newest.map(|it| it.nodes.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn append(&mut self, record: Record) -> Result<(), String> {
+        let txid = record.entry.txid;
+        if txid.seqno != self.last() + 1 {
+            return Err(format!("{} appends {txid} after {}", self.id, self.last()));
         }
-    }
-
-    pub(super) fn due(&self) -> Option<Duration> {
-        self.consensus.due()
-    }
-
-    pub(super) fn tick(&mut self, now: Duration) -> Vec<Effect> {
-        self.consensus.tick(now, &Frames(self.entries_per_frame))
-    }
-
-    pub(super) fn flush(&mut self, now: Duration) -> Vec<Effect> {
-        self.consensus.flush(now, &Frames(self.entries_per_frame))
-    }
-
-    pub(super) fn nominate(&mut self, now: Duration) -> Vec<Effect> {
-        self.consensus.nominate(now)
-    }
-
-    pub(super) fn withdraw(&mut self, now: Duration) -> Vec<Effect> {
-        self.consensus.withdraw(now)
-    }
-
-    pub(super) fn received(&mut self, now: Duration, from: NodeId, message: Message) -> Vec<Effect> {
-        self.consensus.received(now, from, message)
-    }
-
-    /// Writes an entry of its own.
-    pub(super) fn write(
-        &mut self,
-        now: Duration,
-        is_signature: bool,
-        nodes: Option<NodesChange>,
-        payload: u64,
-    ) -> Vec<Effect> {
-        let txid = TxId {
-            view: self.consensus.view(),
-            seqno: self.last() + 1,
-        };
-        let entry = Entry {
-            txid,
-            is_signature,
-            nodes,
-        };
-        self.append(now, Record { entry, payload })
-    }
-
-    pub(super) fn append(&mut self, now: Duration, record: Record) -> Vec<Effect> {
-        let effects = self.consensus.appended(now, &record.entry);
         self.took_part.extend(configuration(self.took_part.last(), &record));
         self.ledger.push(record);
-        effects
-    }
-
-    pub(super) fn verified(&mut self, now: Duration, all_are_good: bool) -> Vec<Effect> {
-        match all_are_good {
-            true => self.consensus.accepted(now),
-            false => self.consensus.rejected(now),
-        }
+        Ok(())
     }
 
     pub(super) fn roll_back(&mut self, to: Seqno) {
         self.ledger.truncate(to as usize);
         self.took_part.retain(|it| it.seqno <= to);
         self.durable = self.durable.min(to);
-        self.syncing = self.syncing.map(|through| through.min(to));
-    }
-
-    /// The sync that was under way is over.
-    pub(super) fn synced(&mut self, now: Duration) -> Vec<Effect> {
-        let Some(through) = self.syncing.take() else {
-            return Vec::new();
-        };
-        self.durable = self.durable.max(through);
-        match self.record(through).map(|record| record.entry.txid) {
-            Some(txid) => self.consensus.synced(now, txid),
-            None => Vec::new(),
-        }
+        self.told.retain(|txid| txid.seqno <= to);
     }
 
     /// The machine is gone; its disk can still be looked at.
-    pub(super) fn crash(&mut self) {
+    pub(super) fn crash(&mut self) -> Result<(), String> {
         self.is_alive = false;
+        self.durable = self.body.crash(self.durable)?;
         self.took_part.retain(|it| it.seqno <= self.durable);
         self.ledger.truncate(self.durable as usize);
+        Ok(())
     }
 
     /// What consensus believes is what is so.
     pub(super) fn agrees_with_itself(&self) -> Result<(), String> {
-        let consensus = &self.consensus;
+        let consensus = self.body.consensus();
         let is_same = consensus.last() == self.last()
             && consensus.durable() == self.durable
-            && consensus.committed() == self.committed
+            && consensus.committed() == self.agreed
             && consensus.configurations().eq(self.configurations());
-        match is_same {
-            true => Ok(()),
-            false => Err(format!(
-                "consensus of {} believes last {}, durable {}, committed {}; it is {}, {}, {}",
+        if !is_same {
+            return Err(format!(
+                "consensus of {} believes last {}, durable {}, committed {}, {:?}; it is {}, {}, {}, {:?}",
                 self.id,
                 consensus.last(),
                 consensus.durable(),
                 consensus.committed(),
+                consensus.configurations().collect::<Vec<_>>(),
                 self.last(),
                 self.durable,
-                self.committed
-            )),
+                self.agreed,
+                self.configurations()
+            ));
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn break_rule(&mut self, rule: Option<crate::consensus::Rule>) {
-        self.consensus.broken = rule;
+        self.body.is_consistent(self)
     }
 }

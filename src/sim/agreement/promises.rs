@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::peer::{Peer, Record};
+use super::peer::{Body, Peer, Record};
 use crate::channel::NodeId;
 use crate::consensus::Configuration;
-use crate::format::{Seqno, View};
+use crate::format::{Seqno, TxId, View};
 
 #[derive(Default)]
 pub(super) struct Promises {
     /// What any leader has committed, with the view that it led.
     committed: Vec<(Record, View)>,
     leaders: BTreeMap<View, NodeId>,
+    /// What each transaction is, wherever it is.
+    entries: BTreeMap<TxId, u64>,
+    /// What clients were told is committed.
+    acknowledged: BTreeMap<TxId, u64>,
 }
 
 type Kept = Result<(), String>;
@@ -20,8 +24,48 @@ impl Promises {
     pub(super) fn begins_with(ledger: &[Record]) -> Promises {
         Promises {
             committed: ledger.iter().map(|record| (record.clone(), 0)).collect(),
-            leaders: BTreeMap::new(),
+            ..Promises::default()
         }
+    }
+
+    /// What is committed, in order.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.committed.iter().map(|(record, _)| record)
+    }
+
+    /// What clients were told is committed.
+    pub(super) fn acknowledged(&self) -> &BTreeMap<TxId, u64> {
+        &self.acknowledged
+    }
+
+    /// There is one entry for a transaction, wherever it is. Only what was spoiled on its way is another, as long as no
+    /// signature comes after it.
+    pub(super) fn appends(&mut self, record: &Record, by_leader: bool) -> Kept {
+        let txid = record.entry.txid;
+        let payload = *self.entries.entry(txid).or_insert(record.payload);
+        match payload == record.payload || !by_leader && !record.entry.is_signature {
+            true => Ok(()),
+            false => Err(format!("{txid} is two entries")),
+        }
+    }
+
+    /// Clients that ask this node hear that what they wrote is committed. Answers how many.
+    pub(super) fn acknowledges<B: Body>(&mut self, peer: &mut Peer<B>) -> Result<u64, String> {
+        let committed = peer.committed;
+        let mut count = 0;
+        for txid in std::mem::take(&mut peer.told) {
+            if txid.seqno > committed {
+                peer.told.push(txid);
+                continue;
+            }
+            let record = peer.record(txid.seqno).filter(|record| record.entry.txid == txid);
+            let Some(record) = record else {
+                return Err(format!("{} told a client of {txid}, and committed another", peer.id));
+            };
+            self.acknowledged.insert(txid, record.payload);
+            count += 1;
+        }
+        Ok(count)
     }
 
     pub(super) fn committed(&self) -> Seqno {
@@ -29,8 +73,7 @@ impl Promises {
     }
 
     /// One a view, and with everything that was committed in earlier ones.
-    pub(super) fn leads(&mut self, peer: &Peer) -> Kept {
-        let view = peer.view();
+    pub(super) fn leads<B: Body>(&mut self, peer: &Peer<B>, view: View) -> Kept {
         if let Some(other) = self.leaders.insert(view, peer.id) {
             return Err(format!("view {view} is led by {other} and by {}", peer.id));
         }
@@ -46,43 +89,26 @@ impl Promises {
     }
 
     /// What a node says is committed is what others say, and enough disks have it. `active` is what was active before.
-    pub(super) fn commits(
+    pub(super) fn commits<B: Body>(
         &mut self,
-        peers: &BTreeMap<NodeId, Peer>,
-        peer: &Peer,
+        peers: &BTreeMap<NodeId, Peer<B>>,
+        peer: &Peer<B>,
         to: Seqno,
         active: &[Configuration],
     ) -> Kept {
-        if to <= peer.committed || to > peer.last() {
+        if to <= peer.agreed || to > peer.last() {
             return Err(format!(
                 "{} commits {to} of {}, after {}",
                 peer.id,
                 peer.last(),
-                peer.committed
+                peer.agreed
             ));
-        }
-        for seqno in peer.committed + 1..=to {
-            let Some(own) = peer.record(seqno) else { continue };
-            match self.committed.get(seqno as usize - 1) {
-                Some((record, _)) if record == own => {}
-                Some((record, _)) => {
-                    return Err(format!(
-                        "{} commits {}, where {} was committed",
-                        peer.id, own.entry.txid, record.entry.txid
-                    ));
-                }
-                None if peer.led => self.committed.push((own.clone(), peer.view())),
-                None => return Err(format!("{} commits {} before any leader", peer.id, own.entry.txid)),
-            }
         }
         let signature = peer.record(to).filter(|record| record.entry.is_signature);
         let Some(signature) = signature else {
             return Err(format!("{} commits {to}, which is no signature", peer.id));
         };
-        if !peer.led {
-            return Ok(());
-        }
-        for configuration in active {
+        for configuration in active.iter().filter(|_| peer.led) {
             let on_disk = |node: &&NodeId| {
                 peers
                     .get(node)
@@ -99,19 +125,33 @@ impl Promises {
                 ));
             }
         }
+        for seqno in peer.agreed + 1..=to {
+            let Some(own) = peer.record(seqno) else { continue };
+            match self.committed.get(seqno as usize - 1) {
+                Some((record, _)) if record == own => {}
+                Some((record, _)) => {
+                    return Err(format!(
+                        "{} commits {}, where {} was committed",
+                        peer.id, own.entry.txid, record.entry.txid
+                    ));
+                }
+                None if peer.led => self.committed.push((own.clone(), peer.view())),
+                None => return Err(format!("{} commits {} before any leader", peer.id, own.entry.txid)),
+            }
+        }
         Ok(())
     }
 
     /// Nothing that is committed is taken back: no signature. What is not signed here may go, also where others have committed
     /// it with a signature that is not here yet: nobody counts on this node for it.
-    pub(super) fn rolls_back(&self, peer: &Peer, to: Seqno) -> Kept {
+    pub(super) fn rolls_back<B: Body>(&self, peer: &Peer<B>, to: Seqno) -> Kept {
         for seqno in to + 1..=peer.last().min(self.committed()) {
             let Some(own) = peer.record(seqno) else { continue };
             let is_committed = self
                 .committed
                 .get(seqno as usize - 1)
                 .is_some_and(|(record, _)| record == own);
-            if is_committed && own.entry.is_signature || seqno <= peer.committed {
+            if is_committed && own.entry.is_signature || seqno <= peer.agreed {
                 return Err(format!("{} rolls back {seqno}, which is committed", peer.id));
             }
         }
@@ -119,7 +159,7 @@ impl Promises {
     }
 
     /// In the end all that take part have the same.
-    pub(super) fn ends(&self, peer: &Peer) -> Kept {
+    pub(super) fn ends<B: Body>(&self, peer: &Peer<B>) -> Kept {
         // A machine that was lost may not have brought to its disk what others have.
         let known = if peer.is_alive {
             peer.committed

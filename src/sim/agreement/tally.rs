@@ -25,6 +25,12 @@ pub struct Tally {
     pub silent: u64,
     /// Frames with an entry that was bad.
     pub bad_frames: u64,
+    /// Transactions of which clients were told that they are committed.
+    pub acknowledged: u64,
+    /// Nodes whose disk failed for good.
+    pub gave_up: u64,
+    /// Recoveries on the best ledger, after all.
+    pub recovered: u64,
     /// From the end of the faults until the cluster was well, at most.
     pub healed_ms: u64,
 }
@@ -43,6 +49,15 @@ impl Tally {
         self.told += other.told;
         self.silent += other.silent;
         self.bad_frames += other.bad_frames;
+        self.acknowledged += other.acknowledged;
+        self.recovered += other.recovered;
+        self.gave_up += other.gave_up;
         self.healed_ms = self.healed_ms.max(other.healed_ms);
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
     }
 }

@@ -8,11 +8,11 @@ use rand_core::SeedableRng;
 
 use super::super::chance::Chance;
 use super::network::Network;
-use super::peer::{Peer, Record};
+use super::peer::{Body, Deeds, Peer, Wanted};
 use super::promises::Promises;
 use super::tally::Tally;
 use crate::channel::NodeId;
-use crate::consensus::{Message, NodesChange, Settings};
+use crate::consensus::{Message, Settings};
 use crate::format::Seqno;
 
 /// Longest first: everything else is told in these.
@@ -22,17 +22,18 @@ const PATIENCE: u32 = 40;
 
 /// A message on its way, with its entries.
 #[derive(Clone)]
-pub(super) struct Parcel {
+pub(super) struct Parcel<C> {
     pub(super) from: NodeId,
     pub(super) to: NodeId,
     pub(super) message: Message,
-    pub(super) records: Vec<Record>,
+    pub(super) cargo: C,
 }
 
-pub(super) enum Event {
-    Arrives(Box<Parcel>),
+pub(super) enum Event<C> {
+    Arrives(Box<Parcel<C>>),
     Tick(NodeId),
-    Synced(NodeId),
+    /// What was given to the disk is done, or has failed.
+    Disk(NodeId),
     /// Clients write.
     Clients,
     /// The network or a machine changes for the worse, or better.
@@ -41,13 +42,14 @@ pub(super) enum Event {
     Members,
 }
 
-pub(super) struct World {
+pub(super) struct World<'g, B: Body> {
+    pub(super) ground: &'g B::Ground,
     pub(super) chance: ChaCha20Rng,
     pub(super) now: Duration,
     order: u64,
     /// What is to happen, and when; at the same time in the order in which it was planned.
-    planned: BTreeMap<(Duration, u64), Event>,
-    pub(super) peers: BTreeMap<NodeId, Peer>,
+    planned: BTreeMap<(Duration, u64), Event<B::Cargo>>,
+    pub(super) peers: BTreeMap<NodeId, Peer<B>>,
     pub(super) network: Network,
     pub(super) promises: Promises,
     pub(super) settings: Settings,
@@ -55,7 +57,9 @@ pub(super) struct World {
     pub(super) slow_disks: bool,
     /// Leaders send what is new with every answer, not only when it is time.
     is_prompt: bool,
-    payload: u64,
+    /// Nodes that take part at first, and at most.
+    pub(super) begin_with: usize,
+    pub(super) most: usize,
     /// Configurations that were written of late.
     pub(super) recent: VecDeque<(Duration, BTreeSet<NodeId>)>,
     pub(super) faults_end: Duration,
@@ -66,16 +70,18 @@ pub(super) struct World {
     is_traced: bool,
     pub(super) trace: Vec<String>,
     #[cfg(test)]
-    pub(super) broken: Option<crate::consensus::Rule>,
+    pub(super) broken: Option<super::tests::Broken>,
 }
 
-impl World {
-    pub(super) fn new(seed: u64, is_traced: bool) -> World {
+impl<'g, B: Body> World<'g, B> {
+    /// With so many nodes, or as many as the seed says.
+    pub(super) fn new(ground: &'g B::Ground, nodes: Option<usize>, seed: u64, is_traced: bool) -> World<'g, B> {
         let mut chance = ChaCha20Rng::seed_from_u64(seed);
         let settings = Settings {
             election_timeout: ELECTION,
             frames_under_way: chance.within(1, 8),
             pre_vote: chance.one_in(4),
+            frame_bytes: chance.pick(&[500, 5000, 1 << 20]).unwrap_or(1 << 20),
             ..Settings::default()
         };
         World {
@@ -89,9 +95,11 @@ impl World {
             peers: BTreeMap::new(),
             promises: Promises::default(),
             settings,
-            payload: 1000,
+            begin_with: nodes.unwrap_or_else(|| chance.within(3, 5)),
+            most: nodes.unwrap_or(5),
+            ground,
             recent: VecDeque::new(),
-            faults_end: ELECTION * chance.within(20, 70) as u32,
+            faults_end: ELECTION * chance.within(B::FAULTS.0, B::FAULTS.1) as u32,
             mark: 0,
             is_healed: false,
             tally: Tally::default(),
@@ -109,22 +117,17 @@ impl World {
         }
     }
 
-    pub(super) fn plan(&mut self, after: Duration, event: Event) {
+    pub(super) fn plan(&mut self, after: Duration, event: Event<B::Cargo>) {
         self.plan_at(self.now + after, event);
     }
 
-    pub(super) fn plan_at(&mut self, at: Duration, event: Event) {
+    pub(super) fn plan_at(&mut self, at: Duration, event: Event<B::Cargo>) {
         self.order += 1;
         self.planned.insert((at, self.order), event);
     }
 
     pub(super) fn ms(&mut self, first: usize, last: usize) -> Duration {
         Duration::from_millis(self.chance.within(first, last) as u64)
-    }
-
-    pub(super) fn payload(&mut self) -> u64 {
-        self.payload += 1;
-        self.payload
     }
 
     /// From a recovery to the end of all faults, and until the cluster is well.
@@ -156,7 +159,7 @@ impl World {
 
     /// Every node in one line.
     pub(super) fn summary(&self) -> String {
-        let of = |peer: &Peer| {
+        let of = |peer: &Peer<B>| {
             format!(
                 "{} {} view {} last {} durable {} committed {} {:?}; ",
                 &peer.id.to_string()[..2],
@@ -185,10 +188,10 @@ impl World {
         self.peers.values().map(of).collect()
     }
 
-    fn happens(&mut self, event: Event) -> Result<(), String> {
+    fn happens(&mut self, event: Event<B::Cargo>) -> Result<(), String> {
         let busy = match &event {
             Event::Arrives(parcel) => self.peers.get(&parcel.to),
-            Event::Tick(node) | Event::Synced(node) => self.peers.get(node),
+            Event::Tick(node) | Event::Disk(node) => self.peers.get(node),
             _ => None,
         };
         if let Some(peer) = busy
@@ -210,19 +213,17 @@ impl World {
                     return Ok(());
                 }
                 peer.next_tick = None;
-                let effects = peer.tick(now);
-                self.obey(node, effects, &[])
+                self.does(node, |body| body.tick(now))
             }
-            Event::Synced(node) => {
+            Event::Disk(node) => {
                 let now = self.now;
-                let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else {
-                    return Ok(());
-                };
-                let effects = peer.synced(now);
-                self.obey(node, effects, &[])
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.is_writing = false;
+                }
+                self.does(node, |body| body.disk_ends(now))
             }
             Event::Clients => {
-                let after = self.ms(5, 80);
+                let after = self.ms(B::CLIENTS_MS.0, B::CLIENTS_MS.1);
                 self.plan(after, Event::Clients);
                 self.clients_write()
             }
@@ -233,7 +234,16 @@ impl World {
         }
     }
 
-    fn arrives(&mut self, mut parcel: Parcel) -> Result<(), String> {
+    /// A node that lives does something.
+    pub(super) fn does(&mut self, node: NodeId, act: impl FnOnce(&mut B) -> Deeds<B>) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.is_alive) else {
+            return Ok(());
+        };
+        let deeds = act(&mut peer.body)?;
+        self.see(node, deeds)
+    }
+
+    fn arrives(&mut self, mut parcel: Parcel<B::Cargo>) -> Result<(), String> {
         let now = self.now;
         if let Message::AppendEntriesResponse(answer) = &mut parcel.message
             && !answer.ok
@@ -246,33 +256,31 @@ impl World {
         if self.network.cuts.contains(&(parcel.from, parcel.to)) {
             return Ok(());
         }
-        let Some(peer) = self.peers.get_mut(&parcel.to).filter(|peer| peer.is_alive) else {
-            return Ok(());
-        };
-        let effects = peer.received(now, parcel.from, parcel.message);
-        self.say(|| {
-            format!(
-                "{} gets {:?} from {}",
-                short(parcel.to),
-                parcel.message,
-                short(parcel.from)
-            )
-        });
-        self.obey(parcel.to, effects, &parcel.records)?;
-        match parcel.message {
-            Message::AppendEntriesResponse(_) if self.is_prompt || self.is_healed => self.flush(parcel.to),
+        if let Message::AppendEntries(frame) = &parcel.message
+            && frame.idx > frame.prev_idx
+            && !self.is_healed
+            && self.chance.one_in(300)
+        {
+            self.say(|| "an entry is spoiled on its way".to_owned());
+            B::spoil(self.ground, &mut parcel.cargo, &mut self.chance);
+        }
+        let Parcel {
+            from,
+            to,
+            message,
+            cargo,
+        } = parcel;
+        self.say(|| format!("{} gets {message:?} from {}", short(to), short(from)));
+        self.does(to, |body| body.hear(now, from, message, cargo))?;
+        match message {
+            Message::AppendEntriesResponse(_) if self.is_prompt || self.is_healed => self.flush(to),
             _ => Ok(()),
         }
     }
 
     fn flush(&mut self, node: NodeId) -> Result<(), String> {
         let now = self.now;
-        let effects = self
-            .peers
-            .get_mut(&node)
-            .map(|peer| peer.flush(now))
-            .unwrap_or_default();
-        self.obey(node, effects, &[])
+        self.does(node, |body| body.flush(now))
     }
 
     fn clients_write(&mut self) -> Result<(), String> {
@@ -282,11 +290,11 @@ impl World {
                     break;
                 };
                 if peer.last() - peer.committed < 60 || self.is_healed {
-                    self.write(node, false, None)?;
+                    self.write(node, Wanted::Entry)?;
                 }
             }
             if self.chance.one_in(2) {
-                self.write(node, true, None)?;
+                self.write(node, Wanted::Signature)?;
             }
             if self.chance.one_in(2) {
                 self.flush(node)?;
@@ -303,14 +311,13 @@ impl World {
         ready.map(|peer| peer.id).collect()
     }
 
-    /// A leader writes an entry.
-    pub(super) fn write(&mut self, node: NodeId, is_signature: bool, nodes: Option<NodesChange>) -> Result<(), String> {
-        let (now, payload) = (self.now, self.payload());
-        let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.leads()) else {
-            return Ok(());
-        };
-        let effects = peer.write(now, is_signature, nodes, payload);
-        self.obey(node, effects, &[])
+    /// A leader writes something.
+    pub(super) fn write(&mut self, node: NodeId, wanted: Wanted) -> Result<(), String> {
+        let now = self.now;
+        match self.peers.get(&node).is_some_and(Peer::leads) {
+            true => self.does(node, |body| body.write(now, wanted)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -2,29 +2,70 @@
 //! read their ledgers fast or slowly, crash in the middle of a step, and are started again. After a while faults end, and
 //! an operator starts again what asks for it.
 
+// Nodes are named by their places, which this module alone makes up.
+#![allow(clippy::indexing_slicing)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::*;
+use super::{claim, key, ms, says, settings, start};
+use crate::heal::{
+    Body, Claim, Earlier, Effect, Event, Healing, Kind, Message, OpenKind, Record, Settings, Stage, Start, Warning,
+};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const FAILOVER_MS: u64 = 2000;
 
-#[derive(Debug, Default)]
+/// What happened in a life.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
+    /// Nodes that opened by quorum.
     pub by_quorum: usize,
+    /// By fail-over.
     pub by_failover: usize,
+    /// Lives in which more than one opened.
     pub forks: usize,
+    /// Nodes that joined another.
     pub joined: usize,
+    /// Nodes that crashed.
     pub crashes: usize,
+    /// Votes that outlived a crash.
     pub votes_kept: usize,
+    /// Nodes that said that they are stuck.
     pub stuck: usize,
+    /// Nodes that an operator started again.
     pub restarted_by_hand: usize,
+    /// Lives in which nobody opened.
     pub never_open: usize,
+    /// Messages of strangers.
     pub strangers: usize,
+    /// Until somebody opened, at most.
     pub slowest_open_ms: u64,
+}
+
+impl Tally {
+    /// Adds what happened in another life.
+    pub fn add(&mut self, other: &Tally) {
+        self.by_quorum += other.by_quorum;
+        self.by_failover += other.by_failover;
+        self.forks += other.forks;
+        self.joined += other.joined;
+        self.crashes += other.crashes;
+        self.votes_kept += other.votes_kept;
+        self.stuck += other.stuck;
+        self.restarted_by_hand += other.restarted_by_hand;
+        self.never_open += other.never_open;
+        self.strangers += other.strangers;
+        self.slowest_open_ms = self.slowest_open_ms.max(other.slowest_open_ms);
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
 }
 
 /// What a node's ledger remembers over a crash.
@@ -54,7 +95,7 @@ pub struct World {
     now: u64,
     faults_end: u64,
     nodes: Vec<Node>,
-    settings: Settings,
+    pub(super) settings: Settings,
     /// When, to which node, what; the number keeps what comes at the same time in order.
     under_way: BTreeMap<(u64, u64), (usize, Event)>,
     count: u64,
@@ -65,11 +106,13 @@ pub struct World {
     failover: BTreeSet<usize>,
     stuck_for: BTreeSet<String>,
     with_strangers: bool,
-    pub tally: Tally,
+    pub(super) tally: Tally,
+    pub(super) is_traced: bool,
+    pub(super) trace: Vec<String>,
 }
 
 impl World {
-    pub fn new(seed: u64, broken: Option<Rule>) -> World {
+    pub(super) fn new(seed: u64) -> World {
         let mut chance = ChaCha20Rng::seed_from_u64(seed);
         let mut below = |n: u64| chance.next_u64() % n;
         let count = 3 + below(3) as usize;
@@ -116,7 +159,6 @@ impl World {
         let with_strangers = below(3) == 0;
         let mut settings = settings(&IDS[..count]);
         settings.failover = ms(failover);
-        settings.broken = broken.into_iter().collect();
         World {
             chance,
             now: 0,
@@ -133,6 +175,14 @@ impl World {
             stuck_for: BTreeSet::new(),
             with_strangers,
             tally: Tally::default(),
+            is_traced: false,
+            trace: Vec::new(),
+        }
+    }
+
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            self.trace.push(format!("{:>7} {}", self.now, what()));
         }
     }
 
@@ -148,7 +198,7 @@ impl World {
         IDS.iter().position(|own| *own == id)
     }
 
-    pub fn live(&mut self) -> Result<(), String> {
+    pub(super) fn live(&mut self) -> Result<(), String> {
         let end = self.faults_end + 30 * FAILOVER_MS;
         while self.now < end {
             self.mishaps();
@@ -286,6 +336,7 @@ impl World {
 
     fn carry_out(&mut self, at: usize, effects: Vec<Effect>) -> Result<(), String> {
         for effect in effects {
+            self.say(|| format!("{} {}", IDS[at], in_words(&effect)));
             let disk = &mut self.nodes[at].disk;
             match effect {
                 Effect::Record(Record::Stage(stage)) => disk.stage = Some(stage),
@@ -315,11 +366,11 @@ impl World {
 
     fn knows_old_keys(&self, at: usize) -> bool {
         let healing = self.nodes[at].running.as_ref();
-        healing.is_some_and(|healing| !healing.changed.is_empty())
+        healing.is_some_and(Healing::has_seen_restarts)
     }
 
     fn send(&mut self, from: usize, to: &str, message: Message) {
-        let to = World::index(to).unwrap();
+        let Some(to) = World::index(to) else { return };
         let event = Event::Heard {
             key: key(IDS[from], self.nodes[from].life),
             message: Box::new(message),
@@ -368,7 +419,7 @@ impl World {
             if voters <= self.nodes.len() / 2 {
                 return Err(format!("{} opened by quorum with {voters} voters", IDS[at]));
             }
-            if (claim.view.unwrap(), claim.seqno) < self.committed {
+            if (claim.view.unwrap_or(0), claim.seqno) < self.committed {
                 return Err(format!(
                     "{} opened with {claim}, {:?} was committed",
                     IDS[at], self.committed
@@ -407,5 +458,15 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+fn in_words(effect: &Effect) -> String {
+    match effect {
+        Effect::Record(_) => "writes how far it is".to_owned(),
+        Effect::Send { to, message, .. } => format!("says {:?} to {to}", message.kind()),
+        Effect::Open(kind) => format!("opens: {kind:?}"),
+        Effect::Join { winner, .. } => format!("joins {}", winner.id),
+        Effect::Warn(warning) => format!("warns: {warning}"),
     }
 }

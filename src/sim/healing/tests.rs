@@ -1,7 +1,7 @@
 //! What lives from seeds show.
 
 use super::world::{Tally, World};
-use super::*;
+use crate::heal::Rule;
 
 /// More than by default: `REKINDLE_SEEDS=N`.
 fn seeds(usual: u64) -> u64 {
@@ -9,29 +9,15 @@ fn seeds(usual: u64) -> u64 {
     wanted.unwrap_or(usual)
 }
 
-fn add(all: &mut Tally, one: &Tally) {
-    all.by_quorum += one.by_quorum;
-    all.by_failover += one.by_failover;
-    all.forks += one.forks;
-    all.joined += one.joined;
-    all.crashes += one.crashes;
-    all.votes_kept += one.votes_kept;
-    all.stuck += one.stuck;
-    all.restarted_by_hand += one.restarted_by_hand;
-    all.never_open += one.never_open;
-    all.strangers += one.strangers;
-    all.slowest_open_ms = all.slowest_open_ms.max(one.slowest_open_ms);
-}
-
 #[test]
 fn clusters_heal_whatever_happens_to_them() {
     let mut all = Tally::default();
     for seed in 0..seeds(200) {
-        let mut world = World::new(seed, None);
+        let mut world = World::new(seed);
         if let Err(why) = world.live() {
             panic!("seed {seed}: {why}");
         }
-        add(&mut all, &world.tally);
+        all.add(&world.tally);
     }
     let happened = [
         all.by_quorum,
@@ -46,7 +32,11 @@ fn clusters_heal_whatever_happens_to_them() {
 
 /// The first seed that notices a broken rule, and how.
 fn noticed(rule: Rule, seeds: u64) -> Option<(u64, String)> {
-    (0..seeds).find_map(|seed| Some((seed, World::new(seed, Some(rule)).live().err()?)))
+    (0..seeds).find_map(|seed| {
+        let mut world = World::new(seed);
+        world.settings.broken = vec![rule];
+        Some((seed, world.live().err()?))
+    })
 }
 
 /// Rules whose breach takes several mishaps at once to do harm: the search over three nodes finds both at once.
