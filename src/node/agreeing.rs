@@ -15,7 +15,6 @@ use crate::core::{Agreed, Event};
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::format::entry::Entry;
-use crate::recovery::writes::NoKeys;
 use crate::service::following;
 use crate::shown::line;
 use crate::tables::names;
@@ -79,8 +78,13 @@ impl Driver {
                 continue;
             }
             let state = self.node().read(|store| store.freeze()).0;
-            match following::check(raw, &state, &NoKeys) {
-                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
+            let checked = following::check(raw, &state, &self.keys).map_err(|why| why.to_string());
+            let checked = checked.and_then(|mut followed| {
+                let learned = self.meaning(&mut followed)?;
+                Ok((followed, learned))
+            });
+            match checked {
+                Ok((followed, learned)) => self.step_and(Event::Followed(Box::new(followed)), learned),
                 Err(why) => {
                     tracing::warn!(seqno = expected, "an entry of the primary is refused: {why}");
                     return self.step(Event::FrameRefused);
