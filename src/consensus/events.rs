@@ -85,7 +85,9 @@ impl Consensus {
             return self.contradicts(from, "it says that it comes from this node");
         }
         // Views rise by one with each election: of a lie about them no ledger is to be full, and no view to be left.
-        if message.view() > self.view.saturating_add(MAX_VIEW_STEP) {
+        // Who has nothing yet does not know where the service is.
+        let is_new = self.log.last() == 0;
+        if message.view() > self.view.saturating_add(MAX_VIEW_STEP) && !is_new {
             return self.contradicts(from, "its view is further away than any number of elections leads");
         }
         match message {

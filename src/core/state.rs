@@ -447,6 +447,11 @@ impl Core {
         self.committed
     }
 
+    /// What this node is among the others.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// The oldest signature that is not committed.
     pub fn awaited(&self) -> Option<Seqno> {
         self.in_flight.front().map(|signed| signed.seqno)

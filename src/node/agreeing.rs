@@ -14,7 +14,6 @@ use crate::consensus::{Phase, Role};
 use crate::core::{Agreed, Event};
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
-use crate::recovery::writes::NoKeys;
 use crate::service::following;
 use crate::shown::line;
 use crate::tables::names;
@@ -64,12 +63,16 @@ impl Driver {
         let mut frame = following::Frame::new(&bytes, after, through);
         loop {
             let state = self.node().read(|store| store.freeze()).0;
-            let Some((seqno, checked)) = frame.check_next(&state, &NoKeys) else {
+            let Some((seqno, checked)) = frame.check_next(&state, &self.keys) else {
                 return;
             };
             drop(state);
+            let checked = checked.map_err(|why| why.to_string()).and_then(|mut followed| {
+                let learned = self.meaning(&mut followed)?;
+                Ok((followed, learned))
+            });
             match checked {
-                Ok(followed) => self.step(Event::Followed(Box::new(followed))),
+                Ok((followed, learned)) => self.step_and(Event::Followed(Box::new(followed)), learned),
                 Err(why) => {
                     tracing::warn!(seqno, "an entry of the primary is refused: {why}");
                     return self.step(Event::FrameRefused);

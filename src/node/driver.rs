@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 
 use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
+use super::followed_keys::FollowedKeys;
 use super::old_ledger::OldLedger;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
 use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};
+use crate::crypto::rsa::DecryptionKey;
 use crate::error::Error;
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
@@ -56,6 +58,12 @@ pub struct Driver {
     pub(super) issuers_changed: bool,
     /// The other nodes, if there may be any.
     pub(super) cluster: Option<Cluster>,
+    /// Opens what other nodes write.
+    pub(super) keys: FollowedKeys,
+    /// Reads what is sent to this node alone.
+    pub(super) decryption: Option<DecryptionKey>,
+    /// Everybody who takes part has read the private ledger.
+    pub(super) others_read: bool,
     /// What was said last of this node's part.
     pub(super) said: Option<String>,
     /// Entries that came with what is being heard, of which the core has asked for none yet.
@@ -99,6 +107,9 @@ impl Driver {
             next_ticket: 0,
             issuers_changed: false,
             cluster: None,
+            keys: FollowedKeys::default(),
+            decryption: None,
+            others_read: false,
             said: None,
             frame: Vec::new(),
             sealer: None,
@@ -168,7 +179,7 @@ impl Driver {
         self.step_and(event, Learned::default());
     }
 
-    fn step_and(&mut self, event: Event, mut learned: Learned) {
+    pub(super) fn step_and(&mut self, event: Event, mut learned: Learned) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = Now {
@@ -268,11 +279,6 @@ impl Driver {
             // All of a step's were shown together.
             Announcement::Applied { .. } | Announcement::RolledBack { .. } => {}
             Announcement::Committed { txid, view_history } => self.committed(txid.seqno, &view_history),
-            Announcement::Reached(Milestone::SecretsKnown) => {
-                if let Some((_, unlocked)) = self.unlocked.take() {
-                    self.begin_private_phase(*unlocked);
-                }
-            }
             Announcement::Reached(Milestone::Opened) => {
                 self.old.latest = None;
                 if let Some(sealer) = &mut self.sealer {
@@ -280,7 +286,7 @@ impl Driver {
                 }
                 self.seal(node.status.last_signed());
             }
-            Announcement::Reached(Milestone::Created | Milestone::RetirementsCommitted) => {}
+            Announcement::Reached(Milestone::Created | Milestone::SecretsKnown | Milestone::RetirementsCommitted) => {}
             Announcement::Open => {
                 node.status.open_users();
                 // What was fetched last, a dead service fetched.
@@ -326,6 +332,10 @@ impl Driver {
             node.jwt.wake();
         }
         self.seal(seqno);
+        if let Some((_, unlocked)) = self.unlocked.take_if(|(at, _)| *at <= seqno) {
+            self.begin_private_phase(*unlocked);
+        }
+        self.open_if_it_is_open();
     }
 
     /// Marks nodes whose retirement has been committed.

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::description::net_interfaces;
 use super::directory::{check_ending, check_next_is_free, end_ledger, set_aside_leftovers, set_aside_snapshots};
 use super::driver::Driver;
+use super::followed_keys::FollowedKeys;
 use super::healing::Beginning;
 use super::local_sealing::LocalSealing;
 use super::membership::Membership;
@@ -153,11 +154,12 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
         node.knows_secret(known.from, &known.secret);
     }
     node.predecessors.founded(&service.key);
+    let keys = FollowedKeys::given(&standing.secrets);
     let standing = Arc::new(RwLock::new(standing));
     let old = OldLedger {
         snapshot: public.snapshot.clone(),
         last,
-        fingerprint: foundation.fingerprint,
+        fingerprint: Some(foundation.fingerprint),
         latest: None,
     };
     let disk = Files::new(Durability::Synced);
@@ -184,6 +186,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     let mut driver = Driver::new(node, core, standing, old, &writer, disk, directories).map_err(no_thread())?;
     driver.sealer = sealer;
     driver.cluster = cluster;
+    driver.keys = keys;
     driver.propose("create the new service", writes, Milestone::Created);
     writing::run_until_answered(&mut driver, &writer);
     if let Some(reason) = node.status.waiting_for() {

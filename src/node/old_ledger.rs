@@ -12,8 +12,8 @@ pub struct OldLedger {
     pub snapshot: Option<PathBuf>,
     /// The last signature.
     pub last: Seqno,
-    /// Of the entries that the public phase verified.
-    pub fingerprint: Fingerprint,
+    /// Of the entries that the public phase verified, if one did.
+    pub fingerprint: Option<Fingerprint>,
     /// The last secret before the new service, once the shares gave it.
     pub latest: Option<KnownSecret>,
 }

@@ -13,7 +13,7 @@ use super::session::{Standing, rng};
 use super::shared::Node;
 use super::status::NodeState;
 use super::writer::Message;
-use crate::core::{Event, Milestone};
+use crate::core::{Event, Milestone, Role};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
@@ -25,8 +25,10 @@ use crate::recovery::state::MappedSnapshot;
 use crate::report::Severity;
 use crate::service::identity::now_s;
 use crate::service::open::{Opening, open_recovered};
+use crate::service::service_info;
 use crate::service::submit::Opened;
 use crate::shown::Show;
+use crate::tables::values::ServiceStatus;
 
 impl Driver {
     /// The shares are in and committed: decrypts the old ledger on other threads.
@@ -64,21 +66,31 @@ impl Driver {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .set_private(state.base);
-        let has_others = node.with_membership(Membership::has_others);
-        match has_others {
-            Some(true) => drop(node.runtime.spawn(others_read::wait(Arc::clone(&node)))),
-            _ => self.others_have_read(),
+        // Who does not lead is part of the network from here on: the one that leads opens the service.
+        if self.core.role() == Role::Backup {
+            node.status.enter(NodeState::PartOfNetwork);
         }
+        self.step(Event::PrivateLedgerRead);
     }
 
     /// Everybody has read the private ledger.
     pub(super) fn others_have_read(&mut self) {
-        self.step(Event::PrivateLedgerRead);
+        self.others_read = true;
+        self.open();
     }
 
-    /// Opens the service.
+    /// Opens the service, as soon as everybody has read the private ledger.
     pub(super) fn open(&mut self) {
-        let node = Arc::clone(&self.node);
+        let node = Arc::clone(self.node());
+        let info = node.read(|store| service_info(&store.transaction())).0;
+        let is_due = info.is_ok_and(|info| info.status == ServiceStatus::WaitingForRecoveryShares);
+        if self.core.role() == Role::Backup || !is_due {
+            return;
+        }
+        let has_others = node.with_membership(Membership::has_others).unwrap_or(false);
+        if has_others && !self.others_read {
+            return drop(node.runtime.spawn(others_read::wait(Arc::clone(&node))));
+        }
         match self.opening() {
             Ok(writes) => self.propose("open the recovered service", writes, Milestone::Opened),
             Err(why) => (node.fatal)(Error::Unreadable(format!(
@@ -107,7 +119,7 @@ fn read_private(
     snapshot: Option<PathBuf>,
     secrets: &LedgerSecrets,
     last: Seqno,
-    fingerprint: Fingerprint,
+    fingerprint: Option<Fingerprint>,
 ) -> Result<PrivateState> {
     let files: LedgerFiles = list(&node.config, &InterruptedOpening::default())?;
     let snapshot = snapshot.as_deref().map(MappedSnapshot::open).transpose()?;
@@ -128,7 +140,8 @@ fn read_private(
             first.next
         )));
     }
-    if state.fingerprint != fingerprint {
+    // A node that has joined has followed every entry: there is nothing that it verified before.
+    if fingerprint.is_some_and(|fingerprint| state.fingerprint != fingerprint) {
         let directories: Vec<String> = ledger_directories(&node.config)
             .iter()
             .map(|directory| directory.shown().to_string())

@@ -73,6 +73,8 @@ impl Afterwards {
             unlocked: self.unlocked,
             unsealing: self.unsealing,
             opened_at: (milestone == Some(Milestone::Opened)).then_some(seqno),
+            stored_at: None,
+            historical: None,
         };
         (follow, learned)
     }
@@ -81,7 +83,8 @@ impl Afterwards {
 /// What is known once a transaction is written, and not if it is refused.
 #[derive(Default)]
 pub struct Learned {
-    ticket: Ticket,
+    /// By which it is answered, if it is this node's own.
+    pub ticket: Ticket,
     /// The transaction that makes it known.
     pub seqno: Seqno,
     /// The ledger secret from then on.
@@ -92,6 +95,10 @@ pub struct Learned {
     pub unsealing: Option<SealedReport>,
     /// It opens the service, at this seqno.
     pub opened_at: Option<Seqno>,
+    /// It stores the secret before the newest, at this seqno: a transaction of another node, whose meaning is in its tables.
+    pub stored_at: Option<Seqno>,
+    /// A value of the historical secrets in the ledger that is recovered.
+    pub historical: Option<HistoricalSecret>,
 }
 
 impl Learned {
@@ -112,10 +119,11 @@ impl Learned {
             Arc::make_mut(secrets).push(known);
         }
         // The transaction that opens a service stores the secret before it.
-        if self.opened_at.is_some()
+        let stored_at = self.stored_at.or(self.opened_at);
+        if stored_at.is_some()
             && let Some(current) = Arc::make_mut(secrets).last_mut()
         {
-            current.previous_stored = self.opened_at;
+            current.previous_stored = stored_at;
         }
     }
 }
@@ -171,6 +179,7 @@ impl Standing {
         for known in secrets {
             known.previous_stored = known.previous_stored.filter(|seqno| *seqno <= to);
         }
+        Arc::make_mut(&mut self.historical).retain(|(seqno, _)| *seqno <= to);
     }
 }
 

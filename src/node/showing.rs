@@ -61,6 +61,10 @@ impl Driver {
         }
         if let Some(known) = &learned.secret {
             node.knows_secret(known.from, &known.secret);
+            self.keys.learn(known);
+        }
+        if let Some(value) = learned.historical.take() {
+            Arc::make_mut(&mut standing.historical).push((learned.seqno, value));
         }
         learned.teach(&mut standing.secrets);
         if learned.opened_at.is_some() {
@@ -73,6 +77,7 @@ impl Driver {
     fn unlearn(&mut self, to: Seqno) {
         let node = Arc::clone(self.node());
         node.forgets_secrets_after(to);
+        self.keys.take_back(to);
         self.unlocked.take_if(|(seqno, _)| *seqno > to);
         if self.opened_at.take_if(|seqno| *seqno > to).is_some() {
             node.status.enter(NodeState::ReadingPrivateLedger);

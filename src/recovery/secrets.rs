@@ -82,6 +82,26 @@ impl LedgerSecrets {
         older
     }
 
+    /// Those of a list: the first seqno that each seals, and the seqno of the write that stored the one before it.
+    pub fn of<'s>(list: impl IntoIterator<Item = (Seqno, Seqno, &'s LedgerSecret)>) -> LedgerSecrets {
+        let mut secrets = LedgerSecrets::default();
+        for (from, stored_at, secret) in list {
+            secrets.insert(from, stored_at, secret);
+        }
+        secrets
+    }
+
+    /// One more, from this seqno on.
+    pub fn add(&mut self, from_seqno: Seqno, secret: &LedgerSecret) {
+        self.forget_from(from_seqno);
+        self.insert(from_seqno, from_seqno, secret);
+    }
+
+    /// Forgets those that seal from this seqno on or later.
+    pub fn forget_from(&mut self, seqno: Seqno) {
+        self.secrets.retain(|known| known.from_seqno < seqno);
+    }
+
     fn insert(&mut self, from_seqno: Seqno, recovered_at_seqno: Seqno, secret: &LedgerSecret) {
         let keys = SecretKeys {
             from_seqno,

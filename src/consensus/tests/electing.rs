@@ -231,3 +231,31 @@ fn where_it_is_wanted_a_node_asks_before_it_stands_and_keeps_all_it_has_if_its_l
     );
     assert_eq!(consensus.role(), Role::Candidate);
 }
+
+#[test]
+fn a_view_that_no_elections_lead_to_is_not_believed_but_by_a_newcomer() {
+    let mut consensus = follower(1, &[1, 2, 3]);
+    let far = 4 + (1 << 16) + 1;
+    for message in [
+        wants_vote(far, txid(4, 10)),
+        Message::RequestVote(RequestVote {
+            view: u64::MAX,
+            last_signed: u64::MAX,
+            view_of_last_signed: u64::MAX,
+        }),
+        frame(far, txid(4, 10), 10, 4, 10),
+        ok(far, 10),
+    ] {
+        let effects = consensus.received(at(0), id(2), message);
+        assert!(
+            matches!(effects[..], [Effect::Note(Note::Contradiction { .. })]),
+            "{effects:?}"
+        );
+    }
+    assert_eq!(consensus.view(), 4);
+    consensus.received(at(0), id(2), wants_vote(far - 1, txid(4, 10)));
+    assert_eq!(consensus.view(), far - 1);
+    let mut new = newcomer(1);
+    new.received(at(0), id(2), frame(far, txid(0, 0), 0, 0, 0));
+    assert_eq!(new.view(), far);
+}

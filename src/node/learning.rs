@@ -1,0 +1,77 @@
+//! What the entries of another node that leads mean to this one: secrets that are sent to it, the ledger's old secrets, and that the
+//! service is open. A node that leads knows all of it before it writes.
+
+use super::driver::Driver;
+use super::session::Learned;
+use crate::core::{Followed, Role};
+use crate::journal::SealKey;
+use crate::recovery::secrets::LedgerSecrets;
+use crate::service::secrets::received;
+use crate::service::service_info;
+use crate::service::submit::Opened;
+use crate::tables::values::{HistoricalSecret, ServiceStatus, from_json};
+use crate::tables::{SINGLETON_KEY, names};
+
+impl Driver {
+    /// Reads what an entry means, before it is given to the core.
+    ///
+    /// # Errors
+    /// In words: it says what the node that leads must not say.
+    pub(super) fn meaning(&self, followed: &mut Followed) -> Result<Learned, String> {
+        let seqno = followed.txid.seqno;
+        let mut learned = Learned {
+            seqno,
+            ..Learned::default()
+        };
+        let value = |map| followed.writes.get(map, &SINGLETON_KEY).flatten();
+        let historical = value(names::HISTORICAL_ENCRYPTED_LEDGER_SECRET);
+        let sent = value(names::ENCRYPTED_LEDGER_SECRETS);
+        if let Some(historical) = historical {
+            if seqno <= self.old.last {
+                let historical: HistoricalSecret =
+                    from_json(historical).map_err(|why| format!("the ledger secret before can't be read: {why}"))?;
+                learned.historical = Some(historical);
+            } else {
+                learned.stored_at = Some(seqno);
+            }
+        }
+        let (Some(sent), Some(key)) = (sent.filter(|_| seqno > self.old.last), &self.decryption) else {
+            return Ok(learned);
+        };
+        let mut secrets = received(sent, &self.node().id, key, seqno)?;
+        match secrets.as_slice() {
+            [] => {}
+            [only] if only.from == seqno.saturating_add(1) => {
+                followed.rekey = Some(std::sync::Arc::new(SealKey::new(&only.secret)));
+                learned.stored_at = None;
+                learned.secret = secrets.pop();
+            }
+            [.., latest] => {
+                learned.unlocked = Some(Opened {
+                    latest: latest.clone(),
+                    secrets: LedgerSecrets::of(
+                        secrets
+                            .iter()
+                            .map(|known| (known.from, known.previous_stored.unwrap_or(known.from), &known.secret)),
+                    ),
+                    findings: Vec::new(),
+                });
+            }
+        }
+        Ok(learned)
+    }
+
+    /// A node that does not lead serves users once the service is open for good.
+    pub(super) fn open_if_it_is_open(&self) {
+        let node = self.node();
+        if self.core.role() != Role::Backup || node.status.users_are_served() {
+            return;
+        }
+        let info = node.read(|store| service_info(&store.transaction())).0;
+        if info.is_ok_and(|info| info.status == ServiceStatus::Open) {
+            node.status.open_users();
+            node.jwt.wake();
+            tracing::info!("the service is open");
+        }
+    }
+}
