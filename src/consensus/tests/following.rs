@@ -228,8 +228,14 @@ fn numbers_at_the_end_of_their_range_do_no_harm() {
         [11]
     );
     consensus.received(at(0), id(2), frame(last, txid(5, 11), 11, 5, last));
-    assert_eq!(consensus.view(), last);
+    assert_eq!(consensus.view(), 5);
+    consensus.received(at(9000), id(3), wants_vote(last, txid(last, last)));
+
+    let at_the_end = Start {
+        view: last,
+        ..start(1, &[1, 2, 3])
+    };
+    let mut consensus = Consensus::follow(settings(), at_the_end, chance(), at(0));
     let effects = consensus.tick(at(9000), &PerFrame(1));
     assert_eq!(effects, [Effect::Note(Note::NoViewLeft)]);
-    consensus.received(at(9000), id(3), wants_vote(last, txid(last, last)));
 }
