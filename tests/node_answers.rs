@@ -27,7 +27,7 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
         "",
         "/node/state",
         ".recovery is only ours",
-        "how far the recovery is: the one addition to CCF's answers",
+        "how far the recovery is, and who keeps the service from going on: the additions to CCF's answers",
     ),
     (
         "2-ReadingPrivateLedger",
@@ -44,8 +44,8 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     (
         "3-PartOfNetwork",
         "/app/log/private",
-        "status 404, not 401",
-        "no application runs in this node: what was recovered goes to nodes that have it",
+        "status 503, not 401",
+        "no application runs in this node: a client is to ask another one, and not to take this for an answer of it",
     ),
     (
         "3-PartOfNetwork",

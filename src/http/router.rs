@@ -248,7 +248,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 pub struct Router<S> {
     /// Those with the most literal patterns first.
     routes: Vec<Route<S>>,
-    fallback: Option<Handler<S>>,
+    /// Of the tag that has one, and of what has no tag.
+    fallback: Option<(&'static str, Handler<S>)>,
 }
 
 /// What a path and a method lead to.
@@ -270,9 +271,10 @@ impl<S> Router<S> {
         Router { routes, fallback: None }
     }
 
-    /// With a handler, instead of a 404, for paths whose first segment is no route's tag: `/app` of a node without one.
-    pub fn with_fallback(mut self, handler: Handler<S>) -> Self {
-        self.fallback = Some(handler);
+    /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no
+    /// route's tag: an application is reached with and without `/app`.
+    pub fn with_fallback(mut self, tag: &'static str, handler: Handler<S>) -> Self {
+        self.fallback = Some((tag, handler));
         self
     }
 
@@ -312,7 +314,7 @@ impl<S> Router<S> {
         let tag = segments(&request.path).next().unwrap_or("");
         let known = self.routes.iter().any(|route| route.tag() == tag);
         match self.fallback {
-            Some(fallback) if !known => fallback(state, request),
+            Some((of, fallback)) if !known || tag == of => fallback(state, request),
             _ => {
                 let message = format!("Unknown path: {}.", self.shown(&request.path));
                 Box::pin(async move { Err(ApiError::not_found(message)) })

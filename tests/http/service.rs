@@ -118,7 +118,7 @@ fn router() -> Router<App> {
         Route::new(Method::GET, "/node/panic-before", "Fails", panic_before),
         Route::new(Method::GET, "/node/panic-within", "Fails", panic_within),
     ])
-    .with_fallback(closed)
+    .with_fallback("app", closed)
 }
 
 impl Service {

@@ -51,7 +51,7 @@ pub fn router() -> Router<Node> {
     routes.extend(internal::routes());
     routes.extend(join::routes());
     routes.extend(healing::routes());
-    Router::new(routes).with_fallback(handler!(application))
+    Router::new(routes).with_fallback("app", handler!(application))
 }
 
 /// The documents that describe the endpoints: by first segment, and by version where answers depend on one.
