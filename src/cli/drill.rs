@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Common, output, progress};
-use crate::drill::{Plan, Report, Round, SealingPlan, run as rehearse};
+use crate::drill::{KillAt, Night, NightPlan, Plan, Report, Round, SealingPlan, run as rehearse};
 use crate::error::Result;
 
 /// Rehearse the whole disaster on this machine: a real node recovers a copy of a ledger, members vote and submit their
@@ -33,6 +33,21 @@ pub struct Args {
     /// that is given, a new one for one that is made up]
     #[arg(long, value_name = "FILE", requires = "sealed")]
     pub insecure_sealing_key: Option<PathBuf>,
+    /// Rehearse the whole night with so many nodes: one recovers, the others join, are trusted and catch up, and the first hands
+    /// over to one of them
+    #[arg(long, value_name = "N", conflicts_with = "sealed", value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: Option<u8>,
+    /// All nodes begin with their own copy of the ledger, all but the first without its newest chunk: they find out by themselves
+    /// which of them opens, and the others join it
+    #[arg(long, requires = "nodes")]
+    pub self_healing: bool,
+    /// Instead of handing over, the node that leads is killed: primary@public (before members agree to open the service),
+    /// primary@shares (after the first share) or primary@open
+    #[arg(long, value_name = "primary@STATE", requires = "nodes")]
+    pub kill: Option<KillAt>,
+    /// The program that joins: your own node, which is given --config FILE [default: this one]
+    #[arg(long, value_name = "COMMAND", requires = "nodes")]
+    pub join_with: Option<PathBuf>,
     /// Application entries of the ledger that is made up
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub entries: u64,
@@ -54,6 +69,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             sealed: sealed.clone(),
             key_file: args.insecure_sealing_key.clone(),
         }),
+        night: args.nodes.map(|nodes| NightPlan {
+            nodes: nodes.into(),
+            kill: args.kill,
+            self_healing: args.self_healing,
+            join_with: args.join_with.clone(),
+        }),
     };
     let tell = |line: &str| match common.json {
         true => output::notice(&format!("{line}\n")),
@@ -70,6 +91,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
 
 fn render(report: &Report) -> String {
     let mut out = String::from("\n");
+    if let Some(night) = &report.night {
+        out.push_str(&of_night(night));
+        if let Some(kept) = &report.kept {
+            out.push_str(&format!("kept         {kept}\n"));
+        }
+        return out;
+    }
     for round in &report.rounds {
         out.push_str(&line(round));
     }
@@ -92,6 +120,30 @@ fn render(report: &Report) -> String {
     if let Some(kept) = &report.kept {
         out.push_str(&format!("kept         {}\n", kept));
     }
+    out
+}
+
+fn of_night(night: &Night) -> String {
+    let mut out = format!(
+        "ledger       {} entries, {}\n",
+        output::count(night.entries),
+        output::size(night.bytes)
+    );
+    for joined in &night.joined {
+        out.push_str(&format!(
+            "node {}       joined and caught up in {:.3} s, up to {}\n",
+            joined.node, joined.took_s, joined.seqno
+        ));
+    }
+    out.push_str(&format!(
+        "interrupted  {:.3} s without a commit, until node {} led\n",
+        night.interrupted_s, night.leader
+    ));
+    out.push_str(match (night.verified, night.agree) {
+        (true, true) => "verdict      ok: the service is handed over, and every ledger is whole and the same\n",
+        (true, false) => "verdict      the ledgers of the nodes contradict each other\n",
+        (false, _) => "verdict      a resulting ledger does not verify\n",
+    });
     out
 }
 

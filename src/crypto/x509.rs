@@ -30,7 +30,7 @@ pub use any::{
     AnyCertificate, BasicConstraints, PathError, RevocationList, Rules, check_last, check_link, check_path, der_blocks,
 };
 pub use request::{CertificateRequest, request};
-pub use time::{Validity, parse_time};
+pub use time::{Validity, parse_time, time_text};
 
 const PEM_LABEL: &str = "CERTIFICATE";
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");

@@ -9,16 +9,24 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod clock;
+mod cluster;
+mod healing;
+mod members;
+mod night;
 mod node;
 mod round;
 mod scratch;
 mod sealing;
+mod verifying;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
 
+pub use night::{KillAt, Night, NightPlan};
 pub use round::Round;
 
 use crate::error::{Error, Result};
@@ -45,6 +53,8 @@ pub struct Plan {
     pub jobs: Option<u16>,
     /// Local sealing, if that is to be rehearsed.
     pub sealing: Option<SealingPlan>,
+    /// The rest of the night, with several nodes, if that is to be rehearsed.
+    pub night: Option<NightPlan>,
 }
 
 /// What to rehearse local sealing with.
@@ -63,6 +73,9 @@ pub struct Report {
     pub ok: bool,
     /// The recoveries, one after the other.
     pub rounds: Vec<Round>,
+    /// The night with several nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub night: Option<Night>,
     /// Seconds, for all of it.
     pub elapsed_s: f64,
     /// Where it was left, if it was, as it can be shown.
@@ -115,6 +128,20 @@ pub fn run(plan: &Plan, progress: &dyn Progress, tell: &dyn Fn(&str)) -> Result<
         Some(sealing) => Some(Sealing::begin(sealing, &scratch, tell)?),
         None => None,
     };
+    if let Some(night) = &plan.night {
+        let source = round::Source {
+            ledger: plan.ledger.clone(),
+            snapshots: plan.snapshots.clone(),
+        };
+        let night = runtime.block_on(cluster::rehearse(&plan, night, &source, scratch.path(), tell))?;
+        return Ok(Report {
+            ok: night.verified && night.agree,
+            rounds: Vec::new(),
+            night: Some(night),
+            elapsed_s: began.elapsed().as_secs_f64(),
+            kept: scratch.keep().map(|path| path.shown().to_string()),
+        });
+    }
     let count = sealing.as_ref().map_or(2, Sealing::rounds);
     let mut rounds = Vec::new();
     let mut source = round::Source {
@@ -144,6 +171,7 @@ pub fn run(plan: &Plan, progress: &dyn Progress, tell: &dyn Fn(&str)) -> Result<
     Ok(Report {
         ok,
         rounds,
+        night: None,
         elapsed_s: began.elapsed().as_secs_f64(),
         kept: scratch.keep().map(|path| path.shown().to_string()),
     })

@@ -16,6 +16,8 @@ use crate::node::api::process_memory;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a node may take to end after it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Where a node says where it listens.
+const ADDRESSES: &str = "rpc_addresses.json";
 /// Lines of the log that are shown where something failed.
 const LOG_LINES: usize = 12;
 
@@ -24,6 +26,14 @@ fn set(config: &mut Value, section: &str, name: &str, path: &Path) {
     if let Some(section) = config.pointer_mut(section).and_then(Value::as_object_mut) {
         section.insert(name.to_owned(), Value::from(path.to_string_lossy()));
     }
+}
+
+/// What runs as a node.
+pub(super) enum Program {
+    /// This program, with these arguments after the configuration.
+    Own(Vec<OsString>),
+    /// Another one, which is given `--config`.
+    Other(PathBuf),
 }
 
 /// A running node; killed when it is dropped.
@@ -69,23 +79,44 @@ impl NodeProcess {
                 arguments.extend([OsString::from("--insecure-sealing-key"), key.clone().into_os_string()]);
             }
         }
+        if let Some(jobs) = jobs {
+            arguments.extend([OsString::from("--jobs"), jobs.to_string().into()]);
+        }
+        NodeProcess::launch(directory, &config, &Program::Own(arguments))
+    }
+
+    /// Starts a program as a node in `directory`, with this configuration.
+    pub(super) fn launch(directory: &Path, config: &Value, program: &Program) -> Result<NodeProcess> {
         let path = directory.join("config.json");
         std::fs::write(&path, format!("{config:#}\n")).map_err(Error::io("write", &path))?;
+        NodeProcess::run(directory, &path, program)
+    }
+
+    /// The same with a configuration that is there.
+    pub(super) fn run(directory: &Path, config: &Path, program: &Program) -> Result<NodeProcess> {
         let log = directory.join("node.log");
         let log = File::create(&log).map_err(Error::io("create", &log))?;
         let errors = log.try_clone().map_err(Error::io("open", directory))?;
-        let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
-        let mut command = Command::new(&program);
-        command
-            .args(["node", "--config", "config.json"])
-            .args(arguments)
-            .current_dir(directory);
-        if let Some(jobs) = jobs {
-            command.args(["--jobs", &jobs.to_string()]);
+        let own = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
+        let (program, before, after): (&Path, &[&str], &[OsString]) = match program {
+            Program::Own(arguments) => (&own, &["node"], arguments),
+            Program::Other(program) => (program, &[], &[]),
+        };
+        let addresses = directory.join(ADDRESSES);
+        if addresses.exists() {
+            // Of a node that ran here before.
+            std::fs::remove_file(&addresses).map_err(Error::io("remove", &addresses))?;
         }
+        let mut command = Command::new(program);
+        command
+            .args(before)
+            .arg("--config")
+            .arg(config)
+            .args(after)
+            .current_dir(directory);
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         let mut node = NodeProcess {
-            child: child.map_err(Error::io("start", &program))?,
+            child: child.map_err(Error::io("start", program))?,
             directory: directory.to_owned(),
             url: String::new(),
         };
@@ -95,14 +126,14 @@ impl NodeProcess {
 
     fn await_address(&mut self) -> Result<String> {
         let began = Instant::now();
-        let path = self.directory.join("rpc_addresses.json");
+        let path = self.directory.join(ADDRESSES);
         loop {
             let addresses = std::fs::read(&path)
                 .ok()
                 .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             if let Some(address) = addresses
                 .as_ref()
-                .and_then(|addresses| addresses.get("drill")?.as_str())
+                .and_then(|addresses| addresses.as_object()?.values().next()?.as_str())
             {
                 return Ok(format!("https://{address}"));
             }
@@ -133,6 +164,23 @@ impl NodeProcess {
             lines: last.map(|line| format!("    {line}")).collect(),
             usage: false,
         }
+    }
+
+    /// Kills the node, as a power cut would.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.child
+            .kill()
+            .map_err(Error::io("kill", Path::new("the node's process")))?;
+        let ended = self.child.wait();
+        ended
+            .map(drop)
+            .map_err(Error::io("wait for", Path::new("the node's process")))
+    }
+
+    /// Its exit code, if it has ended by itself; of a signal none.
+    pub(super) fn ended(&mut self) -> Option<Option<i32>> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(status.code())
     }
 
     /// Tells the node to stop, and waits for its end.

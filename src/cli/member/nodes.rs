@@ -1,12 +1,10 @@
 //! `rekindle member trust-node` and `remove-node`: proposals about one node, made with that node in sight.
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use super::{Connection, REFUSED, Signer, proposals, request};
 use crate::cli::{Common, output, text};
-use crate::crypto::x509::parse_time;
+use crate::crypto::x509::{parse_time, time_text};
 use crate::error::{Error, Result};
 use crate::member::{governance, governance::now_s};
 
@@ -35,7 +33,11 @@ impl TrustNode {
     pub fn run(&self, common: &Common) -> Result<u8> {
         let valid_from = match &self.valid_from {
             Some(time) => time.clone(),
-            None => as_x509(self.signer.created_at.unwrap_or_else(now_s))?,
+            None => {
+                let seconds = self.signer.created_at.unwrap_or_else(now_s);
+                let no_time = || format!("{seconds} seconds after 1970 is no time that a certificate can have");
+                time_text(seconds).map_err(|_| Error::Usage(no_time()))?
+            }
         };
         let mut arguments = json!({"node_id": self.id, "valid_from": valid_from});
         if let (Some(days), Some(arguments)) = (self.validity_period_days, arguments.as_object_mut()) {
@@ -130,19 +132,6 @@ fn describe(node: &Value) -> String {
     out
 }
 
-/// A time as certificates have it, and as constitutions take it.
-fn as_x509(unix_s: u64) -> Result<String> {
-    let time = i64::try_from(unix_s)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let form = format_description!("[year repr:last_two][month][day][hour][minute][second]Z");
-    time.and_then(|time| time.format(form).ok()).ok_or_else(|| {
-        Error::Usage(format!(
-            "{unix_s} seconds after 1970 is no time that a certificate can have"
-        ))
-    })
-}
-
 /// An id as tables have it.
 pub(super) fn node_id(text: &str) -> std::result::Result<String, String> {
     governance::checked_id(text)
@@ -163,9 +152,9 @@ mod tests {
 
     #[test]
     fn the_time_is_one_that_constitutions_take() {
-        assert_eq!(as_x509(1_795_262_400).unwrap(), "261121120000Z");
+        assert_eq!(time_text(1_795_262_400).unwrap(), "261121120000Z");
         assert_eq!(parse_time("261121120000Z"), Ok(1_795_262_400));
-        assert!(as_x509(u64::MAX).is_err());
+        assert!(time_text(u64::MAX).is_err() && time_text(4_000_000_000).is_err());
         for good in ["261121120000Z", "2026-11-21T12:00:00Z"] {
             assert_eq!(valid_from(good).as_deref(), Ok(good));
         }

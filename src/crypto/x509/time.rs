@@ -1,6 +1,7 @@
 //! Validity periods, and the many ways in which proposals and certificates spell a time.
 
-use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
+use time::macros::format_description;
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 use x509_cert::der::Decode;
 use x509_cert::time::Validity as DerValidity;
 
@@ -67,6 +68,22 @@ pub fn parse_time(text: &str) -> Result<u64, Error> {
     time.and_then(|seconds| u64::try_from(seconds).ok())
         .ok_or(Error::CannotIssue {
             problem: "the start of validity is not a time from 1970 on such as 2026-10-01T12:00:00Z or 261001120000Z",
+        })
+}
+
+/// A time as constitutions take it: `YYMMDDhhmmssZ`.
+///
+/// # Errors
+/// [`Error::CannotIssue`] for times that no certificate can begin at.
+pub fn time_text(unix_s: u64) -> Result<String, Error> {
+    let time = i64::try_from(unix_s)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let form = format_description!("[year repr:last_two][month][day][hour][minute][second]Z");
+    time.filter(|time| (1970..2050).contains(&time.year()))
+        .and_then(|time| time.format(form).ok())
+        .ok_or(Error::CannotIssue {
+            problem: "the start of validity is not a time that a certificate can have",
         })
 }
 
