@@ -60,6 +60,10 @@ fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
 
 /// Waits for what comes next, or until time has passed; `stopped` is who wants to know of the end.
 fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mut Option<oneshot::Sender<()>>) {
+    // What is due does not wait until nobody says anything: other nodes could keep the followers without a sign of life.
+    if driver.sleep().is_zero() {
+        driver.step(Event::Tick);
+    }
     let sleep = driver.sleep().min(LONGEST_SLEEP);
     match mailbox.take(sleep) {
         Some(Letter::Transaction(made)) => driver.take(made),
