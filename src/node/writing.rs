@@ -72,7 +72,7 @@ fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mu
         Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
         Some(Letter::Message(Message::Disk(word))) => driver.disk(word),
         Some(Letter::Message(Message::Heard(word))) => driver.heard(*word),
-        Some(Letter::Message(Message::PassBack(to, answer))) => driver.pass_back(to, answer),
+        Some(Letter::Message(Message::PassBack(to, answer, _permit))) => driver.pass_back(to, answer),
         Some(Letter::Message(Message::Stop(done))) => {
             *stopped = Some(done);
             driver.step(Event::Stop);
