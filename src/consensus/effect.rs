@@ -140,6 +140,16 @@ pub enum Note {
     NoViewLeft,
 }
 
+impl Note {
+    /// Whether it is about one message: another node can have it said as often as it likes.
+    pub fn is_provoked(&self) -> bool {
+        matches!(
+            self,
+            Note::GreaterView { .. } | Note::Contradiction { .. } | Note::SecondConflict { .. }
+        )
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,6 +168,11 @@ impl fmt::Display for Note {
                 "node {node} needs the entries after {after}, which are not held here: it needs a snapshot, or another leader"
             ),
             Note::Nudges { node } => write!(f, "node {node} is asked to lead at once"),
+            Note::GivesUp { nodes } if nodes.is_empty() => write!(
+                f,
+                "everything that is not committed is given up: no node would take part any more, and nothing could ever be \
+                 committed again; a service needs one node at least"
+            ),
             Note::GivesUp { nodes } => {
                 let nodes: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
                 write!(
@@ -167,7 +182,10 @@ impl fmt::Display for Note {
                     nodes.join(", ")
                 )
             }
-            Note::NoViewLeft => write!(f, "no election: the view is the greatest there is"),
+            Note::NoViewLeft => write!(
+                f,
+                "no election: the view is as far from that of the ledger's last signature as elections may lead, or the greatest of all"
+            ),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Consensus {
         if asks_first {
             self.verifying = None;
         } else {
-            let Some(view) = self.view.checked_add(1) else {
+            let Some(view) = self.next_view() else {
                 self.wait_for_a_leader();
                 return self.note(Note::NoViewLeft);
             };

@@ -8,10 +8,7 @@ use super::message::Message;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
 use crate::channel::NodeId;
-use crate::format::{TxId, View};
-
-/// Views that are skipped, at most: as many as are believed of a ledger.
-const MAX_VIEW_STEP: View = 1 << 16;
+use crate::format::TxId;
 
 /// An entry, as far as consensus is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,9 +82,7 @@ impl Consensus {
             return self.contradicts(from, "it says that it comes from this node");
         }
         // Views rise by one with each election: of a lie about them no ledger is to be full, and no view to be left.
-        // Who has nothing yet does not know where the service is.
-        let is_new = self.log.last() == 0;
-        if message.view() > self.view.saturating_add(MAX_VIEW_STEP) && !is_new {
+        if message.view() > self.view.max(self.last_believable_view()) {
             return self.contradicts(from, "its view is further away than any number of elections leads");
         }
         match message {

@@ -307,7 +307,7 @@ impl Consensus {
     /// Gives up all that is not committed, and leads on in the next view.
     pub(super) fn begin_again(&mut self) {
         let leads = matches!(self.state, State::Leader(_));
-        let Some(view) = self.view.checked_add(1).filter(|_| leads && self.is_needed_by_all()) else {
+        let Some(view) = self.next_view().filter(|_| leads && self.is_needed_by_all()) else {
             return;
         };
         self.enter(view);

@@ -13,7 +13,7 @@ use super::log::{Log, ViewStart};
 use super::message::{AppendEntries, Message};
 use super::rule::Rule;
 use crate::channel::NodeId;
-use crate::format::{Seqno, View};
+use crate::format::{MAX_VIEW, MAX_VIEW_STEP, Seqno, View};
 
 /// Times and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,9 @@ pub(super) enum State {
     },
     Leader(Leading),
 }
+
+/// The greatest view that is agreed upon: recoveries raise it further, and must find room.
+const MAX_AGREED_VIEW: View = MAX_VIEW - MAX_VIEW_STEP;
 
 /// One node's part in CCF's consensus.
 #[derive(Clone, Debug)]
@@ -274,6 +277,25 @@ impl Consensus {
     /// The view of an entry that is known to be there.
     pub(super) fn view_of(&self, seqno: Seqno) -> View {
         self.log.view_at(seqno).unwrap_or(0)
+    }
+
+    /// The greatest view that elections may have led to. An entry of a greater one would make a ledger that nobody recovers,
+    /// so it counts from the last entry that can't be rolled back by a greater view alone, not from the view that was
+    /// believed last. Who has nothing yet does not know where the service is.
+    pub(super) fn last_believable_view(&self) -> View {
+        match self.log.last() {
+            0 => View::MAX,
+            _ => {
+                let signed = self.view_of(self.log.last_signed());
+                signed.saturating_add(MAX_VIEW_STEP).min(MAX_AGREED_VIEW)
+            }
+        }
+    }
+
+    /// The view after this one, where there is one.
+    pub(super) fn next_view(&self) -> Option<View> {
+        let next = self.view.checked_add(1);
+        next.filter(|next| *next <= self.last_believable_view())
     }
 
     /// The next election is in 0.5 to 1 of the time-out.

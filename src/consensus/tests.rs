@@ -8,7 +8,7 @@ use rand_core::SeedableRng;
 
 use super::*;
 use crate::channel::NodeId;
-use crate::format::{Seqno, TxId, View};
+use crate::format::{MAX_VIEW, MAX_VIEW_STEP, Seqno, TxId, View};
 
 mod electing;
 mod following;

@@ -31,6 +31,13 @@ pub type Seqno = u64;
 /// A view: the term of the primary that ordered a transaction.
 pub type View = u64;
 
+/// How far the view may rise from one entry to the next. A node that can't reach the others stands for election every few
+/// seconds, each time in the next view: this is days of that. It bounds what the last signature transaction of a node
+/// alone can claim, whose view no signature covers.
+pub const MAX_VIEW_STEP: View = 1 << 16;
+/// The highest view of any ledger: snapshots hold eight bytes for each.
+pub const MAX_VIEW: View = 1 << 20;
+
 /// A transaction's identity, written `view.seqno`. Ordered as CCF ranks histories: by view, then seqno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(into = "String", try_from = "String")]

@@ -34,10 +34,13 @@ impl Driver {
                 self.frame = Vec::new();
             }
             peers::Word::Passed(passed) => self.passed_on(passed),
-            peers::Word::Connected { peer, remote } => tracing::info!(%peer, %remote, "connected with a node"),
-            peers::Word::Disconnected { peer, why } => {
+            peers::Word::Connected { peer, remote } if self.may_say() => {
+                tracing::info!(%peer, %remote, "connected with a node");
+            }
+            peers::Word::Disconnected { peer, why } if self.may_say() => {
                 tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
             }
+            peers::Word::Connected { .. } | peers::Word::Disconnected { .. } => {}
             peers::Word::Unreachable { peer, address, why } => {
                 tracing::warn!(%peer, address = %line(&address), why = %line(&why), "a node can't be reached");
             }
@@ -48,6 +51,15 @@ impl Driver {
             }
             peers::Word::Panicked(why) => std::panic::resume_unwind(why),
         }
+    }
+
+    /// Whether one more line is to be said that others can provoke, as often as they like.
+    pub(super) fn may_say(&mut self) -> bool {
+        let kept_back = self.chatter.may_say(self.began.elapsed());
+        if let Some(lines @ 1..) = kept_back {
+            tracing::warn!(lines, "of what other nodes do was not said: it was too much");
+        }
+        kept_back.is_some()
     }
 
     /// Says something to a node that a client's request came from.
@@ -130,6 +142,7 @@ impl Driver {
                     cluster.forget(node);
                 }
             }
+            Agreed::Note(note) if note.is_provoked() && !self.may_say() => {}
             Agreed::Note(note) => tracing::info!("{note}"),
         }
     }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::chatter::Chatter;
 use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
 use super::followed_keys::FollowedKeys;
 use super::old_ledger::OldLedger;
+use super::passed_on::PlacesOfNodes;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;
@@ -66,6 +68,10 @@ pub struct Driver {
     pub(super) others_read: bool,
     /// What was said last of this node's part.
     pub(super) said: Option<String>,
+    /// Of requests that other nodes pass on.
+    pub(super) places_of_nodes: PlacesOfNodes,
+    /// Bounds what others have this node say.
+    pub(super) chatter: Chatter,
     /// Entries that came with what is being heard, of which the core has asked for none yet.
     pub(super) frame: Vec<u8>,
     /// Seals the service's secrets, if that is asked for.
@@ -111,6 +117,8 @@ impl Driver {
             decryption: None,
             others_read: false,
             said: None,
+            places_of_nodes: PlacesOfNodes::default(),
+            chatter: Chatter::default(),
             frame: Vec::new(),
             sealer: None,
             unwritten: Vec::new(),

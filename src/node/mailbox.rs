@@ -1,9 +1,12 @@
 //! What waits for the writer's thread: transactions, of which there may be so many, and messages of the node itself, which
-//! are never too many and come first.
+//! come first. Other nodes may say something as fast as it is taken: after so many messages a transaction's turn comes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Messages that pass a transaction, at most.
+const IN_A_ROW: u32 = 64;
 
 /// Why a transaction can't wait here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Letter<M, T> {
 struct Waiting<M, T> {
     messages: VecDeque<M>,
     transactions: VecDeque<T>,
+    /// Messages that were taken while a transaction waited.
+    passed: u32,
     is_closed: bool,
 }
 
@@ -43,6 +48,7 @@ impl<M, T> Mailbox<M, T> {
             waiting: Mutex::new(Waiting {
                 messages: VecDeque::new(),
                 transactions: VecDeque::new(),
+                passed: 0,
                 is_closed: false,
             }),
             arrived: Condvar::new(),
@@ -81,7 +87,7 @@ impl<M, T> Mailbox<M, T> {
         Ok(())
     }
 
-    /// Takes what comes next, messages first; `None` where nothing comes for so long.
+    /// Takes what comes next, messages first but not for ever; `None` where nothing comes for so long.
     pub fn take(&self, wait: Duration) -> Option<Letter<M, T>> {
         let waiting = self.waiting();
         let is_empty = |waiting: &mut Waiting<M, T>| waiting.messages.is_empty() && waiting.transactions.is_empty();
@@ -89,9 +95,15 @@ impl<M, T> Mailbox<M, T> {
             .arrived
             .wait_timeout_while(waiting, wait, is_empty)
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(message) = waiting.messages.pop_front() {
+        let is_its_turn = waiting.passed >= IN_A_ROW && !waiting.transactions.is_empty();
+        if !is_its_turn && let Some(message) = waiting.messages.pop_front() {
+            waiting.passed = match waiting.transactions.is_empty() {
+                true => 0,
+                false => waiting.passed + 1,
+            };
             return Some(Letter::Message(message));
         }
+        waiting.passed = 0;
         waiting.transactions.pop_front().map(Letter::Transaction)
     }
 
@@ -122,5 +134,22 @@ mod tests {
         mailbox.tell("late");
         assert_eq!(mailbox.submit(4), Err(NoPlace::Closed));
         assert!(mailbox.take(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn messages_without_end_do_not_keep_a_transaction_waiting() {
+        let mailbox: Mailbox<u32, &str> = Mailbox::new(2);
+        mailbox.submit("first").unwrap();
+        mailbox.submit("second").unwrap();
+        for number in 0..3 * IN_A_ROW {
+            mailbox.tell(number);
+        }
+        let mut taken = Vec::new();
+        for at in 0..3 * IN_A_ROW {
+            if let Some(Letter::Transaction(which)) = mailbox.take(Duration::ZERO) {
+                taken.push((which, at));
+            }
+        }
+        assert_eq!(taken, [("first", IN_A_ROW), ("second", 2 * IN_A_ROW + 1)]);
     }
 }

@@ -8,6 +8,7 @@
 pub mod agreeing;
 pub mod api;
 pub mod certificates;
+pub mod chatter;
 pub mod cluster;
 pub mod config;
 pub mod description;

@@ -3,11 +3,15 @@
 //! They are answered as any other request is, beside everything else, and the answer goes back the way the request came. What
 //! this node can't answer is said in an answer too: whoever passed a request on otherwise waits for three seconds.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use hyper::StatusCode;
 
 use super::driver::Driver;
 use super::peers::Passed;
 use super::writer::Message;
+use crate::channel::NodeId;
 use crate::channel::message::{Forwarded, ForwardedAnswer, ForwardedRequest};
 use crate::format::View;
 use crate::http::ApiError;
@@ -45,13 +49,17 @@ impl Driver {
         if let Some(refusal) = refusal(leads, asked, view, session) {
             return self.pass_back(from, answer(true, bytes(&refusal)));
         }
+        let Some(place) = self.places_of_nodes.enter(from) else {
+            return self.pass_back(from, answer(false, bytes(&too_many())));
+        };
         let (Some(relay), Some(writer)) = (self.node().relay.get(), self.node().writer.get()) else {
             return;
         };
         let writer = writer.clone();
         relay.answer(request, caller, LONGEST_ANSWER, move |outcome| {
             let said = outcome.unwrap_or_else(|why| {
-                tracing::warn!(%from, "a request that a node passed on is not answered: {why}");
+                // Its client is told, and it may be sent as often as the node likes.
+                tracing::debug!(%from, "a request that a node passed on is not answered: {why}");
                 let message = format!("The primary could not answer: {why}.");
                 bytes(&ApiError::new(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -59,8 +67,9 @@ impl Driver {
                     message,
                 ))
             });
-            writer.tell(Message::PassBack(from, answer(false, said)));
-            drop(permit);
+            // The permit goes along: answers that wait for the writer are as many as the requests of which they are.
+            writer.tell(Message::PassBack(from, answer(false, said), permit));
+            drop(place);
         });
     }
 }
@@ -75,6 +84,30 @@ fn refusal(leads: bool, asked: View, view: View, session: u64) -> Option<ApiErro
             "Potential loss of session consistency on session {session}. Started in view {asked}, now in view {view}. \
              Closing session."
         ))),
+    }
+}
+
+fn too_many() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "NodeCannotHandleRequest",
+        "The primary answers many requests of this node already. Try again.".to_owned(),
+    )
+}
+
+/// Requests of one node that are at work at the same time: what one node passes on must leave places for others'.
+const MOST_EACH: usize = 64;
+
+/// How many requests of each node are at work.
+#[derive(Default)]
+pub(super) struct PlacesOfNodes(BTreeMap<NodeId, Arc<()>>);
+
+impl PlacesOfNodes {
+    /// A place for a request of a node, kept as long as what is answered lives; none where it has too many.
+    fn enter(&mut self, of: NodeId) -> Option<Arc<()>> {
+        self.0.retain(|_, taken| Arc::strong_count(taken) > 1);
+        let taken = self.0.entry(of).or_default();
+        (Arc::strong_count(taken) <= MOST_EACH).then(|| Arc::clone(taken))
     }
 }
 
@@ -110,5 +143,15 @@ mod tests {
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["error"]["code"], "SessionConsistencyLost");
         }
+    }
+
+    #[test]
+    fn a_node_that_passes_on_too_much_leaves_places_for_others() {
+        let mut places = PlacesOfNodes::default();
+        let taken: Vec<_> = (0..MOST_EACH).map(|_| places.enter(NodeId([1; 32])).unwrap()).collect();
+        assert!(places.enter(NodeId([1; 32])).is_none());
+        assert!(places.enter(NodeId([2; 32])).is_some());
+        drop(taken);
+        assert!(places.enter(NodeId([1; 32])).is_some());
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::disk::Word;
 use super::mailbox::{Mailbox, NoPlace};
-use super::peers;
+use super::peers::{self, Permit};
 use super::session::{Afterwards, Session, Standing};
 use super::status::Status;
 use super::turns::Turns;
@@ -68,7 +68,7 @@ pub(super) enum Message {
     /// What is heard of other nodes.
     Heard(Box<peers::Word>),
     /// What a client is answered whose request another node has passed on.
-    PassBack(NodeId, Forwarded),
+    PassBack(NodeId, Forwarded, Permit),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }

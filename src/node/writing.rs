@@ -60,6 +60,10 @@ fn run(driver: &mut Driver, mailbox: &Mailbox<Message, Made>) {
 
 /// Waits for what comes next, or until time has passed; `stopped` is who wants to know of the end.
 fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mut Option<oneshot::Sender<()>>) {
+    // What is due does not wait until nobody says anything: other nodes could keep the followers without a sign of life.
+    if driver.sleep().is_zero() {
+        driver.step(Event::Tick);
+    }
     let sleep = driver.sleep().min(LONGEST_SLEEP);
     match mailbox.take(sleep) {
         Some(Letter::Transaction(made)) => driver.take(made),
@@ -68,7 +72,7 @@ fn take_next(driver: &mut Driver, mailbox: &Mailbox<Message, Made>, stopped: &mu
         Some(Letter::Message(Message::Snapshot(result))) => driver.snapshot(result),
         Some(Letter::Message(Message::Disk(word))) => driver.disk(word),
         Some(Letter::Message(Message::Heard(word))) => driver.heard(*word),
-        Some(Letter::Message(Message::PassBack(to, answer))) => driver.pass_back(to, answer),
+        Some(Letter::Message(Message::PassBack(to, answer, _permit))) => driver.pass_back(to, answer),
         Some(Letter::Message(Message::Stop(done))) => {
             *stopped = Some(done);
             driver.step(Event::Stop);

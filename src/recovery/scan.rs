@@ -180,12 +180,7 @@ pub(super) const BATCH: usize = 1024;
 /// Steps of views and entries with flags that are listed for one segment.
 const ODDITIES: usize = 1024;
 
-/// How far the view may rise from one entry to the next. A node that can't reach the others stands for election every few
-/// seconds, each time in the next view: this is days of that. It bounds what the last signature transaction of a node
-/// alone can claim, whose view no signature covers.
-pub const MAX_VIEW_STEP: View = 1 << 16;
-/// The highest view of any ledger: snapshots hold eight bytes for each.
-pub const MAX_VIEW: View = 1 << 20;
+pub use crate::format::{MAX_VIEW, MAX_VIEW_STEP};
 
 /// Whether the view may go from one entry to the next like this: it never falls, and rises by elections and recoveries alone.
 pub fn is_sound_step(before: View, view: View) -> bool {

@@ -259,3 +259,35 @@ fn a_view_that_no_elections_lead_to_is_not_believed_but_by_a_newcomer() {
     new.received(at(0), id(2), frame(far, txid(0, 0), 0, 0, 0));
     assert_eq!(new.view(), far);
 }
+
+#[test]
+fn views_are_believed_from_the_last_signature_on_and_not_from_those_that_were_believed() {
+    let mut consensus = follower(1, &[1, 2, 3]);
+    let far = 4 + MAX_VIEW_STEP;
+    consensus.received(at(0), id(2), wants_vote(far - 1, txid(4, 10)));
+    assert_eq!(consensus.view(), far - 1);
+    consensus.received(at(0), id(2), wants_vote(2 * far - 2, txid(4, 10)));
+    assert_eq!(
+        consensus.view(),
+        far - 1,
+        "an entry of that view would follow one of view 4"
+    );
+    consensus.tick(at(9000), &PerFrame(1));
+    assert_eq!(consensus.view(), far);
+    let effects = consensus.tick(at(20_000), &PerFrame(1));
+    assert_eq!(effects, [Effect::Note(Note::NoViewLeft)]);
+    assert_eq!(consensus.view(), far);
+}
+
+#[test]
+fn views_are_left_for_recoveries() {
+    let mut start = start(1, &[1, 2, 3]);
+    let last = MAX_VIEW - MAX_VIEW_STEP;
+    start.view = last;
+    start.views = vec![ViewStart { view: last, first: 1 }];
+    let mut consensus = Consensus::follow(settings(), start, chance(), at(0));
+    consensus.received(at(0), id(2), wants_vote(last + 1, txid(last, 10)));
+    assert_eq!(consensus.view(), last);
+    consensus.tick(at(9000), &PerFrame(1));
+    assert_eq!(consensus.view(), last);
+}

@@ -196,7 +196,8 @@ impl Hub {
             self.counters.dropped("unknown_peer");
             return goes_on;
         };
-        if !was_authentic && is_handshake {
+        // Who was called here may answer, however many others talk in its name.
+        if !was_authentic && is_handshake && !line.is_ours {
             let Some(left) = self.stranger_handshakes.checked_sub(1) else {
                 self.counters.dropped("stranger_handshakes");
                 return goes_on;

@@ -116,6 +116,22 @@ fn strangers_are_few_and_do_not_stay() {
 }
 
 #[test]
+fn who_was_called_may_answer_however_many_strangers_talk() {
+    let hard_pressed = Settings {
+        stranger_handshakes: 0,
+        ..settings()
+    };
+    let (callers, called) = (strangers(2, 41, &hard_pressed, &[]), strangers(2, 41, &settings(), &[]));
+    callers[0]
+        .peers
+        .know(called[1].id(), &called[1].peers.address().to_string());
+    called[1]
+        .peers
+        .know(callers[0].id(), &callers[0].peers.address().to_string());
+    callers[0].reaches(&called[1], 1);
+}
+
+#[test]
 fn a_stranger_is_listened_to_for_so_many_frames_only() {
     let nodes = nodes(2, 24);
     let mut stream = TcpStream::connect(nodes[0].peers.address()).unwrap();
