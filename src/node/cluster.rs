@@ -78,14 +78,37 @@ pub(super) fn lead(
         configurations: Vec::new(),
         departures: BTreeMap::new(),
     };
-    let settings = consensus::Settings {
+    // It begins with nobody to tell.
+    let (consensus, _) = Consensus::lead(settings(config), start, system_rng()?, std::time::Duration::ZERO);
+    Ok(consensus)
+}
+
+/// What a node begins to agree with that joins others, and has nothing yet.
+///
+/// # Errors
+/// If the machine gives no random numbers.
+pub(super) fn follow(config: &Config, id: NodeId) -> Result<Consensus> {
+    let start = Start {
+        id,
+        view: 0,
+        views: Vec::new(),
+        last: 0,
+        committed: 0,
+        signatures: Vec::new(),
+        first_held: 1,
+        configurations: Vec::new(),
+        departures: BTreeMap::new(),
+    };
+    let (settings, chance) = (settings(config), system_rng()?);
+    Ok(Consensus::follow(settings, start, chance, std::time::Duration::ZERO))
+}
+
+fn settings(config: &Config) -> consensus::Settings {
+    consensus::Settings {
         message_timeout: config.consensus.message_timeout,
         election_timeout: config.consensus.election_timeout,
         ..consensus::Settings::default()
-    };
-    // It begins with nobody to tell.
-    let (consensus, _) = Consensus::lead(settings, start, system_rng()?, std::time::Duration::ZERO);
-    Ok(consensus)
+    }
 }
 
 /// The others.
