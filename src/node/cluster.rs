@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::config::Config;
+use super::config::{CommandKind, Config};
 use super::membership::Stall;
 use super::peers::{Entries, Peers, Settings, Word};
 use super::writer::{Message, Writer};
@@ -124,7 +124,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Listens for others, and reaches them as `own`.
+    /// Listens for others, and reaches them as `own`. One that has just joined knows none of them: whoever the service has
+    /// endorsed is spoken with.
     ///
     /// # Errors
     /// If the machine gives no thread or socket.
@@ -140,6 +141,7 @@ impl Cluster {
         let writer = writer.clone();
         let mut settings = Settings::new(config.consensus.election_timeout);
         settings.channel.message_limit = config.node_to_node_message_limit;
+        settings.takes_the_endorsed = config.command.kind == CommandKind::Join;
         let hear = move |word: Word| writer.tell(Message::Heard(Box::new(word)));
         let peers = Peers::start(settings, Arc::new(own), listener, Shelf::new(directories), hear);
         let peers = peers.map_err(Error::io("start", std::path::Path::new("what speaks with other nodes")))?;
