@@ -7,6 +7,7 @@ mod node;
 mod support;
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -106,6 +107,51 @@ fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) {
     leader.act("transition_node_to_trusted", arguments);
 }
 
+/// A member hands the service over, as the command line does it.
+fn hand_over(node: &Node<'_>, place: &Place, member: &node::Keys) -> Child {
+    let common = place.directory.join("common");
+    Command::new(node::program())
+        .args(["--json", "member", "hand-over", "--url", &node.url])
+        .arg("--service-certificate")
+        .arg(place.directory.join("service_cert.pem"))
+        .arg("--cert")
+        .arg(common.join(format!("{}_cert.pem", member.name)))
+        .arg("--key")
+        .arg(common.join(format!("{}_privk.pem", member.name)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until one of these leads, and everything up to its election is committed there; answers which.
+#[track_caller]
+fn wait_for_leader(nodes: &mut [Node<'_>]) -> usize {
+    let began = Instant::now();
+    loop {
+        for (i, node) in nodes.iter_mut().enumerate() {
+            if let Some(status) = node.ended() {
+                panic!("a node has ended ({status}): {}", node.log());
+            }
+            let state = node.json("/node/consensus")["details"]["leadership_state"].clone();
+            if state == "Leader" {
+                return i;
+            }
+        }
+        assert!(began.elapsed() < node::PATIENCE, "nobody leads: {}", nodes[0].log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The last committed transaction.
+fn last_committed(node: &Node<'_>) -> String {
+    node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned()
+}
+
+fn status(node: &Node<'_>, transaction: &str) -> Value {
+    node.json(&format!("/node/tx?transaction_id={transaction}"))["status"].clone()
+}
+
 /// The engine finds nothing wrong with a ledger, which goes on to this seqno at least.
 #[track_caller]
 fn verify(ledger: &Path, last: u64) {
@@ -151,4 +197,219 @@ fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
     verify(&beside.ledger(), last);
     place.verify();
     rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
+}
+
+#[test]
+fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_hand_over() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let beside = joiner(&place, &leader.url, "follower");
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    wait_for_seqno(&mut follower, committed(&leader));
+    // What was before it came, and before the disaster, it proves as any other node.
+    let transaction = "2.3";
+    let receipt = |node: &Node<'_>| {
+        let path = format!("/node/receipt?transaction_id={transaction}");
+        node.run(node.anyone().get(&path)).unwrap().json::<Value>().ok()
+    };
+    let proven = follower.wait_until("it proves what is old", receipt);
+    let other = leader.wait_until("so does the leader", receipt);
+    assert_eq!(
+        (&proven["leaf_components"], &proven["proof"]),
+        (&other["leaf_components"], &other["proof"])
+    );
+
+    let mut voters = leader.voters();
+    let hand_over = hand_over(&leader, &place, &voters.remove(0));
+    let proposal = leader.wait_until("it is proposed", |node| {
+        let proposals = node
+            .run(rekindle::member::governance::proposals(node.client()))
+            .unwrap();
+        let open = proposals.iter().find(|proposal| proposal["proposalState"] == "Open")?;
+        Some(open["proposalId"].as_str().unwrap().to_owned())
+    });
+    for voter in &voters {
+        let state = leader.vote(voter, &proposal);
+        if state.is_ok_and(|state| state["proposalState"] == "Accepted") {
+            break;
+        }
+    }
+    let said = leader.wait_for_end();
+    assert!(said.success(), "{}", leader.log());
+    let told = hand_over.wait_with_output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(primary(&follower), Some(id(&follower)));
+    let before = committed(&follower);
+    follower.act("trigger_ledger_rekey", Value::Null);
+    follower.act("trigger_recovery_shares_refresh", Value::Null);
+    follower.act("trigger_snapshot", Value::Null);
+    follower.wait_for_commit();
+    assert!(committed(&follower) > before);
+    follower.wait_until("it has written a snapshot", |_| {
+        let snapshots = std::fs::read_dir(beside.directory.join("snapshots")).unwrap();
+        let mut names = snapshots.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.any(|name| name.ends_with(".committed")).then_some(())
+    });
+    let last = committed(&follower);
+    follower.stop();
+    verify(&beside.ledger(), last);
+    rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
+    // The ledger that it leaves can be recovered with the shares that it has given out.
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
+
+/// Two that have joined the public network of the one that recovers, and have what it has committed.
+fn join_public<'p>(leader: &mut Node<'_>, places: &'p [Place]) -> Vec<Node<'p>> {
+    let mut nodes = Vec::new();
+    for place in places {
+        let mut node = place.start();
+        node.wait_for("PartOfPublicNetwork");
+        node.wait_for_members();
+        leader.wait_for_commit();
+        wait_for_seqno(&mut node, committed(leader));
+        nodes.push(node);
+    }
+    nodes
+}
+
+#[test]
+fn where_the_leader_is_killed_another_leads_and_nothing_committed_is_lost() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.open();
+    for node in &mut nodes {
+        node.wait_until_open();
+    }
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let kept = last_committed(&leader);
+    leader.kill();
+    let killed = Instant::now();
+    let first = wait_for_leader(&mut nodes);
+    let took = killed.elapsed();
+    assert!(took < 3 * ELECTION, "{took:?}: {}", nodes[first].log());
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    assert_eq!(status(node, &kept), "Committed");
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.act("trigger_snapshot", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+        assert_eq!(status(node, &kept), "Committed");
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for place in &places {
+        verify(&place.ledger(), last);
+    }
+    rekindle!["compare", "--json", places[0].ledger(), places[1].ledger()].expect(0);
+    // Of the one that was killed: what it had committed is what the others have.
+    rekindle!["compare", "--json", place.ledger(), places[0].ledger()].expect(0);
+}
+
+#[test]
+fn where_the_leader_dies_with_half_of_the_shares_another_completes_the_recovery() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    let keys = place.keys();
+    let with_share = keys.iter().filter(|keys| keys.encryption.is_some());
+    let submitted = with_share
+        .filter(|keys| leader.submit_share(keys).is_ok())
+        .take(1)
+        .count();
+    assert_eq!(submitted, 1);
+    leader.wait_for_commit();
+    leader.kill();
+    let first = wait_for_leader(&mut nodes);
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    node.submit_shares(&keys);
+    for node in &mut nodes {
+        node.wait_until_open();
+    }
+    let node = &mut nodes[first];
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for place in &places {
+        verify(&place.ledger(), last);
+    }
+    rekindle!["compare", "--json", places[0].ledger(), places[1].ledger()].expect(0);
+}
+
+#[test]
+fn a_node_that_can_not_join_says_why_and_what_to_do() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+
+    let other = joiner(&place, &leader.url, "other");
+    let certificate = place.directory.join("common/service_cert.pem");
+    std::fs::copy(certificate, other.directory.join("service_cert.pem")).unwrap();
+    let said = other.refused();
+    assert!(
+        said.contains("is not endorsed by the service") && said.contains("newest certificate"),
+        "{said}"
+    );
+
+    let full = joiner(&place, &leader.url, "full");
+    std::fs::create_dir(full.ledger()).unwrap();
+    std::fs::write(full.ledger().join("ledger_1-20.committed"), "old").unwrap();
+    let said = full.refused();
+    assert!(
+        said.contains("holds a ledger already (ledger_1-20.committed)") && said.contains("Move what is there away"),
+        "{said}"
+    );
+    let kept = std::fs::read(full.ledger().join("ledger_1-20.committed")).unwrap();
+    assert_eq!(kept, b"old");
+
+    let nobody = joiner(&place, "https://127.0.0.1:1", "nobody");
+    let said = nobody.refused();
+    assert!(
+        said.contains("nobody can be asked at 127.0.0.1:1") && said.contains("target_rpc_address"),
+        "{said}"
+    );
+    assert!(!nobody.directory.join("node_cert.pem").exists(), "it has left nothing");
+
+    let mut unreachable = joiner(&place, &leader.url, "unreachable");
+    unreachable.config["network"]
+        .as_object_mut()
+        .unwrap()
+        .remove("node_to_node_interface");
+    let said = unreachable.refused();
+    assert!(said.contains("network.node_to_node_interface is missing"), "{said}");
+    // Nobody of them has held up the one that was asked.
+    leader.open();
+    leader.stop();
 }
