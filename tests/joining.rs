@@ -174,11 +174,12 @@ fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
     follower.wait_for_members();
     assert_eq!(primary(&follower), Some(id(&leader)));
 
-    leader.open();
-    follower.wait_until_open();
+    // Whatever members ask of the one that follows, the one that leads does.
+    follower.open();
+    leader.wait_until_open();
     let log = leader.log();
     assert!(!log.contains("has not said that it has read"), "{log}");
-    leader.act("trigger_ledger_rekey", Value::Null);
+    follower.act("trigger_ledger_rekey", Value::Null);
     leader.act("trigger_snapshot", Value::Null);
     leader.wait_for_commit();
     let last = committed(&leader);
@@ -412,4 +413,32 @@ fn a_node_that_can_not_join_says_why_and_what_to_do() {
     // Nobody of them has held up the one that was asked.
     leader.open();
     leader.stop();
+}
+
+#[test]
+fn who_can_not_reach_the_leader_says_so_to_whoever_wants_to_write() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(200);
+    let mut follower = beside.start();
+    follower.wait_for("PartOfPublicNetwork");
+    follower.wait_for_members();
+    let write = |node: &Node<'_>| node.post("/gov/members/proposals:create", b"nothing", Some("application/cose"));
+    // The answer is the leader's, with its transaction.
+    let answer = write(&follower);
+    assert_eq!((answer.status.as_u16(), write(&leader).status), (401, answer.status));
+    leader.signal(rustix::process::Signal::STOP);
+    let answer = write(&follower);
+    assert_eq!(answer.status, 504, "{}", String::from_utf8_lossy(&answer.body));
+    let lost = follower.wait_until("it knows no leader", |node| {
+        let answer = write(node);
+        (answer.status == 503).then_some(answer)
+    });
+    let said = String::from_utf8_lossy(&lost.body).into_owned();
+    assert!(said.contains("does not know which one does"), "{said}");
+    leader.signal(rustix::process::Signal::CONT);
+    follower.wait_until("they agree again", |node| (write(node).status == 401).then_some(()));
 }

@@ -20,6 +20,9 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError>>;
 
+/// Answers a request that belongs to the node that leads: has it answered there, or by the handler here.
+pub type Forward<S> = fn(Arc<S>, Request, Handler<S>) -> BoxFuture<Result<Response, ApiError>>;
+
 /// Makes the JSON schema of a type, for the documentation.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -249,6 +252,7 @@ pub struct Router<S> {
     /// Those with the most literal patterns first.
     routes: Vec<Route<S>>,
     fallback: Option<Handler<S>>,
+    forward: Option<Forward<S>>,
 }
 
 /// What a path and a method lead to.
@@ -267,7 +271,23 @@ impl<S> Router<S> {
         let mut routes = routes;
         // Stable, so that routes with one pattern stay in the table's order.
         routes.sort_by_key(|route| Reverse(route.rank()));
-        Router { routes, fallback: None }
+        Router {
+            routes,
+            fallback: None,
+            forward: None,
+        }
+    }
+
+    /// With somebody who has requests answered by the node that leads, where that is another: those that write, and those for
+    /// the fallback.
+    pub fn with_forwarding(mut self, forward: Forward<S>) -> Self {
+        self.forward = Some(forward);
+        self
+    }
+
+    /// Who has the requests of a route answered by the node that leads, if they belong there.
+    pub(super) fn forwards(&self, route: &Route<S>) -> Option<Forward<S>> {
+        self.forward.filter(|_| route.forwarding == Forwarding::Always)
     }
 
     /// With a handler, instead of a 404, for paths whose first segment is no route's tag: `/app` of a node without one.
@@ -312,7 +332,10 @@ impl<S> Router<S> {
         let tag = segments(&request.path).next().unwrap_or("");
         let known = self.routes.iter().any(|route| route.tag() == tag);
         match self.fallback {
-            Some(fallback) if !known => fallback(state, request),
+            Some(fallback) if !known => match self.forward {
+                Some(forward) => forward(state, request, fallback),
+                None => fallback(state, request),
+            },
             _ => {
                 let message = format!("Unknown path: {}.", self.shown(&request.path));
                 Box::pin(async move { Err(ApiError::not_found(message)) })

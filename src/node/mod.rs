@@ -17,6 +17,7 @@ pub mod driver;
 mod early;
 pub mod evidence;
 pub mod followed_keys;
+pub mod forwards;
 pub mod found;
 pub mod healing;
 pub mod healing_calls;

@@ -22,7 +22,11 @@ impl Driver {
         let request = match message {
             Forwarded::Request(request) => request,
             Forwarded::Answer(answer) => {
-                return tracing::debug!(%from, command = answer.command, "an answer that nobody waits for");
+                let command = answer.command;
+                if !self.node().forwards.answered(from, answer) {
+                    tracing::debug!(%from, command, "an answer that nobody waits for");
+                }
+                return;
             }
         };
         let view = self.core.consensus().map_or(0, crate::consensus::Consensus::view);
