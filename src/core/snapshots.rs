@@ -80,6 +80,11 @@ impl Snapshots {
         self.asked |= self.settings.is_some();
     }
 
+    /// The private state is there. Who led until then has made the first snapshot.
+    pub(super) fn allow(&mut self) {
+        self.enabled = true;
+    }
+
     /// Whether the state at `seqno`, a committed signature, is to be written.
     pub(super) fn is_due(&self, now: Now, seqno: Seqno) -> bool {
         if self.drafting.is_some() {

@@ -468,6 +468,11 @@ impl Core {
         self.log.view_history()
     }
 
+    /// The private state is there, although another node opened the service: snapshots may be made.
+    pub fn has_private_state(&mut self) {
+        self.snapshots.allow();
+    }
+
     /// Who signs.
     pub fn signers(&self) -> &Signers {
         self.log.signers()

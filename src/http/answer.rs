@@ -155,6 +155,10 @@ async fn respond<S: Send + Sync + 'static>(
         };
     let mut request = Request {
         path: head.uri.path().to_owned(),
+        target: head
+            .uri
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string),
         query: parse_query(head.uri.query().unwrap_or("")),
         method: head.method,
         headers: head.headers,
@@ -178,7 +182,10 @@ async fn respond<S: Send + Sync + 'static>(
             request.params = params;
             let (handler, state) = (route.handler, shared.state.clone());
             // Called inside its task, because what it does before it returns its future can panic too.
-            let handling: BoxFuture<_> = Box::pin(async move { handler(state, request).await });
+            let handling: BoxFuture<_> = match router.forwards(route) {
+                Some(forward) => Box::pin(async move { forward(state, request, handler).await }),
+                None => Box::pin(async move { handler(state, request).await }),
+            };
             (Some(route.pattern), handling)
         }
     };

@@ -119,6 +119,11 @@ impl Interface {
         }
     }
 
+    /// Whether what comes in here is what other nodes pass on: nobody can connect to it.
+    pub fn is_between_nodes(&self) -> bool {
+        self.bind_address.is_empty()
+    }
+
     /// Whether an operator feature is enabled here.
     pub fn has_feature(&self, feature: &str) -> bool {
         self.operator_features.contains(feature)

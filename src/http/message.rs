@@ -29,6 +29,8 @@ pub struct Request {
     pub method: Method,
     /// The path as it was sent, still percent-encoded.
     pub path: String,
+    /// Path and query as they were sent.
+    pub target: String,
     /// The query's names and values, decoded, in order; a name may occur more than once.
     pub query: Vec<(String, String)>,
     /// The headers.

@@ -20,6 +20,9 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Answers one request.
 pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError>>;
 
+/// Answers a request that belongs to the node that leads: has it answered there, or by the handler here.
+pub type Forward<S> = fn(Arc<S>, Request, Handler<S>) -> BoxFuture<Result<Response, ApiError>>;
+
 /// Makes the JSON schema of a type, for the documentation.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -250,6 +253,7 @@ pub struct Router<S> {
     routes: Vec<Route<S>>,
     /// Of the tag that has one, and of what has no tag.
     fallback: Option<(&'static str, Handler<S>)>,
+    forward: Option<Forward<S>>,
 }
 
 /// What a path and a method lead to.
@@ -268,7 +272,23 @@ impl<S> Router<S> {
         let mut routes = routes;
         // Stable, so that routes with one pattern stay in the table's order.
         routes.sort_by_key(|route| Reverse(route.rank()));
-        Router { routes, fallback: None }
+        Router {
+            routes,
+            fallback: None,
+            forward: None,
+        }
+    }
+
+    /// With somebody who has requests answered by the node that leads, where that is another: those that write, and those for
+    /// the fallback.
+    pub fn with_forwarding(mut self, forward: Forward<S>) -> Self {
+        self.forward = Some(forward);
+        self
+    }
+
+    /// Who has the requests of a route answered by the node that leads, if they belong there.
+    pub(super) fn forwards(&self, route: &Route<S>) -> Option<Forward<S>> {
+        self.forward.filter(|_| route.forwarding == Forwarding::Always)
     }
 
     /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no
@@ -314,7 +334,10 @@ impl<S> Router<S> {
         let tag = segments(&request.path).next().unwrap_or("");
         let known = self.routes.iter().any(|route| route.tag() == tag);
         match self.fallback {
-            Some((of, fallback)) if !known || tag == of => fallback(state, request),
+            Some((of, fallback)) if !known || tag == of => match self.forward {
+                Some(forward) => forward(state, request, fallback),
+                None => fallback(state, request),
+            },
             _ => {
                 let message = format!("Unknown path: {}.", self.shown(&request.path));
                 Box::pin(async move { Err(ApiError::not_found(message)) })

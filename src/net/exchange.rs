@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -51,6 +51,8 @@ pub struct Answered {
     pub status: StatusCode,
     /// When to ask again, if the answer says so in seconds.
     pub retry_after: Option<Duration>,
+    /// Where the answer sends to, if it does. Whoever asked decides whether to go there.
+    pub location: Option<String>,
     /// The body of a 200; of another status nothing is read, unless what was sent was JSON.
     pub body: Bytes,
 }
@@ -60,7 +62,7 @@ pub struct Answered {
 /// # Errors
 /// In words: what is wrong with the request, or what failed. Any status is an answer.
 pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, String> {
-    send(asked, None, bounds).await
+    send(asked, Method::GET, None, bounds).await
 }
 
 /// Sends JSON once with PUT, and reads what is answered, whatever the status.
@@ -68,10 +70,18 @@ pub async fn exchange(asked: &Asked<'_>, bounds: Bounds) -> Result<Answered, Str
 /// # Errors
 /// As [`exchange`].
 pub async fn put(asked: &Asked<'_>, json: Bytes, bounds: Bounds) -> Result<Answered, String> {
-    send(asked, Some(json), bounds).await
+    send(asked, Method::PUT, Some(json), bounds).await
 }
 
-async fn send(asked: &Asked<'_>, json: Option<Bytes>, bounds: Bounds) -> Result<Answered, String> {
+/// The same with POST.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn post(asked: &Asked<'_>, json: Bytes, bounds: Bounds) -> Result<Answered, String> {
+    send(asked, Method::POST, Some(json), bounds).await
+}
+
+async fn send(asked: &Asked<'_>, method: Method, json: Option<Bytes>, bounds: Bounds) -> Result<Answered, String> {
     let (host, port) = (asked.host, asked.port);
     let late = |what: &str, limit: Duration| format!("{what} {host}:{port} took longer than {} ms", limit.as_millis());
     let authority = asked.authority.map_or_else(
@@ -83,10 +93,7 @@ async fn send(asked: &Asked<'_>, json: Option<Bytes>, bounds: Bounds) -> Result<
     );
     let reads_all = json.is_some();
     let mut request = Request::builder()
-        .method(match json {
-            Some(_) => Method::PUT,
-            None => Method::GET,
-        })
+        .method(method)
         .uri(asked.path)
         .header(HOST, authority)
         .header(ACCEPT, asked.accept);
@@ -129,6 +136,8 @@ async fn send(asked: &Asked<'_>, json: Option<Bytes>, bounds: Bounds) -> Result<
             let status = response.status();
             let retry_after = response.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let location = response.headers().get(LOCATION);
+            let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
             let mut body = Bytes::new();
             if reads_all || status == StatusCode::OK {
                 let read = Limited::new(response.into_body(), bounds.size).collect().await;
@@ -138,6 +147,7 @@ async fn send(asked: &Asked<'_>, json: Option<Bytes>, bounds: Bounds) -> Result<
             Ok(Answered {
                 status,
                 retry_after: retry_after.map(Duration::from_secs),
+                location,
                 body,
             })
         };

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::config::Config;
+use super::config::{CommandKind, Config};
 use super::membership::Stall;
 use super::peers::{Entries, Peers, Settings, Word};
 use super::writer::{Message, Writer};
@@ -78,14 +78,37 @@ pub(super) fn lead(
         configurations: Vec::new(),
         departures: BTreeMap::new(),
     };
-    let settings = consensus::Settings {
+    // It begins with nobody to tell.
+    let (consensus, _) = Consensus::lead(settings(config), start, system_rng()?, std::time::Duration::ZERO);
+    Ok(consensus)
+}
+
+/// What a node begins to agree with that joins others, and has nothing yet.
+///
+/// # Errors
+/// If the machine gives no random numbers.
+pub(super) fn follow(config: &Config, id: NodeId) -> Result<Consensus> {
+    let start = Start {
+        id,
+        view: 0,
+        views: Vec::new(),
+        last: 0,
+        committed: 0,
+        signatures: Vec::new(),
+        first_held: 1,
+        configurations: Vec::new(),
+        departures: BTreeMap::new(),
+    };
+    let (settings, chance) = (settings(config), system_rng()?);
+    Ok(Consensus::follow(settings, start, chance, std::time::Duration::ZERO))
+}
+
+fn settings(config: &Config) -> consensus::Settings {
+    consensus::Settings {
         message_timeout: config.consensus.message_timeout,
         election_timeout: config.consensus.election_timeout,
         ..consensus::Settings::default()
-    };
-    // It begins with nobody to tell.
-    let (consensus, _) = Consensus::lead(settings, start, system_rng()?, std::time::Duration::ZERO);
-    Ok(consensus)
+    }
 }
 
 /// The others.
@@ -101,7 +124,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Listens for others, and reaches them as `own`.
+    /// Listens for others, and reaches them as `own`. One that has just joined knows none of them: whoever the service has
+    /// endorsed is spoken with.
     ///
     /// # Errors
     /// If the machine gives no thread or socket.
@@ -117,6 +141,7 @@ impl Cluster {
         let writer = writer.clone();
         let mut settings = Settings::new(config.consensus.election_timeout);
         settings.channel.message_limit = config.node_to_node_message_limit;
+        settings.takes_the_endorsed = config.command.kind == CommandKind::Join;
         let hear = move |word: Word| writer.tell(Message::Heard(Box::new(word)));
         let peers = Peers::start(settings, Arc::new(own), listener, Shelf::new(directories), hear);
         let peers = peers.map_err(Error::io("start", std::path::Path::new("what speaks with other nodes")))?;

@@ -333,7 +333,7 @@ impl Driver {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .compact(seqno);
-        if !node.status.gov_is_open() {
+        if !node.status.gov_is_open() && self.is_in() {
             node.status.open_gov();
         }
         if std::mem::take(&mut self.issuers_changed) {

@@ -202,7 +202,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
 }
 
 /// What Prometheus is told of the other nodes.
-fn count_peers(node: &Node, cluster: &Cluster) {
+pub(super) fn count_peers(node: &Node, cluster: &Cluster) {
     let gauge = |name, help, read: fn(&Figures) -> u64| {
         let peers = Arc::downgrade(&cluster.peers());
         node.metrics.gauge(name, help, move || {

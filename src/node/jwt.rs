@@ -36,7 +36,8 @@ pub async fn keep_fresh(node: Arc<Node>) {
             () = tokio::time::sleep(interval) => {}
             () = node.jwt.wished() => {}
         }
-        if node.status.users_are_served() && !node.status.is_stopping() {
+        // One of the nodes is enough, and no other can write.
+        if node.status.users_are_served() && node.is_primary() && !node.status.is_stopping() {
             refresh_all(&node).await;
         }
     }

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::session::Learned;
-use crate::core::{Followed, Role};
+use crate::core::Followed;
 use crate::journal::SealKey;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::service::secrets::received;
@@ -61,17 +61,41 @@ impl Driver {
         Ok(learned)
     }
 
-    /// A node that does not lead serves users once the service is open for good.
-    pub(super) fn open_if_it_is_open(&self) {
-        let node = self.node();
-        if self.core.role() != Role::Backup || node.status.users_are_served() {
+    /// A node that has not opened the service itself serves users once it is open for good.
+    pub(super) fn open_if_it_is_open(&mut self) {
+        let node = std::sync::Arc::clone(self.node());
+        if self.opened_at.is_some() || node.status.users_are_served() || !self.is_open_for_good() {
             return;
         }
-        let info = node.read(|store| service_info(&store.transaction())).0;
-        if info.is_ok_and(|info| info.status == ServiceStatus::Open) {
-            node.status.open_users();
-            node.jwt.wake();
-            tracing::info!("the service is open");
+        self.core.has_private_state();
+        if let Some(sealer) = &mut self.sealer {
+            sealer.opened();
         }
+        node.status.open_users();
+        node.jwt.wake();
+        tracing::info!("the service is open");
+    }
+
+    /// Whether this node has its own place in what is committed: before that, what it has is the past of the service.
+    pub(super) fn is_in(&self) -> bool {
+        let node = self.node();
+        let committed = self.core.committed();
+        node.read(|store| {
+            let own = store.get(names::NODES_ENDORSED_CERTIFICATES, node.id.as_bytes());
+            own.is_some_and(|(at, _)| at <= committed)
+        })
+        .0
+    }
+
+    /// Whether the service is open, and that is committed: this one, and none that it has recovered.
+    fn is_open_for_good(&self) -> bool {
+        let committed = self.core.committed();
+        let node = self.node();
+        node.read(|store| {
+            let at = store.get(names::SERVICE_INFO, &SINGLETON_KEY).map(|(at, _)| at);
+            let is_ours = at.is_some_and(|at| at > self.old.last && at <= committed);
+            is_ours && service_info(&store.transaction()).is_ok_and(|info| info.status == ServiceStatus::Open)
+        })
+        .0
     }
 }

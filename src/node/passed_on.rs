@@ -26,7 +26,11 @@ impl Driver {
         let request = match message {
             Forwarded::Request(request) => request,
             Forwarded::Answer(answer) => {
-                return tracing::debug!(%from, command = answer.command, "an answer that nobody waits for");
+                let command = answer.command;
+                if !self.node().forwards.answered(from, answer) {
+                    tracing::debug!(%from, command, "an answer that nobody waits for");
+                }
+                return;
             }
         };
         let view = self.core.consensus().map_or(0, crate::consensus::Consensus::view);
@@ -68,7 +72,7 @@ impl Driver {
                 ))
             });
             // The permit goes along: answers that wait for the writer are as many as the requests of which they are.
-            writer.tell(Message::PassBack(from, answer(false, said), permit));
+            writer.tell(Message::PassBack(from, answer(false, said), Some(permit)));
             drop(place);
         });
     }

@@ -66,8 +66,8 @@ impl Driver {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .set_private(state.base);
-        // Who does not lead is part of the network from here on: the one that leads opens the service.
-        if self.core.role() == Role::Backup {
+        // Who does not lead is part of the network from here on: the one that leads opens the service, or has.
+        if self.core.role() == Role::Backup || self.is_opened() {
             node.status.enter(NodeState::PartOfNetwork);
         }
         self.step(Event::PrivateLedgerRead);
@@ -77,6 +77,12 @@ impl Driver {
     pub(super) fn others_have_read(&mut self) {
         self.others_read = true;
         self.open();
+    }
+
+    /// Whether the newest state says that the service is open.
+    fn is_opened(&self) -> bool {
+        let info = self.node().read(|store| service_info(&store.transaction())).0;
+        info.is_ok_and(|info| info.status == ServiceStatus::Open)
     }
 
     /// Opens the service, as soon as everybody has read the private ledger.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::api;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
+use super::forwards::Forwards;
 use super::healing::generation;
 use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
@@ -79,6 +80,7 @@ pub async fn serve(
         own_secrets: RwLock::default(),
         membership: RwLock::default(),
         relay: OnceLock::new(),
+        forwards: Forwards::default(),
         healing: HealingCalls::new(generation(config)),
         jwt: JwtRefresh::default(),
         runtime: Handle::current(),

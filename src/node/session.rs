@@ -115,7 +115,10 @@ impl Learned {
 
     /// Brings the service's own secrets, the newest last, to what is known now.
     pub fn teach(&mut self, secrets: &mut Arc<Vec<KnownSecret>>) {
-        if let Some(known) = self.secret.take() {
+        // A node that has just joined may have been told of it already.
+        if let Some(known) = self.secret.take()
+            && secrets.iter().all(|other| other.from < known.from)
+        {
             Arc::make_mut(secrets).push(known);
         }
         // The transaction that opens a service stores the secret before it.

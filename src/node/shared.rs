@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::config::Config;
+use super::forwards::Forwards;
 use super::healing_calls::HealingCalls;
 use super::jwt_refresh::JwtRefresh;
 use super::membership::Membership;
@@ -66,6 +67,8 @@ pub struct Node {
     pub membership: RwLock<Option<Membership>>,
     /// Answers requests that other nodes pass on.
     pub relay: OnceLock<Relay>,
+    /// Requests that wait for the answer of another node.
+    pub forwards: Forwards,
     /// Leads to the part that finds out with other nodes which of them opens.
     pub healing: HealingCalls,
     /// Fetches the keys of token issuers.

@@ -28,6 +28,8 @@ pub enum NodeState {
     Uninitialized,
     /// The configuration is read, the keys are made.
     Initialized,
+    /// It asks to be let into a service.
+    Pending,
     /// The public ledger is replayed.
     ReadingPublicLedger,
     /// A new service, which knows the public ledger only.
@@ -39,9 +41,10 @@ pub enum NodeState {
 }
 
 impl NodeState {
-    const ALL: [NodeState; 6] = [
+    const ALL: [NodeState; 7] = [
         NodeState::Uninitialized,
         NodeState::Initialized,
+        NodeState::Pending,
         NodeState::ReadingPublicLedger,
         NodeState::PartOfPublicNetwork,
         NodeState::ReadingPrivateLedger,
@@ -53,6 +56,7 @@ impl NodeState {
         match self {
             NodeState::Uninitialized => "Uninitialized",
             NodeState::Initialized => "Initialized",
+            NodeState::Pending => "Pending",
             NodeState::ReadingPublicLedger => "ReadingPublicLedger",
             NodeState::PartOfPublicNetwork => "PartOfPublicNetwork",
             NodeState::ReadingPrivateLedger => "ReadingPrivateLedger",
@@ -407,6 +411,7 @@ impl Status {
             _ if waits.is_some() => waits.as_deref().unwrap_or_default(),
             (Some((name, _)), _) => name.as_str(),
             (None, NodeState::Uninitialized | NodeState::Initialized) => "starting",
+            (None, NodeState::Pending) => "asking to join the service",
             (None, NodeState::ReadingPublicLedger | NodeState::ReadingPrivateLedger) => "between passes",
             (None, NodeState::PartOfPublicNetwork) => {
                 let heals = healing.as_ref().and_then(HealingState::phase);

@@ -67,8 +67,8 @@ pub(super) enum Message {
     Disk(Word),
     /// What is heard of other nodes.
     Heard(Box<peers::Word>),
-    /// What a client is answered whose request another node has passed on.
-    PassBack(NodeId, Forwarded, Permit),
+    /// What a client is answered whose request another node has passed on, or a request that this one passes on.
+    PassBack(NodeId, Forwarded, Option<Permit>),
     /// Nothing new is begun; what was answered is signed. Told once that is done.
     Stop(oneshot::Sender<()>),
 }

@@ -134,7 +134,7 @@ fn admit(transaction: &mut Transaction<'_>, session: &mut Session, asking: &Aski
     let public_only = match session.state {
         NodeState::PartOfPublicNetwork => true,
         NodeState::ReadingPrivateLedger | NodeState::PartOfNetwork => false,
-        NodeState::Uninitialized | NodeState::Initialized | NodeState::ReadingPublicLedger => {
+        NodeState::Uninitialized | NodeState::Initialized | NodeState::Pending | NodeState::ReadingPublicLedger => {
             return Err(Refusal::NotInNetwork);
         }
     };

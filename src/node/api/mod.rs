@@ -8,6 +8,7 @@ mod consensus;
 pub mod consensus_answers;
 mod diagnostics;
 mod files;
+mod forward;
 mod gov_read;
 mod gov_write;
 mod healing;
@@ -51,7 +52,9 @@ pub fn router() -> Router<Node> {
     routes.extend(internal::routes());
     routes.extend(join::routes());
     routes.extend(healing::routes());
-    Router::new(routes).with_fallback("app", handler!(application))
+    Router::new(routes)
+        .with_fallback("app", handler!(application))
+        .with_forwarding(forward::forward)
 }
 
 /// The documents that describe the endpoints: by first segment, and by version where answers depend on one.

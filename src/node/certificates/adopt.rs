@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::crypto::Certificate;
+use crate::node::config::CommandKind;
 use crate::node::driver::Driver;
 use crate::service::identity::ServiceIdentity;
 use crate::service::service_info;
@@ -23,8 +24,11 @@ impl Driver {
             && let Ok(certificate) = Certificate::from_pem(&info.cert)
             && certificate.key_id() == service.certificate.key_id()
         {
-            let path = node.config.command.service_certificate_file.clone();
-            self.unwritten.push((path, certificate.to_pem()));
+            // To a node that joins, it is what its operator trusts: that file stays as it was given.
+            if node.config.command.kind != CommandKind::Join {
+                let path = node.config.command.service_certificate_file.clone();
+                self.unwritten.push((path, certificate.to_pem()));
+            }
             let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
             standing.service = Arc::new(ServiceIdentity {
                 key: Arc::clone(&service.key),

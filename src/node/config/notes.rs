@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 22] = [
+pub const WITHOUT_MEANING: [(&str, &str); 21] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -40,10 +40,6 @@ pub const WITHOUT_MEANING: [(&str, &str); 22] = [
     (
         "network.rpc_interfaces.*.endorsement.acme_configuration",
         "no certificates are fetched from ACME servers; CCF has removed this in November 2025",
-    ),
-    (
-        "network.rpc_interfaces.*.forwarding_timeout_ms",
-        "no requests are forwarded",
     ),
     ("network.rpc_interfaces.*.redirections", "no requests are redirected"),
     (

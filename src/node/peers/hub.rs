@@ -192,10 +192,11 @@ impl Hub {
             self.counters.dropped("other_sender");
             return goes_on;
         }
-        let Some(peer) = self.peers.get_mut(&frame.sender) else {
+        let is_new = !self.peers.contains_key(&frame.sender);
+        if is_new && !(is_handshake && self.settings.takes_the_endorsed) {
             self.counters.dropped("unknown_peer");
             return goes_on;
-        };
+        }
         // Who was called here may answer, however many others talk in its name.
         if !was_authentic && is_handshake && !line.is_ours {
             let Some(left) = self.stranger_handshakes.checked_sub(1) else {
@@ -204,12 +205,25 @@ impl Hub {
             };
             self.stranger_handshakes = left;
         }
+        if is_new {
+            // It connects: where it listens, the ledger says.
+            self.know(frame.sender, String::new());
+        }
+        let Some(peer) = self.peers.get_mut(&frame.sender) else {
+            return goes_on;
+        };
         let effects = peer.channel.received(now, frame, &mut self.rng);
         let is_good = !effects.iter().any(|effect| matches!(effect, Effect::Drop(_)));
+        if is_new && !is_good {
+            // Only who the service has endorsed is remembered: there are no more of them than nodes.
+            self.peers.remove(&frame.sender);
+        }
         let is_established = effects.iter().any(|effect| matches!(effect, Effect::Established));
         let is_delivered = effects.iter().any(|effect| matches!(effect, Effect::Deliver(_)));
         // An init may be an old one that somebody repeats: only what answers us, or has a new counter, says who is there.
-        if is_established || is_delivered {
+        if (is_established || is_delivered)
+            && let Some(line) = self.lines.get_mut(&id)
+        {
             line.is_authentic = true;
             line.peer = Some(frame.sender);
             line.heard = now;

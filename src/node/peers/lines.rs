@@ -29,6 +29,10 @@ impl Hub {
         if peer.opening.is_under_way {
             return true;
         }
+        if peer.address.is_empty() {
+            // It is known only because it has connected.
+            return false;
+        }
         let Some(hub) = self.me.upgrade().filter(|_| now >= peer.opening.not_before) else {
             return false;
         };

@@ -33,6 +33,8 @@ pub struct Settings {
     /// How long reading from a connection rests where memory or what is taken of a node's words does not get less. Then frames
     /// are dropped, or the connection is closed.
     pub patience: Duration,
+    /// Nodes are spoken with that this one does not know, if the service has endorsed them: who joins knows none.
+    pub takes_the_endorsed: bool,
     /// Bytes of everything that has come and was not taken.
     pub incoming_bytes: usize,
     /// Words of one node that may wait to be taken.
@@ -65,6 +67,7 @@ impl Settings {
             silence: election_timeout.saturating_mul(2).max(Duration::from_secs(2)),
             stall: Duration::from_secs(10),
             patience: election_timeout / 2,
+            takes_the_endorsed: false,
             incoming_bytes: 256 << 20,
             words: 256,
             word_bytes: 64 << 20,

@@ -1,0 +1,85 @@
+//! What clients ask of a node that does not lead, and only the one that leads can do: it is passed on, and the answer given back with
+//! its transaction. Node-to-node specification, section 3.
+//!
+//! Unlike CCF's, sessions are not bound to the node that leads: what is read here after a write may be the state before it, until
+//! this node has followed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use tokio::time::timeout;
+
+use crate::channel::message::{Forwarded, ForwardedRequest};
+use crate::http::{ApiError, ApiResult, BoxFuture, Handler, Request, Response, answer_of, request_of};
+use crate::node::shared::Node;
+use crate::node::writer::Message;
+
+/// Where the interface says nothing, as in CCF.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest request that is passed on. A frame of more than 64 MiB ends a CCF node.
+const LONGEST: usize = 16 << 20;
+
+/// Answers by `handler` where this node leads, and else has the node that leads answer.
+pub(super) fn forward(node: Arc<Node>, request: Request, handler: Handler<Node>) -> BoxFuture<ApiResult<Response>> {
+    // What another node has passed on is not passed on again.
+    let is_ours = request.interface.is_between_nodes() || node.with_membership(|known| known.leads()).unwrap_or(true);
+    match is_ours {
+        true => handler(node, request),
+        false => Box::pin(pass_on(node, request)),
+    }
+}
+
+async fn pass_on(node: Arc<Node>, request: Request) -> ApiResult<Response> {
+    let unavailable =
+        |message: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "NodeCannotHandleRequest", message);
+    let known = node.with_membership(|known| (known.primary, known.view));
+    let (Some((Some(primary), view)), Some(writer)) = (known, node.writer.get()) else {
+        return Err(unavailable(
+            "This node does not lead, and does not know which one does: there may be an election. Try again.",
+        ));
+    };
+    let bytes = request_of(&request);
+    if bytes.len() > LONGEST {
+        return Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestBodyTooLarge",
+            format!("This node does not lead, and passes on no more than {LONGEST} bytes: ask node {primary}."),
+        ));
+    }
+    let Some(mut waiting) = node.forwards.begin(primary) else {
+        return Err(unavailable(
+            "Too many requests wait for the node that leads; try again later.",
+        ));
+    };
+    let interface = node.config.network.rpc_interfaces.get(&request.interface.name);
+    let patience = interface.map_or(PATIENCE, |it| Duration::from_millis(it.forwarding_timeout_ms));
+    let message = Forwarded::Request(ForwardedRequest {
+        command: waiting.command,
+        view,
+        // Each request stands alone: its session is its own.
+        session: waiting.command,
+        caller: request.peer_certificate.as_deref().map(<[u8]>::to_vec),
+        request: bytes,
+    });
+    writer.tell(Message::PassBack(primary, message, None));
+    let answer = timeout(patience, &mut waiting.answer).await;
+    let Ok(Ok(answer)) = answer else {
+        return Err(ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "InternalError",
+            format!(
+                "The request was passed on to the node that leads, {primary}, which has not answered within {} ms: it may have been \
+                 done.",
+                patience.as_millis()
+            ),
+        ));
+    };
+    answer_of(&answer).ok_or_else(|| {
+        ApiError::new(
+            StatusCode::BAD_GATEWAY,
+            "InternalError",
+            format!("What the node that leads, {primary}, has answered is no HTTP."),
+        )
+    })
+}

@@ -1,0 +1,228 @@
+//! A node that joins a service: from its configuration to a node that follows. Recovery specification, section 8; node-to-node
+//! specification, sections 5, 7 and 8.
+//!
+//! It serves at once, as every node, and listens to other nodes before it asks: the one that leads connects as soon as this one
+//! is Trusted, and what it says then must not be lost.
+
+mod asking;
+mod following;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc as mpsc_std;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use self::asking::{Asker, Told};
+use self::following::{Joined, follow};
+use super::cluster;
+use super::config::{Config, Join};
+use super::description::{net_interfaces, node_name};
+use super::directory::claim;
+use super::early::{Early, check_outputs, raise_file_limit, read_json, wait_for_evidence, when_there};
+use super::life::{Ends, beside, live};
+use super::local_sealing::LocalSealing;
+use super::output::write_node_address;
+use super::public::{ledger_directories, make_main_directory};
+use super::shared::Node;
+use super::status::NodeState;
+use crate::attestation::OwnEvidence;
+use crate::crypto::Certificate;
+use crate::crypto::process::keep_memory_private;
+use crate::crypto::rsa::{DecryptionKey, KeyPairInTheMaking};
+use crate::error::{Error, Result};
+use crate::format::names::FileName;
+use crate::http;
+use crate::service::identity::{NodeIdentity, failed};
+use crate::service::joining;
+use crate::shown::Show;
+
+/// Runs a node that joins a service, until it is told to stop, or has retired.
+///
+/// # Errors
+/// If the node can't be started, or is not let in; the sentence says why and what to do.
+pub(super) fn run(config: &Config, sealing_key: Option<&Path>) -> Result<()> {
+    let join = config.command.join.as_ref();
+    let join = join.ok_or_else(|| Error::Usage("command.join is missing".to_owned()))?;
+    keep_memory_private();
+    raise_file_limit();
+    let identity = NodeIdentity::generate(node_name(config)?)?;
+    let early = Early::begin(config, &identity)?;
+    let mut inputs = Inputs::read(config, join, sealing_key)?;
+    let claim = inputs.claim.take();
+    let own = identity.clone();
+    let runtime = http::server::runtime()?;
+    let outcome = runtime.block_on(live(config, &identity, claim, |node, ends| {
+        begin(node, ends, own, inputs, early)
+    }));
+    runtime.shutdown_background();
+    outcome.map(drop)
+}
+
+/// What a start takes from files, read before it changes anything, and the directory for its ledger, which no other may have.
+struct Inputs {
+    join: Join,
+    service: Certificate,
+    node_data: Option<Value>,
+    sealing: Option<LocalSealing>,
+    claim: Option<File>,
+}
+
+impl Inputs {
+    fn read(config: &Config, join: &Join, sealing_key: Option<&Path>) -> Result<Inputs> {
+        check_outputs(config)?;
+        let path = &config.command.service_certificate_file;
+        let pem = std::fs::read_to_string(path).map_err(|why| {
+            Error::Usage(format!(
+                "the certificate of the service that this node is to join can't be read from {}: {why}; give it in \
+                 command.service_certificate_file",
+                path.shown()
+            ))
+        })?;
+        let service = Certificate::from_pem(&pem).map_err(|why| {
+            Error::Usage(format!(
+                "command.service_certificate_file {} holds no certificate: {why}",
+                path.shown()
+            ))
+        })?;
+        let node_data = read_json(config.node_data_json_file.as_deref())?;
+        let sealing = LocalSealing::new(config, sealing_key)?;
+        check_no_ledger(config)?;
+        make_main_directory(config)?;
+        Ok(Inputs {
+            join: join.clone(),
+            service,
+            node_data,
+            sealing,
+            claim: Some(claim(&config.ledger.directory)?),
+        })
+    }
+}
+
+/// A node that joins takes the whole ledger from the others: beside what it takes there must be none.
+fn check_no_ledger(config: &Config) -> Result<()> {
+    for directory in ledger_directories(config).iter().filter(|directory| directory.is_dir()) {
+        let items = std::fs::read_dir(directory).map_err(Error::io("list the directory", directory))?;
+        for item in items {
+            let name = item.map_err(Error::io("list the directory", directory))?.file_name();
+            if matches!(
+                FileName::parse(&name.to_string_lossy()),
+                FileName::Chunk(_) | FileName::Unreadable
+            ) {
+                return Err(Error::Usage(format!(
+                    "{} holds a ledger already ({}), and a node that joins takes the whole ledger from the others: the two would be \
+                     mixed. Nothing was changed. Move what is there away and keep it, or name another directory in \
+                     ledger.directory, and start again",
+                    directory.shown(),
+                    Path::new(&name).shown()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn begin(
+    node: &Arc<Node>,
+    ends: &Ends,
+    identity: NodeIdentity,
+    inputs: Inputs,
+    early: Early,
+) -> Result<mpsc::UnboundedReceiver<()>> {
+    if let Some(sealing) = &inputs.sealing {
+        node.status.set_sealing(sealing.state());
+    }
+    let evidence = when_there(early.evidence, ends.clone());
+    let keys = early.keys;
+    let work = {
+        let node = Arc::clone(node);
+        move || join_service(&node, identity, inputs, keys, &evidence)
+    };
+    beside("joining", ends, work)?;
+    // There is nothing that it could lose.
+    Ok(mpsc::unbounded_channel().1)
+}
+
+/// Asks until it is let in, and follows from then on. All of it on a thread of its own.
+fn join_service(
+    node: &Arc<Node>,
+    identity: NodeIdentity,
+    inputs: Inputs,
+    keys: KeyPairInTheMaking,
+    evidence: &mpsc_std::Receiver<OwnEvidence>,
+) -> Result<()> {
+    let config = &node.config;
+    let snapshots = &config.snapshots.directory;
+    std::fs::create_dir_all(snapshots).map_err(Error::io("make the directory", snapshots))?;
+    let others = cluster::listen(config)?.ok_or_else(|| {
+        Error::Usage(
+            "network.node_to_node_interface is missing: a node that joins must be reached by the others, give an address such as \
+             {\"bind_address\": \"10.0.0.2:8081\"}"
+                .to_owned(),
+        )
+    })?;
+    let port = others.local_addr().ok().map(|address| address.port());
+    let node_address = write_node_address(config, &node.files, port)?;
+    let (private, encryption_key) = keys.wait().map_err(failed("make an RSA key"))?;
+    let decryption = DecryptionKey::from_pem(&private).map_err(failed("read this node's own RSA key"))?;
+    drop(private);
+    let evidence = wait_for_evidence(evidence, &node.status)?;
+    let interfaces = net_interfaces(config, &node.published);
+    let asking = joining::Asking {
+        identity: &identity,
+        encryption_key: &encryption_key,
+        evidence: &evidence,
+        node_address: &node_address,
+        interfaces: &interfaces,
+        data: inputs.node_data.as_ref(),
+        startup_seqno: 0,
+    };
+    node.status.enter(NodeState::Pending);
+    let asker = Asker::new(node, &inputs.join, &inputs.service, asking.body())?;
+    let told: Option<Box<Told>> = node.runtime.block_on(asker.ask())?;
+    // None: it is to stop.
+    let Some(told) = told else { return Ok(()) };
+    let joined = Joined {
+        told: *told,
+        identity,
+        decryption,
+        evidence,
+        others,
+        sealing: inputs.sealing,
+    };
+    follow(node, joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_a_ledger_is_refused_and_one_with_anything_else_is_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (main, other) = (scratch.path().join("ledger"), scratch.path().join("read"));
+        let text = serde_json::json!({
+            "network": {"rpc_interfaces": {"a": {"bind_address": "127.0.0.1:0"}}},
+            "command": {"type": "Join", "join": {"target_rpc_address": "127.0.0.1:1"}},
+            "ledger": {"directory": main, "read_only_directories": [other]},
+        });
+        let config = Config::parse(&text.to_string()).unwrap().config;
+        check_no_ledger(&config).unwrap();
+        for directory in [&main, &other] {
+            std::fs::create_dir(directory).unwrap();
+            for name in ["lost+found", "ledger_1-20.committed.ignored", "notes.txt"] {
+                std::fs::write(directory.join(name), "").unwrap();
+            }
+            check_no_ledger(&config).unwrap();
+        }
+        for (directory, name) in [(&main, "ledger_1-20.committed"), (&other, "ledger_7")] {
+            let path = directory.join(name);
+            std::fs::write(&path, "").unwrap();
+            let why = check_no_ledger(&config).unwrap_err().to_string();
+            assert!(why.contains(name) && why.contains("Move what is there away"), "{why}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}

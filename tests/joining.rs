@@ -1,0 +1,444 @@
+//! Nodes that join a service which one of them has recovered: they follow it, finish its recovery, and take it over. Real processes
+//! on one machine.
+
+#[path = "support/node.rs"]
+mod node;
+#[macro_use]
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use std::time::{Duration, Instant, SystemTime};
+
+use node::{Node, Place};
+use serde_json::{Value, json};
+use support::Service;
+
+/// Without a leader for so long, nodes stand for election.
+const ELECTION: Duration = Duration::from_millis(1500);
+
+fn consensus() -> Value {
+    json!({"message_timeout": "50ms", "election_timeout": format!("{}ms", ELECTION.as_millis())})
+}
+
+/// A dead service of two lives, with private tables.
+fn place() -> Place {
+    let options = [
+        "--entries",
+        "400",
+        "--signature-every",
+        "20",
+        "--chunk-size",
+        "50000",
+        "--value-size",
+        "600",
+        "--recoveries",
+        "1",
+    ];
+    let service = Service::made(&options);
+    let mut place = Place::of(&service.directory);
+    place.config["consensus"] = consensus();
+    place
+}
+
+/// Where a node is started that joins the service of `first`, by way of a node of it.
+fn joiner(first: &Place, target: &str, name: &str) -> Place {
+    let directory = first.directory.join(name);
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::copy(
+        first.directory.join("service_cert.pem"),
+        directory.join("service_cert.pem"),
+    )
+    .unwrap();
+    std::fs::create_dir(directory.join("common")).unwrap();
+    for file in std::fs::read_dir(first.directory.join("common")).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, directory.join("common").join(path.file_name().unwrap())).unwrap();
+    }
+    let mut place = Place::at(&directory);
+    place.config["command"] = json!({
+        "type": "Join",
+        "service_certificate_file": "service_cert.pem",
+        "join": {"target_rpc_address": target.strip_prefix("https://").unwrap(), "retry_timeout": "100ms"},
+    });
+    place.config["consensus"] = consensus();
+    place
+}
+
+fn committed(node: &Node<'_>) -> u64 {
+    let txid = node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned();
+    txid.split_once('.').unwrap().1.parse().unwrap()
+}
+
+fn id(node: &Node<'_>) -> String {
+    node.state()["node_id"].as_str().unwrap().to_owned()
+}
+
+fn primary(node: &Node<'_>) -> Option<String> {
+    let network: Value = node.run(node.anyone().get("/node/network")).ok()?.json().ok()?;
+    network["primary_id"].as_str().map(str::to_owned)
+}
+
+/// Waits until a node has committed what another has.
+#[track_caller]
+fn wait_for_seqno(node: &mut Node<'_>, seqno: u64) {
+    node.wait_until(&format!("it has committed {seqno}"), |node| {
+        (committed(node) >= seqno).then_some(())
+    });
+}
+
+fn an_hour_ago() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let time = time::OffsetDateTime::from_unix_timestamp(now.as_secs() as i64 - 3600).unwrap();
+    let form = time::macros::format_description!("[year repr:last_two][month][day][hour][minute][second]Z");
+    time.format(form).unwrap()
+}
+
+/// Members trust a node that waits for that.
+#[track_caller]
+fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) {
+    let joining = joiner.wait_for("Pending")["node_id"].as_str().unwrap().to_owned();
+    joiner.wait_until("the service knows it", |_| {
+        let path = format!("/node/network/nodes/{joining}");
+        (leader.get(&path).status == 200).then_some(())
+    });
+    let arguments = json!({"node_id": joining, "valid_from": an_hour_ago()});
+    leader.act("transition_node_to_trusted", arguments);
+}
+
+/// A member hands the service over, as the command line does it.
+fn hand_over(node: &Node<'_>, place: &Place, member: &node::Keys) -> Child {
+    let common = place.directory.join("common");
+    Command::new(node::program())
+        .args(["--json", "member", "hand-over", "--url", &node.url])
+        .arg("--service-certificate")
+        .arg(place.directory.join("service_cert.pem"))
+        .arg("--cert")
+        .arg(common.join(format!("{}_cert.pem", member.name)))
+        .arg("--key")
+        .arg(common.join(format!("{}_privk.pem", member.name)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until one of these leads, and everything up to its election is committed there; answers which.
+#[track_caller]
+fn wait_for_leader(nodes: &mut [Node<'_>]) -> usize {
+    let began = Instant::now();
+    loop {
+        for (i, node) in nodes.iter_mut().enumerate() {
+            if let Some(status) = node.ended() {
+                panic!("a node has ended ({status}): {}", node.log());
+            }
+            let state = node.json("/node/consensus")["details"]["leadership_state"].clone();
+            if state == "Leader" {
+                return i;
+            }
+        }
+        assert!(began.elapsed() < node::PATIENCE, "nobody leads: {}", nodes[0].log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The last committed transaction.
+fn last_committed(node: &Node<'_>) -> String {
+    node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned()
+}
+
+fn status(node: &Node<'_>, transaction: &str) -> Value {
+    node.json(&format!("/node/tx?transaction_id={transaction}"))["status"].clone()
+}
+
+/// The engine finds nothing wrong with a ledger, which goes on to this seqno at least.
+#[track_caller]
+fn verify(ledger: &Path, last: u64) {
+    let report = rekindle!["verify", "--json", ledger].expect(0).json();
+    let signed = report["last_signed"].as_str().unwrap().to_owned();
+    let signed: u64 = signed.split_once('.').unwrap().1.parse().unwrap();
+    assert!(signed >= last, "{signed} < {last}: {report}");
+}
+
+#[test]
+fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let beside = joiner(&place, &leader.url, "follower");
+    let mut follower = beside.start();
+    follower.wait_for("PartOfPublicNetwork");
+    wait_for_seqno(&mut follower, committed(&leader));
+    follower.wait_for_members();
+    assert_eq!(primary(&follower), Some(id(&leader)));
+
+    // Whatever members ask of the one that follows, the one that leads does.
+    follower.open();
+    leader.wait_until_open();
+    let log = leader.log();
+    assert!(!log.contains("has not said that it has read"), "{log}");
+    follower.act("trigger_ledger_rekey", Value::Null);
+    leader.act("trigger_snapshot", Value::Null);
+    leader.wait_for_commit();
+    let last = committed(&leader);
+    wait_for_seqno(&mut follower, last);
+    for path in ["/node/commit", "/node/network/nodes", "/node/service/configuration"] {
+        let (one, other) = (leader.json(path), follower.json(path));
+        match path {
+            "/node/commit" => assert!(one["view_history"] == other["view_history"], "{one} {other}"),
+            _ => assert_eq!(one, other, "{path}"),
+        }
+    }
+    let log = follower.log();
+    assert!(!log.contains("refused") && !log.contains("panicked"), "{log}");
+    follower.stop();
+    leader.stop();
+    verify(&beside.ledger(), last);
+    place.verify();
+    rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
+}
+
+#[test]
+fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_hand_over() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let beside = joiner(&place, &leader.url, "follower");
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    wait_for_seqno(&mut follower, committed(&leader));
+    // What was before it came, and before the disaster, it proves as any other node.
+    let transaction = "2.3";
+    let receipt = |node: &Node<'_>| {
+        let path = format!("/node/receipt?transaction_id={transaction}");
+        node.run(node.anyone().get(&path)).unwrap().json::<Value>().ok()
+    };
+    let proven = follower.wait_until("it proves what is old", receipt);
+    let other = leader.wait_until("so does the leader", receipt);
+    assert_eq!(
+        (&proven["leaf_components"], &proven["proof"]),
+        (&other["leaf_components"], &other["proof"])
+    );
+
+    let mut voters = leader.voters();
+    let hand_over = hand_over(&leader, &place, &voters.remove(0));
+    let proposal = leader.wait_until("it is proposed", |node| {
+        let proposals = node
+            .run(rekindle::member::governance::proposals(node.client()))
+            .unwrap();
+        let open = proposals.iter().find(|proposal| proposal["proposalState"] == "Open")?;
+        Some(open["proposalId"].as_str().unwrap().to_owned())
+    });
+    for voter in &voters {
+        let state = leader.vote(voter, &proposal);
+        if state.is_ok_and(|state| state["proposalState"] == "Accepted") {
+            break;
+        }
+    }
+    let said = leader.wait_for_end();
+    assert!(said.success(), "{}", leader.log());
+    let told = hand_over.wait_with_output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(primary(&follower), Some(id(&follower)));
+    let before = committed(&follower);
+    follower.act("trigger_ledger_rekey", Value::Null);
+    follower.act("trigger_recovery_shares_refresh", Value::Null);
+    follower.act("trigger_snapshot", Value::Null);
+    follower.wait_for_commit();
+    assert!(committed(&follower) > before);
+    follower.wait_until("it has written a snapshot", |_| {
+        let snapshots = std::fs::read_dir(beside.directory.join("snapshots")).unwrap();
+        let mut names = snapshots.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.any(|name| name.ends_with(".committed")).then_some(())
+    });
+    let last = committed(&follower);
+    follower.stop();
+    verify(&beside.ledger(), last);
+    rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
+    // The ledger that it leaves can be recovered with the shares that it has given out.
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
+
+/// Two that have joined the public network of the one that recovers, and have what it has committed.
+fn join_public<'p>(leader: &mut Node<'_>, places: &'p [Place]) -> Vec<Node<'p>> {
+    let mut nodes = Vec::new();
+    for place in places {
+        let mut node = place.start();
+        node.wait_for("PartOfPublicNetwork");
+        node.wait_for_members();
+        leader.wait_for_commit();
+        wait_for_seqno(&mut node, committed(leader));
+        nodes.push(node);
+    }
+    nodes
+}
+
+#[test]
+fn where_the_leader_is_killed_another_leads_and_nothing_committed_is_lost() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.open();
+    for node in &mut nodes {
+        node.wait_until_open();
+    }
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let kept = last_committed(&leader);
+    leader.kill();
+    let killed = Instant::now();
+    let first = wait_for_leader(&mut nodes);
+    let took = killed.elapsed();
+    assert!(took < 3 * ELECTION, "{took:?}: {}", nodes[first].log());
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    assert_eq!(status(node, &kept), "Committed");
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.act("trigger_snapshot", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+        assert_eq!(status(node, &kept), "Committed");
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for place in &places {
+        verify(&place.ledger(), last);
+    }
+    rekindle!["compare", "--json", places[0].ledger(), places[1].ledger()].expect(0);
+    // Of the one that was killed: what it had committed is what the others have.
+    rekindle!["compare", "--json", place.ledger(), places[0].ledger()].expect(0);
+}
+
+#[test]
+fn where_the_leader_dies_with_half_of_the_shares_another_completes_the_recovery() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    let keys = place.keys();
+    let with_share = keys.iter().filter(|keys| keys.encryption.is_some());
+    let submitted = with_share
+        .filter(|keys| leader.submit_share(keys).is_ok())
+        .take(1)
+        .count();
+    assert_eq!(submitted, 1);
+    leader.wait_for_commit();
+    leader.kill();
+    let first = wait_for_leader(&mut nodes);
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    node.submit_shares(&keys);
+    for node in &mut nodes {
+        node.wait_until_open();
+    }
+    let node = &mut nodes[first];
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for place in &places {
+        verify(&place.ledger(), last);
+    }
+    rekindle!["compare", "--json", places[0].ledger(), places[1].ledger()].expect(0);
+}
+
+#[test]
+fn a_node_that_can_not_join_says_why_and_what_to_do() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+
+    let other = joiner(&place, &leader.url, "other");
+    let certificate = place.directory.join("common/service_cert.pem");
+    std::fs::copy(certificate, other.directory.join("service_cert.pem")).unwrap();
+    let said = other.refused();
+    assert!(
+        said.contains("is not endorsed by the service") && said.contains("newest certificate"),
+        "{said}"
+    );
+
+    let full = joiner(&place, &leader.url, "full");
+    std::fs::create_dir(full.ledger()).unwrap();
+    std::fs::write(full.ledger().join("ledger_1-20.committed"), "old").unwrap();
+    let said = full.refused();
+    assert!(
+        said.contains("holds a ledger already (ledger_1-20.committed)") && said.contains("Move what is there away"),
+        "{said}"
+    );
+    let kept = std::fs::read(full.ledger().join("ledger_1-20.committed")).unwrap();
+    assert_eq!(kept, b"old");
+
+    let nobody = joiner(&place, "https://127.0.0.1:1", "nobody");
+    let said = nobody.refused();
+    assert!(
+        said.contains("nobody can be asked at 127.0.0.1:1") && said.contains("target_rpc_address"),
+        "{said}"
+    );
+    assert!(!nobody.directory.join("node_cert.pem").exists(), "it has left nothing");
+
+    let mut unreachable = joiner(&place, &leader.url, "unreachable");
+    unreachable.config["network"]
+        .as_object_mut()
+        .unwrap()
+        .remove("node_to_node_interface");
+    let said = unreachable.refused();
+    assert!(said.contains("network.node_to_node_interface is missing"), "{said}");
+    // Nobody of them has held up the one that was asked.
+    leader.open();
+    leader.stop();
+}
+
+#[test]
+fn who_can_not_reach_the_leader_says_so_to_whoever_wants_to_write() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(200);
+    let mut follower = beside.start();
+    follower.wait_for("PartOfPublicNetwork");
+    follower.wait_for_members();
+    let write = |node: &Node<'_>| node.post("/gov/members/proposals:create", b"nothing", Some("application/cose"));
+    // The answer is the leader's, with its transaction.
+    let answer = write(&follower);
+    assert_eq!((answer.status.as_u16(), write(&leader).status), (401, answer.status));
+    leader.signal(rustix::process::Signal::STOP);
+    let answer = write(&follower);
+    assert_eq!(answer.status, 504, "{}", String::from_utf8_lossy(&answer.body));
+    let lost = follower.wait_until("it knows no leader", |node| {
+        let answer = write(node);
+        (answer.status == 503).then_some(answer)
+    });
+    let said = String::from_utf8_lossy(&lost.body).into_owned();
+    assert!(said.contains("does not know which one does"), "{said}");
+    leader.signal(rustix::process::Signal::CONT);
+    follower.wait_until("they agree again", |node| (write(node).status == 401).then_some(()));
+}
