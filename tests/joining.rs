@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use hyper::Method;
 use node::{Node, Place};
 use serde_json::{Value, json};
 use support::Service;
@@ -24,7 +26,11 @@ fn consensus() -> Value {
 
 /// A dead service of two lives, with private tables.
 fn place() -> Place {
-    let options = [
+    place_with(&[])
+}
+
+fn place_with(more: &[&str]) -> Place {
+    let mut options = vec![
         "--entries",
         "400",
         "--signature-every",
@@ -36,6 +42,7 @@ fn place() -> Place {
         "--recoveries",
         "1",
     ];
+    options.extend(more);
     let service = Service::made(&options);
     let mut place = Place::of(&service.directory);
     place.config["consensus"] = consensus();
@@ -60,7 +67,11 @@ fn joiner(first: &Place, target: &str, name: &str) -> Place {
     place.config["command"] = json!({
         "type": "Join",
         "service_certificate_file": "service_cert.pem",
-        "join": {"target_rpc_address": target.strip_prefix("https://").unwrap(), "retry_timeout": "100ms"},
+        "join": {
+            "target_rpc_address": target.strip_prefix("https://").unwrap(),
+            "retry_timeout": "100ms",
+            "fetch_recent_snapshot": false,
+        },
     });
     place.config["consensus"] = consensus();
     place
@@ -441,4 +452,109 @@ fn who_can_not_reach_the_leader_says_so_to_whoever_wants_to_write() {
     assert!(said.contains("does not know which one does"), "{said}");
     leader.signal(rustix::process::Signal::CONT);
     follower.wait_until("they agree again", |node| (write(node).status == 401).then_some(()));
+}
+
+#[test]
+fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_over() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_snapshot", Value::Null);
+    leader.wait_until("there is a snapshot", |node| {
+        (node
+            .run(
+                node.anyone()
+                    .request(Method::HEAD, "/node/snapshot", Bytes::new(), None),
+            )
+            .ok()?
+            .status
+            == 308)
+            .then_some(())
+    });
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    let began = follower.state()["startup_seqno"].as_u64().unwrap();
+    assert!(began > 438, "{}", follower.log());
+    let first = format!("ledger_{}", began + 1);
+    let mut names = std::fs::read_dir(beside.ledger())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(
+        names.all(|name| name.split('-').next().unwrap() >= first.as_str()),
+        "{first}"
+    );
+
+    let mut third_place = joiner(&place, &follower.url, "third");
+    third_place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    // It is asked by way of the one that follows, which sends to the one that leads.
+    let mut third = third_place.start();
+    trust(&leader, &mut third);
+    third.wait_until_open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let kept = last_committed(&leader);
+    wait_for_seqno(&mut third, committed(&leader));
+    leader.kill();
+    let mut nodes = [follower, third];
+    let first = wait_for_leader(&mut nodes);
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    assert_eq!(status(node, &kept), "Committed");
+    node.act("trigger_recovery_shares_refresh", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for place in [&beside, &third_place] {
+        place.verify();
+    }
+    // With the snapshot, its ledger is enough to recover from; everything private is there.
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
+
+#[test]
+fn where_the_recovery_began_with_a_snapshot_others_begin_with_it_and_read_the_private_ledger_from_there() {
+    let place = place_with(&["--snapshot-every", "100"]);
+    let mut leader = place.start();
+    let began = leader.wait_for("PartOfPublicNetwork")["startup_seqno"]
+        .as_u64()
+        .unwrap();
+    assert!(began > 0, "{}", leader.log());
+    leader.wait_for_commit();
+    // One that would begin with nothing is not taken, as in CCF.
+    let without = joiner(&place, &leader.url, "without").refused();
+    assert!(without.contains("StartupSeqnoIsOld"), "{without}");
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    follower.wait_for("PartOfPublicNetwork");
+    assert_eq!(follower.state()["startup_seqno"], json!(began), "{}", follower.log());
+    follower.wait_for_members();
+    leader.open();
+    follower.wait_until_open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    wait_for_seqno(&mut follower, committed(&leader));
+    follower.stop();
+    leader.stop();
+    beside.verify();
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
 }

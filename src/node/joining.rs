@@ -5,7 +5,10 @@
 //! is Trusted, and what it says then must not be lost.
 
 mod asking;
+mod beginning;
+mod fetching;
 mod following;
+mod speaking;
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +19,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use self::asking::{Asker, Told};
+use self::fetching::Fetcher;
 use self::following::{Joined, follow};
+use self::speaking::Speaker;
 use super::cluster;
 use super::config::{Config, Join};
 use super::description::{net_interfaces, node_name};
@@ -170,6 +175,17 @@ fn join_service(
     drop(private);
     let evidence = wait_for_evidence(evidence, &node.status)?;
     let interfaces = net_interfaces(config, &node.published);
+    let speaker = Speaker::new(node, &inputs.service)?;
+    let fetcher = Fetcher {
+        node,
+        join: &inputs.join,
+        service: &inputs.service,
+        speaker: &speaker,
+    };
+    let start = match inputs.join.fetch_recent_snapshot {
+        true => node.runtime.block_on(fetcher.fetch()),
+        false => None,
+    };
     let asking = joining::Asking {
         identity: &identity,
         encryption_key: &encryption_key,
@@ -177,15 +193,16 @@ fn join_service(
         node_address: &node_address,
         interfaces: &interfaces,
         data: inputs.node_data.as_ref(),
-        startup_seqno: 0,
+        startup_seqno: start.as_ref().map_or(0, |start| start.seqno),
     };
     node.status.enter(NodeState::Pending);
-    let asker = Asker::new(node, &inputs.join, &inputs.service, asking.body())?;
+    let asker = Asker::new(node, &inputs.join, &inputs.service, &speaker, asking.body());
     let told: Option<Box<Told>> = node.runtime.block_on(asker.ask())?;
     // None: it is to stop.
     let Some(told) = told else { return Ok(()) };
     let joined = Joined {
         told: *told,
+        start,
         identity,
         decryption,
         evidence,
