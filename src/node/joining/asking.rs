@@ -10,8 +10,6 @@ use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-pub(super) use crate::service::joining::Told;
-
 use super::speaking::{Saying, Speaker, Unheard, address_in};
 use crate::crypto::Certificate;
 use crate::crypto::digest::Digest;
@@ -19,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::net::exchange::{Answered, Bounds};
 use crate::node::config::{Address, Join};
 use crate::node::shared::Node;
-use crate::service::joining::Answer;
+use crate::service::joining::{Answer, Told};
 use crate::shown::{excerpt, line};
 
 const BOUNDS: Bounds = Bounds {
@@ -37,7 +35,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks for one node.
 pub(super) struct Asker<'n> {
-    node: &'n Node,
     join: &'n Join,
     service: &'n Certificate,
     id: Digest,
@@ -67,7 +64,6 @@ impl<'n> Asker<'n> {
         body: Vec<u8>,
     ) -> Asker<'n> {
         Asker {
-            node,
             join,
             service,
             id: node.certificates.self_signed().key_id(),
@@ -76,17 +72,17 @@ impl<'n> Asker<'n> {
         }
     }
 
-    /// Asks until the node is let in; none where it is told to stop.
+    /// Asks until the node is let in.
     ///
     /// # Errors
     /// If it is refused, or nobody of the service is at the address that it was given.
-    pub(super) async fn ask(&self) -> Result<Option<Box<Told>>> {
+    pub(super) async fn ask(&self) -> Result<Box<Told>> {
         let given = &self.join.target_rpc_address;
         let (mut target, mut is_known, mut failures) = (given.clone(), false, 0);
         let mut said = String::new();
-        while !self.node.status.is_stopping() {
+        loop {
             let fault = match self.attempt(&mut target).await {
-                Ok(told) => return Ok(Some(told)),
+                Ok(told) => return Ok(told),
                 Err(fault) => fault,
             };
             failures += 1;
@@ -116,7 +112,6 @@ impl<'n> Asker<'n> {
             }
             tokio::time::sleep(self.join.retry_timeout.max(SHORTEST_PAUSE)).await;
         }
-        Ok(None)
     }
 
     /// Asks once, wherever that leads; `target` is where it has led.

@@ -48,9 +48,6 @@ impl Fetcher<'_> {
     /// The newest snapshot, proven to be of this service and in its directory; none where there is none that can be used.
     pub(super) async fn fetch(&self) -> Option<Start> {
         for attempt in 1..=self.join.fetch_snapshot_max_attempts {
-            if self.node.status.is_stopping() {
-                return None;
-            }
             match self.attempt().await {
                 Ok(Some(start)) => {
                     let (seqno, path) = (start.seqno, start.path.shown());
