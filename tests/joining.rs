@@ -6,7 +6,7 @@ mod node;
 #[macro_use]
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +24,11 @@ fn consensus() -> Value {
 
 /// A dead service of two lives, with private tables.
 fn place() -> Place {
-    let options = [
+    place_with(&[])
+}
+
+fn place_with(more: &[&str]) -> Place {
+    let mut options = vec![
         "--entries",
         "400",
         "--signature-every",
@@ -36,6 +40,7 @@ fn place() -> Place {
         "--recoveries",
         "1",
     ];
+    options.extend(more);
     let service = Service::made(&options);
     let mut place = Place::of(&service.directory);
     place.config["consensus"] = consensus();
@@ -60,7 +65,11 @@ fn joiner(first: &Place, target: &str, name: &str) -> Place {
     place.config["command"] = json!({
         "type": "Join",
         "service_certificate_file": "service_cert.pem",
-        "join": {"target_rpc_address": target.strip_prefix("https://").unwrap(), "retry_timeout": "100ms"},
+        "join": {
+            "target_rpc_address": target.strip_prefix("https://").unwrap(),
+            "retry_timeout": "100ms",
+            "fetch_recent_snapshot": false,
+        },
     });
     place.config["consensus"] = consensus();
     place
@@ -161,6 +170,33 @@ fn verify(ledger: &Path, last: u64) {
     assert!(signed >= last, "{signed} < {last}: {report}");
 }
 
+/// The newest committed snapshot that a node has.
+fn newest_snapshot(place: &Place) -> Option<PathBuf> {
+    snapshots(place).pop().map(|(_, path)| path)
+}
+
+/// Committed snapshots, the newest last.
+fn snapshots(place: &Place) -> Vec<(u64, PathBuf)> {
+    let files = std::fs::read_dir(place.directory.join("snapshots")).unwrap();
+    let names = files.map(|file| file.unwrap().path());
+    let committed = names.filter(|path| path.extension().is_some_and(|extension| extension == "committed"));
+    let seqno = |path: &Path| path.file_name()?.to_str()?.split('_').nth(1)?.parse().ok();
+    let mut found: Vec<(u64, PathBuf)> = committed.map(|path| (seqno(&path).unwrap(), path)).collect();
+    found.sort();
+    found
+}
+
+/// The engine finds nothing wrong with a ledger that begins after this snapshot.
+#[track_caller]
+fn verify_from(place: &Place, snapshot: &Path, last: u64) {
+    let report = rekindle!["verify", "--json", "--from-snapshot", snapshot, place.ledger()]
+        .expect(0)
+        .json();
+    let signed = report["last_signed"].as_str().unwrap().to_owned();
+    let signed: u64 = signed.split_once('.').unwrap().1.parse().unwrap();
+    assert!(signed >= last, "{signed} < {last}: {report}");
+}
+
 #[test]
 fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
     let place = place();
@@ -252,11 +288,7 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     follower.act("trigger_snapshot", Value::Null);
     follower.wait_for_commit();
     assert!(committed(&follower) > before);
-    follower.wait_until("it has written a snapshot", |_| {
-        let snapshots = std::fs::read_dir(beside.directory.join("snapshots")).unwrap();
-        let mut names = snapshots.map(|file| file.unwrap().file_name().into_string().unwrap());
-        names.any(|name| name.ends_with(".committed")).then_some(())
-    });
+    follower.wait_until("it has written a snapshot", |_| newest_snapshot(&beside));
     let last = committed(&follower);
     follower.stop();
     verify(&beside.ledger(), last);
@@ -441,4 +473,126 @@ fn who_can_not_reach_the_leader_says_so_to_whoever_wants_to_write() {
     assert!(said.contains("does not know which one does"), "{said}");
     leader.signal(rustix::process::Signal::CONT);
     follower.wait_until("they agree again", |node| (write(node).status == 401).then_some(()));
+}
+
+#[test]
+fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_over() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_snapshot", Value::Null);
+    leader.wait_until("there is a snapshot", |_| newest_snapshot(&place));
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    let seqno = follower.state()["startup_seqno"].as_u64().unwrap();
+    let (first, began) = snapshots(&beside).remove(0);
+    assert!(seqno > 438 && seqno == first, "{}", follower.log());
+    wait_for_seqno(&mut follower, committed(&leader));
+    let files = std::fs::read_dir(beside.ledger()).unwrap();
+    let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let after = format!("ledger_{}", seqno + 1);
+    assert!(names.any(|name| name.split('-').next().unwrap() == after), "{after}");
+    assert!(!beside.ledger().join("ledger_1").exists());
+
+    let mut third_place = joiner(&place, &follower.url, "third");
+    third_place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    // It is asked by way of the one that follows, which sends to the one that leads.
+    let mut third = third_place.start();
+    trust(&leader, &mut third);
+    let begun = newest_snapshot(&third_place).unwrap();
+    third.wait_until_open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let kept = last_committed(&leader);
+    wait_for_seqno(&mut third, committed(&leader));
+    leader.kill();
+    let mut nodes = [follower, third];
+    let first = wait_for_leader(&mut nodes);
+    let node = &mut nodes[first];
+    node.wait_for_commit();
+    assert_eq!(status(node, &kept), "Committed");
+    node.act("trigger_recovery_shares_refresh", Value::Null);
+    node.wait_for_commit();
+    let last = committed(node);
+    for node in &mut nodes {
+        wait_for_seqno(node, last);
+    }
+    for node in nodes {
+        node.stop();
+    }
+    for (place, first) in [(&beside, &began), (&third_place, &begun)] {
+        verify_from(place, first, last);
+    }
+    // With the snapshot, its ledger is enough to recover from; everything private is there.
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
+
+#[test]
+fn where_the_recovery_began_with_a_snapshot_others_begin_with_it_and_read_the_private_ledger_from_there() {
+    let place = place_with(&["--snapshot-every", "100"]);
+    let mut leader = place.start();
+    let began = leader.wait_for("PartOfPublicNetwork")["startup_seqno"]
+        .as_u64()
+        .unwrap();
+    assert!(began > 0, "{}", leader.log());
+    leader.wait_for_commit();
+    // One that would begin with nothing is not taken, as in CCF.
+    let without = joiner(&place, &leader.url, "without").refused();
+    assert!(without.contains("StartupSeqnoIsOld"), "{without}");
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    follower.wait_for("PartOfPublicNetwork");
+    assert_eq!(follower.state()["startup_seqno"], json!(began), "{}", follower.log());
+    follower.wait_for_members();
+    leader.open();
+    follower.wait_until_open();
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    wait_for_seqno(&mut follower, committed(&leader));
+    follower.stop();
+    let last = committed(&leader);
+    leader.stop();
+    verify_from(&beside, &snapshots(&beside)[0].1, last);
+    let mut again = Place::of(&beside.directory);
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
+
+#[test]
+fn a_node_that_waits_for_members_says_so_and_ends_when_it_is_told_to() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    let beside = joiner(&place, &leader.url, "follower");
+    let mut follower = beside.start();
+    let state = follower.wait_for("Pending");
+    assert_eq!(state["recovery"]["phase"], "asking to join the service", "{state}");
+    follower.wait_until("it says what it waits for", |node| {
+        node.log().contains("members have to trust it first").then_some(())
+    });
+    assert_eq!(follower.get("/node/ready/gov").status, 503);
+    follower.stop();
+    assert!(!beside.directory.join("node_cert.pem").exists(), "it has left nothing");
+    // It holds up nobody, and the next one is another node.
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.wait_for_commit();
+    let mut again = beside.start();
+    trust(&leader, &mut again);
+    again.wait_until_open();
+    again.stop();
+    leader.stop();
 }

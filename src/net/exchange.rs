@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName, LOCATION, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -41,7 +41,7 @@ pub struct Asked<'a> {
     /// The header `accept`.
     pub accept: &'a str,
     /// Other headers.
-    pub headers: &'a [(&'static str, &'static str)],
+    pub headers: &'a [(&'static str, &'a str)],
 }
 
 /// What was answered.
@@ -53,7 +53,9 @@ pub struct Answered {
     pub retry_after: Option<Duration>,
     /// Where the answer sends to, if it does. Whoever asked decides whether to go there.
     pub location: Option<String>,
-    /// The body of a 200; of another status nothing is read, unless what was sent was JSON.
+    /// Which bytes of how many they are, where it is a part.
+    pub content_range: Option<String>,
+    /// The body of a 200 or 206; of another status nothing is read, unless what was sent was JSON.
     pub body: Bytes,
 }
 
@@ -73,12 +75,17 @@ pub async fn put(asked: &Asked<'_>, json: Bytes, bounds: Bounds) -> Result<Answe
     send(asked, Method::PUT, Some(json), bounds).await
 }
 
-/// The same with POST.
+/// Asks once with another method, and with JSON where there is some.
 ///
 /// # Errors
 /// As [`exchange`].
-pub async fn post(asked: &Asked<'_>, json: Bytes, bounds: Bounds) -> Result<Answered, String> {
-    send(asked, Method::POST, Some(json), bounds).await
+pub async fn request(
+    asked: &Asked<'_>,
+    method: Method,
+    json: Option<Bytes>,
+    bounds: Bounds,
+) -> Result<Answered, String> {
+    send(asked, method, json, bounds).await
 }
 
 async fn send(asked: &Asked<'_>, method: Method, json: Option<Bytes>, bounds: Bounds) -> Result<Answered, String> {
@@ -136,10 +143,10 @@ async fn send(asked: &Asked<'_>, method: Method, json: Option<Bytes>, bounds: Bo
             let status = response.status();
             let retry_after = response.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let location = response.headers().get(LOCATION);
-            let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+            let (location, content_range) = (text(LOCATION), text(CONTENT_RANGE));
             let mut body = Bytes::new();
-            if reads_all || status == StatusCode::OK {
+            if reads_all || matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
                 let read = Limited::new(response.into_body(), bounds.size).collect().await;
                 let read = read.map_err(|why| format!("the answer of {host}:{port} could not be read: {why}"))?;
                 body = read.to_bytes();
@@ -148,6 +155,7 @@ async fn send(asked: &Asked<'_>, method: Method, json: Option<Bytes>, bounds: Bo
                 status,
                 retry_after: retry_after.map(Duration::from_secs),
                 location,
+                content_range,
                 body,
             })
         };

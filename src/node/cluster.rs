@@ -11,12 +11,12 @@ use super::peers::{Entries, Peers, Settings, Word};
 use super::writer::{Message, Writer};
 use crate::channel::message::Forwarded;
 use crate::channel::{NodeId, Own};
-use crate::consensus::{self, Consensus, Start, ViewStart};
+use crate::consensus::{self, Configuration, Consensus, Departure, Start, ViewStart};
 use crate::core::Core;
 use crate::crypto::VerifyingKey;
 use crate::error::{Error, Result};
 use crate::format::domain::WriteSet;
-use crate::format::{Seqno, TxId};
+use crate::format::{Seqno, TxId, View};
 use crate::journal::Shelf;
 use crate::recovery::foundation::Foundation;
 use crate::service::identity::system_rng;
@@ -83,21 +83,36 @@ pub(super) fn lead(
     Ok(consensus)
 }
 
-/// What a node begins to agree with that joins others, and has nothing yet.
+/// Where a node begins that joins others: by default with nothing.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    /// The view of the last entry.
+    pub(super) view: View,
+    /// The first seqno of each view, from view 1 on.
+    pub(super) view_history: Vec<Seqno>,
+    /// The last entry; it is committed.
+    pub(super) last: Seqno,
+    /// Who takes part there.
+    pub(super) configurations: Vec<Configuration>,
+    /// Who has left.
+    pub(super) departures: BTreeMap<NodeId, Departure>,
+}
+
+/// What a node begins to agree with that joins others.
 ///
 /// # Errors
 /// If the machine gives no random numbers.
-pub(super) fn follow(config: &Config, id: NodeId) -> Result<Consensus> {
+pub(super) fn follow(config: &Config, id: NodeId, following: Following) -> Result<Consensus> {
     let start = Start {
         id,
-        view: 0,
-        views: Vec::new(),
-        last: 0,
-        committed: 0,
+        view: following.view,
+        views: views_of(&following.view_history),
+        last: following.last,
+        committed: following.last,
         signatures: Vec::new(),
-        first_held: 1,
-        configurations: Vec::new(),
-        departures: BTreeMap::new(),
+        first_held: following.last.saturating_add(1),
+        configurations: following.configurations,
+        departures: following.departures,
     };
     let (settings, chance) = (settings(config), system_rng()?);
     Ok(Consensus::follow(settings, start, chance, std::time::Duration::ZERO))

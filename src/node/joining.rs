@@ -5,18 +5,25 @@
 //! is Trusted, and what it says then must not be lost.
 
 mod asking;
+mod beginning;
+mod fetching;
 mod following;
+mod speaking;
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc as mpsc_std;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use self::asking::{Asker, Told};
+use self::asking::Asker;
+use self::fetching::Fetcher;
 use self::following::{Joined, follow};
+use self::speaking::Speaker;
 use super::cluster;
 use super::config::{Config, Join};
 use super::description::{net_interfaces, node_name};
@@ -39,6 +46,11 @@ use crate::service::identity::{NodeIdentity, failed};
 use crate::service::joining;
 use crate::shown::Show;
 
+/// How often it is looked whether the node is to stop.
+const PACE: Duration = Duration::from_millis(20);
+/// How long what asks may take to notice it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Runs a node that joins a service, until it is told to stop, or has retired.
 ///
 /// # Errors
@@ -54,9 +66,17 @@ pub(super) fn run(config: &Config, sealing_key: Option<&Path>) -> Result<()> {
     let claim = inputs.claim.take();
     let own = identity.clone();
     let runtime = http::server::runtime()?;
+    let mut asks = None;
     let outcome = runtime.block_on(live(config, &identity, claim, |node, ends| {
-        begin(node, ends, own, inputs, early)
+        asks = Some(begin(node, ends, own, inputs, early)?);
+        // There is nothing that it could lose.
+        Ok(mpsc::unbounded_channel::<()>().1)
     }));
+    // What asks notices that it is to stop. It speaks by the runtime, which is there until then.
+    let until = Instant::now() + LAST_WORDS;
+    while asks.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < until {
+        std::thread::sleep(PACE);
+    }
     runtime.shutdown_background();
     outcome.map(drop)
 }
@@ -130,7 +150,7 @@ fn begin(
     identity: NodeIdentity,
     inputs: Inputs,
     early: Early,
-) -> Result<mpsc::UnboundedReceiver<()>> {
+) -> Result<JoinHandle<()>> {
     if let Some(sealing) = &inputs.sealing {
         node.status.set_sealing(sealing.state());
     }
@@ -140,9 +160,20 @@ fn begin(
         let node = Arc::clone(node);
         move || join_service(&node, identity, inputs, keys, &evidence)
     };
-    beside("joining", ends, work)?;
-    // There is nothing that it could lose.
-    Ok(mpsc::unbounded_channel().1)
+    beside("joining", ends, work)
+}
+
+/// What a future comes to; none where the node is told to stop before.
+async fn unless_stopping<T>(node: &Node, future: impl Future<Output = T>) -> Option<T> {
+    let stopping = async {
+        while !node.status.is_stopping() {
+            tokio::time::sleep(PACE).await;
+        }
+    };
+    tokio::select! {
+        done = future => Some(done),
+        () = stopping => None,
+    }
 }
 
 /// Asks until it is let in, and follows from then on. All of it on a thread of its own.
@@ -170,6 +201,17 @@ fn join_service(
     drop(private);
     let evidence = wait_for_evidence(evidence, &node.status)?;
     let interfaces = net_interfaces(config, &node.published);
+    let speaker = Speaker::new(node, &inputs.service)?;
+    let fetcher = Fetcher {
+        node,
+        join: &inputs.join,
+        service: &inputs.service,
+        speaker: &speaker,
+    };
+    let start = match inputs.join.fetch_recent_snapshot {
+        true => node.runtime.block_on(unless_stopping(node, fetcher.fetch())).flatten(),
+        false => None,
+    };
     let asking = joining::Asking {
         identity: &identity,
         encryption_key: &encryption_key,
@@ -177,15 +219,15 @@ fn join_service(
         node_address: &node_address,
         interfaces: &interfaces,
         data: inputs.node_data.as_ref(),
-        startup_seqno: 0,
+        startup_seqno: start.as_ref().map_or(0, |start| start.seqno),
     };
     node.status.enter(NodeState::Pending);
-    let asker = Asker::new(node, &inputs.join, &inputs.service, asking.body())?;
-    let told: Option<Box<Told>> = node.runtime.block_on(asker.ask())?;
-    // None: it is to stop.
+    let asker = Asker::new(node, &inputs.join, &inputs.service, &speaker, asking.body());
+    let told = node.runtime.block_on(unless_stopping(node, asker.ask()));
     let Some(told) = told else { return Ok(()) };
     let joined = Joined {
-        told: *told,
+        told: *told?,
+        start,
         identity,
         decryption,
         evidence,

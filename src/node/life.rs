@@ -5,6 +5,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -83,7 +84,7 @@ pub(super) async fn live<L>(
     outcome
 }
 
-/// Works on a thread of its own; where that fails, the node ends.
+/// Works on a thread of its own; where that fails, the node ends. Nobody has to wait for it.
 ///
 /// # Errors
 /// If there can't be a thread.
@@ -91,7 +92,7 @@ pub(super) fn beside(
     name: &'static str,
     ends: &Ends,
     work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<()> {
+) -> Result<JoinHandle<()>> {
     let ends = ends.clone();
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
@@ -103,5 +104,5 @@ pub(super) fn beside(
             let _ = ends.send(Err(why));
         }
     });
-    spawned.map(drop).map_err(Error::io("start", Path::new("a thread")))
+    spawned.map_err(Error::io("start", Path::new("a thread")))
 }

@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 21] = [
+pub const WITHOUT_MEANING: [(&str, &str); 22] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -52,6 +52,10 @@ pub const WITHOUT_MEANING: [(&str, &str); 21] = [
     (
         "ledger.max_transaction_size",
         "bodies of requests are limited by their interface",
+    ),
+    (
+        "command.join.host_data_transparent_statement_path",
+        "no statement about the host data is sent to the service that is joined",
     ),
     ("command.recover.self_healing_open.identity", OF_IDENTITIES),
     ("command.recover.self_healing_open.cluster_identities", OF_IDENTITIES),

@@ -4,24 +4,20 @@
 //! end with the first connection that fails, this one tries a few times before it does, and for ever once somebody of the service
 //! has answered: a primary that dies while members vote is replaced by another.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::StatusCode;
-use rustls::{CertificateError, ClientConfig, OtherError};
+use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-pub(super) use crate::service::joining::Told;
-
+use super::speaking::{Saying, Speaker, Unheard, address_in};
 use crate::crypto::Certificate;
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
-use crate::net::exchange::{Answered, Asked, Bounds, post};
-use crate::net::tls::{JudgesServers, Presented, client_config_as};
+use crate::net::exchange::{Answered, Bounds};
 use crate::node::config::{Address, Join};
 use crate::node::shared::Node;
-use crate::service::joining::Answer;
+use crate::service::joining::{Answer, Told};
 use crate::shown::{excerpt, line};
 
 const BOUNDS: Bounds = Bounds {
@@ -39,12 +35,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks for one node.
 pub(super) struct Asker<'n> {
-    node: &'n Node,
     join: &'n Join,
     service: &'n Certificate,
     id: Digest,
-    tls: Arc<ClientConfig>,
-    refused: Arc<Mutex<Option<String>>>,
+    speaker: &'n Speaker,
     body: Bytes,
 }
 
@@ -62,39 +56,33 @@ enum Fault {
 
 impl<'n> Asker<'n> {
     /// For a node whose request this is.
-    ///
-    /// # Errors
-    /// If the node's certificate can't be presented.
-    pub(super) fn new(node: &'n Node, join: &'n Join, service: &'n Certificate, body: Vec<u8>) -> Result<Asker<'n>> {
-        let refused = Arc::<Mutex<Option<String>>>::default();
-        let judge = OfTheService {
-            service: service.clone(),
-            refused: Arc::clone(&refused),
-        };
-        let own = node.certificates.for_servers()?;
-        let tls = client_config_as(own, judge).map_err(|why| Error::Usage(format!("TLS can't be used: {why}")))?;
-        Ok(Asker {
-            node,
+    pub(super) fn new(
+        node: &'n Node,
+        join: &'n Join,
+        service: &'n Certificate,
+        speaker: &'n Speaker,
+        body: Vec<u8>,
+    ) -> Asker<'n> {
+        Asker {
             join,
             service,
             id: node.certificates.self_signed().key_id(),
-            tls,
-            refused,
+            speaker,
             body: Bytes::from(body),
-        })
+        }
     }
 
-    /// Asks until the node is let in; none where it is told to stop.
+    /// Asks until the node is let in.
     ///
     /// # Errors
     /// If it is refused, or nobody of the service is at the address that it was given.
-    pub(super) async fn ask(&self) -> Result<Option<Box<Told>>> {
+    pub(super) async fn ask(&self) -> Result<Box<Told>> {
         let given = &self.join.target_rpc_address;
         let (mut target, mut is_known, mut failures) = (given.clone(), false, 0);
         let mut said = String::new();
-        while !self.node.status.is_stopping() {
+        loop {
             let fault = match self.attempt(&mut target).await {
-                Ok(told) => return Ok(Some(told)),
+                Ok(told) => return Ok(told),
                 Err(fault) => fault,
             };
             failures += 1;
@@ -124,7 +112,6 @@ impl<'n> Asker<'n> {
             }
             tokio::time::sleep(self.join.retry_timeout.max(SHORTEST_PAUSE)).await;
         }
-        Ok(None)
     }
 
     /// Asks once, wherever that leads; `target` is where it has led.
@@ -156,25 +143,17 @@ impl<'n> Asker<'n> {
     }
 
     async fn post(&self, target: &Address) -> std::result::Result<Answered, Fault> {
-        self.refused().take();
-        let asked = Asked {
-            host: &target.host,
-            port: target.port,
-            authority: None,
-            tls: Some(Arc::clone(&self.tls)),
+        let asking = Saying {
+            method: Method::POST,
             path: "/node/join",
-            accept: "*/*",
             headers: &[],
+            json: Some(self.body.clone()),
         };
-        let answered = post(&asked, self.body.clone(), BOUNDS).await;
-        answered.map_err(|why| match self.refused().take() {
-            Some(why) => Fault::Stranger(why),
-            None => Fault::Unreached(line(&why).into_owned()),
+        let answered = self.speaker.say(target, asking, BOUNDS).await;
+        answered.map_err(|why| match why {
+            Unheard::Stranger(why) => Fault::Stranger(why),
+            Unheard::Unreached(why) => Fault::Unreached(why),
         })
-    }
-
-    fn refused(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, answered: &Answered) -> std::result::Result<Box<Told>, Fault> {
@@ -208,13 +187,6 @@ fn stranger(at: &str, why: &str) -> Error {
     ))
 }
 
-/// The address in `https://host:port/...`.
-fn address_in(location: &str) -> Option<Address> {
-    let rest = location.strip_prefix("https://")?;
-    let end = rest.find('/').unwrap_or(rest.len());
-    rest.get(..end)?.parse().ok()
-}
-
 /// Code and message of an error, as far as it has any.
 fn words(body: &[u8]) -> String {
     let error: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -228,64 +200,9 @@ fn words(body: &[u8]) -> String {
     parts.into_iter().flatten().map(|part| format!(" {part}")).collect()
 }
 
-/// Nodes that the service has endorsed, or whoever has its own key. Names and dates are not looked at.
-#[derive(Debug)]
-struct OfTheService {
-    service: Certificate,
-    refused: Arc<Mutex<Option<String>>>,
-}
-
-impl OfTheService {
-    fn judgement(&self, presented: &[u8]) -> std::result::Result<(), String> {
-        let presented =
-            Certificate::from_der(presented).map_err(|why| format!("its certificate can't be read: {why}"))?;
-        let service = self.service.key();
-        if presented.key() == service || presented.is_signed_by(service).is_ok() {
-            return Ok(());
-        }
-        Err(format!(
-            "its certificate ({}) is not endorsed by the service with the identity {}",
-            excerpt(&presented.subject()),
-            hex::encode(self.service.key_id())
-        ))
-    }
-}
-
-impl JudgesServers for OfTheService {
-    fn judge(&self, presented: &Presented<'_>) -> std::result::Result<(), rustls::Error> {
-        self.judgement(presented.certificate).map_err(|why| {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(std::io::Error::other(
-                why,
-            )))))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_redirection_leads_to_an_address_or_nowhere() {
-        let address = |location| address_in(location).map(|address| address.to_string());
-        assert_eq!(
-            address("https://10.0.0.1:8080/node/join").as_deref(),
-            Some("10.0.0.1:8080")
-        );
-        assert_eq!(address("https://[::1]:8080").as_deref(), Some("[::1]:8080"));
-        for location in [
-            "",
-            "http://a:1/",
-            "https://",
-            "https:///node/join",
-            "https://a@b:1/",
-            "/node/join",
-            "https://a/",
-        ] {
-            assert_eq!(address(location), None, "{location}");
-        }
-    }
 
     #[test]
     fn what_a_primary_says_is_cleaned() {

@@ -4,11 +4,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
+use super::beginning::Beginning;
 use crate::attestation::OwnEvidence;
 use crate::channel::NodeId;
-use crate::core::{Core, Start};
+use crate::core::Core;
 use crate::crypto::rsa::DecryptionKey;
 use crate::error::{Error, Result};
+use crate::format::Seqno;
 use crate::journal::disk::{Durability, Files};
 use crate::journal::succession::KnownSecret;
 use crate::journal::{SealKey, Shelf, SignatureMode, Signers};
@@ -26,12 +28,15 @@ use crate::node::status::NodeState;
 use crate::node::writer::Writer;
 use crate::node::writing;
 use crate::recovery::secrets::LedgerSecrets;
+use crate::recovery::snapshots::Start;
 use crate::service::identity::NodeIdentity;
 use crate::service::joining::Told;
 
 /// A node that is let in.
 pub(super) struct Joined {
     pub(super) told: Told,
+    /// The snapshot that it begins with, if it does.
+    pub(super) start: Option<Start>,
     pub(super) identity: NodeIdentity,
     /// Reads what is sent to this node alone.
     pub(super) decryption: DecryptionKey,
@@ -48,6 +53,7 @@ pub(super) struct Joined {
 pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
     let Joined {
         told,
+        start,
         identity,
         decryption,
         evidence,
@@ -65,6 +71,14 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
     let endorsed = endorsed.ok_or_else(|| lacking("no certificate for this node"))?;
     let all = ledger_directories(&node.config);
     let keys = FollowedKeys::given(&secrets);
+    let known = secrets.iter().map(|known| (known.from, stored(known), &known.secret));
+    let known = (!public_only).then(|| LedgerSecrets::of(known));
+    let beginning = match &start {
+        Some(start) => Beginning::with(node, start, known.as_ref())?,
+        None => Beginning::nothing(),
+    };
+    let historical = start.as_ref().and_then(|start| start.historical.clone());
+    let historical = historical.filter(|(at, _)| *at <= last_recovered);
     let seals: Vec<_> = secrets
         .iter()
         .map(|known| (known.from, Arc::new(SealKey::new(&known.secret))))
@@ -83,9 +97,9 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
         issuer,
         subject,
     };
-    let core = Core::with_keys(Start::genesis(), settings(&node.config), seals, signers);
+    let core = Core::with_keys(beginning.log, settings(&node.config), seals, signers);
     let id = NodeId(identity.key.verifying_key().id());
-    let consensus = cluster::follow(&node.config, id)?;
+    let consensus = cluster::follow(&node.config, id, beginning.following)?;
     let speaks_as = cluster::own(&core, service.key.verifying_key());
     let core = core.agreeing(consensus, Box::new(Shelf::new(all.clone())));
 
@@ -95,7 +109,6 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
     }
     // Before the private ledger is recovered nobody knows them, whatever is said.
     if !public_only && !older.is_empty() {
-        let stored = |known: &KnownSecret| known.previous_stored.unwrap_or(known.from);
         let older = older.iter().map(|known| (known.from, stored(known), &known.secret));
         let _ = node.old_secrets.set(LedgerSecrets::of(older));
     }
@@ -104,20 +117,21 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
         root: core.root(),
         service: Arc::new(service),
         secrets: Arc::new(own),
-        historical: Arc::default(),
+        historical: Arc::new(historical.into_iter().collect()),
         issuer_and_subject: Arc::new(signatures),
         unlocked_at: None,
         unsealer: None,
     };
     let standing = Arc::new(RwLock::new(standing));
     let old = OldLedger {
-        snapshot: None,
+        snapshot: start.map(|start| start.path),
         last: last_recovered,
         fingerprint: None,
         latest: None,
     };
     let writer = Writer::new(Arc::clone(&standing), Arc::clone(&node.store), Arc::clone(&node.status));
     let cluster = Cluster::start(&node.config, speaks_as, others, all, &writer)?;
+    cluster.learn(&beginning.nodes);
     count_peers(node, &cluster);
     let no_thread = || Error::io("start", Path::new("the writer"));
     let (ledger, snapshots) = (&node.config.ledger.directory, &node.config.snapshots.directory);
@@ -140,6 +154,11 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
     writing::start(driver, &writer).map_err(no_thread())?;
     let _ = node.writer.set(writer);
     Ok(())
+}
+
+/// Where the secret before this one is kept, as tables say it.
+fn stored(known: &KnownSecret) -> Seqno {
+    known.previous_stored.unwrap_or(known.from)
 }
 
 fn lacking(what: &str) -> Error {

@@ -1,6 +1,7 @@
 //! Nodes that talk over loopback, and others who disturb them.
 
 mod hostile;
+mod joining;
 mod stack;
 mod talking;
 
