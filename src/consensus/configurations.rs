@@ -52,7 +52,13 @@ pub struct Departure {
     pub(super) complete: Option<(Seqno, Duration)>,
     /// It took part in a configuration of this service.
     pub(super) took_part: bool,
+    /// Greater views that it has brought since it left for good, and when the last one.
+    pub(super) views: (u32, Option<Duration>),
 }
+
+/// Greater views of a node that has left for good that count. It stands where it does not know that it has left, and is told by
+/// whoever leads then; one that goes on could keep the others from being led for ever, and nobody could remove it.
+const VIEWS_OF_WHO_LEFT: u32 = 32;
 
 /// Active configurations, oldest first, and departures.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +123,21 @@ impl Configurations {
         {
             *since = now;
         }
+    }
+
+    /// Whether a node may bring a greater view. Who has left for good may not know it: it counts now and then, and not for ever.
+    pub(super) fn may_bring_view(&mut self, node: &NodeId, now: Duration, pause: Duration) -> bool {
+        let is_in = self.is_active(node);
+        let left = self.departures.get_mut(node);
+        let Some(departure) = left.filter(|departure| departure.complete.is_some() && !is_in) else {
+            return true;
+        };
+        let (count, last) = departure.views;
+        let may = count < VIEWS_OF_WHO_LEFT && last.is_none_or(|last| now >= last + pause);
+        if may {
+            departure.views = (count + 1, Some(now));
+        }
+        may
     }
 
     /// An entry at `seqno` changes nodes.

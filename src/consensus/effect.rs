@@ -136,6 +136,11 @@ pub enum Note {
         /// Who is silent.
         nodes: BTreeSet<NodeId>,
     },
+    /// A node that has left for good brings one greater view after the other: dropped.
+    StandsAfterLeaving {
+        /// Which.
+        node: NodeId,
+    },
     /// There is no view left to stand in.
     NoViewLeft,
 }
@@ -145,7 +150,10 @@ impl Note {
     pub fn is_provoked(&self) -> bool {
         matches!(
             self,
-            Note::GreaterView { .. } | Note::Contradiction { .. } | Note::SecondConflict { .. }
+            Note::GreaterView { .. }
+                | Note::Contradiction { .. }
+                | Note::SecondConflict { .. }
+                | Note::StandsAfterLeaving { .. }
         )
     }
 }
@@ -182,6 +190,10 @@ impl fmt::Display for Note {
                     nodes.join(", ")
                 )
             }
+            Note::StandsAfterLeaving { node } => write!(
+                f,
+                "a message of node {node} is dropped: it has left the service, and brings one greater view after the other; stop it"
+            ),
             Note::NoViewLeft => write!(
                 f,
                 "no election: the view is as far from that of the ledger's last signature as elections may lead, or the greatest of all"

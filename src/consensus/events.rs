@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::configurations::NodesChange;
 use super::effect::{Effect, Note};
 use super::message::Message;
+use super::retirement::PATIENCE;
 use super::sizes::Sizes;
 use super::state::{Consensus, State};
 use crate::channel::NodeId;
@@ -84,6 +85,11 @@ impl Consensus {
         // Views rise by one with each election: of a lie about them no ledger is to be full, and no view to be left.
         if message.view() > self.view.max(self.last_believable_view()) {
             return self.contradicts(from, "its view is further away than any number of elections leads");
+        }
+        let pause = self.settings.election_timeout * PATIENCE;
+        if message.view() > self.view && !self.configurations.may_bring_view(&from, self.now, pause) {
+            self.note(Note::StandsAfterLeaving { node: from });
+            return self.decided();
         }
         match message {
             Message::AppendEntries(frame) => self.on_entries(from, frame),

@@ -313,10 +313,9 @@ impl<S> Router<S> {
             .iter()
             .filter_map(|route| Some((route, route.matched(&path)?)))
             .peekable();
-        let Some((best, _)) = matching.peek() else {
+        let Some(best) = matching.peek().map(|(best, _)| *best) else {
             return Found::Nothing;
         };
-        let best = *best;
         let rank = best.rank();
         let mut allowed = vec![Method::OPTIONS.to_string()];
         for (route, params) in matching.take_while(|(route, _)| route.rank() == rank) {

@@ -1,6 +1,6 @@
 //! This node among the others of its service: what it agrees on with them, and how it reaches them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::peers::{Entries, Peers, Settings, Word};
 use super::writer::{Message, Writer};
 use crate::channel::message::Forwarded;
 use crate::channel::{NodeId, Own};
-use crate::consensus::{self, Configuration, Consensus, Departure, Start, ViewStart};
+use crate::consensus::{self, Configuration, Consensus, Departure, Role, Start, ViewStart};
 use crate::core::Core;
 use crate::crypto::VerifyingKey;
 use crate::error::{Error, Result};
@@ -132,6 +132,8 @@ pub(super) struct Cluster {
     /// What this node is to its peers, as they were told last.
     certificate: String,
     peers: Arc<Peers>,
+    /// Whom these know.
+    known: BTreeSet<NodeId>,
     /// Whether others keep something from being committed.
     pub(super) stall: Stall,
     /// Why entries for a node could not be read, as it was said last.
@@ -164,6 +166,7 @@ impl Cluster {
             own: id,
             certificate,
             peers: Arc::new(peers),
+            known: BTreeSet::new(),
             stall: Stall::default(),
             unread: BTreeMap::new(),
         })
@@ -189,7 +192,7 @@ impl Cluster {
     }
 
     /// Learns where nodes are, from what a transaction writes.
-    pub(super) fn learn(&self, writes: &WriteSet) {
+    pub(super) fn learn(&mut self, writes: &WriteSet) {
         for (_, write) in writes.iter().filter(|(map, _)| *map == names::NODES_INFO) {
             let id = <&[u8; NodeId::DIGITS]>::try_from(write.key)
                 .ok()
@@ -199,6 +202,7 @@ impl Cluster {
             };
             let record = write.value.and_then(NodeRecord::read).filter(NodeRecord::is_trusted);
             if let Some(address) = record.and_then(|record| record.node_to_node_address()) {
+                self.known.insert(id);
                 self.peers.know(id, &address);
             }
         }
@@ -223,7 +227,25 @@ impl Cluster {
     /// A node is not spoken with any more.
     pub(super) fn forget(&mut self, node: NodeId) {
         self.unread.remove(&node);
+        self.known.remove(&node);
         self.peers.forget(node);
+    }
+
+    /// What others were let in by was taken back by this node, which leads: only those are spoken with that it sends to.
+    pub(super) fn keep(&mut self, consensus: &Consensus) {
+        if consensus.role() != Role::Leader {
+            return;
+        }
+        let followers = consensus.acknowledgements();
+        let gone: Vec<NodeId> = self
+            .known
+            .iter()
+            .filter(|id| !followers.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.forget(id);
+        }
     }
 
     /// Ends what speaks with others.

@@ -78,6 +78,9 @@ impl Driver {
         let node = Arc::clone(self.node());
         node.forgets_secrets_after(to);
         self.keys.take_back(to);
+        if let (Some(cluster), Some(consensus)) = (&mut self.cluster, self.core.consensus()) {
+            cluster.keep(consensus);
+        }
         self.unlocked.take_if(|(seqno, _)| *seqno > to);
         if self.opened_at.take_if(|seqno| *seqno > to).is_some() {
             node.status.enter(NodeState::ReadingPrivateLedger);

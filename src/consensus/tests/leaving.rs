@@ -165,6 +165,49 @@ fn a_removed_node_that_stands_gets_no_vote_and_is_told_by_whoever_leads_next() {
 }
 
 #[test]
+fn a_removed_node_that_stands_again_and_again_is_not_followed_for_ever() {
+    let mut consensus = leader(&[2, 3]);
+    let entries = [
+        retires(5, 12, &[1, 2], 3),
+        signature(5, 13),
+        marks(5, 14, &[1, 2], 3),
+        signature(5, 15),
+    ];
+    write(&mut consensus, &entries);
+    consensus.tick(at(100), &ALL);
+    consensus.received(at(100), id(2), ok(5, 15));
+    consensus.received(at(100), id(3), ok(5, 13));
+    consensus.received(at(100), id(2), ok(5, 15));
+    assert_eq!(consensus.committed(), 15);
+    consensus.received(at(100), id(3), wants_vote(6, txid(5, 15)));
+    assert_eq!(consensus.view(), 6, "it may not know that it has left");
+    consensus.received(at(200), id(2), Message::ProposeRequestVote { view: 6 });
+    consensus.received(at(200), id(2), vote(7, true));
+    for message in [wants_vote(8, txid(5, 15)), refused(8, 15), vote(8, true)] {
+        let effects = consensus.received(at(300), id(3), message);
+        assert_eq!(
+            effects,
+            [Effect::Note(Note::StandsAfterLeaving { node: id(3) })],
+            "{message:?}"
+        );
+        assert_eq!((consensus.view(), consensus.role()), (7, Role::Leader));
+    }
+    consensus.received(at(300), id(2), wants_vote(8, txid(7, 16)));
+    assert_eq!(consensus.view(), 8, "who takes part is followed");
+    let brings = |view, ms| {
+        let mut consensus = consensus.clone();
+        consensus.received(at(ms), id(3), wants_vote(view, txid(5, 15)));
+        consensus.view()
+    };
+    assert_eq!((brings(9, 4000), brings(9, 5000)), (8, 9), "now and then it is");
+    for time in 1..100 {
+        let view = consensus.view() + 1;
+        consensus.received(at(time * 10_000), id(3), wants_vote(view, txid(5, 15)));
+    }
+    assert_eq!(consensus.view(), 8 + 31, "and not for ever");
+}
+
+#[test]
 fn a_removed_node_that_has_signed_more_than_is_committed_does_not_keep_the_others_from_electing() {
     let mut consensus = leader(&[2]);
     write(&mut consensus, &[retires(5, 12, &[2], 1), signature(5, 13)]);

@@ -130,7 +130,7 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
         latest: None,
     };
     let writer = Writer::new(Arc::clone(&standing), Arc::clone(&node.store), Arc::clone(&node.status));
-    let cluster = Cluster::start(&node.config, speaks_as, others, all, &writer)?;
+    let mut cluster = Cluster::start(&node.config, speaks_as, others, all, &writer)?;
     cluster.learn(&beginning.nodes);
     count_peers(node, &cluster);
     let no_thread = || Error::io("start", Path::new("the writer"));
