@@ -169,7 +169,7 @@ impl Nodes<'_> {
         let jobs = plan.jobs.map(|jobs| ["--jobs".into(), jobs.to_string().into()]);
         let program = Program::Own(jobs.into_iter().flatten().collect());
         let node = NodeProcess::launch(&directory, &config, &program)?;
-        self.running.push(Some(node));
+        self.runs(0, node);
         self.clock
             .step("node 0 started, its interface is served".to_owned(), None);
         let anyone = client(self.node(0)?, Trust::Anyone)?;
@@ -453,7 +453,8 @@ impl Nodes<'_> {
         let directories: Vec<PathBuf> = (0..self.running.len()).map(|node| self.directory_of(node)).collect();
         let mut verified = true;
         for directory in &directories {
-            verified &= check(directory, true, &mut self.clock)?;
+            // One that was killed may not have come as far as to name its files.
+            verified &= check(directory, false, &mut self.clock)?;
         }
         let agree = agree(&directories, &mut self.clock)?;
         Ok((verified, agree))
