@@ -204,7 +204,8 @@ impl Hub {
             };
             self.stranger_handshakes = left;
         }
-        let effects = peer.channel.received(now, frame, &mut self.rng);
+        let is_stranger = !was_authentic && !line.is_ours;
+        let effects = peer.channel.received_of(is_stranger, now, frame, &mut self.rng);
         let is_good = !effects.iter().any(|effect| matches!(effect, Effect::Drop(_)));
         let is_established = effects.iter().any(|effect| matches!(effect, Effect::Established));
         let is_delivered = effects.iter().any(|effect| matches!(effect, Effect::Deliver(_)));
