@@ -386,7 +386,7 @@ fn an_init_that_a_stranger_repeats_changes_nothing_until_its_final_follows() {
         let [Effect::Send(init)] = &effects[..] else {
             panic!("{effects:?}")
         };
-        let mut hear = |channel: &mut crate::channel::Channel, bytes: &[u8]| {
+        let hear = |channel: &mut crate::channel::Channel, bytes: &[u8]| {
             parsed(bytes, |frame| {
                 let effects = channel.received_of(true, ms(0), &frame, &mut rng(6));
                 let sent = effects.into_iter().filter_map(|effect| match effect {
