@@ -12,7 +12,7 @@ use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
 use super::followed_keys::FollowedKeys;
 use super::old_ledger::OldLedger;
-use super::passed_on::PlacesOfNodes;
+use super::places_of_nodes::PlacesOfNodes;
 use super::sealer::Sealer;
 use super::session::{Afterwards, Learned, Standing};
 use super::shared::Node;

@@ -34,6 +34,7 @@ pub mod output;
 pub mod own_certificates;
 pub mod passed_on;
 pub mod peers;
+pub mod places_of_nodes;
 pub mod predecessors;
 pub mod previous;
 pub mod private;

@@ -3,15 +3,11 @@
 //! They are answered as any other request is, beside everything else, and the answer goes back the way the request came. What
 //! this node can't answer is said in an answer too: whoever passed a request on otherwise waits for three seconds.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use hyper::StatusCode;
 
 use super::driver::Driver;
 use super::peers::Passed;
 use super::writer::Message;
-use crate::channel::NodeId;
 use crate::channel::message::{Forwarded, ForwardedAnswer, ForwardedRequest};
 use crate::format::View;
 use crate::http::ApiError;
@@ -95,22 +91,6 @@ fn too_many() -> ApiError {
     )
 }
 
-/// Requests of one node that are at work at the same time: what one node passes on must leave places for others'.
-const MOST_EACH: usize = 64;
-
-/// How many requests of each node are at work.
-#[derive(Default)]
-pub(super) struct PlacesOfNodes(BTreeMap<NodeId, Arc<()>>);
-
-impl PlacesOfNodes {
-    /// A place for a request of a node, kept as long as what is answered lives; none where it has too many.
-    fn enter(&mut self, of: NodeId) -> Option<Arc<()>> {
-        self.0.retain(|_, taken| Arc::strong_count(taken) > 1);
-        let taken = self.0.entry(of).or_default();
-        (Arc::strong_count(taken) <= MOST_EACH).then(|| Arc::clone(taken))
-    }
-}
-
 /// An error as HTTP/1.1.
 fn bytes(error: &ApiError) -> Vec<u8> {
     let body = serde_json::to_vec(&error.to_answer()).unwrap_or_default();
@@ -143,15 +123,5 @@ mod tests {
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["error"]["code"], "SessionConsistencyLost");
         }
-    }
-
-    #[test]
-    fn a_node_that_passes_on_too_much_leaves_places_for_others() {
-        let mut places = PlacesOfNodes::default();
-        let taken: Vec<_> = (0..MOST_EACH).map(|_| places.enter(NodeId([1; 32])).unwrap()).collect();
-        assert!(places.enter(NodeId([1; 32])).is_none());
-        assert!(places.enter(NodeId([2; 32])).is_some());
-        drop(taken);
-        assert!(places.enter(NodeId([1; 32])).is_some());
     }
 }
