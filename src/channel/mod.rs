@@ -24,6 +24,7 @@ pub mod keys;
 pub mod message;
 pub mod peer;
 pub mod settings;
+mod visitors;
 
 pub use dropped::Dropped;
 pub use effect::{Closed, Effect, Unsent};

@@ -30,6 +30,7 @@ use super::id::NodeId;
 use super::keys::{Agreed, ReceiveKey, SendKey};
 use super::message::{Consensus, Forwarded, IV_BYTES, Message, TAG_BYTES};
 use super::settings::Settings;
+use super::visitors::{Visitor, Visitors};
 use crate::crypto::{EphemeralKey, SigningKey, VerifyingKey};
 
 /// Who this node is to its peers.
@@ -92,6 +93,7 @@ pub struct Channel {
     send: Option<SendKey>,
     receive: Option<ReceiveKey>,
     held: Held,
+    visitors: Visitors,
     /// The response or final that was sent last, as long as nothing newer was: lost with a connection, it would be missed.
     resend: Option<Vec<u8>>,
     initiated_at: Option<Duration>,
@@ -112,6 +114,7 @@ impl Channel {
             send: None,
             receive: None,
             held: Held::default(),
+            visitors: Visitors::default(),
             resend: None,
             initiated_at: None,
             attempts: 0,
@@ -173,10 +176,22 @@ impl Channel {
 
     /// A frame came that names the peer.
     pub fn received<'f>(&mut self, now: Duration, frame: &Frame<'f>, rng: &mut impl CryptoRng) -> Vec<Effect<'f>> {
+        self.received_of(false, now, frame, rng)
+    }
+
+    /// The same. Of a stranger, over whose connection nothing has come that shows that it is the peer's, an init leaves
+    /// everything as it is until its final follows.
+    pub fn received_of<'f>(
+        &mut self,
+        stranger: bool,
+        now: Duration,
+        frame: &Frame<'f>,
+        rng: &mut impl CryptoRng,
+    ) -> Vec<Effect<'f>> {
         let mut out = Vec::new();
         let taken = match frame.of {
             _ if frame.sender != self.peer => Err(Dropped::OtherSender),
-            FrameType::Channel => self.handshake(now, frame.payload, rng, &mut out),
+            FrameType::Channel => self.handshake(stranger, now, frame.payload, rng, &mut out),
             FrameType::Consensus => self
                 .consensus(frame.payload)
                 .map(|message| out.push(Effect::Deliver(message))),
@@ -230,6 +245,7 @@ impl Channel {
             self.stage = Stage::Quiet;
             self.held = Held::default();
             self.resend = None;
+            self.visitors.clear();
             self.attempts = 0;
             self.drop_keys(Closed::Idle, &mut out);
         }
@@ -275,6 +291,7 @@ impl Channel {
 
     fn handshake(
         &mut self,
+        stranger: bool,
         now: Duration,
         payload: &[u8],
         rng: &mut impl CryptoRng,
@@ -296,7 +313,21 @@ impl Channel {
                 }
                 let peer = handshake::peer_key(certificate, &self.peer, &self.own.service)?;
                 handshake::verify(&peer, &[&share], signature)?;
-                self.answer(now, share, salt, peer, rng, out)
+                let answered = self.answer(share, salt, peer, rng, out)?;
+                if stranger {
+                    self.visitors.enter(answered);
+                    return Ok(());
+                }
+                self.resend = sent(out);
+                self.send = Some(answered.send);
+                self.stage = Stage::Answered {
+                    share: answered.own,
+                    peer: answered.peer,
+                    receive: answered.receive,
+                    at: now,
+                };
+                self.flush(out);
+                Ok(())
             }
             Handshake::Response {
                 share,
@@ -325,6 +356,13 @@ impl Channel {
                 Ok(())
             }
             Handshake::Final { signature } => {
+                if let Some(visitor) = self.visitors.proven_by(signature) {
+                    self.resend = None;
+                    self.send = Some(visitor.send);
+                    self.establish(visitor.receive, out);
+                    self.flush(out);
+                    return Ok(());
+                }
                 let Stage::Answered { share, peer, .. } = &self.stage else {
                     return Err(Dropped::UnexpectedFinal);
                 };
@@ -338,16 +376,15 @@ impl Channel {
         }
     }
 
-    /// Answers an init that is good and counts.
+    /// Answers an init that is good and counts: with which keys, if a final follows.
     fn answer(
-        &mut self,
-        now: Duration,
-        share: Share,
+        &self,
+        theirs: Share,
         salt: &[u8; SALT_BYTES],
         peer: VerifyingKey,
         rng: &mut impl CryptoRng,
         out: &mut Vec<Effect<'_>>,
-    ) -> Result<(), Dropped> {
+    ) -> Result<Visitor, Dropped> {
         let fresh;
         let ephemeral = match &self.stage {
             // As real nodes do: the loser of two that crossed answers with the key of its own init.
@@ -358,23 +395,20 @@ impl Channel {
             }
         };
         let own = Share::of(ephemeral);
-        let agreed = Agreed::new(ephemeral, &share, salt)?;
+        let agreed = Agreed::new(ephemeral, &theirs, salt)?;
         let response = Handshake::Response {
             share: own,
-            signature: &handshake::sign(&self.own.key, &[&own, &share]),
+            signature: &handshake::sign(&self.own.key, &[&own, &theirs]),
             certificate: self.own.certificate.as_bytes(),
         };
         self.write(FrameType::Channel, &[&response.encode()], out);
-        self.resend = sent(out);
-        self.send = Some(SendKey::new(&agreed.key(&self.own.id, &self.peer)));
-        self.stage = Stage::Answered {
-            share: own,
+        Ok(Visitor {
+            theirs,
+            own,
             peer,
+            send: SendKey::new(&agreed.key(&self.own.id, &self.peer)),
             receive: ReceiveKey::new(&agreed.key(&self.peer, &self.own.id)),
-            at: now,
-        };
-        self.flush(out);
-        Ok(())
+        })
     }
 
     /// The handshake is complete.

@@ -1,4 +1,4 @@
-//! How many requests of each other node are at work.
+//! How many requests of each node are answered at the same time: one that passes on too much leaves places for the others'.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ const MOST_EACH: usize = 64;
 
 /// How many requests of each node are at work.
 #[derive(Default)]
-pub(super) struct PlacesOfNodes(BTreeMap<NodeId, Arc<()>>);
+pub struct PlacesOfNodes(BTreeMap<NodeId, Arc<()>>);
 
 impl PlacesOfNodes {
     /// A place for a request of a node, kept as long as what is answered lives; none where it has too many.
-    pub(super) fn enter(&mut self, of: NodeId) -> Option<Arc<()>> {
+    pub fn enter(&mut self, of: NodeId) -> Option<Arc<()>> {
         self.0.retain(|_, taken| Arc::strong_count(taken) > 1);
         let taken = self.0.entry(of).or_default();
         (Arc::strong_count(taken) <= MOST_EACH).then(|| Arc::clone(taken))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::link::*;
 use crate::channel::handshake::{self, Handshake, Share};
-use crate::channel::{Dropped, Frame, FrameType, NodeId};
+use crate::channel::{Dropped, Effect, Frame, FrameType, NodeId};
 use crate::crypto::testing::rng;
 use crate::crypto::{EphemeralKey, SigningKey, x509};
 
@@ -374,4 +374,38 @@ fn our_own_init_sent_back_to_us_is_refused() {
     let sender = link.sides[GREATER].id;
     link.hand(LESSER, &frame(FrameType::Channel, sender, &init[84..]));
     assert_eq!(link.sides[LESSER].dropped, [Dropped::CertificateOfAnother]);
+}
+
+#[test]
+fn an_init_that_a_stranger_repeats_changes_nothing_until_its_final_follows() {
+    let mut link = Link::established(31, settings());
+    for who in [LESSER, GREATER] {
+        let (own, peer) = (link.owns[1 - who].clone(), link.owns[who].id());
+        let mut overheard = crate::channel::Channel::new(own, peer, settings());
+        let effects = overheard.want_to_send(ms(0), &heartbeat(1), &mut rng(5));
+        let [Effect::Send(init)] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        let hear = |channel: &mut crate::channel::Channel, bytes: &[u8]| {
+            parsed(bytes, |frame| {
+                let effects = channel.received_of(true, ms(0), &frame, &mut rng(6));
+                let sent = effects.into_iter().filter_map(|effect| match effect {
+                    Effect::Send(frame) => Some(frame),
+                    _ => None,
+                });
+                sent.collect::<Vec<_>>()
+            })
+        };
+        let mut responses = Vec::new();
+        for _ in 0..20 {
+            responses = hear(&mut link.sides[who].channel, init);
+            assert_eq!(responses.len(), 1, "it may be the peer");
+            link.works();
+        }
+        // It was: from here on these keys count.
+        let finals = hear(&mut overheard, &responses[0]);
+        hear(&mut link.sides[who].channel, &finals[0]);
+        link.sides[1 - who].channel = overheard;
+        link.works();
+    }
 }

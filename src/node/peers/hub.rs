@@ -205,6 +205,7 @@ impl Hub {
             };
             self.stranger_handshakes = left;
         }
+        let is_stranger = !was_authentic && !line.is_ours;
         if is_new {
             // It connects: where it listens, the ledger says.
             self.know(frame.sender, String::new());
@@ -212,7 +213,7 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(&frame.sender) else {
             return goes_on;
         };
-        let effects = peer.channel.received(now, frame, &mut self.rng);
+        let effects = peer.channel.received_of(is_stranger, now, frame, &mut self.rng);
         let is_good = !effects.iter().any(|effect| matches!(effect, Effect::Drop(_)));
         if is_new && !is_good {
             // Only who the service has endorsed is remembered: there are no more of them than nodes.
