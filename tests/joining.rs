@@ -596,3 +596,55 @@ fn a_node_that_waits_for_members_says_so_and_ends_when_it_is_told_to() {
     again.stop();
     leader.stop();
 }
+
+#[test]
+fn the_node_that_began_the_recovery_follows_the_one_that_completed_it_and_its_ledger_is_whole() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    leader.wait_for_commit();
+    // It hangs for as long as it takes to elect another.
+    leader.signal(rustix::process::Signal::STOP);
+    let first = wait_for_leader(&mut nodes);
+    nodes[first].wait_for_commit();
+    leader.signal(rustix::process::Signal::CONT);
+    let new = id(&nodes[first]);
+    leader.wait_until("it follows", |node| {
+        (primary(node).as_ref() == Some(&new)).then_some(())
+    });
+    let node = &mut nodes[first];
+    node.submit_shares(&place.keys());
+    node.wait_until_open();
+    leader.wait_until_open();
+    assert!(
+        !nodes[first].log().contains("has not said that it has read"),
+        "{}",
+        nodes[first].log()
+    );
+    // What it does not do itself it passes on.
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.act("trigger_ledger_chunk", Value::Null);
+    leader.wait_for_commit();
+    let last = committed(&nodes[first]);
+    wait_for_seqno(&mut leader, last);
+    for node in nodes {
+        node.stop();
+    }
+    leader.stop();
+    let files = std::fs::read_dir(place.ledger()).unwrap();
+    let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(names.all(|name| !name.ends_with(".recovery")));
+    place.verify();
+    rekindle!["compare", "--json", place.ledger(), places[first].ledger()].expect(0);
+    let mut again = place.again();
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
+}
