@@ -289,7 +289,27 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     follower.wait_for_commit();
     assert!(committed(&follower) > before);
     follower.wait_until("it has written a snapshot", |_| newest_snapshot(&beside));
+    // Who begins with that snapshot, and has nothing else, has everything private all the same.
+    let mut third_place = joiner(&place, &follower.url, "third");
+    third_place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut third = third_place.start();
+    trust(&follower, &mut third);
+    third.wait_until_open();
+    follower.wait_for_commit();
     let last = committed(&follower);
+    wait_for_seqno(&mut third, last);
+    third.stop();
+    let state = |place: &Place| {
+        let snapshots = place.directory.join("snapshots");
+        let (snapshots, at) = (snapshots.to_str().unwrap(), last.to_string());
+        Service::at(place.directory.clone()).export(true, &["--snapshots", snapshots, "--at", &at])
+    };
+    let whole = state(&beside);
+    assert!(whole.iter().any(|line| line["private"] == json!(true)));
+    assert!(
+        whole == state(&third_place),
+        "the snapshot holds another state than the ledger"
+    );
     follower.stop();
     verify(&beside.ledger(), last);
     rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
