@@ -289,27 +289,7 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     follower.wait_for_commit();
     assert!(committed(&follower) > before);
     follower.wait_until("it has written a snapshot", |_| newest_snapshot(&beside));
-    // Who begins with that snapshot, and has nothing else, has everything private all the same.
-    let mut third_place = joiner(&place, &follower.url, "third");
-    third_place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
-    let mut third = third_place.start();
-    trust(&follower, &mut third);
-    third.wait_until_open();
-    follower.wait_for_commit();
-    let last = committed(&follower);
-    wait_for_seqno(&mut third, last);
-    third.stop();
-    let state = |place: &Place| {
-        let snapshots = place.directory.join("snapshots");
-        let (snapshots, at) = (snapshots.to_str().unwrap(), last.to_string());
-        Service::at(place.directory.clone()).export(true, &["--snapshots", snapshots, "--at", &at])
-    };
-    let whole = state(&beside);
-    assert!(whole.iter().any(|line| line["private"] == json!(true)));
-    assert!(
-        whole == state(&third_place),
-        "the snapshot holds another state than the ledger"
-    );
+    let last = check_snapshot(&mut follower, &beside, &place);
     follower.stop();
     verify(&beside.ledger(), last);
     rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
@@ -320,6 +300,38 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     recovered.wait_for("PartOfPublicNetwork");
     recovered.open();
     recovered.stop();
+}
+
+/// Who begins with the newest snapshot of the node that leads, which is of `of`, and has nothing else, has everything private that
+/// the whole ledger has; answers up to which seqno that was looked at.
+#[track_caller]
+fn check_snapshot(leader: &mut Node<'_>, of: &Place, first: &Place) -> u64 {
+    let mut place = joiner(first, &leader.url, "beginner");
+    place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut beginner = place.start();
+    trust(leader, &mut beginner);
+    beginner.wait_until_open();
+    assert!(
+        beginner.state()["startup_seqno"].as_u64() > Some(438),
+        "{}",
+        beginner.log()
+    );
+    leader.wait_for_commit();
+    let last = committed(leader);
+    wait_for_seqno(&mut beginner, last);
+    beginner.stop();
+    let state = |place: &Place| {
+        let snapshots = place.directory.join("snapshots");
+        let (snapshots, at) = (snapshots.to_str().unwrap(), last.to_string());
+        Service::at(place.directory.clone()).export(true, &["--snapshots", snapshots, "--at", &at])
+    };
+    let whole = state(of);
+    assert!(whole.iter().any(|line| line["private"] == json!(true)));
+    assert!(
+        whole == state(&place),
+        "the snapshot holds another state than the ledger"
+    );
+    last
 }
 
 /// Two that have joined the public network of the one that recovers, and have what it has committed.
@@ -406,8 +418,10 @@ fn where_the_leader_dies_with_half_of_the_shares_another_completes_the_recovery(
     }
     let node = &mut nodes[first];
     node.act("trigger_ledger_rekey", Value::Null);
+    node.act("trigger_snapshot", Value::Null);
     node.wait_for_commit();
-    let last = committed(node);
+    node.wait_until("it has written a snapshot", |_| newest_snapshot(&places[first]));
+    let last = check_snapshot(node, &places[first], &place);
     for node in &mut nodes {
         wait_for_seqno(node, last);
     }
