@@ -257,6 +257,7 @@ mod founded {
             evidence: evidence.into(),
             identity,
             encryption_key: "is not used here".to_owned(),
+            decryption: None,
             service: ServiceIdentity::generate(Curve::P256, &ServiceName::Text("CN=service"), 10).unwrap(),
             node_data: None,
             service_data: None,

@@ -289,7 +289,7 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     follower.wait_for_commit();
     assert!(committed(&follower) > before);
     follower.wait_until("it has written a snapshot", |_| newest_snapshot(&beside));
-    let last = committed(&follower);
+    let last = check_snapshot(&mut follower, &beside, &place);
     follower.stop();
     verify(&beside.ledger(), last);
     rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
@@ -300,6 +300,38 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     recovered.wait_for("PartOfPublicNetwork");
     recovered.open();
     recovered.stop();
+}
+
+/// Who begins with the newest snapshot of the node that leads, which is of `of`, and has nothing else, has everything private that
+/// the whole ledger has; answers up to which seqno that was looked at.
+#[track_caller]
+fn check_snapshot(leader: &mut Node<'_>, of: &Place, first: &Place) -> u64 {
+    let mut place = joiner(first, &leader.url, "beginner");
+    place.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut beginner = place.start();
+    trust(leader, &mut beginner);
+    beginner.wait_until_open();
+    assert!(
+        beginner.state()["startup_seqno"].as_u64() > Some(438),
+        "{}",
+        beginner.log()
+    );
+    leader.wait_for_commit();
+    let last = committed(leader);
+    wait_for_seqno(&mut beginner, last);
+    beginner.stop();
+    let state = |place: &Place| {
+        let snapshots = place.directory.join("snapshots");
+        let (snapshots, at) = (snapshots.to_str().unwrap(), last.to_string());
+        Service::at(place.directory.clone()).export(true, &["--snapshots", snapshots, "--at", &at])
+    };
+    let whole = state(of);
+    assert!(whole.iter().any(|line| line["private"] == json!(true)));
+    assert!(
+        whole == state(&place),
+        "the snapshot holds another state than the ledger"
+    );
+    last
 }
 
 /// Two that have joined the public network of the one that recovers, and have what it has committed.
@@ -386,8 +418,10 @@ fn where_the_leader_dies_with_half_of_the_shares_another_completes_the_recovery(
     }
     let node = &mut nodes[first];
     node.act("trigger_ledger_rekey", Value::Null);
+    node.act("trigger_snapshot", Value::Null);
     node.wait_for_commit();
-    let last = committed(node);
+    node.wait_until("it has written a snapshot", |_| newest_snapshot(&places[first]));
+    let last = check_snapshot(node, &places[first], &place);
     for node in &mut nodes {
         wait_for_seqno(node, last);
     }
@@ -595,4 +629,56 @@ fn a_node_that_waits_for_members_says_so_and_ends_when_it_is_told_to() {
     again.wait_until_open();
     again.stop();
     leader.stop();
+}
+
+#[test]
+fn the_node_that_began_the_recovery_follows_the_one_that_completed_it_and_its_ledger_is_whole() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    leader.wait_for_commit();
+    // It hangs for as long as it takes to elect another.
+    leader.signal(rustix::process::Signal::STOP);
+    let first = wait_for_leader(&mut nodes);
+    nodes[first].wait_for_commit();
+    leader.signal(rustix::process::Signal::CONT);
+    let new = id(&nodes[first]);
+    leader.wait_until("it follows", |node| {
+        (primary(node).as_ref() == Some(&new)).then_some(())
+    });
+    let node = &mut nodes[first];
+    node.submit_shares(&place.keys());
+    node.wait_until_open();
+    leader.wait_until_open();
+    assert!(
+        !nodes[first].log().contains("has not said that it has read"),
+        "{}",
+        nodes[first].log()
+    );
+    // What it does not do itself it passes on.
+    leader.act("trigger_ledger_rekey", Value::Null);
+    leader.act("trigger_ledger_chunk", Value::Null);
+    leader.wait_for_commit();
+    let last = committed(&nodes[first]);
+    wait_for_seqno(&mut leader, last);
+    for node in nodes {
+        node.stop();
+    }
+    leader.stop();
+    let files = std::fs::read_dir(place.ledger()).unwrap();
+    let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(names.all(|name| !name.ends_with(".recovery")));
+    place.verify();
+    rekindle!["compare", "--json", place.ledger(), places[first].ledger()].expect(0);
+    let mut again = place.again();
+    again.config["consensus"] = consensus();
+    let mut recovered = again.start();
+    recovered.wait_for("PartOfPublicNetwork");
+    recovered.open();
+    recovered.stop();
 }

@@ -15,7 +15,7 @@ use crate::node::run::{Ended, Options, run as run_node};
 use crate::script;
 use crate::shown::{LogLines, Show, line};
 
-/// Run a node: recover a dead service from what is left of its ledger
+/// Run a node: recover a dead service from what is left of its ledger, or join one that runs
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The node's configuration (JSON), as CCF's nodes take it

@@ -60,6 +60,11 @@ impl Chunks {
         }
     }
 
+    /// Whether a service is being recovered.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.recovering
+    }
+
     /// From the next chunk on, a service is being recovered, or is not any more.
     pub(super) fn set_recovering(&mut self, recovering: bool) {
         self.recovering = recovering;

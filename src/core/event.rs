@@ -189,6 +189,8 @@ pub enum Event {
     HandOver,
     /// Nodes that were added, and never answered, are given up with everything that is not committed.
     Withdraw,
+    /// The service is open, and that is committed: another node has opened it.
+    OpenedElsewhere,
     /// Nothing new is begun; what was answered is signed and brought to disk.
     Stop,
 }

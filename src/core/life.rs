@@ -53,6 +53,22 @@ impl Core {
         }
     }
 
+    /// Another node has opened the service. Where this one has begun to recover it, its files get the names of an open one.
+    pub(super) fn opened_elsewhere(&mut self, out: &mut Vec<Effect>) {
+        if self.opened_at.is_some() {
+            return;
+        }
+        self.opened_at = Some(self.committed);
+        self.snapshots.allow();
+        match self.chunks.is_recovering() {
+            true => {
+                self.operations.push(Operation::NameRecovered, self.committed);
+                self.chunks.set_recovering(false);
+            }
+            false => self.named(out),
+        }
+    }
+
     /// The files have the names of an open service.
     pub(super) fn named(&mut self, out: &mut Vec<Effect>) {
         out.push(Effect::Announce(Announcement::Open));

@@ -150,6 +150,7 @@ impl Core {
             }
             Event::HandOver => self.agree(now, &mut out, |consensus, _| consensus.nominate(now.elapsed)),
             Event::Withdraw => self.agree(now, &mut out, |consensus, _| consensus.withdraw(now.elapsed)),
+            Event::OpenedElsewhere => self.opened_elsewhere(&mut out),
             Event::Stop => {
                 self.stopping = true;
                 self.stops_waiting_at = Some(now.elapsed + self.consensus().map_or(FOR_EVER, Consensus::patience));
@@ -466,11 +467,6 @@ impl Core {
     /// First seqno of each view, from view 1 on.
     pub fn view_history(&self) -> &[Seqno] {
         self.log.view_history()
-    }
-
-    /// The private state is there, although another node opened the service: snapshots may be made.
-    pub fn has_private_state(&mut self) {
-        self.snapshots.allow();
     }
 
     /// Who signs.

@@ -31,6 +31,7 @@ use super::writing;
 use crate::attestation::OwnEvidence;
 use crate::channel::NodeId;
 use crate::core::{Core, LastSigned, Milestone, Settings, SignatureSettings, SnapshotSettings, Start};
+use crate::crypto::rsa::DecryptionKey;
 use crate::crypto::x509::{self, CertificateRequest};
 use crate::crypto::{LedgerSecret, random};
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ pub struct Founding {
     pub identity: NodeIdentity,
     /// The public key under which ledger secrets are sent to it, PEM.
     pub encryption_key: String,
+    /// Its private half, where others may send any.
+    pub decryption: Option<DecryptionKey>,
     /// What the node runs, and who says so.
     pub evidence: OwnEvidence,
     /// The new service.
@@ -187,6 +190,7 @@ pub fn found(node: &Arc<Node>, mut founding: Founding) -> Result<()> {
     driver.sealer = sealer;
     driver.cluster = cluster;
     driver.keys = keys;
+    driver.decryption = founding.decryption;
     driver.propose("create the new service", writes, Milestone::Created);
     writing::run_until_answered(&mut driver, &writer);
     if let Some(reason) = node.status.waiting_for() {

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::session::Learned;
-use crate::core::Followed;
+use crate::core::{Event, Followed};
 use crate::journal::SealKey;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::service::secrets::received;
@@ -67,13 +67,10 @@ impl Driver {
         if self.opened_at.is_some() || node.status.users_are_served() || !self.is_open_for_good() {
             return;
         }
-        self.core.has_private_state();
         if let Some(sealer) = &mut self.sealer {
             sealer.opened();
         }
-        node.status.open_users();
-        node.jwt.wake();
-        tracing::info!("the service is open");
+        self.step(Event::OpenedElsewhere);
     }
 
     /// Whether this node has its own place in what is committed: before that, what it has is the past of the service.

@@ -35,7 +35,7 @@ use crate::attestation::OwnEvidence;
 use crate::crypto::Certificate;
 use crate::crypto::digest::sha256;
 use crate::crypto::process::keep_memory_private;
-use crate::crypto::rsa::KeyPairInTheMaking;
+use crate::crypto::rsa::{DecryptionKey, KeyPairInTheMaking};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::http;
@@ -222,8 +222,11 @@ fn recover_service(
     let mut public = recover_public(config, files, previous.as_ref(), options.drop_after, &node.status)?;
     show_state(node, &mut public);
     let began = std::time::Instant::now();
-    // Its private half is forgotten: alone in its service, the node knows every secret that is ever sent to it.
-    let (_, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
+    let (private, encryption_key) = early.keys.wait().map_err(failed("make an RSA key"))?;
+    // Alone in its service, the node knows every secret that is ever sent to it. Where there are others, one of them may lead.
+    let decryption = others.is_some().then(|| DecryptionKey::from_pem(&private));
+    let decryption = decryption.transpose().map_err(failed("read this node's own RSA key"))?;
+    drop(private);
     let recovery_key = early.recovery_key.map(KeyPairInTheMaking::wait).transpose();
     let recovery_key = recovery_key.map_err(failed("make an RSA key"))?;
     let plan = inputs
@@ -240,6 +243,7 @@ fn recover_service(
         opening,
         identity,
         encryption_key,
+        decryption,
         evidence,
         service,
         node_data: inputs.node_data,

@@ -27,6 +27,22 @@ fn a_service_opens_when_its_opening_is_committed_and_its_files_have_their_names(
 }
 
 #[test]
+fn a_service_that_another_node_has_opened_has_its_files_named_once() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.settle();
+    for _ in 0..2 {
+        bench.step(Event::OpenedElsewhere);
+    }
+    assert!(bench.others.is_empty());
+    assert!(matches!(bench.done(), Operation::NameRecovered));
+    bench.step(Event::OpenedElsewhere);
+    bench.step(Event::PrivateLedgerRead);
+    assert_eq!(bench.others, ["open"]);
+    assert!(bench.proposals.is_empty(), "it is open already");
+}
+
+#[test]
 fn a_stop_signs_what_was_taken_whatever_waits_for_the_disk() {
     let mut bench = Bench::new();
     bench.submit(1, Follow::default());

@@ -5,7 +5,7 @@ use super::{Authority, Config, FieldPath, Protocol};
 
 /// Fields that are accepted so that a CCF node's file can be used as it is, and have no effect here; each with the reason.
 /// `*` stands for any name.
-pub const WITHOUT_MEANING: [(&str, &str); 22] = [
+pub const WITHOUT_MEANING: [(&str, &str); 21] = [
     (
         "memory",
         "it sizes buffers between CCF's threads, which do not exist here",
@@ -52,10 +52,6 @@ pub const WITHOUT_MEANING: [(&str, &str); 22] = [
     (
         "ledger.max_transaction_size",
         "bodies of requests are limited by their interface",
-    ),
-    (
-        "command.join.host_data_transparent_statement_path",
-        "no statement about the host data is sent to the service that is joined",
     ),
     ("command.recover.self_healing_open.identity", OF_IDENTITIES),
     ("command.recover.self_healing_open.cluster_identities", OF_IDENTITIES),
@@ -104,6 +100,14 @@ pub(super) fn add(config: &Config, report: &mut Report) {
         report.note(
             FieldPath::dotted("network.node_to_node_interface"),
             "absent: enough here, but a CCF node would refuse this file",
+        );
+    }
+    if let Some(join) = &config.command.join
+        && join.host_data_transparent_statement_path.is_some()
+    {
+        report.note(
+            FieldPath::dotted("command.join.host_data_transparent_statement_path"),
+            "not used: no statement about the host data is sent to the service that is joined",
         );
     }
     if let Some(recover) = &config.command.recover

@@ -75,6 +75,7 @@ impl Bench {
             evidence: VirtualQuote::new(&[1; 32], &identity.key.verifying_key().id()).into(),
             identity,
             encryption_key: "is not used here".to_owned(),
+            decryption: None,
             service: ServiceIdentity::generate(Curve::P256, &ServiceName::Text("CN=service"), 10).unwrap(),
             node_data: None,
             service_data: None,
