@@ -27,19 +27,23 @@ fn a_service_opens_when_its_opening_is_committed_and_its_files_have_their_names(
 }
 
 #[test]
-fn a_service_that_another_node_has_opened_has_its_files_named_once() {
-    let mut bench = Bench::new();
-    bench.submit(1, Follow::default());
-    bench.settle();
-    for _ in 0..2 {
+fn a_service_that_another_node_has_opened_is_open_once_its_files_have_their_names() {
+    for is_recovering in [false, true] {
+        let mut bench = Bench::new();
+        bench.submit(1, Follow::default());
+        bench.settle();
+        bench.core.chunks.set_recovering(is_recovering);
         bench.step(Event::OpenedElsewhere);
+        if is_recovering {
+            bench.step(Event::OpenedElsewhere);
+            assert!(bench.others.is_empty());
+            assert!(matches!(bench.done(), Operation::NameRecovered));
+        }
+        bench.step(Event::OpenedElsewhere);
+        bench.step(Event::PrivateLedgerRead);
+        assert_eq!(bench.others, ["open"]);
+        assert!(bench.proposals.is_empty(), "it is open already");
     }
-    assert!(bench.others.is_empty());
-    assert!(matches!(bench.done(), Operation::NameRecovered));
-    bench.step(Event::OpenedElsewhere);
-    bench.step(Event::PrivateLedgerRead);
-    assert_eq!(bench.others, ["open"]);
-    assert!(bench.proposals.is_empty(), "it is open already");
 }
 
 #[test]
