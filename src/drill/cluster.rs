@@ -328,6 +328,7 @@ impl Nodes<'_> {
     /// The node that leads dies; answers how long nothing was committed.
     async fn kill_the_leader(&mut self) -> Result<f64> {
         let leader = self.leader;
+        self.await_commit().await?;
         let node = self.running.get_mut(leader).and_then(Option::take);
         let Some(node) = node else {
             return Err(Error::Unreadable("nobody leads".to_owned()));
@@ -335,6 +336,25 @@ impl Nodes<'_> {
         node.kill()?;
         self.clock.step(format!("node {leader} is killed: it led"), None);
         self.await_another().await
+    }
+
+    /// Waits until all that members were told is committed: what is not may be lost with the node that leads.
+    async fn await_commit(&mut self) -> Result<()> {
+        let client = self.client(self.leader)?;
+        let began = Instant::now();
+        let written = client.get("/node/network").await.ok().and_then(|answer| answer.transaction());
+        let Some(written) = written else {
+            return Err(self.node(self.leader)?.failed("the node does not say what is written"));
+        };
+        while committed(&client).await.is_none_or(|now| now < (written.view, written.seqno)) {
+            let node = self.node(self.leader)?;
+            node.check()?;
+            if began.elapsed() > PATIENCE {
+                return Err(node.failed("what is written is not committed"));
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        Ok(())
     }
 
     /// The node that leads retires and ends; answers how long nothing was committed.

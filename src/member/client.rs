@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::format::TxId;
 use super::error::{Error, Refusal, printable};
 use super::trust::{Trust, reason, tls};
 use crate::tables::json;
@@ -200,6 +201,12 @@ impl Client {
 }
 
 impl Answer {
+    /// The transaction that wrote it, or that it is the state of, where the answer says so.
+    pub fn transaction(&self) -> Option<TxId> {
+        let text = self.headers.get("x-ms-ccf-transaction-id")?.to_str().ok()?;
+        text.parse().ok()
+    }
+
     /// The answer, if its status is a success.
     ///
     /// # Errors

@@ -388,7 +388,7 @@ fn bounds_by_table(chunk: &OpenChunk, len: u64) -> Vec<(Seqno, u64)> {
 fn bounds_by_headers(chunk: &OpenChunk) -> Vec<(Seqno, u64)> {
     let mut bounds = vec![(chunk.file.first, FIRST_ENTRY)];
     let mut target = FIRST_ENTRY + SEGMENT_BYTES;
-    for (offset, seqno) in Headers::of(chunk.map.bytes()).zip(chunk.file.first..) {
+    for (offset, seqno) in Headers::of(chunk.map.bytes()).zip(chunk.file.first..=Seqno::MAX) {
         if offset >= target {
             bounds.push((seqno, offset));
             target = offset + SEGMENT_BYTES;
