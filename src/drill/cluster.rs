@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::clock::Clock;
+use super::configuring::{config_of_a_node, set, text};
 use super::members::{Keys, Motion, accept, pass, read_members, submit, submit_one, wait_for_members};
 use super::night::{Joined, KillAt, Night, NightPlan};
 use super::node::{NodeProcess, Program};
@@ -342,11 +343,18 @@ impl Nodes<'_> {
     async fn await_commit(&mut self) -> Result<()> {
         let client = self.client(self.leader)?;
         let began = Instant::now();
-        let written = client.get("/node/network").await.ok().and_then(|answer| answer.transaction());
+        let written = client
+            .get("/node/network")
+            .await
+            .ok()
+            .and_then(|answer| answer.transaction());
         let Some(written) = written else {
             return Err(self.node(self.leader)?.failed("the node does not say what is written"));
         };
-        while committed(&client).await.is_none_or(|now| now < (written.view, written.seqno)) {
+        while committed(&client)
+            .await
+            .is_none_or(|now| now < (written.view, written.seqno))
+        {
             let node = self.node(self.leader)?;
             node.check()?;
             if began.elapsed() > PATIENCE {
@@ -479,34 +487,6 @@ impl Nodes<'_> {
         let agree = agree(&directories, &mut self.clock)?;
         Ok((verified, agree))
     }
-}
-
-/// What every node of a rehearsal has in common.
-pub(super) fn config_of_a_node() -> Value {
-    json!({
-        "network": {
-            "node_to_node_interface": {"bind_address": "127.0.0.1:0"},
-            "rpc_interfaces": {"primary_rpc_interface": {"bind_address": "127.0.0.1:0"}},
-        },
-        "consensus": {"message_timeout": "100ms", "election_timeout": "2000ms"},
-        "command": {},
-        "ledger": {"directory": "ledger"},
-        "ledger_signatures": {"delay": "200ms"},
-        "snapshots": {"directory": "snapshots"},
-        "output_files": {"rpc_addresses_file": "rpc_addresses.json", "pid_file": "node.pid"},
-    })
-}
-
-/// Puts a value at a path, whose last name may be new.
-pub(super) fn set(config: &mut Value, path: &str, value: Value) {
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-    if let Some(parent) = config.pointer_mut(parent).and_then(Value::as_object_mut) {
-        parent.insert(name.to_owned(), value);
-    }
-}
-
-pub(super) fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// View and seqno of what a node says is committed.

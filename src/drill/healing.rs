@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::cluster::{Nodes, PACE, config_of_a_node, set, text};
+use super::cluster::{Nodes, PACE};
+use super::configuring::{config_of_a_node, set, text};
 use super::node::{NodeProcess, Program};
 use super::round::{Source, copy};
 use super::watch::{PATIENCE, client, recovered_entries};

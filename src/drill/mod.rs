@@ -11,6 +11,7 @@
 
 mod clock;
 mod cluster;
+mod configuring;
 mod healing;
 mod members;
 mod night;

@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::format::TxId;
 use super::error::{Error, Refusal, printable};
 use super::trust::{Trust, reason, tls};
+use crate::format::TxId;
 use crate::tables::json;
 
 /// Opening a service with a large ledger may hold an answer back for a while; a node that is down refuses at once.
