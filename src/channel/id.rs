@@ -32,6 +32,11 @@ impl NodeId {
         hex::decode_to_slice(digits, &mut id).ok()?;
         Some(Self(id))
     }
+
+    /// The id that a table's key is, if it is one.
+    pub fn from_key(key: &[u8]) -> Option<Self> {
+        key.try_into().ok().and_then(Self::from_digits)
+    }
 }
 
 impl fmt::Display for NodeId {

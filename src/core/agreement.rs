@@ -259,10 +259,7 @@ impl Core {
         };
         let mut is_changed = false;
         for (_, write) in writes.iter().filter(|(map, _)| *map == names::NODES_INFO) {
-            let Some(node) = <&[u8; NodeId::DIGITS]>::try_from(write.key)
-                .ok()
-                .and_then(NodeId::from_digits)
-            else {
+            let Some(node) = NodeId::from_key(write.key) else {
                 continue;
             };
             let record = write.value.and_then(NodeRecord::read);

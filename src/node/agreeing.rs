@@ -10,7 +10,7 @@ use super::membership::Membership;
 use super::peers;
 use crate::channel::NodeId;
 use crate::channel::message::Forwarded;
-use crate::consensus::{Phase, Role};
+use crate::consensus::{Note, Phase, Role};
 use crate::core::{Agreed, Event};
 use crate::format::Seqno;
 use crate::format::domain::WriteSet;
@@ -143,6 +143,7 @@ impl Driver {
                 }
             }
             Agreed::Note(note) if note.is_provoked() && !self.may_say() => {}
+            Agreed::Note(note @ (Note::GivesUp { .. } | Note::NotHeld { .. })) => tracing::warn!("{note}"),
             Agreed::Note(note) => tracing::info!("{note}"),
         }
     }

@@ -194,9 +194,7 @@ impl Cluster {
     /// Learns where nodes are, from what a transaction writes.
     pub(super) fn learn(&mut self, writes: &WriteSet) {
         for (_, write) in writes.iter().filter(|(map, _)| *map == names::NODES_INFO) {
-            let id = <&[u8; NodeId::DIGITS]>::try_from(write.key)
-                .ok()
-                .and_then(NodeId::from_digits);
+            let id = NodeId::from_key(write.key);
             let Some(id) = id.filter(|id| *id != self.own) else {
                 continue;
             };

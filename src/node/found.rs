@@ -309,6 +309,7 @@ pub fn begin(
         root,
         service: Arc::new(service.clone()),
         secrets: Arc::new(secrets),
+        given: txid.seqno,
         historical: Arc::new(foundation.historical.clone()),
         issuer_and_subject: Arc::new(foundation.issuer_and_subject.clone()),
         unlocked_at: None,

@@ -80,7 +80,7 @@ fn others(node: &Node) -> Vec<(NodeId, String)> {
     let rows = node.read(|store| store.transaction().entries(names::NODES_INFO)).0;
     let mut others = Vec::new();
     for (key, value) in rows {
-        let id = std::str::from_utf8(&key).ok().and_then(|id| id.parse().ok());
+        let id = NodeId::from_key(&key);
         let record = NodeRecord::read(&value).filter(NodeRecord::is_trusted);
         if let (Some(id), Some(record)) = (id, record)
             && key != node.id.as_bytes()

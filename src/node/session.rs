@@ -139,6 +139,9 @@ pub struct Standing {
     pub service: Arc<ServiceIdentity>,
     /// The service's own secrets, the newest last.
     pub secrets: Arc<Vec<KnownSecret>>,
+    /// The first seqno of the newest secret that was known from the beginning, whatever the ledger says: a node that joins is told
+    /// secrets before it has the entries that they seal.
+    pub given: Seqno,
     /// Every value of the historical secrets in the ledger that is recovered.
     pub historical: Arc<Vec<(Seqno, HistoricalSecret)>>,
     /// Issuer and subject of the service's signatures.
@@ -173,16 +176,18 @@ impl Standing {
         (frozen, session)
     }
 
-    /// Forgets what transactions after `to` have made known.
-    pub(super) fn take_back(&mut self, to: Seqno) {
+    /// Forgets what transactions after `to` have made known; answers the first seqno of the newest secret that may stay.
+    pub(super) fn take_back(&mut self, to: Seqno) -> Seqno {
         self.unlocked_at = self.unlocked_at.filter(|seqno| *seqno <= to);
-        let secrets = Arc::make_mut(&mut self.secrets);
         // A secret seals from the seqno after the transaction that brought it.
-        secrets.retain(|known| known.from <= to.saturating_add(1));
+        let newest = to.saturating_add(1).max(self.given);
+        let secrets = Arc::make_mut(&mut self.secrets);
+        secrets.retain(|known| known.from <= newest);
         for known in secrets {
             known.previous_stored = known.previous_stored.filter(|seqno| *seqno <= to);
         }
         Arc::make_mut(&mut self.historical).retain(|(seqno, _)| *seqno <= to);
+        newest
     }
 }
 
@@ -389,6 +394,33 @@ mod tests {
     use crate::service::identity::ServiceName;
     use crate::service::value;
     use crate::tables::values::RecoveryShares;
+
+    #[test]
+    fn a_node_that_catches_up_keeps_what_it_was_told_and_forgets_what_entries_brought() {
+        let known = |from, previous_stored| KnownSecret {
+            secret: LedgerSecret::from_bytes([1; 32]),
+            from,
+            previous_stored,
+        };
+        let service = ServiceIdentity::generate(Curve::P384, &ServiceName::Text("CN=service"), 1);
+        let mut standing = Standing {
+            root: [0; 32],
+            service: Arc::new(service.unwrap()),
+            secrets: Arc::new(vec![known(579, None), known(701, Some(700))]),
+            given: 579,
+            historical: Arc::default(),
+            issuer_and_subject: Arc::default(),
+            unlocked_at: Some(650),
+            unsealer: None,
+        };
+        assert_eq!(standing.take_back(700), 701);
+        assert_eq!((standing.secrets.len(), standing.unlocked_at), (2, Some(650)));
+        assert_eq!(standing.take_back(640), 641);
+        assert_eq!((standing.secrets.len(), standing.unlocked_at), (1, None));
+        // An election, while it has not come as far as the service itself.
+        assert_eq!(standing.take_back(40), 579);
+        assert_eq!(standing.secrets.len(), 1);
+    }
 
     /// What members do with an open service whose secret is this one.
     fn session(secrets: &Arc<Vec<KnownSecret>>) -> Session {

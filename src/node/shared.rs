@@ -133,10 +133,10 @@ impl Node {
         }
     }
 
-    /// Forgets secrets that transactions after `to` have brought.
-    pub fn forgets_secrets_after(&self, to: Seqno) {
+    /// Forgets secrets that seal from a later seqno on.
+    pub fn forgets_secrets_after(&self, from: Seqno) {
         if let Ok(mut own) = self.own_secrets.write() {
-            own.retain(|(from, _)| *from <= to.saturating_add(1));
+            own.retain(|(known, _)| *known <= from);
         }
     }
 

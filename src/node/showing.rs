@@ -36,7 +36,8 @@ impl Driver {
                     node.status.wrote(*txid);
                 }
                 Effect::Announce(Announcement::RolledBack { to }) => {
-                    standing.take_back(*to);
+                    let newest = standing.take_back(*to);
+                    node.forgets_secrets_after(newest);
                     self.unlearn(*to);
                     let view = self.core.view_of(*to);
                     node.status.wrote(TxId { view, seqno: *to });
@@ -76,7 +77,6 @@ impl Driver {
     /// What was known because of transactions after `to` is not any more.
     fn unlearn(&mut self, to: Seqno) {
         let node = Arc::clone(self.node());
-        node.forgets_secrets_after(to);
         self.keys.take_back(to);
         if let (Some(cluster), Some(consensus)) = (&mut self.cluster, self.core.consensus()) {
             cluster.keep(consensus);

@@ -105,9 +105,7 @@ fn following(transaction: &Transaction<'_>, start: &Start) -> (Following, WriteS
     let (mut trusted, mut since): (BTreeSet<NodeId>, Seqno) = (BTreeSet::new(), 1);
     for (key, value) in transaction.entries(names::NODES_INFO) {
         let at = transaction.version(names::NODES_INFO, &key).unwrap_or(1);
-        let id = <&[u8; NodeId::DIGITS]>::try_from(key.as_slice())
-            .ok()
-            .and_then(NodeId::from_digits);
+        let id = NodeId::from_key(&key);
         let record = NodeRecord::read(&value);
         if let (Some(id), Some(record)) = (id, record) {
             since = since.max(at);

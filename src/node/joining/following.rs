@@ -116,6 +116,7 @@ pub(super) fn follow(node: &Arc<Node>, joined: Joined) -> Result<()> {
     let standing = Standing {
         root: core.root(),
         service: Arc::new(service),
+        given: own.last().map_or(0, |known| known.from),
         secrets: Arc::new(own),
         historical: Arc::new(historical.into_iter().collect()),
         issuer_and_subject: Arc::new(signatures),

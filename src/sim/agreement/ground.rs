@@ -132,9 +132,7 @@ pub(super) fn trusted(state: &Frozen) -> BTreeSet<NodeId> {
 }
 
 fn id_of(key: &[u8]) -> Option<NodeId> {
-    <&[u8; NodeId::DIGITS]>::try_from(key)
-        .ok()
-        .and_then(NodeId::from_digits)
+    NodeId::from_key(key)
 }
 
 /// The same state once more.
