@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::afterwards::{Afterwards, Learned};
 use super::chatter::Chatter;
 use super::cluster::Cluster;
 use super::disk::{Disk, Job, Word, draft_path};
@@ -14,7 +15,7 @@ use super::followed_keys::FollowedKeys;
 use super::old_ledger::OldLedger;
 use super::places_of_nodes::PlacesOfNodes;
 use super::sealer::Sealer;
-use super::session::{Afterwards, Learned, Standing};
+use super::session::Standing;
 use super::shared::Node;
 use super::writer::{Answer, Made, Message, SnapshotResult, Writer};
 use crate::core::{Announcement, Core, Effect, Event, Milestone, Now, Outcome, Proposal, Submission, Ticket};

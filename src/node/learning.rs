@@ -1,8 +1,8 @@
 //! What the entries of another node that leads mean to this one: secrets that are sent to it, the ledger's old secrets, and that the
 //! service is open. A node that leads knows all of it before it writes.
 
+use super::afterwards::Learned;
 use super::driver::Driver;
-use super::session::Learned;
 use crate::core::{Event, Followed};
 use crate::journal::SealKey;
 use crate::recovery::secrets::LedgerSecrets;

@@ -5,6 +5,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod afterwards;
 pub mod agreeing;
 pub mod api;
 pub mod certificates;

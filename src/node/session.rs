@@ -1,4 +1,4 @@
-//! What a transaction may ask of the service, and what must happen once it is written.
+//! What a transaction may ask of the service.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -6,130 +6,24 @@ use std::time::Instant;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use super::afterwards::Afterwards;
 use super::status::{NodeState, Status};
 use super::unsealer::Unsealer;
-use crate::core::{Effect, Follow, Milestone, Outcome, Ticket};
 use crate::crypto::random::serial;
 use crate::crypto::x509::{self, CertificateRequest, Validity};
 use crate::crypto::{Digest, LedgerSecret};
 use crate::format::Seqno;
-use crate::journal::SealKey;
 use crate::journal::succession::KnownSecret;
 use crate::kv::store::{Frozen, Store, Transaction};
-use crate::recovery::sealed_report::SealedReport;
 use crate::recovery::unsealing::Unsealing;
 use crate::script::Effects;
 use crate::service::identity::{ServiceIdentity, system_rng};
 use crate::service::open::accept_recovery;
 use crate::service::secrets::{broadcast, chain};
-use crate::service::submit::Opened;
 use crate::service::unseal::{accept_unsealed, audit};
 use crate::service::{put, service_info, shares, value};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 use crate::tables::{SINGLETON_KEY, names};
-
-/// What a transaction leaves to be done after it.
-#[derive(Default)]
-pub struct Afterwards {
-    /// The secret that seals from the next seqno on.
-    pub rekey: Option<LedgerSecret>,
-    /// The next signature ends the chunk.
-    pub chunk: bool,
-    /// The next signature is followed by a snapshot.
-    pub snapshot: bool,
-    /// It is signed at once: others are told of it once it is committed.
-    pub sign: bool,
-    /// The shares are in, or a sealed file is open: the private phase begins.
-    pub unlocked: Option<Opened>,
-    /// What became of unsealing, where that was tried.
-    pub unsealing: Option<SealedReport>,
-}
-
-impl Afterwards {
-    /// What follows in the core from the transaction that would be `seqno` and is answered by `ticket`, and what is known
-    /// once it is written.
-    pub fn split(self, ticket: Ticket, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
-        let milestone = milestone.or(self.unlocked.is_some().then_some(Milestone::SecretsKnown));
-        let follow = Follow {
-            rekey: self.rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
-            // What follows begins once this is committed, so now and not when a signature is due.
-            sign: self.sign
-                || matches!(
-                    milestone,
-                    Some(Milestone::Created | Milestone::SecretsKnown | Milestone::Opened)
-                ),
-            end_chunk: self.chunk,
-            snapshot: self.snapshot,
-            milestone,
-        };
-        let learned = Learned {
-            ticket,
-            seqno,
-            secret: self.rekey.map(|secret| KnownSecret {
-                secret,
-                from: seqno + 1,
-                previous_stored: Some(seqno),
-            }),
-            unlocked: self.unlocked,
-            unsealing: self.unsealing,
-            opened_at: (milestone == Some(Milestone::Opened)).then_some(seqno),
-            stored_at: None,
-            historical: None,
-        };
-        (follow, learned)
-    }
-}
-
-/// What is known once a transaction is written, and not if it is refused.
-#[derive(Default)]
-pub struct Learned {
-    /// By which it is answered, if it is this node's own.
-    pub ticket: Ticket,
-    /// The transaction that makes it known.
-    pub seqno: Seqno,
-    /// The ledger secret from then on.
-    pub secret: Option<KnownSecret>,
-    /// What the shares have opened.
-    pub unlocked: Option<Opened>,
-    /// What became of unsealing.
-    pub unsealing: Option<SealedReport>,
-    /// It opens the service, at this seqno.
-    pub opened_at: Option<Seqno>,
-    /// It stores the secret before the newest, at this seqno: a transaction of another node, whose meaning is in its tables.
-    pub stored_at: Option<Seqno>,
-    /// A value of the historical secrets in the ledger that is recovered.
-    pub historical: Option<HistoricalSecret>,
-}
-
-impl Learned {
-    /// Nothing, where the step that had these effects has refused the transaction.
-    #[must_use]
-    pub fn unless_refused(self, effects: &[Effect]) -> Learned {
-        let is_refusal =
-            |effect: &Effect| matches!(effect, Effect::Answer(ticket, Outcome::Refused(_)) if *ticket == self.ticket);
-        match effects.iter().any(is_refusal) {
-            true => Learned::default(),
-            false => self,
-        }
-    }
-
-    /// Brings the service's own secrets, the newest last, to what is known now.
-    pub fn teach(&mut self, secrets: &mut Arc<Vec<KnownSecret>>) {
-        // A node that has just joined may have been told of it already.
-        if let Some(known) = self.secret.take()
-            && secrets.iter().all(|other| other.from < known.from)
-        {
-            Arc::make_mut(secrets).push(known);
-        }
-        // The transaction that opens a service stores the secret before it.
-        let stored_at = self.stored_at.or(self.opened_at);
-        if stored_at.is_some()
-            && let Some(current) = Arc::make_mut(secrets).last_mut()
-        {
-            current.previous_stored = stored_at;
-        }
-    }
-}
 
 /// What a transaction may ask of the service, beside the state.
 pub struct Standing {

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::afterwards::Learned;
 use super::driver::Driver;
-use super::session::Learned;
 use super::status::NodeState;
 use crate::core::{Announcement, Effect, state_after};
 use crate::format::{Seqno, TxId};

@@ -11,10 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::afterwards::Afterwards;
 use super::disk::Word;
 use super::mailbox::{Mailbox, NoPlace};
 use super::peers::{self, Permit};
-use super::session::{Afterwards, Session, Standing};
+use super::session::{Session, Standing};
 use super::status::Status;
 use super::turns::Turns;
 use crate::channel::NodeId;

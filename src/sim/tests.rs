@@ -14,7 +14,7 @@ use crate::core::{Now, Refusal};
 use crate::crypto::LedgerSecret;
 use crate::format::domain::WriteSet;
 use crate::journal::disk::Disk;
-use crate::node::session::Afterwards;
+use crate::node::afterwards::Afterwards;
 
 fn disk(seed: u64) -> LyingDisk {
     LyingDisk::new(ChaCha20Rng::seed_from_u64(seed), false)

@@ -192,7 +192,7 @@ mod tests {
     use crate::http::Body;
     use crate::journal::succession::KnownSecret;
     use crate::kv::store::Store;
-    use crate::node::session::Afterwards;
+    use crate::node::afterwards::Afterwards;
     use crate::service::admission::testing::{HOST_DATA, Joiner};
     use crate::service::identity::{ServiceIdentity, ServiceName};
     use crate::tables::values::{ServiceInfo, ServiceStatus};
