@@ -7,9 +7,8 @@ mod node;
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use node::{Node, Place};
 use serde_json::{Value, json};
@@ -97,13 +96,6 @@ fn wait_for_seqno(node: &mut Node<'_>, seqno: u64) {
     });
 }
 
-fn an_hour_ago() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let time = time::OffsetDateTime::from_unix_timestamp(now.as_secs() as i64 - 3600).unwrap();
-    let form = time::macros::format_description!("[year repr:last_two][month][day][hour][minute][second]Z");
-    time.format(form).unwrap()
-}
-
 /// Members trust a node that waits for that.
 #[track_caller]
 fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) {
@@ -112,25 +104,8 @@ fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) {
         let path = format!("/node/network/nodes/{joining}");
         (leader.get(&path).status == 200).then_some(())
     });
-    let arguments = json!({"node_id": joining, "valid_from": an_hour_ago()});
+    let arguments = json!({"node_id": joining, "valid_from": node::an_hour_ago()});
     leader.act("transition_node_to_trusted", arguments);
-}
-
-/// A member hands the service over, as the command line does it.
-fn hand_over(node: &Node<'_>, place: &Place, member: &node::Keys) -> Child {
-    let common = place.directory.join("common");
-    Command::new(node::program())
-        .args(["--json", "member", "hand-over", "--url", &node.url])
-        .arg("--service-certificate")
-        .arg(place.directory.join("service_cert.pem"))
-        .arg("--cert")
-        .arg(common.join(format!("{}_cert.pem", member.name)))
-        .arg("--key")
-        .arg(common.join(format!("{}_privk.pem", member.name)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// Waits until one of these leads, and everything up to its election is committed there; answers which.
@@ -263,7 +238,7 @@ fn a_node_that_members_trust_joins_the_open_service_and_governs_it_after_the_han
     );
 
     let mut voters = leader.voters();
-    let hand_over = hand_over(&leader, &place, &voters.remove(0));
+    let hand_over = leader.hand_over(&voters.remove(0));
     let proposal = leader.wait_until("it is proposed", |node| {
         let proposals = node
             .run(rekindle::member::governance::proposals(node.client()))

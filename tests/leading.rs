@@ -12,7 +12,7 @@ mod support;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use node::{Node, Place};
 use serde_json::{Value, json};
@@ -112,38 +112,14 @@ fn wait_for_node(node: &mut Node<'_>, status: &str) -> String {
     })
 }
 
-fn an_hour_ago() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let time = time::OffsetDateTime::from_unix_timestamp(now.as_secs() as i64 - 3600).unwrap();
-    let form = time::macros::format_description!("[year repr:last_two][month][day][hour][minute][second]Z");
-    time.format(form).unwrap()
-}
-
 /// Has members trust the node that waits; answers its id.
 fn trust(node: &mut Node<'_>) -> String {
     let id = wait_for_node(node, "Pending");
     node.act(
         "transition_node_to_trusted",
-        json!({"node_id": id, "valid_from": an_hour_ago()}),
+        json!({"node_id": id, "valid_from": node::an_hour_ago()}),
     );
     id
-}
-
-/// A member hands the service over.
-fn hand_over(node: &Node<'_>, place: &Place, member: &node::Keys) -> Child {
-    let common = place.directory.join("common");
-    Command::new(node::program())
-        .args(["--json", "member", "hand-over", "--url", &node.url])
-        .arg("--service-certificate")
-        .arg(place.directory.join("service_cert.pem"))
-        .arg("--cert")
-        .arg(common.join(format!("{}_cert.pem", member.name)))
-        .arg("--key")
-        .arg(common.join(format!("{}_privk.pem", member.name)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 /// The engine finds nothing wrong with the ledger that a follower has taken, to this seqno.
@@ -224,7 +200,7 @@ fn a_node_that_members_trust_takes_over_when_they_retire_this_one_which_then_end
     });
     let own = node.state()["node_id"].as_str().unwrap().to_owned();
     let mut voters = node.voters();
-    let hand_over = hand_over(&node, &place, &voters.remove(0));
+    let hand_over = node.hand_over(&voters.remove(0));
     let proposal = node.wait_until("it is proposed", |node| {
         let proposals = node
             .run(rekindle::member::governance::proposals(node.client()))

@@ -8,12 +8,13 @@ use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper::Method;
 use rekindle::crypto::Certificate;
 use rekindle::crypto::rsa::DecryptionKey;
+use rekindle::crypto::x509::time_text;
 use rekindle::member::client::Answer;
 use rekindle::member::{Client, Error, Member, Session, Trust, governance};
 use serde_json::{Value, json};
@@ -52,6 +53,12 @@ pub fn read_keys(common: &Path) -> Vec<Keys> {
         })
     });
     keys.collect()
+}
+
+/// From when on certificates are valid that members give to nodes, as constitutions take it.
+pub fn an_hour_ago() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    time_text(now.as_secs() - 3600).unwrap()
 }
 
 /// Where a node is started: `ledger`, `snapshots` and the members' `common`, copied, and a configuration.
@@ -507,6 +514,23 @@ impl Node<'_> {
             }
         }
         panic!("not enough shares: {said:?}: {}", self.log());
+    }
+
+    /// A member hands the service over, in a process of its own.
+    pub fn hand_over(&self, member: &Keys) -> Child {
+        let common = self.place.directory.join("common");
+        Command::new(program())
+            .args(["--json", "member", "hand-over", "--url", &self.url])
+            .arg("--service-certificate")
+            .arg(self.place.directory.join("service_cert.pem"))
+            .arg("--cert")
+            .arg(common.join(format!("{}_cert.pem", member.name)))
+            .arg("--key")
+            .arg(common.join(format!("{}_privk.pem", member.name)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     #[track_caller]
