@@ -8,6 +8,7 @@
 #[path = "../tests/support/node.rs"]
 mod node;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,7 +20,8 @@ use rekindle::member::{Client, Session, Trust};
 use rekindle::report::progress::Silent;
 use serde_json::{Value, json};
 
-const POLL: Duration = Duration::from_millis(5);
+/// Each look is a TLS session of its own, which takes the node a few milliseconds.
+const POLL: Duration = Duration::from_millis(40);
 /// Requests at a time, where the number of them in a second matters.
 const AT_ONCE: usize = 8;
 
@@ -95,11 +97,13 @@ fn whole_ledger(service: &Path, rounds: usize) {
         let mut leader = place.start();
         leader.wait_for("PartOfPublicNetwork");
         leader.wait_for_commit();
+        let wanted = committed(&leader);
         let first = joiner(&place, &leader.url, "public", false);
         let began = Instant::now();
         let mut follower = first.start();
-        wait_for_seqno(&mut follower, committed(&leader));
+        wait_for_seqno(&mut follower, wanted);
         public.push(began.elapsed().as_secs_f64());
+        println!("  in the public network: {}", threads(&follower));
 
         leader.open();
         follower.wait_for("PartOfNetwork");
@@ -109,6 +113,7 @@ fn whole_ledger(service: &Path, rounds: usize) {
         wait_for_seqno(&mut late, committed(&leader));
         late.wait_for("PartOfNetwork");
         open.push(began.elapsed().as_secs_f64());
+        println!("  in the open service: {}", threads(&late));
         for node in [late, follower, leader] {
             node.kill();
         }
@@ -279,6 +284,24 @@ fn wait_for_seqno(node: &mut Node<'_>, seqno: u64) {
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// The processor time of a node's threads, by their names.
+fn threads(node: &Node<'_>) -> String {
+    let mut seconds: BTreeMap<String, f64> = BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        let Some((name, figures)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')) else {
+            continue; // it has just ended
+        };
+        // utime and stime, in hundredths of a second.
+        let ticks = figures.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+        *seconds.entry(name.to_owned()).or_default() += ticks / 100.0;
+    }
+    let much = seconds.iter().filter(|(_, seconds)| **seconds >= 0.02);
+    let said: Vec<String> = much.map(|(name, seconds)| format!("{name} {seconds:.2} s")).collect();
+    format!("processor time: {}", said.join(", "))
 }
 
 fn bytes_in(directory: &Path) -> u64 {

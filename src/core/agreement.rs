@@ -11,7 +11,6 @@ use crate::channel::NodeId;
 use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Sizes};
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
-use crate::journal::files::Operation;
 use crate::tables::names;
 use crate::tables::node_info::NodeRecord;
 
@@ -163,8 +162,15 @@ impl Core {
         self.agree(now, out, |consensus, _| consensus.received(now.elapsed, from, message));
     }
 
-    /// The next entry of the frame that is being verified. Where it does not belong here, the frame ends before it.
-    pub(super) fn follow(&mut self, now: Now, followed: Followed, out: &mut Vec<Effect>) {
+    /// The next entries of the frame that is being verified.
+    pub(super) fn follow(&mut self, now: Now, run: Vec<Followed>, out: &mut Vec<Effect>) {
+        for followed in run {
+            self.follow_one(now, followed, out);
+        }
+    }
+
+    /// The next of them. Where it does not belong here, the frame ends before it.
+    fn follow_one(&mut self, now: Now, followed: Followed, out: &mut Vec<Effect>) {
         let txid = followed.txid;
         let expected = self.others.as_ref().and_then(|others| others.expected);
         let Some((after, through, view)) = expected else { return };
@@ -225,7 +231,7 @@ impl Core {
         if last > after
             && let Some(chunk) = self.chunks.growing_chunk()
         {
-            self.operations.push(Operation::Sync { chunk }, last);
+            self.operations.sync(chunk, last);
         }
         self.agree(now, out, |consensus, _| match is_good {
             true => consensus.accepted(now.elapsed),
@@ -236,7 +242,7 @@ impl Core {
     /// The primary's chunk ends with the entry of `last`.
     fn end_followed_chunk(&mut self, last: Seqno) {
         if let Some(chunk) = self.chunks.growing_chunk() {
-            self.operations.push(Operation::Sync { chunk }, last);
+            self.operations.sync(chunk, last);
             self.chunks.end_chunk();
         }
     }
@@ -252,6 +258,9 @@ impl Core {
     /// What these writes change in who takes part.
     fn nodes_change(&self, writes: &WriteSet) -> Option<NodesChange> {
         let consensus = &self.others.as_ref()?.consensus;
+        if !writes.iter().any(|(map, _)| map == names::NODES_INFO) {
+            return None;
+        }
         let before: Option<&BTreeSet<NodeId>> = consensus.configurations().last().map(|newest| &newest.nodes);
         let mut change = NodesChange {
             trusted: before.cloned().unwrap_or_default(),

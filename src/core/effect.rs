@@ -48,7 +48,7 @@ pub enum Effect {
         /// What.
         message: Message,
     },
-    /// Entries that came with the message that was just heard are to be checked and given to the core one by one, as
+    /// Entries that came with the message that was just heard are to be checked and given to the core in order, as
     /// [`Event::Followed`], or [`Event::FrameRefused`] in the place of the first that is bad, before anything else.
     ///
     /// [`Event::Followed`]: super::Event::Followed

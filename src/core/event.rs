@@ -181,8 +181,8 @@ pub enum Event {
         /// [`Effect::Verify`]: super::Effect::Verify
         message: Message,
     },
-    /// The next entry that was asked for.
-    Followed(Box<Followed>),
+    /// The next entries that were asked for.
+    Followed(Vec<Followed>),
     /// The next entry that was asked for is none, or says what it must not.
     FrameRefused,
     /// The node is about to end: whoever has most of its log is asked to lead at once.

@@ -116,6 +116,12 @@ impl Operations {
         self.queue.push_back(Queued::Other { operation, through });
     }
 
+    /// What is written to a chunk up to `through` is to be made durable. One sync does what several would that still wait.
+    pub(super) fn sync(&mut self, chunk: Seqno, through: Seqno) {
+        self.queue.retain(|queued| !is_sync_of(queued, chunk));
+        self.push(Operation::Sync { chunk }, through);
+    }
+
     /// Something is to be done before everything that waits.
     pub(super) fn push_front(&mut self, operation: Operation, through: Seqno) {
         self.queue.push_front(Queued::Other { operation, through });
@@ -125,13 +131,7 @@ impl Operations {
     /// not open after its completion.
     pub(super) fn complete(&mut self, completion: Operation, through: Seqno) {
         if let Operation::Complete { chunk: completed, .. } = &completion {
-            self.queue.retain(|queued| match queued {
-                Queued::Other {
-                    operation: Operation::Sync { chunk },
-                    ..
-                } => chunk != completed,
-                _ => true,
-            });
+            self.queue.retain(|queued| !is_sync_of(queued, *completed));
         }
         self.push_front(completion, through);
     }
@@ -291,12 +291,24 @@ impl Operations {
             self.kept_bytes -= kept.bytes.len() as u64;
         }
         self.written = self.written.min(to);
-        self.queue.retain(|queued| match queued {
+        self.queue.retain_mut(|queued| match queued {
             Queued::Entry(seqno) => *seqno <= to,
-            Queued::Other { operation, through } => !matches!(operation, Operation::Sync { .. }) || *through <= to,
+            Queued::Other {
+                operation: Operation::Sync { chunk },
+                through,
+            } => {
+                // It may stand for earlier ones.
+                *through = to.min(*through);
+                *chunk <= to
+            }
+            Queued::Other { .. } => true,
         });
         if let Some(under_way) = &mut self.under_way {
             under_way.through = under_way.through.min(to);
         }
     }
+}
+
+fn is_sync_of(queued: &Queued, chunk: Seqno) -> bool {
+    matches!(queued, Queued::Other { operation: Operation::Sync { chunk: synced }, .. } if *synced == chunk)
 }

@@ -5,7 +5,6 @@ use super::due::{InFlight, Signing};
 use super::effect::{Announcement, Effect};
 use super::event::Now;
 use super::state::Core;
-use crate::journal::files::Operation;
 
 impl Core {
     /// Signs everything that is sealed; what it covers is synced after it.
@@ -22,7 +21,7 @@ impl Core {
         self.snapshots.proven();
         let place = self.chunks.place(txid.seqno, raw.len() as u64);
         self.operations.write(txid.seqno, place, raw);
-        self.operations.push(Operation::Sync { chunk: place.chunk }, txid.seqno);
+        self.operations.sync(place.chunk, txid.seqno);
         if ends {
             self.chunks.end_chunk();
         }

@@ -142,7 +142,7 @@ impl Core {
             }
             Event::RollBack { to, view } => self.roll_back(to, view, &mut out),
             Event::Heard { from, message } => self.heard(now, from, message, &mut out),
-            Event::Followed(followed) => self.follow(now, *followed, &mut out),
+            Event::Followed(followed) => self.follow(now, followed, &mut out),
             Event::FrameRefused => self.frame_verified(now, false, &mut out),
             Event::Role(role) => {
                 self.role = role;

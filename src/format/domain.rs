@@ -271,10 +271,14 @@ impl WriteSet {
     }
 
     fn map(&mut self, name: &str) -> &mut BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        // Most names are there already: none is copied for them.
         if !self.maps.contains_key(name) {
-            self.maps.insert(name.to_owned(), BTreeMap::new());
+            return self.maps.entry(name.to_owned()).or_default();
         }
-        self.maps.entry(name.to_owned()).or_default()
+        match self.maps.get_mut(name) {
+            Some(map) => map,
+            None => unreachable!("it is there"),
+        }
     }
 
     /// Every write in serialisation order.

@@ -6,9 +6,10 @@
 //! [`Store::rollback`] forgets what comes after a seqno.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use zeroize::Zeroize;
 
 use super::base::Base;
@@ -16,7 +17,7 @@ use crate::format::Seqno;
 use crate::format::domain::{Write, WriteSet, is_public};
 
 /// Writes of one key, oldest first: seqno and value, `None` for a removal.
-type Versions = Vec<(Seqno, Option<Vec<u8>>)>;
+type Versions = SmallVec<[(Seqno, Option<Vec<u8>>); 1]>;
 
 /// What is committed: public and private maps apart, because a recovery has the one long before the other. A clone shares
 /// them, and keeps them as they are.
@@ -40,7 +41,7 @@ impl Committed {
 }
 
 /// The versions of a map's keys that are not in the base. Shared with whoever holds the state still.
-type Overlay = BTreeMap<String, Arc<BTreeMap<Vec<u8>, Versions>>>;
+type Overlay = BTreeMap<String, Arc<HashMap<Vec<u8>, Versions>>>;
 
 /// The state after one transaction. A clone holds it still, whatever is applied to the store meanwhile.
 #[derive(Clone, Default)]
@@ -192,7 +193,7 @@ impl Store {
                 let value = value.map(<[u8]>::to_vec);
                 match keys.get_mut(key) {
                     Some(versions) => versions.push((seqno, value)),
-                    None => drop(keys.insert(key.to_vec(), vec![(seqno, value)])),
+                    None => drop(keys.insert(key.to_vec(), smallvec![(seqno, value)])),
                 }
             }
         }
@@ -265,7 +266,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         let mut maps = self.newest.overlay.values_mut().filter_map(Arc::get_mut);
-        for value in maps.by_ref().flat_map(BTreeMap::values_mut).flatten() {
+        for value in maps.by_ref().flat_map(HashMap::values_mut).flatten() {
             value.1.zeroize();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::{Effect, Follow, Milestone, Outcome, Ticket};
+use crate::core::{Announcement, Effect, Follow, Milestone};
 use crate::crypto::LedgerSecret;
 use crate::format::Seqno;
 use crate::journal::SealKey;
@@ -29,9 +29,8 @@ pub struct Afterwards {
 }
 
 impl Afterwards {
-    /// What follows in the core from the transaction that would be `seqno` and is answered by `ticket`, and what is known
-    /// once it is written.
-    pub fn split(self, ticket: Ticket, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
+    /// What follows in the core from the transaction that would be `seqno`, and what is known once it is written.
+    pub fn split(self, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
         let milestone = milestone.or(self.unlocked.is_some().then_some(Milestone::SecretsKnown));
         let follow = Follow {
             rekey: self.rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
@@ -46,7 +45,6 @@ impl Afterwards {
             milestone,
         };
         let learned = Learned {
-            ticket,
             seqno,
             secret: self.rekey.map(|secret| KnownSecret {
                 secret,
@@ -66,8 +64,6 @@ impl Afterwards {
 /// What is known once a transaction is written, and not if it is refused.
 #[derive(Default)]
 pub struct Learned {
-    /// By which it is answered, if it is this node's own.
-    pub ticket: Ticket,
     /// The transaction that makes it known.
     pub seqno: Seqno,
     /// The ledger secret from then on.
@@ -85,14 +81,13 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Nothing, where the step that had these effects has refused the transaction.
+    /// Nothing, where the step that had these effects has not written the transaction.
     #[must_use]
-    pub fn unless_refused(self, effects: &[Effect]) -> Learned {
-        let is_refusal =
-            |effect: &Effect| matches!(effect, Effect::Answer(ticket, Outcome::Refused(_)) if *ticket == self.ticket);
-        match effects.iter().any(is_refusal) {
-            true => Learned::default(),
-            false => self,
+    pub fn if_written(self, effects: &[Effect]) -> Learned {
+        let writes = |effect: &Effect| matches!(effect, Effect::Announce(Announcement::Applied { txid, .. }) if txid.seqno == self.seqno);
+        match effects.iter().any(writes) {
+            true => self,
+            false => Learned::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::afterwards::Learned;
 use super::cluster;
 use super::driver::Driver;
 use super::membership::Membership;
@@ -75,20 +76,28 @@ impl Driver {
         let mut frame = following::Frame::new(&bytes, after, through);
         loop {
             let state = self.node().read(|store| store.freeze()).0;
-            let Some((seqno, checked)) = frame.check_next(&state, &self.keys) else {
+            let Some(following::Run { mut entries, refused }) = frame.check_next(&state, &self.keys) else {
                 return;
             };
             drop(state);
-            let checked = checked.map_err(|why| why.to_string()).and_then(|mut followed| {
-                let learned = self.meaning(&mut followed)?;
-                Ok((followed, learned))
-            });
-            match checked {
-                Ok((followed, learned)) => self.step_and(Event::Followed(Box::new(followed)), learned),
-                Err(why) => {
-                    tracing::warn!(seqno, "an entry of the primary is refused: {why}");
-                    return self.step(Event::FrameRefused);
+            let mut refused = refused.map(|(seqno, why)| (seqno, why.to_string()));
+            // Only the last may mean anything to the node itself.
+            let mut learned = Learned::default();
+            if let Some(mut last) = entries.pop() {
+                match self.meaning(&mut last) {
+                    Ok(meaning) => {
+                        learned = meaning;
+                        entries.push(last);
+                    }
+                    Err(why) => refused = Some((last.txid.seqno, why)),
                 }
+            }
+            if !entries.is_empty() {
+                self.step_and(Event::Followed(entries), learned);
+            }
+            if let Some((seqno, why)) = refused {
+                tracing::warn!(seqno, "an entry of the primary is refused: {why}");
+                return self.step(Event::FrameRefused);
             }
         }
     }

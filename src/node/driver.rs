@@ -172,7 +172,7 @@ impl Driver {
         self.next_ticket += 1;
         let is_own = matches!(asker, Asker::Node(_));
         self.askers.insert(ticket, asker);
-        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
+        let (follow, learned) = afterwards.split(self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,
@@ -197,7 +197,7 @@ impl Driver {
             };
             let effects = self.core.step(now, event);
             // What comes of the transaction itself is in the first.
-            let learned = std::mem::take(&mut learned).unless_refused(&effects);
+            let learned = std::mem::take(&mut learned).if_written(&effects);
             self.show(&effects, learned);
             for effect in effects {
                 self.carry_out(effect, &mut events);

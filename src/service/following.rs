@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::core::Followed;
 use crate::crypto::cose::Sign1;
-use crate::crypto::digest::Digest;
+use crate::crypto::digest::{Digest, sha256_many};
 use crate::crypto::x509::Certificate;
 use crate::format::cursor::Cursor;
 use crate::format::domain::{Maps, PublicHeader, Write, WriteSet, is_public};
-use crate::format::entry::Entry;
+use crate::format::entry::{Entry, leaf};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::kv::store::Frozen;
 use crate::merkle::tree::TreeView;
@@ -48,7 +48,21 @@ pub enum Misfit {
     Signature(String),
 }
 
-/// The entries of a frame, one after the other.
+/// Entries that are checked together, at most: what is read of them is in memory until the core has them.
+const MAX_RUN: usize = 4096;
+/// What any check, and the node itself, reads of the state is in tables whose names begin so.
+const GOVERNS: &str = "public:ccf.";
+
+/// Entries in a row that are checked against the same state.
+#[derive(Default)]
+pub struct Run {
+    /// Those that are good. Only the last may write to a table that decides about those after it.
+    pub entries: Vec<Followed>,
+    /// The one after them, with the seqno that was expected, where it is not good: nothing more is to be taken of the frame.
+    pub refused: Option<(Seqno, Misfit)>,
+}
+
+/// The entries of a frame, one run after the other.
 pub struct Frame<'f> {
     rest: &'f [u8],
     after: Seqno,
@@ -67,29 +81,110 @@ impl<'f> Frame<'f> {
         }
     }
 
-    /// Checks the next entry, which comes after `state`; none where the last was checked. The seqno is the one that was
-    /// expected.
-    ///
-    /// # Errors
-    /// [`Misfit`]; nothing more is to be taken of the frame then.
-    pub fn check_next(&mut self, state: &Frozen, keys: &dyn Keys) -> Option<(Seqno, Result<Followed, Misfit>)> {
-        while self.next <= self.through {
+    /// Checks the next entries, the first of which comes after `state`; none where the last was checked. What is private is
+    /// read where `keys` has its key.
+    pub fn check_next(&mut self, state: &Frozen, keys: &dyn Keys) -> Option<Run> {
+        let mut read = Vec::new();
+        let mut refused = None;
+        while self.next <= self.through && read.len() < MAX_RUN {
             let seqno = self.next;
             let entry = match Entry::parse(self.rest) {
                 Ok(entry) => entry,
-                Err(why) => return Some((seqno, Err(Misfit::Unreadable(why)))),
+                Err(why) => {
+                    refused = Some((seqno, Misfit::Unreadable(why)));
+                    break;
+                }
             };
-            let (raw, rest) = self.rest.split_at(entry.raw.len());
-            self.rest = rest;
+            self.rest = self.rest.get(entry.raw.len()..).unwrap_or_default();
             // What this node has already comes first.
             if entry.iv().seqno <= self.after {
                 continue;
             }
             self.next = seqno.saturating_add(1);
-            return Some((seqno, check(raw, state, keys)));
+            match Read::of(entry, state, keys) {
+                Ok(entry) => {
+                    let governs = entry.writes.iter().any(|(map, _)| map.starts_with(GOVERNS));
+                    read.push(entry);
+                    if governs {
+                        break;
+                    }
+                }
+                Err(why) => {
+                    refused = Some((seqno, why));
+                    break;
+                }
+            }
         }
-        None
+        let is_over = read.is_empty() && refused.is_none();
+        (!is_over).then(|| Run {
+            entries: followed(read),
+            refused,
+        })
     }
+}
+
+/// An entry that is good, but for its place in the tree, which is not known yet.
+struct Read<'e> {
+    entry: Entry<'e>,
+    header: PublicHeader<'e>,
+    writes: WriteSet,
+    signs: Option<Digest>,
+}
+
+impl<'e> Read<'e> {
+    fn of(entry: Entry<'e>, state: &Frozen, keys: &dyn Keys) -> Result<Read<'e>, Misfit> {
+        let mut cursor = Cursor::new(entry.public);
+        let header = PublicHeader::read(&mut cursor).map_err(Misfit::Unreadable)?;
+        let iv = entry.iv();
+        if header.seqno != iv.seqno {
+            return Err(Misfit::TwoSeqnos {
+                nonce: iv.seqno,
+                domain: header.seqno,
+            });
+        }
+        let mut writes = WriteSet::new();
+        collect(Maps::new(cursor), true, &mut writes)?;
+        if let Some(key) = keys.key_at(iv.seqno) {
+            let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+            let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
+            opened.map_err(|_| Misfit::Tag)?;
+            collect(Maps::private(&plaintext), false, &mut writes)?;
+        }
+        let signs = signed_root(txid(&entry), &writes, state)?;
+        Ok(Read {
+            entry,
+            header,
+            writes,
+            signs,
+        })
+    }
+}
+
+/// As the core takes them. They are digested together, which is several times faster than one by one.
+fn followed(read: Vec<Read<'_>>) -> Vec<Followed> {
+    let raws: Vec<&[u8]> = read.iter().map(|read| read.entry.raw).collect();
+    let mut digests = Vec::with_capacity(raws.len());
+    sha256_many(&raws, &mut digests);
+    let digested = read.into_iter().zip(digests);
+    digested
+        .map(|(read, digest)| {
+            let Read {
+                entry,
+                header,
+                writes,
+                signs,
+            } = read;
+            Followed {
+                txid: txid(&entry),
+                leaf: leaf(&digest, header.commit_evidence_digest, header.claims_digest),
+                flags: entry.flags,
+                signs,
+                writes,
+                raw: Arc::from(entry.raw),
+                rekey: None,
+            }
+        })
+        .collect()
 }
 
 /// Checks an entry that comes after `state`. What is private is read where `keys` has its key.
@@ -101,36 +196,19 @@ pub fn check(raw: &[u8], state: &Frozen, keys: &dyn Keys) -> Result<Followed, Mi
     if entry.raw.len() != raw.len() {
         return Err(Misfit::Longer(raw.len() - entry.raw.len()));
     }
-    let mut cursor = Cursor::new(entry.public);
-    let header = PublicHeader::read(&mut cursor).map_err(Misfit::Unreadable)?;
+    let mut followed = followed(vec![Read::of(entry, state, keys)?]);
+    match followed.pop() {
+        Some(followed) => Ok(followed),
+        None => unreachable!("one was read"),
+    }
+}
+
+fn txid(entry: &Entry<'_>) -> TxId {
     let iv = entry.iv();
-    if header.seqno != iv.seqno {
-        return Err(Misfit::TwoSeqnos {
-            nonce: iv.seqno,
-            domain: header.seqno,
-        });
-    }
-    let mut writes = WriteSet::new();
-    collect(Maps::new(cursor), true, &mut writes)?;
-    if let Some(key) = keys.key_at(iv.seqno) {
-        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-        let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
-        opened.map_err(|_| Misfit::Tag)?;
-        collect(Maps::private(&plaintext), false, &mut writes)?;
-    }
-    let txid = TxId {
+    TxId {
         view: iv.view,
         seqno: iv.seqno,
-    };
-    Ok(Followed {
-        txid,
-        leaf: entry.leaf(&header),
-        flags: entry.flags,
-        signs: signed_root(txid, &writes, state)?,
-        writes,
-        raw: Arc::from(raw),
-        rekey: None,
-    })
+    }
 }
 
 fn collect(maps: Maps<'_>, public: bool, writes: &mut WriteSet) -> Result<(), Misfit> {

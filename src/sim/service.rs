@@ -89,7 +89,7 @@ impl Service {
         while let Some(event) = events.pop_front() {
             let effects = self.core.step(self.now, event);
             // What comes of the transaction itself is in the first.
-            self.apply(&effects, std::mem::take(&mut learned).unless_refused(&effects));
+            self.apply(&effects, std::mem::take(&mut learned).if_written(&effects));
             for effect in effects {
                 // Whatever follows, nobody is there to do it.
                 if self.disk.has_crashed() {
@@ -291,7 +291,7 @@ impl Service {
         self.next_ticket += 1;
         promises.asked(ticket);
         let is_own = milestone.is_some();
-        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
+        let (follow, learned) = afterwards.split(self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,

@@ -193,7 +193,7 @@ impl Cluster {
                     Effect::Verify { after, through, .. } => {
                         let skipped = frame.len() - usize::try_from(through - after).unwrap();
                         for raw in frame.drain(..).skip(skipped).collect::<Vec<_>>().into_iter().rev() {
-                            events.push_front(Event::Followed(Box::new(followed(&raw))));
+                            events.push_front(Event::Followed(vec![followed(&raw)]));
                         }
                     }
                     Effect::Announce(Announcement::Applied { txid, writes }) => {

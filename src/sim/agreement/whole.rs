@@ -75,9 +75,9 @@ impl Whole {
             elapsed: now,
             unix_s: 1_750_000_000 + now.as_secs(),
         };
-        let raw = match &event {
-            Event::Followed(followed) => Some(Arc::clone(&followed.raw)),
-            _ => None,
+        let followed: BTreeMap<Seqno, Arc<[u8]>> = match &event {
+            Event::Followed(run) => run.iter().map(|it| (it.txid.seqno, Arc::clone(&it.raw))).collect(),
+            _ => BTreeMap::new(),
         };
         let (durable, agreed) = (self.durable(), self.consensus().committed());
         let effects = self.core.step(at, event);
@@ -94,7 +94,7 @@ impl Whole {
             ) {
                 deeds.extend(agrees.take().map(Deed::Agreed));
             }
-            self.carry_out(now, effect, raw.as_ref(), frame, deeds)?;
+            self.carry_out(now, effect, &followed, frame, deeds)?;
         }
         deeds.extend(agrees.take().map(Deed::Agreed));
         Ok(())
@@ -118,7 +118,7 @@ impl Whole {
         &mut self,
         now: Duration,
         effect: Effect,
-        raw: Option<&Arc<[u8]>>,
+        followed: &BTreeMap<Seqno, Arc<[u8]>>,
         frame: &[u8],
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
@@ -133,7 +133,7 @@ impl Whole {
             }
             Effect::Verify { after, through, .. } => self.verify(now, (after, through), frame, deeds)?,
             Effect::Answer(ticket, outcome) => self.answered(ticket, &outcome, deeds)?,
-            Effect::Announce(announcement) => self.hears(announcement, raw, deeds)?,
+            Effect::Announce(announcement) => self.hears(announcement, followed, deeds)?,
             Effect::Propose(Proposal::Retirements) => {
                 let frozen = self.store.freeze();
                 let mut transaction = frozen.transaction();
@@ -157,12 +157,13 @@ impl Whole {
     fn hears(
         &mut self,
         announcement: Announcement,
-        raw: Option<&Arc<[u8]>>,
+        followed: &BTreeMap<Seqno, Arc<[u8]>>,
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
         match announcement {
             Announcement::Applied { txid, writes } => {
-                let raw = raw.or_else(|| self.core.kept(txid.seqno)).map(Arc::clone);
+                let raw = followed.get(&txid.seqno).or_else(|| self.core.kept(txid.seqno));
+                let raw = raw.map(Arc::clone);
                 let raw = raw.ok_or_else(|| format!("{txid} is applied, and its bytes are gone"))?;
                 deeds.push(Deed::Appended(record(txid, &raw, &writes, &self.store)));
                 self.raws.push(raw);
@@ -233,12 +234,14 @@ impl Whole {
             };
             match checked {
                 None => return Ok(()),
-                Some((_, Ok(followed))) => {
-                    self.step(now, Event::Followed(Box::new(followed)), &[], deeds)?;
-                }
-                Some((_, Err(_))) => {
-                    deeds.push(Deed::Refused);
-                    return self.step(now, Event::FrameRefused, &[], deeds);
+                Some(following::Run { entries, refused }) => {
+                    if !entries.is_empty() {
+                        self.step(now, Event::Followed(entries), &[], deeds)?;
+                    }
+                    if refused.is_some() {
+                        deeds.push(Deed::Refused);
+                        return self.step(now, Event::FrameRefused, &[], deeds);
+                    }
                 }
             }
         }
