@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::core::{Announcement, Effect, Follow, Milestone};
+use crate::core::{Announcement, Effect, Follow, Milestone, Outcome, Ticket};
 use crate::crypto::LedgerSecret;
 use crate::format::Seqno;
 use crate::journal::SealKey;
@@ -29,8 +29,9 @@ pub struct Afterwards {
 }
 
 impl Afterwards {
-    /// What follows in the core from the transaction that would be `seqno`, and what is known once it is written.
-    pub fn split(self, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
+    /// What follows in the core from the transaction that would be `seqno` and is answered by `ticket`, and what is known
+    /// once it is written.
+    pub fn split(self, ticket: Ticket, seqno: Seqno, milestone: Option<Milestone>) -> (Follow, Learned) {
         let milestone = milestone.or(self.unlocked.is_some().then_some(Milestone::SecretsKnown));
         let follow = Follow {
             rekey: self.rekey.as_ref().map(|secret| Arc::new(SealKey::new(secret))),
@@ -45,6 +46,7 @@ impl Afterwards {
             milestone,
         };
         let learned = Learned {
+            ticket: Some(ticket),
             seqno,
             secret: self.rekey.map(|secret| KnownSecret {
                 secret,
@@ -64,6 +66,8 @@ impl Afterwards {
 /// What is known once a transaction is written, and not if it is refused.
 #[derive(Default)]
 pub struct Learned {
+    /// By which it is answered, if it is this node's own.
+    pub ticket: Option<Ticket>,
     /// The transaction that makes it known.
     pub seqno: Seqno,
     /// The ledger secret from then on.
@@ -84,8 +88,16 @@ impl Learned {
     /// Nothing, where the step that had these effects has not written the transaction.
     #[must_use]
     pub fn if_written(self, effects: &[Effect]) -> Learned {
-        let writes = |effect: &Effect| matches!(effect, Effect::Announce(Announcement::Applied { txid, .. }) if txid.seqno == self.seqno);
-        match effects.iter().any(writes) {
+        let is_written = effects.iter().any(|effect| match effect {
+            Effect::Announce(Announcement::Applied { txid, .. }) => txid.seqno == self.seqno,
+            _ => false,
+        });
+        // Where it is refused, the same step may sign, and the signature has its seqno.
+        let is_refused = effects.iter().any(|effect| match effect {
+            Effect::Answer(ticket, Outcome::Refused(_)) => Some(*ticket) == self.ticket,
+            _ => false,
+        });
+        match is_written && !is_refused {
             true => self,
             false => Learned::default(),
         }

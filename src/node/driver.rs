@@ -172,7 +172,7 @@ impl Driver {
         self.next_ticket += 1;
         let is_own = matches!(asker, Asker::Node(_));
         self.askers.insert(ticket, asker);
-        let (follow, learned) = afterwards.split(self.core.next().seqno, milestone);
+        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,

@@ -291,7 +291,7 @@ impl Service {
         self.next_ticket += 1;
         promises.asked(ticket);
         let is_own = milestone.is_some();
-        let (follow, learned) = afterwards.split(self.core.next().seqno, milestone);
+        let (follow, learned) = afterwards.split(ticket, self.core.next().seqno, milestone);
         let submission = Submission {
             ticket,
             writes,
