@@ -120,3 +120,37 @@ impl Learned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Refusal;
+    use crate::format::TxId;
+    use crate::format::domain::WriteSet;
+
+    #[test]
+    fn only_what_is_written_makes_something_known() {
+        let applied = |seqno| {
+            Effect::Announce(Announcement::Applied {
+                txid: TxId { view: 2, seqno },
+                writes: WriteSet::new(),
+            })
+        };
+        let refused = || Effect::Answer(Ticket(7), Outcome::Refused(Refusal::Stopping));
+        let is_known = |ticket, effects: &[Effect]| {
+            let learned = Learned {
+                ticket,
+                seqno: 9,
+                opened_at: Some(9),
+                ..Learned::default()
+            };
+            learned.if_written(effects).opened_at.is_some()
+        };
+        assert!(is_known(Some(Ticket(7)), &[applied(9)]));
+        assert!(is_known(None, &[applied(8), applied(9)]), "the last entry of a run");
+        assert!(!is_known(None, &[applied(7), applied(8)]), "the core did not take it");
+        // The signature that the same step has made has the seqno that the transaction would have had.
+        assert!(!is_known(Some(Ticket(7)), &[refused(), applied(9)]));
+        assert!(is_known(Some(Ticket(8)), &[refused(), applied(9)]));
+    }
+}

@@ -152,3 +152,66 @@ fn bytes_after_an_entry_are_not_its_own() {
         ));
     });
 }
+
+/// Takes a frame of these bytes, run by run; answers the entries of each run, and what was refused.
+fn runs(bytes: &[u8], (after, through): (Seqno, Seqno)) -> (Vec<Vec<Followed>>, Option<Seqno>) {
+    let mut store = Store::new();
+    let mut frame = Frame::new(bytes, after, through);
+    let mut runs = Vec::new();
+    while let Some(Run { entries, refused }) = frame.check_next(&store.freeze(), &NoKeys) {
+        for entry in &entries {
+            store.apply(entry.txid.seqno, &entry.writes);
+        }
+        runs.push(entries);
+        if let Some((seqno, _)) = refused {
+            return (runs, Some(seqno));
+        }
+    }
+    (runs, None)
+}
+
+#[test]
+fn entries_of_a_frame_are_the_same_run_by_run_as_one_by_one_and_only_the_last_of_a_run_governs() {
+    let ledger = ledger();
+    let last = *ledger.keys().next_back().unwrap();
+    let bytes: Vec<u8> = ledger.values().flatten().copied().collect();
+    let (runs, refused) = runs(&bytes, (0, last));
+    assert_eq!(refused, None);
+    assert!(runs.iter().any(|run| run.len() > 3), "entries of users go together");
+    for run in &runs {
+        let (_, others) = run.split_last().unwrap();
+        let governs = |entry: &Followed| entry.writes.iter().any(|(map, _)| map.starts_with("public:ccf."));
+        assert!(!others.iter().any(governs));
+    }
+    let mut found = runs.into_iter().flatten();
+    each(|store, seqno, raw| {
+        let (one, other) = (check(raw, &store.freeze(), &NoKeys).unwrap(), found.next().unwrap());
+        assert_eq!(
+            (one.txid, one.leaf, one.flags, one.signs, &one.raw),
+            (other.txid, other.leaf, other.flags, other.signs, &other.raw),
+            "{seqno}"
+        );
+        assert!(one.writes.iter().eq(other.writes.iter()));
+    });
+    assert!(found.next().is_none());
+}
+
+#[test]
+fn what_comes_before_a_bad_entry_is_taken_and_nothing_after_it() {
+    let ledger = ledger();
+    let last = *ledger.keys().next_back().unwrap();
+    for bad in [1, 7, 25, last] {
+        let mut bytes = Vec::new();
+        for (seqno, raw) in &ledger {
+            let mut raw = raw.clone();
+            if *seqno == bad {
+                raw[0] = 9; // no version that there is
+            }
+            bytes.extend(raw);
+        }
+        let (runs, refused) = runs(&bytes, (0, last));
+        assert_eq!(refused, Some(bad));
+        let taken: Vec<Seqno> = runs.iter().flatten().map(|entry| entry.txid.seqno).collect();
+        assert_eq!(taken, (1..bad).collect::<Vec<_>>());
+    }
+}
