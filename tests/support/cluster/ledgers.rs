@@ -1,0 +1,144 @@
+//! What is left on the disks of a cluster: read by the engine and by the official reader, and compared.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rekindle::format::directory::LedgerFiles;
+use rekindle::recovery::compare::{Copy, Relation, compare};
+use rekindle::recovery::verify::{Options, VerifyReport, verify};
+use rekindle::report::Severity;
+use rekindle::report::progress::Silent;
+
+use super::promises::Promises;
+
+/// What was found in the ledgers of one cluster.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub ledgers: usize,
+    pub read_officially: usize,
+    pub pairs: std::collections::BTreeMap<String, usize>,
+}
+
+fn has_ledger(directory: &Path) -> bool {
+    let names = std::fs::read_dir(directory.join("ledger")).into_iter().flatten().flatten();
+    let mut names = names.map(|file| file.file_name().to_string_lossy().into_owned());
+    names.any(|name| name.starts_with("ledger_"))
+}
+
+/// Verifies and compares everything in these directories. Where `whole` is given, that node's ledger holds all that was
+/// promised; otherwise one of them does.
+pub fn check(
+    directories: &[PathBuf],
+    whole: Option<&Path>,
+    promises: &Promises,
+    python: Option<&Path>,
+) -> Result<Found, String> {
+    let mut found = Found::default();
+    let directories: Vec<&PathBuf> = directories.iter().filter(|it| has_ledger(it)).collect();
+    let mut copies = Vec::new();
+    for directory in &directories {
+        let ledger = directory.join("ledger");
+        let words = |why: rekindle::Error| format!("{}: {why}", ledger.display());
+        let files = LedgerFiles::list(std::slice::from_ref(&ledger), true).map_err(words)?;
+        let options = Options {
+            keep_history: true,
+            snapshot_directories: vec![directory.join("snapshots")],
+            ..Options::default()
+        };
+        let options = match options.snapshot_directories[0].is_dir() {
+            true => options,
+            false => Options {
+                snapshot_directories: Vec::new(),
+                ..options
+            },
+        };
+        let report = verify(&files, &options, &Silent).map_err(words)?;
+        let errors: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .collect();
+        if !errors.is_empty() {
+            return Err(format!("{} does not verify: {errors:#?}", ledger.display()));
+        }
+        copies.push(Copy {
+            directory: (*directory).clone(),
+            files,
+            report,
+            expected: None,
+        });
+    }
+    found.ledgers = copies.len();
+    let lost = |report: &VerifyReport| what_is_lost(report, promises);
+    match whole {
+        Some(whole) => {
+            let copy = copies.iter().find(|copy| copy.directory == whole).ok_or("the last leader has no ledger")?;
+            if let Some(lost) = lost(&copy.report) {
+                return Err(format!("{}: {lost}", whole.display()));
+            }
+        }
+        None => {
+            let losses: Vec<String> = copies.iter().map_while(|copy| lost(&copy.report)).collect();
+            if losses.len() == copies.len() {
+                return Err(format!("no ledger holds everything that was promised: {losses:#?}"));
+            }
+        }
+    }
+    let report = compare(copies).map_err(|why| why.to_string())?;
+    for pair in &report.pairs {
+        if matches!(pair.relation, Relation::Fork | Relation::OtherService) {
+            return Err(format!("{pair:#?}"));
+        }
+        *found.pairs.entry(format!("{:?}", pair.relation)).or_default() += 1;
+    }
+    if let Some(python) = python {
+        found.read_officially = read_officially(python, &directories)?;
+    }
+    Ok(found)
+}
+
+/// What of the promises a ledger has not, in words.
+fn what_is_lost(report: &VerifyReport, promises: &Promises) -> Option<String> {
+    let signed: Vec<(u64, u64)> = report
+        .history
+        .iter()
+        .map(|signed| (signed.txid.seqno, signed.txid.view))
+        .collect();
+    for (seqno, (view, by)) in &promises.committed {
+        // An entry is of the view of the signature that covers it: who wins an election drops what is not signed.
+        let at = signed.partition_point(|(signature, _)| signature < seqno);
+        match signed.get(at) {
+            Some((_, found)) if found == view => {}
+            other => {
+                return Some(format!(
+                    "{view}.{seqno} was called committed (by node {by}), and is covered by {other:?}, of {:?}",
+                    signed.last()
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// The official reader finds nothing wrong; answers how many ledgers it has read.
+fn read_officially(python: &Path, directories: &[&PathBuf]) -> Result<usize, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/official_reader.py");
+    let ledgers = directories.iter().map(|directory| directory.join("ledger"));
+    let run = |ledgers: Vec<PathBuf>| {
+        let output = Command::new(python)
+            .arg(&script)
+            .arg("--recovery-files")
+            .args(&ledgers)
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(ledgers.len()),
+            false => Err(format!("{ledgers:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        }
+    };
+    let ledgers: Vec<PathBuf> = ledgers.collect();
+    run(ledgers.clone()).map_err(|_| {
+        let each = ledgers.into_iter().filter_map(|ledger| run(vec![ledger]).err());
+        format!("the official reader objects: {}", each.collect::<Vec<_>>().join("\n"))
+    })
+}
