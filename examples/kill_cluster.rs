@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     // The processes that are killed are this program, too, and those that these run scripts in.
     if matches!(
         std::env::args().nth(1).as_deref(),
-        Some("node" | "fixture" | script::ARGUMENT)
+        Some("node" | "fixture" | "export" | script::ARGUMENT)
     ) {
         return ExitCode::from(rekindle::cli::main());
     }

@@ -1,15 +1,20 @@
 //! What is left on the disks of a cluster: read by the engine and by the official reader, and compared.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rekindle::format::directory::LedgerFiles;
+use rekindle::format::names::FileName;
 use rekindle::recovery::compare::{Copy, Relation, compare};
 use rekindle::recovery::verify::{Options, VerifyReport, verify};
 use rekindle::report::Severity;
 use rekindle::report::progress::Silent;
 
+use serde_json::Value;
+
 use super::promises::Promises;
+use crate::node::program;
 
 /// What was found in the ledgers of one cluster.
 #[derive(Debug, Default)]
@@ -21,8 +26,9 @@ pub struct Found {
 
 fn has_ledger(directory: &Path) -> bool {
     let names = std::fs::read_dir(directory.join("ledger")).into_iter().flatten().flatten();
-    let mut names = names.map(|file| file.file_name().to_string_lossy().into_owned());
-    names.any(|name| name.starts_with("ledger_"))
+    let mut names = names.map(|file| FileName::parse(&file.file_name().to_string_lossy()));
+    // A chunk without an entry is none yet.
+    names.any(|name| matches!(name, FileName::Chunk(_)))
 }
 
 /// Verifies and compares everything in these directories. Where `whole` is given, that node's ledger holds all that was
@@ -76,6 +82,7 @@ pub fn check(
             if let Some(lost) = lost(&copy.report) {
                 return Err(format!("{}: {lost}", whole.display()));
             }
+            find_acts(&whole.join("ledger"), promises)?;
         }
         None => {
             let losses: Vec<String> = copies.iter().map_while(|copy| lost(&copy.report)).collect();
@@ -118,6 +125,35 @@ fn what_is_lost(report: &VerifyReport, promises: &Promises) -> Option<String> {
         }
     }
     None
+}
+
+/// Every proposal that members were told is accepted and committed was accepted in the transaction that they were told.
+fn find_acts(ledger: &Path, promises: &Promises) -> Result<(), String> {
+    let output = Command::new(program())
+        .args(["export", "--history", "--table", "public:ccf.gov.proposals_info", "-o", "-"])
+        .arg(ledger)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let accepted: BTreeSet<(u64, String)> = lines
+        .lines()
+        .filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let info: Value = serde_json::from_str(line["value"].as_str()?).ok()?;
+            (info["state"] == "Accepted").then_some((line["seqno"].as_u64()?, line["key"].as_str()?.to_owned()))
+        })
+        .collect();
+    for act in &promises.acts {
+        if !accepted.contains(&(act.transaction.1, act.proposal.clone())) {
+            return Err(format!(
+                "{}: the proposal {} was accepted in {:?}, which was committed, and is not there",
+                ledger.display(),
+                act.proposal,
+                act.transaction
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The official reader finds nothing wrong; answers how many ledgers it has read.

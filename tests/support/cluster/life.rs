@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rekindle::member::{Client, Session, Trust, governance};
+use rekindle::member::Session;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -298,16 +298,7 @@ impl<'a> Life<'a> {
             self.dead.push(node.id.clone());
         }
         self.tell_nodes();
-        let said = ask(&self.nodes).await;
-        let said: Vec<Says> = said.into_iter().filter(|says| self.joined.contains(&says.number)).collect();
-        for node in &mut self.nodes {
-            if node.id.is_empty()
-                && let Some(state) = state(&node.url).await
-            {
-                node.id = state["node_id"].as_str().unwrap_or_default().to_owned();
-            }
-        }
-        let chance = chance(&said, &self.nodes.iter().map(|node| node.id.clone()).collect());
+        let chance = self.chance().await;
         let what = format!(
             "{phase:?}, {role:?} (node {}{}), {} left, {chance:?}",
             node.number,
@@ -329,6 +320,20 @@ impl<'a> Life<'a> {
             killed.elapsed().as_secs_f64()
         ));
         Ok(())
+    }
+
+    /// Whether those who are left can go on, by what they know of who takes part.
+    async fn chance(&mut self) -> Chance {
+        let said = ask(&self.nodes).await;
+        let said: Vec<Says> = said.into_iter().filter(|says| self.joined.contains(&says.number)).collect();
+        for node in &mut self.nodes {
+            if node.id.is_empty()
+                && let Some(state) = state(&node.url).await
+            {
+                node.id = state["node_id"].as_str().unwrap_or_default().to_owned();
+            }
+        }
+        chance(&said, &self.nodes.iter().map(|node| node.id.clone()).collect())
     }
 
     /// What everybody says, and who is to be killed.
@@ -369,9 +374,10 @@ impl<'a> Life<'a> {
         let patience = match chance {
             Chance::Must => PATIENCE,
             Chance::HalfWay => 12 * self.plan.election,
-            Chance::None => 6 * self.plan.election,
+            Chance::None => 4 * self.plan.election,
         };
         let (mut committed, mut served) = (None, None);
+        let mut chance = chance;
         while committed.is_none() || served.is_none() {
             {
                 let promises = self.promises.lock().unwrap();
@@ -385,7 +391,11 @@ impl<'a> Life<'a> {
                 };
             }
             self.bury_who_left()?;
-            if killed.elapsed() > patience {
+            if chance == Chance::Must && killed.elapsed() > self.plan.limit * self.plan.election {
+                // What was on its way when the node was killed may have changed who takes part.
+                chance = self.chance().await;
+            }
+            if killed.elapsed() > patience || chance != Chance::Must && killed.elapsed() > 12 * self.plan.election {
                 return match chance {
                     Chance::Must => Err(self.failed(&format!("the rest does not go on: {what}")).await),
                     _ => Ok(Outcome::TooFew),
@@ -694,16 +704,12 @@ impl<'a> Life<'a> {
 
     /// Every node still calls committed what was committed, and a receipt says of it what it said.
     async fn ask_again(&mut self, leader: usize) -> Done {
-        let (mut asked, mut proposals, mut receipts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut asked, mut receipts) = (Vec::new(), Vec::new());
         {
             let promises = self.promises.lock().unwrap();
             let all: Vec<(u64, u64)> = promises.committed.iter().map(|(seqno, (view, _))| (*view, *seqno)).collect();
             asked.extend(all.iter().rev().take(5));
             asked.extend((0..15).map(|_| self.dice.one_of(&all)));
-            let acts = promises.acts.len();
-            for _ in 0..8.min(acts) {
-                proposals.push(promises.acts[self.dice.below(acts)].proposal.clone());
-            }
             let with = promises.acts.iter().filter_map(|act| Some((act.transaction, act.leaf.clone()?)));
             receipts.extend(with.take(4));
         }
@@ -716,13 +722,6 @@ impl<'a> Life<'a> {
             }
         }
         let url = self.url(leader).unwrap();
-        let client = Client::new(&url, Trust::Anyone).unwrap();
-        for proposal in proposals {
-            let found = governance::proposal(&client, &proposal).await;
-            if !found.as_ref().is_ok_and(|found| found["proposalState"] == "Accepted") {
-                return Err(format!("the proposal {proposal} was accepted and committed, and is {found:?}"));
-            }
-        }
         for (transaction, leaf) in receipts {
             let now = receipt(&url, transaction).await;
             if now.as_ref() != Some(&leaf) {
