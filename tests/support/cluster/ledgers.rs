@@ -25,7 +25,10 @@ pub struct Found {
 }
 
 fn has_ledger(directory: &Path) -> bool {
-    let names = std::fs::read_dir(directory.join("ledger")).into_iter().flatten().flatten();
+    let names = std::fs::read_dir(directory.join("ledger"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut names = names.map(|file| FileName::parse(&file.file_name().to_string_lossy()));
     // A chunk without an entry is none yet.
     names.any(|name| matches!(name, FileName::Chunk(_)))
@@ -78,7 +81,10 @@ pub fn check(
     let lost = |report: &VerifyReport| what_is_lost(report, promises);
     match whole {
         Some(whole) => {
-            let copy = copies.iter().find(|copy| copy.directory == whole).ok_or("the last leader has no ledger")?;
+            let copy = copies
+                .iter()
+                .find(|copy| copy.directory == whole)
+                .ok_or("the last leader has no ledger")?;
             if let Some(lost) = lost(&copy.report) {
                 return Err(format!("{}: {lost}", whole.display()));
             }
@@ -130,7 +136,14 @@ fn what_is_lost(report: &VerifyReport, promises: &Promises) -> Option<String> {
 /// Every proposal that members were told is accepted and committed was accepted in the transaction that they were told.
 fn find_acts(ledger: &Path, promises: &Promises) -> Result<(), String> {
     let output = Command::new(program())
-        .args(["export", "--history", "--table", "public:ccf.gov.proposals_info", "-o", "-"])
+        .args([
+            "export",
+            "--history",
+            "--table",
+            "public:ccf.gov.proposals_info",
+            "-o",
+            "-",
+        ])
         .arg(ledger)
         .output()
         .unwrap();

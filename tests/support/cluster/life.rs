@@ -205,7 +205,11 @@ impl<'a> Life<'a> {
     async fn status(&self) -> Option<String> {
         let said = ask(&self.nodes).await;
         let leader = self.url(leader(&said)?.number)?;
-        Some(get(&leader, "/node/network").await?["service_status"].as_str()?.to_owned())
+        Some(
+            get(&leader, "/node/network").await?["service_status"]
+                .as_str()?
+                .to_owned(),
+        )
     }
 
     /// Kills while members do what this phase is called after.
@@ -288,7 +292,10 @@ impl<'a> Life<'a> {
         let mut node = self.nodes.remove(index);
         if node.id.is_empty() {
             // It may be known although it has not said so itself.
-            node.id = state(&node.url).await.and_then(|it| Some(it["node_id"].as_str()?.to_owned())).unwrap_or_default();
+            node.id = state(&node.url)
+                .await
+                .and_then(|it| Some(it["node_id"].as_str()?.to_owned()))
+                .unwrap_or_default();
         }
         let killed = Instant::now();
         node.kill();
@@ -325,7 +332,10 @@ impl<'a> Life<'a> {
     /// Whether those who are left can go on, by what they know of who takes part.
     async fn chance(&mut self) -> Chance {
         let said = ask(&self.nodes).await;
-        let said: Vec<Says> = said.into_iter().filter(|says| self.joined.contains(&says.number)).collect();
+        let said: Vec<Says> = said
+            .into_iter()
+            .filter(|says| self.joined.contains(&says.number))
+            .collect();
         for node in &mut self.nodes {
             if node.id.is_empty()
                 && let Some(state) = state(&node.url).await
@@ -348,7 +358,9 @@ impl<'a> Life<'a> {
                     let number = self.nodes[*index].number;
                     match role {
                         Role::Leader => leading == Some(number),
-                        Role::Follower => leading.is_some_and(|leader| leader != number) && self.joined.contains(&number),
+                        Role::Follower => {
+                            leading.is_some_and(|leader| leader != number) && self.joined.contains(&number)
+                        }
                         Role::Joiner => !self.joined.contains(&number),
                     }
                 })
@@ -381,12 +393,20 @@ impl<'a> Life<'a> {
         while committed.is_none() || served.is_none() {
             {
                 let promises = self.promises.lock().unwrap();
-                served = promises.acts.iter().rev().find(|act| act.began > killed).map(|act| act.committed);
+                served = promises
+                    .acts
+                    .iter()
+                    .rev()
+                    .find(|act| act.began > killed)
+                    .map(|act| act.committed);
                 committed = match led {
                     None => served,
                     Some(view) => {
                         let mut after = promises.advances.iter().filter(|advance| advance.0 > killed);
-                        after.find(|advance| advance.2.0 > view).map(|advance| advance.0).or(served)
+                        after
+                            .find(|advance| advance.2.0 > view)
+                            .map(|advance| advance.0)
+                            .or(served)
                     }
                 };
             }
@@ -411,7 +431,9 @@ impl<'a> Life<'a> {
         self.tally.commits.push(committed);
         self.tally.served.push(served);
         if committed > self.plan.limit * self.plan.election {
-            self.tally.late.push(format!("{:.2} s: {what}", committed.as_secs_f64()));
+            self.tally
+                .late
+                .push(format!("{:.2} s: {what}", committed.as_secs_f64()));
         }
         Ok(Outcome::GoesOn)
     }
@@ -498,7 +520,10 @@ impl<'a> Life<'a> {
     async fn status_of(&self, id: &str) -> Option<String> {
         let said = ask(&self.nodes).await;
         let leader = self.url(leader(&said)?.number)?;
-        let answer = super::process::client(&leader).get(&format!("/node/network/nodes/{id}")).await.ok()?;
+        let answer = super::process::client(&leader)
+            .get(&format!("/node/network/nodes/{id}"))
+            .await
+            .ok()?;
         match answer.status.as_u16() {
             404 => Some("unknown".to_owned()),
             _ => Some(answer.json::<Value>().ok()?["status"].as_str()?.to_owned()),
@@ -519,7 +544,10 @@ impl<'a> Life<'a> {
     }
 
     fn tell_nodes(&self) {
-        let nodes = self.nodes.iter().filter(|node| self.joined.contains(&node.number) || self.nodes.len() == 1);
+        let nodes = self
+            .nodes
+            .iter()
+            .filter(|node| self.joined.contains(&node.number) || self.nodes.len() == 1);
         *self.members.nodes.lock().unwrap() = nodes.map(|node| node.url.clone()).collect();
     }
 
@@ -533,11 +561,17 @@ impl<'a> Life<'a> {
     }
 
     fn url(&self, number: usize) -> Option<String> {
-        self.nodes.iter().find(|node| node.number == number).map(|node| node.url.clone())
+        self.nodes
+            .iter()
+            .find(|node| node.number == number)
+            .map(|node| node.url.clone())
     }
 
     fn id(&self, number: usize) -> Option<String> {
-        self.nodes.iter().find(|node| node.number == number).map(|node| node.id.clone())
+        self.nodes
+            .iter()
+            .find(|node| node.number == number)
+            .map(|node| node.id.clone())
     }
 
     async fn join(&mut self) -> Done {
@@ -581,11 +615,14 @@ impl<'a> Life<'a> {
             if let Some(node) = self.nodes.iter_mut().find(|node| node.number == number) {
                 node.id.clone_from(&id);
             }
-            if state["state"] == "Pending" && !id.is_empty() && self.status_of(&id).await.as_deref() == Some("Pending") {
+            if state["state"] == "Pending" && !id.is_empty() && self.status_of(&id).await.as_deref() == Some("Pending")
+            {
                 trust_once(&members, &self.urls(), &id).await;
             }
             let said = ask(&self.nodes).await;
-            if let Some(leader) = leader(&said).filter(|says| says.number != number).and_then(|says| self.url(says.number))
+            if let Some(leader) = leader(&said)
+                .filter(|says| says.number != number)
+                .and_then(|says| self.url(says.number))
                 && let (Some(all), Some(own)) = (committed(&leader).await, committed(&url).await)
             {
                 let path = match state["state"].as_str() {
@@ -679,7 +716,12 @@ impl<'a> Life<'a> {
         if !promises.broken.is_empty() {
             return Err(format!("promises contradict each other: {:?}", promises.broken));
         }
-        let found = ledgers::check(&self.directories, whole.as_deref(), &promises, self.plan.python.as_deref())?;
+        let found = ledgers::check(
+            &self.directories,
+            whole.as_deref(),
+            &promises,
+            self.plan.python.as_deref(),
+        )?;
         self.tally.found(found);
         self.tally.promised += promises.committed.len();
         self.tally.acts += promises.acts.len();
@@ -707,10 +749,17 @@ impl<'a> Life<'a> {
         let (mut asked, mut receipts) = (Vec::new(), Vec::new());
         {
             let promises = self.promises.lock().unwrap();
-            let all: Vec<(u64, u64)> = promises.committed.iter().map(|(seqno, (view, _))| (*view, *seqno)).collect();
+            let all: Vec<(u64, u64)> = promises
+                .committed
+                .iter()
+                .map(|(seqno, (view, _))| (*view, *seqno))
+                .collect();
             asked.extend(all.iter().rev().take(5));
             asked.extend((0..15).map(|_| self.dice.one_of(&all)));
-            let with = promises.acts.iter().filter_map(|act| Some((act.transaction, act.leaf.clone()?)));
+            let with = promises
+                .acts
+                .iter()
+                .filter_map(|act| Some((act.transaction, act.leaf.clone()?)));
             receipts.extend(with.take(4));
         }
         for node in self.nodes.iter().filter(|node| self.joined.contains(&node.number)) {
@@ -754,7 +803,10 @@ async fn trust_once(members: &Members, urls: &[String], id: &str) -> bool {
 }
 
 async fn remove_once(members: &Members, urls: &[String], id: &str) -> bool {
-    members.pass(urls, &json!({"name": "remove_node", "args": {"node_id": id}}), 2).await.is_ok()
+    members
+        .pass(urls, &json!({"name": "remove_node", "args": {"node_id": id}}), 2)
+        .await
+        .is_ok()
 }
 
 /// Members submit their shares, at any node, until so many have or there are enough.
@@ -763,7 +815,11 @@ async fn submit_shares(members: &Members, urls: &[String], limit: Option<usize>)
     for (turn, keys) in members.keys.iter().enumerate() {
         let Some(encryption) = &keys.encryption else { continue };
         let client = super::process::client(&urls[turn % urls.len()]);
-        if Session::new(&client, &keys.member).submit_share(encryption).await.is_ok() {
+        if Session::new(&client, &keys.member)
+            .submit_share(encryption)
+            .await
+            .is_ok()
+        {
             submitted += 1;
         }
         if Some(submitted) == limit {

@@ -70,7 +70,10 @@ pub fn chance(said: &[Says], alive: &BTreeSet<String>) -> Chance {
     if !takes_part.is_empty() && all.all(is_alive) {
         return Chance::Must;
     }
-    match takes_part.iter().any(|says| says.configurations.first().is_some_and(is_alive)) {
+    match takes_part
+        .iter()
+        .any(|says| says.configurations.first().is_some_and(is_alive))
+    {
         true => Chance::HalfWay,
         false => Chance::None,
     }

@@ -106,7 +106,12 @@ impl Process {
 
     /// A failure of this node, with the end of its log.
     pub fn failed(&self, what: &str) -> String {
-        format!("node {} ({}): {what}\n{}", self.number, self.id, log_end(&self.directory))
+        format!(
+            "node {} ({}): {what}\n{}",
+            self.number,
+            self.id,
+            log_end(&self.directory)
+        )
     }
 
     /// Ends it as a power cut does.
@@ -191,7 +196,10 @@ pub async fn state(url: &str) -> Option<Value> {
 
 /// Whether a path answers a success.
 pub async fn is_ready(url: &str, path: &str) -> bool {
-    client(url).get(path).await.is_ok_and(|answer| answer.status.is_success())
+    client(url)
+        .get(path)
+        .await
+        .is_ok_and(|answer| answer.status.is_success())
 }
 
 /// View and seqno of what it says is committed.

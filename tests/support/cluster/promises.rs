@@ -103,7 +103,9 @@ impl Members {
 
     fn any_node(&self, number: u64) -> Option<String> {
         let nodes = self.nodes.lock().unwrap();
-        nodes.get(usize::try_from(number).unwrap() % nodes.len().max(1)).cloned()
+        nodes
+            .get(usize::try_from(number).unwrap() % nodes.len().max(1))
+            .cloned()
     }
 
     /// Proposes and votes, each time at another node, until something is committed; then again.
@@ -134,7 +136,9 @@ impl Members {
         let path = format!("/node/tx?transaction_id={}.{}", transaction.0, transaction.1);
         while began.elapsed() < Duration::from_secs(10) {
             tokio::time::sleep(PACE).await;
-            let Some(node) = self.any_node(number + 1) else { continue };
+            let Some(node) = self.any_node(number + 1) else {
+                continue;
+            };
             let status = get(&node, &path).await.map(|answer| answer["status"].clone());
             match status.as_ref().and_then(Value::as_str) {
                 Some("Committed") => {
@@ -169,7 +173,15 @@ impl Members {
         let unique = format!("{salt} {:?}", Instant::now());
         let body = json!({"actions": [action], "of": unique}).to_string();
         let path = "/gov/members/proposals:create";
-        let mut answer = post(node(0), path, &self.keys[0], MessageType::Proposal, None, body.as_bytes()).await?;
+        let mut answer = post(
+            node(0),
+            path,
+            &self.keys[0],
+            MessageType::Proposal,
+            None,
+            body.as_bytes(),
+        )
+        .await?;
         let id = answer.0["proposalId"].as_str().unwrap_or_default().to_owned();
         for (turn, voter) in self.keys.iter().enumerate() {
             if answer.0["proposalState"] != "Open" {
@@ -178,7 +190,15 @@ impl Members {
             let path = format!("/gov/members/proposals/{id}/ballots/{}:submit", voter.member.id());
             let body = json!({"ballot": governance::ACCEPT}).to_string();
             // Who is not active may not vote, and need not.
-            let voted = post(node(turn), &path, voter, MessageType::Ballot, Some(&id), body.as_bytes()).await;
+            let voted = post(
+                node(turn),
+                &path,
+                voter,
+                MessageType::Ballot,
+                Some(&id),
+                body.as_bytes(),
+            )
+            .await;
             answer = match voted {
                 Ok(answer) => answer,
                 Err(why) if why.contains("active") || why.contains("Active") => continue,
@@ -213,7 +233,10 @@ async fn post(
     payload: &[u8],
 ) -> Result<(Value, (u64, u64)), String> {
     let words = |why: rekindle::member::Error| why.to_string();
-    let signed = keys.member.sign(kind, governance::now_s(), proposal, payload).map_err(words)?;
+    let signed = keys
+        .member
+        .sign(kind, governance::now_s(), proposal, payload)
+        .map_err(words)?;
     let path = format!("{path}?api-version={}", governance::API_VERSION);
     let request = client(url);
     let answer = request.request(Method::POST, &path, Bytes::from_owner(signed), Some("application/cose"));

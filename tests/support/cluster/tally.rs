@@ -93,7 +93,13 @@ impl Tally {
         let spread = |what: &str, times: &[Duration]| {
             let mut times = times.to_vec();
             times.sort();
-            let at = |part: usize| times.get(times.len() * part / 100).or(times.last()).copied().unwrap_or_default();
+            let at = |part: usize| {
+                times
+                    .get(times.len() * part / 100)
+                    .or(times.last())
+                    .copied()
+                    .unwrap_or_default()
+            };
             format!(
                 "{what}: {} times, p50 {:.2} s, p90 {:.2} s, worst {:.2} s",
                 times.len(),
