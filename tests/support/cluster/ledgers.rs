@@ -8,8 +8,8 @@ use rekindle::format::directory::LedgerFiles;
 use rekindle::format::names::FileName;
 use rekindle::recovery::compare::{Copy, Relation, compare};
 use rekindle::recovery::verify::{Options, VerifyReport, verify};
-use rekindle::report::Severity;
 use rekindle::report::progress::Silent;
+use rekindle::report::{Code, Severity};
 
 use serde_json::Value;
 
@@ -21,6 +21,8 @@ use crate::node::program;
 pub struct Found {
     pub ledgers: usize,
     pub read_officially: usize,
+    /// Ledgers of killed nodes whose last bytes are half of something: they were cut for the official reader, as a restart would.
+    pub cut: usize,
     pub pairs: std::collections::BTreeMap<String, usize>,
 }
 
@@ -34,17 +36,18 @@ fn has_ledger(directory: &Path) -> bool {
     names.any(|name| matches!(name, FileName::Chunk(_)))
 }
 
-/// Verifies and compares everything in these directories. Where `whole` is given, that node's ledger holds all that was
-/// promised; otherwise one of them does.
+/// Verifies and compares everything in these directories; those of `stopped` were not killed. Where `whole` is given, that
+/// node's ledger holds all that was promised; otherwise one of them does.
 pub fn check(
     directories: &[PathBuf],
+    stopped: &[PathBuf],
     whole: Option<&Path>,
     promises: &Promises,
     python: Option<&Path>,
 ) -> Result<Found, String> {
     let mut found = Found::default();
     let directories: Vec<&PathBuf> = directories.iter().filter(|it| has_ledger(it)).collect();
-    let mut copies = Vec::new();
+    let (mut copies, mut readable) = (Vec::new(), Vec::new());
     for directory in &directories {
         let ledger = directory.join("ledger");
         let words = |why: rekindle::Error| format!("{}: {why}", ledger.display());
@@ -70,6 +73,18 @@ pub fn check(
         if !errors.is_empty() {
             return Err(format!("{} does not verify: {errors:#?}", ledger.display()));
         }
+        let torn = report.findings.iter().filter(|finding| finding.code == Code::TornTail);
+        let torn: Vec<(PathBuf, u64)> = torn
+            .filter_map(|finding| Some((finding.file.as_ref()?.into(), finding.offset?)))
+            .collect();
+        if !torn.is_empty() && stopped.contains(directory) {
+            return Err(format!("{} was not killed, and is torn: {torn:?}", ledger.display()));
+        }
+        found.cut += usize::from(!torn.is_empty());
+        readable.push(match torn.is_empty() {
+            true => ledger.clone(),
+            false => cut(&ledger, &torn),
+        });
         copies.push(Copy {
             directory: (*directory).clone(),
             files,
@@ -105,9 +120,24 @@ pub fn check(
         *found.pairs.entry(format!("{:?}", pair.relation)).or_default() += 1;
     }
     if let Some(python) = python {
-        found.read_officially = read_officially(python, &directories)?;
+        found.read_officially = read_officially(python, &readable)?;
     }
     Ok(found)
+}
+
+/// A copy of a ledger without what follows the last whole entry of these files. The official reader has no word for a chunk whose
+/// table of positions was being written, or an entry that was.
+fn cut(ledger: &Path, torn: &[(PathBuf, u64)]) -> PathBuf {
+    let copy = ledger.with_file_name("ledger-cut");
+    super::copy(ledger, &copy);
+    for (file, length) in torn {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(copy.join(file.file_name().unwrap()))
+            .unwrap();
+        file.set_len(*length).unwrap();
+    }
+    copy
 }
 
 /// What of the promises a ledger has not, in words.
@@ -170,9 +200,8 @@ fn find_acts(ledger: &Path, promises: &Promises) -> Result<(), String> {
 }
 
 /// The official reader finds nothing wrong; answers how many ledgers it has read.
-fn read_officially(python: &Path, directories: &[&PathBuf]) -> Result<usize, String> {
+fn read_officially(python: &Path, ledgers: &[PathBuf]) -> Result<usize, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/official_reader.py");
-    let ledgers = directories.iter().map(|directory| directory.join("ledger"));
     let run = |ledgers: Vec<PathBuf>| {
         let output = Command::new(python)
             .arg(&script)
@@ -185,9 +214,8 @@ fn read_officially(python: &Path, directories: &[&PathBuf]) -> Result<usize, Str
             false => Err(format!("{ledgers:?}: {}", String::from_utf8_lossy(&output.stderr))),
         }
     };
-    let ledgers: Vec<PathBuf> = ledgers.collect();
-    run(ledgers.clone()).map_err(|_| {
-        let each = ledgers.into_iter().filter_map(|ledger| run(vec![ledger]).err());
+    run(ledgers.to_vec()).map_err(|_| {
+        let each = ledgers.iter().filter_map(|ledger| run(vec![ledger.clone()]).err());
         format!("the official reader objects: {}", each.collect::<Vec<_>>().join("\n"))
     })
 }

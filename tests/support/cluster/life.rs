@@ -257,11 +257,10 @@ impl<'a> Life<'a> {
             })
         });
         tokio::time::sleep(self.dice.within_ms(if phase == Phase::Joining { 1800 } else { 900 })).await;
-        let killed = self.kill(phase, role).await;
         if let Some(trusting) = trusting {
             trusting.abort();
         }
-        killed
+        self.kill(phase, role).await
     }
 
     async fn kill_in_hand_over(&mut self) -> Done {
@@ -343,7 +342,14 @@ impl<'a> Life<'a> {
                 node.id = state["node_id"].as_str().unwrap_or_default().to_owned();
             }
         }
-        chance(&said, &self.nodes.iter().map(|node| node.id.clone()).collect())
+        // Who waits for the answer of a node that is dead takes no part, although others may count on it.
+        let alive = self.nodes.iter().filter(|node| !self.asks_the_dead(node));
+        chance(&said, &alive.map(|node| node.id.clone()).collect())
+    }
+
+    /// Whether a node is joining by way of one that does not run any more. Operators start it again with another.
+    fn asks_the_dead(&self, node: &Process) -> bool {
+        !self.joined.contains(&node.number) && !self.nodes.iter().any(|other| other.url == node.target)
     }
 
     /// What everybody says, and who is to be killed.
@@ -424,7 +430,7 @@ impl<'a> Life<'a> {
             tokio::time::sleep(PACE).await;
         }
         let (committed, served) = (committed.unwrap() - killed, served.unwrap() - killed);
-        if chance != Chance::Must {
+        if chance != Chance::Must && committed > self.plan.limit * self.plan.election {
             self.tally.given_up.push(served);
             return Ok(Outcome::GivesUp);
         }
@@ -587,7 +593,8 @@ impl<'a> Life<'a> {
         std::fs::copy(first.join("service_cert.pem"), directory.join("service_cert.pem")).unwrap();
         let urls = self.urls();
         let target = &urls[self.dice.below(urls.len())];
-        let node = Process::start(number, &directory, &joining(self.plan.election, target)).await?;
+        let mut node = Process::start(number, &directory, &joining(self.plan.election, target)).await?;
+        node.target.clone_from(target);
         self.runs(node);
         Ok(number)
     }
@@ -611,6 +618,15 @@ impl<'a> Life<'a> {
             self.bury_who_left()?;
             let Some(url) = self.url(number) else { return Ok(()) };
             let state = state(&url).await.unwrap_or_default();
+            let is_lost = self
+                .nodes
+                .iter()
+                .any(|node| node.number == number && self.asks_the_dead(node));
+            if is_lost && !matches!(state["state"].as_str(), Some("PartOfNetwork" | "PartOfPublicNetwork")) {
+                // Members must not trust it: nobody would tell it, and the others would wait for it.
+                self.leave_outside(number);
+                return Ok(());
+            }
             let id = state["node_id"].as_str().unwrap_or_default().to_owned();
             if let Some(node) = self.nodes.iter_mut().find(|node| node.number == number) {
                 node.id.clone_from(&id);
@@ -638,17 +654,24 @@ impl<'a> Life<'a> {
             // Who let it in may have died before anybody else knew.
             let waited = began.elapsed();
             if waited > 8 * self.plan.election && self.status_of(&id).await.as_deref() == Some("unknown") {
-                let index = self.nodes.iter().position(|node| node.number == number).unwrap();
-                let mut node = self.nodes.remove(index);
-                node.kill();
-                self.tally.left_outside += 1;
-                self.dead.push(id);
+                self.leave_outside(number);
                 return Ok(());
             }
             if waited > PATIENCE {
                 return Err(self.failed(&format!("node {number} does not join")).await);
             }
             tokio::time::sleep(PACE).await;
+        }
+    }
+
+    /// Ends a node that has no way in.
+    fn leave_outside(&mut self, number: usize) {
+        let index = self.nodes.iter().position(|node| node.number == number).unwrap();
+        let mut node = self.nodes.remove(index);
+        node.kill();
+        self.tally.left_outside += 1;
+        if !node.id.is_empty() {
+            self.dead.push(node.id.clone());
         }
     }
 
@@ -700,9 +723,13 @@ impl<'a> Life<'a> {
             self.nodes.sort_by_key(|node| node.number == number);
         }
         self.loads.iter().for_each(JoinHandle::abort);
+        let mut stopped = Vec::new();
         for node in std::mem::take(&mut self.nodes) {
             match self.joined.contains(&node.number) && !self.over {
-                true => node.stop().await?,
+                true => {
+                    stopped.push(node.directory.clone());
+                    node.stop().await?;
+                }
                 false => drop(node),
             }
         }
@@ -718,6 +745,7 @@ impl<'a> Life<'a> {
         }
         let found = ledgers::check(
             &self.directories,
+            &stopped,
             whole.as_deref(),
             &promises,
             self.plan.python.as_deref(),

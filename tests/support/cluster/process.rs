@@ -48,7 +48,9 @@ pub struct Process {
     pub url: String,
     /// Its id, once it says so.
     pub id: String,
-    /// Whether it has ended by itself, as it may.
+    /// By way of which node it joins; empty for one that recovers.
+    pub target: String,
+    /// Who asks it what it has committed.
     pub watcher: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -73,6 +75,7 @@ impl Process {
             child,
             url: String::new(),
             id: String::new(),
+            target: String::new(),
             watcher: None,
         };
         let began = Instant::now();

@@ -67,6 +67,7 @@ pub struct Tally {
     pub receipts: usize,
     pub ledgers: usize,
     pub read_officially: usize,
+    pub cut: usize,
     pub pairs: BTreeMap<String, usize>,
 }
 
@@ -78,6 +79,7 @@ impl Tally {
     pub fn found(&mut self, found: Found) {
         self.ledgers += found.ledgers;
         self.read_officially += found.read_officially;
+        self.cut += found.cut;
         for (relation, count) in found.pairs {
             *self.pairs.entry(relation).or_default() += count;
         }
@@ -118,8 +120,8 @@ impl Tally {
             self.promised, self.acts, self.receipts, self.left_outside
         ));
         lines.push(format!(
-            "{} ledgers verified, {} read by the official reader; pairs: {:?}",
-            self.ledgers, self.read_officially, self.pairs
+            "{} ledgers verified, {} read by the official reader ({} after half an entry or table was cut off); pairs: {:?}",
+            self.ledgers, self.read_officially, self.cut, self.pairs
         ));
         lines.push(format!("{} late, {} failures", self.late.len(), self.failures.len()));
         lines.extend(self.late.iter().map(|late| format!("LATE {late}")));
