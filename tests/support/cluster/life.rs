@@ -636,9 +636,7 @@ impl<'a> Life<'a> {
                 trust_once(&members, &self.urls(), &id).await;
             }
             let said = ask(&self.nodes).await;
-            if let Some(leader) = leader(&said)
-                .filter(|says| says.number != number)
-                .and_then(|says| self.url(says.number))
+            if let Some(leader) = leader(&said).and_then(|says| self.url(says.number))
                 && let (Some(all), Some(own)) = (committed(&leader).await, committed(&url).await)
             {
                 let path = match state["state"].as_str() {
