@@ -344,7 +344,27 @@ impl<'a> Life<'a> {
         }
         // Who waits for the answer of a node that is dead takes no part, although others may count on it.
         let alive = self.nodes.iter().filter(|node| !self.asks_the_dead(node));
-        chance(&said, &alive.map(|node| node.id.clone()).collect())
+        let alive = alive.map(|node| node.id.clone()).collect();
+        let chance = chance(&said, &alive);
+        if chance != Chance::Must {
+            // To be looked at: it is no failure of the rest if it does not go on.
+            let short = |nodes: &BTreeSet<String>| {
+                nodes
+                    .iter()
+                    .map(|id| &id[..id.len().min(4)])
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            for says in &said {
+                let configurations: Vec<String> = says.configurations.iter().map(short).collect();
+                (self.tell)(&format!(
+                    "  node {}: {configurations:?}, alive {}",
+                    says.number,
+                    short(&alive)
+                ));
+            }
+        }
+        chance
     }
 
     /// Whether a node is joining by way of one that does not run any more. Operators start it again with another.
