@@ -355,6 +355,18 @@ impl<'a> Life<'a> {
                     .collect::<Vec<_>>()
                     .join(" ")
             };
+            for node in &self.nodes {
+                let began = Instant::now();
+                let answer = super::process::client(&node.url).get("/node/consensus").await;
+                let answer = answer.map(|answer| answer.status);
+                (self.tell)(&format!(
+                    "  node {} ({}, joined: {}) answers {answer:?} in {:?}",
+                    node.number,
+                    &node.id[..node.id.len().min(4)],
+                    self.joined.contains(&node.number),
+                    began.elapsed()
+                ));
+            }
             for says in &said {
                 let configurations: Vec<String> = says.configurations.iter().map(short).collect();
                 (self.tell)(&format!(
@@ -637,7 +649,12 @@ impl<'a> Life<'a> {
         loop {
             self.bury_who_left()?;
             let Some(url) = self.url(number) else { return Ok(()) };
-            let state = state(&url).await.unwrap_or_default();
+            let Some(state) = state(&url).await else {
+                if began.elapsed() > PATIENCE {
+                    return Err(self.failed(&format!("node {number} does not answer")).await);
+                }
+                continue;
+            };
             let is_lost = self
                 .nodes
                 .iter()
