@@ -35,6 +35,9 @@ struct Args {
     /// The rest must go on within so many election time-outs
     #[arg(long, default_value_t = 3)]
     limit: u32,
+    /// Entries of the dead service
+    #[arg(long, default_value_t = 400)]
+    entries: u64,
     /// Where clusters live; those in which something failed stay
     #[arg(long)]
     scratch: Option<PathBuf>,
@@ -70,9 +73,10 @@ fn main() -> ExitCode {
     let scratch = args.scratch.unwrap_or_else(|| temporary.path().to_owned());
     let service = scratch.join("service");
     if !service.exists() {
+        let entries = args.entries.to_string();
         let options = [
             "--entries",
-            "400",
+            &entries,
             "--signature-every",
             "20",
             "--chunk-size",

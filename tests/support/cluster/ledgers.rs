@@ -7,6 +7,7 @@ use std::process::Command;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::names::FileName;
 use rekindle::recovery::compare::{Copy, Relation, compare};
+use rekindle::recovery::snapshots::{self, SnapshotFile, start_from};
 use rekindle::recovery::verify::{Options, VerifyReport, verify};
 use rekindle::report::progress::Silent;
 use rekindle::report::{Code, Severity};
@@ -23,6 +24,8 @@ pub struct Found {
     pub read_officially: usize,
     /// Ledgers of killed nodes whose last bytes are half of something: they were cut for the official reader, as a restart would.
     pub cut: usize,
+    /// Ledgers of nodes that began with a snapshot, which the official reader cannot read.
+    pub begun_with_snapshot: usize,
     pub pairs: std::collections::BTreeMap<String, usize>,
 }
 
@@ -52,17 +55,28 @@ pub fn check(
         let ledger = directory.join("ledger");
         let words = |why: rekindle::Error| format!("{}: {why}", ledger.display());
         let files = LedgerFiles::list(std::slice::from_ref(&ledger), true).map_err(words)?;
+        let directories: Vec<PathBuf> = [directory.join("snapshots")]
+            .into_iter()
+            .filter(|it| it.is_dir())
+            .collect();
+        // A ledger without a beginning is proven from the snapshot that its node began with.
+        let first = files.first_seqno();
+        let stands_in = |file: &SnapshotFile| file.name.committed && file.name.seqno + 1 >= first;
+        let from_snapshot = match first {
+            1 => None,
+            _ => snapshots::list(&directories)
+                .map_err(words)?
+                .into_iter()
+                .find(stands_in),
+        };
         let options = Options {
             keep_history: true,
-            snapshot_directories: vec![directory.join("snapshots")],
+            from_snapshot: from_snapshot
+                .map(|file| start_from(&file.path))
+                .transpose()
+                .map_err(words)?,
+            snapshot_directories: directories,
             ..Options::default()
-        };
-        let options = match options.snapshot_directories[0].is_dir() {
-            true => options,
-            false => Options {
-                snapshot_directories: Vec::new(),
-                ..options
-            },
         };
         let report = verify(&files, &options, &Silent).map_err(words)?;
         let errors: Vec<_> = report
@@ -81,10 +95,12 @@ pub fn check(
             return Err(format!("{} was not killed, and is torn: {torn:?}", ledger.display()));
         }
         found.cut += usize::from(!torn.is_empty());
-        readable.push(match torn.is_empty() {
-            true => ledger.clone(),
-            false => cut(&ledger, &torn),
-        });
+        match (first, torn.is_empty()) {
+            (1, true) => readable.push(ledger.clone()),
+            (1, false) => readable.push(cut(&ledger, &torn)),
+            // The official reader has no way to begin with a snapshot.
+            _ => found.begun_with_snapshot += 1,
+        }
         copies.push(Copy {
             directory: (*directory).clone(),
             files,
@@ -103,7 +119,7 @@ pub fn check(
             if let Some(lost) = lost(&copy.report) {
                 return Err(format!("{}: {lost}", whole.display()));
             }
-            find_acts(&whole.join("ledger"), promises)?;
+            find_acts(&whole.join("ledger"), copy.files.first_seqno(), promises)?;
         }
         None => {
             let losses: Vec<String> = copies.iter().map_while(|copy| lost(&copy.report)).collect();
@@ -147,7 +163,8 @@ fn what_is_lost(report: &VerifyReport, promises: &Promises) -> Option<String> {
         .iter()
         .map(|signed| (signed.txid.seqno, signed.txid.view))
         .collect();
-    for (seqno, (view, by)) in &promises.committed {
+    let first = signed.first().map_or(0, |(first, _)| *first);
+    for (seqno, (view, by)) in promises.committed.range(first..) {
         // An entry is of the view of the signature that covers it: who wins an election drops what is not signed.
         let at = signed.partition_point(|(signature, _)| signature < seqno);
         match signed.get(at) {
@@ -164,7 +181,7 @@ fn what_is_lost(report: &VerifyReport, promises: &Promises) -> Option<String> {
 }
 
 /// Every proposal that members were told is accepted and committed was accepted in the transaction that they were told.
-fn find_acts(ledger: &Path, promises: &Promises) -> Result<(), String> {
+fn find_acts(ledger: &Path, first: u64, promises: &Promises) -> Result<(), String> {
     let output = Command::new(program())
         .args([
             "export",
@@ -186,7 +203,7 @@ fn find_acts(ledger: &Path, promises: &Promises) -> Result<(), String> {
             (info["state"] == "Accepted").then_some((line["seqno"].as_u64()?, line["key"].as_str()?.to_owned()))
         })
         .collect();
-    for act in &promises.acts {
+    for act in promises.acts.iter().filter(|act| act.transaction.1 >= first) {
         if !accepted.contains(&(act.transaction.1, act.proposal.clone())) {
             return Err(format!(
                 "{}: the proposal {} was accepted in {:?}, which was committed, and is not there",

@@ -625,7 +625,11 @@ impl<'a> Life<'a> {
         std::fs::copy(first.join("service_cert.pem"), directory.join("service_cert.pem")).unwrap();
         let urls = self.urls();
         let target = &urls[self.dice.below(urls.len())];
-        let mut node = Process::start(number, &directory, &joining(self.plan.election, target)).await?;
+        let mut config = joining(self.plan.election, target);
+        // Before a service opens, those that nodes are given are none.
+        let with_snapshot = *self.members.mood.lock().unwrap() == Mood::Busy && self.dice.below(3) == 0;
+        config["command"]["join"]["fetch_recent_snapshot"] = json!(with_snapshot);
+        let mut node = Process::start(number, &directory, &config).await?;
         node.target.clone_from(target);
         self.runs(node);
         Ok(number)

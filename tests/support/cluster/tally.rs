@@ -68,6 +68,7 @@ pub struct Tally {
     pub ledgers: usize,
     pub read_officially: usize,
     pub cut: usize,
+    pub begun_with_snapshot: usize,
     pub pairs: BTreeMap<String, usize>,
 }
 
@@ -80,6 +81,7 @@ impl Tally {
         self.ledgers += found.ledgers;
         self.read_officially += found.read_officially;
         self.cut += found.cut;
+        self.begun_with_snapshot += found.begun_with_snapshot;
         for (relation, count) in found.pairs {
             *self.pairs.entry(relation).or_default() += count;
         }
@@ -120,8 +122,9 @@ impl Tally {
             self.promised, self.acts, self.receipts, self.left_outside
         ));
         lines.push(format!(
-            "{} ledgers verified, {} read by the official reader ({} after half an entry or table was cut off); pairs: {:?}",
-            self.ledgers, self.read_officially, self.cut, self.pairs
+            "{} ledgers verified, {} of them begun with a snapshot, the others read by the official reader ({}, of which {} had half \
+             an entry or table cut off); pairs: {:?}",
+            self.ledgers, self.begun_with_snapshot, self.read_officially, self.cut, self.pairs
         ));
         lines.push(format!("{} late, {} failures", self.late.len(), self.failures.len()));
         lines.extend(self.late.iter().map(|late| format!("LATE {late}")));
