@@ -1,12 +1,16 @@
 //! Clusters of real processes whose nodes are killed while they recover, govern, hand over and join; what the rest does, and
 //! what is left. Used by `examples/kill_cluster.rs`.
 
+pub mod acts;
+pub mod ending;
+pub mod killing;
 pub mod ledgers;
 pub mod life;
 pub mod nodes;
 pub mod process;
 pub mod promises;
 pub mod tally;
+pub mod tending;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
