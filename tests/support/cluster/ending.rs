@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::ledgers;
 use super::life::{Done, Life};
 use super::nodes::{ask, leader};
-use super::process::{committed, get, log_end};
+use super::process::{committed, get, log_end, state};
 use super::promises::{Mood, receipt};
 
 impl Life<'_> {
@@ -22,7 +22,7 @@ impl Life<'_> {
             let Some(number) = leader(&said).map(|says| says.number) else {
                 return Err(self.failed("nobody leads at the end").await);
             };
-            self.ask_again(number).await?;
+            self.ask_again().await?;
             whole = Some(self.directories[number].clone());
             // Who leads goes last, so that nobody stands for election meanwhile.
             self.nodes.sort_by_key(|node| node.number == number);
@@ -78,7 +78,7 @@ impl Life<'_> {
     }
 
     /// Every node still calls committed what was committed, and a receipt says of it what it said.
-    pub(super) async fn ask_again(&mut self, leader: usize) -> Done {
+    pub(super) async fn ask_again(&mut self) -> Done {
         let (mut asked, mut receipts) = (Vec::new(), Vec::new());
         {
             let promises = self.promises.lock().unwrap();
@@ -103,8 +103,16 @@ impl Life<'_> {
                 }
             }
         }
-        let url = self.url(leader).unwrap();
         for (transaction, leaf) in receipts {
+            // Who began with a snapshot has no proof of what was before it.
+            let mut with = None;
+            for node in self.nodes.iter().filter(|node| self.joined.contains(&node.number)) {
+                let began = state(&node.url).await.and_then(|state| state["startup_seqno"].as_u64());
+                if began.is_some_and(|began| began < transaction.1) {
+                    with = Some(node.url.clone());
+                }
+            }
+            let Some(url) = with else { continue };
             let now = receipt(&url, transaction).await;
             if now.as_ref() != Some(&leaf) {
                 return Err(format!("the receipt of {transaction:?} said {leaf}, and says {now:?}"));
