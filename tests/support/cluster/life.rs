@@ -37,6 +37,8 @@ pub struct Life<'a> {
     pub(super) members: Arc<Members>,
     pub(super) promises: Arc<Mutex<Promises>>,
     pub(super) loads: Vec<JoinHandle<()>>,
+    /// Nodes that join the open service begin with its snapshots. Who began with one lets in nobody who does not.
+    pub(super) with_snapshots: bool,
     /// Too few are left.
     pub(super) over: bool,
 }
@@ -52,11 +54,12 @@ impl Drop for Life<'_> {
 impl<'a> Life<'a> {
     pub fn begin(
         plan: &'a Plan,
-        dice: Dice,
+        mut dice: Dice,
         directory: &Path,
         tally: &'a mut Tally,
         tell: &'a dyn Fn(&str),
     ) -> Life<'a> {
+        let with_snapshots = dice.below(3) == 0;
         let promises = Arc::new(Mutex::new(Promises::default()));
         let keys = read_keys(&plan.service.join("common"));
         let members = Arc::new(Members::new(keys, promises.clone()));
@@ -75,6 +78,7 @@ impl<'a> Life<'a> {
             members,
             promises,
             loads,
+            with_snapshots,
             over: false,
         }
     }

@@ -119,8 +119,8 @@ impl Life<'_> {
         let urls = self.urls();
         let target = &urls[self.dice.below(urls.len())];
         let mut config = joining(self.plan.election, target);
-        // Before a service opens, those that nodes are given are none.
-        let with_snapshot = *self.members.mood.lock().unwrap() == Mood::Busy && self.dice.below(3) == 0;
+        // Before a service opens, there is none to be given.
+        let with_snapshot = *self.members.mood.lock().unwrap() == Mood::Busy && self.with_snapshots;
         config["command"]["join"]["fetch_recent_snapshot"] = json!(with_snapshot);
         let mut node = Process::start(number, &directory, &config).await?;
         node.target.clone_from(target);
