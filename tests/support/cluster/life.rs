@@ -129,8 +129,10 @@ impl<'a> Life<'a> {
             if self.over {
                 return Ok(());
             }
-            self.mend().await?;
+            self.settle_all().await?;
+            self.remove_the_dead().await?;
         }
+        self.mend().await?;
         if killed_join.is_some_and(|join| join > joins) {
             self.kill_while_joining(Phase::JoiningPublic).await?;
             self.mend().await?;
