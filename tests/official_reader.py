@@ -1,4 +1,5 @@
 """What the official CCF package says of ledgers and snapshots, as JSON on stdout: one object for each path given.
+With --recovery-files first, files of a recovery that was not finished are read as part of the ledger.
 
 Its validator checks node signatures and roots, and COSE signatures where a node has signed too; where the service
 signs alone, its COSE functions check the signature over its own Merkle root here. Anything it objects to ends this
@@ -27,12 +28,12 @@ def key_id(certificate):
     return hashlib.sha256(spki).hexdigest()
 
 
-def examine(directory):
+def examine(directory, recovery_files=False):
     validator = ledger.LedgerValidator()
     validator.node_certificates, validator.node_activity_status = {}, {}
     found = dict(entries=0, last_seqno=0, signatures=0, cose_signatures=0, last_signed=None, root=None, services=[])
     service = None
-    for chunk in ledger.Ledger([directory], committed_only=False, read_recovery_files=False):
+    for chunk in ledger.Ledger([directory], committed_only=False, read_recovery_files=recovery_files):
         for transaction in chunk:
             public = transaction.get_public_domain()
             tables = public.get_tables()
@@ -66,4 +67,7 @@ def snapshot(path):
 
 
 if __name__ == "__main__":
-    print(json.dumps([examine(path) if os.path.isdir(path) else snapshot(path) for path in sys.argv[1:]]))
+    paths = sys.argv[1:]
+    recovery_files = paths[:1] == ["--recovery-files"]
+    paths = paths[recovery_files:]
+    print(json.dumps([examine(path, recovery_files) if os.path.isdir(path) else snapshot(path) for path in paths]))
