@@ -192,7 +192,12 @@ impl Core {
             is_own,
             follow,
         } = submission;
-        if let Some(refusal) = self.refusal(&writes, is_own) {
+        // Who only reads needs nobody who writes.
+        let refusal = match writes.is_empty() {
+            true => self.stopping.then_some(Refusal::Stopping),
+            false => self.refusal(&writes, is_own),
+        };
+        if let Some(refusal) = refusal {
             return out.push(Effect::Answer(ticket, Outcome::Refused(refusal)));
         }
         if writes.is_empty() {

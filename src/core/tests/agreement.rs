@@ -329,6 +329,34 @@ fn a_node_that_joins_takes_the_whole_ledger_and_what_follows_and_both_commit() {
 }
 
 #[test]
+fn who_follows_answers_what_only_reads_and_refuses_what_writes() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    cluster.run(30);
+    let now = cluster.now;
+    let mut ask = |writes| {
+        let submission = Submission {
+            ticket: Ticket(1000),
+            writes,
+            claims: None,
+            is_own: false,
+            follow: Follow::default(),
+        };
+        let effects = cluster.of(2).core.step(now, Event::Transaction(submission));
+        let mut answers = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Answer(ticket, outcome) if ticket == Ticket(1000) => Some(outcome),
+            _ => None,
+        });
+        answers.next().unwrap()
+    };
+    assert!(matches!(ask(WriteSet::new()), Outcome::Written(_)));
+    assert!(matches!(
+        ask(trusts(&[(3, "Pending")])),
+        Outcome::Refused(Refusal::NotPrimary)
+    ));
+}
+
+#[test]
 fn nothing_is_committed_by_the_leader_as_long_as_the_only_other_disk_is_slow() {
     let mut cluster = Cluster::begin();
     cluster.joins(2);

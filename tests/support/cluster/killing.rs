@@ -117,7 +117,7 @@ impl Life<'_> {
             }
         };
         *self.tally.kills.entry((phase, role, outcome)).or_default() += 1;
-        self.over = matches!(outcome, Outcome::TooFew | Outcome::Untold);
+        self.over = outcome == Outcome::TooFew;
         (self.tell)(&format!(
             "kill {:>3}: {what}: {outcome:?} after {:.2} s",
             self.tally.killed(),
@@ -133,21 +133,16 @@ impl Life<'_> {
             .into_iter()
             .filter(|says| self.joined.contains(&says.number))
             .collect();
-        let mut untold = BTreeSet::new();
         for node in &mut self.nodes {
             if !self.joined.contains(&node.number)
                 && let Some(state) = state(&node.url).await
             {
                 node.id = state["node_id"].as_str().unwrap_or_default().to_owned();
-                if state["state"] == "Pending" {
-                    untold.insert(node.number);
-                }
             }
         }
-        self.untold = !untold.is_empty();
-        // Who was not told that it is let in takes no part, although others may count on it.
+        // Who is let in and asks somebody who is gone takes no part, although others may count on it.
         let alive = self.nodes.iter();
-        let alive = alive.filter(|node| !self.asks_the_dead(node) && !untold.contains(&node.number));
+        let alive = alive.filter(|node| !self.asks_the_dead(node));
         let alive = alive.map(|node| node.id.clone()).collect();
         let chance = chance(&said, &alive);
         if chance != Chance::Must {
@@ -242,7 +237,6 @@ impl Life<'_> {
             if killed.elapsed() > patience || chance != Chance::Must && killed.elapsed() > 12 * self.plan.election {
                 return match chance {
                     Chance::Must => Err(self.failed(&format!("the rest does not go on: {what}")).await),
-                    Chance::HalfWay if self.untold => Ok(Outcome::Untold),
                     _ => Ok(Outcome::TooFew),
                 };
             }

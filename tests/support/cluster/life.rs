@@ -39,8 +39,6 @@ pub struct Life<'a> {
     pub(super) loads: Vec<JoinHandle<()>>,
     /// Nodes that join the open service begin with its snapshots. Who began with one lets in nobody who does not.
     pub(super) with_snapshots: bool,
-    /// Somebody who is joining has not been told yet whether it is let in.
-    pub(super) untold: bool,
     /// Too few are left.
     pub(super) over: bool,
 }
@@ -81,7 +79,6 @@ impl<'a> Life<'a> {
             promises,
             loads,
             with_snapshots,
-            untold: false,
             over: false,
         }
     }

@@ -42,9 +42,6 @@ pub enum Outcome {
     GoesOn,
     /// Too few are left to go on, by the protocol.
     TooFew,
-    /// Who was let in was not told before its leader died, and nothing is decided without it: it asks, and nobody leads who could
-    /// answer. CCF's nodes stand there, too.
-    Untold,
     /// A lone leader has given up who was let in and never answered.
     GivesUp,
 }
