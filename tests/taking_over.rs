@@ -83,7 +83,7 @@ fn where_the_leader_dies_while_it_reads_the_private_ledger_another_opens_the_ser
     // Long enough to be met while it reads.
     let options = [
         "--entries",
-        "5000",
+        "800",
         "--value-size",
         "8000",
         "--chunk-size",
@@ -130,6 +130,44 @@ fn where_the_leader_dies_while_it_waits_for_others_to_read_they_open_the_service
     check_the_rest(nodes, &places, first);
 }
 
+/// Whoever can't be heard for so long loses the lead.
+fn patient() -> Value {
+    json!({"message_timeout": "50ms", "election_timeout": "4s"})
+}
+
+/// The ways by which others reach a node: for their frames, and for what they ask as clients.
+struct Ways {
+    frames: Proxy,
+    questions: Proxy,
+}
+
+impl Ways {
+    fn new() -> Ways {
+        Ways {
+            frames: Proxy::new(),
+            questions: Proxy::new(),
+        }
+    }
+
+    /// One that joins and is reached so. Until it is said, nobody asks it anything.
+    fn joiner(&self, first: &Place, target: &str, name: &str) -> Place {
+        let mut beside = joiner(first, target, name);
+        beside.config["consensus"] = patient();
+        // Free a moment ago, and nobody else's.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.frames.leads_to(&free.to_string());
+        let network = &mut beside.config["network"];
+        network["node_to_node_interface"]["bind_address"] = json!(free.to_string());
+        network["node_to_node_interface"]["published_address"] = json!(self.frames.address.to_string());
+        network["rpc_interfaces"]["test"]["published_address"] = json!(self.questions.address.to_string());
+        beside
+    }
+
+    fn lets_ask(&self, node: &Node<'_>) {
+        self.questions.leads_to(node.url.strip_prefix("https://").unwrap());
+    }
+}
+
 /// How the opening of the leader that dies reaches the others.
 #[derive(Clone, Copy, PartialEq)]
 enum Opening {
@@ -141,26 +179,15 @@ enum Opening {
 fn dies_with_the_opening(opening: Opening) {
     let place = place();
     let mut first_place = Place::of(&place.directory);
-    // Whoever can't be heard for so long loses the lead.
-    let patient = json!({"message_timeout": "50ms", "election_timeout": "4s"});
-    first_place.config["consensus"] = patient.clone();
+    first_place.config["consensus"] = patient();
     let mut leader = first_place.start();
     leader.wait_for("PartOfPublicNetwork");
     leader.wait_for_commit();
-    let ways = [0, 1].map(|_| (Proxy::new(), Proxy::new()));
-    let mut places = Vec::new();
-    for (name, (frames, questions)) in ["second", "third"].into_iter().zip(&ways) {
-        let mut beside = joiner(&first_place, &leader.url, name);
-        beside.config["consensus"] = patient.clone();
-        // Free a moment ago, and nobody else's.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        frames.leads_to(&free.to_string());
-        let network = &mut beside.config["network"];
-        network["node_to_node_interface"]["bind_address"] = json!(free.to_string());
-        network["node_to_node_interface"]["published_address"] = json!(frames.address.to_string());
-        network["rpc_interfaces"]["test"]["published_address"] = json!(questions.address.to_string());
-        places.push(beside);
-    }
+    let ways = [0, 1].map(|_| Ways::new());
+    let places = ["second", "third"].into_iter().zip(&ways);
+    let places: Vec<Place> = places
+        .map(|(name, ways)| ways.joiner(&first_place, &leader.url, name))
+        .collect();
     let mut nodes = Vec::new();
     for place in &places {
         let mut node = place.start();
@@ -175,9 +202,9 @@ fn dies_with_the_opening(opening: Opening) {
         node.wait_for("PartOfNetwork");
     }
     assert_ne!(service_status(&leader), "Open");
-    for ((frames, questions), node) in ways.iter().zip(&nodes) {
-        frames.hold();
-        questions.leads_to(node.url.strip_prefix("https://").unwrap());
+    for (ways, node) in ways.iter().zip(&nodes) {
+        ways.frames.hold();
+        ways.lets_ask(node);
     }
     leader.wait_until("it has written the opening", |node| {
         (service_status(node) == "Open").then_some(())
@@ -191,12 +218,12 @@ fn dies_with_the_opening(opening: Opening) {
     }
     let led = id(&leader);
     leader.kill();
-    for (node, (frames, _)) in nodes.iter().zip(&ways) {
+    for (node, ways) in nodes.iter().zip(&ways) {
         assert_ne!(service_status(node), "Open");
         if opening == Opening::IsLost {
-            frames.break_off();
+            ways.frames.break_off();
         }
-        frames.let_go();
+        ways.frames.let_go();
     }
     let first = wait_for_leader(&mut nodes);
     assert_ne!(primary(&nodes[first]), Some(led));
@@ -211,4 +238,57 @@ fn where_the_leader_dies_with_an_opening_that_nobody_has_another_opens_the_servi
 #[test]
 fn where_the_leader_dies_with_an_opening_that_others_have_and_nobody_knows_as_committed_it_is_opened_once() {
     dies_with_the_opening(Opening::ComesLate);
+}
+
+#[test]
+fn what_became_of_unsealing_is_taken_back_with_what_members_agreed_to() {
+    let mut place = place();
+    let key = place.directory.join("sealing_key.hex");
+    std::fs::write(&key, "5a".repeat(32)).unwrap();
+    place.arguments = vec!["--insecure-sealing-key".to_owned(), key.to_str().unwrap().to_owned()];
+    std::fs::create_dir(place.directory.join("previous")).unwrap();
+    place.config["command"]["recover"]["previous_sealed_ledger_secret_location"] = json!("previous");
+    place.config["consensus"] = patient();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let ways = [0, 1].map(|_| Ways::new());
+    let places = ["second", "third"].into_iter().zip(&ways);
+    let places: Vec<Place> = places
+        .map(|(name, ways)| ways.joiner(&place, &leader.url, name))
+        .collect();
+    let mut nodes = join_public(&mut leader, &places);
+    for (ways, node) in ways.iter().zip(&nodes) {
+        ways.lets_ask(node);
+    }
+    leader.wait_for_members();
+    let unsealing = |node: &Node<'_>| node.state()["recovery"]["sealing"]["unsealing"].clone();
+    let opening = leader.opening();
+    ways.iter().for_each(|ways| ways.frames.hold());
+    leader.pass(&opening);
+    // Nothing was sealed: it waits for shares, and nobody else has agreed to that.
+    assert!(unsealing(&leader)["refused"].is_array(), "{}", leader.state());
+    assert_eq!(service_status(&leader), "WaitingForRecoveryShares");
+    leader.signal(Signal::STOP);
+    for ways in &ways {
+        ways.frames.break_off();
+        ways.frames.let_go();
+    }
+    let first = wait_for_leader(&mut nodes);
+    nodes[first].wait_for_commit();
+    leader.signal(Signal::CONT);
+    let new = id(&nodes[first]);
+    leader.wait_until("it follows", |node| {
+        (primary(node).as_ref() == Some(&new)).then_some(())
+    });
+    leader.wait_until("it has taken back what it wrote", |node| {
+        (service_status(node) == "Recovering").then_some(())
+    });
+    assert_eq!(unsealing(&leader), Value::Null);
+    give_shares(&mut nodes[first], &place);
+    leader.wait_until_open();
+    for node in nodes {
+        node.stop();
+    }
+    leader.stop();
 }
