@@ -256,11 +256,15 @@ fn followed(raw: &Arc<[u8]>) -> Followed {
     let mut cursor = Cursor::new(entry.public);
     let header = PublicHeader::read(&mut cursor).unwrap();
     let mut writes = WriteSet::new();
-    let mut signs = None;
+    let (mut signs, mut tree) = (None, None);
     Maps::new(cursor)
         .for_each(|map, write| {
             if let Some(value) = write.value {
                 writes.put(map, write.key, value);
+                // Where nobody else signs, the root is that of the tree in it.
+                if map == names::TREE && write.key == SINGLETON_KEY {
+                    tree = crate::merkle::tree::TreeView::parse(value).unwrap().root();
+                }
                 if map == names::SIGNATURES && write.key == SINGLETON_KEY {
                     let signature: crate::tables::values::Signature = crate::tables::values::from_json(value).unwrap();
                     signs = Some(signature.root.0);
@@ -275,7 +279,7 @@ fn followed(raw: &Arc<[u8]>) -> Followed {
         leaf: entry.leaf(&header),
         flags: entry.flags,
         writes,
-        signs,
+        signs: signs.or(tree),
         rekey: None,
     }
 }
@@ -375,6 +379,46 @@ fn when_the_leader_is_cut_off_another_leads_and_what_was_not_committed_is_replac
         let keys = keys(&mut cluster, n);
         assert!(keys.contains(&b"kept"[..]) && !keys.contains(&b"lost"[..]), "{n}");
     }
+}
+
+#[test]
+fn who_takes_over_signs_as_the_ledger_has_it() {
+    use SignatureMode::{Cose, Dual};
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    cluster.joins(3);
+    let mode = |cluster: &mut Cluster, n| {
+        let signed = cluster.of(n).applied.values().rev();
+        signed.filter_map(SignatureMode::of).next().unwrap()
+    };
+    assert_eq!(mode(&mut cluster, 1), Dual);
+    let mut alone = cluster.of(1).core.signers().clone();
+    alone.mode = Cose;
+    cluster.of(1).core.set_signers(alone);
+    cluster.put(1, "by the service alone");
+    cluster.run(40);
+    assert_eq!(mode(&mut cluster, 2), Cose);
+    // This one was started to sign with both.
+    assert_eq!(cluster.of(2).core.signers().mode, Dual);
+    cluster.unreachable.insert(id(1));
+    cluster.run(80);
+    let leader = cluster.leader();
+    assert_ne!(leader, 1);
+    for _ in 0..3 {
+        cluster.put(leader, "more");
+        cluster.run(40);
+        assert_eq!(mode(&mut cluster, leader), Cose);
+    }
+    // What was never committed is no example.
+    let mut both = cluster.of(1).core.signers().clone();
+    both.mode = Dual;
+    cluster.of(1).core.set_signers(both);
+    cluster.put(1, "lost");
+    cluster.run(20);
+    cluster.unreachable.clear();
+    cluster.run(80);
+    assert_eq!(mode(&mut cluster, 1), Cose);
+    cluster.agree(&[1, 2, 3]);
 }
 
 #[test]
