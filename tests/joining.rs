@@ -489,3 +489,109 @@ fn the_node_that_began_the_recovery_follows_the_one_that_completed_it_and_its_le
     recovered.open();
     recovered.stop();
 }
+
+/// Has nodes of this machine seal in the ledger.
+fn seals_as(place: &mut Place, name: &str) {
+    let key = place.directory.join("sealing_key.hex");
+    std::fs::write(&key, format!("{:02x}", name.len()).repeat(32)).unwrap();
+    place.arguments = vec!["--insecure-sealing-key".to_owned(), key.to_str().unwrap().to_owned()];
+    place.config["sealing_recovery"] = json!({"location": {"name": name, "address": "127.0.0.1:1"}});
+}
+
+#[test]
+fn the_machine_of_a_node_that_joined_opens_the_service_with_what_that_had_sealed() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    // One is trusted at once, the other one by members.
+    let mut places = ["early", "afterwards"].map(|name| {
+        let mut place = joiner(&place, &leader.url, name);
+        seals_as(&mut place, name);
+        place
+    });
+    places[1].config["command"]["join"]["fetch_recent_snapshot"] = json!(false);
+    let mut early = places[0].start();
+    early.wait_for("PartOfPublicNetwork");
+    early.wait_for_members();
+    leader.open();
+    early.wait_until_open();
+    let mut late = places[1].start();
+    trust(&leader, &mut late);
+    late.wait_until_open();
+    let last = {
+        leader.wait_for_commit();
+        committed(&leader)
+    };
+    for node in [&mut early, &mut late] {
+        wait_for_seqno(node, last);
+    }
+    for node in [early, late, leader] {
+        node.stop();
+    }
+    for (place, name) in places.iter().zip(["early", "afterwards"]) {
+        let mut again = Place::of(&place.directory);
+        again.config["consensus"] = consensus();
+        seals_as(&mut again, name);
+        let mut recovered = again.start();
+        recovered.wait_for("PartOfPublicNetwork");
+        recovered.wait_for_members();
+        recovered.pass(&recovered.opening());
+        // Nobody gives a share.
+        recovered.wait_until_open();
+        let unsealing = recovered.state()["recovery"]["sealing"]["unsealing"].clone();
+        assert!(unsealing["used"].is_string(), "{unsealing}");
+        recovered.stop();
+    }
+}
+
+#[test]
+fn the_last_node_is_not_removed() {
+    let place = place();
+    let mut node = place.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.open();
+    let before = node.json("/node/network/nodes");
+    let remove = json!({"actions": [{"name": "remove_node", "args": {"node_id": id(&node)}}]});
+    let voters = node.voters();
+    let mut answer = node.propose(&voters[0], &remove);
+    for voter in &voters {
+        let Ok(state) = &answer else { break };
+        let proposal = state["proposalId"].as_str().unwrap().to_owned();
+        answer = node.vote(voter, &proposal);
+    }
+    let why = answer.unwrap_err().to_string();
+    assert!(why.contains("removes the last trusted node"), "{why}");
+    assert_eq!(node.json("/node/network/nodes"), before);
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.wait_for_commit();
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn a_node_that_was_killed_is_not_waited_for_as_long_as_one_that_may_still_read() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    nodes.pop().unwrap().kill();
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    let began = Instant::now();
+    leader.submit_shares(&place.keys());
+    leader.wait_until_open();
+    let took = began.elapsed();
+    assert!(took < 8 * ELECTION, "{took:?}: {}", leader.log());
+    let log = leader.log();
+    assert!(
+        log.contains("nor has it acknowledged anything for 4 election time-outs"),
+        "{log}"
+    );
+    for node in nodes {
+        node.stop();
+    }
+    leader.stop();
+}
