@@ -3,6 +3,10 @@
 
 #[macro_use]
 mod support;
+#[allow(dead_code, reason = "other journeys use more of it")]
+mod http {
+    pub mod client;
+}
 #[path = "support/joiners.rs"]
 mod joiners;
 #[path = "support/node.rs"]
@@ -10,9 +14,10 @@ mod node;
 
 use std::time::Instant;
 
+use http::client::{connect, exchange, tls_client};
 use joiners::{
-    ELECTION, committed, consensus, id, join_public, joiner, last_committed, newest_snapshot, place, place_with,
-    primary, snapshots, status, trust, verify, verify_from, wait_for_leader, wait_for_seqno,
+    ELECTION, committed, consensus, id, join_public, joiner, last_committed, newest_snapshot, place, place_of,
+    place_with, primary, snapshots, status, trust, verify, verify_from, wait_for_leader, wait_for_seqno,
 };
 use node::{Node, Place};
 use serde_json::{Value, json};
@@ -378,6 +383,31 @@ fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_ov
 }
 
 #[test]
+fn a_snapshot_of_several_pieces_is_taken_as_it_is() {
+    let place = place_of(&["--entries", "1000", "--value-size", "17000", "--chunk-size", "1000000"]);
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_snapshot", Value::Null);
+    leader.wait_until("there is a snapshot", |_| newest_snapshot(&place));
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    let (first, began) = snapshots(&beside).remove(0);
+    assert_eq!(follower.state()["startup_seqno"], json!(first), "{}", follower.log());
+    let (fetched, served) = (
+        std::fs::read(&began).unwrap(),
+        place.directory.join("snapshots").join(began.file_name().unwrap()),
+    );
+    assert!(fetched.len() > 2 * (4 << 20), "{} bytes are not enough", fetched.len());
+    assert!(fetched == std::fs::read(served).unwrap());
+    follower.stop();
+    leader.stop();
+}
+
+#[test]
 fn where_the_recovery_began_with_a_snapshot_others_begin_with_it_and_read_the_private_ledger_from_there() {
     let place = place_with(&["--snapshot-every", "100"]);
     let mut leader = place.start();
@@ -594,4 +624,57 @@ fn a_node_that_was_killed_is_not_waited_for_as_long_as_one_that_may_still_read()
         node.stop();
     }
     leader.stop();
+}
+
+#[test]
+fn a_session_that_has_written_is_answered_by_the_node_that_leads_until_another_one_does() {
+    const READ: &str = "GET /gov/members/proposals?api-version=2024-07-01 HTTP/1.1\r\nhost: n\r\n\r\n";
+    const WRITE: &str = "POST /gov/members/proposals:create?api-version=2024-07-01 HTTP/1.1\r\nhost: n\r\n\
+                         content-type: application/cose\r\ncontent-length: 7\r\n\r\nnothing";
+    const OWN: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| {
+        let mut place = joiner(&place, &leader.url, name);
+        place.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(200);
+        place
+    });
+    let mut nodes = join_public(&mut leader, &places);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = nodes[0].url.strip_prefix("https://").unwrap().parse().unwrap();
+    let client = tls_client();
+    let open = || runtime.block_on(connect(address, &client)).unwrap();
+    let status = |session: &mut _, request: &str| runtime.block_on(exchange(session, request)).status;
+    let (mut writes, mut reads) = (open(), open());
+    assert_eq!((status(&mut writes, READ), status(&mut reads, READ)), (200, 200));
+    assert_eq!(status(&mut writes, WRITE), 401);
+    assert_eq!(status(&mut writes, READ), 200);
+    // It does not answer any more, and who has only read does not notice.
+    leader.signal(rustix::process::Signal::STOP);
+    assert_eq!(status(&mut reads, READ), 200);
+    assert_eq!(status(&mut writes, READ), 504);
+    assert_eq!(
+        status(&mut writes, OWN),
+        200,
+        "what a node says of itself it says itself"
+    );
+    leader.kill();
+    wait_for_leader(&mut nodes);
+    // What was read may be gone: that is said once.
+    let lost = runtime.block_on(exchange(&mut writes, READ));
+    assert_eq!(lost.status, 500);
+    assert!(
+        String::from_utf8_lossy(&lost.body).contains("SessionConsistencyLost"),
+        "{lost:?}"
+    );
+    nodes[0].wait_until("it goes on", |_| (status(&mut writes, READ) == 200).then_some(()));
+    assert_eq!(status(&mut reads, READ), 200);
+    for node in nodes {
+        node.stop();
+    }
 }

@@ -109,6 +109,7 @@ mod tests {
             params: Vec::new(),
             interface: Arc::new(interface),
             peer_certificate: None,
+            passed_on: Arc::default(),
         }
     }
 

@@ -279,16 +279,20 @@ impl<S> Router<S> {
         }
     }
 
-    /// With somebody who has requests answered by the node that leads, where that is another: those that write, and those for
-    /// the fallback.
+    /// With somebody who has requests answered by the node that leads, where that is another: those that write, those for the
+    /// fallback, and what else is asked in a session of which one was passed on.
     pub fn with_forwarding(mut self, forward: Forward<S>) -> Self {
         self.forward = Some(forward);
         self
     }
 
-    /// Who has the requests of a route answered by the node that leads, if they belong there.
-    pub(super) fn forwards(&self, route: &Route<S>) -> Option<Forward<S>> {
-        self.forward.filter(|_| route.forwarding == Forwarding::Always)
+    /// Who has a request for a route answered by the node that leads, if it belongs there.
+    pub(super) fn forwards(&self, route: &Route<S>, request: &Request) -> Option<Forward<S>> {
+        self.forward.filter(|_| match route.forwarding {
+            Forwarding::Always => true,
+            Forwarding::Sometimes => request.passed_on.view().is_some(),
+            Forwarding::Never => false,
+        })
     }
 
     /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no
