@@ -1006,3 +1006,31 @@ fn the_nodes_that_stay_are_believed_where_the_one_that_goes_does_not_say_that_it
     let run = desk.run(&server, &["hand-over", "--wait", "20", "--json"]).expect(0);
     assert_eq!(run.json()["primary_id"], json!("bb".repeat(32)), "{}", run.stderr);
 }
+
+#[test]
+fn a_hand_over_that_others_decide_before_its_own_vote_goes_on() {
+    let desk = Desk::new();
+    let (goes, stays) = ("aa".repeat(32), "bb".repeat(32));
+    for (state, code) in [("Accepted", 0), ("Rejected", 1)] {
+        let (going, staying) = (goes.clone(), stays.clone());
+        let server = desk.serve(move |seen| {
+            let path = seen.line.split(' ').nth(1).unwrap().split('?').next().unwrap();
+            let node = |id: &str| json!({"node_id": id, "status": "Trusted", "rpc_interfaces": {}});
+            let body = match path {
+                "/node/network/nodes" => json!({"nodes": [node(&going), node(&staying)]}),
+                "/node/state" => json!({"node_id": going}),
+                "/node/consensus" => json!({"details": {"primary_id": staying}}),
+                "/gov/members/proposals:create" => return (200, proposal("Open")),
+                _ if path.ends_with(":submit") => return (400, refusal("ProposalNotOpen", "It is decided.")),
+                _ if path.contains("/proposals/") => return (200, proposal(state)),
+                _ => json!({"nodeId": going, "status": "Retired"}),
+            };
+            (200, body.to_string())
+        });
+        let run = desk.run(&server, &["hand-over", "--wait", "20"]).expect(code);
+        match code {
+            0 => assert!(run.text().contains(&stays), "{}", run.stderr),
+            _ => assert!(run.stderr.contains("ProposalNotOpen"), "{}", run.stderr),
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::nodes::node_id;
 use super::{Connection, REFUSED, Signer, failure, request};
 use crate::cli::{Common, output, text};
 use crate::error::{Error, Result};
-use crate::member::{self, Client, governance};
+use crate::member::{self, Client, Session, governance};
 
 /// How often it is looked how far it is.
 const PACE: Duration = Duration::from_millis(150);
@@ -75,7 +75,7 @@ impl HandOver {
             };
             let id = text_of(&state, "proposalId");
             if text_of(&state, "proposalState") == "Open" {
-                let Some(voted) = request(session.vote(&id, governance::ACCEPT))? else {
+                let Some(voted) = request(vote_for(&client, &session, &id))? else {
                     return Ok(REFUSED);
                 };
                 state = voted;
@@ -127,6 +127,17 @@ impl HandOver {
         addresses
             .map(|address| self.node.client_of(&format!("https://{address}")))
             .collect()
+    }
+}
+
+/// Votes in favour. Others may have decided before, which is as good.
+async fn vote_for(client: &Client, session: &Session<'_>, id: &str) -> std::result::Result<Value, member::Error> {
+    match session.vote(id, governance::ACCEPT).await {
+        Err(refused @ member::Error::Refused(_)) => match governance::proposal(client, id).await {
+            Ok(proposal) if text_of(&proposal, "proposalState") == "Accepted" => Ok(proposal),
+            _ => Err(refused),
+        },
+        outcome => outcome,
     }
 }
 
