@@ -922,7 +922,7 @@ fn a_node_that_joins_begins_without_a_ledger_and_can_be_reached() {
             .collect();
         assert!(text.contains("ledger.directory: ") && text.contains(name), "{text}");
         assert!(text.contains("Move what is there away"), "{text}");
-        assert_eq!(config.held_ledger(base.path()).unwrap().is_some(), true);
+        assert!(config.held_ledger(base.path()).unwrap().is_some());
         std::fs::remove_file(directory.join(name)).unwrap();
     }
     document["network"]
