@@ -288,11 +288,9 @@ impl<S> Router<S> {
 
     /// Who has a request for a route answered by the node that leads, if it belongs there.
     pub(super) fn forwards(&self, route: &Route<S>, request: &Request) -> Option<Forward<S>> {
-        self.forward.filter(|_| match route.forwarding {
-            Forwarding::Always => true,
-            Forwarding::Sometimes => request.passed_on.view().is_some(),
-            Forwarding::Never => false,
-        })
+        let is_bound = route.forwarding == Forwarding::Sometimes && request.passed_on.view().is_some();
+        self.forward
+            .filter(|_| is_bound || route.forwarding == Forwarding::Always)
     }
 
     /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no
