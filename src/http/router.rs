@@ -12,6 +12,7 @@ use hyper::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::ApiError;
+use super::forwarded::Forwarding;
 use super::message::{Request, Response, percent_decode};
 
 /// What handlers return.
@@ -42,17 +43,6 @@ pub struct QueryParameter {
     pub description: &'static str,
     /// What it may be: a type without parts.
     pub schema: SchemaOf,
-}
-
-/// What a node that is not the primary does with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forwarding {
-    /// Sends it to the primary.
-    Always,
-    /// Sends it to the primary where the session has been sent there before.
-    Sometimes,
-    /// Answers it.
-    Never,
 }
 
 /// The body of a success.
@@ -288,9 +278,7 @@ impl<S> Router<S> {
 
     /// Who has a request for a route answered by the node that leads, if it belongs there.
     pub(super) fn forwards(&self, route: &Route<S>, request: &Request) -> Option<Forward<S>> {
-        let is_bound = route.forwarding == Forwarding::Sometimes && request.passed_on.view().is_some();
-        self.forward
-            .filter(|_| is_bound || route.forwarding == Forwarding::Always)
+        self.forward.filter(|_| route.forwarding.applies_to(request))
     }
 
     /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no
