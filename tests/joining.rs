@@ -632,13 +632,17 @@ fn a_session_that_has_written_is_answered_by_the_node_that_leads_until_another_o
     const WRITE: &str = "POST /gov/members/proposals:create?api-version=2024-07-01 HTTP/1.1\r\nhost: n\r\n\
                          content-type: application/cose\r\ncontent-length: 7\r\n\r\nnothing";
     const OWN: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
-    let place = place();
+    // Nobody else is to lead before this one is gone, however busy the machine is.
+    let patient = json!({"message_timeout": "50ms", "election_timeout": "6s"});
+    let mut place = place();
+    place.config["consensus"] = patient.clone();
     let mut leader = place.start();
     leader.wait_for("PartOfPublicNetwork");
     leader.wait_for_commit();
     let places = ["second", "third"].map(|name| {
         let mut place = joiner(&place, &leader.url, name);
-        place.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(200);
+        place.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(1000);
+        place.config["consensus"] = patient.clone();
         place
     });
     let mut nodes = join_public(&mut leader, &places);
