@@ -888,6 +888,56 @@ fn certificate() -> String {
 }
 
 #[test]
+fn a_node_that_joins_begins_without_a_ledger_and_can_be_reached() {
+    let base = tempfile::tempdir().unwrap();
+    let mut document = minimal();
+    std::fs::write(base.path().join("service.pem"), certificate()).unwrap();
+    document["command"] = json!({
+        "type": "Join", "service_certificate_file": "service.pem", "join": {"target_rpc_address": "127.0.0.1:1"}
+    });
+    document["network"]["node_to_node_interface"] = json!({"bind_address": "127.0.0.1:0"});
+    document["ledger"] = json!({"directory": "ledger", "read_only_directories": ["read"]});
+    document["output_files"] = json!({"node_certificate_file": "node.pem", "pid_file": "node.pid"});
+    let config = parse(&document).unwrap().config;
+    let (main, read) = (base.path().join("ledger"), base.path().join("read"));
+    assert_eq!(config.held_ledger(base.path()).unwrap(), None, "neither is there");
+    for directory in [&main, &read] {
+        std::fs::create_dir(directory).unwrap();
+        for name in ["lost+found", "ledger_1-20.committed.ignored", "notes.txt"] {
+            std::fs::write(directory.join(name), "").unwrap();
+        }
+        assert_eq!(config.held_ledger(base.path()).unwrap(), None);
+    }
+    assert_eq!(config.check_files(base.path()), []);
+    for (directory, name) in [
+        (&main, "ledger_1-20.committed"),
+        (&main, "ledger_1-20.committed.recovery"),
+        (&read, "ledger_7"),
+    ] {
+        std::fs::write(directory.join(name), "").unwrap();
+        let text: String = config
+            .check_files(base.path())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(text.contains("ledger.directory: ") && text.contains(name), "{text}");
+        assert!(text.contains("Move what is there away"), "{text}");
+        assert!(config.held_ledger(base.path()).unwrap().is_some());
+        std::fs::remove_file(directory.join(name)).unwrap();
+    }
+    document["network"]
+        .as_object_mut()
+        .unwrap()
+        .remove("node_to_node_interface");
+    let problems = parse(&document).unwrap().config.check_files(base.path());
+    let text: String = problems.iter().map(ToString::to_string).collect();
+    assert!(
+        text.contains("network.node_to_node_interface: ") && text.contains("must be reached"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_file_is_waited_for_until_it_is_json() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.json");

@@ -1,176 +1,27 @@
 //! Nodes that join a service which one of them has recovered: they follow it, finish its recovery, and take it over. Real processes
 //! on one machine.
 
-#[path = "support/node.rs"]
-mod node;
 #[macro_use]
 mod support;
+#[allow(dead_code, reason = "other journeys use more of it")]
+mod http {
+    pub mod client;
+}
+#[path = "support/joiners.rs"]
+mod joiners;
+#[path = "support/node.rs"]
+mod node;
 
-use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use std::time::{Duration, Instant};
-
+use http::client::{connect, exchange, tls_client};
+use joiners::{
+    ELECTION, committed, consensus, id, join_public, joiner, last_committed, newest_snapshot, place, place_of,
+    place_with, primary, snapshots, status, trust, verify, verify_from, wait_for_leader, wait_for_seqno,
+};
 use node::{Node, Place};
 use serde_json::{Value, json};
 use support::Service;
-
-/// Without a leader for so long, nodes stand for election.
-const ELECTION: Duration = Duration::from_millis(1500);
-
-fn consensus() -> Value {
-    json!({"message_timeout": "50ms", "election_timeout": format!("{}ms", ELECTION.as_millis())})
-}
-
-/// A dead service of two lives, with private tables.
-fn place() -> Place {
-    place_with(&[])
-}
-
-fn place_with(more: &[&str]) -> Place {
-    let mut options = vec![
-        "--entries",
-        "400",
-        "--signature-every",
-        "20",
-        "--chunk-size",
-        "50000",
-        "--value-size",
-        "600",
-        "--recoveries",
-        "1",
-    ];
-    options.extend(more);
-    let service = Service::made(&options);
-    let mut place = Place::of(&service.directory);
-    place.config["consensus"] = consensus();
-    place
-}
-
-/// Where a node is started that joins the service of `first`, by way of a node of it.
-fn joiner(first: &Place, target: &str, name: &str) -> Place {
-    let directory = first.directory.join(name);
-    std::fs::create_dir(&directory).unwrap();
-    std::fs::copy(
-        first.directory.join("service_cert.pem"),
-        directory.join("service_cert.pem"),
-    )
-    .unwrap();
-    std::fs::create_dir(directory.join("common")).unwrap();
-    for file in std::fs::read_dir(first.directory.join("common")).unwrap() {
-        let path = file.unwrap().path();
-        std::fs::copy(&path, directory.join("common").join(path.file_name().unwrap())).unwrap();
-    }
-    let mut place = Place::at(&directory);
-    place.config["command"] = json!({
-        "type": "Join",
-        "service_certificate_file": "service_cert.pem",
-        "join": {
-            "target_rpc_address": target.strip_prefix("https://").unwrap(),
-            "retry_timeout": "100ms",
-            "fetch_recent_snapshot": false,
-        },
-    });
-    place.config["consensus"] = consensus();
-    place
-}
-
-fn committed(node: &Node<'_>) -> u64 {
-    let txid = node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned();
-    txid.split_once('.').unwrap().1.parse().unwrap()
-}
-
-fn id(node: &Node<'_>) -> String {
-    node.state()["node_id"].as_str().unwrap().to_owned()
-}
-
-fn primary(node: &Node<'_>) -> Option<String> {
-    let network: Value = node.run(node.anyone().get("/node/network")).ok()?.json().ok()?;
-    network["primary_id"].as_str().map(str::to_owned)
-}
-
-/// Waits until a node has committed what another has.
-#[track_caller]
-fn wait_for_seqno(node: &mut Node<'_>, seqno: u64) {
-    node.wait_until(&format!("it has committed {seqno}"), |node| {
-        (committed(node) >= seqno).then_some(())
-    });
-}
-
-/// Members trust a node that waits for that.
-#[track_caller]
-fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) {
-    let joining = joiner.wait_for("Pending")["node_id"].as_str().unwrap().to_owned();
-    joiner.wait_until("the service knows it", |_| {
-        let path = format!("/node/network/nodes/{joining}");
-        (leader.get(&path).status == 200).then_some(())
-    });
-    let arguments = json!({"node_id": joining, "valid_from": node::an_hour_ago()});
-    leader.act("transition_node_to_trusted", arguments);
-}
-
-/// Waits until one of these leads, and everything up to its election is committed there; answers which.
-#[track_caller]
-fn wait_for_leader(nodes: &mut [Node<'_>]) -> usize {
-    let began = Instant::now();
-    loop {
-        for (i, node) in nodes.iter_mut().enumerate() {
-            if let Some(status) = node.ended() {
-                panic!("a node has ended ({status}): {}", node.log());
-            }
-            let state = node.json("/node/consensus")["details"]["leadership_state"].clone();
-            if state == "Leader" {
-                return i;
-            }
-        }
-        assert!(began.elapsed() < node::PATIENCE, "nobody leads: {}", nodes[0].log());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The last committed transaction.
-fn last_committed(node: &Node<'_>) -> String {
-    node.json("/node/commit")["transaction_id"].as_str().unwrap().to_owned()
-}
-
-fn status(node: &Node<'_>, transaction: &str) -> Value {
-    node.json(&format!("/node/tx?transaction_id={transaction}"))["status"].clone()
-}
-
-/// The engine finds nothing wrong with a ledger, which goes on to this seqno at least.
-#[track_caller]
-fn verify(ledger: &Path, last: u64) {
-    let report = rekindle!["verify", "--json", ledger].expect(0).json();
-    let signed = report["last_signed"].as_str().unwrap().to_owned();
-    let signed: u64 = signed.split_once('.').unwrap().1.parse().unwrap();
-    assert!(signed >= last, "{signed} < {last}: {report}");
-}
-
-/// The newest committed snapshot that a node has.
-fn newest_snapshot(place: &Place) -> Option<PathBuf> {
-    snapshots(place).pop().map(|(_, path)| path)
-}
-
-/// Committed snapshots, the newest last.
-fn snapshots(place: &Place) -> Vec<(u64, PathBuf)> {
-    let files = std::fs::read_dir(place.directory.join("snapshots")).unwrap();
-    let names = files.map(|file| file.unwrap().path());
-    let committed = names.filter(|path| path.extension().is_some_and(|extension| extension == "committed"));
-    let seqno = |path: &Path| path.file_name()?.to_str()?.split('_').nth(1)?.parse().ok();
-    let mut found: Vec<(u64, PathBuf)> = committed.map(|path| (seqno(&path).unwrap(), path)).collect();
-    found.sort();
-    found
-}
-
-/// The engine finds nothing wrong with a ledger that begins after this snapshot.
-#[track_caller]
-fn verify_from(place: &Place, snapshot: &Path, last: u64) {
-    let report = rekindle!["verify", "--json", "--from-snapshot", snapshot, place.ledger()]
-        .expect(0)
-        .json();
-    let signed = report["last_signed"].as_str().unwrap().to_owned();
-    let signed: u64 = signed.split_once('.').unwrap().1.parse().unwrap();
-    assert!(signed >= last, "{signed} < {last}: {report}");
-}
 
 #[test]
 fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
@@ -307,20 +158,6 @@ fn check_snapshot(leader: &mut Node<'_>, of: &Place, first: &Place) -> u64 {
         "the snapshot holds another state than the ledger"
     );
     last
-}
-
-/// Two that have joined the public network of the one that recovers, and have what it has committed.
-fn join_public<'p>(leader: &mut Node<'_>, places: &'p [Place]) -> Vec<Node<'p>> {
-    let mut nodes = Vec::new();
-    for place in places {
-        let mut node = place.start();
-        node.wait_for("PartOfPublicNetwork");
-        node.wait_for_members();
-        leader.wait_for_commit();
-        wait_for_seqno(&mut node, committed(leader));
-        nodes.push(node);
-    }
-    nodes
 }
 
 #[test]
@@ -546,6 +383,31 @@ fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_ov
 }
 
 #[test]
+fn a_snapshot_of_several_pieces_is_taken_as_it_is() {
+    let place = place_of(&["--entries", "1000", "--value-size", "17000", "--chunk-size", "1000000"]);
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.open();
+    leader.act("trigger_snapshot", Value::Null);
+    leader.wait_until("there is a snapshot", |_| newest_snapshot(&place));
+    let mut beside = joiner(&place, &leader.url, "follower");
+    beside.config["command"]["join"]["fetch_recent_snapshot"] = json!(true);
+    let mut follower = beside.start();
+    trust(&leader, &mut follower);
+    follower.wait_until_open();
+    let (first, began) = snapshots(&beside).remove(0);
+    assert_eq!(follower.state()["startup_seqno"], json!(first), "{}", follower.log());
+    let (fetched, served) = (
+        std::fs::read(&began).unwrap(),
+        place.directory.join("snapshots").join(began.file_name().unwrap()),
+    );
+    assert!(fetched.len() > 2 * (4 << 20), "{} bytes are not enough", fetched.len());
+    assert!(fetched == std::fs::read(served).unwrap());
+    follower.stop();
+    leader.stop();
+}
+
+#[test]
 fn where_the_recovery_began_with_a_snapshot_others_begin_with_it_and_read_the_private_ledger_from_there() {
     let place = place_with(&["--snapshot-every", "100"]);
     let mut leader = place.start();
@@ -656,4 +518,167 @@ fn the_node_that_began_the_recovery_follows_the_one_that_completed_it_and_its_le
     recovered.wait_for("PartOfPublicNetwork");
     recovered.open();
     recovered.stop();
+}
+
+/// Has nodes of this machine seal in the ledger.
+fn seals_as(place: &mut Place, name: &str) {
+    let key = place.directory.join("sealing_key.hex");
+    std::fs::write(&key, format!("{:02x}", name.len()).repeat(32)).unwrap();
+    place.arguments = vec!["--insecure-sealing-key".to_owned(), key.to_str().unwrap().to_owned()];
+    place.config["sealing_recovery"] = json!({"location": {"name": name, "address": "127.0.0.1:1"}});
+}
+
+#[test]
+fn the_machine_of_a_node_that_joined_opens_the_service_with_what_that_had_sealed() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    // One is trusted at once, the other one by members.
+    let mut places = ["early", "afterwards"].map(|name| {
+        let mut place = joiner(&place, &leader.url, name);
+        seals_as(&mut place, name);
+        place
+    });
+    places[1].config["command"]["join"]["fetch_recent_snapshot"] = json!(false);
+    let mut early = places[0].start();
+    early.wait_for("PartOfPublicNetwork");
+    early.wait_for_members();
+    leader.open();
+    early.wait_until_open();
+    let mut late = places[1].start();
+    trust(&leader, &mut late);
+    late.wait_until_open();
+    let last = {
+        leader.wait_for_commit();
+        committed(&leader)
+    };
+    for node in [&mut early, &mut late] {
+        wait_for_seqno(node, last);
+    }
+    for node in [early, late, leader] {
+        node.stop();
+    }
+    for (place, name) in places.iter().zip(["early", "afterwards"]) {
+        let mut again = Place::of(&place.directory);
+        again.config["consensus"] = consensus();
+        seals_as(&mut again, name);
+        let mut recovered = again.start();
+        recovered.wait_for("PartOfPublicNetwork");
+        recovered.wait_for_members();
+        recovered.pass(&recovered.opening());
+        // Nobody gives a share.
+        recovered.wait_until_open();
+        let unsealing = recovered.state()["recovery"]["sealing"]["unsealing"].clone();
+        assert!(unsealing["used"].is_string(), "{unsealing}");
+        recovered.stop();
+    }
+}
+
+#[test]
+fn the_last_node_is_not_removed() {
+    let place = place();
+    let mut node = place.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.open();
+    let before = node.json("/node/network/nodes");
+    let remove = json!({"actions": [{"name": "remove_node", "args": {"node_id": id(&node)}}]});
+    let voters = node.voters();
+    let mut answer = node.propose(&voters[0], &remove);
+    for voter in &voters {
+        let Ok(state) = &answer else { break };
+        let proposal = state["proposalId"].as_str().unwrap().to_owned();
+        answer = node.vote(voter, &proposal);
+    }
+    let why = answer.unwrap_err().to_string();
+    assert!(why.contains("removes the last trusted node"), "{why}");
+    assert_eq!(node.json("/node/network/nodes"), before);
+    node.act("trigger_ledger_rekey", Value::Null);
+    node.wait_for_commit();
+    node.stop();
+    place.verify();
+}
+
+#[test]
+fn a_node_that_was_killed_is_not_waited_for_as_long_as_one_that_may_still_read() {
+    let place = place();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| joiner(&place, &leader.url, name));
+    let mut nodes = join_public(&mut leader, &places);
+    nodes.pop().unwrap().kill();
+    leader.wait_for_members();
+    leader.pass(&leader.opening());
+    let began = Instant::now();
+    leader.submit_shares(&place.keys());
+    leader.wait_until_open();
+    let took = began.elapsed();
+    assert!(took < 8 * ELECTION, "{took:?}: {}", leader.log());
+    let log = leader.log();
+    assert!(
+        log.contains("nor has it acknowledged anything for 4 election time-outs"),
+        "{log}"
+    );
+    for node in nodes {
+        node.stop();
+    }
+    leader.stop();
+}
+
+#[test]
+fn a_session_that_has_written_is_answered_by_the_node_that_leads_until_another_one_does() {
+    const READ: &str = "GET /gov/members/proposals?api-version=2024-07-01 HTTP/1.1\r\nhost: n\r\n\r\n";
+    const WRITE: &str = "POST /gov/members/proposals:create?api-version=2024-07-01 HTTP/1.1\r\nhost: n\r\n\
+                         content-type: application/cose\r\ncontent-length: 7\r\n\r\nnothing";
+    const OWN: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
+    // Nobody else is to lead before this one is gone, however busy the machine is.
+    let patient = json!({"message_timeout": "50ms", "election_timeout": "6s"});
+    let mut place = place();
+    place.config["consensus"] = patient.clone();
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let places = ["second", "third"].map(|name| {
+        let mut place = joiner(&place, &leader.url, name);
+        place.config["network"]["rpc_interfaces"]["test"]["forwarding_timeout_ms"] = json!(1000);
+        place.config["consensus"] = patient.clone();
+        place
+    });
+    let mut nodes = join_public(&mut leader, &places);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = nodes[0].url.strip_prefix("https://").unwrap().parse().unwrap();
+    let client = tls_client();
+    let open = || runtime.block_on(connect(address, &client)).unwrap();
+    let status = |session: &mut _, request: &str| runtime.block_on(exchange(session, request)).status;
+    let (mut writes, mut reads) = (open(), open());
+    assert_eq!((status(&mut writes, READ), status(&mut reads, READ)), (200, 200));
+    assert_eq!(status(&mut writes, WRITE), 401);
+    assert_eq!(status(&mut writes, READ), 200);
+    // It does not answer any more, and who has only read does not notice.
+    leader.signal(rustix::process::Signal::STOP);
+    assert_eq!(status(&mut reads, READ), 200);
+    assert_eq!(status(&mut writes, READ), 504);
+    assert_eq!(
+        status(&mut writes, OWN),
+        200,
+        "what a node says of itself it says itself"
+    );
+    leader.kill();
+    wait_for_leader(&mut nodes);
+    // What was read may be gone: that is said once.
+    let lost = runtime.block_on(exchange(&mut writes, READ));
+    assert_eq!(lost.status, 500);
+    assert!(
+        String::from_utf8_lossy(&lost.body).contains("SessionConsistencyLost"),
+        "{lost:?}"
+    );
+    nodes[0].wait_until("it goes on", |_| (status(&mut writes, READ) == 200).then_some(()));
+    assert_eq!(status(&mut reads, READ), 200);
+    for node in nodes {
+        node.stop();
+    }
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -929,5 +930,107 @@ fn the_official_package_signs_the_same_bytes_and_accepts_ours() {
         *damaged.last_mut().unwrap() ^= 1;
         let outcome = Sign1::parse(&damaged).unwrap().verify(certificate.key(), None);
         assert_eq!(outcome, Err(Error::SignatureInvalid));
+    }
+}
+
+/// A node that retires, as it says itself: `phase` after so many questions. Another one is at `other`.
+fn retires(
+    other: String,
+    phase: impl Fn(usize) -> String + Send + Sync,
+) -> impl Fn(&Seen) -> (u16, String) + Send + Sync {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    move |seen: &Seen| {
+        let path = seen.line.split(' ').nth(1).unwrap().split('?').next().unwrap();
+        let (goes, stays) = ("aa".repeat(32), "bb".repeat(32));
+        let node = |id: &str, status: &str, address: &str| json!({"node_id": id, "status": status, "rpc_interfaces": {"main": {"published_address": address}}});
+        let body = match path {
+            "/node/network/nodes" => {
+                json!({"nodes": [node(&goes, "Retired", "127.0.0.1:1"), node(&stays, "Trusted", &other)]})
+            }
+            "/node/state" => json!({"node_id": goes, "state": "PartOfNetwork"}),
+            "/node/consensus" => {
+                let asked = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                json!({"details": {"primary_id": goes, "retirement_phase": phase(asked), "acks": {}}})
+            }
+            _ if path.ends_with(&goes) => json!({"nodeId": goes, "status": "Retired"}),
+            _ => json!({}),
+        };
+        (200, body.to_string())
+    }
+}
+
+#[test]
+fn a_node_that_only_claims_to_go_is_waited_for_as_long_as_was_asked_and_no_longer() {
+    let desk = Desk::new();
+    // It makes up one step after the other, and nobody is there that it hands over to.
+    let server = desk.serve(retires("127.0.0.1:1".to_owned(), |asked| {
+        format!("step {asked}\u{1b}[31m")
+    }));
+    let began = Instant::now();
+    let run = desk.run(&server, &["hand-over", "--wait", "2"]).expect(1);
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(10)).contains(&took),
+        "{took:?}"
+    );
+    let said = &run.stderr;
+    assert!(
+        said.contains("no other node leads after 2 s. Seen last: the retirement is step")
+            && said.contains("Ask the nodes that stay"),
+        "{said}"
+    );
+    assert!(said.lines().count() < 30 && !said.contains('\u{1b}'), "{said}");
+
+    // Nor does one that never answers hold it up.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = desk.serve(retires(silent.local_addr().unwrap().to_string(), |_| {
+        "Signed".to_owned()
+    }));
+    let began = Instant::now();
+    let run = desk.run(&server, &["hand-over", "--wait", "1"]).expect(1);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(run.stderr.contains("the retirement is signed"), "{}", run.stderr);
+}
+
+#[test]
+fn the_nodes_that_stay_are_believed_where_the_one_that_goes_does_not_say_that_it_has_gone() {
+    let desk = Desk::new();
+    let stays = desk.serve(|seen| {
+        let body = match seen.line.contains("/node/consensus") {
+            true => json!({"details": {"primary_id": "bb".repeat(32)}}),
+            false => json!({"nodeId": "aa".repeat(32), "status": "Retired"}),
+        };
+        (200, body.to_string())
+    });
+    let server = desk.serve(retires(stays.address.to_string(), |_| "Completed".to_owned()));
+    let run = desk.run(&server, &["hand-over", "--wait", "20", "--json"]).expect(0);
+    assert_eq!(run.json()["primary_id"], json!("bb".repeat(32)), "{}", run.stderr);
+}
+
+#[test]
+fn a_hand_over_that_others_decide_before_its_own_vote_goes_on() {
+    let desk = Desk::new();
+    let (goes, stays) = ("aa".repeat(32), "bb".repeat(32));
+    for (state, code) in [("Accepted", 0), ("Rejected", 1)] {
+        let (going, staying) = (goes.clone(), stays.clone());
+        let server = desk.serve(move |seen| {
+            let path = seen.line.split(' ').nth(1).unwrap().split('?').next().unwrap();
+            let node = |id: &str| json!({"node_id": id, "status": "Trusted", "rpc_interfaces": {}});
+            let body = match path {
+                "/node/network/nodes" => json!({"nodes": [node(&going), node(&staying)]}),
+                "/node/state" => json!({"node_id": going}),
+                "/node/consensus" => json!({"details": {"primary_id": staying}}),
+                "/gov/members/proposals:create" => return (200, proposal("Open")),
+                _ if path.ends_with(":submit") => return (400, refusal("ProposalNotOpen", "It is decided.")),
+                _ if path.contains("/proposals/") => return (200, proposal(state)),
+                _ => json!({"nodeId": going, "status": "Retired"}),
+            };
+            (200, body.to_string())
+        });
+        let run = desk.run(&server, &["hand-over", "--wait", "20"]).expect(code);
+        match code {
+            0 => assert!(run.text().contains(&stays), "{}", run.stderr),
+            _ => assert!(run.stderr.contains("ProposalNotOpen"), "{}", run.stderr),
+        }
     }
 }

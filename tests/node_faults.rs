@@ -1053,6 +1053,53 @@ fn a_full_disk_stops_writing_and_nothing_else_and_when_there_is_room_again_nothi
 }
 
 #[test]
+fn a_node_that_is_told_to_stop_on_a_full_disk_says_so_and_ends_by_itself() {
+    let service = service(&[]);
+    let place = Place::of(&service.directory);
+    let mut node = public(&place);
+    node.wait_for_members();
+    node.wait_for_commit();
+    let open = chunks(&place.ledger()).pop().unwrap().1;
+    limit_files(&node, Some(std::fs::metadata(open).unwrap().len()));
+    let keys = node.voters();
+    let proposal = set_data(&keys[0], "x");
+    // Nobody is answered any more: it is not waited for.
+    let asked = std::thread::scope(|scope| {
+        let (url, keys, proposal) = (node.url.clone(), &keys, &proposal);
+        scope.spawn(move || {
+            let client = rekindle::member::Client::new(&url, rekindle::member::Trust::Anyone).unwrap();
+            let session = rekindle::member::Session::new(&client, &keys[0].member);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime
+                .block_on(session.propose(proposal.to_string().as_bytes()))
+                .is_ok()
+        });
+        node.wait_until("the disk is waited for", |node| {
+            let phase = node.state()["recovery"]["phase"].as_str().unwrap().to_owned();
+            phase.starts_with("waiting for the disk").then_some(())
+        });
+        node.signal(Signal::TERM);
+        let began = Instant::now();
+        let status = node.wait_for_end();
+        (status, began.elapsed())
+    });
+    let (status, took) = asked;
+    assert_eq!(status.code(), Some(3), "{}", node.log());
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let log = node.log();
+    assert!(
+        log.contains("told to stop") && log.contains("the disk refuses what is still to be written"),
+        "{log}"
+    );
+    // What was committed is there.
+    place.recover();
+    place.verify();
+}
+
+#[test]
 fn a_ledger_directory_that_cant_be_written_to_is_refused_by_name() {
     use std::os::unix::fs::PermissionsExt;
     let service = service(&[]);

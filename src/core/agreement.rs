@@ -11,6 +11,7 @@ use crate::channel::NodeId;
 use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Sizes};
 use crate::format::domain::WriteSet;
 use crate::format::{Seqno, TxId};
+use crate::journal::SignatureMode;
 use crate::tables::names;
 use crate::tables::node_info::NodeRecord;
 
@@ -192,7 +193,7 @@ impl Core {
         if flags & crate::format::entry::FLAG_CHUNK_BEFORE != 0 {
             self.end_followed_chunk(txid.seqno - 1);
         }
-        self.log.follow(txid, leaf, signs);
+        self.log.follow(txid, leaf, signs, SignatureMode::of(&writes));
         let place = self.chunks.place(txid.seqno, raw.len() as u64);
         self.operations.write(txid.seqno, place, raw);
         if let Some(key) = rekey {

@@ -6,6 +6,9 @@ use super::event::Now;
 use super::snapshots::Proven;
 use crate::format::Seqno;
 
+/// A node that stops waits no longer for a disk that refuses what it is asked.
+pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A signature is due after so many bytes, whatever their number: they are in memory until it is durable.
 pub(super) const MAX_UNSIGNED_BYTES: u64 = 64 << 20;
 

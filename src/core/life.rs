@@ -5,8 +5,9 @@
 //!                    committed         (driver)              committed
 //! ```
 
+use super::due::DISK_PATIENCE;
 use super::effect::{Announcement, Effect, Proposal};
-use super::event::{Milestone, Role};
+use super::event::{Milestone, Now, Role};
 use super::state::Core;
 use crate::format::Seqno;
 use crate::journal::files::Operation;
@@ -72,5 +73,32 @@ impl Core {
     /// The files have the names of an open service.
     pub(super) fn named(&mut self, out: &mut Vec<Effect>) {
         out.push(Effect::Announce(Announcement::Open));
+    }
+
+    /// Ends where it is to stop, and the disk has refused what is still to be done for so long that nobody should wait for it.
+    pub(super) fn end_if_refused(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let is_late = self.gives_up_at.is_some_and(|at| now.elapsed >= at);
+        if !is_late || self.has_stopped || !self.operations.has_failed() {
+            return;
+        }
+        self.has_stopped = true;
+        // Others have what it has sent them, and need not wait until they miss it.
+        self.agree(now, out, |consensus, _| consensus.nominate(now.elapsed));
+        out.push(Effect::GiveUp {
+            reason: format!(
+                "this node was told to stop, and for {} s the disk refuses what is still to be written; what is not committed \
+                 may be lost here",
+                DISK_PATIENCE.as_secs()
+            ),
+        });
+    }
+
+    /// Whether everything is signed, durable and closed.
+    pub(super) fn is_at_rest(&self, now: Now) -> bool {
+        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup || self.has_signed_off();
+        // Others may be silent, and are not waited for without end.
+        let is_late = self.stops_waiting_at.is_some_and(|at| now.elapsed >= at);
+        let is_agreed = self.in_flight.is_empty() || self.role == Role::Backup || is_late;
+        is_signed && is_agreed && self.operations.is_idle() && self.snapshots.is_idle()
     }
 }

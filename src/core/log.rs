@@ -11,7 +11,7 @@ use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Seqno, TxId, View};
 use crate::journal::seal::{Sealed, Sealer};
 use crate::journal::sign::Signed;
-use crate::journal::{SealKey, Signers};
+use crate::journal::{SealKey, SignatureMode, Signers};
 use crate::merkle::Tree;
 
 /// View of the first transaction of a service, and by how much a recovery raises the view.
@@ -55,6 +55,8 @@ pub(super) struct SignedEntry {
     pub(super) last: LastSigned,
     /// Its own leaf.
     pub(super) leaf: Digest,
+    /// How the node signed that led before this one, if one did: it is gone on with.
+    mode: Option<SignatureMode>,
 }
 
 /// A ledger secret.
@@ -204,9 +206,15 @@ impl Log {
         Ok((txid, sealed, Arc::from(self.sealer.raw())))
     }
 
+    /// How the newest signature was made that another node has led with.
+    fn mode(&self) -> Option<SignatureMode> {
+        self.signatures.last()?.mode
+    }
+
     /// Makes a signature over everything so far; it is sealed with [`Log::seal_signature`].
     pub(super) fn sign(&mut self, now: Now) -> Signed {
-        self.signers.sign(self.next(), &self.tree, now.unix_s)
+        let mode = self.mode().unwrap_or(self.signers.mode);
+        self.signers.sign_as(mode, self.next(), &self.tree, now.unix_s)
     }
 
     /// Seals a signature transaction. `ends` says whether it ends its chunk, by its size.
@@ -228,9 +236,11 @@ impl Log {
         while (self.view_history.len() as u64) < self.view {
             self.view_history.push(first);
         }
+        let mode = self.mode();
         self.signatures.push(SignedEntry {
             last: LastSigned { txid, root },
             leaf: sealed.leaf,
+            mode,
         });
         Ok((txid, ends_chunk, raw))
     }
@@ -260,8 +270,8 @@ impl Log {
         self.view = view;
     }
 
-    /// Takes the next entry of another node. Whoever calls has compared the root that it signs.
-    pub(super) fn follow(&mut self, txid: TxId, leaf: Digest, signs: Option<Digest>) {
+    /// Takes the next entry of another node. Whoever calls has compared the root that it signs, in this mode.
+    pub(super) fn follow(&mut self, txid: TxId, leaf: Digest, signs: Option<Digest>, mode: Option<SignatureMode>) {
         assert_eq!(txid.seqno, self.tree.len(), "entries follow in order");
         let first = self.last_signed().map_or(1, |previous| previous.txid.seqno + 1);
         self.tree.append(leaf);
@@ -272,6 +282,7 @@ impl Log {
         self.signatures.push(SignedEntry {
             last: LastSigned { txid, root },
             leaf,
+            mode,
         });
     }
 

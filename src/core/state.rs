@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chunks::Chunks;
-use super::due::{InFlight, SignatureSettings, Signing};
+use super::due::{DISK_PATIENCE, InFlight, SignatureSettings, Signing};
 use super::effect::{Announcement, Effect, Outcome, Refusal};
 use super::event::{Event, Failure, Milestone, Now, Role, Submission, Ticket};
 use super::log::{LastSigned, Log, Start};
@@ -72,6 +72,8 @@ pub struct Core {
     pub(super) stopping: bool,
     /// How long others are waited for, once it stops.
     pub(super) stops_waiting_at: Option<Duration>,
+    /// How long a disk is waited for that refuses, once it stops.
+    pub(super) gives_up_at: Option<Duration>,
     pub(super) has_stopped: bool,
 }
 
@@ -110,6 +112,7 @@ impl Core {
             opened_at: None,
             stopping: false,
             stops_waiting_at: None,
+            gives_up_at: None,
             has_stopped: false,
             settings,
         }
@@ -154,6 +157,7 @@ impl Core {
             Event::Stop => {
                 self.stopping = true;
                 self.stops_waiting_at = Some(now.elapsed + self.consensus().map_or(FOR_EVER, Consensus::patience));
+                self.gives_up_at = Some(now.elapsed + DISK_PATIENCE);
             }
         }
         self.sign_if_due(now, &mut out);
@@ -170,6 +174,7 @@ impl Core {
             self.agree(now, &mut out, |consensus, _| consensus.nominate(now.elapsed));
             out.push(Effect::Stopped);
         }
+        self.end_if_refused(now, &mut out);
         out
     }
 
@@ -411,15 +416,6 @@ impl Core {
         out.push(Effect::Announce(Announcement::Applied { txid, writes }));
     }
 
-    /// Whether everything is signed, durable and closed.
-    fn is_at_rest(&self, now: Now) -> bool {
-        let is_signed = self.signing.unsigned == 0 || self.role == Role::Backup || self.has_signed_off();
-        // Others may be silent, and are not waited for without end.
-        let is_late = self.stops_waiting_at.is_some_and(|at| now.elapsed >= at);
-        let is_agreed = self.in_flight.is_empty() || self.role == Role::Backup || is_late;
-        is_signed && is_agreed && self.operations.is_idle() && self.snapshots.is_idle()
-    }
-
     /// The last transaction that is sealed. Its view is that of the signature it is, or of what comes next.
     fn last_sealed(&self) -> TxId {
         let next = self.log.next();
@@ -433,6 +429,11 @@ impl Core {
 
 /// What a driver reads.
 impl Core {
+    /// Whether it takes nothing more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// The transaction that will be sealed next.
     pub fn next(&self) -> TxId {
         self.log.next()

@@ -1,6 +1,7 @@
 //! What the core decides, event by event, with files that are nowhere.
 
 mod agreement;
+mod cluster;
 mod leaving;
 mod life;
 mod rollback;

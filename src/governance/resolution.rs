@@ -11,6 +11,7 @@ use super::answers::{self, FailureInfo};
 use crate::kv::store::Transaction;
 use crate::script::{self, Effects, Failure};
 use crate::tables::json::{Fields, Json, Opaque};
+use crate::tables::node_info::NodeRecord;
 use crate::tables::{SINGLETON_KEY, names, values};
 
 /// `proposals_info`; fields of other versions are kept.
@@ -177,10 +178,26 @@ pub(super) fn resolve(
     info.write(transaction, proposal_id);
     if info.state == ProposalState::Accepted {
         tracing::info!(proposal_id, "a proposal was accepted and is applied");
+        let had_nodes = has_nodes(transaction);
         script::apply(transaction, constitution, proposal, proposal_id, effects)
             .map_err(|failure| failed("Failed to apply(): ", &failure))?;
+        if had_nodes && !has_nodes(transaction) {
+            return Err(Refusal::new(
+                Reason::Fault,
+                "Failed to apply(): it removes the last trusted node, and nobody would be left to write the ledger: trust another \
+                 node first\nTrace: N/A",
+            ));
+        }
     }
     Ok(())
+}
+
+/// Whether any node is trusted.
+fn has_nodes(transaction: &Transaction<'_>) -> bool {
+    let nodes = transaction.entries(names::NODES_INFO);
+    nodes
+        .iter()
+        .any(|(_, value)| NodeRecord::read(value).is_some_and(|record| record.is_trusted()))
 }
 
 fn failed(what: &str, failure: &Failure) -> Refusal {

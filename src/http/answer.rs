@@ -19,7 +19,7 @@ use super::connection::{Activity, Phase};
 use super::error::ApiError;
 use super::interface::Interface;
 use super::memory::{Allowance, AtWork, Budget, Sending};
-use super::message::{Body, Request, Response, parse_query};
+use super::message::{Body, PassedOn, Request, Response, parse_query};
 use super::prometheus::Metrics;
 use super::router::{BoxFuture, Found, Router};
 use super::sessions::{Counters, Sessions};
@@ -51,6 +51,7 @@ pub(super) struct Visit<S> {
     pub(super) activity: Arc<Activity>,
     pub(super) allowance: Arc<Allowance>,
     pub(super) peer_certificate: Option<Bytes>,
+    pub(super) passed_on: Arc<PassedOn>,
     pub(super) refused: bool,
 }
 
@@ -166,6 +167,7 @@ async fn respond<S: Send + Sync + 'static>(
         params: Vec::new(),
         interface: interface.clone(),
         peer_certificate: visit.peer_certificate.clone(),
+        passed_on: Arc::clone(&visit.passed_on),
     };
     let router = &shared.router;
     let (route, handling) = match router.find(&request.method, &request.path) {
@@ -182,7 +184,7 @@ async fn respond<S: Send + Sync + 'static>(
             request.params = params;
             let (handler, state) = (route.handler, shared.state.clone());
             // Called inside its task, because what it does before it returns its future can panic too.
-            let handling: BoxFuture<_> = match router.forwards(route) {
+            let handling: BoxFuture<_> = match router.forwards(route, &request) {
                 Some(forward) => Box::pin(async move { forward(state, request, handler).await }),
                 None => Box::pin(async move { handler(state, request).await }),
             };

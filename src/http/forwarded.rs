@@ -10,6 +10,28 @@ use hyper::header::{
 
 use super::message::{Body, Request, Response};
 
+/// What a node that is not the primary does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarding {
+    /// Sends it to the primary.
+    Always,
+    /// Sends it to the primary where the session has been sent there before.
+    Sometimes,
+    /// Answers it.
+    Never,
+}
+
+impl Forwarding {
+    /// Whether this request is sent to the primary.
+    pub(super) fn applies_to(self, request: &Request) -> bool {
+        match self {
+            Forwarding::Always => true,
+            Forwarding::Sometimes => request.passed_on.view().is_some(),
+            Forwarding::Never => false,
+        }
+    }
+}
+
 /// Headers of an answer that are looked at.
 const MOST_HEADERS: usize = 64;
 
@@ -109,6 +131,7 @@ mod tests {
             params: Vec::new(),
             interface: Arc::new(interface),
             peer_certificate: None,
+            passed_on: Arc::default(),
         }
     }
 

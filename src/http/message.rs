@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::interface::Interface;
-use crate::format::TxId;
+use crate::format::{TxId, View};
 use crate::tables::json::Json;
 
 /// Which transaction a response was written by, or read the state of.
@@ -43,6 +44,30 @@ pub struct Request {
     pub interface: Arc<Interface>,
     /// DER of the TLS client's certificate, if it presented one: it proved to hold the key, nothing else was checked.
     pub peer_certificate: Option<Bytes>,
+    /// Its session, as far as others answer for it.
+    pub passed_on: Arc<PassedOn>,
+}
+
+/// What is remembered of a session, once a request of it was passed on to the node that leads: from then on what else is asked in
+/// it goes there, too.
+#[derive(Debug, Default)]
+pub struct PassedOn(AtomicU64);
+
+impl PassedOn {
+    /// The view of that node, if any request was passed on.
+    pub fn view(&self) -> Option<View> {
+        Some(self.0.load(Ordering::Acquire)).filter(|view| *view > 0)
+    }
+
+    /// A request is passed on in this view.
+    pub fn in_view(&self, view: View) {
+        self.0.store(view, Ordering::Release);
+    }
+
+    /// As if none had been: whoever asks was told.
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Release);
+    }
 }
 
 impl Request {

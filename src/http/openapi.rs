@@ -9,7 +9,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::error::ErrorAnswer;
-use super::router::{Answer, Forwarding, QueryParameter, Route, Router, schema};
+use super::forwarded::Forwarding;
+use super::router::{Answer, QueryParameter, Route, Router, schema};
 
 /// What a document says of itself.
 pub struct About<'a> {

@@ -12,6 +12,7 @@ use hyper::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::ApiError;
+use super::forwarded::Forwarding;
 use super::message::{Request, Response, percent_decode};
 
 /// What handlers return.
@@ -42,17 +43,6 @@ pub struct QueryParameter {
     pub description: &'static str,
     /// What it may be: a type without parts.
     pub schema: SchemaOf,
-}
-
-/// What a node that is not the primary does with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forwarding {
-    /// Sends it to the primary.
-    Always,
-    /// Sends it to the primary where the session has been sent there before.
-    Sometimes,
-    /// Answers it.
-    Never,
 }
 
 /// The body of a success.
@@ -279,16 +269,16 @@ impl<S> Router<S> {
         }
     }
 
-    /// With somebody who has requests answered by the node that leads, where that is another: those that write, and those for
-    /// the fallback.
+    /// With somebody who has requests answered by the node that leads, where that is another: those that write, those for the
+    /// fallback, and what else is asked in a session of which one was passed on.
     pub fn with_forwarding(mut self, forward: Forward<S>) -> Self {
         self.forward = Some(forward);
         self
     }
 
-    /// Who has the requests of a route answered by the node that leads, if they belong there.
-    pub(super) fn forwards(&self, route: &Route<S>) -> Option<Forward<S>> {
-        self.forward.filter(|_| route.forwarding == Forwarding::Always)
+    /// Who has a request for a route answered by the node that leads, if it belongs there.
+    pub(super) fn forwards(&self, route: &Route<S>, request: &Request) -> Option<Forward<S>> {
+        self.forward.filter(|_| route.forwarding.applies_to(request))
     }
 
     /// With a handler, instead of a 404, for the paths of `tag` that no route matches, and for those whose first segment is no

@@ -320,6 +320,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
         activity: activity.clone(),
         allowance: Arc::new(Allowance::new(served.interface.limits.max_body_size)),
         peer_certificate,
+        passed_on: Arc::default(),
         refused,
     });
     let service = service_fn(move |request| {

@@ -22,6 +22,19 @@ pub enum SignatureMode {
     Cose,
 }
 
+impl SignatureMode {
+    /// How a transaction with these writes is signed; none where it is no signature.
+    pub fn of(writes: &WriteSet) -> Option<SignatureMode> {
+        let has = |table| writes.get(table, &SINGLETON_KEY).flatten().is_some();
+        match (has(names::SIGNATURES), has(names::COSE_SIGNATURES)) {
+            (true, true) => Some(SignatureMode::Dual),
+            (true, false) => Some(SignatureMode::Node),
+            (false, true) => Some(SignatureMode::Cose),
+            (false, false) => None,
+        }
+    }
+}
+
 /// The keys that sign, and how they introduce themselves.
 #[derive(Clone)]
 pub struct Signers {
@@ -57,6 +70,11 @@ impl Signers {
 
     /// Signs `tree` for the signature transaction `txid`, which the tree does not hold yet.
     pub fn sign(&self, txid: TxId, tree: &Tree, issued_at_s: u64) -> Signed {
+        self.sign_as(self.mode, txid, tree, issued_at_s)
+    }
+
+    /// The same in another mode than its own.
+    pub fn sign_as(&self, mode: SignatureMode, txid: TxId, tree: &Tree, issued_at_s: u64) -> Signed {
         let root = tree.root();
         let mut writes = WriteSet::new();
         let mut put = |table: &str, value: Vec<u8>| writes.put(table, SINGLETON_KEY, value);
@@ -65,14 +83,14 @@ impl Signers {
             cose: Vec::new(),
             writes: WriteSet::new(),
         };
-        if self.mode != SignatureMode::Cose {
+        if mode != SignatureMode::Cose {
             signed.node = self.node.sign_prehashed_der(&root);
             put(
                 names::SIGNATURES,
                 to_json(&self.signature_value(txid, &root, &signed.node)),
             );
         }
-        if self.mode != SignatureMode::Node {
+        if mode != SignatureMode::Node {
             let header = LedgerSignatureHeader {
                 kid_hex: &hex::encode(self.service.verifying_key().id()),
                 issued_at_s: i64::try_from(issued_at_s).unwrap_or(i64::MAX),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::disk::Disk;
 use super::seal::SealKey;
-use super::sign::{SignatureMode, Signed, Signers};
+use super::sign::{Signed, Signers};
 use crate::crypto::cose::with_inclusion_proof;
 use crate::crypto::digest::{Digest, Sha256Stream};
 use crate::error::{Error, Result};
@@ -207,7 +207,7 @@ pub fn evidence_receipt(
             "the tree holds no path from the snapshot evidence at {seqno} any more"
         ))
     })?;
-    if signers.mode == SignatureMode::Cose {
+    if signed.node.is_empty() {
         return with_inclusion_proof(&signed.cose, &write_cbor_proof(evidence, &path))
             .map_err(|why| Error::Usage(format!("the snapshot's receipt can't be made: {why}")));
     }

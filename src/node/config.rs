@@ -31,6 +31,7 @@ pub use command::{
     Start,
 };
 pub use environment::expanded;
+pub use files::UNREACHABLE;
 pub use healing::PRIMARY_INTERFACE;
 pub use network::{
     AppProtocol, Authority, Endorsement, HttpConfiguration, Network, NodeToNodeInterface, Protocol, Redirection,

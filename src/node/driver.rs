@@ -25,6 +25,7 @@ use crate::format::Seqno;
 use crate::format::domain::WriteSet;
 use crate::journal::disk::Files;
 use crate::journal::snapshot::{Draft, Written};
+use crate::recovery::sealed_report::SealedReport;
 use crate::service::create::commit_retirements;
 use crate::service::identity::now_s;
 use crate::service::submit::Opened;
@@ -44,6 +45,8 @@ pub struct Driver {
     pub(super) standing: Arc<RwLock<Standing>>,
     /// The ledger that was recovered, until its private part is.
     pub(super) old: OldLedger,
+    /// What became of each attempt to unseal, in the newest state, with the transaction that says so.
+    pub(super) unsealings: Vec<(Seqno, SealedReport)>,
     /// What the shares opened, until the private phase begins.
     pub(super) unlocked: Option<(Seqno, Box<Opened>)>,
     /// The transaction that opened the service, in the newest state.
@@ -103,6 +106,7 @@ impl Driver {
             core,
             standing,
             old,
+            unsealings: Vec::new(),
             unlocked: None,
             opened_at: None,
             disk,

@@ -25,14 +25,14 @@ use self::fetching::Fetcher;
 use self::following::{Joined, follow};
 use self::speaking::Speaker;
 use super::cluster;
-use super::config::{Config, Join};
+use super::config::{Config, Join, UNREACHABLE};
 use super::description::{net_interfaces, node_name};
 use super::directory::claim;
-use super::early::{Early, check_outputs, raise_file_limit, read_json, wait_for_evidence, when_there};
+use super::early::{Early, KEY_THREADS, check_outputs, raise_file_limit, read_json, wait_for_evidence, when_there};
 use super::life::{Ends, beside, live};
 use super::local_sealing::LocalSealing;
 use super::output::write_node_address;
-use super::public::{ledger_directories, make_main_directory};
+use super::public::make_main_directory;
 use super::shared::Node;
 use super::status::NodeState;
 use crate::attestation::OwnEvidence;
@@ -40,7 +40,6 @@ use crate::crypto::Certificate;
 use crate::crypto::process::keep_memory_private;
 use crate::crypto::rsa::{DecryptionKey, KeyPairInTheMaking};
 use crate::error::{Error, Result};
-use crate::format::names::FileName;
 use crate::http;
 use crate::service::identity::{NodeIdentity, failed};
 use crate::service::joining;
@@ -61,8 +60,12 @@ pub(super) fn run(config: &Config, sealing_key: Option<&Path>) -> Result<()> {
     keep_memory_private();
     raise_file_limit();
     let identity = NodeIdentity::generate(node_name(config)?)?;
-    let early = Early::begin(config, &identity)?;
+    let mut early = Early::begin(config, &identity)?;
     let mut inputs = Inputs::read(config, join, sealing_key)?;
+    if inputs.sealing.as_ref().is_some_and(LocalSealing::needs_recovery_key) {
+        let pair = KeyPairInTheMaking::start(KEY_THREADS).map_err(Error::io("start", Path::new("a thread")))?;
+        early.recovery_key = Some(pair);
+    }
     let claim = inputs.claim.take();
     let own = identity.clone();
     let runtime = http::server::runtime()?;
@@ -109,7 +112,9 @@ impl Inputs {
         })?;
         let node_data = read_json(config.node_data_json_file.as_deref())?;
         let sealing = LocalSealing::new(config, sealing_key)?;
-        check_no_ledger(config)?;
+        if let Some(held) = config.held_ledger(Path::new("."))? {
+            return Err(Error::Usage(format!("{held}. Nothing was changed")));
+        }
         make_main_directory(config)?;
         Ok(Inputs {
             join: join.clone(),
@@ -119,29 +124,6 @@ impl Inputs {
             claim: Some(claim(&config.ledger.directory)?),
         })
     }
-}
-
-/// A node that joins takes the whole ledger from the others: beside what it takes there must be none.
-fn check_no_ledger(config: &Config) -> Result<()> {
-    for directory in ledger_directories(config).iter().filter(|directory| directory.is_dir()) {
-        let items = std::fs::read_dir(directory).map_err(Error::io("list the directory", directory))?;
-        for item in items {
-            let name = item.map_err(Error::io("list the directory", directory))?.file_name();
-            if matches!(
-                FileName::parse(&name.to_string_lossy()),
-                FileName::Chunk(_) | FileName::Unreadable
-            ) {
-                return Err(Error::Usage(format!(
-                    "{} holds a ledger already ({}), and a node that joins takes the whole ledger from the others: the two would be \
-                     mixed. Nothing was changed. Move what is there away and keep it, or name another directory in \
-                     ledger.directory, and start again",
-                    directory.shown(),
-                    Path::new(&name).shown()
-                )));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn begin(
@@ -155,7 +137,7 @@ fn begin(
         node.status.set_sealing(sealing.state());
     }
     let evidence = when_there(early.evidence, ends.clone());
-    let keys = early.keys;
+    let keys = (early.keys, early.recovery_key);
     let work = {
         let node = Arc::clone(node);
         move || join_service(&node, identity, inputs, keys, &evidence)
@@ -181,24 +163,27 @@ fn join_service(
     node: &Arc<Node>,
     identity: NodeIdentity,
     inputs: Inputs,
-    keys: KeyPairInTheMaking,
+    (keys, recovery_key): (KeyPairInTheMaking, Option<KeyPairInTheMaking>),
     evidence: &mpsc_std::Receiver<OwnEvidence>,
 ) -> Result<()> {
     let config = &node.config;
     let snapshots = &config.snapshots.directory;
     std::fs::create_dir_all(snapshots).map_err(Error::io("make the directory", snapshots))?;
-    let others = cluster::listen(config)?.ok_or_else(|| {
-        Error::Usage(
-            "network.node_to_node_interface is missing: a node that joins must be reached by the others, give an address such as \
-             {\"bind_address\": \"10.0.0.2:8081\"}"
-                .to_owned(),
-        )
-    })?;
+    let others = cluster::listen(config)?
+        .ok_or_else(|| Error::Usage(format!("network.node_to_node_interface is missing: {UNREACHABLE}")))?;
     let port = others.local_addr().ok().map(|address| address.port());
     let node_address = write_node_address(config, &node.files, port)?;
     let (private, encryption_key) = keys.wait().map_err(failed("make an RSA key"))?;
     let decryption = DecryptionKey::from_pem(&private).map_err(failed("read this node's own RSA key"))?;
     drop(private);
+    let recovery_key = recovery_key.map(KeyPairInTheMaking::wait).transpose();
+    let recovery_key = recovery_key.map_err(failed("make an RSA key"))?;
+    let plan = inputs
+        .sealing
+        .as_ref()
+        .map(|sealing| sealing.plan(recovery_key.as_ref()));
+    let plan = plan.unwrap_or_default();
+    drop(recovery_key);
     let evidence = wait_for_evidence(evidence, &node.status)?;
     let interfaces = net_interfaces(config, &node.published);
     let speaker = Speaker::new(node, &inputs.service)?;
@@ -220,6 +205,7 @@ fn join_service(
         interfaces: &interfaces,
         data: inputs.node_data.as_ref(),
         startup_seqno: start.as_ref().map_or(0, |start| start.seqno),
+        sealing: &plan,
     };
     node.status.enter(NodeState::Pending);
     let asker = Asker::new(node, &inputs.join, &inputs.service, &speaker, asking.body());
@@ -235,36 +221,4 @@ fn join_service(
         sealing: inputs.sealing,
     };
     follow(node, joined)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_with_a_ledger_is_refused_and_one_with_anything_else_is_not() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (main, other) = (scratch.path().join("ledger"), scratch.path().join("read"));
-        let text = serde_json::json!({
-            "network": {"rpc_interfaces": {"a": {"bind_address": "127.0.0.1:0"}}},
-            "command": {"type": "Join", "join": {"target_rpc_address": "127.0.0.1:1"}},
-            "ledger": {"directory": main, "read_only_directories": [other]},
-        });
-        let config = Config::parse(&text.to_string()).unwrap().config;
-        check_no_ledger(&config).unwrap();
-        for directory in [&main, &other] {
-            std::fs::create_dir(directory).unwrap();
-            for name in ["lost+found", "ledger_1-20.committed.ignored", "notes.txt"] {
-                std::fs::write(directory.join(name), "").unwrap();
-            }
-            check_no_ledger(&config).unwrap();
-        }
-        for (directory, name) in [(&main, "ledger_1-20.committed"), (&other, "ledger_7")] {
-            let path = directory.join(name);
-            std::fs::write(&path, "").unwrap();
-            let why = check_no_ledger(&config).unwrap_err().to_string();
-            assert!(why.contains(name) && why.contains("Move what is there away"), "{why}");
-            std::fs::remove_file(path).unwrap();
-        }
-    }
 }

@@ -50,7 +50,7 @@ pub(super) async fn live<L>(
     let ignore_first = node.config.ignore_first_sigterm;
     let fetching = tokio::spawn(keep_fresh(Arc::clone(&node)));
     let mut look = tokio::time::interval(LOOK_AFTER_CERTIFICATES);
-    let outcome = loop {
+    let mut outcome = loop {
         tokio::select! {
             _ = look.tick() => look_after(&node),
             Some(outcome) = ends.recv() => break outcome.map(|()| None),
@@ -78,6 +78,12 @@ pub(super) async fn live<L>(
             _ = interrupt.recv() => tracing::warn!("a second signal: not waiting any longer"),
             _ = terminate.recv() => tracing::warn!("a second signal: not waiting any longer"),
         }
+    }
+    // It may be that what ends it could not be done.
+    if outcome.is_ok()
+        && let Ok(Err(why)) = ends.try_recv()
+    {
+        outcome = Err(why);
     }
     running.shutdown().await;
     node.files.take_back();

@@ -24,6 +24,9 @@ use crate::tables::node_info::{NodeRecord, host_and_port};
 const PACE: Duration = Duration::from_millis(100);
 /// Who can't be asked for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Nor is one that can't be asked and has acknowledged nothing for so many election time-outs: it is dead, or cut off. One that reads
+/// goes on acknowledging, as CCF's nodes do, who may have no address for clients at all: those are waited for.
+const SILENCE: u32 = 4;
 const BOUNDS: Bounds = Bounds {
     connect: Duration::from_secs(1),
     answer: Duration::from_secs(2),
@@ -45,7 +48,12 @@ pub(super) async fn wait(node: Arc<Node>) {
             let answer = answer.await.unwrap_or_else(|_| Err("asking it has failed".to_owned()));
             heard.insert(id, answer);
         }
-        let step = waiting.heard(now, heard);
+        let silence = node.config.consensus.election_timeout.saturating_mul(SILENCE);
+        let is_silent = |id: &NodeId| {
+            let acknowledgement = node.with_membership(|known| known.acknowledgement(id)).flatten();
+            acknowledgement.is_some_and(|it| it.heard.elapsed() >= silence)
+        };
+        let step = waiting.heard(now, heard, is_silent);
         for (id, why) in step.given_up {
             tracing::error!(
                 node = %id, why = %line(&why),
@@ -153,8 +161,13 @@ struct Round {
 }
 
 impl Waiting {
-    /// What everybody who takes part has said.
-    fn heard(&mut self, now: Instant, answers: BTreeMap<NodeId, Result<bool, String>>) -> Round {
+    /// What everybody who takes part has said. `is_silent` says who has acknowledged nothing for long.
+    fn heard(
+        &mut self,
+        now: Instant,
+        answers: BTreeMap<NodeId, Result<bool, String>>,
+        is_silent: impl Fn(&NodeId) -> bool,
+    ) -> Round {
         let mut round = Round::default();
         for (id, answer) in answers {
             if self.done.contains(&id) {
@@ -170,7 +183,11 @@ impl Waiting {
                 }
                 Err(why) => {
                     let since = *self.unheard.entry(id).or_insert(now);
-                    if now.saturating_duration_since(since) < PATIENCE {
+                    if is_silent(&id) {
+                        self.done.insert(id);
+                        let why = format!("{why}; nor has it acknowledged anything for {SILENCE} election time-outs");
+                        round.given_up.push((id, why));
+                    } else if now.saturating_duration_since(since) < PATIENCE {
                         round.reading += 1;
                     } else {
                         self.done.insert(id);
@@ -200,25 +217,56 @@ mod tests {
         let at = Instant::now();
         let after = |seconds| at + Duration::from_secs(seconds);
         let mut waiting = Waiting::default();
+        let acknowledges = |_: &NodeId| false;
         let reading = |n| Round {
             reading: n,
             given_up: Vec::new(),
         };
         let answers = |one: Result<bool, String>, two| BTreeMap::from([(id(1), one), (id(2), two)]);
-        assert_eq!(waiting.heard(after(0), answers(Ok(false), no())), reading(2));
-        assert_eq!(waiting.heard(after(29), answers(Ok(true), no())), reading(1));
-        // It can be asked again: from here on anew.
-        assert_eq!(waiting.heard(after(30), answers(no(), Ok(false))), reading(1));
-        assert_eq!(waiting.heard(after(31), answers(no(), no())), reading(1));
-        assert_eq!(waiting.heard(after(60), answers(no(), no())), reading(1));
-        let round = waiting.heard(after(61), answers(no(), no()));
-        assert_eq!(round.given_up, [(id(2), "no route".to_owned())]);
-        assert_eq!(waiting.heard(after(62), answers(no(), no())), reading(0));
         assert_eq!(
-            waiting.heard(after(62), BTreeMap::new()),
+            waiting.heard(after(0), answers(Ok(false), no()), acknowledges),
+            reading(2)
+        );
+        assert_eq!(
+            waiting.heard(after(29), answers(Ok(true), no()), acknowledges),
+            reading(1)
+        );
+        // It can be asked again: from here on anew.
+        assert_eq!(
+            waiting.heard(after(30), answers(no(), Ok(false)), acknowledges),
+            reading(1)
+        );
+        assert_eq!(waiting.heard(after(31), answers(no(), no()), acknowledges), reading(1));
+        assert_eq!(waiting.heard(after(60), answers(no(), no()), acknowledges), reading(1));
+        let round = waiting.heard(after(61), answers(no(), no()), acknowledges);
+        assert_eq!(round.given_up, [(id(2), "no route".to_owned())]);
+        assert_eq!(waiting.heard(after(62), answers(no(), no()), acknowledges), reading(0));
+        assert_eq!(
+            waiting.heard(after(62), BTreeMap::new(), acknowledges),
             reading(0),
             "nobody else takes part"
         );
+    }
+
+    #[test]
+    fn a_node_that_can_not_be_asked_and_acknowledges_nothing_is_dead_and_one_that_acknowledges_may_be_reading() {
+        let at = Instant::now();
+        let mut waiting = Waiting::default();
+        let nobody = || BTreeMap::from([(id(1), no()), (id(2), no()), (id(3), Ok(false))]);
+        let round = waiting.heard(at, nobody(), |_| false);
+        assert_eq!((round.reading, round.given_up.len()), (3, 0));
+        // The third answers: it is not dead, whatever else is missing.
+        let round = waiting.heard(at + Duration::from_secs(6), nobody(), |node| *node != id(2));
+        assert_eq!(round.reading, 2);
+        let [(node, why)] = round.given_up.as_slice() else {
+            panic!("{round:?}");
+        };
+        assert!(
+            *node == id(1) && why.contains("nor has it acknowledged anything"),
+            "{why}"
+        );
+        let round = waiting.heard(at + Duration::from_secs(7), nobody(), |node| *node != id(2));
+        assert_eq!((round.reading, round.given_up.len()), (2, 0), "it is said once");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::service::identity::{ServiceIdentity, system_rng};
 use crate::service::open::accept_recovery;
 use crate::service::secrets::{broadcast, chain};
 use crate::service::unseal::{accept_unsealed, audit};
-use crate::service::{put, service_info, shares, value};
+use crate::service::{put, sealed_shares, service_info, shares, value};
 use crate::tables::values::{HistoricalSecret, ServiceStatus};
 use crate::tables::{SINGLETON_KEY, names};
 
@@ -151,6 +151,20 @@ impl Session {
         audit(transaction, &report);
         self.afterwards.unsealing = Some(report);
         Ok(())
+    }
+
+    /// New shares for nodes that have sealed a key, where members have just trusted one of them in an open service.
+    ///
+    /// # Errors
+    /// In words, where a share can't be made.
+    pub fn share_with_new_nodes(&mut self, transaction: &mut Transaction<'_>) -> Result<(), String> {
+        // With a new secret come new shares.
+        let is_done = self.afterwards.rekey.is_some() || !sealed_shares::is_one_missing(transaction);
+        if is_done || self.require_open(transaction, "share the ledger secret").is_err() {
+            return Ok(());
+        }
+        let current = self.secret_to_write_with(transaction)?;
+        sealed_shares::reshare(transaction, current, &mut self.rng()?)
     }
 
     fn require_open(&self, transaction: &Transaction<'_>, what: &str) -> Result<(), String> {

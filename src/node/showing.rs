@@ -58,6 +58,7 @@ impl Driver {
             self.unlocked = Some((learned.seqno, Box::new(unlocked)));
         }
         if let Some(report) = learned.unsealing.take() {
+            self.unsealings.push((learned.seqno, report.clone()));
             node.status.unsealed(report);
         }
         if let Some(known) = &learned.secret {
@@ -82,6 +83,12 @@ impl Driver {
             cluster.keep(consensus);
         }
         self.unlocked.take_if(|(seqno, _)| *seqno > to);
+        if self.unsealings.iter().any(|(seqno, _)| *seqno > to) {
+            self.unsealings.retain(|(seqno, _)| *seqno <= to);
+            let before = self.unsealings.last().map(|(_, report)| report.clone());
+            node.status.update_sealing(|state| state.unsealing = before);
+            tracing::warn!("what members agreed to is taken back, and what became of unsealing with it");
+        }
         if self.opened_at.take_if(|seqno| *seqno > to).is_some() {
             node.status.enter(NodeState::ReadingPrivateLedger);
         }

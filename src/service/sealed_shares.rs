@@ -13,6 +13,24 @@ use crate::kv::store::Transaction;
 use crate::tables::names;
 use crate::tables::values::{Base64, NodeInfo, NodeStatus, SealedRecoveryKey, SealedShares, from_json};
 
+/// Whether a trusted node has sealed a key, and there is no share for it.
+pub fn is_one_missing(transaction: &Transaction<'_>) -> bool {
+    let shares = value::<SealedShares>(transaction, names::SEALED_SHARES);
+    let has_share = |id: &str| {
+        shares
+            .as_ref()
+            .is_some_and(|shares| shares.encrypted_wrapping_keys.contains_key(id))
+    };
+    let keys = transaction.entries(names::NODES_SEALED_RECOVERY_KEYS);
+    keys.iter()
+        .any(|(id, _)| !has_share(&String::from_utf8_lossy(id)) && is_trusted(transaction, id))
+}
+
+fn is_trusted(transaction: &Transaction<'_>, id: &[u8]) -> bool {
+    let info = transaction.get(names::NODES_INFO, id).map(from_json::<NodeInfo>);
+    matches!(info, Some(Ok(info)) if info.status == NodeStatus::Trusted)
+}
+
 /// New shares of `secret` for every trusted node that has sealed a key. Nothing is written in a service in which nobody ever
 /// did. A key that can't be encrypted to is passed over: what nodes seal for themselves keeps no service from opening.
 ///
@@ -28,8 +46,7 @@ pub fn reshare(transaction: &mut Transaction<'_>, secret: &KnownSecret, rng: &mu
     let (wrapping_key, _, whole) = split(1, 1, rng).map_err(words)?;
     let mut encrypted = BTreeMap::new();
     for (id, sealed) in keys {
-        let info = transaction.get(names::NODES_INFO, &id).map(from_json::<NodeInfo>);
-        if !matches!(info, Some(Ok(info)) if info.status == NodeStatus::Trusted) {
+        if !is_trusted(transaction, &id) {
             continue;
         }
         let key = from_json::<SealedRecoveryKey>(&sealed).ok();

@@ -201,7 +201,8 @@ impl Service {
             Effect::Stopped => self.has_stopped = true,
             Effect::GiveUp { reason } => {
                 self.disk.say(|| format!("  given up: {reason}"));
-                if self.only_full {
+                // Who is told to stop does not wait until there is room again.
+                if self.only_full && !self.core.is_stopping() {
                     return Err(format!("a disk that is only full was given up: {reason}"));
                 }
                 self.has_given_up = true;

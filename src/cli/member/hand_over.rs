@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::nodes::node_id;
 use super::{Connection, REFUSED, Signer, failure, request};
 use crate::cli::{Common, output, text};
 use crate::error::{Error, Result};
-use crate::member::{self, Client, governance};
+use crate::member::{self, Client, Session, governance};
 
 /// How often it is looked how far it is.
 const PACE: Duration = Duration::from_millis(150);
@@ -75,7 +75,7 @@ impl HandOver {
             };
             let id = text_of(&state, "proposalId");
             if text_of(&state, "proposalState") == "Open" {
-                let Some(voted) = request(session.vote(&id, governance::ACCEPT))? else {
+                let Some(voted) = request(vote_for(&client, &session, &id))? else {
                     return Ok(REFUSED);
                 };
                 state = voted;
@@ -105,7 +105,7 @@ impl HandOver {
             .enable_all()
             .build()
             .map_err(Error::io("start", Path::new("the network runtime")))?;
-        let ended = runtime.block_on(waiting.wait(Duration::from_secs(self.wait)))?;
+        let ended = runtime.block_on(waiting.wait(Duration::from_secs(self.wait)));
         let Some(leader) = ended else {
             return Ok(REFUSED);
         };
@@ -127,6 +127,17 @@ impl HandOver {
         addresses
             .map(|address| self.node.client_of(&format!("https://{address}")))
             .collect()
+    }
+}
+
+/// Votes in favour. Others may have decided before, which is as good.
+async fn vote_for(client: &Client, session: &Session<'_>, id: &str) -> std::result::Result<Value, member::Error> {
+    match session.vote(id, governance::ACCEPT).await {
+        Err(refused @ member::Error::Refused(_)) => match governance::proposal(client, id).await {
+            Ok(proposal) if text_of(&proposal, "proposalState") == "Accepted" => Ok(proposal),
+            _ => Err(refused),
+        },
+        outcome => outcome,
     }
 }
 
@@ -206,17 +217,38 @@ struct Waiting<'a> {
     proposal_id: Option<&'a str>,
 }
 
-/// What was seen last, by what is shown of it.
-type Seen = BTreeMap<&'static str, String>;
+/// What was seen, and is shown once each.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The newest, by what it is about.
+    newest: BTreeMap<&'static str, String>,
+    lines: usize,
+    /// Why nobody could be asked last.
+    fails: Option<String>,
+}
 
 impl Waiting<'_> {
-    /// Waits until another node leads; none where that takes too long or is voted down, which is said.
-    async fn wait(&self, patience: Duration) -> Result<Option<Known>> {
-        let began = Instant::now();
-        let mut seen = Seen::new();
-        let mut why = String::new();
-        while began.elapsed() < patience {
-            if let Some(id) = self.proposal_id.filter(|_| !seen.contains_key("retirement"))
+    /// Waits until another node leads; none where that takes too long or is voted down, which is said. However slowly nodes answer,
+    /// and whatever they claim, it takes no longer than `patience`.
+    async fn wait(&self, patience: Duration) -> Option<Known> {
+        let mut seen = Seen::default();
+        let waited = tokio::time::timeout(patience, self.until_another_leads(&mut seen)).await;
+        waited.unwrap_or_else(|_| {
+            output::notice(&format!(
+                "rekindle: no other node leads after {} s. {}. What is decided goes on without this command. Ask the nodes that stay, \
+                 each at its own address, who leads (/node/network) and whose answer is missing (/node/state). Where they have \
+                 another leader, the node that goes can be ended; where they have none, let run whoever is missing, and give this \
+                 command again\n",
+                patience.as_secs(),
+                seen.in_words()
+            ));
+            None
+        })
+    }
+
+    async fn until_another_leads(&self, seen: &mut Seen) -> Option<Known> {
+        loop {
+            if let Some(id) = self.proposal_id.filter(|_| !seen.newest.contains_key("retirement"))
                 && let Ok(proposal) = governance::proposal(self.client, id).await
             {
                 let state = text_of(&proposal, "proposalState");
@@ -225,43 +257,33 @@ impl Waiting<'_> {
                         "rekindle: the proposal is {}: the node stays\n",
                         text::clean(&state)
                     ));
-                    return Ok(None);
+                    return None;
                 }
                 if state != "Open" {
-                    show(&mut seen, "decided", &state);
+                    seen.show("decided", &state);
                 }
             }
-            match self.look(&mut seen).await {
-                Ok(Some(leader)) => return Ok(Some(leader)),
-                Ok(None) => {}
-                Err(reason) => why = failure(reason).to_string(),
+            if let Some(leader) = self.look(seen).await {
+                return Some(leader);
             }
             tokio::time::sleep(PACE).await;
         }
-        let reason = if why.is_empty() {
-            "nothing more has happened"
-        } else {
-            why.as_str()
-        };
-        output::notice(&format!(
-            "rekindle: no other node leads after {} s: {reason}; look at /node/state of the node for whose answer is missing, and give \
-             this command again\n",
-            patience.as_secs()
-        ));
-        Ok(None)
     }
 
-    /// Shows what is new; the node that leads, once it is another one and the one that goes has gone through all of it.
-    async fn look(&self, seen: &mut Seen) -> std::result::Result<Option<Known>, member::Error> {
-        let mut last = None;
+    /// Shows what is new; the node that leads, once it is another one and the one that goes has gone through all of it. All are
+    /// asked: the one that goes may be gone already, or not say what the others know.
+    async fn look(&self, seen: &mut Seen) -> Option<Known> {
+        let mut fails = None;
+        let mut is_answered = false;
         for client in std::iter::once(self.client).chain(&self.others) {
             match self.ask(client, seen).await {
-                Ok(found) => return Ok(found),
-                // It may have gone already: the others know.
-                Err(why) => last = Some(why),
+                Ok(Some(leader)) => return Some(leader),
+                Ok(None) => is_answered = true,
+                Err(why) => fails = Some(failure(why).to_string()),
             }
         }
-        last.map_or(Ok(None), Err)
+        seen.fails = fails.filter(|_| !is_answered);
+        None
     }
 
     async fn ask(&self, client: &Client, seen: &mut Seen) -> std::result::Result<Option<Known>, member::Error> {
@@ -275,7 +297,7 @@ impl Waiting<'_> {
                 "RetiredCommitted" => "committed, and every node knows",
                 other => other,
             };
-            show(seen, "retirement", words);
+            seen.show("retirement", words);
         }
         let primary = text_of(&details, "primary_id");
         let leader = self.survey.stay.iter().find(|node| node.id == primary);
@@ -289,11 +311,31 @@ impl Waiting<'_> {
     }
 }
 
-/// Shows something that was not seen before.
-fn show(seen: &mut Seen, what: &'static str, value: &str) {
-    let before = seen.insert(what, value.to_owned());
-    if before.as_deref() != Some(value) {
-        output::notice(&line(what, &text::clean(value)));
+/// More lines are not shown: a node that retires goes through a handful of steps.
+const MAX_LINES: usize = 16;
+
+impl Seen {
+    /// Shows something that was not seen before.
+    fn show(&mut self, what: &'static str, value: &str) {
+        let before = self.newest.insert(what, value.to_owned());
+        if before.as_deref() != Some(value) && self.lines < MAX_LINES {
+            self.lines += 1;
+            output::notice(&line(what, &text::clean(value)));
+        }
+    }
+
+    /// What was seen last.
+    fn in_words(&self) -> String {
+        let newest = |what| self.newest.get(what).map(|value| text::clean(value));
+        let mut words = match (newest("retirement"), newest("decided")) {
+            (Some(phase), _) => format!("Seen last: the retirement is {phase}"),
+            (None, Some(state)) => format!("Seen last: the proposal is {state}"),
+            (None, None) => "Members have not decided yet".to_owned(),
+        };
+        if let Some(why) = &self.fails {
+            words.push_str(&format!("; nobody could be asked last: {why}"));
+        }
+        words
     }
 }
 
@@ -349,12 +391,23 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_shown_once() {
-        let mut seen = Seen::new();
-        show(&mut seen, "retirement", "written");
-        assert_eq!(seen["retirement"], "written");
-        show(&mut seen, "retirement", "written");
-        show(&mut seen, "retirement", "signed");
-        assert_eq!(seen.len(), 1);
+    fn a_step_is_shown_once_and_a_node_that_makes_up_steps_fills_no_terminal() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.in_words(), "Members have not decided yet");
+        seen.show("decided", "Accepted");
+        assert_eq!(seen.in_words(), "Seen last: the proposal is Accepted");
+        for phase in ["written", "written", "signed"] {
+            seen.show("retirement", phase);
+        }
+        assert_eq!(seen.lines, 3);
+        seen.fails = Some("no route".to_owned());
+        assert_eq!(
+            seen.in_words(),
+            "Seen last: the retirement is signed; nobody could be asked last: no route"
+        );
+        for step in 0..1000 {
+            seen.show("retirement", &step.to_string());
+        }
+        assert_eq!((seen.lines, seen.newest["retirement"].as_str()), (MAX_LINES, "999"));
     }
 }

@@ -62,6 +62,35 @@ fn a_stop_signs_what_was_taken_whatever_waits_for_the_disk() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_ever_for_a_disk_that_refuses() {
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Stop);
+    bench.fail(true);
+    let mut tries = 0;
+    while bench.others.last() != Some(&"gave up") {
+        bench.pass(250);
+        if !bench.under_way.is_empty() {
+            bench.fail(true);
+        }
+        tries += 1;
+        assert!(tries < 30, "{:?}", bench.others);
+    }
+    assert_eq!(tries, 20, "five seconds");
+    bench.pass(1000);
+    assert_eq!(bench.others.iter().filter(|said| **said == "gave up").count(), 1);
+
+    // One that is slow refuses nothing.
+    let mut bench = Bench::new();
+    bench.submit(1, Follow::default());
+    bench.step(Event::Stop);
+    bench.pass(60_000);
+    assert_eq!(bench.others.last(), None);
+    bench.settle();
+    assert_eq!(bench.others, ["stopped"]);
+}
+
+#[test]
 fn a_snapshot_that_fails_is_made_again_although_nothing_else_happens() {
     let mut bench = Bench::with(Settings {
         snapshots: Some(SnapshotSettings {

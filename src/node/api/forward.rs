@@ -1,8 +1,8 @@
 //! What clients ask of a node that does not lead, and only the one that leads can do: it is passed on, and the answer given back with
 //! its transaction. Node-to-node specification, section 3.
 //!
-//! Unlike CCF's, sessions are not bound to the node that leads: what is read here after a write may be the state before it, until
-//! this node has followed.
+//! As in CCF, a session is bound to the node that leads, once a request of it was passed on: what is read after a write is never the
+//! state before it. Where another node leads since, the session is told once, and begins anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +22,29 @@ const LONGEST: usize = 16 << 20;
 
 /// Answers by `handler` where this node leads, and else has the node that leads answer.
 pub(super) fn forward(node: Arc<Node>, request: Request, handler: Handler<Node>) -> BoxFuture<ApiResult<Response>> {
+    if let Some(error) = lost_consistency(&node, &request) {
+        return Box::pin(async move { Err(error) });
+    }
     // What another node has passed on is not passed on again.
     let is_ours = request.interface.is_between_nodes() || node.with_membership(|known| known.leads()).unwrap_or(true);
     match is_ours {
         true => handler(node, request),
         false => Box::pin(pass_on(node, request)),
     }
+}
+
+/// What the session has seen may not be so any more, where it was answered for in another view.
+fn lost_consistency(node: &Node, request: &Request) -> Option<ApiError> {
+    let began = request.passed_on.view()?;
+    let view = node.with_membership(|known| known.view).filter(|view| *view != began)?;
+    request.passed_on.forget();
+    Some(ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "SessionConsistencyLost",
+        format!(
+            "Potential loss of session consistency. Started in view {began}, now in view {view}. What was read before may be gone."
+        ),
+    ))
 }
 
 async fn pass_on(node: Arc<Node>, request: Request) -> ApiResult<Response> {
@@ -39,6 +56,7 @@ async fn pass_on(node: Arc<Node>, request: Request) -> ApiResult<Response> {
             "This node does not lead, and does not know which one does: there may be an election. Try again.",
         ));
     };
+    request.passed_on.in_view(view);
     let bytes = request_of(&request);
     if bytes.len() > LONGEST {
         return Err(ApiError::new(

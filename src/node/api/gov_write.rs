@@ -107,6 +107,7 @@ async fn create(node: Arc<Node>, request: Request) -> ApiResult<Response> {
     transact_signed(node, request, kind, true, |transaction, session, _, signed| {
         let root = session.root;
         let proposal = proposals::create(transaction, signed, &root, session)?;
+        session.share_with_new_nodes(transaction).map_err(ApiError::internal)?;
         Ok(Ok(Response::document(&proposal)))
     })
     .await
@@ -129,6 +130,7 @@ async fn ballot(node: Arc<Node>, request: Request) -> ApiResult<Response> {
     transact_signed(node, request, kind, true, |transaction, session, request, signed| {
         let (proposal, member) = (request.param("proposal_id"), request.param("member_id"));
         let proposal = submit_ballot(transaction, signed, proposal, member, session)?;
+        session.share_with_new_nodes(transaction).map_err(ApiError::internal)?;
         Ok(Ok(Response::document(&proposal)))
     })
     .await

@@ -11,12 +11,18 @@ use super::environment::expanded;
 use super::{Attestation, CommandKind, Config, Fault, FieldPath, Join, Member, Problem, Recover, Start};
 use crate::crypto::Certificate;
 use crate::crypto::rsa::EncryptionKey;
+use crate::error::Error;
+use crate::format::names::FileName;
 use crate::format::whole_file::directory_of;
 use crate::shown::Show;
 use crate::tables::json;
 
 /// Certificates and keys have kilobytes; constitutions and application data may have more.
 const MAX_READ_BYTES: u64 = 64 << 20;
+
+/// Why a node that joins needs an address for other nodes.
+pub const UNREACHABLE: &str = "a node that joins must be reached by the others, give an address such as {\"bind_address\": \
+                               \"10.0.0.2:8081\"}";
 
 impl Config {
     /// Looks at everything that the configuration names: inputs that must be readable, and right, and outputs that must
@@ -42,6 +48,12 @@ impl Config {
         }
         if let Some(join) = &self.command.join {
             look.join(join, &self.command.service_certificate_file);
+            if self.network.node_to_node_interface.is_none() {
+                look.problem(
+                    FieldPath::dotted("network.node_to_node_interface"),
+                    UNREACHABLE.to_owned(),
+                );
+            }
         }
         if let Some(recover) = &self.command.recover {
             look.recover(recover);
@@ -61,6 +73,34 @@ impl Config {
         };
         look.sealing(self);
         look.problems
+    }
+
+    /// What a node that joins would mix with the ledger that it takes from the others, in words: it begins with none. `base` as above.
+    ///
+    /// # Errors
+    /// If a directory that is there can't be listed.
+    pub fn held_ledger(&self, base: &Path) -> crate::Result<Option<String>> {
+        for directory in std::iter::once(&self.ledger.directory).chain(&self.ledger.read_only_directories) {
+            let at = base.join(directory);
+            if !at.is_dir() {
+                continue;
+            }
+            for item in std::fs::read_dir(&at).map_err(Error::io("list the directory", directory))? {
+                let name = item.map_err(Error::io("list the directory", directory))?.file_name();
+                if matches!(
+                    FileName::parse(&name.to_string_lossy()),
+                    FileName::Chunk(_) | FileName::Unreadable
+                ) {
+                    return Ok(Some(format!(
+                        "{} holds a ledger already ({}), and a node that joins takes the whole ledger from the others: the two would \
+                         be mixed. Move what is there away and keep it, or name another directory in ledger.directory, and start again",
+                        directory.shown(),
+                        Path::new(&name).shown()
+                    )));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Looks at the files alone that the node will write beside its ledger. `base` as above.
@@ -113,6 +153,12 @@ impl Look<'_> {
                     directory.shown()
                 ),
             ),
+            CommandKind::Join => {
+                // What can't be listed was said above.
+                if let Ok(Some(held)) = config.held_ledger(self.base) {
+                    self.problem(field, held);
+                }
+            }
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use crate::service::identity::ServiceIdentity;
 use crate::service::service_info;
 use crate::tables::joiner::Joiner;
 use crate::tables::names;
-use crate::tables::values::{NodeInfo, NodeStatus, ServiceStatus, from_json};
+use crate::tables::values::{NodeInfo, NodeStatus, SealedRecoveryKey, ServiceStatus, from_json, to_json};
 
 /// What the node that is asked is to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +79,20 @@ pub struct Addition {
     id: String,
     record: Vec<u8>,
     endorsed: Option<String>,
+    recovery_key: Option<SealedRecoveryKey>,
+    sealing_name: Option<String>,
 }
 
 impl Addition {
     /// Writes it.
     pub fn write(self, transaction: &mut Transaction<'_>) {
         transaction.put(names::NODES_INFO, self.id.as_str(), self.record);
+        if let Some(key) = &self.recovery_key {
+            transaction.put(names::NODES_SEALED_RECOVERY_KEYS, self.id.as_str(), to_json(key));
+            if let Some(name) = self.sealing_name {
+                transaction.put(names::NODES_LOCAL_SEALING_NODE_ID_MAP, name, to_json(&self.id));
+            }
+        }
         if let Some(certificate) = self.endorsed {
             transaction.put(names::NODES_ENDORSED_CERTIFICATES, self.id, certificate);
         }
@@ -192,6 +200,8 @@ fn add(
         id: id.clone(),
         record: record.to_json(),
         endorsed: endorsed.clone(),
+        recovery_key: request.recovery_key.clone(),
+        sealing_name: request.sealing_name.clone(),
     };
     let admitted = match trusts {
         true => Admitted::Trusted {

@@ -14,6 +14,7 @@ use crate::format::Seqno;
 use crate::shown::excerpt;
 use crate::tables::joiner::NodeNetwork;
 use crate::tables::json::{self, Opaque};
+use crate::tables::values::SealedRecoveryKey;
 
 /// Bytes of a body: twice the largest sum of parts, which are in base64.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -25,6 +26,8 @@ const MAX_QUOTE_BYTES: usize = 64 << 10;
 const MAX_ENDORSEMENTS_BYTES: usize = 128 << 10;
 /// Bytes of what an operator attaches: it is written again whenever the node's status changes, and shown to anybody.
 const MAX_DATA_BYTES: usize = 64 << 10;
+/// Bytes of the name of a machine in JSON.
+const MAX_NAME_BYTES: usize = 512;
 /// Bytes of a request that an answer repeats, as CCF does.
 const MAX_REPEATED_BYTES: usize = 4 << 10;
 
@@ -43,6 +46,10 @@ pub struct JoinRequest {
     pub certificate_request: Option<String>,
     /// What its operator attaches to it.
     pub data: Option<Opaque>,
+    /// The key that it has sealed for the next recovery, if it has: shares of the ledger secret are encrypted to it.
+    pub recovery_key: Option<SealedRecoveryKey>,
+    /// The name under which the next node on its machine finds that.
+    pub sealing_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +60,8 @@ struct Raw {
     startup_seqno: Option<Opaque>,
     certificate_signing_request: Option<Opaque>,
     node_data: Option<Opaque>,
+    sealed_recovery_key: Option<Opaque>,
+    sealing_recovery_name: Option<Opaque>,
 }
 
 impl JoinRequest {
@@ -96,6 +105,20 @@ impl JoinRequest {
                 .map(|text| pem("certificate_signing_request", &text))
                 .transpose()?,
             data: raw.node_data.map(data).transpose()?,
+            recovery_key: raw
+                .sealed_recovery_key
+                .map(|key| {
+                    bounded("sealed_recovery_key", &key, MAX_PEM_BYTES)
+                        .and_then(|()| typed("sealed_recovery_key", &key))
+                })
+                .transpose()?,
+            sealing_name: raw
+                .sealing_recovery_name
+                .map(|name| {
+                    bounded("sealing_recovery_name", &name, MAX_NAME_BYTES)
+                        .and_then(|()| typed("sealing_recovery_name", &name))
+                })
+                .transpose()?,
         })
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::attestation::OwnEvidence;
 use crate::format::Seqno;
+use crate::service::create::SealingPlan;
 use crate::service::identity::NodeIdentity;
 use crate::tables::node_info::{NetInterface, host_and_port};
 
@@ -27,6 +28,8 @@ pub struct Asking<'a> {
     pub data: Option<&'a Value>,
     /// The seqno of the snapshot that it begins with, or 0.
     pub startup_seqno: Seqno,
+    /// What it will seal, and has sealed.
+    pub sealing: &'a SealingPlan,
 }
 
 impl Asking<'_> {
@@ -61,6 +64,18 @@ impl Asking<'_> {
         if let (Some(data), Some(fields)) = (self.data, body.as_object_mut()) {
             fields.insert("node_data".to_owned(), data.clone());
         }
+        if let Some(fields) = body.as_object_mut()
+            && let Some((name, key)) = &self.sealing.recovery_key
+        {
+            fields.insert("sealed_recovery_key".to_owned(), json!(key));
+            // CCF's primaries pass over names that they do not know.
+            fields.insert("sealing_recovery_name".to_owned(), json!(name));
+        }
+        if let Some(network) = body.pointer_mut("/node_info_network").and_then(Value::as_object_mut)
+            && self.sealing.will_seal
+        {
+            network.insert("will_locally_seal_ledger_secrets".to_owned(), true.into());
+        }
         // Numbers, texts, and JSON that was read: nothing that could not be written.
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -74,6 +89,7 @@ mod tests {
     use crate::service::admission::JoinRequest;
     use crate::service::identity::NodeName;
     use crate::tables::node_info::{Endorsement, ParserConfiguration};
+    use crate::tables::values::{Base64, SealedRecoveryKey};
 
     #[test]
     fn what_is_asked_is_what_a_primary_reads() {
@@ -109,6 +125,24 @@ mod tests {
             interfaces: &interfaces,
             data: Some(&data),
             startup_seqno: 600,
+            sealing: &SealingPlan::default(),
+        };
+        let read = JoinRequest::parse(&asking.body()).unwrap();
+        assert_eq!((&read.recovery_key, &read.sealing_name), (&None, &None));
+        assert!(!read.network.will_locally_seal_ledger_secrets);
+        let key = SealedRecoveryKey {
+            version: "SNP_v1".to_owned(),
+            ciphertext: Base64(vec![1, 2, 3]),
+            pubkey: "PEM".to_owned(),
+            tcb_version: "00".repeat(8),
+        };
+        let asking = Asking {
+            sealing: &SealingPlan {
+                will_seal: true,
+                source: None,
+                recovery_key: Some(("machine".to_owned(), key.clone())),
+            },
+            ..asking
         };
         let read = JoinRequest::parse(&asking.body()).unwrap();
         assert_eq!(read.network.address(), "10.0.0.1:1001");
@@ -116,5 +150,8 @@ mod tests {
         assert_eq!(read.certificate_request.as_deref(), Some(identity.request.as_str()));
         assert_eq!(read.evidence.quote, evidence.quote());
         assert_eq!(serde_json::to_value(read.data.unwrap()).unwrap(), data);
+        assert_eq!(read.recovery_key, Some(key));
+        assert_eq!(read.sealing_name.as_deref(), Some("machine"));
+        assert!(read.network.will_locally_seal_ledger_secrets);
     }
 }

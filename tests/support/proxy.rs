@@ -1,0 +1,134 @@
+//! A network between two nodes that can be cut and mended: who connects to it is connected with another address.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often it is looked whether the way is open.
+const PACE: Duration = Duration::from_millis(2);
+
+/// A way to one address.
+pub struct Proxy {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    to: Mutex<Option<SocketAddr>>,
+    /// Nothing goes through; what is under way waits.
+    is_held: AtomicBool,
+    /// How often all connections were broken off.
+    breaks: AtomicUsize,
+    has_ended: AtomicBool,
+}
+
+impl Shared {
+    fn holds(&self) -> bool {
+        self.is_held.load(Ordering::SeqCst)
+    }
+
+    fn ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    fn breaks(&self) -> usize {
+        self.breaks.load(Ordering::SeqCst)
+    }
+}
+
+impl Proxy {
+    /// To where is said later; until then, who connects waits.
+    pub fn new() -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let shared = Arc::<Shared>::default();
+        let accepts = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            while !accepts.ended() {
+                match listener.accept() {
+                    Ok((stream, _)) => begin(&accepts, stream),
+                    Err(_) => std::thread::sleep(PACE),
+                }
+            }
+        });
+        Proxy { address, shared }
+    }
+
+    /// Where it leads.
+    pub fn leads_to(&self, address: &str) {
+        *self.shared.to.lock().unwrap() = Some(address.parse().unwrap());
+    }
+
+    /// Nothing goes through from here on, in either direction, and nothing breaks.
+    pub fn hold(&self) {
+        self.shared.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// Every connection ends, and what waits in it is lost.
+    pub fn break_off(&self) {
+        self.shared.breaks.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What has waited goes through, and everything after it.
+    pub fn let_go(&self) {
+        self.shared.is_held.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.has_ended.store(true, Ordering::SeqCst);
+    }
+}
+
+fn begin(shared: &Arc<Shared>, client: TcpStream) {
+    let shared = Arc::clone(shared);
+    std::thread::spawn(move || {
+        let to = loop {
+            let to = *shared.to.lock().unwrap();
+            match to {
+                _ if shared.ended() => return,
+                Some(to) if !shared.holds() => break to,
+                _ => std::thread::sleep(PACE),
+            }
+        };
+        let Ok(server) = TcpStream::connect(to) else { return };
+        let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let other = Arc::clone(&shared);
+        std::thread::spawn(move || pass(&other, back.0, back.1));
+        pass(&shared, client, server);
+    });
+}
+
+/// Passes bytes on in one direction.
+fn pass(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
+    let mut bytes = vec![0; 64 << 10];
+    let breaks = shared.breaks();
+    let is_over = || shared.ended() || shared.breaks() != breaks;
+    from.set_nonblocking(false).unwrap();
+    from.set_read_timeout(Some(PACE)).unwrap();
+    loop {
+        let read = from.read(&mut bytes);
+        // What was read just now may not go through any more.
+        while shared.holds() && !is_over() {
+            std::thread::sleep(PACE);
+        }
+        match read {
+            _ if is_over() => break,
+            Ok(0) => break,
+            Ok(length) => {
+                if to.write_all(&bytes[..length]).is_err() {
+                    break;
+                }
+            }
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = from.shutdown(std::net::Shutdown::Both);
+}
