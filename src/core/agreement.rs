@@ -259,7 +259,7 @@ impl Core {
     /// What these writes change in who takes part.
     fn nodes_change(&self, writes: &WriteSet) -> Option<NodesChange> {
         let consensus = &self.others.as_ref()?.consensus;
-        if !writes.iter().any(|(map, _)| map == names::NODES_INFO) {
+        if !writes.writes_to(names::NODES_INFO) {
             return None;
         }
         let before: Option<&BTreeSet<NodeId>> = consensus.configurations().last().map(|newest| &newest.nodes);

@@ -168,14 +168,14 @@ pub enum Proposal {
 }
 
 /// Brings the state to where a step has left the log: what is rolled back goes, and what is applied comes, in the step's order.
-/// A node that begins to lead takes back what is not signed and signs at once, in one step. Answers the last transaction that was
+/// A node that begins to lead takes back what is not signed and signs at once, in one step. The writes move into the state. Answers the last transaction that was
 /// applied, if any was, or `None` where the step has not touched the state.
-pub fn state_after(effects: &[Effect], store: &mut Store) -> Option<Option<TxId>> {
+pub fn state_after(effects: &mut [Effect], store: &mut Store) -> Option<Option<TxId>> {
     let mut touched = None;
     for effect in effects {
         match effect {
             Effect::Announce(Announcement::Applied { txid, writes }) => {
-                store.apply(txid.seqno, writes);
+                store.take(txid.seqno, std::mem::take(writes));
                 touched = Some(Some(*txid));
             }
             Effect::Announce(Announcement::RolledBack { to }) => {

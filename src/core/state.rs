@@ -221,9 +221,7 @@ impl Core {
             }
         };
         self.waiting.push_back((txid, ticket));
-        if follow.milestone != Some(Milestone::RetirementsCommitted)
-            && writes.iter().any(|(map, _)| map == names::NODES_INFO)
-        {
+        if follow.milestone != Some(Milestone::RetirementsCommitted) && writes.writes_to(names::NODES_INFO) {
             self.nodes_written.push_back(txid.seqno);
         }
         self.sealed(now, txid, false, &writes, out);

@@ -281,6 +281,21 @@ impl WriteSet {
         }
     }
 
+    /// Whether anything is written to `map`.
+    pub fn writes_to(&self, map: &str) -> bool {
+        self.maps.contains_key(map)
+    }
+
+    /// The names of the maps that are written to, sorted.
+    pub fn maps(&self) -> impl Iterator<Item = &str> {
+        self.maps.keys().map(String::as_str)
+    }
+
+    /// Every map that is written to, with what is written to its keys.
+    pub fn into_maps(self) -> impl Iterator<Item = (String, BTreeMap<Vec<u8>, Option<Vec<u8>>>)> {
+        self.maps.into_iter()
+    }
+
     /// Every write in serialisation order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Write<'_>)> {
         self.maps.iter().flat_map(|(name, writes)| {

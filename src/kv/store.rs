@@ -9,12 +9,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use zeroize::Zeroize;
 
 use super::base::Base;
 use crate::format::Seqno;
-use crate::format::domain::{Write, WriteSet, is_public};
+use crate::format::domain::{WriteSet, is_public};
 
 /// Writes of one key, oldest first: seqno and value, `None` for a removal.
 type Versions = SmallVec<[(Seqno, Option<Vec<u8>>); 1]>;
@@ -178,23 +178,21 @@ impl Store {
 
     /// Applies the writes of the transaction at `seqno`, which must be newer than all before.
     pub fn apply(&mut self, seqno: Seqno, writes: &WriteSet) {
+        self.take(seqno, writes.clone());
+    }
+
+    /// The same, without copying them.
+    pub fn take(&mut self, seqno: Seqno, writes: WriteSet) {
         debug_assert!(seqno > self.newest.seqno);
         self.newest.seqno = seqno;
-        for (map, Write { key, value }) in writes.iter() {
-            match self.written.get_mut(map) {
-                Some(written) => *written = seqno,
-                None => drop(self.written.insert(map.to_owned(), seqno)),
+        for (map, written) in writes.into_maps() {
+            match self.written.get_mut(&map) {
+                Some(at) => *at = seqno,
+                None => drop(self.written.insert(map.clone(), seqno)),
             }
-            if !self.newest.overlay.contains_key(map) {
-                self.newest.overlay.insert(map.to_owned(), Arc::default());
-            }
-            if let Some(keys) = self.newest.overlay.get_mut(map) {
-                let keys = Arc::make_mut(keys);
-                let value = value.map(<[u8]>::to_vec);
-                match keys.get_mut(key) {
-                    Some(versions) => versions.push((seqno, value)),
-                    None => drop(keys.insert(key.to_vec(), smallvec![(seqno, value)])),
-                }
+            let keys = Arc::make_mut(self.newest.overlay.entry(map).or_default());
+            for (key, value) in written {
+                keys.entry(key).or_default().push((seqno, value));
             }
         }
     }

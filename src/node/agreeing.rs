@@ -186,7 +186,7 @@ impl Driver {
     /// Learns where nodes are, from what a transaction wrote.
     pub(super) fn learn_addresses(&mut self, writes: &WriteSet) {
         if let Some(cluster) = &mut self.cluster
-            && writes.iter().any(|(map, _)| map == names::NODES_INFO)
+            && writes.writes_to(names::NODES_INFO)
         {
             cluster.learn(writes);
         }

@@ -100,7 +100,7 @@ impl Driver {
         directories: (&Path, &Path),
     ) -> std::io::Result<Driver> {
         let hears = writer.clone();
-        let disk = Disk::start(files, directories, move |word| hears.tell(Message::Disk(word)))?;
+        let disk = Disk::start(files, directories, move |word| hears.urge(Message::Disk(word)))?;
         Ok(Driver {
             node: Arc::clone(node),
             core,
@@ -199,10 +199,10 @@ impl Driver {
                 elapsed: self.began.elapsed(),
                 unix_s: now_s(),
             };
-            let effects = self.core.step(now, event);
+            let mut effects = self.core.step(now, event);
             // What comes of the transaction itself is in the first.
             let learned = std::mem::take(&mut learned).if_written(&effects);
-            self.show(&effects, learned);
+            self.show(&mut effects, learned);
             for effect in effects {
                 self.carry_out(effect, &mut events);
             }

@@ -26,6 +26,8 @@ pub enum Letter<M, T> {
 }
 
 struct Waiting<M, T> {
+    /// What others wait for before they go on: taken before all other messages.
+    urgent: VecDeque<M>,
     messages: VecDeque<M>,
     transactions: VecDeque<T>,
     /// Messages that were taken while a transaction waited.
@@ -46,6 +48,7 @@ impl<M, T> Mailbox<M, T> {
     pub fn new(places: usize) -> Self {
         Mailbox {
             waiting: Mutex::new(Waiting {
+                urgent: VecDeque::new(),
                 messages: VecDeque::new(),
                 transactions: VecDeque::new(),
                 passed: 0,
@@ -70,6 +73,15 @@ impl<M, T> Mailbox<M, T> {
         }
     }
 
+    /// Leaves a message that passes those that wait. There are to be few of them.
+    pub fn urge(&self, message: M) {
+        let mut waiting = self.waiting();
+        if !waiting.is_closed {
+            waiting.urgent.push_back(message);
+            self.arrived.notify_one();
+        }
+    }
+
     /// Leaves a transaction.
     ///
     /// # Errors
@@ -90,13 +102,15 @@ impl<M, T> Mailbox<M, T> {
     /// Takes what comes next, messages first but not for ever; `None` where nothing comes for so long.
     pub fn take(&self, wait: Duration) -> Option<Letter<M, T>> {
         let waiting = self.waiting();
-        let is_empty = |waiting: &mut Waiting<M, T>| waiting.messages.is_empty() && waiting.transactions.is_empty();
+        let is_empty = |waiting: &mut Waiting<M, T>| {
+            waiting.urgent.is_empty() && waiting.messages.is_empty() && waiting.transactions.is_empty()
+        };
         let (mut waiting, _) = self
             .arrived
             .wait_timeout_while(waiting, wait, is_empty)
             .unwrap_or_else(PoisonError::into_inner);
         let is_its_turn = waiting.passed >= IN_A_ROW && !waiting.transactions.is_empty();
-        if !is_its_turn && let Some(message) = waiting.messages.pop_front() {
+        if !is_its_turn && let Some(message) = waiting.urgent.pop_front().or_else(|| waiting.messages.pop_front()) {
             waiting.passed = match waiting.transactions.is_empty() {
                 true => 0,
                 false => waiting.passed + 1,
@@ -111,6 +125,7 @@ impl<M, T> Mailbox<M, T> {
     pub fn close(&self) {
         let mut waiting = self.waiting();
         waiting.is_closed = true;
+        waiting.urgent.clear();
         waiting.messages.clear();
         waiting.transactions.clear();
     }
@@ -134,6 +149,20 @@ mod tests {
         mailbox.tell("late");
         assert_eq!(mailbox.submit(4), Err(NoPlace::Closed));
         assert!(mailbox.take(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn what_is_urgent_passes_other_messages_in_its_own_order() {
+        let mailbox: Mailbox<&str, u8> = Mailbox::new(1);
+        mailbox.tell("first");
+        mailbox.urge("done");
+        mailbox.tell("second");
+        mailbox.urge("done again");
+        let taken = [(); 4].map(|()| match mailbox.take(Duration::ZERO) {
+            Some(Letter::Message(message)) => message,
+            _ => "nothing",
+        });
+        assert_eq!(taken, ["done", "done again", "first", "second"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::tables::names;
 
 impl Driver {
     /// Shows readers what a step has changed, and what its transaction makes known.
-    pub(super) fn show(&mut self, effects: &[Effect], learned: Learned) {
+    pub(super) fn show(&mut self, effects: &mut [Effect], learned: Learned) {
         let changes_state = |effect: &Effect| {
             matches!(
                 effect,
@@ -27,11 +27,11 @@ impl Driver {
         // In this order, as whoever begins a transaction takes them: the root is of this state.
         let mut standing = standing.write().unwrap_or_else(PoisonError::into_inner);
         let mut store = node.store.write().unwrap_or_else(PoisonError::into_inner);
-        state_after(effects, &mut store);
-        for effect in effects {
+        // First what is read of the writes, which then move into the state.
+        for effect in effects.iter() {
             match effect {
                 Effect::Announce(Announcement::Applied { txid, writes }) => {
-                    self.issuers_changed |= writes.iter().any(|(map, _)| map == names::JWT_ISSUERS);
+                    self.issuers_changed |= writes.writes_to(names::JWT_ISSUERS);
                     self.learn_addresses(writes);
                     node.status.wrote(*txid);
                 }
@@ -45,6 +45,7 @@ impl Driver {
                 _ => {}
             }
         }
+        state_after(effects, &mut store);
         standing.root = self.core.root();
         self.learn(learned, &mut standing);
     }

@@ -205,6 +205,11 @@ impl Writer {
         }
     }
 
+    /// A message that others wait for before they go on, such as the disk for what to do next.
+    pub(super) fn urge(&self, message: Message) {
+        self.mailbox.urge(message);
+    }
+
     pub(super) fn tell(&self, message: Message) {
         self.mailbox.tell(message);
     }

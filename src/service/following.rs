@@ -3,7 +3,7 @@
 //!
 //! Whether it is the next entry, and whether what it signs is the root of this node's own tree, the core says.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::core::Followed;
 use crate::crypto::cose::Sign1;
@@ -50,6 +50,11 @@ pub enum Misfit {
 
 /// Entries that are checked together, at most: what is read of them is in memory until the core has them.
 const MAX_RUN: usize = 4096;
+/// Entries that one thread reads and digests at a time.
+const PIECE: usize = 64;
+/// Threads that read and digest, at most.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
 /// What any check, and the node itself, reads of the state is in tables whose names begin so.
 const GOVERNS: &str = "public:ccf.";
 
@@ -84,6 +89,7 @@ impl<'f> Frame<'f> {
     /// Checks the next entries, the first of which comes after `state`; none where the last was checked. What is private is
     /// read where `keys` has its key.
     pub fn check_next(&mut self, state: &Frozen, keys: &dyn Keys) -> Option<Run> {
+        let first = self.next;
         let mut read = Vec::new();
         let mut refused = None;
         while self.next <= self.through && read.len() < MAX_RUN {
@@ -101,9 +107,9 @@ impl<'f> Frame<'f> {
                 continue;
             }
             self.next = seqno.saturating_add(1);
-            match Read::of(entry, state, keys) {
+            match Read::public(entry) {
                 Ok(entry) => {
-                    let governs = entry.writes.iter().any(|(map, _)| map.starts_with(GOVERNS));
+                    let governs = entry.writes.maps().any(|map| map.starts_with(GOVERNS));
                     read.push(entry);
                     if governs {
                         break;
@@ -115,24 +121,28 @@ impl<'f> Frame<'f> {
                 }
             }
         }
-        let is_over = read.is_empty() && refused.is_none();
-        (!is_over).then(|| Run {
-            entries: followed(read),
-            refused,
-        })
+        let (entries, misfit) = finish(read, state, keys);
+        let refused = misfit
+            .map(|why| (first.saturating_add(entries.len() as u64), why))
+            .or(refused);
+        let is_over = entries.is_empty() && refused.is_none();
+        (!is_over).then_some(Run { entries, refused })
     }
 }
 
-/// An entry that is good, but for its place in the tree, which is not known yet.
+/// An entry of which some is read.
 struct Read<'e> {
     entry: Entry<'e>,
     header: PublicHeader<'e>,
     writes: WriteSet,
-    signs: Option<Digest>,
+    leaf: Digest,
+    /// What is wrong with its private part.
+    misfit: Option<Misfit>,
 }
 
 impl<'e> Read<'e> {
-    fn of(entry: Entry<'e>, state: &Frozen, keys: &dyn Keys) -> Result<Read<'e>, Misfit> {
+    /// Reads what is public.
+    fn public(entry: Entry<'e>) -> Result<Read<'e>, Misfit> {
         let mut cursor = Cursor::new(entry.public);
         let header = PublicHeader::read(&mut cursor).map_err(Misfit::Unreadable)?;
         let iv = entry.iv();
@@ -144,47 +154,89 @@ impl<'e> Read<'e> {
         }
         let mut writes = WriteSet::new();
         collect(Maps::new(cursor), true, &mut writes)?;
-        if let Some(key) = keys.key_at(iv.seqno) {
-            let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-            let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
-            opened.map_err(|_| Misfit::Tag)?;
-            collect(Maps::private(&plaintext), false, &mut writes)?;
-        }
-        let signs = signed_root(txid(&entry), &writes, state)?;
         Ok(Read {
             entry,
             header,
             writes,
-            signs,
+            leaf: [0; 32],
+            misfit: None,
+        })
+    }
+
+    /// Reads what is private, where its key is known.
+    fn private(&mut self, keys: &dyn Keys) -> Result<(), Misfit> {
+        let entry = &self.entry;
+        let Some(key) = keys.key_at(entry.iv().seqno) else {
+            return Ok(());
+        };
+        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+        let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
+        opened.map_err(|_| Misfit::Tag)?;
+        collect(Maps::private(&plaintext), false, &mut self.writes)
+    }
+
+    fn followed(self, state: &Frozen) -> Result<Followed, Misfit> {
+        if let Some(misfit) = self.misfit {
+            return Err(misfit);
+        }
+        let txid = txid(&self.entry);
+        Ok(Followed {
+            txid,
+            signs: signed_root(txid, &self.writes, state)?,
+            leaf: self.leaf,
+            flags: self.entry.flags,
+            writes: self.writes,
+            raw: Arc::from(self.entry.raw),
+            rekey: None,
         })
     }
 }
 
-/// As the core takes them. They are digested together, which is several times faster than one by one.
-fn followed(read: Vec<Read<'_>>) -> Vec<Followed> {
-    let raws: Vec<&[u8]> = read.iter().map(|read| read.entry.raw).collect();
-    let mut digests = Vec::with_capacity(raws.len());
-    sha256_many(&raws, &mut digests);
-    let digested = read.into_iter().zip(digests);
-    digested
-        .map(|(read, digest)| {
-            let Read {
-                entry,
-                header,
-                writes,
-                signs,
-            } = read;
-            Followed {
-                txid: txid(&entry),
-                leaf: leaf(&digest, header.commit_evidence_digest, header.claims_digest),
-                flags: entry.flags,
-                signs,
-                writes,
-                raw: Arc::from(entry.raw),
-                rekey: None,
-            }
-        })
-        .collect()
+/// Reads what is private, and digests, on every processor; answers the entries up to the first that is not good, and what is
+/// wrong with that one.
+fn finish(mut read: Vec<Read<'_>>, state: &Frozen, keys: &dyn Keys) -> (Vec<Followed>, Option<Misfit>) {
+    in_pieces(&mut read, |piece| {
+        for entry in &mut *piece {
+            entry.misfit = entry.private(keys).err();
+        }
+        // Together they are digested several times faster than one by one.
+        let raws: Vec<&[u8]> = piece.iter().map(|read| read.entry.raw).collect();
+        let mut digests = Vec::with_capacity(raws.len());
+        sha256_many(&raws, &mut digests);
+        for (entry, digest) in piece.iter_mut().zip(digests) {
+            let header = &entry.header;
+            entry.leaf = leaf(&digest, header.commit_evidence_digest, header.claims_digest);
+        }
+    });
+    let mut entries = Vec::with_capacity(read.len());
+    for entry in read {
+        match entry.followed(state) {
+            Ok(entry) => entries.push(entry),
+            Err(misfit) => return (entries, Some(misfit)),
+        }
+    }
+    (entries, None)
+}
+
+/// Has `work` done on every piece of `items`, by as many threads as there are processors. Not on those of the process: they may be
+/// busy with a whole ledger, and other nodes wait for an answer.
+fn in_pieces<T: Send>(items: &mut [T], work: impl Fn(&mut [T]) + Sync) {
+    let others = PROCESSORS.min(items.len().div_ceil(PIECE)).saturating_sub(1);
+    let pieces = Mutex::new(items.chunks_mut(PIECE));
+    let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let help = || {
+        while let Some(piece) = next() {
+            work(piece);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            // Where the machine has no thread to give, this one does it all.
+            let helper = std::thread::Builder::new().name("checks".to_owned());
+            let _ = helper.spawn_scoped(scope, help);
+        }
+        help();
+    });
 }
 
 /// Checks an entry that comes after `state`. What is private is read where `keys` has its key.
@@ -196,10 +248,12 @@ pub fn check(raw: &[u8], state: &Frozen, keys: &dyn Keys) -> Result<Followed, Mi
     if entry.raw.len() != raw.len() {
         return Err(Misfit::Longer(raw.len() - entry.raw.len()));
     }
-    let mut followed = followed(vec![Read::of(entry, state, keys)?]);
-    match followed.pop() {
-        Some(followed) => Ok(followed),
-        None => unreachable!("one was read"),
+    match finish(vec![Read::public(entry)?], state, keys) {
+        (_, Some(misfit)) => Err(misfit),
+        (mut entries, None) => match entries.pop() {
+            Some(followed) => Ok(followed),
+            None => unreachable!("one was read"),
+        },
     }
 }
 

@@ -87,9 +87,10 @@ impl Service {
         let mut events = VecDeque::from([event]);
         let mut refused = None;
         while let Some(event) = events.pop_front() {
-            let effects = self.core.step(self.now, event);
+            let mut effects = self.core.step(self.now, event);
             // What comes of the transaction itself is in the first.
-            self.apply(&effects, std::mem::take(&mut learned).if_written(&effects));
+            let learned = std::mem::take(&mut learned).if_written(&effects);
+            self.apply(&mut effects, learned);
             for effect in effects {
                 // Whatever follows, nobody is there to do it.
                 if self.disk.has_crashed() {
@@ -103,8 +104,8 @@ impl Service {
         Ok(refused)
     }
 
-    fn apply(&mut self, effects: &[Effect], mut learned: Learned) {
-        for effect in effects {
+    fn apply(&mut self, effects: &mut [Effect], mut learned: Learned) {
+        for effect in effects.iter() {
             match effect {
                 Effect::Announce(Announcement::Applied { txid, .. }) => self.disk.say(|| format!("  applied {txid}")),
                 Effect::Announce(Announcement::RolledBack { to }) => {

@@ -23,8 +23,8 @@ fn a_step_that_takes_back_and_then_applies_leaves_what_it_applied() {
     for (seqno, key) in [(1, "a"), (2, "b"), (3, "c")] {
         store.apply(seqno, &puts(key));
     }
-    let effects = [Effect::Announce(Announcement::RolledBack { to: 1 }), applied(2, "d")];
-    assert_eq!(state_after(&effects, &mut store), Some(Some(txid(4, 2))));
+    let mut effects = [Effect::Announce(Announcement::RolledBack { to: 1 }), applied(2, "d")];
+    assert_eq!(state_after(&mut effects, &mut store), Some(Some(txid(4, 2))));
     assert_eq!(store.freeze().seqno(), 2);
     let there = ["a", "b", "c", "d"].map(|key| store.get("public:m", key.as_bytes()).is_some());
     assert_eq!(there, [true, false, false, true]);
@@ -34,10 +34,10 @@ fn a_step_that_takes_back_and_then_applies_leaves_what_it_applied() {
 fn a_step_that_applies_and_takes_back_leaves_nothing_of_it() {
     let mut store = Store::new();
     store.apply(1, &puts("a"));
-    let effects = [applied(2, "b"), Effect::Announce(Announcement::RolledBack { to: 1 })];
-    assert_eq!(state_after(&effects, &mut store), Some(None));
+    let mut effects = [applied(2, "b"), Effect::Announce(Announcement::RolledBack { to: 1 })];
+    assert_eq!(state_after(&mut effects, &mut store), Some(None));
     assert_eq!(store.freeze().seqno(), 1);
-    assert_eq!(state_after(&[], &mut store), None);
+    assert_eq!(state_after(&mut [], &mut store), None);
 }
 
 #[test]

@@ -68,6 +68,20 @@ pub(super) struct Whole {
 
 type Cargo = Arc<Vec<u8>>;
 
+/// What a step applies, by seqno.
+struct Applied {
+    /// The bytes of entries that another node has sealed.
+    raws: BTreeMap<Seqno, Arc<[u8]>>,
+    writes: BTreeMap<Seqno, WriteSet>,
+}
+
+fn written(effect: &Effect) -> Option<(Seqno, WriteSet)> {
+    match effect {
+        Effect::Announce(Announcement::Applied { txid, writes }) => Some((txid.seqno, writes.clone())),
+        _ => None,
+    }
+}
+
 impl Whole {
     /// Tells the core what happened, and carries out what it decides.
     fn step(&mut self, now: Duration, event: Event, frame: &[u8], deeds: &mut Vec<Deed<Cargo>>) -> Result<(), String> {
@@ -75,14 +89,18 @@ impl Whole {
             elapsed: now,
             unix_s: 1_750_000_000 + now.as_secs(),
         };
-        let followed: BTreeMap<Seqno, Arc<[u8]>> = match &event {
+        let raws = match &event {
             Event::Followed(run) => run.iter().map(|it| (it.txid.seqno, Arc::clone(&it.raw))).collect(),
             _ => BTreeMap::new(),
         };
         let (durable, agreed) = (self.durable(), self.consensus().committed());
-        let effects = self.core.step(at, event);
+        let mut effects = self.core.step(at, event);
+        let applied = Applied {
+            raws,
+            writes: effects.iter().filter_map(written).collect(),
+        };
         let mut agrees = Some(self.consensus().committed()).filter(|now| *now > agreed);
-        self.bring_state_along(&effects);
+        self.bring_state_along(&mut effects);
         if self.durable() > durable {
             self.is_on_disk(durable, self.durable())?;
             deeds.push(Deed::Durable(self.durable()));
@@ -94,7 +112,7 @@ impl Whole {
             ) {
                 deeds.extend(agrees.take().map(Deed::Agreed));
             }
-            self.carry_out(now, effect, &followed, frame, deeds)?;
+            self.carry_out(now, effect, &applied, frame, deeds)?;
         }
         deeds.extend(agrees.take().map(Deed::Agreed));
         Ok(())
@@ -106,7 +124,7 @@ impl Whole {
     }
 
     #[cfg(not(test))]
-    fn bring_state_along(&mut self, effects: &[Effect]) {
+    fn bring_state_along(&mut self, effects: &mut [Effect]) {
         state_after(effects, &mut self.store);
     }
 
@@ -118,7 +136,7 @@ impl Whole {
         &mut self,
         now: Duration,
         effect: Effect,
-        followed: &BTreeMap<Seqno, Arc<[u8]>>,
+        applied: &Applied,
         frame: &[u8],
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
@@ -133,7 +151,7 @@ impl Whole {
             }
             Effect::Verify { after, through, .. } => self.verify(now, (after, through), frame, deeds)?,
             Effect::Answer(ticket, outcome) => self.answered(ticket, &outcome, deeds)?,
-            Effect::Announce(announcement) => self.hears(announcement, followed, deeds)?,
+            Effect::Announce(announcement) => self.hears(announcement, applied, deeds)?,
             Effect::Propose(Proposal::Retirements) => {
                 let frozen = self.store.freeze();
                 let mut transaction = frozen.transaction();
@@ -157,15 +175,17 @@ impl Whole {
     fn hears(
         &mut self,
         announcement: Announcement,
-        followed: &BTreeMap<Seqno, Arc<[u8]>>,
+        applied: &Applied,
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
         match announcement {
-            Announcement::Applied { txid, writes } => {
-                let raw = followed.get(&txid.seqno).or_else(|| self.core.kept(txid.seqno));
+            Announcement::Applied { txid, .. } => {
+                let raw = applied.raws.get(&txid.seqno).or_else(|| self.core.kept(txid.seqno));
                 let raw = raw.map(Arc::clone);
                 let raw = raw.ok_or_else(|| format!("{txid} is applied, and its bytes are gone"))?;
-                deeds.push(Deed::Appended(record(txid, &raw, &writes, &self.store)));
+                let writes = applied.writes.get(&txid.seqno);
+                let writes = writes.ok_or_else(|| format!("{txid} is applied, and nobody knows what it writes"))?;
+                deeds.push(Deed::Appended(record(txid, &raw, writes, &self.store)));
                 self.raws.push(raw);
             }
             Announcement::RolledBack { to } => {

@@ -19,7 +19,7 @@ impl Whole {
         }
     }
 
-    pub(super) fn bring_state_along(&mut self, effects: &[Effect]) {
+    pub(super) fn bring_state_along(&mut self, effects: &mut [Effect]) {
         if self.broken != Some(Broken::StateKeepsTheTail) {
             state_after(effects, &mut self.store);
             return;
