@@ -14,16 +14,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use node::{Node, Place, program};
-use rekindle::crypto::Certificate;
 use rekindle::fixture::{Options, generate};
-use rekindle::member::{Client, Session, Trust};
 use rekindle::report::progress::Silent;
 use serde_json::{Value, json};
 
 /// Each look is a TLS session of its own, which takes the node a few milliseconds.
 const POLL: Duration = Duration::from_millis(40);
-/// Requests at a time, where the number of them in a second matters.
-const AT_ONCE: usize = 8;
 
 fn main() {
     let small = std::env::args().any(|argument| argument == "--test");
@@ -47,9 +43,10 @@ fn main() {
     if runs("commit") {
         let service = scratch.path().join("short");
         make(&service, 2_000, 100);
+        let proposals = if small { 16 } else { 300 };
         for round in 0..rounds {
-            commits(&service, 1, if small { 16 } else { 400 }, round);
-            commits(&service, 3, if small { 16 } else { 400 }, round);
+            commits(&service, 1, proposals, round);
+            commits(&service, 3, proposals, round);
         }
     }
 }
@@ -164,7 +161,7 @@ fn from_a_snapshot(service: &Path, rounds: usize) {
     leader.kill();
 }
 
-/// Proposals of members, several at a time, until the last of them is committed.
+/// Proposals of a member, one after the other, until the last of them is committed.
 fn commits(service: &Path, nodes: usize, number: usize, round: usize) {
     let place = Place::of(service);
     let mut leader = place.start();
@@ -182,29 +179,11 @@ fn commits(service: &Path, nodes: usize, number: usize, round: usize) {
     }
     leader.wait_for_commit();
     let before = committed(&leader);
-    let proposal = json!({"actions": [{"name": "trigger_ledger_chunk"}]}).to_string();
-    let pem = std::fs::read_to_string(place.directory.join("service_cert.pem")).unwrap();
-    let url = leader.url.clone();
+    let proposal = json!({"actions": [{"name": "trigger_ledger_chunk"}]});
+    let voter = leader.voters().swap_remove(0);
     let began = Instant::now();
-    let threads: Vec<_> = (0..AT_ONCE)
-        .map(|i| {
-            let keys = leader.voters().swap_remove(i % 3);
-            let (url, pem, proposal) = (url.clone(), pem.clone(), proposal.clone());
-            std::thread::spawn(move || {
-                let client = Client::new(&url, Trust::Service(Certificate::from_pem(&pem).unwrap())).unwrap();
-                let session = Session::new(&client, &keys.member);
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                for _ in 0..number / AT_ONCE {
-                    runtime.block_on(session.propose(proposal.as_bytes())).unwrap();
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().unwrap();
+    for _ in 0..number {
+        leader.propose(&voter, &proposal).unwrap();
     }
     let answered = began.elapsed().as_secs_f64();
     leader.wait_for_commit();

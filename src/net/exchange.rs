@@ -118,6 +118,8 @@ async fn send(asked: &Asked<'_>, method: Method, json: Option<Bytes>, bounds: Bo
         let tcp = TcpStream::connect((host, port))
             .await
             .map_err(|why| format!("no connection to {host}:{port}: {why}"))?;
+        // A handshake and a request are small: neither is to wait for the other end to have acknowledged what was before.
+        let _ = tcp.set_nodelay(true);
         let Some(tls) = &asked.tls else {
             return Ok::<Box<dyn Stream>, String>(Box::new(tcp));
         };

@@ -87,8 +87,7 @@ impl Fetcher<'_> {
         }
         let path = directory.join(place.name.to_string());
         rename_durably(&fetched.0, &path).map_err(|why| why.to_string())?;
-        // Under the name that it has now.
-        snapshots::start_from(&path).map(Some).map_err(|why| why.to_string())
+        Ok(Some(Start { path, ..start }))
     }
 
     /// The identity of the service that this one has recovered, as its nodes say. Before it is open, it has no snapshot of its own.
