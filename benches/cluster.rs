@@ -36,7 +36,7 @@ fn main() {
     }
     if runs("snapshot") {
         let service = scratch.path().join("wide");
-        let keys = if small { 2_000 } else { 250_000 };
+        let keys = if small { 2_000 } else { 375_000 };
         make(&service, keys, keys);
         from_a_snapshot(&service, rounds);
     }

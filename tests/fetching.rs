@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use support::Service;
 
 /// What a node asks for at a time.
-const PIECE: usize = 4 << 20;
+const PIECE: usize = 8 << 20;
 
 /// A service of which there is only a key.
 struct Made {
@@ -192,7 +192,7 @@ impl Scene {
             "--entries",
             "1200",
             "--value-size",
-            "14000",
+            "15500",
             "--chunk-size",
             "2000000",
             "--snapshot-every",

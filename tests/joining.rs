@@ -384,7 +384,7 @@ fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_ov
 
 #[test]
 fn a_snapshot_of_several_pieces_is_taken_as_it_is() {
-    let place = place_of(&["--entries", "1000", "--value-size", "17000", "--chunk-size", "1000000"]);
+    let place = place_of(&["--entries", "1000", "--value-size", "18000", "--chunk-size", "1000000"]);
     let mut leader = place.start();
     leader.wait_for("PartOfPublicNetwork");
     leader.open();
@@ -401,7 +401,7 @@ fn a_snapshot_of_several_pieces_is_taken_as_it_is() {
         std::fs::read(&began).unwrap(),
         place.directory.join("snapshots").join(began.file_name().unwrap()),
     );
-    assert!(fetched.len() > 2 * (4 << 20), "{} bytes are not enough", fetched.len());
+    assert!(fetched.len() > 2 * (8 << 20), "{} bytes are not enough", fetched.len());
     assert!(fetched == std::fs::read(served).unwrap());
     follower.stop();
     leader.stop();
