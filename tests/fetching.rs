@@ -192,7 +192,7 @@ impl Scene {
             "--entries",
             "1200",
             "--value-size",
-            "15500",
+            "20500",
             "--chunk-size",
             "2000000",
             "--snapshot-every",

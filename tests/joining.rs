@@ -384,7 +384,7 @@ fn a_node_begins_with_the_newest_snapshot_of_the_open_service_and_can_take_it_ov
 
 #[test]
 fn a_snapshot_of_several_pieces_is_taken_as_it_is() {
-    let place = place_of(&["--entries", "1000", "--value-size", "18000", "--chunk-size", "1000000"]);
+    let place = place_of(&["--entries", "1000", "--value-size", "23500", "--chunk-size", "1000000"]);
     let mut leader = place.start();
     leader.wait_for("PartOfPublicNetwork");
     leader.open();
