@@ -273,12 +273,26 @@ impl Consensus {
             if self.view_of(signature) != self.view && self.keeps(Rule::CommitOwnView) {
                 return;
             }
+            let before = self.configurations.active().count();
             self.commit(signature);
+            if self.configurations.active().count() < before {
+                self.tell_of_commit();
+            }
             self.ask_to_mark();
             self.forget_without_telling();
             if self.phase == Some(Phase::RetiredCommitted) {
                 self.nudge();
                 self.stop_leading();
+            }
+        }
+    }
+
+    /// Everybody is to hear at once how far it is committed. Until they know that a change of who takes part is, they elect nobody
+    /// without a majority of those before it: were this leader to die meanwhile, one of two would be missing for ever.
+    fn tell_of_commit(&mut self) {
+        if let State::Leader(leading) = &mut self.state {
+            for follower in leading.followers.values_mut() {
+                follower.next_send = self.now;
             }
         }
     }

@@ -339,28 +339,29 @@ impl Nodes<'_> {
         self.await_another().await
     }
 
-    /// Waits until all that members were told is committed: what is not may be lost with the node that leads.
+    /// Waits until every node knows that all that members were told is committed. What is not may be lost with the node that leads;
+    /// and of a node that was let in the others must know that this is committed, or they need the dead one to elect another.
     async fn await_commit(&mut self) -> Result<()> {
-        let client = self.client(self.leader)?;
         let began = Instant::now();
-        let written = client
-            .get("/node/network")
-            .await
-            .ok()
-            .and_then(|answer| answer.transaction());
+        let answered = self.client(self.leader)?.get("/node/network").await;
+        let written = answered.ok().and_then(|answer| answer.transaction());
         let Some(written) = written else {
             return Err(self.node(self.leader)?.failed("the node does not say what is written"));
         };
-        while committed(&client)
-            .await
-            .is_none_or(|now| now < (written.view, written.seqno))
-        {
-            let node = self.node(self.leader)?;
-            node.check()?;
-            if began.elapsed() > PATIENCE {
-                return Err(node.failed("what is written is not committed"));
+        let running = (0..self.running.len()).filter(|number| matches!(self.running.get(*number), Some(Some(_))));
+        for number in running.collect::<Vec<_>>() {
+            let client = self.client(number)?;
+            while committed(&client)
+                .await
+                .is_none_or(|now| now < (written.view, written.seqno))
+            {
+                let node = self.node(number)?;
+                node.check()?;
+                if began.elapsed() > PATIENCE {
+                    return Err(node.failed("what is written is not committed"));
+                }
+                tokio::time::sleep(PACE).await;
             }
-            tokio::time::sleep(PACE).await;
         }
         Ok(())
     }
