@@ -54,6 +54,25 @@ fn with_nothing_new_a_message_time_out_brings_one_empty_frame_with_the_commit() 
 }
 
 #[test]
+fn that_a_change_of_who_takes_part_is_committed_everybody_hears_at_once() {
+    let mut consensus = leader(&[2]);
+    consensus.tick(at(100), &ALL);
+    hears(&mut consensus, 2, ok(5, 11));
+    write(&mut consensus, &[trusted(5, 12, &[1, 2, 3]), signature(5, 13)]);
+    consensus.tick(at(200), &ALL);
+    // A signature alone is told with the next sign of life.
+    let later = consensus.due();
+    let effects = consensus.received(at(210), id(2), ok(5, 13));
+    assert_eq!((commits(&effects), consensus.due()), (vec![13], Some(at(210))));
+    assert!(later > Some(at(210)));
+    let told = sent(&consensus.tick(at(210), &ALL));
+    let to: Vec<NodeId> = told.iter().map(|(to, _)| *to).collect();
+    assert_eq!(to, [id(2), id(3)]);
+    let commit = |message: &Message| matches!(message, Message::AppendEntries(frame) if frame.leader_commit == 13);
+    assert!(told.iter().all(|(_, message)| commit(message)));
+}
+
+#[test]
 fn what_was_sent_is_not_sent_again_without_a_refusal() {
     let mut consensus = leader(&[2]);
     assert_eq!(frames(&consensus.flush(at(0), &ALL)).len(), 1);
