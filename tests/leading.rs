@@ -200,13 +200,19 @@ fn a_node_that_members_trust_takes_over_when_they_retire_this_one_which_then_end
     });
     let own = node.state()["node_id"].as_str().unwrap().to_owned();
     let mut voters = node.voters();
-    let hand_over = node.hand_over(&voters.remove(0));
+    let proposer = voters.remove(0);
+    let hand_over = node.hand_over(&proposer);
     let proposal = node.wait_until("it is proposed", |node| {
         let proposals = node
             .run(rekindle::member::governance::proposals(node.client()))
             .unwrap();
         let open = proposals.iter().find(|proposal| proposal["proposalState"] == "Open")?;
         Some(open["proposalId"].as_str().unwrap().to_owned())
+    });
+    // Where others decide first, it does not ask for their votes.
+    node.wait_until("its own vote is there", |node| {
+        let ballot = rekindle::member::governance::ballot(node.client(), &proposal, &proposer.member.id());
+        node.run(ballot).unwrap()
     });
     for voter in &voters {
         let state = node.vote(voter, &proposal);
