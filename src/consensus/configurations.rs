@@ -53,7 +53,7 @@ pub struct Departure {
     /// It took part in a configuration of this service.
     pub(super) took_part: bool,
     /// Greater views that it has brought since it left for good, and when the last one.
-    pub(super) views: (u32, Option<Duration>),
+    pub(super) views: Views,
 }
 
 /// Greater views of a node that has left for good that count. It stands where it does not know that it has left, and is told by
@@ -66,13 +66,19 @@ pub(super) struct Configurations {
     /// The committed one, if any, and all later ones.
     active: VecDeque<Configuration>,
     departures: BTreeMap<NodeId, Departure>,
+    /// Nodes whose admission this node gave up as a leader, and the greater views that each has brought since.
+    given_up: BTreeMap<NodeId, Views>,
 }
+
+/// How many, and when the last one.
+type Views = (u32, Option<Duration>);
 
 impl Configurations {
     pub(super) fn new(active: Vec<Configuration>, departures: BTreeMap<NodeId, Departure>) -> Configurations {
         Configurations {
             active: active.into(),
             departures,
+            given_up: BTreeMap::new(),
         }
     }
 
@@ -125,19 +131,29 @@ impl Configurations {
         }
     }
 
-    /// Whether a node may bring a greater view. Who has left for good may not know it: it counts now and then, and not for ever.
+    /// Whether a node may bring a greater view. Who has left for good, or was let in and given up, may not know it: it counts now
+    /// and then, and not for ever.
     pub(super) fn may_bring_view(&mut self, node: &NodeId, now: Duration, pause: Duration) -> bool {
-        let is_in = self.is_active(node);
+        if self.is_active(node) {
+            return true;
+        }
         let left = self.departures.get_mut(node);
-        let Some(departure) = left.filter(|departure| departure.complete.is_some() && !is_in) else {
+        let left = left.filter(|departure| departure.complete.is_some());
+        let left = left.map(|departure| &mut departure.views);
+        let Some(views) = left.or_else(|| self.given_up.get_mut(node)) else {
             return true;
         };
-        let (count, last) = departure.views;
+        let (count, last) = *views;
         let may = count < VIEWS_OF_WHO_LEFT && last.is_none_or(|last| now >= last + pause);
         if may {
-            departure.views = (count + 1, Some(now));
+            *views = (count + 1, Some(now));
         }
         may
+    }
+
+    /// The admission of these nodes is given up. They still count themselves in, and stand.
+    pub(super) fn give_up(&mut self, nodes: impl Iterator<Item = NodeId>) {
+        self.given_up.extend(nodes.map(|node| (node, (0, None))));
     }
 
     /// An entry at `seqno` changes nodes.

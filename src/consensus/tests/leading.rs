@@ -402,6 +402,35 @@ fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
 }
 
 #[test]
+fn who_was_given_up_on_and_is_alive_does_not_keep_the_leader_from_leading() {
+    let mut alone = start(1, &[1]);
+    alone.view = 6;
+    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
+    write(
+        &mut consensus,
+        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
+    );
+    consensus.tick(at(4000), &ALL);
+    consensus.synced(at(4000), txid(6, 11));
+    write(&mut consensus, &[signature(7, 12)]);
+    // It does not know that it was given up on, and stands with a longer log.
+    let stands = |view| wants_vote(view, txid(6, 13));
+    let mut deposed = 0;
+    for step in 0..100 {
+        let now = 4100 + step * 500;
+        let led = consensus.role() == Role::Leader;
+        consensus.received(at(now), id(2), stands(consensus.view() + 1));
+        if consensus.role() != Role::Leader {
+            deposed += u32::from(led);
+            consensus.tick(at(now + 400), &ALL);
+            consensus.tick(at(now + 499), &ALL);
+        }
+    }
+    // Once in four election time-outs at most, of those fifty seconds.
+    assert!((1..=14).contains(&deposed), "{deposed}");
+}
+
+#[test]
 fn a_joiner_that_answers_however_slowly_is_waited_for() {
     let mut alone = start(1, &[1]);
     alone.view = 6;
