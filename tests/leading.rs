@@ -211,7 +211,7 @@ fn a_node_that_members_trust_takes_over_when_they_retire_this_one_which_then_end
     });
     // Where others decide first, it does not ask for their votes.
     node.wait_until("its own vote is there", |node| {
-        let ballot = rekindle::member::governance::ballot(node.client(), &proposal, &proposer.member.id());
+        let ballot = rekindle::member::governance::ballot(node.client(), &proposal, proposer.member.id());
         node.run(ballot).unwrap()
     });
     for voter in &voters {
