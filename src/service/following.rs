@@ -59,7 +59,6 @@ static PROCESSORS: LazyLock<usize> =
 const GOVERNS: &str = "public:ccf.";
 
 /// Entries in a row that are checked against the same state.
-#[derive(Default)]
 pub struct Run {
     /// Those that are good. Only the last may write to a table that decides about those after it.
     pub entries: Vec<Followed>,
