@@ -5,6 +5,11 @@
 //! about 100 MB; with `--test` it does the same once with little. What is timed begins with the start of the joining process.
 //! Beside each: `rekindle verify` of the same ledger, and a copy of the same bytes.
 
+#[macro_use]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "../tests/support/joiners.rs"]
+mod joiners;
 #[path = "../tests/support/node.rs"]
 mod node;
 
@@ -13,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use joiners::committed;
 use node::{Node, Place, program};
 use rekindle::fixture::{Options, generate};
 use rekindle::report::progress::Silent;
@@ -95,7 +101,7 @@ fn whole_ledger(service: &Path, rounds: usize) {
         leader.wait_for("PartOfPublicNetwork");
         leader.wait_for_commit();
         let wanted = committed(&leader);
-        let first = joiner(&place, &leader.url, "public", false);
+        let first = joins(&place, &leader.url, "public", false);
         let began = Instant::now();
         let mut follower = first.start();
         wait_for_seqno(&mut follower, wanted);
@@ -104,7 +110,7 @@ fn whole_ledger(service: &Path, rounds: usize) {
 
         leader.open();
         follower.wait_for("PartOfNetwork");
-        let second = joiner(&place, &leader.url, "open", false);
+        let second = joins(&place, &leader.url, "open", false);
         let mut late = second.start();
         let began = trust(&leader, &mut late);
         wait_for_seqno(&mut late, committed(&leader));
@@ -143,7 +149,7 @@ fn from_a_snapshot(service: &Path, rounds: usize) {
     });
     let mut times = Vec::new();
     for round in 0..rounds {
-        let beside = joiner(&place, &leader.url, &format!("late{round}"), true);
+        let beside = joins(&place, &leader.url, &format!("late{round}"), true);
         let mut late = beside.start();
         let fetched = Instant::now();
         late.wait_for("Pending");
@@ -167,7 +173,7 @@ fn commits(service: &Path, nodes: usize, number: usize, round: usize) {
     let mut leader = place.start();
     leader.open();
     let places: Vec<Place> = (1..nodes)
-        .map(|i| joiner(&place, &leader.url, &format!("node{i}"), false))
+        .map(|i| joins(&place, &leader.url, &format!("node{i}"), false))
         .collect();
     let mut followers: Vec<Node<'_>> = Vec::new();
     for place in &places {
@@ -199,37 +205,19 @@ fn commits(service: &Path, nodes: usize, number: usize, round: usize) {
     }
 }
 
-/// Where a node is started that joins the service of `first`.
-fn joiner(first: &Place, url: &str, name: &str, snapshot: bool) -> Place {
-    let directory = first.directory.join(name);
-    std::fs::create_dir_all(directory.join("common")).unwrap();
-    std::fs::copy(
-        first.directory.join("service_cert.pem"),
-        directory.join("service_cert.pem"),
-    )
-    .unwrap();
-    let mut place = Place::at(&directory);
-    place.config["command"] = json!({
-        "type": "Join",
-        "service_certificate_file": "service_cert.pem",
-        "join": {
-            "target_rpc_address": url.strip_prefix("https://").unwrap(),
-            "retry_timeout": "20ms",
-            "fetch_recent_snapshot": snapshot,
-        },
-    });
+/// Where a node is started that joins the service of `first`, with the times that a node has by itself.
+fn joins(first: &Place, url: &str, name: &str, snapshot: bool) -> Place {
+    let mut place = joiners::joiner(first, url, name);
+    place.config.as_object_mut().unwrap().remove("consensus");
+    let join = &mut place.config["command"]["join"];
+    join["retry_timeout"] = json!("20ms");
+    join["fetch_recent_snapshot"] = json!(snapshot);
     place
 }
 
 /// Members trust a node that waits for it; answers when they had agreed.
 fn trust(leader: &Node<'_>, joiner: &mut Node<'_>) -> Instant {
-    let id = joiner.wait_for("Pending")["node_id"].as_str().unwrap().to_owned();
-    let path = format!("/node/network/nodes/{id}");
-    joiner.wait_until("the service knows it", |_| {
-        (leader.get(&path).status == 200).then_some(())
-    });
-    let arguments = json!({"node_id": id, "valid_from": node::an_hour_ago()});
-    leader.act("transition_node_to_trusted", arguments);
+    joiners::trust(leader, joiner);
     Instant::now()
 }
 
@@ -238,12 +226,6 @@ fn leave(leader: &Node<'_>, mut node: Node<'_>) {
     let id = node.state()["node_id"].clone();
     leader.act("remove_node", json!({"node_id": id}));
     node.wait_for_end();
-}
-
-fn committed(node: &Node<'_>) -> u64 {
-    let commit = node.json("/node/commit");
-    let (_, seqno) = commit["transaction_id"].as_str().unwrap().split_once('.').unwrap();
-    seqno.parse().unwrap()
 }
 
 /// Waits until a node has committed so much; it may not answer yet.

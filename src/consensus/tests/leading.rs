@@ -336,13 +336,7 @@ fn nothing_is_appended_in_a_view_that_was_left() {
 
 #[test]
 fn a_lone_leader_whose_joiner_died_gives_up_what_is_not_committed_and_others_may_not() {
-    let mut alone = start(1, &[1]);
-    alone.view = 6;
-    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
-    write(
-        &mut consensus,
-        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
-    );
+    let mut consensus = alone_with_a_joiner();
     assert_eq!(consensus.acknowledgements(), BTreeMap::from([(id(2), (0, at(0)))]));
     let effects = consensus.withdraw(at(0));
     let expected = [
@@ -374,8 +368,8 @@ fn a_lone_leader_whose_joiner_died_gives_up_what_is_not_committed_and_others_may
     assert!(follower(1, &[1]).withdraw(at(0)).is_empty());
 }
 
-#[test]
-fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
+/// A lone leader of view 6 that has let node 2 in, and waits for it.
+fn alone_with_a_joiner() -> Consensus {
     let mut alone = start(1, &[1]);
     alone.view = 6;
     let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
@@ -383,6 +377,12 @@ fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
         &mut consensus,
         &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
     );
+    consensus
+}
+
+#[test]
+fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
+    let mut consensus = alone_with_a_joiner();
     let effects = consensus.tick(at(3999), &ALL);
     assert_eq!(consensus.role(), Role::Leader);
     assert!(frames(&effects).iter().all(|(node, ..)| *node == id(2)), "{effects:?}");
@@ -403,13 +403,7 @@ fn a_joiner_that_never_answers_is_waited_for_and_then_given_up_on() {
 
 #[test]
 fn who_was_given_up_on_and_is_alive_does_not_keep_the_leader_from_leading() {
-    let mut alone = start(1, &[1]);
-    alone.view = 6;
-    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
-    write(
-        &mut consensus,
-        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
-    );
+    let mut consensus = alone_with_a_joiner();
     consensus.tick(at(4000), &ALL);
     consensus.synced(at(4000), txid(6, 11));
     write(&mut consensus, &[signature(7, 12)]);
@@ -432,13 +426,7 @@ fn who_was_given_up_on_and_is_alive_does_not_keep_the_leader_from_leading() {
 
 #[test]
 fn a_joiner_that_answers_however_slowly_is_waited_for() {
-    let mut alone = start(1, &[1]);
-    alone.view = 6;
-    let (mut consensus, _) = Consensus::lead(settings(), alone, chance(), at(0));
-    write(
-        &mut consensus,
-        &[signature(6, 11), trusted(6, 12, &[1, 2]), signature(6, 13)],
-    );
+    let mut consensus = alone_with_a_joiner();
     for second in 1..=20 {
         consensus.tick(at(second * 1000), &ALL);
         consensus.received(at(second * 1000), id(2), refused(6, 3));
