@@ -59,12 +59,19 @@ pub(super) struct Whole {
     places: BTreeMap<Seqno, (Seqno, u64)>,
     /// An operation that the core waits for.
     under_way: Option<Operation>,
+    /// The disk syncs nothing ever again.
+    is_broken: bool,
+    /// How many times in a row the disk has refused for other reasons than that it is full.
+    refused: u32,
     next_ticket: u64,
     /// Tickets of clients.
     asked: BTreeSet<Ticket>,
     #[cfg(test)]
     broken: Option<super::tests::Broken>,
 }
+
+/// After so many refusals in a row a disk that is only bad does as it is told, once: a node gives up after 20.
+const MOST_REFUSALS: u32 = 15;
 
 type Cargo = Arc<Vec<u8>>;
 
@@ -333,6 +340,25 @@ impl Whole {
         if self.is_left_out(operation) {
             return Ok(());
         }
-        self.files.perform(operation).map_err(|why| Failure::from(&why))
+        // A disk that refuses the same for ever is broken, and a node may give it up; one that is only bad must not seem so by
+        // chance, where everybody counts on the node.
+        let weather = self.disk.weather();
+        let is_enough = self.refused >= MOST_REFUSALS && !self.is_broken;
+        if is_enough {
+            let is_full = weather.is_full;
+            self.disk.set_weather(Weather {
+                is_full,
+                ..Weather::default()
+            });
+        }
+        let done = self.files.perform(operation).map_err(|why| Failure::from(&why));
+        if is_enough {
+            self.disk.set_weather(weather);
+        }
+        match &done {
+            Ok(()) => self.refused = 0,
+            Err(failure) => self.refused += u32::from(!failure.is_waited_for),
+        }
+        done
     }
 }

@@ -204,6 +204,7 @@ impl Body for Whole {
 
     fn change_disk(&mut self, disk: Disk) {
         let calm = Weather::default();
+        self.is_broken = disk == Disk::Broken;
         self.disk.set_weather(match disk {
             Disk::Calm => calm,
             Disk::Bad {

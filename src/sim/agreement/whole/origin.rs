@@ -64,6 +64,8 @@ impl Whole {
             raws: origin.raws,
             places: BTreeMap::new(),
             under_way: None,
+            is_broken: false,
+            refused: 0,
             next_ticket: 0,
             asked: BTreeSet::new(),
             rng,
