@@ -173,7 +173,8 @@ impl fmt::Display for Warning {
             }
             Warning::PeerRestarted { id } => write!(
                 f,
-                "{id} was started again and has another key: it is refused until this node is started again too"
+                "{id} was started again and has another key: it is refused until this node is started again too; where several \
+                 ask for this, start them together, because each that is started alone gets another key"
             ),
             Warning::Stranger { id } => write!(
                 f,

@@ -223,6 +223,17 @@ impl World {
         let count = self.nodes.len() as u64;
         if self.now >= self.faults_end {
             self.cut.clear();
+            let asks = self.nodes.iter().any(|node| node.wants_restart);
+            let nobody_opens = self.quorum.is_empty() && self.failover.is_empty();
+            // Whoever is started again has another key, and the others ask for the same: an operator who has gone round and
+            // round starts all of them together.
+            if asks && nobody_opens && self.now >= self.faults_end + 15 * FAILOVER_MS && self.one_in(100) {
+                for at in 0..self.nodes.len() {
+                    self.tally.restarted_by_hand += 1;
+                    self.crash(at, 500);
+                }
+                return;
+            }
             for at in 0..self.nodes.len() {
                 if self.nodes[at].wants_restart && self.one_in(100) {
                     self.tally.restarted_by_hand += 1;
