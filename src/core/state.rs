@@ -23,7 +23,7 @@ use crate::tables::names;
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// Bytes of entries that may wait for the disk, of which nothing more is taken beyond that.
-const MAX_KEPT_BYTES: u64 = 256 << 20;
+pub(super) const MAX_KEPT_BYTES: u64 = 256 << 20;
 
 /// How a ledger is written.
 #[derive(Clone, Copy, Debug)]

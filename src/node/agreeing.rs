@@ -96,7 +96,10 @@ impl Driver {
                 self.step_and(Event::Followed(entries), learned);
             }
             if let Some((seqno, why)) = refused {
-                tracing::warn!(seqno, "an entry of the primary is refused: {why}");
+                // It may come again as often as the primary likes.
+                if self.may_say() {
+                    tracing::warn!(seqno, "an entry of the primary is refused: {why}");
+                }
                 return self.step(Event::FrameRefused);
             }
         }

@@ -161,6 +161,80 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
     assert!(cluster.of(1).committed > last);
 }
 
+/// Entries after the last of node 2 arrive there from node 1, each of these bytes: as an event that was asked for.
+fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<Followed>> {
+    let next = cluster.of(2).core.next();
+    let (view, last) = (next.view, next.seqno - 1);
+    let frame = crate::consensus::AppendEntries {
+        idx: last + count,
+        prev_idx: last,
+        view,
+        prev_view: cluster.of(2).core.view_of(last),
+        leader_commit: 0,
+        view_of_idx: view,
+    };
+    let now = cluster.now;
+    let (from, message) = (id(1), Message::AppendEntries(frame));
+    let effects = cluster.of(2).core.step(now, Event::Heard { from, message });
+    let is_asked = effects.iter().any(|effect| matches!(effect, Effect::Verify { .. }));
+    let entries = (next.seqno..next.seqno + count).map(|seqno| Followed {
+        txid: txid(view, seqno),
+        raw: Arc::clone(raw),
+        leaf: [0; 32],
+        flags: 0,
+        writes: WriteSet::new(),
+        signs: None,
+        rekey: None,
+    });
+    is_asked.then(|| entries.collect())
+}
+
+#[test]
+fn a_leader_that_is_faster_than_the_disk_does_not_fill_the_memory_and_is_taken_up_again() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    let now = cluster.now;
+    let raw: Arc<[u8]> = Arc::from(vec![0; 32 << 20]);
+    let mut taken = 0;
+    while let Some(entries) = entries_of(&mut cluster, &raw, 1).filter(|_| taken < 100) {
+        let _ = cluster.of(2).core.step(now, Event::Followed(entries));
+        taken += 1;
+    }
+    assert_eq!(taken, 8, "256 MiB wait for the disk, and more is refused unread");
+    let last = cluster.of(2).core.next().seqno - 1;
+    let _ = cluster.of(2).core.step(now, Event::Done);
+    let _ = cluster.of(2).core.step(now, Event::Done);
+    for _ in 0..40 {
+        let _ = cluster.of(2).core.step(now, Event::Done);
+        if let Some(entries) = entries_of(&mut cluster, &raw, 1) {
+            let _ = cluster.of(2).core.step(now, Event::Followed(entries));
+            break;
+        }
+    }
+    assert_eq!(cluster.of(2).core.next().seqno - 1, last + 1, "there is room again");
+}
+
+#[test]
+fn a_leader_that_never_ends_a_chunk_is_refused_where_positions_can_express_no_more() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    let now = cluster.now;
+    let raw: Arc<[u8]> = Arc::from(vec![0; 64 << 20]);
+    let mut taken = 0;
+    for _ in 0..70 {
+        let before = cluster.of(2).core.next().seqno;
+        let Some(entries) = entries_of(&mut cluster, &raw, 1) else {
+            break;
+        };
+        let mut effects = cluster.of(2).core.step(now, Event::Followed(entries));
+        while effects.iter().any(|effect| matches!(effect, Effect::Perform(_))) {
+            effects = cluster.of(2).core.step(now, Event::Done);
+        }
+        taken += cluster.of(2).core.next().seqno - before;
+    }
+    assert_eq!(taken, 63, "of 64 MiB each, below 4 GiB");
+}
+
 #[test]
 fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_among_that_is_proposed_again() {
     let mut cluster = Cluster::begin();
