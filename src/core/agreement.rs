@@ -129,7 +129,7 @@ impl Core {
         }
     }
 
-    /// An entry was sealed here.
+    /// An entry was sealed here; whether it lets nodes in.
     pub(super) fn sealed(
         &mut self,
         now: Now,
@@ -137,10 +137,16 @@ impl Core {
         is_signature: bool,
         writes: &WriteSet,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         let nodes = self.nodes_change(writes);
+        let mut lets_in = false;
         if let Some(others) = &mut self.others {
             others.has_news = true;
+            let mut configurations = others.consensus.configurations();
+            lets_in = configurations
+                .next_back()
+                .zip(nodes.as_ref())
+                .is_some_and(|(before, after)| !after.trusted.is_subset(&before.nodes));
         }
         let entry = Entry {
             txid,
@@ -148,6 +154,7 @@ impl Core {
             nodes,
         };
         self.agree(now, out, |consensus, _| consensus.appended(now.elapsed, &entry));
+        lets_in
     }
 
     /// Sends what is new, without waiting for the next heartbeat.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::*;
 use super::*;
-use crate::consensus::Message;
+use crate::consensus::{Consensus, Message};
 use crate::tables::names;
 
 #[test]
@@ -257,6 +257,44 @@ fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_
     assert!(leader.leads && leader.committed > before);
     assert_eq!(leader.proposed, [Proposal::Opening, Proposal::Opening]);
     assert_eq!(leader.core.consensus().unwrap().configurations().count(), 1);
+}
+
+#[test]
+fn who_was_given_up_on_and_has_gone_on_standing_comes_in_once_it_is_heard_and_trusted_again() {
+    let mut cluster = Cluster::begin();
+    let chance = ChaCha20Rng::seed_from_u64(2);
+    let joins = Consensus::follow(agreeing(), beginning(2, 0), chance, cluster.now.elapsed);
+    cluster.add(2, joins);
+    cluster.write(1, trusts(&[(2, "Trusted")]));
+    // It hears that it takes part, and has acknowledged nothing when it is heard no more.
+    cluster.of(2).is_slow = true;
+    cluster.run(40);
+    cluster.mute.insert(id(2));
+    cluster.run(200);
+    assert!(cluster.of(1).leads);
+    assert_eq!(
+        cluster.of(1).core.consensus().unwrap().configurations().count(),
+        1,
+        "given up"
+    );
+    let (view, theirs) = [1, 2].map(|n| cluster.of(n).core.consensus().unwrap().view()).into();
+    assert!(theirs > view + 1, "{theirs} {view}");
+    cluster.mute.clear();
+    cluster.of(2).is_slow = false;
+    while let Some(operation) = cluster.of(2).under_way.pop_front() {
+        perform(&mut cluster.of(2).disk, &operation);
+        cluster.step(id(2), Event::Done);
+    }
+    cluster.run(2000);
+    let mut tries = 0;
+    while cluster.of(2).committed < cluster.of(1).committed || cluster.of(2).committed == 0 {
+        tries += 1;
+        assert!(tries < 4, "trusted again and again, and never in");
+        let leader = cluster.leader();
+        cluster.write(leader, trusts(&[(2, "Trusted")]));
+        cluster.run(60);
+    }
+    cluster.agree(&[1, 2]);
 }
 
 #[test]
