@@ -225,6 +225,19 @@ fn a_removed_node_that_has_signed_more_than_is_committed_does_not_keep_the_other
 }
 
 #[test]
+fn who_is_retired_and_not_marked_may_lead_still_and_its_views_count() {
+    let mut consensus = leader(&[2, 3]);
+    consensus.tick(at(100), &ALL);
+    write(&mut consensus, &[retires(5, 12, &[1, 2], 3), signature(5, 13)]);
+    consensus.received(at(100), id(2), ok(5, 13));
+    assert!(!consensus.configurations.is_active(&id(3)));
+    for view in 6..20 {
+        consensus.received(at(100), id(3), wants_vote(view, txid(4, 10)));
+        assert_eq!(consensus.view(), view);
+    }
+}
+
+#[test]
 fn who_was_let_in_by_an_entry_that_another_leader_has_replaced_does_not_keep_the_others_from_being_led() {
     // This leader has never heard of node 9, which has taken an entry of the one before for its admission.
     let mut consensus = leader(&[2, 3]);

@@ -189,6 +189,39 @@ fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<
     is_asked.then(|| entries.collect())
 }
 
+/// Gives node 2 the next entry, changed like this, as its leader's; whether it is taken.
+fn is_taken(cluster: &mut Cluster, change: impl FnOnce(&mut Followed)) -> bool {
+    let raw: Arc<[u8]> = Arc::from(vec![0; 100]);
+    let before = cluster.of(2).core.next().seqno;
+    let mut entries = entries_of(cluster, &raw, 1).unwrap();
+    entries.iter_mut().for_each(|entry| entry.flags = 0);
+    change(&mut entries[0]);
+    let now = cluster.now;
+    let mut effects = cluster.of(2).core.step(now, Event::Followed(entries));
+    while effects.iter().any(|effect| matches!(effect, Effect::Perform(_))) {
+        effects = cluster.of(2).core.step(now, Event::Done);
+    }
+    cluster.of(2).core.next().seqno > before
+}
+
+#[test]
+fn an_entry_of_another_view_or_place_or_root_or_that_ends_a_chunk_anywhere_is_not_taken() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    cluster.run(40);
+    let last = cluster.of(2).core.next().seqno - 1;
+    assert_eq!(cluster.of(2).core.last_signed().unwrap().txid.seqno, last);
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.view -= 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.view += 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.seqno += 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.signs = Some([9; 32])));
+    // A chunk begins after a signature, and nowhere else: of each entry it would be a file.
+    assert!(is_taken(&mut cluster, |entry| entry.flags = 2));
+    assert!(is_taken(&mut cluster, |_| {}));
+    assert!(!is_taken(&mut cluster, |entry| entry.flags = 2));
+    assert!(is_taken(&mut cluster, |_| {}));
+}
+
 #[test]
 fn a_leader_that_is_faster_than_the_disk_does_not_fill_the_memory_and_is_taken_up_again() {
     let mut cluster = Cluster::begin();

@@ -295,3 +295,56 @@ fn all_that_is_governed_by_ends_a_run() {
         assert!(!is_public(name) || name.starts_with(GOVERNS), "{name}");
     }
 }
+
+#[test]
+fn an_entry_of_two_seqnos_or_that_writes_a_table_in_the_wrong_domain_is_none() {
+    let ledger = ledger();
+    let (seqno, raw) = ledger.iter().find(|(_, raw)| !governs(raw)).unwrap();
+    let state = Store::new().freeze();
+    let mut bad = raw.clone();
+    bad[0x18..0x20].copy_from_slice(&(seqno + 1).to_le_bytes());
+    let found = check(&bad, &state, &NoKeys);
+    assert!(
+        matches!(found, Err(Misfit::TwoSeqnos { nonce, domain }) if (nonce, domain) == (seqno + 1, *seqno)),
+        "{seqno}"
+    );
+    let raw = ledger.values().find(|raw| governs(raw)).unwrap();
+    let mut bad = raw.clone();
+    let name = bad.windows(7).position(|window| window == b"public:").unwrap();
+    bad[name] = b'q';
+    assert!(matches!(check(&bad, &state, &NoKeys), Err(Misfit::Domain(_))));
+    // Nor may what is private, and so not seen by everybody, write what everybody goes by.
+    let (mut writes, mut private) = (WriteSet::new(), Vec::new());
+    writes.put(names::NODES_INFO, "k", "v");
+    writes.write_domain(true, &mut private);
+    let found = collect(Maps::private(&private), false, &mut WriteSet::new());
+    assert!(matches!(found, Err(Misfit::Domain(_))));
+}
+
+#[test]
+fn a_node_signs_for_one_transaction_only_also_where_the_service_does_not_sign() {
+    let mut signed = 0;
+    each(|store, seqno, raw| {
+        let good = check(raw, &store.freeze(), &NoKeys).unwrap();
+        let Some(Some(value)) = good.writes.get(names::SIGNATURES, &SINGLETON_KEY) else {
+            return;
+        };
+        let mut writes = WriteSet::new();
+        writes.put(names::SIGNATURES, SINGLETON_KEY, value);
+        assert_eq!(signed_root(good.txid, &writes, &store.freeze()).unwrap(), good.signs);
+        let TxId { view, .. } = good.txid;
+        let seqno_after = seqno + 1;
+        for elsewhere in [
+            TxId {
+                view,
+                seqno: seqno_after,
+            },
+            TxId { view: view + 1, seqno },
+        ] {
+            let found = signed_root(elsewhere, &writes, &store.freeze());
+            assert!(matches!(found, Err(Misfit::Signature(_))), "{elsewhere}");
+        }
+        signed += 1;
+    });
+    assert!(signed > 0);
+}
