@@ -66,8 +66,8 @@ pub(super) struct Configurations {
     /// The committed one, if any, and all later ones.
     active: VecDeque<Configuration>,
     departures: BTreeMap<NodeId, Departure>,
-    /// Nodes whose admission this node gave up as a leader, and the greater views that each has brought since.
-    given_up: BTreeMap<NodeId, Views>,
+    /// Nodes that are in no configuration here, and the greater views that each has brought.
+    unknown: BTreeMap<NodeId, Views>,
 }
 
 /// How many, and when the last one.
@@ -78,11 +78,11 @@ impl Configurations {
         Configurations {
             active: active.into(),
             departures,
-            given_up: BTreeMap::new(),
+            unknown: BTreeMap::new(),
         }
     }
 
-    pub(super) fn active(&self) -> impl Iterator<Item = &Configuration> {
+    pub(super) fn active(&self) -> impl DoubleEndedIterator<Item = &Configuration> {
         self.active.iter()
     }
 
@@ -131,17 +131,19 @@ impl Configurations {
         }
     }
 
-    /// Whether a node may bring a greater view. Who has left for good, or was let in and given up, may not know it: it counts now
-    /// and then, and not for ever.
+    /// Whether a node may bring a greater view. Who has left for good may not know it, nor who was let in by an entry that was
+    /// given up, or replaced by another leader's: it counts now and then, and not for ever. Who leads this node in truth needs
+    /// one view to say so, and is known then.
     pub(super) fn may_bring_view(&mut self, node: &NodeId, now: Duration, pause: Duration) -> bool {
-        if self.is_active(node) {
+        // Who has nothing yet knows nobody.
+        if self.active.is_empty() || self.is_active(node) {
+            self.unknown.remove(node);
             return true;
         }
-        let left = self.departures.get_mut(node);
-        let left = left.filter(|departure| departure.complete.is_some());
-        let left = left.map(|departure| &mut departure.views);
-        let Some(views) = left.or_else(|| self.given_up.get_mut(node)) else {
-            return true;
+        let views = match self.departures.get_mut(node) {
+            Some(departure) if departure.complete.is_none() => return true,
+            Some(departure) => &mut departure.views,
+            None => self.unknown.entry(*node).or_default(),
         };
         let (count, last) = *views;
         let may = count < VIEWS_OF_WHO_LEFT && last.is_none_or(|last| now >= last + pause);
@@ -149,11 +151,6 @@ impl Configurations {
             *views = (count + 1, Some(now));
         }
         may
-    }
-
-    /// The admission of these nodes is given up. They still count themselves in, and stand.
-    pub(super) fn give_up(&mut self, nodes: impl Iterator<Item = NodeId>) {
-        self.given_up.extend(nodes.map(|node| (node, (0, None))));
     }
 
     /// An entry at `seqno` changes nodes.

@@ -136,7 +136,7 @@ pub enum Note {
         /// Who is silent.
         nodes: BTreeSet<NodeId>,
     },
-    /// A node that has left for good brings one greater view after the other: dropped.
+    /// A node that has left for good, or was never let in for good, brings one greater view after the other: dropped.
     StandsAfterLeaving {
         /// Which.
         node: NodeId,
@@ -192,7 +192,7 @@ impl fmt::Display for Note {
             }
             Note::StandsAfterLeaving { node } => write!(
                 f,
-                "a message of node {node} is dropped: it has left the service, and brings one greater view after the other; stop it"
+                "a message of node {node} is dropped: it takes no part in the service, and brings one greater view after the other; stop it"
             ),
             Note::NoViewLeft => write!(
                 f,

@@ -326,10 +326,7 @@ impl Consensus {
         };
         self.enter(view);
         self.vote = Some(self.id);
-        let before = self.configurations.nodes();
         self.roll_back(self.log.committed());
-        let left = self.configurations.nodes();
-        self.configurations.give_up(before.difference(&left).copied());
         self.begin_to_lead();
     }
 

@@ -226,7 +226,7 @@ impl Consensus {
     }
 
     /// Active configurations, oldest first.
-    pub fn configurations(&self) -> impl Iterator<Item = &Configuration> {
+    pub fn configurations(&self) -> impl DoubleEndedIterator<Item = &Configuration> {
         self.configurations.active()
     }
 

@@ -6,10 +6,11 @@ use super::due::{InFlight, Signing};
 use super::effect::{Agreed, Announcement, Effect, Proposal};
 use super::event::{Followed, Now, Role};
 use super::others::Others;
-use super::state::Core;
+use super::state::{Core, MAX_KEPT_BYTES};
 use crate::channel::NodeId;
-use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Sizes};
+use crate::consensus::{self, Consensus, Entry, Message, NodesChange, Note, Sizes};
 use crate::format::domain::WriteSet;
+use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
 use crate::format::{Seqno, TxId};
 use crate::journal::SignatureMode;
 use crate::tables::names;
@@ -94,7 +95,11 @@ impl Core {
                     if let Some(others) = &mut self.others {
                         others.expected = Some((after, through, view));
                     }
-                    out.push(Effect::Verify { from, after, through });
+                    match self.operations.kept_bytes() < MAX_KEPT_BYTES {
+                        true => out.push(Effect::Verify { from, after, through }),
+                        // The leader sends it again: that costs less than memory, of which it could fill any amount.
+                        false => self.frame_verified(now, false, out),
+                    }
                 }
                 consensus::Effect::RollBack { to, .. } => self.take_back(to, out),
                 consensus::Effect::View(view) => self.log.enter(view),
@@ -124,7 +129,7 @@ impl Core {
         }
     }
 
-    /// An entry was sealed here.
+    /// An entry was sealed here; whether it lets nodes in.
     pub(super) fn sealed(
         &mut self,
         now: Now,
@@ -132,10 +137,16 @@ impl Core {
         is_signature: bool,
         writes: &WriteSet,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         let nodes = self.nodes_change(writes);
+        let mut lets_in = false;
         if let Some(others) = &mut self.others {
             others.has_news = true;
+            let mut configurations = others.consensus.configurations();
+            lets_in = configurations
+                .next_back()
+                .zip(nodes.as_ref())
+                .is_some_and(|(before, after)| !after.trusted.is_subset(&before.nodes));
         }
         let entry = Entry {
             txid,
@@ -143,6 +154,7 @@ impl Core {
             nodes,
         };
         self.agree(now, out, |consensus, _| consensus.appended(now.elapsed, &entry));
+        lets_in
     }
 
     /// Sends what is new, without waiting for the next heartbeat.
@@ -177,8 +189,13 @@ impl Core {
         let Some((after, through, view)) = expected else { return };
         let belongs =
             txid.view == view && txid.seqno == self.log.next().seqno && txid.seqno > after && txid.seqno <= through;
-        let is_true = followed.signs.is_none_or(|root| root == self.log.root());
-        if !belongs || !is_true {
+        if !belongs {
+            return self.frame_verified(now, false, out);
+        }
+        if let Some(what) = self.objection(&followed) {
+            if let Some(from) = self.consensus().and_then(Consensus::leader) {
+                out.push(agreed(Agreed::Note(Note::Contradiction { from, what })));
+            }
             return self.frame_verified(now, false, out);
         }
         let Followed {
@@ -190,7 +207,7 @@ impl Core {
             signs,
             rekey,
         } = followed;
-        if flags & crate::format::entry::FLAG_CHUNK_BEFORE != 0 {
+        if flags & FLAG_CHUNK_BEFORE != 0 {
             self.end_followed_chunk(txid.seqno - 1);
         }
         self.log.follow(txid, leaf, signs, SignatureMode::of(&writes));
@@ -204,7 +221,7 @@ impl Core {
                 seqno: txid.seqno,
                 proven: Vec::new(),
             });
-            if flags & crate::format::entry::FLAG_CHUNK_AFTER != 0 {
+            if flags & FLAG_CHUNK_AFTER != 0 {
                 self.end_followed_chunk(txid.seqno);
             }
         }
@@ -218,6 +235,21 @@ impl Core {
         self.agree(now, out, |consensus, _| consensus.appended(now.elapsed, &entry));
         if txid.seqno == through {
             self.frame_verified(now, true, out);
+        }
+    }
+
+    /// Why the next entry is not taken over, if it is not.
+    fn objection(&self, followed: &Followed) -> Option<&'static str> {
+        let begins = followed.flags & FLAG_CHUNK_BEFORE != 0;
+        let last_signed = self.log.last_signed().map_or(0, |last| last.txid.seqno);
+        if followed.signs.is_some_and(|root| root != self.log.root()) {
+            Some("a signature is over another root than that of the entries before it")
+        } else if begins && self.chunks.growing_chunk().is_some() && last_signed + 1 != followed.txid.seqno {
+            Some("a chunk ends with an entry that is no signature")
+        } else if !begins && !self.chunks.takes(followed.raw.len() as u64) {
+            Some("a chunk does not end before 4 GiB, which its positions can't express")
+        } else {
+            None
         }
     }
 

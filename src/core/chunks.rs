@@ -121,6 +121,11 @@ impl Chunks {
         self.size().saturating_add(size) <= LARGEST_CHUNK - RESERVED
     }
 
+    /// Whether an entry of `size` bytes that another node has sealed fits: whoever leads has to keep room for its signatures.
+    pub(super) fn takes(&self, size: u64) -> bool {
+        self.size().saturating_add(size) <= LARGEST_CHUNK
+    }
+
     /// Gives the entry of `seqno` its place.
     pub(super) fn place(&mut self, seqno: Seqno, size: u64) -> Place {
         if self.growing().is_none() {

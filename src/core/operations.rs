@@ -15,6 +15,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 const MAX_SYNCS: u32 = 20;
 /// Bytes of entries that are given to the disk at once, where more wait.
 const MAX_WRITE: usize = 4 << 20;
+/// A sync is put off, so that it does what a later one would, while no more bytes than this are not durable.
+const MAX_PUT_OFF: u64 = 16 << 20;
 
 /// An entry that is not durable yet.
 struct Kept {
@@ -116,9 +118,12 @@ impl Operations {
         self.queue.push_back(Queued::Other { operation, through });
     }
 
-    /// What is written to a chunk up to `through` is to be made durable. One sync does what several would that still wait.
+    /// What is written to a chunk up to `through` is to be made durable. One sync does what several would that still wait; where
+    /// much waits, the first of them stays where it is: what goes on coming must not put it off for ever.
     pub(super) fn sync(&mut self, chunk: Seqno, through: Seqno) {
-        self.queue.retain(|queued| !is_sync_of(queued, chunk));
+        let mut stays = self.kept_bytes > MAX_PUT_OFF;
+        self.queue
+            .retain(|queued| !is_sync_of(queued, chunk) || std::mem::take(&mut stays));
         self.push(Operation::Sync { chunk }, through);
     }
 

@@ -23,7 +23,7 @@ use crate::tables::names;
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 /// Bytes of entries that may wait for the disk, of which nothing more is taken beyond that.
-const MAX_KEPT_BYTES: u64 = 256 << 20;
+pub(super) const MAX_KEPT_BYTES: u64 = 256 << 20;
 
 /// How a ledger is written.
 #[derive(Clone, Copy, Debug)]
@@ -224,7 +224,9 @@ impl Core {
         if follow.milestone != Some(Milestone::RetirementsCommitted) && writes.writes_to(names::NODES_INFO) {
             self.nodes_written.push_back(txid.seqno);
         }
-        self.sealed(now, txid, false, &writes, out);
+        // Who was let in before, by an entry that was given up, has gone on standing since, and answers with its view: this node
+        // follows it, and what is not signed goes. Its admission must stay, or it could never come in.
+        let lets_in = self.sealed(now, txid, false, &writes, out);
         out.push(Effect::Announce(Announcement::Applied { txid, writes }));
         if let Some(key) = follow.rekey {
             self.log.rekey(key);
@@ -235,7 +237,7 @@ impl Core {
             self.begins(milestone, txid.seqno);
             self.milestones.push_back((txid.seqno, milestone));
         }
-        if follow.sign {
+        if follow.sign || lets_in {
             self.sign_or_give_up(now, out);
         }
     }

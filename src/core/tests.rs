@@ -412,3 +412,30 @@ fn a_completion_that_fails_is_tried_again_where_every_entry_is_durable() {
     assert_eq!(bench.done(), first, "before the next chunk is begun");
     assert!(matches!(bench.done(), Operation::Create { chunk: 3, .. }));
 }
+
+#[test]
+fn signatures_that_come_while_the_disk_writes_do_not_put_the_sync_off_for_ever() {
+    let mut bench = Bench::with(Settings {
+        chunk_size: 1 << 30,
+        max_uncommitted: 0,
+        ..settings()
+    });
+    let mut most = 0;
+    for ticket in 1..=64 {
+        let mut writes = WriteSet::new();
+        writes.put("public:m", "k", vec![0; 1 << 20]);
+        bench.step(Event::Transaction(Submission {
+            ticket: Ticket(ticket),
+            writes,
+            claims: None,
+            is_own: false,
+            follow: Follow::default(),
+        }));
+        bench.sign();
+        bench.done();
+        let last = bench.core.next().seqno - 1;
+        most = most.max(last - bench.committed);
+    }
+    // Two entries a step.
+    assert!(most <= 2 * 24, "{most} entries wait for a sync");
+}

@@ -4,6 +4,7 @@
 //! A node that joins must not find what it wrote as a service of its own: neither the ledger, which parts from the winner's
 //! at the last signature that both have, nor a snapshot of it. Both directories are renamed, none is removed.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::claim::Claim;
@@ -39,7 +40,7 @@ pub struct Outcome {
 }
 
 /// A directory that is kept under another name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAside {
     /// As it is configured.
     pub directory: String,

@@ -38,10 +38,14 @@ impl Driver {
             peers::Word::Connected { peer, remote } if self.may_say() => {
                 tracing::info!(%peer, %remote, "connected with a node");
             }
-            peers::Word::Disconnected { peer, why } if self.may_say() => {
-                tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
+            peers::Word::Connected { .. } => {}
+            peers::Word::Disconnected { peer, why } => {
+                self.node().forwards.lost(peer);
+                if self.may_say() {
+                    tracing::info!(%peer, why = %line(&why), "the connection with a node has ended");
+                }
             }
-            peers::Word::Connected { .. } | peers::Word::Disconnected { .. } => {}
+            peers::Word::NotPassed { peer, command } => self.node().forwards.not_sent(peer, command),
             peers::Word::Unreachable { peer, address, why } => {
                 tracing::warn!(%peer, address = %line(&address), why = %line(&why), "a node can't be reached");
             }
@@ -63,10 +67,18 @@ impl Driver {
         kept_back.is_some()
     }
 
-    /// Says something to a node that a client's request came from.
+    /// Says something to a node that a client's request came from, or goes to.
     pub(super) fn pass_back(&self, to: NodeId, message: Forwarded) {
-        if let Some(cluster) = &self.cluster {
-            cluster.forward(to, message);
+        let asks = match &message {
+            Forwarded::Request(request) => Some(request.command),
+            Forwarded::Answer(_) => None,
+        };
+        let is_sent = self
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.forward(to, message));
+        if let Some(command) = asks.filter(|_| !is_sent) {
+            self.node().forwards.not_sent(to, command);
         }
     }
 
@@ -96,7 +108,10 @@ impl Driver {
                 self.step_and(Event::Followed(entries), learned);
             }
             if let Some((seqno, why)) = refused {
-                tracing::warn!(seqno, "an entry of the primary is refused: {why}");
+                // It may come again as often as the primary likes.
+                if self.may_say() {
+                    tracing::warn!(seqno, "an entry of the primary is refused: {why}");
+                }
                 return self.step(Event::FrameRefused);
             }
         }

@@ -217,9 +217,9 @@ impl Cluster {
         self.peers.send(to, message, entries);
     }
 
-    /// Passes a client's request, or the answer to one, to a node.
-    pub(super) fn forward(&self, to: NodeId, message: Forwarded) {
-        self.peers.forward(to, message);
+    /// Passes a client's request, or the answer to one, to a node; whether it is on its way.
+    pub(super) fn forward(&self, to: NodeId, message: Forwarded) -> bool {
+        self.peers.forward(to, message)
     }
 
     /// A node is not spoken with any more.

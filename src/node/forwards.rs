@@ -20,7 +20,18 @@ pub struct Forwards {
 #[derive(Default)]
 struct Table {
     last: u64,
-    waiting: BTreeMap<u64, (NodeId, oneshot::Sender<Vec<u8>>)>,
+    waiting: BTreeMap<u64, (NodeId, oneshot::Sender<Outcome>)>,
+}
+
+/// What becomes of a request, where it is known before whoever waits has no more patience.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is answered so.
+    Answered(Vec<u8>),
+    /// It was never sent.
+    NotSent,
+    /// The connection that it went over has ended since.
+    Lost,
 }
 
 /// A request that waits; what comes for it after this is gone is dropped.
@@ -29,7 +40,7 @@ pub struct Waiting<'f> {
     /// Names the request.
     pub command: u64,
     /// Gets the answer.
-    pub answer: oneshot::Receiver<Vec<u8>>,
+    pub answer: oneshot::Receiver<Outcome>,
 }
 
 impl Forwards {
@@ -57,13 +68,33 @@ impl Forwards {
 
     /// A node has answered. Only who was asked is heard; whether somebody waited for it.
     pub fn answered(&self, from: NodeId, answer: ForwardedAnswer) -> bool {
+        self.end(from, answer.command, Outcome::Answered(answer.answer))
+    }
+
+    /// A request could not be sent to this node.
+    pub fn not_sent(&self, to: NodeId, command: u64) {
+        self.end(to, command, Outcome::NotSent);
+    }
+
+    /// The connection with a node has ended: what was asked over it may be done, and is not answered any more.
+    pub fn lost(&self, to: NodeId) {
+        let of_node = |_: &u64, (asked, _): &mut (NodeId, _)| *asked == to;
+        let lost: Vec<_> = self.table().waiting.extract_if(.., of_node).collect();
+        for (_, (_, waits)) in lost {
+            // Who has gone does not need to know.
+            let _ = waits.send(Outcome::Lost);
+        }
+    }
+
+    /// Whether somebody waited for it.
+    fn end(&self, asked: NodeId, command: u64, outcome: Outcome) -> bool {
         let mut table = self.table();
-        if table.waiting.get(&answer.command).is_none_or(|(to, _)| *to != from) {
+        if table.waiting.get(&command).is_none_or(|(to, _)| *to != asked) {
             return false;
         }
-        let waiting = table.waiting.remove(&answer.command);
+        let waiting = table.waiting.remove(&command);
         drop(table);
-        waiting.is_some_and(|(_, waits)| waits.send(answer.answer).is_ok())
+        waiting.is_some_and(|(_, waits)| waits.send(outcome).is_ok())
     }
 }
 
@@ -95,7 +126,25 @@ mod tests {
         assert!(!forwards.answered(asked, answer(waiting.command + 1)));
         assert!(forwards.answered(asked, answer(waiting.command)));
         assert!(!forwards.answered(asked, answer(waiting.command)));
-        assert_eq!(waiting.answer.try_recv().unwrap(), b"said");
+        assert_eq!(waiting.answer.try_recv().unwrap(), Outcome::Answered(b"said".to_vec()));
+    }
+
+    #[test]
+    fn who_waits_for_a_node_that_is_gone_is_told_at_once_and_nobody_else() {
+        let (asked, other) = (NodeId([1; 32]), NodeId([2; 32]));
+        let forwards = Forwards::default();
+        let mut waiting = [asked, asked, other].map(|of| forwards.begin(of).unwrap());
+        forwards.not_sent(other, waiting[0].command);
+        assert!(
+            waiting[0].answer.try_recv().is_err(),
+            "it was another that was not reached"
+        );
+        forwards.not_sent(asked, waiting[0].command);
+        forwards.lost(asked);
+        let outcomes = waiting.each_mut().map(|it| it.answer.try_recv().ok());
+        assert_eq!(outcomes, [Some(Outcome::NotSent), Some(Outcome::Lost), None]);
+        assert!(!forwards.answered(asked, answer(waiting[1].command)), "too late");
+        assert!(forwards.answered(other, answer(waiting[2].command)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::afterwards::Learned;
 use super::driver::Driver;
+use super::status::NodeState;
 use crate::core::{Event, Followed};
 use crate::journal::SealKey;
 use crate::recovery::secrets::LedgerSecrets;
@@ -47,6 +48,7 @@ impl Driver {
                 learned.secret = secrets.pop();
             }
             [.., latest] => {
+                may_unlock(self.node().status.state())?;
                 learned.unlocked = Some(Opened {
                     latest: latest.clone(),
                     secrets: LedgerSecrets::of(
@@ -94,5 +96,29 @@ impl Driver {
             is_ours && service_info(&store.transaction()).is_ok_and(|info| info.status == ServiceStatus::Open)
         })
         .0
+    }
+}
+
+/// The old ledger's secrets are sent once, to nodes that do not know them: others would begin again to read what they have read, and
+/// end where they can't.
+fn may_unlock(state: NodeState) -> Result<(), String> {
+    match state {
+        NodeState::PartOfPublicNetwork => Ok(()),
+        _ => Err(format!(
+            "it sends the secrets of the ledger that was recovered to a node that is {state:?}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_old_ledger_are_taken_once() {
+        for state in [NodeState::ReadingPrivateLedger, NodeState::PartOfNetwork] {
+            assert!(may_unlock(state).is_err());
+        }
+        assert!(may_unlock(NodeState::PartOfPublicNetwork).is_ok());
     }
 }

@@ -171,7 +171,11 @@ mod tests {
         mailbox.submit("first").unwrap();
         mailbox.submit("second").unwrap();
         for number in 0..3 * IN_A_ROW {
-            mailbox.tell(number);
+            // However urgent they are.
+            match number % 2 {
+                0 => mailbox.tell(number),
+                _ => mailbox.urge(number),
+            }
         }
         let mut taken = Vec::new();
         for at in 0..3 * IN_A_ROW {

@@ -82,7 +82,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<Ended> {
             ));
         }
     };
-    if let Some(to_join) = ending::has_lost(&config) {
+    if let Some(to_join) = ending::has_lost(&config)? {
         return Ok(Ended::Lost(to_join));
     }
     keep_memory_private();

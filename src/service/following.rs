@@ -1,7 +1,7 @@
 //! An entry of the node that leads, checked before it is taken over: that it is whole, that it says what it may at its place,
 //! and that who signs may sign. Node-to-node specification, section 5.
 //!
-//! Whether it is the next entry, and whether what it signs is the root of this node's own tree, the core says.
+//! Whether it is of the view that is expected, and whether what it signs is the root of this node's own tree, the core says.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -29,6 +29,9 @@ pub enum Misfit {
     /// More bytes than the entry has.
     #[error("it has {0} bytes after its end")]
     Longer(usize),
+    /// Its nonce is that of a snapshot, which no ledger holds.
+    #[error("its nonce is that of a snapshot")]
+    Snapshot,
     /// Its nonce and its public domain are of two seqnos.
     #[error("its nonce is of seqno {nonce}, its public domain of {domain}")]
     TwoSeqnos {
@@ -36,6 +39,14 @@ pub enum Misfit {
         nonce: u64,
         /// By the public domain.
         domain: u64,
+    },
+    /// It is not the next entry.
+    #[error("it is of seqno {found}, expected {expected}")]
+    Place {
+        /// Its own.
+        found: Seqno,
+        /// That of the next entry.
+        expected: Seqno,
     },
     /// Its tag does not hold under the ledger secret of its seqno.
     #[error("its tag does not hold under the ledger secret in force at its seqno")]
@@ -101,9 +112,16 @@ impl<'f> Frame<'f> {
                 }
             };
             self.rest = self.rest.get(entry.raw.len()..).unwrap_or_default();
+            let found = entry.iv().seqno;
             // What this node has already comes first.
-            if entry.iv().seqno <= self.after {
+            if found <= self.after && seqno == self.after.saturating_add(1) {
                 continue;
+            }
+            // What the last of a run means is believed once an entry of its seqno is written: there must be one such.
+            if found != seqno {
+                let expected = seqno;
+                refused = Some((seqno, Misfit::Place { found, expected }));
+                break;
             }
             self.next = seqno.saturating_add(1);
             match Read::public(entry) {
@@ -145,6 +163,9 @@ impl<'e> Read<'e> {
         let mut cursor = Cursor::new(entry.public);
         let header = PublicHeader::read(&mut cursor).map_err(Misfit::Unreadable)?;
         let iv = entry.iv();
+        if iv.snapshot {
+            return Err(Misfit::Snapshot);
+        }
         if header.seqno != iv.seqno {
             return Err(Misfit::TwoSeqnos {
                 nonce: iv.seqno,

@@ -225,6 +225,39 @@ fn a_removed_node_that_has_signed_more_than_is_committed_does_not_keep_the_other
 }
 
 #[test]
+fn who_is_retired_and_not_marked_may_lead_still_and_its_views_count() {
+    let mut consensus = leader(&[2, 3]);
+    consensus.tick(at(100), &ALL);
+    write(&mut consensus, &[retires(5, 12, &[1, 2], 3), signature(5, 13)]);
+    consensus.received(at(100), id(2), ok(5, 13));
+    assert!(!consensus.configurations.is_active(&id(3)));
+    for view in 6..20 {
+        consensus.received(at(100), id(3), wants_vote(view, txid(4, 10)));
+        assert_eq!(consensus.view(), view);
+    }
+}
+
+#[test]
+fn who_was_let_in_by_an_entry_that_another_leader_has_replaced_does_not_keep_the_others_from_being_led() {
+    // This leader has never heard of node 9, which has taken an entry of the one before for its admission.
+    let mut consensus = leader(&[2, 3]);
+    let stands = |consensus: &mut Consensus, ms| {
+        let view = consensus.view() + 1;
+        consensus.received(at(ms), id(9), wants_vote(view, txid(4, 10)));
+        consensus.view() == view
+    };
+    assert!(stands(&mut consensus, 0), "it may lead others");
+    assert!(!stands(&mut consensus, 100) && !stands(&mut consensus, 3999) && stands(&mut consensus, 4000));
+    let more = (1..100).filter(|time| stands(&mut consensus, 4000 + time * 10_000));
+    assert_eq!(more.count(), 30, "not for ever");
+    // Who has nothing yet can't tell who takes part.
+    let mut nothing = start(1, &[1]);
+    nothing.configurations.clear();
+    let mut consensus = Consensus::follow(settings(), nothing, chance(), at(0));
+    assert!((0..100).all(|_| stands(&mut consensus, 0)));
+}
+
+#[test]
 fn a_retirement_that_is_rolled_back_never_was() {
     let mut consensus = follower(1, &[1, 2, 3]);
     consensus.received(at(0), id(2), frame(5, txid(4, 10), 12, 5, 10));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::*;
 use super::*;
-use crate::consensus::Message;
+use crate::consensus::{Consensus, Message};
 use crate::tables::names;
 
 #[test]
@@ -161,6 +161,113 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
     assert!(cluster.of(1).committed > last);
 }
 
+/// Entries after the last of node 2 arrive there from node 1, each of these bytes: as an event that was asked for.
+fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<Followed>> {
+    let next = cluster.of(2).core.next();
+    let (view, last) = (next.view, next.seqno - 1);
+    let frame = crate::consensus::AppendEntries {
+        idx: last + count,
+        prev_idx: last,
+        view,
+        prev_view: cluster.of(2).core.view_of(last),
+        leader_commit: 0,
+        view_of_idx: view,
+    };
+    let now = cluster.now;
+    let (from, message) = (id(1), Message::AppendEntries(frame));
+    let effects = cluster.of(2).core.step(now, Event::Heard { from, message });
+    let is_asked = effects.iter().any(|effect| matches!(effect, Effect::Verify { .. }));
+    let entries = (next.seqno..next.seqno + count).map(|seqno| Followed {
+        txid: txid(view, seqno),
+        raw: Arc::clone(raw),
+        leaf: [0; 32],
+        flags: 0,
+        writes: WriteSet::new(),
+        signs: None,
+        rekey: None,
+    });
+    is_asked.then(|| entries.collect())
+}
+
+/// Gives node 2 the next entry, changed like this, as its leader's; whether it is taken.
+fn is_taken(cluster: &mut Cluster, change: impl FnOnce(&mut Followed)) -> bool {
+    let raw: Arc<[u8]> = Arc::from(vec![0; 100]);
+    let before = cluster.of(2).core.next().seqno;
+    let mut entries = entries_of(cluster, &raw, 1).unwrap();
+    entries.iter_mut().for_each(|entry| entry.flags = 0);
+    change(&mut entries[0]);
+    let now = cluster.now;
+    let mut effects = cluster.of(2).core.step(now, Event::Followed(entries));
+    while effects.iter().any(|effect| matches!(effect, Effect::Perform(_))) {
+        effects = cluster.of(2).core.step(now, Event::Done);
+    }
+    cluster.of(2).core.next().seqno > before
+}
+
+#[test]
+fn an_entry_of_another_view_or_place_or_root_or_that_ends_a_chunk_anywhere_is_not_taken() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    cluster.run(40);
+    let last = cluster.of(2).core.next().seqno - 1;
+    assert_eq!(cluster.of(2).core.last_signed().unwrap().txid.seqno, last);
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.view -= 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.view += 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.txid.seqno += 1));
+    assert!(!is_taken(&mut cluster, |entry| entry.signs = Some([9; 32])));
+    // A chunk begins after a signature, and nowhere else: of each entry it would be a file.
+    assert!(is_taken(&mut cluster, |entry| entry.flags = 2));
+    assert!(is_taken(&mut cluster, |_| {}));
+    assert!(!is_taken(&mut cluster, |entry| entry.flags = 2));
+    assert!(is_taken(&mut cluster, |_| {}));
+}
+
+#[test]
+fn a_leader_that_is_faster_than_the_disk_does_not_fill_the_memory_and_is_taken_up_again() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    let now = cluster.now;
+    let raw: Arc<[u8]> = Arc::from(vec![0; 32 << 20]);
+    let mut taken = 0;
+    while let Some(entries) = entries_of(&mut cluster, &raw, 1).filter(|_| taken < 100) {
+        let _ = cluster.of(2).core.step(now, Event::Followed(entries));
+        taken += 1;
+    }
+    assert_eq!(taken, 8, "256 MiB wait for the disk, and more is refused unread");
+    let last = cluster.of(2).core.next().seqno - 1;
+    let _ = cluster.of(2).core.step(now, Event::Done);
+    let _ = cluster.of(2).core.step(now, Event::Done);
+    for _ in 0..40 {
+        let _ = cluster.of(2).core.step(now, Event::Done);
+        if let Some(entries) = entries_of(&mut cluster, &raw, 1) {
+            let _ = cluster.of(2).core.step(now, Event::Followed(entries));
+            break;
+        }
+    }
+    assert_eq!(cluster.of(2).core.next().seqno - 1, last + 1, "there is room again");
+}
+
+#[test]
+fn a_leader_that_never_ends_a_chunk_is_refused_where_positions_can_express_no_more() {
+    let mut cluster = Cluster::begin();
+    cluster.joins(2);
+    let now = cluster.now;
+    let raw: Arc<[u8]> = Arc::from(vec![0; 64 << 20]);
+    let mut taken = 0;
+    for _ in 0..70 {
+        let before = cluster.of(2).core.next().seqno;
+        let Some(entries) = entries_of(&mut cluster, &raw, 1) else {
+            break;
+        };
+        let mut effects = cluster.of(2).core.step(now, Event::Followed(entries));
+        while effects.iter().any(|effect| matches!(effect, Effect::Perform(_))) {
+            effects = cluster.of(2).core.step(now, Event::Done);
+        }
+        taken += cluster.of(2).core.next().seqno - before;
+    }
+    assert_eq!(taken, 63, "of 64 MiB each, below 4 GiB");
+}
+
 #[test]
 fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_among_that_is_proposed_again() {
     let mut cluster = Cluster::begin();
@@ -183,6 +290,44 @@ fn a_joiner_that_dies_before_it_answers_costs_what_came_after_it_and_an_opening_
     assert!(leader.leads && leader.committed > before);
     assert_eq!(leader.proposed, [Proposal::Opening, Proposal::Opening]);
     assert_eq!(leader.core.consensus().unwrap().configurations().count(), 1);
+}
+
+#[test]
+fn who_was_given_up_on_and_has_gone_on_standing_comes_in_once_it_is_heard_and_trusted_again() {
+    let mut cluster = Cluster::begin();
+    let chance = ChaCha20Rng::seed_from_u64(2);
+    let joins = Consensus::follow(agreeing(), beginning(2, 0), chance, cluster.now.elapsed);
+    cluster.add(2, joins);
+    cluster.write(1, trusts(&[(2, "Trusted")]));
+    // It hears that it takes part, and has acknowledged nothing when it is heard no more.
+    cluster.of(2).is_slow = true;
+    cluster.run(40);
+    cluster.mute.insert(id(2));
+    cluster.run(200);
+    assert!(cluster.of(1).leads);
+    assert_eq!(
+        cluster.of(1).core.consensus().unwrap().configurations().count(),
+        1,
+        "given up"
+    );
+    let (view, theirs) = [1, 2].map(|n| cluster.of(n).core.consensus().unwrap().view()).into();
+    assert!(theirs > view + 1, "{theirs} {view}");
+    cluster.mute.clear();
+    cluster.of(2).is_slow = false;
+    while let Some(operation) = cluster.of(2).under_way.pop_front() {
+        perform(&mut cluster.of(2).disk, &operation);
+        cluster.step(id(2), Event::Done);
+    }
+    cluster.run(2000);
+    let mut tries = 0;
+    while cluster.of(2).committed < cluster.of(1).committed || cluster.of(2).committed == 0 {
+        tries += 1;
+        assert!(tries < 4, "trusted again and again, and never in");
+        let leader = cluster.leader();
+        cluster.write(leader, trusts(&[(2, "Trusted")]));
+        cluster.run(60);
+    }
+    cluster.agree(&[1, 2]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Cluster {
     pub(super) on_the_way: VecDeque<Said>,
     pub(super) now: Now,
     pub(super) unreachable: BTreeSet<NodeId>,
+    /// What they say is lost; they hear.
+    pub(super) mute: BTreeSet<NodeId>,
     pub(super) tickets: u64,
 }
 
@@ -103,6 +105,7 @@ impl Cluster {
             on_the_way: VecDeque::new(),
             now: Now::default(),
             unreachable: BTreeSet::new(),
+            mute: BTreeSet::new(),
             tickets: 0,
         };
         let chance = ChaCha20Rng::seed_from_u64(1);
@@ -223,7 +226,7 @@ impl Cluster {
         for _ in 0..steps {
             while let Some((from, to, message, frame)) = self.on_the_way.pop_front() {
                 let is_cut = self.unreachable.contains(&from) != self.unreachable.contains(&to);
-                if !is_cut && self.nodes.contains_key(&to) {
+                if !is_cut && !self.mute.contains(&from) && self.nodes.contains_key(&to) {
                     self.step_with(to, Event::Heard { from, message }, frame);
                 }
             }

@@ -46,6 +46,34 @@ fn a_rollback_below_what_is_committed_is_no_more() {
 }
 
 #[test]
+fn a_sync_that_stands_for_several_says_nothing_of_what_was_taken_back() {
+    for done_before in 0..4 {
+        let mut bench = Bench::new();
+        bench.step(Event::Role(Role::Primary));
+        bench.submit(1, Follow::default());
+        bench.sign();
+        bench.submit(2, Follow::default());
+        bench.sign();
+        (0..done_before).for_each(|_| drop(bench.done()));
+        bench.step(Event::RollBack { to: 2, view: 3 });
+        // Others of the same seqnos, of which nothing is on the disk, and which everybody else has.
+        bench.submit(3, Follow::default());
+        bench.sign();
+        bench.step(Event::Committed(4));
+        while let Some(operation) = bench.under_way.front() {
+            let syncs = matches!(operation, Operation::Sync { .. });
+            let before = bench.committed;
+            bench.done();
+            assert!(syncs || bench.committed == before, "{done_before}");
+            // Whose bytes are kept is not durable.
+            let is_durable = bench.core.kept(bench.committed.max(1)).is_none();
+            assert!(is_durable || bench.committed == 0, "{done_before}");
+        }
+        assert_eq!(bench.committed, 4, "{done_before}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "does not come after")]
 fn a_view_is_never_gone_back_to() {
     let mut bench = Bench::new();

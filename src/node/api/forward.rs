@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::channel::message::{Forwarded, ForwardedRequest};
 use crate::http::{ApiError, ApiResult, BoxFuture, Handler, Request, Response, answer_of, request_of};
+use crate::node::forwards::Outcome;
 use crate::node::shared::Node;
 use crate::node::writer::Message;
 
@@ -81,17 +82,29 @@ async fn pass_on(node: Arc<Node>, request: Request) -> ApiResult<Response> {
         request: bytes,
     });
     writer.tell(Message::PassBack(primary, message, None));
-    let answer = timeout(patience, &mut waiting.answer).await;
-    let Ok(Ok(answer)) = answer else {
-        return Err(ApiError::new(
+    let not_answered = |why: &str| {
+        ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
             "InternalError",
-            format!(
-                "The request was passed on to the node that leads, {primary}, which has not answered within {} ms: it may have been \
-                 done.",
-                patience.as_millis()
-            ),
-        ));
+            format!("The request was passed on to the node that leads, {primary}, {why}: it may have been done."),
+        )
+    };
+    let answer = match timeout(patience, &mut waiting.answer).await {
+        Ok(Ok(Outcome::Answered(answer))) => answer,
+        Ok(Ok(Outcome::NotSent)) => {
+            return Err(unavailable(&format!(
+                "This node does not lead, and is not connected with the one that does, {primary}: nothing was done. Try again."
+            )));
+        }
+        Ok(Ok(Outcome::Lost)) => {
+            return Err(not_answered(
+                "and the connection with it was lost before it has answered",
+            ));
+        }
+        Ok(Err(_)) | Err(_) => {
+            let within = patience.as_millis();
+            return Err(not_answered(&format!("which has not answered within {within} ms")));
+        }
     };
     answer_of(&answer).ok_or_else(|| {
         ApiError::new(

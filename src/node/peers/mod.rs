@@ -178,16 +178,19 @@ impl Peers {
         }
     }
 
-    /// Passes a client's request, or the answer to one, to a node. It may get lost.
-    pub fn forward(&self, to: NodeId, message: Forwarded) {
+    /// Passes a client's request, or the answer to one, to a node. It may get lost; whether it is on its way.
+    pub fn forward(&self, to: NodeId, message: Forwarded) -> bool {
         let bytes = match &message {
             Forwarded::Request(message) => message.request.len(),
             Forwarded::Answer(message) => message.answer.len(),
         };
-        match self.room.enter(bytes) {
+        let place = self.room.enter(bytes);
+        let has_place = place.is_some();
+        match place {
             Some(place) => self.tell(Command::Forward(to, message, place)),
             None => self.counters.dropped("commands_full"),
         }
+        has_place
     }
 
     /// What came and went.

@@ -52,14 +52,22 @@ impl Hub {
     }
 
     pub(super) fn forward(&mut self, to: NodeId, message: Forwarded) {
-        let Some(peer) = self.peers.get(&to) else {
-            return self.counters.dropped("unknown_peer");
+        let why = match self.peers.get(&to) {
+            Some(peer) if peer.line.is_some() => {
+                return self.seal(to, &channel::Message::Forwarded(message));
+            }
+            Some(_) => {
+                self.open(to);
+                "not_connected"
+            }
+            None => "unknown_peer",
         };
-        if peer.line.is_none() {
-            self.open(to);
-            return self.counters.dropped("not_connected");
+        self.counters.dropped(why);
+        if let Forwarded::Request(request) = message {
+            // Its client need not wait for an answer that can't come.
+            let command = request.command;
+            (self.hear)(Word::NotPassed { peer: to, command });
         }
-        self.seal(to, &channel::Message::Forwarded(message));
     }
 
     /// Lets it wait.

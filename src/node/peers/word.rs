@@ -38,6 +38,13 @@ pub enum Word {
         /// Why.
         why: String,
     },
+    /// A client's request could not be passed on: there is no connection.
+    NotPassed {
+        /// To which node.
+        peer: NodeId,
+        /// Names the request.
+        command: u64,
+    },
     /// Entries for a node could not be read: it gets none until they are asked for again.
     NotRead {
         /// Which node.

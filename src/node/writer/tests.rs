@@ -20,6 +20,7 @@ use crate::http::Running;
 use crate::journal::snapshot::Written;
 use crate::node::api::not_written;
 use crate::node::config::Config;
+use crate::node::forwards::Outcome as ForwardOutcome;
 use crate::node::found::{Founding, found, show_state};
 use crate::node::healing::Beginning;
 use crate::node::opening::InterruptedOpening;
@@ -193,6 +194,32 @@ async fn who_is_always_too_late_is_told_to_come_back() {
         (answer.status, answer.code),
         (StatusCode::SERVICE_UNAVAILABLE, "TransactionCommitAttemptsExceedLimit")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_node_whose_connection_ends_is_told_at_once() {
+    let bench = Bench::new().await;
+    let (peer, other) = (NodeId([7; 32]), NodeId([8; 32]));
+    let hear = |word| bench.writer.tell(Message::Heard(Box::new(word)));
+    let (mut lost, mut kept) = (
+        bench.node.forwards.begin(peer).unwrap(),
+        bench.node.forwards.begin(other).unwrap(),
+    );
+    let mut not_sent = bench.node.forwards.begin(peer).unwrap();
+    hear(peers::Word::NotPassed {
+        peer,
+        command: not_sent.command,
+    });
+    // However much was said of connections before.
+    for _ in 0..1000 {
+        let why = "closed".to_owned();
+        hear(peers::Word::Disconnected { peer, why });
+    }
+    let outcome = timeout(PATIENCE, &mut not_sent.answer).await.unwrap();
+    assert_eq!(outcome, Ok(ForwardOutcome::NotSent));
+    let outcome = timeout(PATIENCE, &mut lost.answer).await.unwrap();
+    assert_eq!(outcome, Ok(ForwardOutcome::Lost));
+    assert!(kept.answer.try_recv().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

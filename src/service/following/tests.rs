@@ -203,19 +203,27 @@ fn many_entries_are_read_by_several_threads_and_the_first_that_is_bad_is_named()
         Entry::parse(raw).unwrap().iv(),
         LedgerSecret::from_bytes([9; 32]).aead(),
     );
-    let bytes = raw.repeat(1000);
+    let bytes: Vec<u8> = (0..1000).flat_map(|n| moved(raw, iv.seqno + n)).collect();
     let frame = || Frame::new(&bytes, iv.seqno - 1, iv.seqno + 999);
     let Run { entries, refused } = frame().check_next(&Store::new().freeze(), &NoKeys).unwrap();
     assert_eq!((entries.len(), refused.is_none()), (1000, true));
-    let one = check(raw, &Store::new().freeze(), &NoKeys).unwrap();
-    assert!(
-        entries
-            .iter()
-            .all(|entry| entry.leaf == one.leaf && entry.raw == one.raw)
-    );
+    for (n, entry) in (0..).zip(&entries) {
+        let one = check(&moved(raw, iv.seqno + n), &Store::new().freeze(), &NoKeys).unwrap();
+        assert_eq!((entry.leaf, &entry.raw), (one.leaf, &one.raw));
+    }
     // A key that opens nothing.
     let Run { entries, refused } = frame().check_next(&Store::new().freeze(), &OneKey(key)).unwrap();
     assert!(entries.is_empty() && matches!(refused, Some((seqno, Misfit::Tag)) if seqno == iv.seqno));
+}
+
+/// An entry that says that it is another one, as far as it can without the ledger secret.
+fn moved(raw: &[u8], seqno: Seqno) -> Vec<u8> {
+    let mut raw = raw.to_vec();
+    // In the nonce, and after the type in the public domain.
+    for at in [0x18, 0x2d] {
+        raw[at..at + 8].copy_from_slice(&seqno.to_le_bytes());
+    }
+    raw
 }
 
 /// Whether an entry writes to a table that decides about those after it.
@@ -242,4 +250,101 @@ fn what_comes_before_a_bad_entry_is_taken_and_nothing_after_it() {
         let taken: Vec<Seqno> = runs.iter().flatten().map(|entry| entry.txid.seqno).collect();
         assert_eq!(taken, (1..bad).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn two_entries_of_one_seqno_do_not_make_a_run_nor_does_one_that_comes_too_early() {
+    let ledger = ledger();
+    let (at, plain) = ledger.iter().find(|(_, raw)| !governs(raw)).unwrap();
+    let governing = ledger.values().find(|raw| governs(raw)).unwrap();
+    let taken = |entries: &[(&[u8], Seqno)]| {
+        let bytes: Vec<u8> = entries.iter().flat_map(|(raw, seqno)| moved(raw, *seqno)).collect();
+        let mut frame = Frame::new(&bytes, at - 1, at + 5);
+        let Run { entries, refused } = frame.check_next(&Store::new().freeze(), &NoKeys).unwrap();
+        let refused = refused.map(|(seqno, why)| (seqno - at, why.to_string()));
+        (entries.len(), refused)
+    };
+    let misplaced = |expected: u64, found: u64| {
+        let (expected_seqno, found) = (at + expected, at + found);
+        Some((expected, format!("it is of seqno {found}, expected {expected_seqno}")))
+    };
+    // What the second means would be believed, since an entry of its seqno is written: the first.
+    assert_eq!(taken(&[(plain, *at), (governing, *at)]), (1, misplaced(1, 0)));
+    assert_eq!(taken(&[(plain, *at), (plain, at + 2)]), (1, misplaced(1, 2)));
+    assert_eq!(taken(&[(plain, at + 1)]), (0, misplaced(0, 1)));
+    // What is there already may only come first.
+    let (taken_after_known, _) = taken(&[(plain, at - 2), (plain, at - 1), (plain, *at), (governing, at + 1)]);
+    assert_eq!(taken_after_known, 2);
+    let known_again = taken(&[(plain, *at), (plain, at - 1), (plain, at + 1)]);
+    assert_eq!((known_again.0, known_again.1.map(|(seqno, _)| seqno)), (1, Some(1)));
+}
+
+#[test]
+fn the_nonce_of_a_snapshot_is_no_entrys() {
+    each(|store, seqno, raw| {
+        let mut bad = raw.to_vec();
+        bad[0x23] |= 0x80;
+        let found = check(&bad, &store.freeze(), &NoKeys);
+        assert!(matches!(found, Err(Misfit::Snapshot)), "{seqno}");
+    });
+}
+
+#[test]
+fn all_that_is_governed_by_ends_a_run() {
+    for name in names::ALL {
+        assert!(!is_public(name) || name.starts_with(GOVERNS), "{name}");
+    }
+}
+
+#[test]
+fn an_entry_of_two_seqnos_or_that_writes_a_table_in_the_wrong_domain_is_none() {
+    let ledger = ledger();
+    let (seqno, raw) = ledger.iter().find(|(_, raw)| !governs(raw)).unwrap();
+    let state = Store::new().freeze();
+    let mut bad = raw.clone();
+    bad[0x18..0x20].copy_from_slice(&(seqno + 1).to_le_bytes());
+    let found = check(&bad, &state, &NoKeys);
+    assert!(
+        matches!(found, Err(Misfit::TwoSeqnos { nonce, domain }) if (nonce, domain) == (seqno + 1, *seqno)),
+        "{seqno}"
+    );
+    let raw = ledger.values().find(|raw| governs(raw)).unwrap();
+    let mut bad = raw.clone();
+    let name = bad.windows(7).position(|window| window == b"public:").unwrap();
+    bad[name] = b'q';
+    assert!(matches!(check(&bad, &state, &NoKeys), Err(Misfit::Domain(_))));
+    // Nor may what is private, and so not seen by everybody, write what everybody goes by.
+    let (mut writes, mut private) = (WriteSet::new(), Vec::new());
+    writes.put(names::NODES_INFO, "k", "v");
+    writes.write_domain(true, &mut private);
+    let found = collect(Maps::private(&private), false, &mut WriteSet::new());
+    assert!(matches!(found, Err(Misfit::Domain(_))));
+}
+
+#[test]
+fn a_node_signs_for_one_transaction_only_also_where_the_service_does_not_sign() {
+    let mut signed = 0;
+    each(|store, seqno, raw| {
+        let good = check(raw, &store.freeze(), &NoKeys).unwrap();
+        let Some(Some(value)) = good.writes.get(names::SIGNATURES, &SINGLETON_KEY) else {
+            return;
+        };
+        let mut writes = WriteSet::new();
+        writes.put(names::SIGNATURES, SINGLETON_KEY, value);
+        assert_eq!(signed_root(good.txid, &writes, &store.freeze()).unwrap(), good.signs);
+        let TxId { view, .. } = good.txid;
+        let seqno_after = seqno + 1;
+        for elsewhere in [
+            TxId {
+                view,
+                seqno: seqno_after,
+            },
+            TxId { view: view + 1, seqno },
+        ] {
+            let found = signed_root(elsewhere, &writes, &store.freeze());
+            assert!(matches!(found, Err(Misfit::Signature(_))), "{elsewhere}");
+        }
+        signed += 1;
+    });
+    assert!(signed > 0);
 }

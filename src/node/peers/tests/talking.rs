@@ -52,13 +52,39 @@ fn a_request_and_its_answer_are_passed_on() {
         answer: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
     });
     for (from, to, message) in [(1, 0, request), (0, 1, answer)] {
-        nodes[from].peers.forward(nodes[to].id(), message.clone());
+        assert!(nodes[from].peers.forward(nodes[to].id(), message.clone()));
         let passed = loop {
             if let Word::Passed(passed) = nodes[to].words.recv_timeout(LONG).unwrap() {
                 break passed;
             }
         };
         assert_eq!((passed.from, passed.message), (nodes[from].id(), message));
+    }
+}
+
+#[test]
+fn a_request_that_can_not_be_passed_on_is_said_to_be_so_at_once() {
+    let nodes = strangers(2, 4, &settings(), &[]);
+    let request = |command| {
+        Forwarded::Request(ForwardedRequest {
+            command,
+            view: 2,
+            session: 4,
+            caller: None,
+            request: Vec::new(),
+        })
+    };
+    let to = nodes[1].id();
+    for (command, is_known) in [(7, false), (8, true)] {
+        if is_known {
+            nodes[0].peers.know(to, "127.0.0.1:1");
+        }
+        assert!(nodes[0].peers.forward(to, request(command)), "it is on its way");
+        let word = nodes[0].words.recv_timeout(LONG).unwrap();
+        assert!(
+            matches!(word, Word::NotPassed { peer, command: which } if peer == to && which == command),
+            "{command}"
+        );
     }
 }
 
