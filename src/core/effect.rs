@@ -76,6 +76,13 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whether carrying it out tells the core something at once: such effects come after all others of a step.
+    pub(super) fn steps_again(&self) -> bool {
+        matches!(self, Effect::Verify { .. } | Effect::Propose(_))
+    }
+}
+
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

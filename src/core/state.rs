@@ -175,6 +175,8 @@ impl Core {
             out.push(Effect::Stopped);
         }
         self.end_if_refused(now, &mut out);
+        // What is said of this state is carried out before anything that leads to another one.
+        out.sort_by_key(Effect::steps_again);
         out
     }
 
