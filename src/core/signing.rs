@@ -2,7 +2,7 @@
 
 use super::chunks::LARGEST_AIM;
 use super::due::{InFlight, Signing};
-use super::effect::{Announcement, Effect};
+use super::effect::Effect;
 use super::event::Now;
 use super::state::Core;
 
@@ -31,10 +31,7 @@ impl Core {
             proven,
         });
         self.sealed(now, txid, true, &signed.writes, out);
-        out.push(Effect::Announce(Announcement::Applied {
-            txid,
-            writes: signed.writes,
-        }));
+        out.push(Effect::applied(txid, signed.writes));
         Ok(())
     }
 }

@@ -225,7 +225,7 @@ impl Core {
             self.nodes_written.push_back(txid.seqno);
         }
         self.sealed(now, txid, false, &writes, out);
-        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        out.push(Effect::applied(txid, writes));
         if let Some(key) = follow.rekey {
             self.log.rekey(key);
         }
@@ -411,7 +411,7 @@ impl Core {
             evidence_seqno: txid.seqno,
         });
         self.sealed(now, txid, false, &writes, out);
-        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        out.push(Effect::applied(txid, writes));
     }
 
     /// The last transaction that is sealed. Its view is that of the signature it is, or of what comes next.

@@ -32,10 +32,33 @@ impl AeadKey {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         out.clear();
+        let opened = self.open_after(iv, aad, tag, ciphertext, out);
+        if opened.is_err() {
+            out.zeroize();
+        }
+        opened
+    }
+
+    /// Decrypts `ciphertext` to the end of `out`. Where `out` has no room for it, it is moved, and what it leaves is not wiped.
+    ///
+    /// # Errors
+    /// [`Error::AuthenticationFailed`]; `out` is then as before.
+    pub fn open_after(
+        &self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        tag: &[u8; 16],
+        ciphertext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let start = out.len();
         if self.0.open(iv, aad, tag, ciphertext, out) {
             return Ok(());
         }
-        out.zeroize();
+        if let Some(buffer) = out.get_mut(start..) {
+            buffer.zeroize();
+        }
+        out.truncate(start);
         Err(Error::AuthenticationFailed)
     }
 

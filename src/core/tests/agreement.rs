@@ -153,7 +153,7 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
         *to == id(2) && matches!(message, Message::AppendEntries(_)) && !frame.is_empty()
     });
     let (from, _, message, frame) = cluster.on_the_way.remove(sent.unwrap()).unwrap();
-    let other = Arc::clone(&cluster.of(1).disk[&1]);
+    let other = cluster.of(1).disk[&1].clone();
     cluster.step_with(id(2), Event::Heard { from, message }, vec![other; frame.len()]);
     assert_eq!(cluster.of(2).core.next().seqno - 1, last, "nothing of it was taken");
     cluster.run(40);

@@ -7,6 +7,9 @@ use crate::crypto::{AeadKey, LedgerSecret};
 use crate::fixture::{Options, generate};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::domain::EntryType;
+use crate::journal::SealKey;
+use crate::journal::seal::Sealer;
 use crate::kv::store::Store;
 use crate::recovery::segments::Windows;
 use crate::report::progress::Silent;
@@ -156,7 +159,8 @@ fn bytes_after_an_entry_are_not_its_own() {
 /// Takes a frame of these bytes, run by run; answers the entries of each run, and what was refused.
 fn runs(bytes: &[u8], (after, through): (Seqno, Seqno)) -> (Vec<Vec<Followed>>, Option<Seqno>) {
     let mut store = Store::new();
-    let mut frame = Frame::new(bytes, after, through);
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut frame = Frame::new(&bytes, after, through);
     let mut runs = Vec::new();
     while let Some(Run { entries, refused }) = frame.check_next(&store.freeze(), &NoKeys) {
         for entry in &entries {
@@ -203,7 +207,7 @@ fn many_entries_are_read_by_several_threads_and_the_first_that_is_bad_is_named()
         Entry::parse(raw).unwrap().iv(),
         LedgerSecret::from_bytes([9; 32]).aead(),
     );
-    let bytes = raw.repeat(1000);
+    let bytes = Bytes::from(raw.repeat(1000));
     let frame = || Frame::new(&bytes, iv.seqno - 1, iv.seqno + 999);
     let Run { entries, refused } = frame().check_next(&Store::new().freeze(), &NoKeys).unwrap();
     assert_eq!((entries.len(), refused.is_none()), (1000, true));
@@ -216,6 +220,51 @@ fn many_entries_are_read_by_several_threads_and_the_first_that_is_bad_is_named()
     // A key that opens nothing.
     let Run { entries, refused } = frame().check_next(&Store::new().freeze(), &OneKey(key)).unwrap();
     assert!(entries.is_empty() && matches!(refused, Some((seqno, Misfit::Tag)) if seqno == iv.seqno));
+}
+
+#[test]
+fn what_is_private_is_opened_for_each_entry_wherever_it_lies_in_the_frame() {
+    let secret = LedgerSecret::from_bytes([7; 32]);
+    let (key, mut sealer) = (SealKey::new(&secret), Sealer::default());
+    let mut bytes = Vec::new();
+    for seqno in 1..=300u64 {
+        let mut writes = WriteSet::new();
+        writes.put("public:counted", "n", seqno.to_string());
+        // Now and then there is nothing private.
+        if seqno % 7 != 0 {
+            writes.put("records", format!("key {seqno}"), vec![seqno as u8; seqno as usize]);
+            writes.remove("others", format!("key {seqno}"));
+        }
+        let (of, txid) = (EntryType::WriteSetWithCommitEvidenceAndClaims, TxId { view: 2, seqno });
+        sealer.seal(&key, of, txid, &writes, None, |_| 0).unwrap();
+        bytes.extend_from_slice(sealer.raw());
+    }
+    let bytes = Bytes::from(bytes);
+    let opened = |keys: &dyn Keys| {
+        let mut frame = Frame::new(&bytes, 0, 300);
+        let Run { entries, refused } = frame.check_next(&Store::new().freeze(), keys).unwrap();
+        assert!(refused.is_none() && entries.len() == 300);
+        entries
+    };
+    for entry in opened(&OneKey(secret.aead())) {
+        let seqno = entry.txid.seqno;
+        let mut found = Vec::new();
+        entry.private.for_each(|map, write| {
+            found.push((map.to_owned(), write.key.to_vec(), write.value.map(<[u8]>::to_vec)));
+        });
+        let key = format!("key {seqno}").into_bytes();
+        let expected = [
+            ("others".to_owned(), key.clone(), None),
+            ("records".to_owned(), key, Some(vec![seqno as u8; seqno as usize])),
+        ];
+        assert_eq!(
+            found,
+            expected.get(..if seqno % 7 == 0 { 0 } else { 2 }).unwrap(),
+            "{seqno}"
+        );
+        assert_eq!(entry.writes.maps().collect::<Vec<_>>(), ["public:counted"]);
+    }
+    assert!(opened(&NoKeys).iter().all(|entry| entry.private.is_empty()));
 }
 
 /// Whether an entry writes to a table that decides about those after it.

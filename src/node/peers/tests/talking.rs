@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::stack::*;
 use crate::channel::message::{Forwarded, ForwardedAnswer, ForwardedRequest};
@@ -66,7 +67,7 @@ fn a_request_and_its_answer_are_passed_on() {
 fn entries_of_five_megabytes_arrive_whole_and_in_order() {
     let nodes = nodes(2, 3);
     nodes[0].reaches(&nodes[1], 1);
-    let entry = |seqno: Seqno| Arc::<[u8]>::from(vec![seqno as u8; 5 << 20]);
+    let entry = |seqno: Seqno| Bytes::from(vec![seqno as u8; 5 << 20]);
     for seqno in 1..=12 {
         let held = Entries::Held(vec![entry(seqno)]);
         nodes[0].peers.send(nodes[1].id(), frame(seqno - 1, seqno), held);
