@@ -5,20 +5,43 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
+use zeroize::optimization_barrier;
 
 use super::domain::{Maps, Write, WriteSet};
+
+/// Decrypted bytes, which are overwritten in the end: all at once, because byte by byte takes as long as to decrypt them.
+#[derive(Default)]
+pub struct Opened(Vec<u8>);
+
+impl Opened {
+    /// With room for so many bytes: where more come, they are moved, and what they leave is not overwritten.
+    pub fn with_capacity(bytes: usize) -> Opened {
+        Opened(Vec::with_capacity(bytes))
+    }
+
+    /// To add to it.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        optimization_barrier(self.0.as_slice());
+    }
+}
 
 /// The writes of a decrypted private domain. Clones share its bytes, which are overwritten when the last of them goes.
 #[derive(Clone, Default)]
 pub struct PrivateWrites {
-    shared: Option<Arc<Zeroizing<Vec<u8>>>>,
+    shared: Option<Arc<Opened>>,
     at: Range<usize>,
 }
 
 impl PrivateWrites {
     /// The domain that lies at `at` in `shared`, and that whoever calls has read to its end.
-    pub fn new(shared: &Arc<Zeroizing<Vec<u8>>>, at: Range<usize>) -> PrivateWrites {
+    pub fn new(shared: &Arc<Opened>, at: Range<usize>) -> PrivateWrites {
         PrivateWrites {
             shared: (!at.is_empty()).then(|| Arc::clone(shared)),
             at,
@@ -32,7 +55,7 @@ impl PrivateWrites {
 
     /// The maps, as they lie in the domain.
     pub fn maps(&self) -> Maps<'_> {
-        let shared = self.shared.as_ref().map_or(&[][..], |shared| shared.as_slice());
+        let shared = self.shared.as_ref().map_or(&[][..], |shared| shared.0.as_slice());
         Maps::private(shared.get(self.at.clone()).unwrap_or_default())
     }
 
@@ -46,10 +69,10 @@ impl PrivateWrites {
 /// What a write set writes to private maps.
 impl From<&WriteSet> for PrivateWrites {
     fn from(writes: &WriteSet) -> PrivateWrites {
-        let mut bytes = Zeroizing::new(Vec::new());
-        writes.write_domain(false, &mut bytes);
-        let at = 0..bytes.len();
-        PrivateWrites::new(&Arc::new(bytes), at)
+        let mut opened = Opened::default();
+        writes.write_domain(false, opened.bytes());
+        let at = 0..opened.0.len();
+        PrivateWrites::new(&Arc::new(opened), at)
     }
 }
 
@@ -84,7 +107,8 @@ mod tests {
         first.write_domain(false, &mut bytes);
         let end = bytes.len();
         second.write_domain(false, &mut bytes);
-        let shared = Arc::new(Zeroizing::new(bytes));
+        let all = bytes.len();
+        let shared = Arc::new(Opened(bytes));
         let keys = |at: Range<usize>| {
             let writes = PrivateWrites::new(&shared, at);
             let mut keys = Vec::new();
@@ -92,7 +116,7 @@ mod tests {
             keys
         };
         assert_eq!(keys(0..end), [b"a"]);
-        assert_eq!(keys(end..shared.len()), [b"b"]);
+        assert_eq!(keys(end..all), [b"b"]);
         assert!(keys(0..0).is_empty());
     }
 }

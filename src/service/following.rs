@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
-use zeroize::Zeroizing;
 
 use crate::core::Followed;
 use crate::crypto::cose::Sign1;
@@ -16,7 +15,7 @@ use crate::crypto::x509::Certificate;
 use crate::format::cursor::Cursor;
 use crate::format::domain::{Maps, PublicHeader, Write, WriteSet, is_public};
 use crate::format::entry::{Entry, leaf};
-use crate::format::private::PrivateWrites;
+use crate::format::private::{Opened, PrivateWrites};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::kv::store::Frozen;
 use crate::merkle::tree::TreeView;
@@ -233,8 +232,8 @@ fn open_all(piece: &mut [Read<'_>], keys: &dyn Keys) {
     let has_key = |read: &&Read<'_>| keys.key_at(read.entry.iv().seqno).is_some();
     let sizes = piece.iter().filter(has_key).map(|read| read.entry.private.len());
     // With room for all, so that it is never moved, which would leave a copy.
-    let mut opened = Zeroizing::new(Vec::with_capacity(sizes.sum()));
-    let opened_at: Vec<_> = piece.iter().map(|read| read.open(keys, &mut opened)).collect();
+    let mut opened = Opened::with_capacity(sizes.sum());
+    let opened_at: Vec<_> = piece.iter().map(|read| read.open(keys, opened.bytes())).collect();
     let shared = Arc::new(opened);
     for (read, at) in piece.iter_mut().zip(opened_at) {
         match at {
