@@ -197,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_opened_after_something_else_leaves_that_alone_whether_its_tag_holds_or_not() {
+        let mut sealed = Vec::new();
+        let tag = spec_key().seal(&[1; 12], b"a", b"secret", &mut sealed).unwrap();
+        let mut out = b"before".to_vec();
+        spec_key().open_after(&[1; 12], b"a", &tag, &sealed, &mut out).unwrap();
+        assert_eq!(out, b"beforesecret");
+        let failed = spec_key().open_after(&[1; 12], b"b", &tag, &sealed, &mut out);
+        assert_eq!(
+            (failed, &*out),
+            (Err(Error::AuthenticationFailed), &b"beforesecret"[..])
+        );
+    }
+
+    #[test]
     fn blobs_round_trip_and_every_truncation_or_alteration_is_refused() {
         let blob = seal_blob(&spec_key(), &[3; 12], &[9; 32]).unwrap();
         assert_eq!(blob.len(), 60);

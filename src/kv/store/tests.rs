@@ -152,7 +152,10 @@ fn follow(store: &mut Store, seqno: Seqno, key: &str, value: Option<&str>) {
     store.take_private(PrivateWrites::from(&writes));
 }
 
-fn all(store: &Frozen) -> BTreeMap<Vec<u8>, Vec<u8>> {
+/// Live keys with their values.
+type All = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn all(store: &Frozen) -> All {
     let mut all = BTreeMap::new();
     store.for_each("m", |key, value| {
         assert!(
@@ -195,7 +198,7 @@ mod followed {
             let mut store = Store::new();
             let mut log: Vec<(String, Option<String>)> = Vec::new();
             let mut committed = 0;
-            let mut held: Option<(Frozen, BTreeMap<Vec<u8>, Vec<u8>>)> = None;
+            let mut held: Option<(Frozen, All)> = None;
             for step in steps {
                 let before = (store.seqno(), reads(|tx| drop(tx.entries("m")), &store.freeze()));
                 match step {
