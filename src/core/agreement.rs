@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::due::{InFlight, Signing};
 use super::effect::{Agreed, Announcement, Effect, Proposal};
 use super::event::{Followed, Now, Role};
@@ -54,7 +56,7 @@ impl Core {
     }
 
     /// The bytes of an entry that is not durable yet. Those of others are in the ledger's files.
-    pub fn kept(&self, seqno: Seqno) -> Option<&std::sync::Arc<[u8]>> {
+    pub fn kept(&self, seqno: Seqno) -> Option<&Bytes> {
         self.operations.bytes_of(seqno)
     }
 
@@ -204,6 +206,7 @@ impl Core {
             leaf,
             flags,
             writes,
+            private,
             signs,
             rekey,
         } = followed;
@@ -226,7 +229,7 @@ impl Core {
             }
         }
         let nodes = self.nodes_change(&writes);
-        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        out.push(Effect::Announce(Announcement::Applied { txid, writes, private }));
         let entry = Entry {
             txid,
             is_signature: signs.is_some(),

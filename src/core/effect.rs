@@ -4,6 +4,7 @@ use super::event::{Milestone, Ticket};
 use crate::channel::NodeId;
 use crate::consensus::{self, Message, Note, Phase};
 use crate::format::domain::WriteSet;
+use crate::format::private::PrivateWrites;
 use crate::format::{Seqno, TxId};
 use crate::journal::files::Operation;
 use crate::journal::snapshot::Draft;
@@ -81,6 +82,12 @@ impl Effect {
     pub(super) fn steps_again(&self) -> bool {
         matches!(self, Effect::Verify { .. } | Effect::Propose(_))
     }
+
+    /// A transaction that was sealed here is part of the state.
+    pub(super) fn applied(txid: TxId, writes: WriteSet) -> Effect {
+        let private = PrivateWrites::default();
+        Effect::Announce(Announcement::Applied { txid, writes, private })
+    }
 }
 
 /// What became of a transaction.
@@ -113,8 +120,10 @@ pub enum Announcement {
     Applied {
         /// The transaction.
         txid: TxId,
-        /// What it wrote.
+        /// What it wrote; of another node's entry, to public maps.
         writes: WriteSet,
+        /// What another node's entry writes to private maps.
+        private: PrivateWrites,
     },
     /// Everything up to this signature stays.
     Committed {
@@ -181,8 +190,9 @@ pub fn state_after(effects: &mut [Effect], store: &mut Store) -> Option<Option<T
     let mut touched = None;
     for effect in effects {
         match effect {
-            Effect::Announce(Announcement::Applied { txid, writes }) => {
+            Effect::Announce(Announcement::Applied { txid, writes, private }) => {
                 store.take(txid.seqno, std::mem::take(writes));
+                store.take_private(std::mem::take(private));
                 touched = Some(Some(*txid));
             }
             Effect::Announce(Announcement::RolledBack { to }) => {

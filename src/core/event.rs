@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::channel::NodeId;
@@ -11,6 +12,7 @@ use crate::consensus::Message;
 use crate::crypto::digest::Digest;
 use crate::error::Error;
 use crate::format::domain::WriteSet;
+use crate::format::private::PrivateWrites;
 use crate::format::{Seqno, TxId, View};
 use crate::journal::SealKey;
 
@@ -116,14 +118,16 @@ impl From<&Error> for Failure {
 pub struct Followed {
     /// Its view and seqno.
     pub txid: TxId,
-    /// Its bytes, as they go into the file.
-    pub raw: Arc<[u8]>,
+    /// Its bytes, as they go into the file: a part of the frame, which is kept as long as any of them.
+    pub raw: Bytes,
     /// Its leaf in the tree.
     pub leaf: Digest,
     /// Its flags.
     pub flags: u8,
-    /// What it writes, as far as it can be read.
+    /// What it writes to public maps.
     pub writes: WriteSet,
+    /// What it writes to private maps, where its secret is known.
+    pub private: PrivateWrites,
     /// The root that it signs, if it is a signature.
     pub signs: Option<Digest>,
     /// The ledger secret that seals from the next seqno on.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::event::Now;
 use crate::crypto::digest::Digest;
 use crate::error::Result;
@@ -189,7 +191,7 @@ impl Log {
         writes: &WriteSet,
         claims: Option<&Digest>,
         flags: impl FnOnce(u64) -> u8,
-    ) -> Result<(TxId, Sealed, Arc<[u8]>)> {
+    ) -> Result<(TxId, Sealed, Bytes)> {
         let txid = self.next();
         if let Some(last) = self.last_sealed {
             let is_fresh = txid.view > last.view || (txid.view == last.view && txid.seqno > last.seqno);
@@ -203,7 +205,7 @@ impl Log {
         self.last_sealed = Some(txid);
         self.starts_recovery = false;
         self.tree.append(sealed.leaf);
-        Ok((txid, sealed, Arc::from(self.sealer.raw())))
+        Ok((txid, sealed, Bytes::copy_from_slice(self.sealer.raw())))
     }
 
     /// How the newest signature was made that another node has led with.
@@ -225,7 +227,7 @@ impl Log {
         &mut self,
         writes: &WriteSet,
         ends: impl FnOnce(u64) -> bool,
-    ) -> Result<(TxId, bool, Arc<[u8]>)> {
+    ) -> Result<(TxId, bool, Bytes)> {
         let root = self.tree.root();
         let first = self.last_signed().map_or(1, |previous| previous.txid.seqno + 1);
         let mut ends_chunk = false;

@@ -1,8 +1,9 @@
 //! Operations of the ledger's files: one under way at a time, in order, and again where they failed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::chunks::Place;
 use super::event::Failure;
@@ -23,7 +24,7 @@ struct Kept {
     seqno: Seqno,
     chunk: Seqno,
     offset: u64,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
 }
 
 /// What waits for the disk.
@@ -98,7 +99,7 @@ impl Operations {
     }
 
     /// An entry was sealed and has its place.
-    pub(super) fn write(&mut self, seqno: Seqno, place: Place, bytes: Arc<[u8]>) {
+    pub(super) fn write(&mut self, seqno: Seqno, place: Place, bytes: Bytes) {
         if place.is_first {
             let (chunk, recovering) = (place.chunk, place.recovering);
             self.push(Operation::Create { chunk, recovering }, seqno);
@@ -170,7 +171,7 @@ impl Operations {
             unreachable!("an entry is kept until it is durable, and so until it is written");
         };
         let (chunk, offset) = (first.chunk, first.offset);
-        let mut entries = vec![Arc::clone(&first.bytes)];
+        let mut entries = vec![first.bytes.clone()];
         let mut size = first.bytes.len();
         let mut through = seqno;
         while size < MAX_WRITE
@@ -179,7 +180,7 @@ impl Operations {
         {
             size += kept.bytes.len();
             through = kept.seqno;
-            entries.push(Arc::clone(&kept.bytes));
+            entries.push(kept.bytes.clone());
             self.queue.pop_front();
         }
         let operation = Operation::Write { chunk, offset, entries };
@@ -187,7 +188,7 @@ impl Operations {
     }
 
     /// The bytes of an entry that is not durable yet.
-    pub(super) fn bytes_of(&self, seqno: Seqno) -> Option<&Arc<[u8]>> {
+    pub(super) fn bytes_of(&self, seqno: Seqno) -> Option<&Bytes> {
         self.kept(seqno).map(|kept| &kept.bytes)
     }
 

@@ -2,11 +2,32 @@
 
 use super::chunks::LARGEST_AIM;
 use super::due::{InFlight, Signing};
-use super::effect::{Announcement, Effect};
-use super::event::Now;
+use super::effect::Effect;
+use super::event::{Now, Role};
 use super::state::Core;
 
 impl Core {
+    /// Signs if it is time, or if this node is to stop.
+    pub(super) fn sign_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let is_due = self
+            .settings
+            .signatures
+            .is_some_and(|settings| self.signing.is_due(now, &settings));
+        let last = self.stopping && self.signing.unsigned > 0;
+        if (is_due || last) && self.role != Role::Backup && !self.has_signed_off() {
+            self.sign_or_give_up(now, out);
+        }
+    }
+
+    /// Signs, or says that the ledger can't go on.
+    pub(super) fn sign_or_give_up(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if let Err(why) = self.sign(now, out) {
+            out.push(Effect::GiveUp {
+                reason: format!("the ledger can't be signed: {why}"),
+            });
+        }
+    }
+
     /// Signs everything that is sealed; what it covers is synced after it.
     ///
     /// # Errors
@@ -31,10 +52,7 @@ impl Core {
             proven,
         });
         self.sealed(now, txid, true, &signed.writes, out);
-        out.push(Effect::Announce(Announcement::Applied {
-            txid,
-            writes: signed.writes,
-        }));
+        out.push(Effect::applied(txid, signed.writes));
         Ok(())
     }
 }

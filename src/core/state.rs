@@ -229,7 +229,7 @@ impl Core {
         // Who was let in before, by an entry that was given up, has gone on standing since, and answers with its view: this node
         // follows it, and what is not signed goes. Its admission must stay, or it could never come in.
         let lets_in = self.sealed(now, txid, false, &writes, out);
-        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        out.push(Effect::applied(txid, writes));
         if let Some(key) = follow.rekey {
             self.log.rekey(key);
         }
@@ -278,25 +278,6 @@ impl Core {
         let place = self.chunks.place(txid.seqno, raw.len() as u64);
         self.operations.write(txid.seqno, place, raw);
         Ok((txid, sealed))
-    }
-
-    fn sign_if_due(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let is_due = self
-            .settings
-            .signatures
-            .is_some_and(|settings| self.signing.is_due(now, &settings));
-        let last = self.stopping && self.signing.unsigned > 0;
-        if (is_due || last) && self.role != Role::Backup && !self.has_signed_off() {
-            self.sign_or_give_up(now, out);
-        }
-    }
-
-    pub(super) fn sign_or_give_up(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if let Err(why) = self.sign(now, out) {
-            out.push(Effect::GiveUp {
-                reason: format!("the ledger can't be signed: {why}"),
-            });
-        }
     }
 
     fn done(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -415,7 +396,7 @@ impl Core {
             evidence_seqno: txid.seqno,
         });
         self.sealed(now, txid, false, &writes, out);
-        out.push(Effect::Announce(Announcement::Applied { txid, writes }));
+        out.push(Effect::applied(txid, writes));
     }
 
     /// The last transaction that is sealed. Its view is that of the signature it is, or of what comes next.

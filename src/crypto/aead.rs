@@ -32,10 +32,33 @@ impl AeadKey {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         out.clear();
+        let opened = self.open_after(iv, aad, tag, ciphertext, out);
+        if opened.is_err() {
+            out.zeroize();
+        }
+        opened
+    }
+
+    /// Decrypts `ciphertext` to the end of `out`. Where `out` has no room for it, it is moved, and what it leaves is not wiped.
+    ///
+    /// # Errors
+    /// [`Error::AuthenticationFailed`]; `out` is then as before.
+    pub fn open_after(
+        &self,
+        iv: &[u8; 12],
+        aad: &[u8],
+        tag: &[u8; 16],
+        ciphertext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let start = out.len();
         if self.0.open(iv, aad, tag, ciphertext, out) {
             return Ok(());
         }
-        out.zeroize();
+        if let Some(buffer) = out.get_mut(start..) {
+            buffer.zeroize();
+        }
+        out.truncate(start);
         Err(Error::AuthenticationFailed)
     }
 
@@ -171,6 +194,20 @@ mod tests {
         let address = out.as_ptr();
         spec_key().open(&[1; 12], b"", &tag, &sealed, &mut out).unwrap();
         assert_eq!((out.as_ptr(), out.len()), (address, 300));
+    }
+
+    #[test]
+    fn what_is_opened_after_something_else_leaves_that_alone_whether_its_tag_holds_or_not() {
+        let mut sealed = Vec::new();
+        let tag = spec_key().seal(&[1; 12], b"a", b"secret", &mut sealed).unwrap();
+        let mut out = b"before".to_vec();
+        spec_key().open_after(&[1; 12], b"a", &tag, &sealed, &mut out).unwrap();
+        assert_eq!(out, b"beforesecret");
+        let failed = spec_key().open_after(&[1; 12], b"b", &tag, &sealed, &mut out);
+        assert_eq!(
+            (failed, &*out),
+            (Err(Error::AuthenticationFailed), &b"beforesecret"[..])
+        );
     }
 
     #[test]

@@ -27,12 +27,16 @@ impl AesKey {
         ))
     }
 
-    /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
+    /// Appends the plaintext to `out`; false, with anything after what was in `out`, if the tag is wrong.
     pub(super) fn open(&self, iv: &[u8; 12], aad: &[u8], tag: &[u8; 16], ciphertext: &[u8], out: &mut Vec<u8>) -> bool {
-        out.resize(ciphertext.len(), 0);
+        let start = out.len();
+        out.resize(start.saturating_add(ciphertext.len()), 0);
         let nonce = Nonce::assume_unique_for_key(*iv);
+        let Some(plaintext) = out.get_mut(start..) else {
+            return false;
+        };
         self.0
-            .open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, out)
+            .open_separate_gather(nonce, Aad::from(aad), ciphertext, tag, plaintext)
             .is_ok()
     }
 

@@ -25,11 +25,15 @@ impl AesKey {
         Self(Aes256Gcm::new(key.into()))
     }
 
-    /// Appends the plaintext to `out`, which is empty; false, with anything in `out`, if the tag is wrong.
+    /// Appends the plaintext to `out`; false, with anything after what was in `out`, if the tag is wrong.
     pub(super) fn open(&self, iv: &[u8; 12], aad: &[u8], tag: &[u8; 16], ciphertext: &[u8], out: &mut Vec<u8>) -> bool {
+        let start = out.len();
         out.extend_from_slice(ciphertext);
+        let Some(buffer) = out.get_mut(start..) else {
+            return false;
+        };
         self.0
-            .decrypt_inout_detached(iv.into(), aad, out.as_mut_slice().into(), tag.into())
+            .decrypt_inout_detached(iv.into(), aad, buffer.into(), tag.into())
             .is_ok()
     }
 

@@ -22,6 +22,7 @@ pub mod layout;
 pub mod located;
 pub mod map;
 pub mod names;
+pub mod private;
 pub mod search;
 pub mod snapshot;
 pub mod whole_file;

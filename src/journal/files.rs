@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::disk::{Disk, Durability, Files, Written};
 use crate::error::{Error, Result};
 use crate::format::Seqno;
@@ -116,7 +118,7 @@ pub enum Operation {
         /// Where the bytes begin.
         offset: u64,
         /// Whole entries, one after the other.
-        entries: Vec<Arc<[u8]>>,
+        entries: Vec<Bytes>,
     },
     /// An open chunk reaches the disk, and its name.
     Sync {
@@ -298,7 +300,7 @@ impl<D: Disk> ChunkFiles<D> {
         written.map_err(Error::io("write to the chunk", &open.path))
     }
 
-    fn write(&mut self, chunk: Seqno, offset: u64, entries: &[Arc<[u8]>]) -> Result<()> {
+    fn write(&mut self, chunk: Seqno, offset: u64, entries: &[Bytes]) -> Result<()> {
         match entries {
             [entry] => self.write_at(chunk, offset, entry),
             entries => self.write_at(chunk, offset, &entries.concat()),

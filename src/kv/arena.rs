@@ -4,6 +4,7 @@
 //! It knows its map so that a chunk can be walked when it is emptied: chunks of which a quarter is dead are moved,
 //! record by record, so that at most one chunk more than needed exists at any time.
 
+use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 /// Bytes of a chunk: small beside any state that matters, large beside most values.
@@ -45,6 +46,9 @@ pub(super) struct Record<'a> {
     pub(super) value: Option<&'a [u8]>,
 }
 
+/// What a record has before its key: four numbers of at most ten bytes.
+type Head = SmallVec<[u8; 40]>;
+
 impl<'a> Record<'a> {
     /// The record at the start of `bytes`, and the number of bytes it takes.
     fn read(bytes: &'a [u8]) -> Option<(Record<'a>, usize)> {
@@ -80,7 +84,7 @@ impl<'a> Record<'a> {
             + value_len
     }
 
-    fn write_head(&self, out: &mut Vec<u8>) {
+    fn write_head(&self, out: &mut impl Extend<u8>) {
         put_varint(out, u64::from(self.map));
         put_varint(out, self.version);
         put_varint(out, self.key.len() as u64);
@@ -98,12 +102,12 @@ fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+fn put_varint(out: &mut impl Extend<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.extend([value as u8 | 0x80]);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.extend([value as u8]);
 }
 
 #[inline]
@@ -195,7 +199,7 @@ impl Arena {
         if len != record.len() || old.key.len() != record.key.len() {
             return false;
         }
-        let mut head = Vec::with_capacity(len);
+        let mut head = Head::new();
         record.write_head(&mut head);
         let parts = [&head[..], record.key, record.value.unwrap_or_default()];
         let mut rest = rest;

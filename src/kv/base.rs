@@ -124,6 +124,12 @@ impl Base {
         maps
     }
 
+    /// Seqno of the last effective change of a map, if it was ever written to.
+    pub fn version_of(&self, map: &str) -> Option<Seqno> {
+        let table = self.tables.get(*self.by_name.get(map)?)?;
+        Some(table.version)
+    }
+
     /// The live keys of a map, in no order.
     pub fn iter(&self, map: &str) -> impl Iterator<Item = Live<'_>> {
         let table = self.by_name.get(map).and_then(|&map| self.tables.get(map));

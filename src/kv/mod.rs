@@ -15,4 +15,5 @@
 
 mod arena;
 pub mod base;
+mod pending;
 pub mod store;

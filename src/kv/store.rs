@@ -13,8 +13,10 @@ use smallvec::SmallVec;
 use zeroize::Zeroize;
 
 use super::base::Base;
+use super::pending::Pending;
 use crate::format::Seqno;
 use crate::format::domain::{WriteSet, is_public};
+use crate::format::private::PrivateWrites;
 
 /// Writes of one key, oldest first: seqno and value, `None` for a removal.
 type Versions = SmallVec<[(Seqno, Option<Vec<u8>>); 1]>;
@@ -48,6 +50,8 @@ type Overlay = BTreeMap<String, Arc<HashMap<Vec<u8>, Versions>>>;
 pub struct Frozen {
     base: Committed,
     overlay: Overlay,
+    /// What another node's entries write to private maps. All of it is older than what the overlay has of such maps.
+    pending: Pending,
     seqno: Seqno,
     /// Counts what changes the state otherwise than by transactions.
     epoch: u64,
@@ -74,16 +78,26 @@ impl Frozen {
         let versions = self.overlay.get(map).and_then(|keys| keys.get(key));
         match versions.and_then(|versions| versions.last()) {
             Some((version, value)) => Some((*version, value.as_deref()?)),
-            None => self.base.of(map).get(map, key).map(|live| (live.version, live.value)),
+            None => match self.pending.get(map, key) {
+                Some((version, value)) => Some((version, value?)),
+                None => self.base.of(map).get(map, key).map(|live| (live.version, live.value)),
+            },
         }
     }
 
     /// Hands every live key of a map to `each`, in no order.
     pub fn for_each(&self, map: &str, mut each: impl FnMut(&[u8], &[u8])) {
         let overlay = self.overlay.get(map);
+        let pending = self.pending.newest(map);
+        let is_overlaid = |key: &[u8]| overlay.is_some_and(|keys| keys.contains_key(key));
         for live in self.base.of(map).iter(map) {
-            if overlay.is_none_or(|keys| !keys.contains_key(live.key)) {
+            if !is_overlaid(live.key) && !pending.contains_key(live.key) {
                 each(live.key, live.value);
+            }
+        }
+        for (key, value) in pending {
+            if let Some(value) = value.filter(|_| !is_overlaid(key)) {
+                each(key, value);
             }
         }
         for (key, versions) in overlay.into_iter().flat_map(|keys| keys.iter()) {
@@ -155,7 +169,12 @@ impl Store {
         let of_this_state = reads.epoch == self.newest.epoch;
         let same_maps = || {
             let mut maps = reads.maps.iter();
-            maps.all(|map| self.written.get(map).is_none_or(|at| *at <= reads.at))
+            maps.all(|map| {
+                // What was pending is said by the base, once it is there.
+                let written = [self.written.get(map).copied(), self.newest.base.of(map).version_of(map)];
+                let is_old = written.into_iter().flatten().all(|at| at <= reads.at);
+                is_old && !self.newest.pending.writes_after(map, reads.at)
+            })
         };
         let same_keys = || {
             let mut keys = reads.keys.iter();
@@ -197,12 +216,30 @@ impl Store {
         }
     }
 
+    /// Applies what the transaction that was applied last writes to private maps, as it was decrypted.
+    pub fn take_private(&mut self, writes: PrivateWrites) {
+        if writes.is_empty() {
+            return;
+        }
+        let Frozen {
+            overlay,
+            pending,
+            seqno,
+            ..
+        } = &mut self.newest;
+        match overlay.keys().all(|map| is_public(map)) {
+            true => pending.push(*seqno, writes),
+            false => overlay_private(overlay, &mut self.written, *seqno, &writes),
+        }
+    }
+
     /// Moves everything up to `seqno` into the base: it can't be rolled back any more. While somebody holds the committed
     /// state, only what is superseded goes; a later call does the rest.
     pub fn compact(&mut self, seqno: Seqno) {
         let Frozen {
             base,
             overlay,
+            pending,
             seqno: newest,
             ..
         } = &mut self.newest;
@@ -210,6 +247,9 @@ impl Store {
             return self.forget_superseded(seqno);
         };
         self.based_at = seqno.min(*newest).max(self.based_at);
+        for (version, writes) in pending.take_through(seqno) {
+            writes.for_each(|map, write| private.insert(map, write.key, version, write.value));
+        }
         for (map, keys) in overlay.iter_mut() {
             let base = if is_public(map) { &mut *public } else { &mut *private };
             let keys = Arc::make_mut(keys);
@@ -227,6 +267,11 @@ impl Store {
 
     /// Drops all versions of a key up to `seqno` but the last.
     fn forget_superseded(&mut self, seqno: Seqno) {
+        // What is superseded is found where there is an index.
+        let Frozen { overlay, pending, .. } = &mut self.newest;
+        for (version, writes) in pending.take_through(Seqno::MAX) {
+            overlay_private(overlay, &mut self.written, version, &writes);
+        }
         for versions in self
             .newest
             .overlay
@@ -253,12 +298,30 @@ impl Store {
             keys.retain(|_, versions| !versions.is_empty());
         }
         self.newest.overlay.retain(|_, keys| !keys.is_empty());
+        self.newest.pending.roll_back(seqno);
         self.newest.seqno = self.newest.seqno.min(seqno);
         for written in self.written.values_mut() {
             *written = (*written).min(seqno);
         }
         self.newest.epoch += 1;
     }
+}
+
+/// Puts private writes where each key has its versions.
+fn overlay_private(
+    overlay: &mut Overlay,
+    written: &mut BTreeMap<String, Seqno>,
+    version: Seqno,
+    writes: &PrivateWrites,
+) {
+    writes.for_each(|map, write| {
+        let last = written.entry(map.to_owned()).or_default();
+        *last = version.max(*last);
+        let keys = Arc::make_mut(overlay.entry(map.to_owned()).or_default());
+        let versions = keys.entry(write.key.to_vec()).or_default();
+        let place = versions.partition_point(|(other, _)| *other <= version);
+        versions.insert(place, (version, write.value.map(<[u8]>::to_vec)));
+    });
 }
 
 impl Drop for Store {

@@ -127,6 +127,7 @@ mod tests {
     use crate::core::Refusal;
     use crate::format::TxId;
     use crate::format::domain::WriteSet;
+    use crate::format::private::PrivateWrites;
 
     #[test]
     fn only_what_is_written_makes_something_known() {
@@ -134,6 +135,7 @@ mod tests {
             Effect::Announce(Announcement::Applied {
                 txid: TxId { view: 2, seqno },
                 writes: WriteSet::new(),
+                private: PrivateWrites::default(),
             })
         };
         let refused = || Effect::Answer(Ticket(7), Outcome::Refused(Refusal::Stopping));

@@ -4,6 +4,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::afterwards::Learned;
 use super::cluster;
 use super::driver::Driver;
@@ -84,7 +86,7 @@ impl Driver {
 
     /// Checks the entries after `after`, up to `through`, of what is being heard, and gives them to the core.
     pub(super) fn verify(&mut self, after: Seqno, through: Seqno) {
-        let bytes = std::mem::take(&mut self.frame);
+        let bytes = Bytes::from(std::mem::take(&mut self.frame));
         let mut frame = following::Frame::new(&bytes, after, through);
         loop {
             let state = self.node().read(|store| store.freeze()).0;

@@ -209,9 +209,7 @@ impl Cluster {
     /// Says something to a node, with the entries that go along: from memory where they are there, and else from the files.
     pub(super) fn send(&self, core: &Core, to: NodeId, message: consensus::Message) {
         let entries = match &message {
-            consensus::Message::AppendEntries(frame) => {
-                Entries::gather(frame, |seqno| core.kept(seqno).map(Arc::clone))
-            }
+            consensus::Message::AppendEntries(frame) => Entries::gather(frame, |seqno| core.kept(seqno).cloned()),
             _ => Entries::none(),
         };
         self.peers.send(to, message, entries);

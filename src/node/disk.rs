@@ -166,6 +166,8 @@ pub(super) fn draft_path(disk: Files, snapshots: &Path) -> PathBuf {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::journal::disk::Durability;
 
@@ -192,7 +194,7 @@ mod tests {
         let write = Operation::Write {
             chunk: 1,
             offset: 8,
-            entries: vec![Arc::from([7; 1000].as_slice()); 100],
+            entries: vec![Bytes::copy_from_slice(&[7; 1000]); 100],
         };
         for operation in [
             create,

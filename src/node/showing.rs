@@ -30,7 +30,7 @@ impl Driver {
         // First what is read of the writes, which then move into the state.
         for effect in effects.iter() {
             match effect {
-                Effect::Announce(Announcement::Applied { txid, writes }) => {
+                Effect::Announce(Announcement::Applied { txid, writes, .. }) => {
                     self.issuers_changed |= writes.writes_to(names::JWT_ISSUERS);
                     self.learn_addresses(writes);
                     node.status.wrote(*txid);

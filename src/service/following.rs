@@ -3,7 +3,10 @@
 //!
 //! Whether it is of the view that is expected, and whether what it signs is the root of this node's own tree, the core says.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use crate::core::Followed;
 use crate::crypto::cose::Sign1;
@@ -12,6 +15,7 @@ use crate::crypto::x509::Certificate;
 use crate::format::cursor::Cursor;
 use crate::format::domain::{Maps, PublicHeader, Write, WriteSet, is_public};
 use crate::format::entry::{Entry, leaf};
+use crate::format::private::{Opened, PrivateWrites};
 use crate::format::{Malformed, Seqno, TxId};
 use crate::kv::store::Frozen;
 use crate::merkle::tree::TreeView;
@@ -79,6 +83,7 @@ pub struct Run {
 
 /// The entries of a frame, one run after the other.
 pub struct Frame<'f> {
+    whole: &'f Bytes,
     rest: &'f [u8],
     after: Seqno,
     next: Seqno,
@@ -87,8 +92,9 @@ pub struct Frame<'f> {
 
 impl<'f> Frame<'f> {
     /// Those after `after` up to `through` of these bytes; what comes before them in there is skipped.
-    pub fn new(bytes: &'f [u8], after: Seqno, through: Seqno) -> Frame<'f> {
+    pub fn new(bytes: &'f Bytes, after: Seqno, through: Seqno) -> Frame<'f> {
         Frame {
+            whole: bytes,
             rest: bytes,
             after,
             next: after.saturating_add(1),
@@ -138,7 +144,7 @@ impl<'f> Frame<'f> {
                 }
             }
         }
-        let (entries, misfit) = finish(read, state, keys);
+        let (entries, misfit) = finish(read, self.whole, state, keys);
         let refused = misfit
             .map(|why| (first.saturating_add(entries.len() as u64), why))
             .or(refused);
@@ -153,6 +159,7 @@ struct Read<'e> {
     header: PublicHeader<'e>,
     writes: WriteSet,
     leaf: Digest,
+    private: PrivateWrites,
     /// What is wrong with its private part.
     misfit: Option<Misfit>,
 }
@@ -179,23 +186,27 @@ impl<'e> Read<'e> {
             header,
             writes,
             leaf: [0; 32],
+            private: PrivateWrites::default(),
             misfit: None,
         })
     }
 
-    /// Reads what is private, where its key is known.
-    fn private(&mut self, keys: &dyn Keys) -> Result<(), Misfit> {
+    /// Opens what is private, where its key is known, to the end of `opened`, and answers where it lies there.
+    fn open(&self, keys: &dyn Keys, opened: &mut Vec<u8>) -> Result<Range<usize>, Misfit> {
         let entry = &self.entry;
+        let start = opened.len();
         let Some(key) = keys.key_at(entry.iv().seqno) else {
-            return Ok(());
+            return Ok(start..start);
         };
-        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
-        let opened = key.open(entry.iv_bytes, entry.public, entry.tag, entry.private, &mut plaintext);
-        opened.map_err(|_| Misfit::Tag)?;
-        collect(Maps::private(&plaintext), false, &mut self.writes)
+        key.open_after(entry.iv_bytes, entry.public, entry.tag, entry.private, opened)
+            .map_err(|_| Misfit::Tag)?;
+        let domain = opened.get(start..).unwrap_or_default();
+        each_of(Maps::private(domain), false, |_, _| ())?;
+        Ok(start..opened.len())
     }
 
-    fn followed(self, state: &Frozen) -> Result<Followed, Misfit> {
+    /// `whole` is what the entry was read in.
+    fn followed(self, whole: &Bytes, state: &Frozen) -> Result<Followed, Misfit> {
         if let Some(misfit) = self.misfit {
             return Err(misfit);
         }
@@ -206,7 +217,8 @@ impl<'e> Read<'e> {
             leaf: self.leaf,
             flags: self.entry.flags,
             writes: self.writes,
-            raw: Arc::from(self.entry.raw),
+            private: self.private,
+            raw: whole.slice_ref(self.entry.raw),
             rekey: None,
         })
     }
@@ -214,11 +226,9 @@ impl<'e> Read<'e> {
 
 /// Reads what is private, and digests, on every processor; answers the entries up to the first that is not good, and what is
 /// wrong with that one.
-fn finish(mut read: Vec<Read<'_>>, state: &Frozen, keys: &dyn Keys) -> (Vec<Followed>, Option<Misfit>) {
+fn finish(mut read: Vec<Read<'_>>, whole: &Bytes, state: &Frozen, keys: &dyn Keys) -> (Vec<Followed>, Option<Misfit>) {
     in_pieces(&mut read, |piece| {
-        for entry in &mut *piece {
-            entry.misfit = entry.private(keys).err();
-        }
+        open_all(piece, keys);
         // Together they are digested several times faster than one by one.
         let raws: Vec<&[u8]> = piece.iter().map(|read| read.entry.raw).collect();
         let mut digests = Vec::with_capacity(raws.len());
@@ -230,12 +240,28 @@ fn finish(mut read: Vec<Read<'_>>, state: &Frozen, keys: &dyn Keys) -> (Vec<Foll
     });
     let mut entries = Vec::with_capacity(read.len());
     for entry in read {
-        match entry.followed(state) {
+        match entry.followed(whole, state) {
             Ok(entry) => entries.push(entry),
             Err(misfit) => return (entries, Some(misfit)),
         }
     }
     (entries, None)
+}
+
+/// Opens what is private, all of it into one buffer: a value of its own for each key would cost more than all else.
+fn open_all(piece: &mut [Read<'_>], keys: &dyn Keys) {
+    let has_key = |read: &&Read<'_>| keys.key_at(read.entry.iv().seqno).is_some();
+    let sizes = piece.iter().filter(has_key).map(|read| read.entry.private.len());
+    // With room for all, so that it is never moved, which would leave a copy.
+    let mut opened = Opened::with_capacity(sizes.sum());
+    let opened_at: Vec<_> = piece.iter().map(|read| read.open(keys, opened.bytes())).collect();
+    let shared = Arc::new(opened);
+    for (read, at) in piece.iter_mut().zip(opened_at) {
+        match at {
+            Ok(at) => read.private = PrivateWrites::new(&shared, at),
+            Err(misfit) => read.misfit = Some(misfit),
+        }
+    }
 }
 
 /// Has `work` done on every piece of `items`, by as many threads as there are processors. Not on those of the process: they may be
@@ -264,11 +290,12 @@ fn in_pieces<T: Send>(items: &mut [T], work: impl Fn(&mut [T]) + Sync) {
 /// # Errors
 /// [`Misfit`].
 pub fn check(raw: &[u8], state: &Frozen, keys: &dyn Keys) -> Result<Followed, Misfit> {
-    let entry = Entry::parse(raw).map_err(Misfit::Unreadable)?;
+    let whole = Bytes::copy_from_slice(raw);
+    let entry = Entry::parse(&whole).map_err(Misfit::Unreadable)?;
     if entry.raw.len() != raw.len() {
         return Err(Misfit::Longer(raw.len() - entry.raw.len()));
     }
-    match finish(vec![Read::public(entry)?], state, keys) {
+    match finish(vec![Read::public(entry)?], &whole, state, keys) {
         (_, Some(misfit)) => Err(misfit),
         (mut entries, None) => match entries.pop() {
             Some(followed) => Ok(followed),
@@ -286,15 +313,20 @@ fn txid(entry: &Entry<'_>) -> TxId {
 }
 
 fn collect(maps: Maps<'_>, public: bool, writes: &mut WriteSet) -> Result<(), Misfit> {
+    each_of(maps, public, |map, Write { key, value }| match value {
+        Some(value) => writes.put(map, key, value),
+        None => writes.remove(map, key),
+    })
+}
+
+/// Hands every write of a domain to `each`, all of which must belong there.
+fn each_of<'a>(maps: Maps<'a>, public: bool, mut each: impl FnMut(&'a str, Write<'a>)) -> Result<(), Misfit> {
     let mut elsewhere = None;
-    let read = maps.for_each(|map, Write { key, value }| {
+    let read = maps.for_each(|map, write| {
         if is_public(map) != public {
             elsewhere.get_or_insert_with(|| map.to_owned());
         }
-        match value {
-            Some(value) => writes.put(map, key, value),
-            None => writes.remove(map, key),
-        }
+        each(map, write);
     });
     read.map_err(Misfit::Unreadable)?;
     match elsewhere {

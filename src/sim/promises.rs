@@ -1,7 +1,8 @@
 //! What was promised, and has to be there whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::core::{Outcome, Ticket};
 use crate::crypto::digest::{Digest, Sha256Stream, sha256};
@@ -17,7 +18,7 @@ use crate::kv::store::Committed;
 pub(super) struct Given {
     pub(super) chunk: Seqno,
     pub(super) offset: u64,
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) bytes: Bytes,
     /// By a call that succeeded.
     written: bool,
 }
@@ -84,7 +85,7 @@ impl Promises {
             let given = Given {
                 chunk: *chunk,
                 offset,
-                bytes: Arc::clone(bytes),
+                bytes: bytes.clone(),
                 written: self.given.get(&iv.seqno).is_some_and(|given| given.written),
             };
             self.given.insert(iv.seqno, given);

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::cluster::*;
 use super::*;
 use crate::consensus::{Consensus, Message};
+use crate::format::private::PrivateWrites;
 use crate::tables::names;
 
 #[test]
@@ -153,7 +156,7 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
         *to == id(2) && matches!(message, Message::AppendEntries(_)) && !frame.is_empty()
     });
     let (from, _, message, frame) = cluster.on_the_way.remove(sent.unwrap()).unwrap();
-    let other = Arc::clone(&cluster.of(1).disk[&1]);
+    let other = cluster.of(1).disk[&1].clone();
     cluster.step_with(id(2), Event::Heard { from, message }, vec![other; frame.len()]);
     assert_eq!(cluster.of(2).core.next().seqno - 1, last, "nothing of it was taken");
     cluster.run(40);
@@ -162,7 +165,7 @@ fn an_entry_that_is_not_the_next_or_signs_another_root_ends_the_frame_and_the_ri
 }
 
 /// Entries after the last of node 2 arrive there from node 1, each of these bytes: as an event that was asked for.
-fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<Followed>> {
+fn entries_of(cluster: &mut Cluster, raw: &Bytes, count: u64) -> Option<Vec<Followed>> {
     let next = cluster.of(2).core.next();
     let (view, last) = (next.view, next.seqno - 1);
     let frame = crate::consensus::AppendEntries {
@@ -179,10 +182,11 @@ fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<
     let is_asked = effects.iter().any(|effect| matches!(effect, Effect::Verify { .. }));
     let entries = (next.seqno..next.seqno + count).map(|seqno| Followed {
         txid: txid(view, seqno),
-        raw: Arc::clone(raw),
+        raw: raw.clone(),
         leaf: [0; 32],
         flags: 0,
         writes: WriteSet::new(),
+        private: PrivateWrites::default(),
         signs: None,
         rekey: None,
     });
@@ -191,7 +195,7 @@ fn entries_of(cluster: &mut Cluster, raw: &Arc<[u8]>, count: u64) -> Option<Vec<
 
 /// Gives node 2 the next entry, changed like this, as its leader's; whether it is taken.
 fn is_taken(cluster: &mut Cluster, change: impl FnOnce(&mut Followed)) -> bool {
-    let raw: Arc<[u8]> = Arc::from(vec![0; 100]);
+    let raw = Bytes::from(vec![0; 100]);
     let before = cluster.of(2).core.next().seqno;
     let mut entries = entries_of(cluster, &raw, 1).unwrap();
     entries.iter_mut().for_each(|entry| entry.flags = 0);
@@ -227,7 +231,7 @@ fn a_leader_that_is_faster_than_the_disk_does_not_fill_the_memory_and_is_taken_u
     let mut cluster = Cluster::begin();
     cluster.joins(2);
     let now = cluster.now;
-    let raw: Arc<[u8]> = Arc::from(vec![0; 32 << 20]);
+    let raw = Bytes::from(vec![0; 32 << 20]);
     let mut taken = 0;
     while let Some(entries) = entries_of(&mut cluster, &raw, 1).filter(|_| taken < 100) {
         let _ = cluster.of(2).core.step(now, Event::Followed(entries));
@@ -252,7 +256,7 @@ fn a_leader_that_never_ends_a_chunk_is_refused_where_positions_can_express_no_mo
     let mut cluster = Cluster::begin();
     cluster.joins(2);
     let now = cluster.now;
-    let raw: Arc<[u8]> = Arc::from(vec![0; 64 << 20]);
+    let raw = Bytes::from(vec![0; 64 << 20]);
     let mut taken = 0;
     for _ in 0..70 {
         let before = cluster.of(2).core.next().seqno;

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
+
 use super::*;
 use crate::channel::NodeId;
 use crate::consensus::{Consensus, Message, Settings as Agreeing, Sizes, Start as Beginning};
 use crate::format::cursor::Cursor;
 use crate::format::domain::{Maps, PublicHeader};
 use crate::format::entry::Entry;
+use crate::format::private::PrivateWrites;
 use crate::tables::{SINGLETON_KEY, names};
 
 /// What a node's disk has: entries by seqno.
-pub(super) type Disk = BTreeMap<Seqno, Arc<[u8]>>;
+pub(super) type Disk = BTreeMap<Seqno, Bytes>;
 
 pub(super) struct OneByOne;
 
@@ -34,7 +37,7 @@ pub(super) struct Node {
 }
 
 /// From whom, to whom, what, and the entries that go along.
-pub(super) type Said = (NodeId, NodeId, Message, Vec<Arc<[u8]>>);
+pub(super) type Said = (NodeId, NodeId, Message, Vec<Bytes>);
 
 /// Nodes, and what they have said that has not arrived.
 pub(super) struct Cluster {
@@ -170,7 +173,7 @@ impl Cluster {
     }
 
     /// With the entries that came along.
-    pub(super) fn step_with(&mut self, who: NodeId, event: Event, mut frame: Vec<Arc<[u8]>>) {
+    pub(super) fn step_with(&mut self, who: NodeId, event: Event, mut frame: Vec<Bytes>) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = self.now;
@@ -187,7 +190,7 @@ impl Cluster {
                     Effect::Send { to, message } => {
                         let entries = match &message {
                             Message::AppendEntries(frame) => (frame.prev_idx + 1..=frame.idx)
-                                .map(|seqno| Arc::clone(node.core.kept(seqno).unwrap_or_else(|| &node.disk[&seqno])))
+                                .map(|seqno| node.core.kept(seqno).unwrap_or_else(|| &node.disk[&seqno]).clone())
                                 .collect(),
                             _ => Vec::new(),
                         };
@@ -199,7 +202,7 @@ impl Cluster {
                             events.push_front(Event::Followed(vec![followed(&raw)]));
                         }
                     }
-                    Effect::Announce(Announcement::Applied { txid, writes }) => {
+                    Effect::Announce(Announcement::Applied { txid, writes, .. }) => {
                         node.applied.insert(txid.seqno, writes);
                     }
                     Effect::Announce(Announcement::RolledBack { to }) => node.applied.retain(|seqno, _| *seqno <= to),
@@ -254,7 +257,7 @@ impl Cluster {
 }
 
 /// What the primary's entry says, as a driver reads it.
-pub(super) fn followed(raw: &Arc<[u8]>) -> Followed {
+pub(super) fn followed(raw: &Bytes) -> Followed {
     let entry = Entry::parse(raw).unwrap();
     let mut cursor = Cursor::new(entry.public);
     let header = PublicHeader::read(&mut cursor).unwrap();
@@ -278,10 +281,11 @@ pub(super) fn followed(raw: &Arc<[u8]>) -> Followed {
     let iv = entry.iv();
     Followed {
         txid: txid(iv.view, iv.seqno),
-        raw: Arc::clone(raw),
+        raw: raw.clone(),
         leaf: entry.leaf(&header),
         flags: entry.flags,
         writes,
+        private: PrivateWrites::default(),
         signs: signs.or(tree),
         rekey: None,
     }
@@ -299,7 +303,7 @@ pub(super) fn perform(disk: &mut Disk, operation: &Operation) {
             }
             assert_eq!(at, *offset, "entries are written one after the other");
             for raw in entries {
-                disk.insert(seqno, Arc::clone(raw));
+                disk.insert(seqno, raw.clone());
                 seqno += 1;
             }
         }

@@ -11,10 +11,7 @@ fn puts(key: &str) -> WriteSet {
 }
 
 fn applied(seqno: Seqno, key: &str) -> Effect {
-    Effect::Announce(Announcement::Applied {
-        txid: txid(4, seqno),
-        writes: puts(key),
-    })
+    Effect::applied(txid(4, seqno), puts(key))
 }
 
 #[test]

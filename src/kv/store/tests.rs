@@ -140,3 +140,128 @@ fn nothing_that_was_read_before_the_private_state_was_there_holds() {
     store.set_private(Base::new());
     assert!(!store.still_holds(&absent));
 }
+
+/// A transaction of another node, as its decrypted private domain.
+fn follow(store: &mut Store, seqno: Seqno, key: &str, value: Option<&str>) {
+    let mut writes = WriteSet::new();
+    match value {
+        Some(value) => writes.put("m", key, value),
+        None => writes.remove("m", key),
+    }
+    store.take(seqno, WriteSet::new());
+    store.take_private(PrivateWrites::from(&writes));
+}
+
+/// Live keys with their values.
+type All = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn all(store: &Frozen) -> All {
+    let mut all = BTreeMap::new();
+    store.for_each("m", |key, value| {
+        assert!(
+            all.insert(key.to_vec(), value.to_vec()).is_none(),
+            "each key comes once"
+        );
+    });
+    all
+}
+
+mod followed {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What happens to a store: who made a transaction, a commit, a rollback, and somebody who holds the state.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write { followed: bool, key: u8, value: Option<u8> },
+        Commit(u8),
+        RollBack(u8),
+        Hold(bool),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (any::<bool>(), 0..6u8, prop::option::of(any::<u8>()))
+                .prop_map(|(followed, key, value)| Step::Write { followed, key, value }),
+            2 => (0..4u8).prop_map(Step::Commit),
+            1 => (0..4u8).prop_map(Step::RollBack),
+            1 => any::<bool>().prop_map(Step::Hold),
+        ]
+    }
+
+    proptest! {
+        /// Whoever made them, and wherever they are kept: what is read is what a plain list of the transactions says, also by
+        /// who holds an older state, and what was read still holds where nobody has written it since.
+        #[test]
+        fn what_another_node_wrote_reads_as_what_this_node_wrote(steps in prop::collection::vec(step(), 0..60)) {
+            let mut store = Store::new();
+            let mut log: Vec<(String, Option<String>)> = Vec::new();
+            let mut committed = 0;
+            let mut held: Option<(Frozen, All)> = None;
+            for step in steps {
+                let before = (store.seqno(), reads(|tx| drop(tx.entries("m")), &store.freeze()));
+                match step {
+                    Step::Write { followed, key, value } => {
+                        let (key, value) = (key.to_string(), value.map(|value| value.to_string()));
+                        log.push((key.clone(), value.clone()));
+                        let seqno = log.len() as u64;
+                        match followed {
+                            true => follow(&mut store, seqno, &key, value.as_deref()),
+                            false => put(&mut store, seqno, &key, value.as_deref()),
+                        }
+                        prop_assert!(!store.still_holds(&before.1));
+                    }
+                    Step::Commit(back) => {
+                        committed = committed.max((log.len() as u64).saturating_sub(u64::from(back)));
+                        store.compact(committed);
+                        prop_assert!(store.still_holds(&before.1));
+                    }
+                    Step::RollBack(back) => {
+                        let to = committed.max((log.len() as u64).saturating_sub(u64::from(back)));
+                        log.truncate(to as usize);
+                        store.rollback(to);
+                    }
+                    Step::Hold(true) => held = Some((store.freeze(), all(&store))),
+                    Step::Hold(false) => held = None,
+                }
+                let mut expected = BTreeMap::new();
+                for (at, (key, value)) in log.iter().enumerate() {
+                    match value {
+                        Some(value) => expected.insert(key.clone(), (at as u64 + 1, value.clone())),
+                        None => expected.remove(key),
+                    };
+                }
+                for key in 0..6u8 {
+                    let key = key.to_string();
+                    let expected = expected.get(&key).map(|(at, value)| (*at, value.as_bytes()));
+                    prop_assert_eq!(get(&store, &key), expected);
+                }
+                let values = |(key, (_, value)): (String, (u64, String))| (key.into_bytes(), value.into_bytes());
+                prop_assert_eq!(all(&store), expected.into_iter().map(values).collect());
+                if let Some((frozen, then)) = &held {
+                    prop_assert_eq!(&all(frozen), then);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_pending_does_not_grow_with_what_is_superseded_while_the_committed_state_is_held() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    store.compact(1);
+    let held = store.committed_at(1).unwrap();
+    for seqno in 2..100 {
+        follow(&mut store, seqno, "a", Some("2"));
+        store.compact(seqno);
+    }
+    assert_eq!(store.newest.overlay["m"][&b"a"[..]].len(), 1);
+    assert!(store.newest.pending.get("m", b"a").is_none());
+    drop(held);
+    store.compact(99);
+    follow(&mut store, 100, "a", Some("3"));
+    assert!(store.newest.overlay.is_empty());
+    assert_eq!(get(&store, "a"), Some((100, &b"3"[..])));
+}

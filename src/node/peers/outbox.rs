@@ -4,7 +4,8 @@
 //! sign of life that comes in between refers to what was sent, never to what waits.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::consensus::{AppendEntries, Message};
 use crate::format::{Seqno, View};
@@ -13,13 +14,13 @@ use crate::format::{Seqno, View};
 #[derive(Clone)]
 pub enum Entries {
     /// All of them, from memory. Of other messages: none.
-    Held(Vec<Arc<[u8]>>),
+    Held(Vec<Bytes>),
     /// Those up to `through` are read from the ledger's files first; `then` come the rest.
     Stored {
         /// The last that is read.
         through: Seqno,
         /// Those after it, from memory.
-        then: Vec<Arc<[u8]>>,
+        then: Vec<Bytes>,
     },
 }
 
@@ -31,7 +32,7 @@ impl Entries {
 
     /// Those of this frame: from memory as far as `kept` knows them, counted from the last; those before are in the ledger's
     /// files.
-    pub fn gather(frame: &AppendEntries, kept: impl Fn(Seqno) -> Option<Arc<[u8]>>) -> Entries {
+    pub fn gather(frame: &AppendEntries, kept: impl Fn(Seqno) -> Option<Bytes>) -> Entries {
         let newest = (frame.prev_idx.saturating_add(1)..=frame.idx).rev();
         let mut held: Vec<_> = newest.map_while(kept).collect();
         held.reverse();
@@ -42,7 +43,7 @@ impl Entries {
         }
     }
 
-    pub(super) fn held(&self) -> &[Arc<[u8]>] {
+    pub(super) fn held(&self) -> &[Bytes] {
         match self {
             Entries::Held(held) | Entries::Stored { then: held, .. } => held,
         }

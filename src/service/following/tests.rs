@@ -7,6 +7,9 @@ use crate::crypto::{AeadKey, LedgerSecret};
 use crate::fixture::{Options, generate};
 use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
+use crate::format::domain::EntryType;
+use crate::journal::SealKey;
+use crate::journal::seal::Sealer;
 use crate::kv::store::Store;
 use crate::recovery::segments::Windows;
 use crate::report::progress::Silent;
@@ -156,7 +159,8 @@ fn bytes_after_an_entry_are_not_its_own() {
 /// Takes a frame of these bytes, run by run; answers the entries of each run, and what was refused.
 fn runs(bytes: &[u8], (after, through): (Seqno, Seqno)) -> (Vec<Vec<Followed>>, Option<Seqno>) {
     let mut store = Store::new();
-    let mut frame = Frame::new(bytes, after, through);
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut frame = Frame::new(&bytes, after, through);
     let mut runs = Vec::new();
     while let Some(Run { entries, refused }) = frame.check_next(&store.freeze(), &NoKeys) {
         for entry in &entries {
@@ -204,6 +208,7 @@ fn many_entries_are_read_by_several_threads_and_the_first_that_is_bad_is_named()
         LedgerSecret::from_bytes([9; 32]).aead(),
     );
     let bytes: Vec<u8> = (0..1000).flat_map(|n| moved(raw, iv.seqno + n)).collect();
+    let bytes = Bytes::from(bytes);
     let frame = || Frame::new(&bytes, iv.seqno - 1, iv.seqno + 999);
     let Run { entries, refused } = frame().check_next(&Store::new().freeze(), &NoKeys).unwrap();
     assert_eq!((entries.len(), refused.is_none()), (1000, true));
@@ -224,6 +229,51 @@ fn moved(raw: &[u8], seqno: Seqno) -> Vec<u8> {
         raw[at..at + 8].copy_from_slice(&seqno.to_le_bytes());
     }
     raw
+}
+
+#[test]
+fn what_is_private_is_opened_for_each_entry_wherever_it_lies_in_the_frame() {
+    let secret = LedgerSecret::from_bytes([7; 32]);
+    let (key, mut sealer) = (SealKey::new(&secret), Sealer::default());
+    let mut bytes = Vec::new();
+    for seqno in 1..=300u64 {
+        let mut writes = WriteSet::new();
+        writes.put("public:counted", "n", seqno.to_string());
+        // Now and then there is nothing private.
+        if seqno % 7 != 0 {
+            writes.put("records", format!("key {seqno}"), vec![seqno as u8; seqno as usize]);
+            writes.remove("others", format!("key {seqno}"));
+        }
+        let (of, txid) = (EntryType::WriteSetWithCommitEvidenceAndClaims, TxId { view: 2, seqno });
+        sealer.seal(&key, of, txid, &writes, None, |_| 0).unwrap();
+        bytes.extend_from_slice(sealer.raw());
+    }
+    let bytes = Bytes::from(bytes);
+    let opened = |keys: &dyn Keys| {
+        let mut frame = Frame::new(&bytes, 0, 300);
+        let Run { entries, refused } = frame.check_next(&Store::new().freeze(), keys).unwrap();
+        assert!(refused.is_none() && entries.len() == 300);
+        entries
+    };
+    for entry in opened(&OneKey(secret.aead())) {
+        let seqno = entry.txid.seqno;
+        let mut found = Vec::new();
+        entry.private.for_each(|map, write| {
+            found.push((map.to_owned(), write.key.to_vec(), write.value.map(<[u8]>::to_vec)));
+        });
+        let key = format!("key {seqno}").into_bytes();
+        let expected = [
+            ("others".to_owned(), key.clone(), None),
+            ("records".to_owned(), key, Some(vec![seqno as u8; seqno as usize])),
+        ];
+        assert_eq!(
+            found,
+            expected.get(..if seqno % 7 == 0 { 0 } else { 2 }).unwrap(),
+            "{seqno}"
+        );
+        assert_eq!(entry.writes.maps().collect::<Vec<_>>(), ["public:counted"]);
+    }
+    assert!(opened(&NoKeys).iter().all(|entry| entry.private.is_empty()));
 }
 
 /// Whether an entry writes to a table that decides about those after it.
@@ -259,6 +309,7 @@ fn two_entries_of_one_seqno_do_not_make_a_run_nor_does_one_that_comes_too_early(
     let governing = ledger.values().find(|raw| governs(raw)).unwrap();
     let taken = |entries: &[(&[u8], Seqno)]| {
         let bytes: Vec<u8> = entries.iter().flat_map(|(raw, seqno)| moved(raw, *seqno)).collect();
+        let bytes = Bytes::from(bytes);
         let mut frame = Frame::new(&bytes, at - 1, at + 5);
         let Run { entries, refused } = frame.check_next(&Store::new().freeze(), &NoKeys).unwrap();
         let refused = refused.map(|(seqno, why)| (seqno - at, why.to_string()));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::{Value, json};
@@ -71,7 +72,7 @@ pub struct Founded {
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     pub(super) ledger: PathBuf,
     /// Every entry.
-    pub(super) raws: Vec<Arc<[u8]>>,
+    pub(super) raws: Vec<Bytes>,
     pub(super) records: Vec<Record>,
     pub(super) state: Committed,
     pub(super) tree: Tree,
@@ -197,24 +198,25 @@ impl Founded {
     }
 }
 
-fn raws(place: &Place) -> Result<Vec<Arc<[u8]>>, String> {
+fn raws(place: &Place) -> Result<Vec<Bytes>, String> {
     let files = LedgerFiles::list(std::slice::from_ref(&place.ledger), true).map_err(of_error)?;
     let mut raws = Vec::new();
     let mut windows = Windows::new(&files, files.first_seqno(), Seqno::MAX);
     while let Some(window) = windows.next_window().map_err(of_error)? {
         for segment in &window {
-            segment.for_each(|located| raws.push(Arc::from(located.entry.raw)));
+            segment.for_each(|located| raws.push(Bytes::copy_from_slice(located.entry.raw)));
         }
     }
     Ok(raws)
 }
 
-fn replay(raws: &[Arc<[u8]>], keys: &Secrets) -> Result<Vec<Record>, String> {
+fn replay(raws: &[Bytes], keys: &Secrets) -> Result<Vec<Record>, String> {
     let mut store = Store::new();
     let mut records = Vec::new();
     for raw in raws {
         let followed = following::check(raw, &store.freeze(), keys).map_err(of_error)?;
         store.apply(followed.txid.seqno, &followed.writes);
+        store.take_private(followed.private);
         records.push(record(followed.txid, raw, &followed.writes, &store));
     }
     Ok(records)

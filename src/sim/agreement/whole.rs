@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
@@ -54,7 +55,7 @@ pub(super) struct Whole {
     files: ChunkFiles<LyingDisk>,
     rng: ChaCha20Rng,
     /// Every entry of its ledger.
-    raws: Vec<Arc<[u8]>>,
+    raws: Vec<Bytes>,
     /// Where entries were written that did not come with the ground: their chunk, and where they begin in it.
     places: BTreeMap<Seqno, (Seqno, u64)>,
     /// An operation that the core waits for.
@@ -78,13 +79,13 @@ type Cargo = Arc<Vec<u8>>;
 /// What a step applies, by seqno.
 struct Applied {
     /// The bytes of entries that another node has sealed.
-    raws: BTreeMap<Seqno, Arc<[u8]>>,
+    raws: BTreeMap<Seqno, Bytes>,
     writes: BTreeMap<Seqno, WriteSet>,
 }
 
 fn written(effect: &Effect) -> Option<(Seqno, WriteSet)> {
     match effect {
-        Effect::Announce(Announcement::Applied { txid, writes }) => Some((txid.seqno, writes.clone())),
+        Effect::Announce(Announcement::Applied { txid, writes, .. }) => Some((txid.seqno, writes.clone())),
         _ => None,
     }
 }
@@ -97,7 +98,7 @@ impl Whole {
             unix_s: 1_750_000_000 + now.as_secs(),
         };
         let raws = match &event {
-            Event::Followed(run) => run.iter().map(|it| (it.txid.seqno, Arc::clone(&it.raw))).collect(),
+            Event::Followed(run) => run.iter().map(|it| (it.txid.seqno, it.raw.clone())).collect(),
             _ => BTreeMap::new(),
         };
         let (durable, agreed) = (self.durable(), self.consensus().committed());
@@ -188,7 +189,7 @@ impl Whole {
         match announcement {
             Announcement::Applied { txid, .. } => {
                 let raw = applied.raws.get(&txid.seqno).or_else(|| self.core.kept(txid.seqno));
-                let raw = raw.map(Arc::clone);
+                let raw = raw.cloned();
                 let raw = raw.ok_or_else(|| format!("{txid} is applied, and its bytes are gone"))?;
                 let writes = applied.writes.get(&txid.seqno);
                 let writes = writes.ok_or_else(|| format!("{txid} is applied, and nobody knows what it writes"))?;
@@ -253,7 +254,8 @@ impl Whole {
         deeds: &mut Vec<Deed<Cargo>>,
     ) -> Result<(), String> {
         let ground = Arc::clone(&self.ground);
-        let mut entries = following::Frame::new(frame, after, through);
+        let frame = Bytes::copy_from_slice(frame);
+        let mut entries = following::Frame::new(&frame, after, through);
         loop {
             let checked = {
                 let state = self.store.freeze();

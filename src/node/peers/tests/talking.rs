@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::stack::*;
 use crate::channel::message::{Forwarded, ForwardedAnswer, ForwardedRequest};
@@ -92,7 +93,7 @@ fn a_request_that_can_not_be_passed_on_is_said_to_be_so_at_once() {
 fn entries_of_five_megabytes_arrive_whole_and_in_order() {
     let nodes = nodes(2, 3);
     nodes[0].reaches(&nodes[1], 1);
-    let entry = |seqno: Seqno| Arc::<[u8]>::from(vec![seqno as u8; 5 << 20]);
+    let entry = |seqno: Seqno| Bytes::from(vec![seqno as u8; 5 << 20]);
     for seqno in 1..=12 {
         let held = Entries::Held(vec![entry(seqno)]);
         nodes[0].peers.send(nodes[1].id(), frame(seqno - 1, seqno), held);

@@ -25,8 +25,9 @@ impl Whole {
             return;
         }
         for effect in effects {
-            if let Effect::Announce(Announcement::Applied { txid, writes }) = effect {
+            if let Effect::Announce(Announcement::Applied { txid, writes, private }) = effect {
                 self.store.apply(txid.seqno, writes);
+                self.store.take_private(private.clone());
             }
         }
     }

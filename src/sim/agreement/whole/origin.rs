@@ -8,7 +8,7 @@ pub(super) struct Origin {
     pub(super) view_history: Vec<Seqno>,
     pub(super) last: Option<LastSigned>,
     pub(super) store: Store,
-    pub(super) raws: Vec<Arc<[u8]>>,
+    pub(super) raws: Vec<Bytes>,
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
 }
 
