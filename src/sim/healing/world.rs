@@ -296,8 +296,16 @@ impl World {
                 recovery: ms(node.recovery_ms),
                 ..start(node.id, node.claim)
             };
-            // The recovery transaction is on disk when the first step is.
+            // The recovery transaction is on disk when the first step is, and says again what was promised before.
             node.disk.stage = Some(Stage::Gossiping);
+            let promised = start.earlier.as_ref();
+            if let Some(earlier) = promised.filter(|it| it.stage != Stage::Gossiping && it.chosen.is_some()) {
+                node.disk = Disk {
+                    stage: Some(earlier.stage),
+                    chosen: earlier.chosen.clone(),
+                    opens: earlier.opens,
+                };
+            }
             let (healing, effects) = Healing::start(&self.settings, start, ms(self.now));
             node.running = Some(healing);
             self.carry_out(at, effects)?;
