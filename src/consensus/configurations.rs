@@ -132,9 +132,9 @@ impl Configurations {
     }
 
     /// Whether a node may bring a greater view. Who has left for good may not know it, nor who was let in by an entry that was
-    /// given up, or replaced by another leader's: it counts now and then, and not for ever. Who leads this node in truth needs
-    /// one view to say so, and is known then.
-    pub(super) fn may_bring_view(&mut self, node: &NodeId, now: Duration, pause: Duration) -> bool {
+    /// given up, or replaced by another leader's: it counts now and then, and not for ever. But where nobody leads, whoever is not
+    /// known may be the one who is to: this node may be far behind.
+    pub(super) fn may_bring_view(&mut self, node: &NodeId, is_led: bool, now: Duration, pause: Duration) -> bool {
         // Who has nothing yet knows nobody.
         if self.active.is_empty() || self.is_active(node) {
             self.unknown.remove(node);
@@ -143,6 +143,7 @@ impl Configurations {
         let views = match self.departures.get_mut(node) {
             Some(departure) if departure.complete.is_none() => return true,
             Some(departure) => &mut departure.views,
+            None if !is_led => return true,
             None => self.unknown.entry(*node).or_default(),
         };
         let (count, last) = *views;

@@ -87,7 +87,8 @@ impl Consensus {
             return self.contradicts(from, "its view is further away than any number of elections leads");
         }
         let pause = self.settings.election_timeout * PATIENCE;
-        if message.view() > self.view && !self.configurations.may_bring_view(&from, self.now, pause) {
+        let is_led = self.is_led();
+        if message.view() > self.view && !self.configurations.may_bring_view(&from, is_led, self.now, pause) {
             self.note(Note::StandsAfterLeaving { node: from });
             return self.decided();
         }

@@ -305,6 +305,11 @@ impl Consensus {
         self.stands_at = self.now + timeout.mul_f64(0.5 + part / 2.0);
     }
 
+    /// Whether this node leads, or has heard from the leader of its view not long ago.
+    pub(super) fn is_led(&self) -> bool {
+        matches!(self.state, State::Leader(_)) || self.leader.is_some() && self.now < self.stands_at
+    }
+
     pub(super) fn become_role(&mut self, state: State, leader: Option<NodeId>) {
         self.state = state;
         self.leader = leader;
