@@ -178,7 +178,12 @@ impl Cluster {
         while let Some(event) = events.pop_front() {
             let now = self.now;
             let node = self.nodes.get_mut(&who).unwrap();
-            for effect in node.core.step(now, event) {
+            let effects = node.core.step(now, event);
+            assert!(
+                effects.is_sorted_by_key(Effect::steps_again),
+                "what leads to another step is not the last of this one"
+            );
+            for effect in effects {
                 match effect {
                     Effect::Perform(operation) => match node.is_slow {
                         true => node.under_way.push_back(operation),
