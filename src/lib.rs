@@ -11,6 +11,7 @@
 //! | 8 | [`governance`] | signed requests, proposals, ballots, acknowledgements, views |
 //! | 7 | [`service`] | what transactions write: creation, shares, secrets, opening |
 //! | 7 | [`script`] | the ledger's constitution and ballots, run in QuickJS |
+//! | 7 | `canton` | disaster recovery for Canton's Super Validators, beside the CCF engine |
 //! | 7 | [`member`] | a consortium member's client |
 //! | 7 | [`heal`] | self-healing open: whose ledger is best, and who opens |
 //! | 7 | [`fixture`] | made-up service histories, for tests and rehearsals |
@@ -30,6 +31,8 @@
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
 pub mod attestation;
+#[cfg(feature = "canton")]
+pub mod canton;
 pub mod channel;
 pub mod cli;
 pub mod consensus;

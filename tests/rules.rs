@@ -44,7 +44,7 @@ const LAYERS: [&[&str]; 13] = [
     &["kv", "http"],
     &["recovery", "journal", "consensus"],
     &["core"],
-    &["fixture", "heal", "member", "script", "service"],
+    &["canton", "fixture", "heal", "member", "script", "service"],
     &["governance"],
     &["node"],
     &["sim"],

@@ -18,6 +18,8 @@ use crate::shown::{Show, line};
 
 mod attest;
 mod bench;
+#[cfg(feature = "canton")]
+mod canton;
 mod compare;
 mod drill;
 mod export;
@@ -79,6 +81,8 @@ enum Command {
     Fixture(fixture::Args),
     Bench(bench::Args),
     Member(member::Args),
+    #[cfg(feature = "canton")]
+    Canton(canton::Args),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -145,6 +149,8 @@ pub fn main() -> u8 {
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
+        #[cfg(feature = "canton")]
+        Command::Canton(args) => canton::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

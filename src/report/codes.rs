@@ -1,45 +1,8 @@
 //! The register of findings. Codes are never reused.
 
-use serde::{Deserialize, Serialize};
+use super::register::register;
 
-use super::Severity;
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $severity:ident, $next:literal;)*) => {
-        /// What kind of finding it is. Serialised as its code.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum Code {
-            $($(#[doc = $doc])* #[serde(rename = $code)] $name,)*
-        }
-
-        impl Code {
-            /// Every code there is.
-            pub const ALL: &[Code] = &[$(Code::$name),*];
-
-            /// The stable text, such as `L0101`.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Code::$name => $code),* }
-            }
-
-            /// How bad a finding of this kind is.
-            pub fn severity(self) -> Severity {
-                match self { $(Code::$name => Severity::$severity),* }
-            }
-
-            /// What to do next.
-            pub fn next(self) -> &'static str {
-                match self { $(Code::$name => $next),* }
-            }
-
-            /// What it means, in a sentence.
-            pub fn meaning(self) -> &'static str {
-                match self { $(Code::$name => concat!($($doc),*).trim_ascii()),* }
-            }
-        }
-    };
-}
-
-codes! {
+register! {
     /// Seqnos that no file holds.
     Gap = "L0101", Error, "look for the missing chunk in other copies of the ledger, in read-only ledger directories and in backups; `rekindle compare` says which copy has it";
     /// A file's name and its first entry disagree about the first seqno.

@@ -11,6 +11,7 @@
 mod codes;
 pub mod output;
 pub mod progress;
+pub(crate) mod register;
 
 use std::path::Path;
 

@@ -1,0 +1,158 @@
+//! What the sources of one Super Validator say about commitments: the same whether they are logs or a database
+//! (SPEC-CANTON 1, 5.2).
+//!
+//! A source gives [`Fact`]s one by one to a [`Facts`]; [`Evidence`] keeps each once, so that order, repetition and how logs
+//! are split into files change nothing. The owner of a source is the participant that wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::canton::Timestamp;
+use crate::canton::name::Participant;
+
+/// The ticks that a commitment speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    /// The last instant before it; [`Timestamp::MIN`] where a participant begins.
+    pub from_exclusive: Timestamp,
+    /// Its last instant: the tick at which both sides' contracts were compared.
+    pub to_inclusive: Timestamp,
+}
+
+/// How an owner's commitment compared with the one that a counterparty signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Comparison {
+    /// They are the same: `Commitment correct …`, or Matched in the database.
+    Correct,
+    /// Compared without a mismatch, as Canton 3.6 says it before the outcome is known: weak evidence.
+    Weak,
+    /// They differ.
+    Mismatch,
+}
+
+/// One thing that a source says about its owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// The owner compared the counterparty's commitment with its own.
+    Compared {
+        /// Who signed the commitment.
+        counterparty: Participant,
+        /// For which period.
+        period: Period,
+        /// How they compared.
+        comparison: Comparison,
+    },
+    /// The counterparty sent a commitment: it had reached the end of the period. Nothing is said about agreement.
+    Sent {
+        /// Who.
+        counterparty: Participant,
+        /// The end of the period.
+        to_inclusive: Timestamp,
+    },
+    /// The owner computed its own commitments up to here.
+    Reached(Timestamp),
+    /// The owner's contracts before this instant are gone.
+    Pruned(Timestamp),
+    /// The owner was catching up, with longer periods than usual.
+    CatchingUp,
+}
+
+/// Takes what a source says, on the synchronizer it speaks of: its alias, its id, or an empty text where the source does not
+/// say.
+pub trait Facts {
+    /// Takes one.
+    fn take(&mut self, synchronizer: &str, fact: Fact);
+}
+
+/// Facts that one source may give on all synchronizers together. Forty SVs that compare every minute for a month give less
+/// than two millions.
+pub const MOST_FACTS: usize = 4_000_000;
+
+/// What the sources of one owner say about one synchronizer, each thing once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observations {
+    /// What was compared.
+    pub compared: BTreeMap<(Participant, Period), BTreeSet<Comparison>>,
+    /// Who sent a commitment, and for the latest tick of all.
+    pub sent: BTreeMap<Participant, Timestamp>,
+    /// The latest tick that the owner says to have computed.
+    pub reached: Option<Timestamp>,
+    /// The latest instant before which the owner's contracts are gone.
+    pub pruned: Option<Timestamp>,
+    /// Whether the owner was ever catching up.
+    pub was_catching_up: bool,
+}
+
+/// What the sources of one owner say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The owner, where the sources or the operator say who it is.
+    pub participant: Option<Participant>,
+    /// By synchronizer.
+    pub observations: BTreeMap<String, Observations>,
+    /// Comparisons that were not kept, because there were more than [`MOST_FACTS`].
+    pub left_out: u64,
+    kept: usize,
+}
+
+impl Observations {
+    /// Keeps a fact; whether that took room. Where there is none left (`is_full`), only what needs none is kept; whether the
+    /// fact was left out is the second answer.
+    fn take(&mut self, fact: Fact, is_full: bool) -> (bool, bool) {
+        let later = |kept: &mut Option<Timestamp>, at: Timestamp| *kept = (*kept).max(Some(at));
+        match fact {
+            Fact::Compared {
+                counterparty,
+                period,
+                comparison,
+            } => {
+                let key = (counterparty, period);
+                if let Some(known) = self.compared.get_mut(&key) {
+                    known.insert(comparison);
+                    return (false, false);
+                }
+                if is_full {
+                    return (false, true);
+                }
+                self.compared.insert(key, BTreeSet::from([comparison]));
+                return (true, false);
+            }
+            Fact::Sent {
+                counterparty,
+                to_inclusive,
+            } => {
+                if let Some(known) = self.sent.get_mut(&counterparty) {
+                    *known = (*known).max(to_inclusive);
+                    return (false, false);
+                }
+                if is_full {
+                    return (false, true);
+                }
+                self.sent.insert(counterparty, to_inclusive);
+                return (true, false);
+            }
+            Fact::Reached(at) => later(&mut self.reached, at),
+            Fact::Pruned(at) => later(&mut self.pruned, at),
+            Fact::CatchingUp => self.was_catching_up = true,
+        }
+        (false, false)
+    }
+}
+
+impl Facts for Evidence {
+    fn take(&mut self, synchronizer: &str, fact: Fact) {
+        if !self.observations.contains_key(synchronizer) {
+            if self.kept >= MOST_FACTS {
+                self.left_out += 1;
+                return;
+            }
+            self.kept += 1;
+            self.observations.insert(synchronizer.to_owned(), Observations::default());
+        }
+        let is_full = self.kept >= MOST_FACTS;
+        if let Some(observations) = self.observations.get_mut(synchronizer) {
+            let (took_room, left_out) = observations.take(fact, is_full);
+            self.kept += usize::from(took_room);
+            self.left_out += u64::from(left_out);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! `rekindle canton identities`.
+
+use crate::cli::Common;
+use crate::error::{Error, Result};
+
+/// identities
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args, _: &Common) -> Result<u8> {
+    Err(Error::Usage("not yet".to_owned()))
+}

@@ -1,0 +1,12 @@
+//! `rekindle canton`, as operators run it: one file a command.
+#![cfg(feature = "canton")]
+
+mod agreement;
+mod backup;
+mod fetch;
+mod identities;
+mod kubernetes;
+mod logs;
+mod merge;
+mod runbook;
+mod verification;
