@@ -151,7 +151,9 @@ mod tests {
         assert_eq!(logged, stored);
         assert_eq!(logged, bare);
         assert_eq!(stored.to_string(), "PAR::Digital-Asset-Eng-4::12205f1149bc...");
-        let other: Participant = format!("Digital-Asset-Eng-4::12205f1149bc{}", "1".repeat(56)).parse().unwrap();
+        let other: Participant = format!("Digital-Asset-Eng-4::12205f1149bc{}", "1".repeat(56))
+            .parse()
+            .unwrap();
         assert!(stored.contradicts(&other) && !stored.contradicts(&logged));
     }
 
@@ -169,6 +171,10 @@ mod tests {
         ] {
             assert_eq!(wrong.parse::<Participant>(), Err(NotAParticipant), "{wrong}");
         }
-        assert!(format!("{}::12205f1149bc", "a".repeat(186)).parse::<Participant>().is_err());
+        assert!(
+            format!("{}::12205f1149bc", "a".repeat(186))
+                .parse::<Participant>()
+                .is_err()
+        );
     }
 }

@@ -115,10 +115,12 @@ impl FromStr for Splice {
 
     fn from_str(text: &str) -> Result<Splice, NotARelease> {
         let numbers = text.trim().split(['-', '+']).next().unwrap_or_default();
-        let mut parts = numbers.split('.').map(|part| match part.bytes().all(|b| b.is_ascii_digit()) {
-            true => part.parse::<u32>().map_err(|_| NotARelease),
-            false => Err(NotARelease),
-        });
+        let mut parts = numbers
+            .split('.')
+            .map(|part| match part.bytes().all(|b| b.is_ascii_digit()) {
+                true => part.parse::<u32>().map_err(|_| NotARelease),
+                false => Err(NotARelease),
+            });
         let mut next = || parts.next().ok_or(NotARelease)?;
         let release = Splice::new(next()?, next()?, next()?);
         match parts.next() {
@@ -137,10 +139,19 @@ mod tests {
         let read = |text: &str| text.parse::<Splice>();
         assert_eq!(read("0.5.4"), Ok(Splice::new(0, 5, 4)));
         assert_eq!(read("0.4.2-snapshot.20250630.1"), Ok(Splice::new(0, 4, 2)));
-        for wrong in ["", "0.5", "0.5.4.1", "v0.5.4", "0.5.x", "-1.0.0", "0.99999999999.1", "0.+5.1"] {
+        for wrong in [
+            "",
+            "0.5",
+            "0.5.4.1",
+            "v0.5.4",
+            "0.5.x",
+            "-1.0.0",
+            "0.99999999999.1",
+            "0.+5.1",
+        ] {
             assert_eq!(read(wrong), Err(NotARelease), "{wrong}");
         }
-        assert!(read("0.5.10") > read("0.5.9"));
+        assert!(read("0.5.10").unwrap() > read("0.5.9").unwrap());
     }
 
     #[test]
@@ -150,7 +161,12 @@ mod tests {
         assert_eq!(way("0.6.1"), DataSnapshot);
         assert_eq!(way("0.6.2"), RollForwardLsu { snapshot_answers: true });
         assert_eq!(way("0.6.6"), RollForwardLsu { snapshot_answers: true });
-        assert_eq!(way("0.6.7"), RollForwardLsu { snapshot_answers: false });
+        assert_eq!(
+            way("0.6.7"),
+            RollForwardLsu {
+                snapshot_answers: false
+            }
+        );
         let level = |text: &str| text.parse::<Splice>().unwrap().canton().map(Canton::saying);
         assert_eq!(level("0.3.9"), Some(Saying::Debug));
         assert_eq!(level("0.4.9"), Some(Saying::Debug));

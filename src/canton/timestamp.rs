@@ -67,12 +67,38 @@ impl Timestamp {
     /// The machine's clock.
     pub fn now() -> Timestamp {
         let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
-        Timestamp(i64::try_from(now).unwrap_or(i64::MAX).clamp(Timestamp::MIN.0, Timestamp::MAX.0))
+        Timestamp(
+            i64::try_from(now)
+                .unwrap_or(i64::MAX)
+                .clamp(Timestamp::MIN.0, Timestamp::MAX.0),
+        )
     }
 
     /// Parses `YYYY-MM-DDThh:mm:ss[.f]Z` with one to nine digits after the point; below a microsecond is cut off.
     pub fn parse(text: &[u8]) -> Option<Timestamp> {
-        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2, rest @ ..] = text else {
+        let [
+            y1,
+            y2,
+            y3,
+            y4,
+            b'-',
+            m1,
+            m2,
+            b'-',
+            d1,
+            d2,
+            b'T',
+            h1,
+            h2,
+            b':',
+            i1,
+            i2,
+            b':',
+            s1,
+            s2,
+            rest @ ..,
+        ] = text
+        else {
             return None;
         };
         let two = |a: &u8, b: &u8| Some(digit(*a)? * 10 + digit(*b)?);

@@ -111,19 +111,27 @@ mod tests {
         for pack in [gzip, xz, zstd] {
             let packed = [pack(b"one "), pack(b"two "), pack(b"")].concat();
             let mut out = String::new();
-            reader(packed.as_slice(), Packing::of(&packed)).unwrap().read_to_string(&mut out).unwrap();
+            reader(packed.as_slice(), Packing::of(&packed))
+                .unwrap()
+                .read_to_string(&mut out)
+                .unwrap();
             assert_eq!(out, "one two ");
         }
     }
 
     #[test]
     fn what_breaks_off_gives_what_it_had_and_an_error() {
-        let text: Vec<u8> = (0..200_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..200_000u32)
+            .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
         for pack in [gzip, xz, zstd] {
             let packed = pack(&text);
             let half = packed.get(..packed.len() / 2).unwrap();
             let mut out = Vec::new();
-            let failed = reader(half, Packing::of(half)).unwrap().read_to_end(&mut out).unwrap_err();
+            let failed = reader(half, Packing::of(half))
+                .unwrap()
+                .read_to_end(&mut out)
+                .unwrap_err();
             assert_eq!(failed.kind(), io::ErrorKind::UnexpectedEof);
             assert!(!out.is_empty() && text.starts_with(&out));
         }
@@ -134,7 +142,10 @@ mod tests {
         assert_eq!(Packing::of(b""), Packing::Plain);
         assert_eq!(Packing::of(&[0x1f]), Packing::Plain);
         let mut out = Vec::new();
-        reader(b"plain".as_slice(), Packing::Plain).unwrap().read_to_end(&mut out).unwrap();
+        reader(b"plain".as_slice(), Packing::Plain)
+            .unwrap()
+            .read_to_end(&mut out)
+            .unwrap();
         assert_eq!(out, b"plain");
     }
 }

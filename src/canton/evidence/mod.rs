@@ -146,7 +146,8 @@ impl Facts for Evidence {
                 return;
             }
             self.kept += 1;
-            self.observations.insert(synchronizer.to_owned(), Observations::default());
+            self.observations
+                .insert(synchronizer.to_owned(), Observations::default());
         }
         let is_full = self.kept >= MOST_FACTS;
         if let Some(observations) = self.observations.get_mut(synchronizer) {

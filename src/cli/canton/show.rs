@@ -18,7 +18,9 @@ pub fn findings(findings: &[Finding]) -> String {
         out.push_str(&line(&format!("{severity} {code}{of}: {}", finding.message)));
         out.push('\n');
         if let Some(file) = &finding.file {
-            let offset = finding.offset.map_or(String::new(), |offset| format!(", byte {offset}"));
+            let offset = finding
+                .offset
+                .map_or(String::new(), |offset| format!(", byte {offset}"));
             out.push_str(&line(&format!("    in    {file}{offset}")));
             out.push('\n');
         }
