@@ -323,39 +323,44 @@ fn every_sub_command_is_documented() {
     }
 }
 
-/// The table of docs/findings.md, by the code.
-fn findings_table() -> String {
-    let mut table = String::from("| code | severity | what it means | what to do next |\n|---|---|---|---|\n");
-    for code in Code::ALL {
-        let severity = format!("{:?}", code.severity()).to_lowercase();
-        table.push_str(&format!(
-            "| `{}` | {severity} | {} | {} |\n",
-            code.as_str(),
-            code.meaning().trim(),
-            code.next()
-        ));
-    }
-    table
+/// Holds the first table after `heading` in docs/findings.md to a register of codes.
+macro_rules! findings_are_documented {
+    ($heading:literal, $codes:expr) => {{
+        let mut table = String::from("| code | severity | what it means | what to do next |\n|---|---|---|---|\n");
+        for code in $codes {
+            let severity = format!("{:?}", code.severity()).to_lowercase();
+            let (meaning, next) = (code.meaning().trim(), code.next());
+            table.push_str(&format!("| `{}` | {severity} | {meaning} | {next} |\n", code.as_str()));
+        }
+        hold_documentation_to($heading, &table);
+    }};
 }
 
-#[test]
-fn the_findings_in_the_documentation_are_those_of_the_code() {
+fn hold_documentation_to(heading: &str, table: &str) {
     let path = root().join("docs/findings.md");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let begin = text.find("| code |").unwrap_or(text.len());
+    let heading = text.find(heading).expect("a heading in docs/findings.md");
+    let begin = text[heading..].find("| code |").map_or(text.len(), |at| heading + at);
     let length: usize = text[begin..]
         .split_inclusive('\n')
         .take_while(|line| line.starts_with('|'))
         .map(str::len)
         .sum();
-    let table = findings_table();
-    if text[begin..begin + length] != table {
+    if &text[begin..begin + length] != table {
         if std::env::var_os("REKINDLE_WRITE_DOCS").is_some() {
             std::fs::write(&path, format!("{}{table}{}", &text[..begin], &text[begin + length..])).unwrap();
             return;
         }
         panic!("docs/findings.md is out of date: REKINDLE_WRITE_DOCS=1 cargo test --release --test rules");
     }
+}
+
+/// One test for both: they may write the same file.
+#[test]
+fn the_findings_in_the_documentation_are_those_of_the_code() {
+    findings_are_documented!("# Findings", Code::ALL);
+    #[cfg(feature = "canton")]
+    findings_are_documented!("## Canton", rekindle::canton::Code::ALL);
 }
 
 #[test]
