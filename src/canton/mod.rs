@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod finding;
 pub mod name;
 pub mod release;
+pub mod runbook;
 pub mod timestamp;
 pub mod unpack;
 

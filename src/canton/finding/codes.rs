@@ -20,6 +20,34 @@ register! {
     // C07: Kubernetes: placing and scaling.
 
     // C08: runbooks.
+    /// This way of recovery is none on this release of Splice.
+    WrongPath = "C0801", Error, "make the plan for the way that the release has";
+    /// An argument would make the plan say something else than a person reads in it.
+    NotShowable = "C0802", Error, "give the value without control characters and characters that nobody sees";
+    /// A file would be read and written, or is two things at once.
+    OutputIsInput = "C0803", Error, "choose another --out-dir, or give the file another name";
+    /// The times contradict each other: something would be sequenced twice, or lost.
+    TimesOutOfOrder = "C0804", Error, "agree on the times anew with all SVs, in this order";
+    /// The number of the new synchronizer does not follow the one that is there.
+    SerialUnexpected = "C0805", Error, "ask the other SVs on which number they agreed, and give it and the present one";
+    /// A snapshot can only be taken at a time that has passed.
+    TimeAhead = "C0806", Error, "give the agreed time in UTC; and look at this machine's clock";
+    /// Topology of such an old release lacks signatures that later ones ask for.
+    OldSnapshot = "C0807", Warning, "ask the other SVs for a snapshot of a node with a later release";
+    /// The cluster's names are not those that the documentation gives.
+    NamesDiffer = "C0808", Info, "the plan uses the cluster's names";
+    /// A step waits for a value on which people agree, or which was not given.
+    ValueMissing = "C0809", Warning, "run the same command again with this option; what was done stays done";
+    /// What must be so before or after a step is not so.
+    CheckFailed = "C0810", Error, "read what the check said, repair that, and run the same command again";
+    /// A step's command failed.
+    StepFailed = "C0811", Error, "read what it said, repair that, and run the same command again";
+    /// A step that can't be undone, or that a person does, was not agreed to.
+    NotAgreed = "C0812", Warning, "run the same command again when it may be done, with --yes and the step's name where nobody can be asked";
+    /// The plan is not the one that was begun.
+    PlanChanged = "C0813", Error, "give the options of the first run; or begin anew with another --journal, knowing what was done";
+    /// The plan was carried out.
+    PlanFinished = "C0814", Info, "nothing";
 
     // C09: verification after a recovery.
 }
