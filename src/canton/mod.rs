@@ -12,8 +12,10 @@
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod kubernetes;
 pub mod name;
 pub mod release;
+pub mod shell;
 pub mod timestamp;
 pub mod unpack;
 
