@@ -12,9 +12,11 @@
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod kubernetes;
 pub mod name;
 pub mod release;
 pub mod runbook;
+pub mod shell;
 pub mod timestamp;
 pub mod unpack;
 
