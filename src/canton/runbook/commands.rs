@@ -19,39 +19,39 @@ impl Installation {
 
     pub(super) fn in_namespace(&self, command: Invocation) -> Invocation {
         let command = command.option("--namespace", self.namespace.as_str());
-        self.cluster.iter().fold(command, |command, word| command.arg(word.as_str()))
+        self.cluster
+            .iter()
+            .fold(command, |command, word| command.arg(word.as_str()))
     }
 
-    /// Scales these deployments, or all of the SV where none is named.
-    pub(super) fn scale(&self, down: bool, only: &[&str]) -> Invocation {
-        let command = self.in_namespace(Invocation::canton(&["scale"]));
-        command
-            .option("--serial", self.serial.to_string())
-            .arg(if down { "--down" } else { "--up" })
+    fn of_node(&self, command: &str, serial: Word, only: &[&str]) -> Invocation {
+        self.in_namespace(Invocation::canton(&[command]))
+            .option("--serial", serial)
             .each("--only", only.iter().copied())
-            .arg("--execute")
     }
 
-    /// That these deployments have a ready replica.
-    pub(super) fn ready(&self, says: &'static str, names: &[&str]) -> Check {
-        let command = self.in_namespace(Invocation::canton(&["verify"]));
-        let command = command.each("--ready", names.iter().copied());
-        Check::command(says, command.option("--wait", PODS))
+    /// Scales the parts of these kinds, or all of the SV where none is named.
+    pub(super) fn scale(&self, down: bool, only: &[&str]) -> Invocation {
+        let command = self.of_node("scale", self.serial.to_string().into(), only);
+        command.arg(if down { "--down" } else { "--up" }).arg("--execute")
     }
 
-    /// That these deployments have no pod.
-    pub(super) fn stopped(&self, says: &'static str, names: &[&str]) -> Check {
-        let command = self.in_namespace(Invocation::canton(&["verify"]));
-        Check::command(says, command.each("--stopped", names.iter().copied()))
+    /// That the parts of these kinds, or all, have a ready replica; of the node with this serial.
+    pub(super) fn ready(&self, says: &'static str, serial: Word, only: &[&str]) -> Check {
+        Check::command(says, self.of_node("verify", serial, only).option("--wait", PODS))
+    }
+
+    /// That the parts of these kinds, or all, have no pod.
+    pub(super) fn stopped(&self, says: &'static str, only: &[&str]) -> Check {
+        let command = self.of_node("verify", self.serial.to_string().into(), only);
+        Check::command(says, command.arg("--down"))
     }
 
     /// The verification at the end, with all that is known about the installation.
-    pub(super) fn verify(&self, parameters: &Parameters, names: &[&str]) -> Invocation {
-        let command = self.in_namespace(Invocation::canton(&["verify"]));
-        command
-            .each("--ready", names.iter().copied())
+    pub(super) fn verify(&self, parameters: &Parameters, serial: Word) -> Invocation {
+        self.of_node("verify", serial, &[])
             .option("--url", given(self.url.as_ref(), "url"))
-            .maybe("--token-file", self.token_file.as_deref())
+            .option("--token-file", given(self.token_file.as_ref(), "token-file"))
             .maybe("--scan-url", self.scan_url.as_deref())
             .each("--log", parameters.logs.iter().map(String::as_str))
             .option("--wait", CATCH_UP)

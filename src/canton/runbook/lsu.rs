@@ -9,16 +9,17 @@ const REPAIR: &str = "canton.sequencers.sequencer.parameters.lsu-repair";
 /// What is wrong with the times and numbers that were given; what was not given is not judged.
 pub(super) fn faults(serial: u32, lsu: &Lsu) -> Vec<Finding> {
     let mut faults = Vec::new();
-    let mut ordered = |(earlier, at): (&str, Option<Timestamp>), (later, then): (&str, Option<Timestamp>), strict: bool| {
-        if let (Some(at), Some(then)) = (at, then) {
-            let holds = if strict { at < then } else { at <= then };
-            if !holds {
-                let must = if strict { "must be before" } else { "must not be after" };
-                let message = format!("the {earlier}, {at}, {must} the {later}, {then}");
-                faults.push(Finding::new(Code::TimesOutOfOrder, message));
+    let mut ordered =
+        |(earlier, at): (&str, Option<Timestamp>), (later, then): (&str, Option<Timestamp>), strict: bool| {
+            if let (Some(at), Some(then)) = (at, then) {
+                let holds = if strict { at < then } else { at <= then };
+                if !holds {
+                    let must = if strict { "must be before" } else { "must not be after" };
+                    let message = format!("the {earlier}, {at}, {must} the {later}, {then}");
+                    faults.push(Finding::new(Code::TimesOutOfOrder, message));
+                }
             }
-        }
-    };
+        };
     let record = ("last record time", lsu.record_time);
     let upgrade = ("upgrade time", lsu.upgrade);
     ordered(record, ("maximal sequencing time", lsu.max_sequencing), true);
@@ -27,7 +28,11 @@ pub(super) fn faults(serial: u32, lsu: &Lsu) -> Vec<Finding> {
     ordered(("traffic's export time", lsu.traffic_export), upgrade, false);
     // The successor would take over what the old sequencer may still put in order.
     ordered(record, upgrade, true);
-    let expected = serial.saturating_add(if lsu.after_failed && lsu.nothing_sequenced { 2 } else { 1 });
+    let expected = serial.saturating_add(if lsu.after_failed && lsu.nothing_sequenced {
+        2
+    } else {
+        1
+    });
     if let Some(new) = lsu.new_serial
         && new != expected
     {
@@ -64,12 +69,11 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
         true => steps.push(by_scan(with)),
         false => steps.extend(by_sv_app(with)),
     }
-    let all = vec![at.names.scan_app.as_str(), &at.names.sv_app, &at.names.validator_app, &at.names.participant];
     steps.push(Step::ours(
         "verify",
         "Verify the SV",
         "Replicas, health of the apps, sequencer and mediator of the successor active, CometBFT caught up where there is one.",
-        at.verify(with, &all),
+        at.verify(with, given(lsu.new_serial, "new-serial")),
     ));
     steps
 }
@@ -77,9 +81,17 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
 fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
     let lsu = &with.lsu;
     let old = format!("env of the old sequencer, {}", at.names.sequencer);
-    let max = hocon("global-max-sequencing-time-exclusive", lsu.max_sequencing, "max-sequencing-time");
+    let max = hocon(
+        "global-max-sequencing-time-exclusive",
+        lsu.max_sequencing,
+        "max-sequencing-time",
+    );
     let bound = "lsu-sequencing-bounds-override";
-    let lower = hocon(&format!("{bound}.lower-bound-sequencing-time-exclusive"), lsu.lower_bound, "lower-bound");
+    let lower = hocon(
+        &format!("{bound}.lower-bound-sequencing-time-exclusive"),
+        lsu.lower_bound,
+        "lower-bound",
+    );
     let upgrade = hocon(&format!("{bound}.upgrade-time"), lsu.upgrade, "upgrade-time");
     vec![
         Step::people(
@@ -112,7 +124,7 @@ fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
             "yaml",
             variable("ADDITIONAL_CONFIG_SEQUENCER_LSU_MAX_SEQUENCING_TIME", [max]),
         )
-        .after(at.ready("the old sequencer is ready", &[&at.names.sequencer])),
+        .after(at.ready("the old sequencer is ready", at.serial.to_string().into(), &["sequencer"])),
         Step::operators(
             "deploy-successor",
             "Deploy the successor's nodes",
@@ -125,7 +137,12 @@ fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
             "env of the successor's sequencer",
             "yaml",
             variable("ADDITIONAL_CONFIG_SEQUENCER_LSU_SEQUENCING_BOUNDS", [lower, upgrade]),
-        ),
+        )
+        .after(at.ready(
+            "the successor's sequencer and mediator are ready",
+            given(lsu.new_serial, "new-serial"),
+            &["mediator", "sequencer"],
+        )),
     ]
 }
 
@@ -133,7 +150,10 @@ fn agreed(lsu: &Lsu) -> Vec<Word> {
     let mut words = Vec::new();
     let mut line = |name: &str, value: Word| words.extend([Word::from(format!("{name}: ")), value, Word::from("\n")]);
     line("last record time (R)", given(lsu.record_time, "record-time"));
-    line("maximal sequencing time", given(lsu.max_sequencing, "max-sequencing-time"));
+    line(
+        "maximal sequencing time",
+        given(lsu.max_sequencing, "max-sequencing-time"),
+    );
     line("lower bound of sequencing", given(lsu.lower_bound, "lower-bound"));
     line("upgrade time", given(lsu.upgrade, "upgrade-time"));
     line("new serial", given(lsu.new_serial, "new-serial"));

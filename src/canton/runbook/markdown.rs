@@ -1,10 +1,11 @@
 //! A plan for people, as Markdown.
 
 use super::plan::Plan;
-use super::quoting::{block, code, sh};
+use super::quoting::{block, code};
 use super::step::{Block, By, Check, Doing, Invocation, Step, Test, Word};
 use super::variable;
 use crate::canton::Finding;
+use crate::canton::shell::quoted;
 
 /// The whole plan.
 pub fn render(plan: &Plan) -> String {
@@ -40,7 +41,12 @@ pub fn render(plan: &Plan) -> String {
 
 fn note_line(note: &Finding) -> String {
     let code_of = note.code.as_str();
-    format!("> **{code_of}** {} {}. Next: {}\n\n", code(&note.message), note.meaning.trim_end_matches('.'), code(&note.next))
+    format!(
+        "> **{code_of}** {} {}. Next: {}\n\n",
+        code(&note.message),
+        note.meaning.trim_end_matches('.'),
+        code(&note.next)
+    )
 }
 
 fn render_step(number: usize, step: &Step) -> String {
@@ -49,7 +55,10 @@ fn render_step(number: usize, step: &Step) -> String {
         By::Operator => "the operator",
         By::Everybody => "all SVs' operators together",
     };
-    let mut out = format!("## {number}. {}\n\nStep `{}`, done by {by}.\n\n{}\n\n", step.title, step.id, step.what);
+    let mut out = format!(
+        "## {number}. {}\n\nStep `{}`, done by {by}.\n\n{}\n\n",
+        step.title, step.id, step.what
+    );
     if let Some(what) = step.destroys {
         out.push_str(&format!("**Can't be undone:** {what}.\n\n"));
     }
@@ -82,7 +91,7 @@ fn pieces(text: &[Word]) -> String {
 /// A command on one line, or with an option a line where it is long.
 fn invocation(command: &Invocation) -> String {
     let word = |word: &Word| match word {
-        Word::Known(text) => sh(text),
+        Word::Known(text) => quoted(text),
         Word::Open(option) => format!("\"<{}>\"", variable(option)),
     };
     let words: Vec<String> = command.0.iter().map(word).collect();
@@ -113,7 +122,7 @@ fn checks(when: &str, checks: &[Check]) -> String {
 
 fn file(path: &Word) -> String {
     match path {
-        Word::Known(path) => sh(path),
+        Word::Known(path) => quoted(path),
         Word::Open(option) => format!("\"<{}>\"", variable(option)),
     }
 }

@@ -6,9 +6,15 @@
 //! only when it starts again.
 
 use super::commands::several;
-use super::names::Names;
 use super::parameters::{Installation, Parameters, given};
 use super::step::{By, Check, Invocation, Step, Word};
+
+/// What must run while the snapshot is fetched.
+const RUNNING: [&str; 4] = ["sequencer", "mediator", "participant", "sv-app"];
+/// What is stopped once the file is merged: all but the SV app and the participant.
+const OLD: [&str; 4] = ["mediator", "sequencer", "scan-app", "validator-app"];
+/// What the new migration begins with. A synchronizer without CometBFT has no migration of this kind.
+const NODES: [&str; 4] = ["cometbft", "mediator", "sequencer", "participant"];
 
 /// The steps.
 pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
@@ -16,10 +22,6 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
     steps.extend(dump(at, with));
     steps.extend(migration(at, with));
     steps
-}
-
-fn cometbft(at: &Installation) -> Vec<&str> {
-    at.names.cometbft.iter().map(String::as_str).collect()
 }
 
 fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
@@ -37,10 +39,10 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
                 "Stop CometBFT",
                 "Every SV does this before a time is chosen, so that nothing more is ordered on the broken synchronizer. \
                  Participant, sequencer and mediator go on.",
-                at.scale(true, &cometbft(at)),
+                at.scale(true, &["cometbft"]),
             )
             .destroys("this SV no longer orders transactions; with a third of the SVs the network stands still")
-            .after(at.stopped("CometBFT is stopped", &cometbft(at))),
+            .after(at.stopped("CometBFT is stopped", &["cometbft"])),
         );
     }
     steps.extend([
@@ -100,7 +102,6 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
 }
 
 fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
-    let names = &at.names;
     let (data, merged) = (at.file("data_snapshot.json"), at.file("domain_migration_dump.json"));
     let timestamp = || given(with.timestamp, "timestamp");
     let migration = || given(with.migration, "migration-id");
@@ -121,17 +122,11 @@ fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
          it.",
         fetch.option("--out", data.as_str()),
     );
-    if names.cometbft.is_some() {
-        step = step.before(at.stopped("CometBFT is stopped", &cometbft(at)));
+    if at.names.cometbft.is_some() {
+        step = step.before(at.stopped("CometBFT is stopped", &["cometbft"]));
     }
-    let running = [
-        names.sequencer.as_str(),
-        &names.mediator,
-        &names.participant,
-        &names.sv_app,
-    ];
     vec![
-        step.before(at.ready("sequencer, mediator, participant and SV app run", &running))
+        step.before(at.ready("sequencer, mediator, participant and SV app run", at.serial.to_string().into(), &RUNNING))
             .after(Check::file("the snapshot is there", data.as_str())),
         Step::ours(
             "merge",
@@ -149,32 +144,21 @@ fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
 }
 
 fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
-    let names = &at.names;
-    let apps = [names.scan_app.as_str(), &names.validator_app];
-    let nodes = [names.mediator.as_str(), &names.sequencer];
-    let sv_app = [names.sv_app.as_str()];
-    let old: Vec<&str> = nodes.iter().chain(&apps).copied().collect();
     let serial = at.serial;
-    let new_names = with.migration.map(|migration| Names::documented(migration, at.splice));
-    let mut deploy = Step::operators(
+    let migration = || given(with.migration, "migration-id");
+    let deploy = Step::operators(
         "deploy-synchronizer",
         "Deploy the new synchronizer's nodes",
         "Deploy CometBFT, sequencer, mediator and participant with the new migration's number, beside the old ones, which \
          keep their data.",
         "deploy-command",
         with.commands.deploy.as_ref(),
-    );
-    let mut all: Vec<&str> = Vec::new();
-    if let Some(new) = &new_names {
-        let nodes: Vec<&str> = new.cometbft.iter().chain([&new.sequencer, &new.mediator, &new.participant]).map(String::as_str).collect();
-        deploy = deploy.after(at.ready("the new synchronizer's nodes are ready", &nodes));
-        all = nodes;
-        all.extend([names.scan_app.as_str(), &names.sv_app, &names.validator_app]);
-    }
+    )
+    .after(at.ready("the new synchronizer's nodes are ready", migration(), &NODES));
     let values = |migrating: &str| -> Vec<Word> {
         vec![
             "migration:\n  id: ".into(),
-            given(with.migration, "migration-id"),
+            migration(),
             format!("\n  migrating: {migrating}\n").into(),
         ]
     };
@@ -185,11 +169,11 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
             "stop-old",
             "Stop the old sequencer and mediator, scan and the validator app",
             "The snapshot is on disk. Only the SV app stays, because its pod is the way to the volume for the file.",
-            at.scale(true, &old),
+            at.scale(true, &OLD),
         )
         .destroys("the old synchronizer ends here; no other snapshot can be fetched until it is started again")
         .before(Check::file("the merged file is there", at.file("domain_migration_dump.json")))
-        .after(at.stopped("they are stopped", &old)),
+        .after(at.stopped("they are stopped", &OLD)),
         Step::ours(
             "place",
             "Place the merged file on the SV app's volume",
@@ -200,14 +184,14 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
             .arg("--execute"),
         )
         .destroys("a dump that is there from an earlier migration is replaced")
-        .before(at.stopped("the old synchronizer and the other apps are stopped", &old)),
+        .before(at.stopped("the old synchronizer and the other apps are stopped", &OLD)),
         Step::ours(
             "stop-sv-app",
             "Stop the SV app",
             "It must start anew with the new configuration, and only then read the file.",
-            at.scale(true, &sv_app),
+            at.scale(true, &["sv-app"]),
         )
-        .after(at.stopped("the SV app is stopped", &sv_app)),
+        .after(at.stopped("the SV app is stopped", &["sv-app"])),
         deploy,
         Step::operators(
             "migrate",
@@ -223,7 +207,7 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
             "verify",
             "Verify the SV",
             "Replicas, health of the apps, CometBFT caught up, sequencer and mediator active.",
-            at.verify(with, &all),
+            at.verify(with, migration()),
         ),
         Step::operators(
             "settle",

@@ -127,6 +127,8 @@ pub struct Reonboard {
     pub wallet_token_file: Option<String>,
     /// The balances that were saved before the failure.
     pub balances: Option<String>,
+    /// The serial of the fresh SV's synchronizer, where it is another than the failed SV's.
+    pub new_serial: Option<u32>,
     /// Nothing of the failed SV is left in the cluster.
     pub is_gone: bool,
 }

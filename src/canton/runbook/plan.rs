@@ -8,7 +8,7 @@ use super::step::Step;
 use super::{network, reonboard, restore};
 use crate::canton::release::{NetworkRecovery, Splice};
 use crate::canton::{Code, Finding, Timestamp};
-use crate::crypto::Sha256;
+use crate::crypto::digest::sha256;
 use crate::report::Severity;
 use crate::shown::line;
 
@@ -65,7 +65,7 @@ impl Plan {
     /// What tells this plan from another: 16 hexadecimal digits over what its steps do.
     pub fn digest(&self) -> String {
         let document = serde_json::to_vec(&self.essence()).unwrap_or_default();
-        hex::encode(Sha256::digest(&document).as_bytes().get(..8).unwrap_or_default())
+        hex::encode(sha256(&document).get(..8).unwrap_or_default())
     }
 
     /// What the steps do, without the sentences about it: a new release of this program may say it better, and a plan that
@@ -109,8 +109,12 @@ fn path(kind: Kind, splice: Splice) -> Option<Finding> {
                 true => "the endpoint for data snapshots still answers, but nothing reads what it gives",
                 false => "the endpoint for data snapshots is gone",
             };
-            let message = format!("Splice {splice} can't be recovered from data snapshots: {trap} (up to 0.6.1 it can)");
-            Some(Finding::new(Code::WrongPath, message).next("make the plan with `rekindle canton runbook roll-forward-lsu`"))
+            let message =
+                format!("Splice {splice} can't be recovered from data snapshots: {trap} (up to 0.6.1 it can)");
+            Some(
+                Finding::new(Code::WrongPath, message)
+                    .next("make the plan with `rekindle canton runbook roll-forward-lsu`"),
+            )
         }
         (Kind::RollForwardLsu, NetworkRecovery::DataSnapshot) => {
             let message = format!("Splice {splice} knows no roll-forward upgrade; it came with 0.6.2");
@@ -125,8 +129,18 @@ fn texts<'a>(at: &'a Installation, with: &'a Parameters) -> Vec<&'a String> {
     let commands = &with.commands;
     let mut texts = vec![&at.namespace, &at.directory];
     texts.extend(&at.cluster);
-    texts.extend([&at.url, &at.scan_url, &at.token_file, &with.identities].into_iter().flatten());
-    texts.extend(with.apps.iter().chain(&with.participant).chain(&with.logs).chain(&with.evidence));
+    texts.extend(
+        [&at.url, &at.scan_url, &at.token_file, &with.identities]
+            .into_iter()
+            .flatten(),
+    );
+    texts.extend(
+        with.apps
+            .iter()
+            .chain(&with.participant)
+            .chain(&with.logs)
+            .chain(&with.evidence),
+    );
     let names = [&extra.sv_name, &extra.validator_namespace, &extra.new_identifier];
     let wallet = [&extra.wallet_url, &extra.wallet_token_file, &extra.balances];
     let own = [&commands.keep, &commands.restore, &commands.restored];
@@ -148,7 +162,9 @@ fn unshowable(at: &Installation, with: &Parameters) -> Vec<Finding> {
     let mut found: Vec<Finding> = values.iter().copied().filter(|text| hidden(text)).map(say).collect();
     // Behind an option, a value that looks like one would be taken for one.
     let own: Vec<&String> = at.cluster.iter().collect();
-    let foreign = values.into_iter().filter(|text| !own.iter().any(|word| std::ptr::eq(*word, *text)));
+    let foreign = values
+        .into_iter()
+        .filter(|text| !own.iter().any(|word| std::ptr::eq(*word, *text)));
     found.extend(foreign.filter(dashed).map(|text| {
         Finding::new(Code::NotShowable, format!("an argument begins with a dash: {text}"))
             .next("write a path as ./-name, and another value without the dash")
@@ -168,16 +184,29 @@ fn collisions(kind: Kind, at: &Installation, with: &Parameters) -> Vec<Finding> 
     inputs.extend(with.reonboard.balances.iter().cloned());
     inputs.extend(with.logs.iter().map(file_of));
     inputs.extend(at.token_file.iter().cloned());
-    let normal = |path: &str| path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect::<Vec<_>>();
+    let normal = |path: &str| {
+        path.split('/')
+            .filter(|part| !matches!(*part, "" | "."))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let is_output = |input: &&String| outputs.iter().any(|output| normal(&at.file(output)) == normal(input));
-    let say = |input: &String| Finding::new(Code::OutputIsInput, format!("{input} is read, and a step writes a file of that name"));
+    let say = |input: &String| {
+        Finding::new(
+            Code::OutputIsInput,
+            format!("{input} is read, and a step writes a file of that name"),
+        )
+    };
     inputs.iter().filter(is_output).map(say).collect()
 }
 
 fn same_backup(with: &Parameters) -> Option<Finding> {
     let both = with.apps.iter().find(|file| with.participant.contains(file))?;
     let message = format!("{both} is named as the apps' backup and as the participant's");
-    Some(Finding::new(Code::OutputIsInput, message).next("name the two databases' backups apart: --apps and --participant"))
+    Some(
+        Finding::new(Code::OutputIsInput, message)
+            .next("name the two databases' backups apart: --apps and --participant"),
+    )
 }
 
 fn network_faults(at: &Installation, with: &Parameters, now: Timestamp) -> Vec<Finding> {

@@ -15,7 +15,6 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
 fn keys(at: &Installation, with: &Parameters) -> Vec<Step> {
     let extracted = at.file("participant_identities.json");
     let check = Invocation::canton(&["identities", "check"]).arg(extracted.as_str());
-    let all = at.names.all();
     let mut steps = vec![
         Step::ours(
             "check-identities",
@@ -44,7 +43,7 @@ fn keys(at: &Installation, with: &Parameters) -> Vec<Step> {
                 at.scale(true, &[]),
             )
             .destroys("the failed SV does not run again")
-            .after(at.stopped("no component of the failed SV runs", &all)),
+            .after(at.stopped("no component of the failed SV runs", &[])),
         );
     }
     steps.push(
@@ -73,15 +72,16 @@ fn validator(at: &Installation, with: &Parameters) -> Vec<Step> {
         with.commands.deploy.as_ref(),
     );
     if !extra.is_gone {
-        deploy = deploy.before(at.stopped("no component of the failed SV runs", &at.names.all()));
+        deploy = deploy.before(at.stopped("no component of the failed SV runs", &[]));
     }
     let create = vec![
         "kubectl create secret generic participant-bootstrap-dump --namespace ".into(),
         namespace(),
-        format!(" --from-file=content={}\n", super::quoting::sh(&extracted)).into(),
+        format!(" --from-file=content={}\n", crate::canton::shell::quoted(&extracted)).into(),
     ];
     let values = vec![
-        "participantIdentitiesDumpImport:\n  secretName: participant-bootstrap-dump\n  newParticipantIdentifier: ".into(),
+        "participantIdentitiesDumpImport:\n  secretName: participant-bootstrap-dump\n  newParticipantIdentifier: "
+            .into(),
         super::quoting::yaml_word(given(extra.new_identifier.as_ref(), "new-participant-identifier")),
         "\nmigrateValidatorParty: true\nvalidatorPartyHint: ".into(),
         super::quoting::yaml_word(given(extra.sv_name.as_ref(), "sv-name")),
@@ -89,15 +89,20 @@ fn validator(at: &Installation, with: &Parameters) -> Vec<Step> {
     ];
     let wallet = Invocation::canton(&["verify"])
         .option("--wallet-url", given(extra.wallet_url.as_ref(), "wallet-url"))
-        .option("--wallet-token-file", given(extra.wallet_token_file.as_ref(), "wallet-token-file"));
+        .option(
+            "--wallet-token-file",
+            given(extra.wallet_token_file.as_ref(), "wallet-token-file"),
+        );
     let wallet = match &extra.balances {
         Some(balances) => wallet.option("--balances-before", balances.as_str()),
         None => wallet.option("--save-balances", at.file("balances_recovered.json")),
     };
     vec![
-        deploy
-            .block("before the deployment: the secret", "sh", create)
-            .block("values of the validator's chart", "yaml", values),
+        deploy.block("before the deployment: the secret", "sh", create).block(
+            "values of the validator's chart",
+            "yaml",
+            values,
+        ),
         Step::ours(
             "verify-balance",
             "Verify the recovered balance",
@@ -109,6 +114,8 @@ fn validator(at: &Installation, with: &Parameters) -> Vec<Step> {
 }
 
 fn fresh(at: &Installation, with: &Parameters) -> Vec<Step> {
+    // The network may have gone on since: the fresh node has the serial of the synchronizer that runs now.
+    let serial = || given(with.reonboard.new_serial.or(Some(at.serial)), "new-serial");
     vec![
         Step::operators(
             "deploy-sv",
@@ -123,7 +130,7 @@ fn fresh(at: &Installation, with: &Parameters) -> Vec<Step> {
             "verify-sv",
             "Verify the fresh SV",
             "Health of the apps, CometBFT caught up with voting power, sequencer and mediator active.",
-            at.verify(with, &[]),
+            at.verify(with, serial()),
         ),
         Step::people(
             "transfer",
@@ -140,6 +147,6 @@ fn fresh(at: &Installation, with: &Parameters) -> Vec<Step> {
              until then.",
             By::Operator,
         ),
-        Step::ours("verify", "Verify the SV once more", "As before, when all is over.", at.verify(with, &[])),
+        Step::ours("verify", "Verify the SV once more", "As before, when all is over.", at.verify(with, serial())),
     ]
 }

@@ -6,7 +6,7 @@ use super::step::{Check, Invocation, Step, Test};
 
 /// The steps.
 pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
-    let all = at.names.all();
+    let serial = || at.serial.to_string().into();
     let check = Invocation::canton(&["backup", "check"])
         .each("--apps", several(&with.apps, "apps"))
         .each("--participant", several(&with.participant, "participant"))
@@ -21,7 +21,7 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
         with.commands.restore.as_ref(),
     )
     .destroys("what is in the databases and on the volumes now is overwritten")
-    .before(at.stopped("no component of the SV runs", &all));
+    .before(at.stopped("no component of the SV runs", &[]));
     if let Some(command) = &with.commands.restored {
         restore = restore.after(Check {
             says: "the operator's own check says that the restore is complete",
@@ -44,7 +44,7 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
             at.scale(true, &[]),
         )
         .destroys("the SV takes no part in the network until it is started again")
-        .after(at.stopped("no component of the SV runs", &all)),
+        .after(at.stopped("no component of the SV runs", &[])),
         Step::operators(
             "keep-what-is-there",
             "Keep a copy of what will be overwritten",
@@ -60,13 +60,13 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Scales the SV's deployments back to 1 replica. They catch up from the other SVs.",
             at.scale(false, &[]),
         )
-        .after(at.ready("every component of the SV is ready", &all)),
+        .after(at.ready("every component of the SV is ready", serial(), &[])),
         Step::ours(
             "verify",
             "Verify the SV",
             "Replicas, health of the apps, CometBFT caught up, sequencer and mediator active, and where logs are given the \
              first agreement on contracts with the other SVs since the start.",
-            at.verify(with, &all),
+            at.verify(with, serial()),
         ),
     ]
 }

@@ -4,9 +4,9 @@
 //! is run again does nothing destructive by itself.
 
 use super::plan::Plan;
-use super::quoting::sh;
 use super::step::{Check, Doing, Invocation, Step, Test, Word, open};
 use super::variable;
+use crate::canton::shell::quoted;
 
 const FUNCTIONS: &str = r#"set -eu
 umask 077
@@ -55,15 +55,17 @@ pub fn render(plan: &Plan) -> String {
 }
 
 fn render_step(place: &str, step: &Step, asked: &mut Vec<&'static str>) -> String {
-    let mut out = format!("\n# {place} {}\nstep={}\n", step.title, sh(step.id));
-    out.push_str(&format!("say {}\n", sh(&format!("[{place}] {}", step.title))));
-    out.push_str(&format!("say {}\n", sh(&step.what)));
+    let mut out = format!("\n# {place} {}\nstep={}\n", step.title, quoted(step.id));
+    out.push_str(&format!("say {}\n", quoted(&format!("[{place}] {}", step.title))));
+    out.push_str(&format!("say {}\n", quoted(&step.what)));
     for option in step.open() {
         if !asked.contains(&option) {
             asked.push(option);
             let name = variable(option);
-            let wanted = sh(&format!("--{option}"));
-            out.push_str(&format!("if [ -z \"${{{name}:-}}\" ]; then\n  need {wanted}\n  {name}=$answer\nfi\n"));
+            let wanted = quoted(&format!("--{option}"));
+            out.push_str(&format!(
+                "if [ -z \"${{{name}:-}}\" ]; then\n  need {wanted}\n  {name}=$answer\nfi\n"
+            ));
         }
     }
     let done: Vec<String> = step.after.iter().map(|check| test(&check.test, true)).collect();
@@ -71,7 +73,10 @@ fn render_step(place: &str, step: &Step, asked: &mut Vec<&'static str>) -> Strin
     match done.is_empty() {
         true => out.push_str(&body),
         false => {
-            out.push_str(&format!("if {}; then\n  say '  done already'\nelse\n", done.join(" && ")));
+            out.push_str(&format!(
+                "if {}; then\n  say '  done already'\nelse\n",
+                done.join(" && ")
+            ));
             for line in body.lines() {
                 // Inside a quoted word nothing may move: there are no line breaks in any, they were refused.
                 out.push_str(&format!("  {line}\n"));
@@ -88,11 +93,11 @@ fn body(step: &Step) -> String {
         out.push_str(&must(check, "before"));
     }
     for block in &step.blocks {
-        out.push_str(&format!("say {}\n", sh(&format!("{}:", block.title))));
+        out.push_str(&format!("say {}\n", quoted(&format!("{}:", block.title))));
         out.push_str(&show(&block.text));
     }
     if let Some(what) = step.destroys {
-        out.push_str(&format!("agree {}\n", sh(&format!("{what}. Go on?"))));
+        out.push_str(&format!("agree {}\n", quoted(&format!("{what}. Go on?"))));
     }
     match &step.doing {
         Doing::Command(command) => {
@@ -101,7 +106,10 @@ fn body(step: &Step) -> String {
         Doing::Operator {
             command: Some(command), ..
         } => {
-            out.push_str(&format!("sh -c {} </dev/null || stop 'the command failed'\n", quoted(command)));
+            out.push_str(&format!(
+                "sh -c {} </dev/null || stop 'the command failed'\n",
+                quoted(command)
+            ));
         }
         Doing::Operator { command: None, .. } | Doing::People => out.push_str("agree 'Is it done?'\n"),
     }
@@ -137,12 +145,8 @@ fn show(text: &[Word]) -> String {
     lines.collect()
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 fn must(check: &Check, when: &str) -> String {
-    let failed = sh(&format!("{when}: it is not so that {}", check.says));
+    let failed = quoted(&format!("{when}: it is not so that {}", check.says));
     format!("{} || stop {failed}\n", test(&check.test, false))
 }
 
@@ -157,7 +161,7 @@ fn test(test: &Test, is_quiet: bool) -> String {
 
 fn word(word: &Word) -> String {
     match word {
-        Word::Known(text) => sh(text),
+        Word::Known(text) => quoted(text),
         Word::Open(option) => format!("\"${}\"", variable(option)),
     }
 }

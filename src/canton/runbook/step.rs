@@ -58,7 +58,9 @@ impl Invocation {
 
     /// With an option once for each value.
     pub fn each<W: Into<Word>>(self, name: &str, values: impl IntoIterator<Item = W>) -> Invocation {
-        values.into_iter().fold(self, |command, value| command.option(name, value))
+        values
+            .into_iter()
+            .fold(self, |command, value| command.option(name, value))
     }
 
     /// With an option where there is a value.
