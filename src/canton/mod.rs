@@ -20,6 +20,7 @@ pub mod runbook;
 pub mod shell;
 pub mod timestamp;
 pub mod unpack;
+pub mod verification;
 
 pub use finding::{Code, Finding, Findings};
 pub use timestamp::Timestamp;

@@ -50,4 +50,32 @@ register! {
     PlanFinished = "C0814", Info, "nothing";
 
     // C09: verification after a recovery.
+    /// A service gives no answer at all.
+    NoAnswer = "C0901", Error, "see that the pod runs, and that the address leads to it; --wait goes on asking";
+    /// A service or a deployment is not ready.
+    NotReady = "C0902", Error, "wait (--wait), then read the pod's log and its events";
+    /// What came is no answer of the service that was asked.
+    OddAnswer = "C0903", Error, "open the address in a browser: it may be a login page, another service, or another release";
+    /// The server did not let us look.
+    NotAuthorised = "C0904", Error, "give a token for the audience of this app, of a user that may operate it";
+    /// A node is up and does not serve.
+    NotActive = "C0905", Error, "wait (--wait), then read the node's log";
+    /// CometBFT does not know the newest blocks yet.
+    CatchingUp = "C0906", Error, "wait (--wait): after a restore from a backup of a few hours this takes a while";
+    /// CometBFT follows the network and has no say in it.
+    NoVotingPower = "C0907", Warning, "wait until the SV's onboarding is complete; the other SVs add it to the validators";
+    /// Another release answers than the one that was named.
+    OtherRelease = "C0908", Warning, "make sure which release should run; the recovery differs from one to another";
+    /// The deployments are not those of an SV, or it can't be told which are meant.
+    Unrecognised = "C0909", Error, "look at the namespace and the serial; `rekindle canton scale` lists what there is";
+    /// Something still runs that must stand still.
+    StillRuns = "C0910", Error, "wait until its pods are gone, or see what started it again";
+    /// The other SVs' commitments have not been seen to equal this one's since the restart.
+    NoAgreementYet = "C0911", Error, "commitments are compared every half hour: wait for two of them, with fresh logs";
+    /// This SV's contracts differ from another one's: a fork.
+    Disagrees = "C0912", Error, "don't go on; find out with `rekindle canton timestamp` which side is the minority";
+    /// The wallet holds less than before.
+    BalanceLower = "C0913", Error, "don't transfer anything; compare the party with the one that the SV had";
+    /// What was saved before is no balance.
+    NoSavedBalance = "C0914", Error, "give the file that `rekindle canton verify --save-balances` wrote";
 }
