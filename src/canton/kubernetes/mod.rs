@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod installation;
+pub mod live;
 #[cfg(test)]
 pub mod testing;
 
