@@ -15,6 +15,7 @@ pub mod finding;
 pub mod http;
 pub mod name;
 pub mod release;
+pub mod snapshot;
 pub mod timestamp;
 pub mod unpack;
 
