@@ -12,10 +12,12 @@
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod http;
 pub mod kubernetes;
 pub mod name;
 pub mod release;
 pub mod shell;
+pub mod snapshot;
 pub mod timestamp;
 pub mod unpack;
 

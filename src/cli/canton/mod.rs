@@ -14,6 +14,7 @@ mod place;
 mod runbook;
 mod scale;
 mod scan;
+mod server;
 mod show;
 mod timestamp;
 mod verify;
