@@ -104,6 +104,32 @@ register! {
     ScaledBack = "C0708", Error, "stop what sets it back, then run the same again";
     /// The cluster refused, or did not answer.
     ClusterRefused = "C0709", Error, "check the cluster, then run the same again";
+    /// The app that should take the file has no pod that runs.
+    NoPod = "C0710", Error, "start the app, wait until its pod runs, and run the same again";
+    /// The app has more than one pod, and one volume that both may write to.
+    SeveralPods = "C0711", Error, "wait until one is left, or scale the app to 1, and run the same again";
+    /// The container can't take the file.
+    ContainerUnfit = "C0712", Error, "look at the pod with kubectl describe, and at --app, --container and --path";
+    /// The container runs and is not ready; it can take the file all the same.
+    ContainerNotReady = "C0713", Info, "nothing has to be done for the file; look at the app's log";
+    /// The file would not outlive the pod, or can't be written there.
+    NotPersistent = "C0714", Error, "configure the app with the volume for migration dumps (domainMigrationDumpPath or migration.pvc of the chart), or correct --path";
+    /// The volume has too little room for the file.
+    NoRoomOnVolume = "C0715", Error, "make room on the volume or enlarge its claim, and run the same again";
+    /// Another file has the target's name.
+    OtherFileThere = "C0716", Error, "compare the two; --replace puts this one in its place and keeps the other under another name";
+    /// The target is the very file already.
+    AlreadyPlaced = "C0717", Info, "nothing has to be done";
+    /// Earlier tries were interrupted, and what they left was removed.
+    LeftoversRemoved = "C0718", Info, "nothing has to be done";
+    /// The container did not take all of the file; the target is as it was.
+    NotWritten = "C0719", Error, "see what the container said, for example that the volume is full; then run the same again";
+    /// What is in the container is not what was sent.
+    NotTheSame = "C0720", Error, "run the same again; where it stays so, the volume or the connection is damaged";
+    /// The local file could not be read to its end as it was when it was checked.
+    FileChanged = "C0721", Error, "see that nothing else writes to the file, and run the same again";
+    /// The file is no migration dump that the app could load, and was not sent.
+    NotADump = "C0722", Error, "make the dump with rekindle canton merge, and place that";
 
     // C08: runbooks.
 

@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod installation;
 pub mod live;
+pub mod place;
 pub mod scale;
 #[cfg(test)]
 pub mod testing;

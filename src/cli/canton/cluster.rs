@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::canton::kubernetes::Failure;
 use crate::canton::kubernetes::live::Live;
 use crate::canton::kubernetes::scale::Kubectl;
-use crate::canton::kubernetes::Failure;
 use crate::error::{Error, Result};
 
 /// Where the installation runs.
