@@ -18,6 +18,7 @@ pub mod name;
 pub mod release;
 pub mod runbook;
 pub mod shell;
+pub mod snapshot;
 pub mod timestamp;
 pub mod unpack;
 pub mod verification;

@@ -1,23 +1,36 @@
 //! Words of a POSIX shell: the only place that quotes. What goes into a command, be it run in a container or printed for an
 //! operator to type, goes through here.
 
-/// A word that a POSIX shell reads as exactly this text.
+/// A word that a POSIX shell reads as exactly this text, wherever it stands.
 pub fn quoted(word: &str) -> String {
-    let is_plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | ':' | ',' | '@' | '%' | '+');
-    // `=` is quoted at the start of a command only, where it would be an assignment; options such as --for=delete read
-    // better without quotes.
-    let is_option = word.starts_with('-') && word.chars().all(|c| is_plain(c) || c == '=');
-    match !word.is_empty() && (word.chars().all(is_plain) || is_option) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
+    quoted_unless(word, is_plain)
 }
 
 /// A command line of these words, each quoted where it must be.
 pub fn line<I: IntoIterator<Item = S>, S: AsRef<str>>(words: I) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| quoted(word.as_ref())).collect();
-    words.join(" ")
+    let mut line = String::new();
+    for (at, word) in words.into_iter().enumerate() {
+        match at {
+            0 => line.push_str(&quoted(word.as_ref())),
+            // Behind the first word nothing is an assignment.
+            _ => {
+                line.push(' ');
+                line.push_str(&quoted_unless(word.as_ref(), |c| is_plain(c) || c == '='));
+            }
+        }
+    }
+    line
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | ':' | ',' | '@' | '%' | '+')
+}
+
+fn quoted_unless(word: &str, is_plain: impl Fn(char) -> bool) -> String {
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// The command that has a POSIX shell run a script: for where a command is started without one.

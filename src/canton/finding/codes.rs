@@ -14,10 +14,122 @@ register! {
     // C04: the agreed timestamp.
 
     // C05: fetching.
+    /// The release of Splice has no use for a data snapshot: the network comes back another way.
+    ReleaseRollsForward = "C0501", Error, "use the roll-forward logical synchronizer upgrade: rekindle canton runbook roll-forward-lsu";
+    /// The release of Splice is not known, so that it is not known either whether it can use a data snapshot.
+    ReleaseUnknown = "C0502", Info, "give --splice with the release that the SV app runs";
+    /// The answer or file is no data snapshot.
+    NotASnapshot = "C0503", Error, "check the address and the token; nothing was kept of the answer";
+    /// The document breaks off or is damaged.
+    DamagedSnapshot = "C0504", Error, "fetch it again";
+    /// The data snapshot lacks something that is needed to import it.
+    IncompleteSnapshot = "C0505", Error, "do not place it; fetch it again, and ask support where it stays so";
+    /// The data snapshot is of another time than was agreed.
+    WrongTimestamp = "C0506", Error, "fetch it again for the agreed time; all SVs must use the same";
+    /// The data snapshot is for another migration than was expected.
+    WrongMigration = "C0507", Error, "fetch it again with --migration-id; all SVs must use the same";
+    /// The contracts are in a format that Splice 0.5.0 and later refuse to import.
+    OldAcsFormat = "C0508", Error, "fetch the snapshot from an SV app of the release that will import it";
+    /// The data snapshot refers to files that are in the pod only.
+    SeparateFiles = "C0509", Error, "fetch it through the service, which gives contents, not paths";
+    /// The participant has pruned its contracts past the timestamp.
+    PrunedPastTimestamp = "C0510", Error, "agree on a later timestamp, or copy the dump of an SV that still has this one, or onboard anew";
+    /// The timestamp is too late: the participant has not processed everything up to it.
+    TimestampTooLate = "C0511", Error, "agree on an earlier timestamp; --probe tries some";
+    /// The timestamp is before the first event that the participant knows.
+    TimestampTooEarly = "C0512", Error, "agree on a later timestamp";
+    /// No event has just this record time, which Splice 0.5.5 and later insist on unless they are forced. Nothing is pruned.
+    NotARecordTime = "C0513", Error, "ask again with --force, which takes the agreed time as it is";
+    /// The SV app limits how often it is asked. This has nothing to do with the timestamp.
+    ServerBusy = "C0514", Error, "run the same again in a few minutes, or with more --retries";
+    /// The app, its participant or its sequencer does not answer; both must run while a snapshot is made.
+    ServerUnavailable = "C0515", Error, "start participant and sequencer, wait until they are ready, and run the same again";
+    /// The app, or a proxy before it, gave up waiting for the snapshot.
+    ServerTimedOut = "C0516", Error, "raise the request timeout of the SV app and of the ingress, ask through a port-forward, or limit the snapshot with --party-id";
+    /// There is no such service at this address.
+    NoSuchService = "C0517", Error, "check the host name and path of --url; from Splice 0.6.7 on the service is gone: rekindle canton runbook roll-forward-lsu";
+    /// The token is missing, expired, or of a user who is no administrator of the participant.
+    NotAllowed = "C0518", Error, "get a new token of the SV's administrator, and run the same again";
+    /// The server refused the request.
+    ServerRefused = "C0519", Error, "look into the SV app's log at this time";
+    /// The server could not be reached, or its answer broke off.
+    ServerUnreachable = "C0520", Error, "check address, certificates and proxies, and run the same again";
+    /// The snapshot is of an earlier timestamp than was asked for, because that was too late.
+    EarlierTimestamp = "C0521", Warning, "place it only if all SVs agree on this timestamp: tell them, and have them fetch theirs for it";
+    /// A transfer could not go on where it had broken off, and began anew.
+    BeganAnew = "C0522", Info, "nothing has to be done";
+    /// The file was there already, complete and good.
+    AlreadyThere = "C0523", Info, "nothing has to be done; --replace fetches it again";
+    /// There is not enough room on the disk.
+    NoRoom = "C0524", Error, "make room, or give --out on another disk";
+    /// The answer is larger than was allowed.
+    TooLarge = "C0525", Error, "give a larger --max-size if the size is plausible";
 
     // C06: merging.
+    /// The identities were overwritten by a part of themselves or by the merge, as the documented file names make it happen.
+    OverwrittenIdentities = "C0601", Error, "take the full identities from a backup: what /api/sv/v0/admin/domain/identities-dump answered";
+    /// The identities are of one node only; a dump needs those of participant, sequencer and mediator.
+    OneNodesIdentities = "C0602", Error, "give the full identities: what /api/sv/v0/admin/domain/identities-dump answered, or sv_identities_….json of the automatic backup";
+    /// The file given as identities is a merged dump already.
+    AlreadyMerged = "C0603", Error, "give the identities themselves; or say --from-merged to take those of this dump";
+    /// The file given as identities holds none.
+    NoIdentities = "C0604", Error, "give the full identities from a backup";
+    /// The file given as data has the identities of an SV in it.
+    DataHasIdentities = "C0605", Error, "give the data snapshot alone; or say --donor if it is another SV's dump, whose identities are left out";
+    /// The users and rights on the participant are those of another SV.
+    DonorsUsers = "C0606", Warning, "give --users own with --own-users FILE, or --users empty and create the users again";
+    /// The dump of another SV may hold the contracts of its own party, which this SV has no right to.
+    DonorsParty = "C0607", Warning, "ask the donor to fetch with --party-id of the DSO party, and say --dso-only";
+    /// The data snapshot has members that no known release writes.
+    UnknownMembers = "C0608", Error, "do not place it; ask which release wrote it";
+    /// The file that was written does not read back as it should.
+    NotReadBack = "C0609", Error, "run the same again, on another disk if it stays so";
 
     // C07: Kubernetes: placing and scaling.
+    /// A deployment can't be told for certain to be one part of the SV's installation, so that it is not touched.
+    PartUnclear = "C0701", Error, "correct its label app, or leave it out by its name with --except";
+    /// A part that was named is not in this namespace.
+    NoSuchPart = "C0702", Warning, "look at what there is with: kubectl get deployments";
+    /// The namespace has none of the SV's deployments that were asked for.
+    NoPart = "C0703", Error, "check the namespace and the cluster's context";
+    /// An autoscaler changes how many pods there are; at none it rests, and it takes over again from one on.
+    Autoscaled = "C0704", Info, "after going up, look at the autoscaler's bounds";
+    /// A part runs more than once, which Splice's charts do not do; going up again brings one pod.
+    SeveralReplicas = "C0705", Info, "note the number, and go up with --replicas where it is meant";
+    /// Pods that were to be stopped are still there, and may still write to what is about to be restored.
+    PodsRemain = "C0706", Error, "look at the pods with kubectl describe: grace periods, finalizers, a lost machine; then run the same again";
+    /// A part was started, and does not become ready.
+    NotReady = "C0707", Error, "look at the pod's events and logs with kubectl describe and kubectl logs; then run the same again";
+    /// Something else changes how many pods there are: GitOps, an operator, a person.
+    ScaledBack = "C0708", Error, "stop what sets it back, then run the same again";
+    /// The cluster refused, or did not answer.
+    ClusterRefused = "C0709", Error, "check the cluster, then run the same again";
+    /// The app that should take the file has no pod that runs.
+    NoPod = "C0710", Error, "start the app, wait until its pod runs, and run the same again";
+    /// The app has more than one pod, and one volume that both may write to.
+    SeveralPods = "C0711", Error, "wait until one is left, or scale the app to 1, and run the same again";
+    /// The container can't take the file.
+    ContainerUnfit = "C0712", Error, "look at the pod with kubectl describe, and at --app, --container and --path";
+    /// The container runs and is not ready; it can take the file all the same.
+    ContainerNotReady = "C0713", Info, "nothing has to be done for the file; look at the app's log";
+    /// The file would not outlive the pod, or can't be written there.
+    NotPersistent = "C0714", Error, "configure the app with the volume for migration dumps (domainMigrationDumpPath or migration.pvc of the chart), or correct --path";
+    /// The volume has too little room for the file.
+    NoRoomOnVolume = "C0715", Error, "make room on the volume or enlarge its claim, and run the same again";
+    /// Another file has the target's name.
+    OtherFileThere = "C0716", Error, "compare the two; --replace puts this one in its place and keeps the other under another name";
+    /// The target is the very file already.
+    AlreadyPlaced = "C0717", Info, "nothing has to be done";
+    /// Earlier tries were interrupted, and what they left was removed.
+    LeftoversRemoved = "C0718", Info, "nothing has to be done";
+    /// The container did not take all of the file; the target is as it was.
+    NotWritten = "C0719", Error, "see what the container said, for example that the volume is full; then run the same again";
+    /// What is in the container is not what was sent.
+    NotTheSame = "C0720", Error, "run the same again; where it stays so, the volume or the connection is damaged";
+    /// The local file could not be read to its end as it was when it was checked.
+    FileChanged = "C0721", Error, "see that nothing else writes to the file, and run the same again";
+    /// The file is no migration dump that the app could load, and was not sent.
+    NotADump = "C0722", Error, "make the dump with rekindle canton merge, and place that";
 
     // C08: runbooks.
     /// This way of recovery is none on this release of Splice.

@@ -7,6 +7,9 @@
 
 pub mod cluster;
 pub mod installation;
+pub mod live;
+pub mod place;
+pub mod scale;
 #[cfg(test)]
 pub mod testing;
 

@@ -6,6 +6,7 @@ use super::Common;
 use crate::error::Result;
 
 mod backup;
+mod cluster;
 mod fetch;
 mod identities;
 mod merge;
