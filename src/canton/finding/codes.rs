@@ -64,6 +64,12 @@ register! {
     IdMalformed = "C0228", Error, "fetch the dump again, or use another backup";
     /// Two dumps are of the same node or SV.
     SameNodeTwice = "C0229", Warning, "give one dump of each SV; `rekindle canton identities diff` compares two of one";
+    /// The file could not be read.
+    FileUnreadable = "C0230", Error, "check the path and who may read it";
+    /// The topology was changed or damaged: a signature in it does not fit what it signs.
+    TopologySignatureWrong = "C0231", Error, "use another backup: synchronizers refuse this topology";
+    /// The topology gives the node a key that never agreed: newer releases refuse it (Missing authorizers).
+    AuthorizersMissing = "C0232", Warning, "have a newer dump if the node still runs; else ask support before importing";
 
     // C03: logs and evidence.
     /// A file is compressed, and ends or breaks off in the middle.

@@ -63,8 +63,6 @@ pub struct Pair {
     pub fingerprint: String,
     /// How far it is proven.
     pub proof: Proof,
-    /// The bare public key, as its fingerprint is computed from it, where it is written or could be derived.
-    pub public: Option<Vec<u8>>,
 }
 
 /// Why a key pair is not what it should be, in words that quote nothing of it.
@@ -277,7 +275,6 @@ fn prove(purpose: Purpose, public: Option<Half<'_>>, private: Half<'_>) -> (Opti
         algorithm: algorithm.name().to_owned(),
         fingerprint: carried.to_owned(),
         proof,
-        public: bare,
     };
     (Some(pair), faults)
 }

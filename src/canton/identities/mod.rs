@@ -7,6 +7,7 @@
 mod derive;
 mod diff;
 mod extract;
+mod file;
 mod json;
 mod key;
 mod node;
@@ -29,9 +30,11 @@ use crate::shown::excerpt;
 
 pub use diff::{Comparison, Difference, compare};
 pub use extract::{Extracted, Refused, document, extract};
+pub use file::{Read, read, write_new};
 pub use key::{Proof, Purpose};
-pub use node::{Key, Material, Node, NodeId};
+pub use node::{Key, Material, Node, NodeId, TopologyKey};
 pub use shape::{Shape, Slot};
+pub use snapshot::Signatures;
 
 /// The longest document that is looked into: identities have some MiB where a node hosts many parties.
 pub const LONGEST: usize = 64 << 20;
@@ -194,7 +197,7 @@ pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
             .push(node::check(holder, slot, &finder, &mut checked.findings));
         return checked;
     }
-    outer(holder, known.shape, known.is_validators, &finder, &mut checked);
+    outer(holder, known.is_validators, &finder, &mut checked);
     for slot in Slot::ALL {
         match holder.get(slot.name()) {
             Some(value) if value.is_object() => {
@@ -223,12 +226,12 @@ pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
             }
         }
     }
-    party(&checked.sv_party_id.clone(), &mut checked, &finder);
+    party(&mut checked, &finder);
     checked
 }
 
 /// The fields that stand beside the nodes.
-fn outer(holder: &Value<'_>, shape: Shape, is_validators: bool, finder: &Finder<'_>, checked: &mut Checked) {
+fn outer(holder: &Value<'_>, is_validators: bool, finder: &Finder<'_>, checked: &mut Checked) {
     let shown = |name: &str| {
         holder
             .text(name)
@@ -261,12 +264,11 @@ fn outer(holder: &Value<'_>, shape: Shape, is_validators: bool, finder: &Finder<
             .findings
             .push(finder.finding(Code::FieldUnknown, message).offset(member.at as u64));
     }
-    let _ = shape;
 }
 
-fn party(party: &Option<String>, checked: &mut Checked, finder: &Finder<'_>) {
+fn party(checked: &mut Checked, finder: &Finder<'_>) {
     let participant = checked.node(Slot::Participant).and_then(|node| node.id.clone());
-    let (Some(party), Some(id)) = (party, participant) else {
+    let (Some(party), Some(id)) = (&checked.sv_party_id, participant) else {
         return;
     };
     if party.rsplit_once("::").map(|(_, namespace)| namespace) != Some(id.namespace.as_str()) {

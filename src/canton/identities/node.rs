@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::json::{Kind, Value, unescaped};
 use super::key::{self, Fault, Proof, Purpose};
 use super::shape::Slot;
-use super::snapshot;
+use super::snapshot::{self, Signatures, Snapshot};
 use crate::canton::release::Splice;
 use crate::canton::{Code, Finding, Findings};
 use crate::report::Severity;
@@ -87,6 +87,15 @@ pub struct Key {
     pub is_namespace: bool,
 }
 
+/// A key that the topology gives a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TopologyKey {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its fingerprint.
+    pub fingerprint: String,
+}
+
 /// What was found of one node.
 #[derive(Clone, Serialize)]
 pub struct Node {
@@ -105,8 +114,11 @@ pub struct Node {
     /// Topology transactions in its snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_transactions: Option<usize>,
-    /// Fingerprints of the keys that the topology says it has: also those in a KMS, whose public keys show what they are.
-    pub topology_keys: Vec<String>,
+    /// Signatures of these, each verified by the key that the topology itself names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology_signatures: Option<Signatures>,
+    /// The keys that the topology says it has: also those in a KMS, whose public keys have these fingerprints.
+    pub topology_keys: Vec<TopologyKey>,
     /// Whether everything was checked and nothing is wrong: every key proven, or in a KMS.
     pub is_verified: bool,
 }
@@ -124,6 +136,7 @@ pub(super) fn check(value: &Value<'_>, slot: Slot, file: &Finder<'_>, out: &mut 
         material: Material::None,
         keys: Vec::new(),
         topology_transactions: None,
+        topology_signatures: None,
         topology_keys: Vec::new(),
         is_verified: false,
     };
@@ -406,23 +419,56 @@ fn topology(value: &Value<'_>, node: &mut Node, say: &mut impl FnMut(Code, Strin
         let message = "its authorizedStoreSnapshot is not the protobuf envelope of version 30 that Canton writes";
         return say(Code::SnapshotUnreadable, message.into(), member.at);
     };
+    judge_topology(&snapshot, node, member.at, say);
     node.topology_transactions = Some(snapshot.transactions);
+    node.topology_signatures = Some(snapshot.signatures);
+    let keys = snapshot.keys.unwrap_or_default().into_iter();
+    node.topology_keys = keys
+        .map(|(purpose, fingerprint)| TopologyKey { purpose, fingerprint })
+        .collect();
+}
+
+fn judge_topology(snapshot: &Snapshot, node: &Node, at: usize, say: &mut impl FnMut(Code, String, usize)) {
     if snapshot.unread > 0 {
         let message = format!(
             "{} of the {} topology transactions in its authorizedStoreSnapshot can't be read",
             snapshot.unread, snapshot.transactions
         );
-        say(Code::SnapshotUnreadable, message, member.at);
+        say(Code::SnapshotUnreadable, message, at);
     }
-    if node.id.is_some() && !snapshot.names_the_namespace {
-        let message = format!("its authorizedStoreSnapshot never names its namespace {namespace}");
-        return say(Code::SnapshotForeign, message, member.at);
+    if snapshot.signatures.wrong > 0 {
+        let message = format!(
+            "{} of the {} signatures in its authorizedStoreSnapshot that can be verified are wrong",
+            snapshot.signatures.wrong,
+            snapshot.signatures.wrong + snapshot.signatures.valid
+        );
+        say(Code::TopologySignatureWrong, message, at);
     }
-    let Some(keys) = snapshot.keys else {
+    let Some(id) = &node.id else {
         return;
     };
-    let missing: Vec<&str> = keys
+    if !snapshot.names_the_namespace {
+        let message = format!("its authorizedStoreSnapshot never names its namespace {}", id.namespace);
+        return say(Code::SnapshotForeign, message, at);
+    }
+    if !snapshot.has_root && snapshot.unread == 0 {
+        let message = format!(
+            "its authorizedStoreSnapshot does not hold the key of its namespace {}",
+            id.namespace
+        );
+        say(Code::SnapshotForeign, message, at);
+    }
+    if !snapshot.not_signed_by.is_empty() {
+        let message = format!(
+            "its OwnerToKeyMapping is not signed by its key {}",
+            snapshot.not_signed_by.join(", ")
+        );
+        say(Code::AuthorizersMissing, message, at);
+    }
+    let missing: Vec<&str> = snapshot
+        .keys
         .iter()
+        .flatten()
         .filter(|(_, fingerprint)| {
             node.keys
                 .iter()
@@ -438,7 +484,6 @@ fn topology(value: &Value<'_>, node: &mut Node, say: &mut impl FnMut(Code, Strin
             node.keys.len(),
             missing.join(", ")
         );
-        say(Code::TopologyKeyMissing, message, member.at);
+        say(Code::TopologyKeyMissing, message, at);
     }
-    node.topology_keys = keys.into_iter().map(|(_, fingerprint)| fingerprint).collect();
 }
