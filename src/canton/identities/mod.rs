@@ -13,6 +13,7 @@ mod key;
 mod node;
 mod shape;
 mod snapshot;
+mod topology;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -331,6 +332,3 @@ pub fn together(dumps: &[(&Path, &Checked)]) -> Findings {
     }
     findings
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::json::{Kind, Value, unescaped};
 use super::key::{self, Fault, Proof, Purpose};
 use super::shape::Slot;
-use super::snapshot::{self, Signatures, Snapshot};
+use super::snapshot::Signatures;
+use super::topology;
 use crate::canton::release::Splice;
 use crate::canton::{Code, Finding, Findings};
 use crate::report::Severity;
@@ -94,6 +95,8 @@ pub struct TopologyKey {
     pub purpose: Purpose,
     /// Its fingerprint.
     pub fingerprint: String,
+    /// Whether it is the node's namespace.
+    pub is_namespace: bool,
 }
 
 /// What was found of one node.
@@ -185,7 +188,7 @@ pub(super) fn check(value: &Value<'_>, slot: Slot, file: &Finder<'_>, out: &mut 
     node.keys = keys(value, namespace.as_deref(), &mut say);
     node.material = material(&node.keys);
     judge_keys(&node, value.at, &mut say);
-    topology(value, &mut node, &mut say);
+    topology::check(value, &mut node, &mut say);
     // Of a KMS's keys the public halves are not in the dump: what the topology says is all there is of them.
     node.is_verified = !findings.any_at_least(Severity::Error)
         && node.id.is_some()
@@ -317,7 +320,7 @@ fn key_pair(
     }
 }
 
-fn text_of(value: &Value<'_>) -> Option<zeroize::Zeroizing<String>> {
+pub(super) fn text_of(value: &Value<'_>) -> Option<zeroize::Zeroizing<String>> {
     match value.kind {
         Kind::Text(raw) => unescaped(raw),
         _ => None,
@@ -390,100 +393,5 @@ fn judge_keys(node: &Node, at: usize, say: &mut impl FnMut(Code, String, usize))
             id.namespace
         );
         say(Code::NamespaceKeyMissing, message, at);
-    }
-}
-
-fn topology(value: &Value<'_>, node: &mut Node, say: &mut impl FnMut(Code, String, usize)) {
-    let Some(member) = value.given("authorizedStoreSnapshot") else {
-        return say(Code::FieldMissing, "it has no authorizedStoreSnapshot".into(), value.at);
-    };
-    let Some(bytes) = text_of(member).and_then(|text| key::base64(&text)) else {
-        return say(
-            Code::SnapshotUnreadable,
-            "its authorizedStoreSnapshot is not base64".into(),
-            member.at,
-        );
-    };
-    if bytes.is_empty() {
-        return say(
-            Code::SnapshotUnreadable,
-            "its authorizedStoreSnapshot is empty".into(),
-            member.at,
-        );
-    }
-    let (whole, namespace) = node
-        .id
-        .as_ref()
-        .map_or(("", ""), |id| (id.whole.as_str(), id.namespace.as_str()));
-    let Ok(snapshot) = snapshot::read(&bytes, whole, namespace) else {
-        let message = "its authorizedStoreSnapshot is not the protobuf envelope of version 30 that Canton writes";
-        return say(Code::SnapshotUnreadable, message.into(), member.at);
-    };
-    judge_topology(&snapshot, node, member.at, say);
-    node.topology_transactions = Some(snapshot.transactions);
-    node.topology_signatures = Some(snapshot.signatures);
-    let keys = snapshot.keys.unwrap_or_default().into_iter();
-    node.topology_keys = keys
-        .map(|(purpose, fingerprint)| TopologyKey { purpose, fingerprint })
-        .collect();
-}
-
-fn judge_topology(snapshot: &Snapshot, node: &Node, at: usize, say: &mut impl FnMut(Code, String, usize)) {
-    if snapshot.unread > 0 {
-        let message = format!(
-            "{} of the {} topology transactions in its authorizedStoreSnapshot can't be read",
-            snapshot.unread, snapshot.transactions
-        );
-        say(Code::SnapshotUnreadable, message, at);
-    }
-    if snapshot.signatures.wrong > 0 {
-        let message = format!(
-            "{} of the {} signatures in its authorizedStoreSnapshot that can be verified are wrong",
-            snapshot.signatures.wrong,
-            snapshot.signatures.wrong + snapshot.signatures.valid
-        );
-        say(Code::TopologySignatureWrong, message, at);
-    }
-    let Some(id) = &node.id else {
-        return;
-    };
-    if !snapshot.names_the_namespace {
-        let message = format!("its authorizedStoreSnapshot never names its namespace {}", id.namespace);
-        return say(Code::SnapshotForeign, message, at);
-    }
-    if !snapshot.has_root && snapshot.unread == 0 {
-        let message = format!(
-            "its authorizedStoreSnapshot does not hold the key of its namespace {}",
-            id.namespace
-        );
-        say(Code::SnapshotForeign, message, at);
-    }
-    if !snapshot.not_signed_by.is_empty() {
-        let message = format!(
-            "its OwnerToKeyMapping is not signed by its key {}",
-            snapshot.not_signed_by.join(", ")
-        );
-        say(Code::AuthorizersMissing, message, at);
-    }
-    let missing: Vec<&str> = snapshot
-        .keys
-        .iter()
-        .flatten()
-        .filter(|(_, fingerprint)| {
-            node.keys
-                .iter()
-                .all(|key| key.fingerprint.as_ref() != Some(fingerprint))
-        })
-        .map(|(_, fingerprint)| fingerprint.as_str())
-        .collect();
-    // Keys in a KMS carry no fingerprint: each of them may be one that the topology names.
-    let in_kms = node.keys.iter().filter(|key| key.kms_key_id.is_some()).count();
-    if missing.len() > in_kms {
-        let message = format!(
-            "the topology gives it keys that are not among its {}: {}",
-            node.keys.len(),
-            missing.join(", ")
-        );
-        say(Code::TopologyKeyMissing, message, at);
     }
 }

@@ -248,7 +248,9 @@ fn describe(path: &Path, checked: &Checked) -> String {
         }
         if matches!(node.material, Material::Kms | Material::Mixed) {
             for key in &node.topology_keys {
-                let text = format!("{:<11}{} by the topology", purpose(Some(key.purpose)), key.fingerprint);
+                let namespace = if key.is_namespace { ", the namespace" } else { "" };
+                let purpose = purpose(Some(key.purpose));
+                let text = format!("{purpose:<11}{} by the topology{namespace}", key.fingerprint);
                 row("", &text);
             }
         }
