@@ -13,6 +13,7 @@ pub mod dump;
 pub mod evidence;
 pub mod finding;
 pub mod http;
+pub mod identities;
 pub mod kubernetes;
 pub mod name;
 pub mod release;

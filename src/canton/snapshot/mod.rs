@@ -6,8 +6,12 @@
 //! only when all of it is there, on the disk, and good.
 
 pub mod answer;
+pub mod fetching;
 pub mod judgement;
 pub mod lexer;
+pub mod order;
 pub mod output;
 pub mod reading;
+pub mod service;
 pub mod shape;
+mod transfer;
