@@ -12,10 +12,17 @@
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod http;
+pub mod identities;
+pub mod kubernetes;
 pub mod name;
 pub mod release;
+pub mod runbook;
+pub mod shell;
+pub mod snapshot;
 pub mod timestamp;
 pub mod unpack;
+pub mod verification;
 
 pub use finding::{Code, Finding, Findings};
 pub use timestamp::Timestamp;

@@ -9,4 +9,5 @@ mod kubernetes;
 mod logs;
 mod merge;
 mod runbook;
+mod sv_app;
 mod verification;

@@ -6,6 +6,70 @@ register! {
     // C01: backups.
 
     // C02: identities.
+    /// The file can't be read as JSON, so that nothing can load it.
+    NotJson = "C0201", Error, "fetch or copy the dump again, and check the copy; an earlier backup is better than this one";
+    /// Something else was stored where a dump belongs: an error, a web page, nothing.
+    AnswerStored = "C0202", Error, "the backup was never made: fetch the identities again, and look at every backup since the last that passes this check";
+    /// The file is JSON, but no dump of identities.
+    NotIdentities = "C0203", Error, "give the answer of /api/sv/v0/admin/domain/identities-dump, or the SV app's automatic backup sv_identities_*.json";
+    /// The documented commands wrote two different files to one name, and the SV app can't load what came out.
+    CollidedMerge = "C0204", Error, "take the full identities from the backup, and merge again with `rekindle canton merge` under a new name";
+    /// Only one node's identities are here: enough to re-onboard through a validator, not for the network's recovery.
+    OnlyOneNode = "C0205", Error, "give the full dump of which this was extracted";
+    /// The SV app looks for the nodes one level higher than they stand.
+    WrappedTwice = "C0206", Error, "take one level off: jq .identities FILE > OTHER";
+    /// A field is written twice, and which of the two is meant depends on who reads it.
+    DuplicateField = "C0207", Error, "fetch the dump again: nothing that writes dumps does this";
+    /// A byte order mark stands before the JSON, which the apps' reader does not take.
+    ByteOrderMark = "C0208", Warning, "remove the first three bytes, or fetch the dump again without a tool that adds them";
+    /// A field that every dump has is missing, empty or of another kind.
+    FieldMissing = "C0209", Error, "fetch the dump again from a running node; what is not in it can't be recovered from it";
+    /// A node stands in the place of another.
+    WrongSlot = "C0210", Error, "put each node in its own place: participant PAR::, sequencer SEQ::, mediator MED::; best, fetch the dump again";
+    /// A key in the dump can't be read, so that it can't be imported.
+    KeyUnreadable = "C0211", Error, "use another backup: this key can't be recovered from this one";
+    /// A key is not the one whose fingerprint it carries.
+    FingerprintWrong = "C0212", Error, "use another backup: this one was changed or damaged";
+    /// The halves of a key pair do not belong together, so that nothing can be signed or decrypted with it.
+    HalvesDiffer = "C0213", Error, "use another backup: this one was changed or damaged";
+    /// A key could not be proven, because its algorithm is not computed with here.
+    KeyUnproven = "C0214", Info, "nothing contradicts it; that it works shows when it is imported";
+    /// The key that the node's identity is made of is not in the dump.
+    NamespaceKeyMissing = "C0215", Error, "use another backup, or the KMS if the key is there: without this key the node can't be itself again";
+    /// The node has no key for something that it must do.
+    PurposeMissing = "C0216", Error, "use another backup: this one does not hold all of the node's keys";
+    /// The same key stands in the dump more than once.
+    DuplicateKey = "C0217", Warning, "compare with another backup: a key may be missing in whose place this one stands";
+    /// The keys are in a KMS, and the dump holds only their names there.
+    KeysInKms = "C0218", Info, "make sure that the KMS still has these keys and that the recovered node may use them";
+    /// Some keys are in the dump, others in a KMS.
+    MixedKeys = "C0219", Warning, "recover with the KMS at hand; neither the dump nor the KMS is enough alone";
+    /// The snapshot of the topology can't be read.
+    SnapshotUnreadable = "C0220", Error, "fetch the dump again from a running node, or use another backup";
+    /// The snapshot of the topology is another node's.
+    SnapshotForeign = "C0221", Error, "use another backup: keys and topology of different nodes were put together";
+    /// The topology names a key as the node's that the dump does not hold.
+    TopologyKeyMissing = "C0222", Error, "use another backup: the node can't act with the keys of this one alone";
+    /// Splice refuses topology snapshots of nodes as old as this one (Missing authorizers ... OwnerToKeyMapping).
+    OldRelease = "C0223", Warning, "have a newer dump if the node still runs; else expect `Missing authorizers` and ask support before importing";
+    /// Others on this machine can read the private keys.
+    ReadableByOthers = "C0224", Warning, "chmod 600 the file, and think of who could have copied it";
+    /// The SV's party is not in the namespace of its participant.
+    PartyElsewhere = "C0225", Info, "usual only where the party was moved between participants";
+    /// Dumps of one network name different synchronizers.
+    DomainsDiffer = "C0226", Error, "find out which of the dumps is of another network or from before a migration";
+    /// A field that is not known stands in the dump; it is kept as it is.
+    FieldUnknown = "C0227", Info, "nothing to do: a newer release may write it";
+    /// An id is not of the form that Canton gives its nodes.
+    IdMalformed = "C0228", Error, "fetch the dump again, or use another backup";
+    /// Two dumps are of the same node or SV.
+    SameNodeTwice = "C0229", Warning, "give one dump of each SV; `rekindle canton identities diff` compares two of one";
+    /// The file could not be read.
+    FileUnreadable = "C0230", Error, "check the path and who may read it";
+    /// The topology was changed or damaged: a signature in it does not fit what it signs.
+    TopologySignatureWrong = "C0231", Error, "use another backup: synchronizers refuse this topology";
+    /// The topology gives the node a key that never agreed: newer releases refuse it (Missing authorizers).
+    AuthorizersMissing = "C0232", Warning, "have a newer dump if the node still runs; else ask support before importing";
 
     // C03: logs and evidence.
     /// A file is compressed, and ends or breaks off in the middle.
@@ -14,12 +78,180 @@ register! {
     // C04: the agreed timestamp.
 
     // C05: fetching.
+    /// The release of Splice has no use for a data snapshot: the network comes back another way.
+    ReleaseRollsForward = "C0501", Error, "use the roll-forward logical synchronizer upgrade: rekindle canton runbook roll-forward-lsu";
+    /// The release of Splice is not known, so that it is not known either whether it can use a data snapshot.
+    ReleaseUnknown = "C0502", Info, "give --splice with the release that the SV app runs";
+    /// The answer or file is no data snapshot.
+    NotASnapshot = "C0503", Error, "check the address and the token; nothing was kept of the answer";
+    /// The document breaks off or is damaged.
+    DamagedSnapshot = "C0504", Error, "fetch it again";
+    /// The data snapshot lacks something that is needed to import it.
+    IncompleteSnapshot = "C0505", Error, "do not place it; fetch it again, and ask support where it stays so";
+    /// The data snapshot is of another time than was agreed.
+    WrongTimestamp = "C0506", Error, "fetch it again for the agreed time; all SVs must use the same";
+    /// The data snapshot is for another migration than was expected.
+    WrongMigration = "C0507", Error, "fetch it again with --migration-id; all SVs must use the same";
+    /// The contracts are in a format that Splice 0.5.0 and later refuse to import.
+    OldAcsFormat = "C0508", Error, "fetch the snapshot from an SV app of the release that will import it";
+    /// The data snapshot refers to files that are in the pod only.
+    SeparateFiles = "C0509", Error, "fetch it through the service, which gives contents, not paths";
+    /// The participant has pruned its contracts past the timestamp.
+    PrunedPastTimestamp = "C0510", Error, "agree on a later timestamp, or copy the dump of an SV that still has this one, or onboard anew";
+    /// The timestamp is too late: the participant has not processed everything up to it.
+    TimestampTooLate = "C0511", Error, "agree on an earlier timestamp; --probe tries some";
+    /// The timestamp is before the first event that the participant knows.
+    TimestampTooEarly = "C0512", Error, "agree on a later timestamp";
+    /// No event has just this record time, which Splice 0.5.5 and later insist on unless they are forced. Nothing is pruned.
+    NotARecordTime = "C0513", Error, "ask again with --force, which takes the agreed time as it is";
+    /// The SV app limits how often it is asked. This has nothing to do with the timestamp.
+    ServerBusy = "C0514", Error, "run the same again in a few minutes, or with more --retries";
+    /// The app, its participant or its sequencer does not answer; both must run while a snapshot is made.
+    ServerUnavailable = "C0515", Error, "start participant and sequencer, wait until they are ready, and run the same again";
+    /// The app, or a proxy before it, gave up waiting for the snapshot.
+    ServerTimedOut = "C0516", Error, "raise the request timeout of the SV app and of the ingress, ask through a port-forward, or limit the snapshot with --party-id";
+    /// There is no such service at this address.
+    NoSuchService = "C0517", Error, "check the host name and path of --url; from Splice 0.6.7 on the service is gone: rekindle canton runbook roll-forward-lsu";
+    /// The token is missing, expired, or of a user who is no administrator of the participant.
+    NotAllowed = "C0518", Error, "get a new token of the SV's administrator, and run the same again";
+    /// The server refused the request.
+    ServerRefused = "C0519", Error, "look into the SV app's log at this time";
+    /// The server could not be reached, or its answer broke off.
+    ServerUnreachable = "C0520", Error, "check address, certificates and proxies, and run the same again";
+    /// The snapshot is of an earlier timestamp than was asked for, because that was too late.
+    EarlierTimestamp = "C0521", Warning, "place it only if all SVs agree on this timestamp: tell them, and have them fetch theirs for it";
+    /// A transfer could not go on where it had broken off, and began anew.
+    BeganAnew = "C0522", Info, "nothing has to be done";
+    /// The file was there already, complete and good.
+    AlreadyThere = "C0523", Info, "nothing has to be done; --replace fetches it again";
+    /// There is not enough room on the disk.
+    NoRoom = "C0524", Error, "make room, or give --out on another disk";
+    /// The answer is larger than was allowed.
+    TooLarge = "C0525", Error, "give a larger --max-size if the size is plausible";
 
     // C06: merging.
+    /// The identities were overwritten by a part of themselves or by the merge, as the documented file names make it happen.
+    OverwrittenIdentities = "C0601", Error, "take the full identities from a backup: what /api/sv/v0/admin/domain/identities-dump answered";
+    /// The identities are of one node only; a dump needs those of participant, sequencer and mediator.
+    OneNodesIdentities = "C0602", Error, "give the full identities: what /api/sv/v0/admin/domain/identities-dump answered, or sv_identities_….json of the automatic backup";
+    /// The file given as identities is a merged dump already.
+    AlreadyMerged = "C0603", Error, "give the identities themselves; or say --from-merged to take those of this dump";
+    /// The file given as identities holds none.
+    NoIdentities = "C0604", Error, "give the full identities from a backup";
+    /// The file given as data has the identities of an SV in it.
+    DataHasIdentities = "C0605", Error, "give the data snapshot alone; or say --donor if it is another SV's dump, whose identities are left out";
+    /// The users and rights on the participant are those of another SV.
+    DonorsUsers = "C0606", Warning, "give --users own with --own-users FILE, or --users empty and create the users again";
+    /// The dump of another SV may hold the contracts of its own party, which this SV has no right to.
+    DonorsParty = "C0607", Warning, "ask the donor to fetch with --party-id of the DSO party, and say --dso-only";
+    /// The data snapshot has members that no known release writes.
+    UnknownMembers = "C0608", Error, "do not place it; ask which release wrote it";
+    /// The file that was written does not read back as it should.
+    NotReadBack = "C0609", Error, "run the same again, on another disk if it stays so";
 
     // C07: Kubernetes: placing and scaling.
+    /// A deployment can't be told for certain to be one part of the SV's installation, so that it is not touched.
+    PartUnclear = "C0701", Error, "correct its label app, or leave it out by its name with --except";
+    /// A part that was named is not in this namespace.
+    NoSuchPart = "C0702", Warning, "look at what there is with: kubectl get deployments";
+    /// The namespace has none of the SV's deployments that were asked for.
+    NoPart = "C0703", Error, "check the namespace and the cluster's context";
+    /// An autoscaler changes how many pods there are; at none it rests, and it takes over again from one on.
+    Autoscaled = "C0704", Info, "after going up, look at the autoscaler's bounds";
+    /// A part runs more than once, which Splice's charts do not do; going up again brings one pod.
+    SeveralReplicas = "C0705", Info, "note the number, and go up with --replicas where it is meant";
+    /// Pods that were to be stopped are still there, and may still write to what is about to be restored.
+    PodsRemain = "C0706", Error, "look at the pods with kubectl describe: grace periods, finalizers, a lost machine; then run the same again";
+    /// A part was started, and does not become ready.
+    NotReady = "C0707", Error, "look at the pod's events and logs with kubectl describe and kubectl logs; then run the same again";
+    /// Something else changes how many pods there are: GitOps, an operator, a person.
+    ScaledBack = "C0708", Error, "stop what sets it back, then run the same again";
+    /// The cluster refused, or did not answer.
+    ClusterRefused = "C0709", Error, "check the cluster, then run the same again";
+    /// The app that should take the file has no pod that runs.
+    NoPod = "C0710", Error, "start the app, wait until its pod runs, and run the same again";
+    /// The app has more than one pod, and one volume that both may write to.
+    SeveralPods = "C0711", Error, "wait until one is left, or scale the app to 1, and run the same again";
+    /// The container can't take the file.
+    ContainerUnfit = "C0712", Error, "look at the pod with kubectl describe, and at --app, --container and --path";
+    /// The container runs and is not ready; it can take the file all the same.
+    ContainerNotReady = "C0713", Info, "nothing has to be done for the file; look at the app's log";
+    /// The file would not outlive the pod, or can't be written there.
+    NotPersistent = "C0714", Error, "configure the app with the volume for migration dumps (domainMigrationDumpPath or migration.pvc of the chart), or correct --path";
+    /// The volume has too little room for the file.
+    NoRoomOnVolume = "C0715", Error, "make room on the volume or enlarge its claim, and run the same again";
+    /// Another file has the target's name.
+    OtherFileThere = "C0716", Error, "compare the two; --replace puts this one in its place and keeps the other under another name";
+    /// The target is the very file already.
+    AlreadyPlaced = "C0717", Info, "nothing has to be done";
+    /// Earlier tries were interrupted, and what they left was removed.
+    LeftoversRemoved = "C0718", Info, "nothing has to be done";
+    /// The container did not take all of the file; the target is as it was.
+    NotWritten = "C0719", Error, "see what the container said, for example that the volume is full; then run the same again";
+    /// What is in the container is not what was sent.
+    NotTheSame = "C0720", Error, "run the same again; where it stays so, the volume or the connection is damaged";
+    /// The local file could not be read to its end as it was when it was checked.
+    FileChanged = "C0721", Error, "see that nothing else writes to the file, and run the same again";
+    /// The file is no migration dump that the app could load, and was not sent.
+    NotADump = "C0722", Error, "make the dump with rekindle canton merge, and place that";
 
     // C08: runbooks.
+    /// This way of recovery is none on this release of Splice.
+    WrongPath = "C0801", Error, "make the plan for the way that the release has";
+    /// An argument would make the plan say something else than a person reads in it.
+    NotShowable = "C0802", Error, "give the value without control characters and characters that nobody sees";
+    /// A file would be read and written, or is two things at once.
+    OutputIsInput = "C0803", Error, "choose another --out-dir, or give the file another name";
+    /// The times contradict each other: something would be sequenced twice, or lost.
+    TimesOutOfOrder = "C0804", Error, "agree on the times anew with all SVs, in this order";
+    /// The number of the new synchronizer does not follow the one that is there.
+    SerialUnexpected = "C0805", Error, "ask the other SVs on which number they agreed, and give it and the present one";
+    /// A snapshot can only be taken at a time that has passed.
+    TimeAhead = "C0806", Error, "give the agreed time in UTC; and look at this machine's clock";
+    /// Topology of such an old release lacks signatures that later ones ask for.
+    OldSnapshot = "C0807", Warning, "ask the other SVs for a snapshot of a node with a later release";
+    /// The cluster's names are not those that the documentation gives.
+    NamesDiffer = "C0808", Info, "the plan uses the cluster's names";
+    /// A step waits for a value on which people agree, or which was not given.
+    ValueMissing = "C0809", Warning, "run the same command again with this option; what was done stays done";
+    /// What must be so before or after a step is not so.
+    CheckFailed = "C0810", Error, "read what the check said, repair that, and run the same command again";
+    /// A step's command failed.
+    StepFailed = "C0811", Error, "read what it said, repair that, and run the same command again";
+    /// A step that can't be undone, or that a person does, was not agreed to.
+    NotAgreed = "C0812", Warning, "run the same command again when it may be done, with --yes and the step's name where nobody can be asked";
+    /// The plan is not the one that was begun.
+    PlanChanged = "C0813", Error, "give the options of the first run; or begin anew with another --journal, knowing what was done";
+    /// The plan was carried out.
+    PlanFinished = "C0814", Info, "nothing";
 
     // C09: verification after a recovery.
+    /// A service gives no answer at all.
+    NoAnswer = "C0901", Error, "see that the pod runs, and that the address leads to it; --wait goes on asking";
+    /// A service or a deployment is not ready.
+    NotReady = "C0902", Error, "wait (--wait), then read the pod's log and its events";
+    /// What came is no answer of the service that was asked.
+    OddAnswer = "C0903", Error, "open the address in a browser: it may be a login page, another service, or another release";
+    /// The server did not let us look.
+    NotAuthorised = "C0904", Error, "give a token for the audience of this app, of a user that may operate it";
+    /// A node is up and does not serve.
+    NotActive = "C0905", Error, "wait (--wait), then read the node's log";
+    /// CometBFT does not know the newest blocks yet.
+    CatchingUp = "C0906", Error, "wait (--wait): after a restore from a backup of a few hours this takes a while";
+    /// CometBFT follows the network and has no say in it.
+    NoVotingPower = "C0907", Warning, "wait until the SV's onboarding is complete; the other SVs add it to the validators";
+    /// Another release answers than the one that was named.
+    OtherRelease = "C0908", Warning, "make sure which release should run; the recovery differs from one to another";
+    /// The deployments are not those of an SV, or it can't be told which are meant.
+    Unrecognised = "C0909", Error, "look at the namespace and the serial; `rekindle canton scale` lists what there is";
+    /// Something still runs that must stand still.
+    StillRuns = "C0910", Error, "wait until its pods are gone, or see what started it again";
+    /// The other SVs' commitments have not been seen to equal this one's since the restart.
+    NoAgreementYet = "C0911", Error, "commitments are compared every half hour: wait for two of them, with fresh logs";
+    /// This SV's contracts differ from another one's: a fork.
+    Disagrees = "C0912", Error, "don't go on; find out with `rekindle canton timestamp` which side is the minority";
+    /// The wallet holds less than before.
+    BalanceLower = "C0913", Error, "don't transfer anything; compare the party with the one that the SV had";
+    /// What was saved before is no balance.
+    NoSavedBalance = "C0914", Error, "give the file that `rekindle canton verify --save-balances` wrote";
 }

@@ -6,6 +6,7 @@ use super::Common;
 use crate::error::Result;
 
 mod backup;
+mod cluster;
 mod fetch;
 mod identities;
 mod merge;
@@ -13,6 +14,7 @@ mod place;
 mod runbook;
 mod scale;
 mod scan;
+mod server;
 mod show;
 mod timestamp;
 mod verify;

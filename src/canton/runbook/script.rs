@@ -1,0 +1,173 @@
+//! A plan as a POSIX shell script: asks before what can't be undone, and stops at a check that fails.
+//!
+//! It has no journal. A step whose check afterwards holds already is passed over; for the rest it asks, so that a script that
+//! is run again does nothing destructive by itself.
+
+use super::plan::Plan;
+use super::step::{Check, Doing, Invocation, Step, Test, Word, open};
+use super::variable;
+use crate::canton::shell::quoted;
+
+const FUNCTIONS: &str = r#"set -eu
+umask 077
+rekindle=${REKINDLE:-rekindle}
+
+say() {
+  printf '%s\n' "$*" >&2
+}
+
+stop() {
+  say "stopped at $step: $1"
+  exit 1
+}
+
+agree() {
+  printf '%s [yes/no] ' "$1" >&2
+  read -r answer || answer=no
+  [ "$answer" = yes ] || stop 'not agreed to'
+}
+
+need() {
+  printf '%s: ' "$1" >&2
+  read -r answer || answer=
+  [ -n "$answer" ] || stop "no value for $1"
+}
+"#;
+
+/// The whole script.
+pub fn render(plan: &Plan) -> String {
+    let at = &plan.installation;
+    let mut out = format!(
+        "#!/bin/sh\n# {}.\n# Splice {}, serial or migration {}, plan {}. Set REKINDLE to the program where it is not on the PATH.\n",
+        plan.kind.title(),
+        at.splice,
+        at.serial,
+        plan.digest()
+    );
+    out.push_str(FUNCTIONS);
+    let mut asked = Vec::new();
+    for (number, step) in plan.steps.iter().enumerate() {
+        let place = format!("{}/{}", number + 1, plan.steps.len());
+        out.push_str(&render_step(&place, step, &mut asked));
+    }
+    out.push_str("\nsay 'finished'\n");
+    out
+}
+
+fn render_step(place: &str, step: &Step, asked: &mut Vec<&'static str>) -> String {
+    let mut out = format!("\n# {place} {}\nstep={}\n", step.title, quoted(step.id));
+    out.push_str(&format!("say {}\n", quoted(&format!("[{place}] {}", step.title))));
+    out.push_str(&format!("say {}\n", quoted(&step.what)));
+    for option in step.open() {
+        if !asked.contains(&option) {
+            asked.push(option);
+            let name = variable(option);
+            let wanted = quoted(&format!("--{option}"));
+            out.push_str(&format!(
+                "if [ -z \"${{{name}:-}}\" ]; then\n  need {wanted}\n  {name}=$answer\nfi\n"
+            ));
+        }
+    }
+    let done: Vec<String> = step.after.iter().map(|check| test(&check.test, true)).collect();
+    let body = body(step);
+    match done.is_empty() {
+        true => out.push_str(&body),
+        false => {
+            out.push_str(&format!(
+                "if {}; then\n  say '  done already'\nelse\n",
+                done.join(" && ")
+            ));
+            for line in body.lines() {
+                // Inside a quoted word nothing may move: there are no line breaks in any, they were refused.
+                out.push_str(&format!("  {line}\n"));
+            }
+            out.push_str("fi\n");
+        }
+    }
+    out
+}
+
+fn body(step: &Step) -> String {
+    let mut out = String::new();
+    for check in &step.before {
+        out.push_str(&must(check, "before"));
+    }
+    for block in &step.blocks {
+        out.push_str(&format!("say {}\n", quoted(&format!("{}:", block.title))));
+        out.push_str(&show(&block.text));
+    }
+    if let Some(what) = step.destroys {
+        out.push_str(&format!("agree {}\n", quoted(&format!("{what}. Go on?"))));
+    }
+    match &step.doing {
+        Doing::Command(command) => {
+            out.push_str(&format!("{} || stop 'the command failed'\n", invocation(command)));
+        }
+        Doing::Operator {
+            command: Some(command), ..
+        } => {
+            out.push_str(&format!(
+                "sh -c {} </dev/null || stop 'the command failed'\n",
+                quoted(command)
+            ));
+        }
+        Doing::Operator { command: None, .. } | Doing::People => out.push_str("agree 'Is it done?'\n"),
+    }
+    for check in &step.after {
+        out.push_str(&must(check, "after"));
+    }
+    out
+}
+
+/// Texts line by line: what is known quoted, what is asked for as its variable.
+fn show(text: &[Word]) -> String {
+    let mut words = Vec::new();
+    for word in text {
+        match word {
+            Word::Open(option) => words.push(format!("\"${}\"", variable(option))),
+            Word::Known(text) => {
+                for (i, line) in text.split('\n').enumerate() {
+                    if i > 0 {
+                        words.push("\n".to_owned());
+                    }
+                    if !line.is_empty() {
+                        words.push(quoted(line));
+                    }
+                }
+            }
+        }
+    }
+    let joined = words.concat();
+    let lines = joined.lines().map(|line| match line.is_empty() {
+        true => "say ''\n".to_owned(),
+        false => format!("say {line}\n"),
+    });
+    lines.collect()
+}
+
+fn must(check: &Check, when: &str) -> String {
+    let failed = quoted(&format!("{when}: it is not so that {}", check.says));
+    format!("{} || stop {failed}\n", test(&check.test, false))
+}
+
+fn test(test: &Test, is_quiet: bool) -> String {
+    let quiet = if is_quiet { " >/dev/null 2>&1" } else { "" };
+    match test {
+        Test::Command(command) => format!("{}{quiet}", invocation(command)),
+        Test::Shell(command) => format!("sh -c {} </dev/null{quiet}", quoted(command)),
+        Test::File(path) => format!("[ -s {} ]", word(path)),
+    }
+}
+
+fn word(word: &Word) -> String {
+    match word {
+        Word::Known(text) => quoted(text),
+        Word::Open(option) => format!("\"${}\"", variable(option)),
+    }
+}
+
+fn invocation(command: &Invocation) -> String {
+    debug_assert!(open(&command.0).iter().all(|option| !option.is_empty()));
+    let words: Vec<String> = command.0.iter().map(word).collect();
+    format!("\"$rekindle\" {}", words.join(" "))
+}
