@@ -5,7 +5,21 @@
 //! All forms lead through one reader of SQL: an archive's data and a running database's rows are what stands between
 //! `COPY … FROM stdin;` and `\.` in a plain dump.
 
+mod about;
+mod archive;
+mod blocks;
+mod contents;
+mod data;
+mod files;
+mod input;
+mod moment;
+mod origin;
+mod read;
+mod rows;
+mod running;
 mod source;
+mod sql;
+mod token;
 
 use time::UtcOffset;
 
@@ -43,6 +57,11 @@ pub trait Rows {
     /// Whether the rows of a table are wanted. Columns may be in any order, some missing, others added. The same table may be
     /// asked for more than once, and also where it has no rows.
     fn wants(&mut self, table: &Table) -> bool;
+
+    /// Whether a column of a wanted table is needed. Of a running database the others are not asked for, and come as NULL.
+    fn needs(&mut self, _table: &Table, _column: &str) -> bool {
+        true
+    }
 
     /// Takes one row of a wanted table, with a field for each of its columns.
     fn row(&mut self, table: &Table, fields: &[Field<'_>]);
@@ -120,6 +139,6 @@ pub struct Read {
 /// # Errors
 /// The source does not exist, is not readable by this process, or (a password in an address, no user) was named wrongly. What
 /// is wrong with what it holds is a finding; so is a server that refuses.
-pub fn read(_source: &Source, _options: &Options, _rows: &mut dyn Rows) -> Result<Read> {
-    Err(crate::Error::Usage("not yet".to_owned()))
+pub fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> Result<Read> {
+    read::read(source, options, rows)
 }
