@@ -143,7 +143,7 @@ pub fn chosen<'a>(apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'a>], findings: &mut 
         ledgers.len(),
         list(ledgers)
     );
-    findings.push(Finding::new(Code::SeveralParticipants, many));
+    findings.push(Finding::new(Code::SeveralLedgers, many));
     judged
 }
 

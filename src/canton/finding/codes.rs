@@ -37,7 +37,7 @@ register! {
     /// A database is not what it was given as.
     WrongRole = "C0116", Error, "give it under its own name, and look for the right one";
     /// Several participants' databases were given.
-    SeveralParticipants = "C0117", Warning, "give the one that would be restored";
+    SeveralLedgers = "C0117", Warning, "give the one that would be restored";
     /// A backup of the apps or of the participant is missing.
     RoleMissing = "C0118", Error, "give both: --apps and --participant, or --volumes with both";
     /// The backup is older than sequencers keep what a node needs to catch up.
