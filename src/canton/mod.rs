@@ -13,6 +13,7 @@ pub mod backup;
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod identities;
 pub mod name;
 pub mod release;
 pub mod timestamp;
