@@ -1,11 +1,12 @@
 //! What is judged: the backups as they were read, and what the operator knows besides.
 
 use super::facts::{Facts, Role};
-use super::instant::{By, Window, exactly};
+use super::instant::{By, Window};
 use super::path::Identities;
 use super::volumes::Snapshot;
 use crate::canton::Timestamp;
 use crate::canton::dump::{Format, Read};
+use crate::canton::finding::Ending;
 use crate::canton::release::Splice;
 
 /// A database's backup, or a running database.
@@ -21,6 +22,8 @@ pub struct Backup {
     pub window: Option<Window>,
     /// Whether nothing of it is missing.
     pub is_complete: bool,
+    /// Whether it could be read at all; where not, that was said.
+    pub is_readable: bool,
     /// Whether it is a running database.
     pub is_running: bool,
     /// The database's name, where it is known.
@@ -54,18 +57,10 @@ impl Backup {
             role,
             facts,
             window,
-            is_complete: header.complete || is_running,
+            is_complete: matches!(read.ending, Ending::Clean | Ending::Negative) && (header.complete || is_running),
+            is_readable: !matches!(read.ending, Ending::Refused | Ending::Unreadable),
             is_running,
             database: header.database.clone(),
-        }
-    }
-
-    /// A running database's window.
-    pub fn running_at(at: Timestamp) -> Window {
-        Window {
-            start: exactly(at),
-            end: Some(exactly(at)),
-            by: By::Running,
         }
     }
 }

@@ -35,14 +35,6 @@ pub fn time(text: &str) -> Option<Span> {
     })
 }
 
-/// Exactly then.
-pub fn exactly(at: Timestamp) -> Span {
-    Span {
-        earliest: at,
-        latest: at,
-    }
-}
-
 /// Whether nothing about a time is open beyond the clock's own step, as where its zone is not known.
 pub fn is_sharp(span: &Span) -> bool {
     span.latest.since(span.earliest) < SECOND
@@ -170,6 +162,13 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    fn exactly(at: Timestamp) -> Span {
+        Span {
+            earliest: at,
+            latest: at,
+        }
     }
 
     #[test]

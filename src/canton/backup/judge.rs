@@ -6,7 +6,7 @@ use super::age::{Age, Times, Youth, in_words};
 use super::case::{Backup, Case};
 use super::facts::{Reader, ReaderId, Role};
 use super::instant::Window;
-use super::lineage::{self, AppsAt, LedgerAt, Lineage, place_shown};
+use super::lineage::{self, AppsAt, LedgerAt, Lineage};
 use super::offset::Offset;
 use super::order::{ByOffsets, ByTimes, Offsets, Proof, by_times, decide, satisfies_lax_rule};
 use super::path::{Identities, Path, Situation, Standing};
@@ -231,7 +231,7 @@ fn order(
             let ahead = format!(
                 "{} of {} has read up to offset {offset}, and the participant's ledger {end} ({})",
                 reader(id),
-                place_shown(at.place),
+                at.shown(),
                 ledger.backup.name
             );
             findings.push(Finding::new(Code::AppsAhead, ahead).at(&at.backup.name));
@@ -258,7 +258,7 @@ fn order(
         by_offsets: offsets.say(),
         by_times: times,
         apps_offset: offsets.apps,
-        apps_schema: furthest.map(|(_, at, _)| place_shown(at.place)),
+        apps_schema: furthest.map(|(_, at, _)| at.shown()),
         compared: readers
             .iter()
             .map(|(_, readers)| readers.values().flatten().count())
@@ -283,20 +283,17 @@ fn reader((reader, id): ReaderId) -> String {
 fn unreadable(apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'_>], findings: &mut Findings) {
     for at in apps {
         if let Some((example, count)) = &at.apps.unreadable {
-            let what = format!(
-                "{count} offsets of {} can't be read, such as {example:?}",
-                place_shown(at.place)
-            );
+            let what = format!("{count} offsets of {} can't be read, such as {example:?}", at.shown());
             findings.push(Finding::new(Code::OffsetUnreadable, what).at(&at.backup.name));
         }
         if at.apps.left_out > 0 {
-            let what = format!("{} rows of {} were not kept", at.apps.left_out, place_shown(at.place));
+            let what = format!("{} rows of {} were not kept", at.apps.left_out, at.shown());
             findings.push(Finding::new(Code::TooMuch, what).at(&at.backup.name));
         }
     }
     for at in ledgers {
         if let Some(why) = &at.ledger.unreadable {
-            let what = format!("the participant's ledger in {}: {why}", place_shown(at.place));
+            let what = format!("the participant's ledger in {}: {why}", at.shown());
             findings.push(Finding::new(Code::OffsetUnreadable, what).at(&at.backup.name));
         }
     }
@@ -322,7 +319,7 @@ fn prune(
         return;
     };
     let all = live().count() == behind;
-    let place = place_shown(at.place);
+    let place = at.shown();
     let (code, what) = match all {
         true => {
             let most = live().map(|(_, offset)| offset).max().unwrap_or(least);
@@ -425,16 +422,14 @@ fn standing(
         "the participant is pruned beyond what the apps have read".to_owned(),
     );
     say(age.verdict == Youth::Old, format!("the backups are older than {limit}"));
-    let mut given = case.of(Role::Apps).chain(case.of(Role::Participant)).peekable();
-    let all_run = given.peek().is_some() && given.all(|backup| backup.is_running);
-    say(
-        all_run,
-        "running databases were read, and no backups of them".to_owned(),
-    );
     if !unfit.is_empty() {
         return Standing::Unfit(unfit);
     }
     let mut unproven = Vec::new();
+    let mut given = case.of(Role::Apps).chain(case.of(Role::Participant)).peekable();
+    if given.peek().is_some() && given.all(|backup| backup.is_running) {
+        unproven.push("backups: running databases were read".to_owned());
+    }
     if order.holds.is_none() {
         unproven.push("a proof that the apps' backup is from before the participant's".to_owned());
     }

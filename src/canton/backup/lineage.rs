@@ -53,11 +53,32 @@ pub struct LedgerAt<'a> {
     pub ledger: &'a Ledger,
 }
 
-/// A place for a sentence: `sv`, or `cantonnet.sv`.
-pub fn place_shown((database, schema): &Place) -> String {
+/// A place for a sentence: its schema, after the database's name where the source holds several.
+fn place_shown(backup: &Backup, (database, schema): &Place) -> String {
+    let facts = &backup.facts;
+    let databases: BTreeSet<_> = facts
+        .apps
+        .keys()
+        .chain(&facts.canton)
+        .map(|(database, _)| database)
+        .collect();
     match database {
-        Some(database) => excerpt(&format!("{database}.{schema}")),
-        None => excerpt(schema),
+        Some(database) if databases.len() > 1 => excerpt(&format!("{database}.{schema}")),
+        _ => excerpt(schema),
+    }
+}
+
+impl AppsAt<'_> {
+    /// Where it is, for a sentence.
+    pub fn shown(&self) -> String {
+        place_shown(self.backup, self.place)
+    }
+}
+
+impl LedgerAt<'_> {
+    /// Where it is, for a sentence.
+    pub fn shown(&self) -> String {
+        place_shown(self.backup, self.place)
     }
 }
 
@@ -171,7 +192,7 @@ pub fn judge(case: &Case, apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'_>], finding
             let names: Vec<_> = names.iter().take(5).map(|name| shown(name)).collect();
             let differs = format!(
                 "{} followed {}, and {} is of {}",
-                place_shown(at.place),
+                at.shown(),
                 names.join(", "),
                 ledger.backup.name,
                 shown(participant)
@@ -203,19 +224,22 @@ fn migrations(
 ) {
     for at in apps {
         if let Some(migration) = at.apps.migration() {
-            lineage.migrations.insert(place_shown(at.place), migration);
+            let latest = lineage.migrations.entry(at.shown()).or_insert(migration);
+            *latest = migration.max(*latest);
             lineage.migration = lineage.migration.max(Some(migration));
         }
     }
-    let of_volumes = case.volumes.iter().filter_map(|snapshot| snapshot.migration).max();
-    lineage.migration = lineage.migration.or(of_volumes);
+    let of_volumes = || case.volumes.iter().filter_map(|snapshot| snapshot.migration).max();
+    lineage.migration = lineage.migration.or_else(of_volumes);
     let Some(latest) = lineage.migration else { return };
-    let behind = lineage.migrations.iter().filter(|(_, migration)| **migration < latest);
-    for (schema, migration) in behind {
-        let differs = format!(
-            "{schema} has read up to migration {migration}, and others up to {latest}: its offsets are not compared"
-        );
-        findings.push(Finding::new(Code::MigrationsDiffer, differs));
+    for at in apps {
+        if let Some(migration) = at.apps.migration().filter(|migration| *migration < latest) {
+            let schema = at.shown();
+            let differs = format!(
+                "{schema} has read up to migration {migration}, and others up to {latest}: its offsets are not compared"
+            );
+            findings.push(Finding::new(Code::MigrationsDiffer, differs).at(&at.backup.name));
+        }
     }
     // Charts call a participant's database participant_3 in migration 3; since the network is upgraded in place it keeps its name.
     let keeps_name = case.splice.is_some_and(|splice| splice >= Splice::new(0, 6, 2));

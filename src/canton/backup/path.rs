@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::canton::identities::{self, Checked};
 use crate::canton::release::{NetworkRecovery, Splice};
 
 /// A way back.
@@ -83,6 +84,21 @@ pub enum Identities {
         /// Whether it is of all three nodes.
         full: bool,
     },
+}
+
+impl Identities {
+    /// What a check of them came to.
+    pub fn of(checked: &Checked) -> Identities {
+        let full = checked.is_full();
+        match checked.standing() {
+            identities::Standing::Verified => Identities::Plaintext { full },
+            identities::Standing::NeedsKms => Identities::KmsOnly { full },
+            identities::Standing::Unverified => {
+                let worst = checked.findings.clone().finish().into_iter().next();
+                Identities::Unverified(worst.map_or("a key of it is not proven".to_owned(), |finding| finding.message))
+            }
+        }
+    }
 }
 
 /// What is asked.

@@ -54,7 +54,7 @@ pub fn is_given(case: &Case, set: &Set, role: Role) -> bool {
 
 /// What is wrong with what was given, and what was not given.
 pub fn check(case: &Case, set: &Set, findings: &mut Findings) {
-    for backup in &case.backups {
+    for backup in case.backups.iter().filter(|backup| backup.is_readable) {
         let finding = match found(backup) {
             Found::AsGiven => None,
             Found::Empty => {
@@ -140,6 +140,7 @@ pub fn defects(case: &Case, set: &Set) -> Vec<String> {
         }
         for backup in case.of(role) {
             match found(backup) {
+                _ if !backup.is_readable => {}
                 Found::AsGiven => {}
                 Found::Empty => defects.push(format!("{} is empty", backup.name)),
                 Found::Other(_) => defects.push(format!("{} is not of {}", backup.name, role.words())),

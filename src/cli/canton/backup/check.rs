@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use time::UtcOffset;
+use zeroize::Zeroizing;
 
 use crate::canton::backup::judge::Order;
 use crate::canton::backup::order::{ByOffsets, ByTimes, Proof};
@@ -13,6 +14,7 @@ use crate::canton::backup::volumes::Snapshot;
 use crate::canton::backup::{Backup, Case, Facts, Report, Role, Verdict, age, instant, judge, volumes};
 use crate::canton::dump::{self, Options, Source};
 use crate::canton::finding::Ending;
+use crate::canton::identities::{self, Checked, Slot};
 use crate::canton::release::Splice;
 use crate::canton::{Findings, Timestamp};
 use crate::cli::canton::show;
@@ -51,6 +53,9 @@ pub struct Args {
     /// Snapshots: the output of `kubectl get volumesnapshot -o json` or `gcloud sql backups list --format=json`
     #[arg(long, value_name = "FILE")]
     volumes: Vec<PathBuf>,
+    /// The dump of the node's identities, as `rekindle canton identities check` takes it
+    #[arg(long, value_name = "FILE")]
+    identities: Option<PathBuf>,
     /// The network's release of Splice, such as 0.5.4
     #[arg(long, value_name = "VERSION")]
     splice: Option<Splice>,
@@ -135,9 +140,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             sources.push((role, Source::parse(text)?));
         }
     }
-    if sources.is_empty() && args.volumes.is_empty() {
+    if sources.is_empty() && args.volumes.is_empty() && args.identities.is_none() {
         return Err(Error::Usage(
-            "nothing to check: give --apps and --participant, or --volumes; see --help".to_owned(),
+            "nothing to check: give --apps and --participant, --volumes, or --identities; see --help".to_owned(),
         ));
     }
     let now = args.now.unwrap_or_else(Timestamp::now);
@@ -151,12 +156,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     for (role, source) in &sources {
         reading.source(*role, source, &options)?;
     }
+    let checked = args.identities.as_deref().map(check_identities).transpose()?;
+    let participant = checked.as_ref().and_then(|checked| checked.node(Slot::Participant));
     let case = Case {
         backups: reading.backups,
         has_cometbft,
         volumes: snapshots,
-        identities: Identities::None,
-        identities_of: None,
+        identities: checked.as_ref().map_or(Identities::None, Identities::of),
+        identities_of: participant.and_then(|node| Some(node.id.as_ref()?.whole.clone())),
         splice: args.splice,
         is_network_down: args.network_down,
         is_kms_reachable: args.kms_reachable,
@@ -181,21 +188,38 @@ fn has_content(path: &Path) -> Result<bool> {
     })
 }
 
-fn list(path: &Path) -> Result<Vec<Snapshot>> {
+/// The whole of a file, unless it is larger than what it should be ever is.
+fn read_whole(path: &Path, what: &str, largest: u64) -> Result<Zeroizing<Vec<u8>>> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    let mut json = Vec::new();
-    file.take(LARGEST_LIST + 1)
-        .read_to_end(&mut json)
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    // At once as large as it needs to be, so that no copy of what may be a key stays behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(length.min(largest)).unwrap_or_default() + 1,
+    ));
+    file.take(largest + 1)
+        .read_to_end(&mut bytes)
         .map_err(Error::io("read", path))?;
-    if json.len() as u64 > LARGEST_LIST {
-        let why = format!(
-            "{} is larger than {} MiB, which no list of snapshots is",
-            path.shown(),
-            LARGEST_LIST >> 20
-        );
-        return Err(Error::Unreadable(why));
+    match bytes.len() as u64 > largest {
+        true => {
+            let why = format!(
+                "{} is larger than {} MiB, which no {what} is",
+                path.shown(),
+                largest >> 20
+            );
+            Err(Error::Unreadable(why))
+        }
+        false => Ok(bytes),
     }
+}
+
+fn list(path: &Path) -> Result<Vec<Snapshot>> {
+    let json = read_whole(path, "list of snapshots", LARGEST_LIST)?;
     volumes::parse(&json).map_err(|why| Error::Unreadable(format!("{}: {why}", path.shown())))
+}
+
+fn check_identities(path: &Path) -> Result<Checked> {
+    let bytes = read_whole(path, "dump of identities", identities::LONGEST as u64)?;
+    Ok(identities::check(&bytes, Some(path)))
 }
 
 fn text(report: &Report) -> String {
