@@ -23,7 +23,9 @@ impl Offset {
         if text.len() == STORED_DIGITS && text.starts_with(b"00") && text.iter().all(u8::is_ascii_hexdigit) {
             return Offset::new(u64::from_str_radix(digits, 16).ok()?);
         }
-        let is_decimal = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        // Leading zeros are of the other way of writing, with a digit lost.
+        let is_decimal =
+            !text.is_empty() && text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
         Offset::new(is_decimal.then(|| digits.parse().ok())??)
     }
 
@@ -71,6 +73,8 @@ mod tests {
             "1.5",
             "3f",
             "00000000000000003",
+            "0000000000000000003f",
+            "065",
             "01000000000000003f",
             "00000000000000003g",
             "008000000000000000",
