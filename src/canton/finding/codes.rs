@@ -5,7 +5,7 @@ use crate::report::register::register;
 register! {
     // C01: backups.
 
-    // C014 to C0149: dumps and databases as rows.
+    // C0140 to C0149: dumps and databases as rows.
     /// A file or directory is no dump of PostgreSQL, or its beginning is damaged.
     NotADump = "C0140", Error, "give what pg_dump or pg_dumpall wrote, whole, or the address of the running database";
     /// A dump ends before its end, or a part of it is missing: a restore from it would lose data.
