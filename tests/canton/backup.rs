@@ -347,3 +347,43 @@ fn backups_that_do_not_fit_together_are_told_apart() {
     assert!(code == 1 && codes(&document).contains(&"C0120"), "{document:#}");
     assert_eq!(document["path"]["recommended"], "prove-backup");
 }
+
+#[test]
+fn running_databases_are_a_dress_rehearsal() {
+    let Some(server) = sv() else { return };
+    let (apps, participant) = (server.address("apps"), server.address("participant_3"));
+    let (document, code) = judged(&["--apps", &apps, "--participant", &participant]);
+    assert_eq!((code, &document["verdict"]), (0, &"consistent".into()), "{document:#}");
+    assert_eq!(
+        (&document["order"]["proof"], &document["restorable"]),
+        (&"offsets".into(), &false.into())
+    );
+    assert!(codes(&document).contains(&"C0124"));
+    assert_eq!(document["path"]["recommended"], "prove-backup");
+
+    // A backup of the apps beside a participant that still runs, and apps that run beside an older participant's backup.
+    let dump = server.dump("pg_dump", &["-Fc", "apps"], "apps.dump");
+    let (document, code) = judged(&["--apps", text(&dump), "--participant", &participant, "--tz", "UTC"]);
+    assert_eq!((code, &document["restorable"]), (0, &true.into()), "{document:#}");
+    let older = server.dump("pg_dump", &["-Fc", "participant_3"], "participant.dump");
+    server.sql(
+        "apps",
+        "UPDATE sv.store_last_ingested_offsets SET last_ingested_offset = '0000000000000004ff'",
+    );
+    let (document, code) = judged(&["--apps", &apps, "--participant", text(&older)]);
+    assert_eq!(
+        (code, &document["verdict"]),
+        (1, &"inconsistent".into()),
+        "{document:#}"
+    );
+    assert_eq!(document["order"]["apps_offset"], 0x4ff);
+    // A server that is not there.
+    let (document, code) = judged(&[
+        "--apps",
+        "postgres://nobody@127.0.0.1:1/x",
+        "--participant",
+        &participant,
+    ]);
+    assert_eq!((code, &document["verdict"]), (4, &"incomplete".into()), "{document:#}");
+    assert!(!codes(&document).contains(&"C0116"));
+}

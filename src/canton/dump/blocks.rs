@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
-use super::archive::{Archive, Compression, Data, Entry, Numbers, byte};
+use super::archive::{Archive, Compression, Data, Entry, Numbers};
 use super::contents::Contents;
 use super::sql::Sql;
 use crate::canton::Code;

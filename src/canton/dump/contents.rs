@@ -49,10 +49,6 @@ impl<'e> Contents<'e> {
             .find(|entry| entry.file.as_deref() == Some(file))
             .copied()
     }
-
-    pub fn entries(&self) -> impl Iterator<Item = &'e Entry> {
-        self.wanted.values().copied()
-    }
 }
 
 /// Gives the rows of one table's data away: what `COPY` begins, or `INSERT`s.

@@ -150,7 +150,8 @@ pub(super) fn tar(path: &Path, directory: &str, archive: &Archive, sql: &mut Sql
     let mut missing: BTreeSet<&str> = archive
         .entries
         .iter()
-        .filter(|entry| entry.has_data)
+        // Large objects are in files that no entry names.
+        .filter(|entry| entry.has_data && entry.kind == "TABLE DATA")
         .filter_map(|entry| entry.file.as_deref())
         .collect();
     let mut input = match origin::open(path) {

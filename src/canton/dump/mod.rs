@@ -17,6 +17,7 @@ mod origin;
 mod read;
 mod rows;
 mod running;
+mod secure;
 mod source;
 mod sql;
 mod token;

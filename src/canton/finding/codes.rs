@@ -63,7 +63,7 @@ register! {
     /// The dump of identities is of another participant than the one in the backup.
     IdentitiesOfOther = "C0129", Error, "find the identities of this node; with those of another one nothing is recovered";
 
-    // C014 to C0149: dumps and databases as rows.
+    // C0140 to C0149: dumps and databases as rows.
     /// A file or directory is no dump of PostgreSQL, or its beginning is damaged.
     NotADump = "C0140", Error, "give what pg_dump or pg_dumpall wrote, whole, or the address of the running database";
     /// A dump ends before its end, or a part of it is missing: a restore from it would lose data.
