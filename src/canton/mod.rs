@@ -9,6 +9,8 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod backup;
+pub mod database;
 pub mod dump;
 pub mod evidence;
 pub mod finding;

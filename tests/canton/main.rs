@@ -3,11 +3,13 @@
 
 mod agreement;
 mod backup;
+mod dumps;
 mod fetch;
 mod identities;
 mod kubernetes;
 mod logs;
 mod merge;
+mod postgres;
 mod runbook;
 mod sv_app;
 mod verification;

@@ -1,12 +1,24 @@
 //! `rekindle canton backup`.
 
+mod check;
+
 use crate::cli::Common;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// backup
+/// Judge backups of databases before they are needed
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub fn run(_: &Args, _: &Common) -> Result<u8> {
-    Err(Error::Usage("not yet".to_owned()))
+#[derive(clap::Subcommand)]
+enum Command {
+    Check(Box<check::Args>),
+}
+
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    match &args.command {
+        Command::Check(args) => check::run(args, common),
+    }
 }
