@@ -4,10 +4,17 @@
 //! A source gives [`Fact`]s one by one to a [`Facts`]; [`Evidence`] keeps each once, so that order, repetition and how logs
 //! are split into files change nothing. The owner of a source is the participant that wrote it.
 
+mod digest;
+pub mod file;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
+
+pub use digest::{digest, digest_of_all};
 
 /// The ticks that a commitment speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +142,26 @@ impl Observations {
             Fact::CatchingUp => self.was_catching_up = true,
         }
         (false, false)
+    }
+}
+
+impl Evidence {
+    /// Keeps a comparison; whether the same one was there before.
+    fn add(&mut self, synchronizer: &str, counterparty: &Participant, period: Period, comparison: Comparison) -> bool {
+        let key = (counterparty.clone(), period);
+        let known = self
+            .observations
+            .get(synchronizer)
+            .and_then(|all| all.compared.get(&key));
+        let again = known.is_some_and(|known| known.contains(&comparison));
+        let (counterparty, period) = key;
+        let fact = Fact::Compared {
+            counterparty,
+            period,
+            comparison,
+        };
+        self.take(synchronizer, fact);
+        again
     }
 }
 
