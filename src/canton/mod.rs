@@ -9,6 +9,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod agreement;
 pub mod backup;
 pub mod database;
 pub mod dump;
