@@ -93,7 +93,7 @@ pub fn check(case: &Case, set: &Set, findings: &mut Findings) {
     for snapshot in set.apps.iter().chain(&set.participant).chain(&set.others) {
         if let Some(defect) = &snapshot.defect {
             let other = !matches!(snapshot.role, Some(Role::Apps | Role::Participant));
-            let finding = Finding::new(Code::NotReady, format!("{}: {defect}", snapshot.name));
+            let finding = Finding::new(Code::SnapshotNotReady, format!("{}: {defect}", snapshot.name));
             findings.push(match other {
                 true => finding.severity(Severity::Warning),
                 false => finding,

@@ -268,7 +268,7 @@ fn each_thing_that_can_be_wrong_has_its_code() {
         (Code::RunningDatabase, Verdict::Consistent, |c| {
             c.backups[1].is_running = true
         }),
-        (Code::NotReady, Verdict::Incomplete, |c| {
+        (Code::SnapshotNotReady, Verdict::Incomplete, |c| {
             c.backups.remove(1);
             let list = r#"{"instance":"participant","startTime":"2026-01-10T00:00:00Z","endTime":"2026-01-10T00:00:00Z","status":"FAILED"}"#;
             c.volumes = volumes::parse(list.as_bytes()).unwrap();

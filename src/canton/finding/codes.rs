@@ -53,7 +53,7 @@ register! {
     /// A running database was read, not a backup of it: what is said of it is true of this moment.
     RunningDatabase = "C0124", Info, "take this for a dress rehearsal, and check the backups themselves too";
     /// A snapshot or a backup run is not one that can be restored.
-    NotReady = "C0125", Error, "wait until it is ready, or use another one";
+    SnapshotNotReady = "C0125", Error, "wait until it is ready, or use another one";
     /// Of a snapshot or a backup run its name does not tell what it is of.
     Unclassified = "C0126", Info, "it was not used; give dumps where the names of volumes tell nothing";
     /// There was more in a database than is looked at one by one.
@@ -275,7 +275,7 @@ register! {
     /// Pods that were to be stopped are still there, and may still write to what is about to be restored.
     PodsRemain = "C0706", Error, "look at the pods with kubectl describe: grace periods, finalizers, a lost machine; then run the same again";
     /// A part was started, and does not become ready.
-    NotReady = "C0707", Error, "look at the pod's events and logs with kubectl describe and kubectl logs; then run the same again";
+    PodNotReady = "C0707", Error, "look at the pod's events and logs with kubectl describe and kubectl logs; then run the same again";
     /// Something else changes how many pods there are: GitOps, an operator, a person.
     ScaledBack = "C0708", Error, "stop what sets it back, then run the same again";
     /// The cluster refused, or did not answer.
@@ -305,7 +305,7 @@ register! {
     /// The local file could not be read to its end as it was when it was checked.
     FileChanged = "C0721", Error, "see that nothing else writes to the file, and run the same again";
     /// The file is no migration dump that the app could load, and was not sent.
-    NotADump = "C0722", Error, "make the dump with rekindle canton merge, and place that";
+    NotAMergedDump = "C0722", Error, "make the dump with rekindle canton merge, and place that";
 
     // C08: runbooks.
     /// This way of recovery is none on this release of Splice.

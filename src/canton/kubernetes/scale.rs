@@ -429,7 +429,7 @@ impl<'a> Waiting<'a> {
             };
             let (code, state) = match plan.direction {
                 Direction::Down => (Code::PodsRemain, "pods are still there"),
-                Direction::Up => (Code::NotReady, "it is not ready"),
+                Direction::Up => (Code::PodNotReady, "it is not ready"),
             };
             let text = format!("after {} s {state}: {pods}", waited.as_secs());
             findings.push(Finding::new(code, text).of(&step.deployment));

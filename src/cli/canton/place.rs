@@ -257,7 +257,7 @@ fn checked(args: &Args, state: &mut State) -> Result<Option<Ending>> {
             let text = format!("it is no whole JSON document: {}", fault.what);
             state
                 .findings
-                .push(Finding::new(Code::NotADump, text).file(&args.file).offset(fault.at));
+                .push(Finding::new(Code::NotAMergedDump, text).file(&args.file).offset(fault.at));
             return Ok(Some(Ending::Unreadable));
         }
     };
@@ -273,7 +273,7 @@ fn checked(args: &Args, state: &mut State) -> Result<Option<Ending>> {
         .extend(found.into_iter().map(|finding| finding.file(&args.file)));
     let identities = document.found.member("identities").map(|member| member.kind);
     if form == Form::Merged && identities.is_some_and(|kind| kind != Kind::Object) {
-        let finding = Finding::new(Code::NotADump, "identities is no object").file(&args.file);
+        let finding = Finding::new(Code::NotAMergedDump, "identities is no object").file(&args.file);
         state.findings.push(finding);
     }
     let is_fit = !state.findings.any_at_least(Severity::Error);

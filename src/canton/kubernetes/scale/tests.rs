@@ -156,7 +156,7 @@ fn pods_that_stay_and_deployments_that_are_set_back_are_reported() {
     assert!(found[0].message.contains("Terminating"), "{}", found[0].message);
     let up = planned(&cluster, &request(Direction::Up));
     let found = run(&cluster, &up).findings.finish();
-    assert_eq!(found[0].code, Code::NotReady);
+    assert_eq!(found[0].code, Code::PodNotReady);
     assert!(found[0].message.contains("ContainerCreating"), "{}", found[0].message);
 
     let cluster = InMemory::of(&["sv-app"]);
