@@ -40,7 +40,8 @@ impl Sink for Rebuild {
                 let text = String::from_utf8(self.text.take().unwrap()).unwrap();
                 self.put(Value::String(text));
             }
-            Token::Scalar(text) => self.put(serde_json::from_str(text).unwrap()),
+            // A number beyond what a double holds is JSON, but nothing that serde's values can be.
+            Token::Scalar(text) => self.put(serde_json::from_str(text).map_err(|e| Fault::new(0, e.to_string()))?),
         }
         Ok(())
     }
