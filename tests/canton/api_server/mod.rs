@@ -9,7 +9,7 @@ mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -392,9 +392,4 @@ fn without_proxies(command: &mut std::process::Command) {
     ] {
         command.env_remove(name);
     }
-}
-
-/// Whether a path is below another.
-pub fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }

@@ -135,15 +135,18 @@ pub async fn answer(
         .unwrap_or_default();
     let mut state = state.lock().unwrap();
     let Some(mut object) = state.objects.get(resource).and_then(|all| all.get(&key)).cloned() else {
-        let group = group
-            .split('/')
-            .next()
-            .filter(|group| *group != "v1")
-            .map_or(String::new(), |group| format!(".{group}"));
-        return Ok(refusal(
+        let group = group.split_once('/').map_or("", |(group, _)| group);
+        let dotted = if group.is_empty() {
+            String::new()
+        } else {
+            format!(".{group}")
+        };
+        let message = format!("{resource}{dotted} \"{name}\" not found");
+        let details = json!({"name": name, "group": group, "kind": resource});
+        return Ok(document(
             404,
-            "NotFound",
-            &format!("{resource}{group} \"{name}\" not found"),
+            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound",
+                "message": message, "details": details, "code": 404}),
         ));
     };
     match (method, subresource) {

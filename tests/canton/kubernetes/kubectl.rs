@@ -80,7 +80,8 @@ fn a_real_kubectl_gets_scales_and_waits() {
     let refused = kubectl(&server, &["get", "deploy", "absent", "-n", "sv"])
         .output()
         .unwrap();
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("\"absent\" not found"));
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(complaint.contains("\"absent\" not found"), "{complaint}");
 }
 
 #[test]
