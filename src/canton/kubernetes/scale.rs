@@ -278,15 +278,13 @@ pub struct Outcome {
 /// and goes on where it was. `tell` hears each thing that happens, on one line.
 pub fn carry_out(cluster: &dyn Cluster, plan: &Plan, patience: &Patience, tell: &mut dyn FnMut(&str)) -> Outcome {
     let mut findings = Findings::default();
-    let mut changed = 0;
-    for step in plan.steps.iter().filter(|step| step.from != step.to) {
+    for (changed, step) in plan.steps.iter().filter(|step| step.from != step.to).enumerate() {
         if let Err(why) = change(cluster, plan, step, patience, tell) {
             findings.push(refusal(&why).of(&step.deployment));
             let ending = if changed == 0 { Ending::Refused } else { Ending::Partial };
             let done = Vec::new();
             return Outcome { ending, done, findings };
         }
-        changed += 1;
         tell(&format!("{}: {} to {}", step.deployment, step.from, step.to));
     }
     let mut waiting = Waiting::new(plan);

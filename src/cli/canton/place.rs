@@ -33,7 +33,7 @@ use super::{cluster, show};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    cluster: cluster::Args,
+    cluster: cluster::ClusterArgs,
 
     /// The merged dump: identities, created_at, migration_id, data_snapshot, participant_users
     #[arg(long, value_name = "FILE")]
@@ -183,7 +183,7 @@ fn go(args: &Args, request: &Request, state: &mut State, common: &Common) -> Res
         Ok((live, Ok(pod))) => (live, pod),
         Ok((live, Err(finding))) => {
             state.address = Some(live.address());
-            state.findings.push(finding);
+            state.findings.push(*finding);
             return Ok(Some(Ending::Refused));
         }
         Err(why) => {
@@ -281,7 +281,7 @@ fn checked(args: &Args, state: &mut State) -> Result<Option<Ending>> {
     Ok((!is_fit).then_some(Ending::Unreadable))
 }
 
-type LookedUp = (Live, std::result::Result<Pod, Finding>);
+type LookedUp = (Live, std::result::Result<Pod, Box<Finding>>);
 
 fn looked_up(args: &Args, request: &Request) -> std::result::Result<LookedUp, Failure> {
     let live = args.cluster.cluster()?;

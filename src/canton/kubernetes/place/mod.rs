@@ -43,7 +43,7 @@ pub fn is_place(path: &str) -> bool {
 ///
 /// # Errors
 /// A finding where there is none, or more than one, or its container does not run.
-pub fn choose<'a>(pods: &'a [Pod], request: &Request) -> Result<(&'a Pod, &'a Container), Finding> {
+pub fn choose<'a>(pods: &'a [Pod], request: &Request) -> Result<(&'a Pod, &'a Container), Box<Finding>> {
     let (app, namespace) = (&request.app, &request.namespace);
     let alive = |pod: &&Pod| !matches!(pod.phase.as_str(), "Succeeded" | "Failed");
     let alive: Vec<&Pod> = pods.iter().filter(alive).collect();
@@ -51,11 +51,11 @@ pub fn choose<'a>(pods: &'a [Pod], request: &Request) -> Result<(&'a Pod, &'a Co
     let pod = match alive.as_slice() {
         [] => {
             let text = format!("app {app} has no pod in namespace {namespace}");
-            return Err(Finding::new(Code::NoPod, text).of(app));
+            return Err(Box::new(Finding::new(Code::NoPod, text).of(app)));
         }
         [pod] if pod.is_terminating || pod.phase != "Running" => {
             let text = format!("the pod of app {app} does not run: {}", described());
-            return Err(Finding::new(Code::NoPod, text).of(&pod.name));
+            return Err(Box::new(Finding::new(Code::NoPod, text).of(&pod.name)));
         }
         [pod] => *pod,
         // Another one that is being started or deleted may write to the same volume.
@@ -65,7 +65,7 @@ pub fn choose<'a>(pods: &'a [Pod], request: &Request) -> Result<(&'a Pod, &'a Co
                 alive.len(),
                 described()
             );
-            return Err(Finding::new(Code::SeveralPods, text).of(app));
+            return Err(Box::new(Finding::new(Code::SeveralPods, text).of(app)));
         }
     };
     let Some(container) = pod.containers.iter().find(|one| one.name == request.container) else {
@@ -75,13 +75,12 @@ pub fn choose<'a>(pods: &'a [Pod], request: &Request) -> Result<(&'a Pod, &'a Co
             request.container,
             names.join(", ")
         );
-        return Err(Finding::new(Code::ContainerUnfit, text)
-            .of(&pod.name)
-            .next("name the app's container with --container"));
+        let finding = Finding::new(Code::ContainerUnfit, text).of(&pod.name);
+        return Err(Box::new(finding.next("name the app's container with --container")));
     };
     if !container.is_running {
         let text = format!("container {} does not run: {}", container.name, describe(pod));
-        return Err(Finding::new(Code::ContainerUnfit, text).of(&pod.name));
+        return Err(Box::new(Finding::new(Code::ContainerUnfit, text).of(&pod.name)));
     }
     Ok((pod, container))
 }

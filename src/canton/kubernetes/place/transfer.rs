@@ -48,7 +48,7 @@ pub struct Outcome {
 }
 
 /// Why it did not come about: a finding, and how the command ends.
-type Stop = (Finding, Ending);
+type Stop = Box<(Finding, Ending)>;
 
 /// Brings a file into a pod. After any end of it, of this program or of the pod, the target is the whole file or what it
 /// was before, and doing it again finishes. `tell` hears each thing that happens, on one line.
@@ -73,7 +73,8 @@ pub fn carry_out(
     };
     let (ending, is_placed) = match way.go(dump, tell) {
         Ok(()) => (Ending::Clean, true),
-        Err((finding, ending)) => {
+        Err(stop) => {
+            let (finding, ending) = *stop;
             way.findings.push(finding.of(pod));
             (ending, false)
         }
@@ -145,7 +146,7 @@ impl Way<'_> {
 
     fn look(&mut self) -> Result<Look, Stop> {
         let (code, printed, complaint) = self.run(&scripts::look(self.names), self.idle)?;
-        let unfit = |text: String| (Finding::new(Code::ContainerUnfit, text), Ending::Refused);
+        let unfit = |text: String| Box::new((Finding::new(Code::ContainerUnfit, text), Ending::Refused));
         let look = Look::read(&printed)
             .filter(|_| code == 0)
             .ok_or_else(|| unfit(format!("the container's shell ended with {code}: {complaint}")))?;
@@ -175,7 +176,7 @@ impl Way<'_> {
         }
         if let (Some(found), false) = (&replaced, self.request.replaces) {
             let text = format!("{} has sha256 {found}; the file has {wanted}", self.names.target);
-            return Err((Finding::new(Code::OtherFileThere, text), Ending::Negative));
+            return Err(Box::new((Finding::new(Code::OtherFileThere, text), Ending::Negative)));
         }
         match look.free_bytes {
             Some(free) if free < dump.size.saturating_add(SPARE) => {
@@ -183,7 +184,7 @@ impl Way<'_> {
                     "{free} bytes are free at {}, the file has {}",
                     self.names.directory, dump.size
                 );
-                Err((Finding::new(Code::NoRoomOnVolume, text), Ending::Refused))
+                Err(Box::new((Finding::new(Code::NoRoomOnVolume, text), Ending::Refused)))
             }
             _ => Ok(replaced),
         }
@@ -192,7 +193,7 @@ impl Way<'_> {
     fn send(&self, dump: &mut Dump<'_>, tell: &mut dyn FnMut(&str)) -> Result<(), Stop> {
         let local = |why: std::io::Error| {
             let text = format!("could not read {}: {}", dump.path.shown(), excerpt(&why.to_string()));
-            (Finding::new(Code::FileChanged, text), Ending::Unreadable)
+            Box::new((Finding::new(Code::FileChanged, text), Ending::Unreadable))
         };
         dump.file.seek(SeekFrom::Start(0)).map_err(local)?;
         let sent = Cell::new(0);
@@ -209,11 +210,11 @@ impl Way<'_> {
             Ok(exit) if exit.code == 0 => Ok(()),
             _ if sent.get() < dump.size && dump.file.metadata().is_ok_and(|now| now.len() < dump.size) => {
                 let text = format!("{} became shorter while it was sent", dump.path.shown());
-                Err((Finding::new(Code::FileChanged, text), Ending::Unreadable))
+                Err(Box::new((Finding::new(Code::FileChanged, text), Ending::Unreadable)))
             }
             Ok(exit) => {
                 let text = format!("writing {} ended with {}: {}", self.names.part, exit.code, exit.stderr);
-                Err((Finding::new(Code::NotWritten, text), Ending::Partial))
+                Err(Box::new((Finding::new(Code::NotWritten, text), Ending::Partial)))
             }
             Err(why) => Err(stopped(why)),
         }
@@ -252,7 +253,7 @@ impl Way<'_> {
             true => Ok(()),
             false => {
                 let text = format!("{path} has sha256 {found}; the file had {wanted} when it was checked");
-                Err((Finding::new(Code::NotTheSame, text), Ending::Partial))
+                Err(Box::new((Finding::new(Code::NotTheSame, text), Ending::Partial)))
             }
         }
     }
@@ -264,11 +265,11 @@ impl Way<'_> {
             Ok((scripts::IN_THE_WAY, _, _)) => {
                 let _ = self.run(&scripts::remove(self.names), self.idle);
                 let text = format!("{} came into being while the file was sent", self.names.target);
-                return Err((Finding::new(Code::OtherFileThere, text), Ending::Negative));
+                return Err(Box::new((Finding::new(Code::OtherFileThere, text), Ending::Negative)));
             }
             Ok((code, _, complaint)) => {
                 let text = format!("renaming to {} ended with {code}: {complaint}", self.names.target);
-                return Err((Finding::new(Code::NotWritten, text), Ending::Partial));
+                return Err(Box::new((Finding::new(Code::NotWritten, text), Ending::Partial)));
             }
             // It may have happened although the answer was lost: the hash tells.
             Err(_) => {}
@@ -285,24 +286,24 @@ impl Way<'_> {
 
 fn unread(path: &str, code: i32, complaint: &str) -> Stop {
     let text = format!("{path} could not be read back, the command ended with {code}: {complaint}");
-    (Finding::new(Code::NotTheSame, text), Ending::Partial)
+    Box::new((Finding::new(Code::NotTheSame, text), Ending::Partial))
 }
 
 fn stopped(why: Failure) -> Stop {
     let ending = match &why {
-        Failure::Refused { status, .. } if matches!(status, 401 | 403) => Ending::Refused,
+        Failure::Refused { status: 401 | 403, .. } => Ending::Refused,
         Failure::Configuration(_) => Ending::Refused,
         Failure::Local(_) => Ending::Unreadable,
         _ => Ending::Partial,
     };
-    (refusal(&why), ending)
+    Box::new((refusal(&why), ending))
 }
 
 /// Finds the pod, by the labels of the app's deployment, or by the label `app` where there is no such deployment.
 ///
 /// # Errors
 /// The cluster's; inside, the finding why no pod can take the file.
-pub fn find(cluster: &dyn Cluster, request: &Request) -> Result<Result<super::super::Pod, Finding>, Failure> {
+pub fn find(cluster: &dyn Cluster, request: &Request) -> Result<Result<super::super::Pod, Box<Finding>>, Failure> {
     let deployments = cluster.deployments(&request.namespace)?;
     let named = deployments.iter().find(|one| one.name == request.app);
     let labelled = || {
