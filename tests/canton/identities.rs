@@ -2,7 +2,7 @@
 
 mod commands;
 mod hostile;
-mod made;
+pub mod made;
 
 use std::path::PathBuf;
 

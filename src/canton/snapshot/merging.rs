@@ -33,7 +33,6 @@ const MEMBERS: [&str; 5] = [
     "data_snapshot",
     "participant_users",
 ];
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const NO_USERS: &[u8] = br#"{"identityProviders":[],"users":[]}"#;
 
 /// Whose users the dump gets.
@@ -166,41 +165,25 @@ fn own_identities(order: &Order, findings: &mut Findings, outcome: &mut Outcome)
     outcome.ending = checked.ending().max(Ending::Negative);
     outcome.sv_party_id.clone_from(&checked.sv_party_id);
     outcome.domain_id.clone_from(&checked.domain_id);
-    let shape = checked.shape;
+    let is_known = checked.shape.is_some();
     findings.append(checked.findings);
-    match shape {
-        None => return Ok(None),
-        Some(Shape::Node) => {
-            let text = "this is one node's dump; a merged dump needs participant, sequencer and mediator";
-            findings.push(Finding::new(Code::OnlyOneNode, text).file(path));
+    if !is_known {
+        return Ok(None);
+    }
+    let (shape, span) = match identities::document(&bytes) {
+        Ok(document) => document,
+        Err(finding) => {
+            findings.push(finding.file(path));
             return Ok(None);
         }
-        Some(Shape::Migration) if !order.is_from_merged => {
-            let text = "it has a data_snapshot beside the identities";
-            findings.push(Finding::new(Code::AlreadyMerged, text).file(path));
-            return Ok(None);
-        }
-        Some(Shape::Full | Shape::Unwrapped | Shape::Migration) => {}
+    };
+    if shape == Shape::Migration && !order.is_from_merged {
+        let text = "it has a data_snapshot beside the identities";
+        findings.push(Finding::new(Code::AlreadyMerged, text).file(path));
+        return Ok(None);
     }
-    let bare = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
-    if shape == Some(Shape::Unwrapped) {
-        return Ok(Some(Piece::Secret(Zeroizing::new(bare.trim_ascii().to_vec()))));
-    }
-    let mut reading = Reading::default();
-    let found = reading.feed(bare).and_then(|()| reading.finish());
-    let found = found.map_err(|fault| Error::Unreadable(format!("{}: {fault}", path.shown())))?;
-    let value = value_of(&found.found, "identities").and_then(|(start, end)| {
-        let span = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        bare.get(span)
-    });
-    match value {
-        Some(value) => Ok(Some(Piece::Secret(Zeroizing::new(value.to_vec())))),
-        None => {
-            let text = "its identities do not stand in a member of that name";
-            findings.push(Finding::new(Code::NotIdentities, text).file(path));
-            Ok(None)
-        }
-    }
+    let value = bytes.get(span).unwrap_or_default();
+    Ok(Some(Piece::Secret(Zeroizing::new(value.to_vec()))))
 }
 
 /// `{"identities":…}` of a merged dump that is too large to be held.

@@ -55,15 +55,12 @@ impl Part {
                 .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path)
                 .map_err(Error::io("open", &path))?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(Error::Usage(format!(
-                        "{} is being written by another process",
-                        path.shown()
-                    )));
-                }
-                // File systems without locks have no other processes either, as far as can be known.
-                Ok(()) | Err(_) => {}
+            // File systems without locks have no other processes either, as far as can be known.
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                return Err(Error::Usage(format!(
+                    "{} is being written by another process",
+                    path.shown()
+                )));
             }
             let ours = file.metadata().map_err(Error::io("read", &path))?;
             if !ours.is_file() {
