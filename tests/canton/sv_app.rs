@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -106,29 +106,30 @@ pub struct SvApp {
 impl SvApp {
     /// Answers requests for snapshots by the script, which is told how many came before; and says that it is of a release.
     pub fn start(release: &str, script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static) -> SvApp {
+        SvApp::start_with(None, release, script)
+    }
+
+    /// The same over TLS, where that is set up.
+    pub fn start_with(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        release: &str,
+        script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
+    ) -> SvApp {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (kept, release) = (requests.clone(), release.to_owned());
         let script: Arc<Script> = Arc::new(script);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, release, script) = (kept.clone(), release.clone(), script.clone());
-                std::thread::spawn(move || {
-                    let Some(request) = receive(&stream) else { return };
-                    let answer = match request.path.ends_with("/version") {
-                        true if release.is_empty() => Answer::error(404, "The requested resource could not be found."),
-                        true => Answer::json(200, &json!({ "version": release, "commit_ts": "2025-01-01T00:00:00Z" })),
-                        false => {
-                            let before = {
-                                let mut kept = kept.lock().unwrap();
-                                kept.push(request.clone());
-                                kept.len() - 1
-                            };
-                            script(&request, before)
-                        }
-                    };
-                    let _ = send(&stream, &answer);
+                let (kept, release, script, tls) = (kept.clone(), release.clone(), script.clone(), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &kept, &release, &*script),
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).unwrap();
+                        serve(rustls::StreamOwned::new(connection, stream), &kept, &release, &*script);
+                    }
                 });
             }
         });
@@ -140,7 +141,24 @@ impl SvApp {
     }
 }
 
-fn receive(mut stream: &TcpStream) -> Option<Request> {
+fn serve(mut stream: impl Read + Write, kept: &Mutex<Vec<Request>>, release: &str, script: &Script) {
+    let Some(request) = receive(&mut stream) else { return };
+    let answer = match request.path.ends_with("/version") {
+        true if release.is_empty() => Answer::error(404, "The requested resource could not be found."),
+        true => Answer::json(200, &json!({ "version": release, "commit_ts": "2025-01-01T00:00:00Z" })),
+        false => {
+            let before = {
+                let mut kept = kept.lock().unwrap();
+                kept.push(request.clone());
+                kept.len() - 1
+            };
+            script(&request, before)
+        }
+    };
+    let _ = send(&mut stream, &answer);
+}
+
+fn receive(stream: &mut impl Read) -> Option<Request> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -170,7 +188,7 @@ fn receive(mut stream: &TcpStream) -> Option<Request> {
     })
 }
 
-fn send(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn send(stream: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} Scripted\r\nconnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -221,7 +239,7 @@ fn send(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
     stream.flush()
 }
 
-fn chunk(mut stream: &TcpStream, piece: &[u8]) -> std::io::Result<()> {
+fn chunk(stream: &mut impl Write, piece: &[u8]) -> std::io::Result<()> {
     stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
     stream.write_all(piece)?;
     stream.write_all(b"\r\n")

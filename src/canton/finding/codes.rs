@@ -242,24 +242,20 @@ register! {
     TooLarge = "C0525", Error, "give a larger --max-size if the size is plausible";
 
     // C06: merging.
-    /// The identities were overwritten by a part of themselves or by the merge, as the documented file names make it happen.
-    OverwrittenIdentities = "C0601", Error, "take the full identities from a backup: what /api/sv/v0/admin/domain/identities-dump answered";
-    /// The identities are of one node only; a dump needs those of participant, sequencer and mediator.
-    OneNodesIdentities = "C0602", Error, "give the full identities: what /api/sv/v0/admin/domain/identities-dump answered, or sv_identities_….json of the automatic backup";
     /// The file given as identities is a merged dump already.
-    AlreadyMerged = "C0603", Error, "give the identities themselves; or say --from-merged to take those of this dump";
-    /// The file given as identities holds none.
-    NoIdentities = "C0604", Error, "give the full identities from a backup";
+    AlreadyMerged = "C0601", Error, "give the identities themselves; or say --from-merged to take those of this dump";
     /// The file given as data has the identities of an SV in it.
-    DataHasIdentities = "C0605", Error, "give the data snapshot alone; or say --donor if it is another SV's dump, whose identities are left out";
+    DataHasIdentities = "C0602", Error, "give the data snapshot alone; or say --donor if it is another SV's dump, whose identities are left out";
     /// The users and rights on the participant are those of another SV.
-    DonorsUsers = "C0606", Warning, "give --users own with --own-users FILE, or --users empty and create the users again";
-    /// The dump of another SV may hold the contracts of its own party, which this SV has no right to.
-    DonorsParty = "C0607", Warning, "ask the donor to fetch with --party-id of the DSO party, and say --dso-only";
+    DonorsUsers = "C0603", Warning, "give --users own with --own-users FILE, or --users empty and create the users again";
+    /// The dump of another SV may hold the contracts of its own party, to which this SV has no right.
+    DonorsParty = "C0604", Warning, "have the donor fetch with --party-id of the DSO party, and say --dso-only";
     /// The data snapshot has members that no known release writes.
-    UnknownMembers = "C0608", Error, "do not place it; ask which release wrote it";
+    UnknownMembers = "C0605", Error, "do not place it; ask which release wrote it";
     /// The file that was written does not read back as it should.
-    NotReadBack = "C0609", Error, "run the same again, on another disk if it stays so";
+    NotReadBack = "C0606", Error, "run the same again, on another disk if it stays so";
+    /// The file given for the users holds none.
+    NoUsers = "C0607", Error, "give a dump of this SV that has participant_users, or --users empty";
 
     // C07: Kubernetes: placing and scaling.
     /// A deployment can't be told for certain to be one part of the SV's installation, so that it is not touched.

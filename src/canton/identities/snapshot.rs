@@ -15,7 +15,7 @@
 //! hashes. The public keys stand in the snapshot itself, so that all of it can be verified offline, also where the private
 //! keys are in a KMS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub keys: Option<Vec<(Purpose, String)>>,
     /// Signing keys of that mapping that did not sign it.
     pub not_signed_by: Vec<String>,
+    /// Transactions about this member or its namespace that none of the namespace's keys is known to have signed.
+    pub unsigned: usize,
     /// The signatures in it.
     pub signatures: Signatures,
 }
@@ -62,7 +64,9 @@ pub struct Signatures {
     pub valid: usize,
     /// Not of this transaction, or not by this key.
     pub wrong: usize,
-    /// Not verified: the signer's key is not there, or its algorithm is not computed with here.
+    /// By a key that is not in the snapshot.
+    pub unknown: usize,
+    /// Not verified: the algorithm is not computed with here, it is of several transactions, or there are too many.
     pub unchecked: usize,
 }
 
@@ -90,6 +94,8 @@ pub fn read(bytes: &[u8], member: &str, namespace: &str) -> Result<Snapshot, Mal
         ..Snapshot::default()
     };
     let mut signers = BTreeMap::new();
+    // The namespace's own key and those that it delegates to.
+    let mut governing = BTreeSet::from([namespace.to_owned()]);
     let mut latest = 0;
     for item in wire::fields(items) {
         let (1, Held::Bytes(item)) = item? else {
@@ -109,6 +115,9 @@ pub fn read(bytes: &[u8], member: &str, namespace: &str) -> Result<Snapshot, Mal
         match signed.mapping.0 {
             1 if named == Some(namespace.as_bytes()) => {
                 snapshot.has_root |= keys.iter().any(|key| key.fingerprint == namespace);
+                if governing.len() < MOST_KEYS {
+                    governing.extend(keys.iter().map(|key| key.fingerprint.clone()));
+                }
             }
             4 if named == Some(member.as_bytes()) && signed.serial >= latest => {
                 latest = signed.serial;
@@ -129,7 +138,18 @@ pub fn read(bytes: &[u8], member: &str, namespace: &str) -> Result<Snapshot, Mal
         if let (1, Held::Bytes(item)) = item
             && let Some(signed) = transaction(item)
         {
-            verify(&signed, &signers, &mut snapshot.signatures);
+            let before = snapshot.signatures;
+            let by = verify(&signed, &signers, &mut snapshot.signatures);
+            let named = bytes_of(signed.mapping.1, 1);
+            let is_own = match signed.mapping.0 {
+                1 => named == Some(namespace.as_bytes()),
+                4 => named == Some(member.as_bytes()),
+                _ => false,
+            };
+            let after = snapshot.signatures;
+            let is_open = after.unchecked > before.unchecked || after.wrong > before.wrong;
+            snapshot.unsigned +=
+                usize::from(is_own && !is_open && by.iter().all(|signer| !governing.contains(*signer)));
         }
     }
     Ok(snapshot)
@@ -223,28 +243,38 @@ fn signed_by(signed: &[u8]) -> Vec<&str> {
         .collect()
 }
 
-fn verify(signed: &Signed<'_>, signers: &BTreeMap<String, (Algorithm, Vec<u8>)>, count: &mut Signatures) {
+type Signers = BTreeMap<String, (Algorithm, Vec<u8>)>;
+
+/// Verifies a transaction's signatures, and answers whose are valid.
+fn verify<'a>(signed: &Signed<'a>, signers: &Signers, count: &mut Signatures) -> Vec<&'a str> {
+    let mut by = Vec::new();
     let digest = sha256_parts(&[&TRANSACTION_PURPOSE.to_be_bytes(), signed.whole]);
     let hash = [&[0x12, 0x20], digest.as_slice()].concat();
     // A signature of several transactions is of another hash, which is not computed here.
     count.unchecked += all_bytes_of(signed.signed, 4).count();
     for signature in all_bytes_of(signed.signed, 2) {
         let is_enough = count.valid + count.wrong >= MOST_VERIFIED;
-        let key = bytes_of(signature, 3)
-            .and_then(|signer| std::str::from_utf8(signer).ok())
-            .and_then(|signer| signers.get(signer))
-            .filter(|_| !is_enough && bytes_of(signature, 5).is_none());
-        let valid = match (key, bytes_of(signature, 2)) {
-            (Some((algorithm, key)), Some(bytes)) => is_valid((*algorithm, key), hash_of(signature), &hash, bytes),
-            (Some(_), None) => Some(false),
-            (None, _) => None,
+        let signer = bytes_of(signature, 3).and_then(|signer| std::str::from_utf8(signer).ok());
+        let known = signer.and_then(|signer| Some((signer, signers.get(signer)?)));
+        let Some((signer, (algorithm, key))) = known else {
+            count.unknown += 1;
+            continue;
+        };
+        let valid = match bytes_of(signature, 2) {
+            _ if is_enough || bytes_of(signature, 5).is_some() => None,
+            Some(bytes) => is_valid((*algorithm, key), hash_of(signature), &hash, bytes),
+            None => Some(false),
         };
         match valid {
-            Some(true) => count.valid += 1,
+            Some(true) => {
+                count.valid += 1;
+                by.push(signer);
+            }
             Some(false) => count.wrong += 1,
             None => count.unchecked += 1,
         }
     }
+    by
 }
 
 /// The hash that a signature of ECDSA names.

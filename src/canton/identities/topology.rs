@@ -55,6 +55,13 @@ fn judge_topology(snapshot: &Snapshot, node: &Node, at: usize, say: &mut impl Fn
         );
         say(Code::TopologySignatureWrong, message, at);
     }
+    if snapshot.unsigned > 0 {
+        let message = format!(
+            "{} of its own topology transactions carry no valid signature of its namespace",
+            snapshot.unsigned
+        );
+        say(Code::TopologySignatureWrong, message, at);
+    }
     let Some(id) = &node.id else {
         return;
     };

@@ -27,7 +27,7 @@ const MOST_HEAD_BYTES: usize = 512;
 /// How a request ended.
 enum Ended {
     /// The file is there.
-    Done(Document),
+    Done(Box<Document>),
     /// Another request may do better; after this wait, if the server named one.
     Again(Finding, Option<Duration>),
     /// The time was too late.
@@ -148,7 +148,7 @@ impl Fetching<'_> {
                         let finding = Finding::new(Code::EarlierTimestamp, text).file(&self.order.out);
                         self.findings.push(finding);
                     }
-                    return Ok((Ending::Clean, Some(document)));
+                    return Ok((Ending::Clean, Some(*document)));
                 }
                 Ended::Stop(ending) => return Ok((ending, None)),
                 Ended::Earlier(finding) if probes == self.order.probes => {
@@ -411,7 +411,7 @@ impl Fetching<'_> {
         }
         let document = self.place(part, document)?;
         Transfer::forget(&self.order.out);
-        Ok(Ended::Done(document))
+        Ok(Ended::Done(Box::new(document)))
     }
 
     /// Gives the file its name. Of a validator's answer, only what the validator is given is kept.

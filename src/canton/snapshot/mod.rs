@@ -9,6 +9,7 @@ pub mod answer;
 pub mod fetching;
 pub mod judgement;
 pub mod lexer;
+pub mod merging;
 pub mod order;
 pub mod output;
 pub mod reading;

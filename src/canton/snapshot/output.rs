@@ -55,15 +55,12 @@ impl Part {
                 .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path)
                 .map_err(Error::io("open", &path))?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(Error::Usage(format!(
-                        "{} is being written by another process",
-                        path.shown()
-                    )));
-                }
-                // File systems without locks have no other processes either, as far as can be known.
-                Ok(()) | Err(_) => {}
+            // File systems without locks have no other processes either, as far as can be known.
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                return Err(Error::Usage(format!(
+                    "{} is being written by another process",
+                    path.shown()
+                )));
             }
             let ours = file.metadata().map_err(Error::io("read", &path))?;
             if !ours.is_file() {
@@ -141,7 +138,9 @@ impl Part {
         self.file
             .seek(SeekFrom::Start(start))
             .map_err(Error::io("read", &self.path))?;
-        copy(&mut self.file, &self.path, end.saturating_sub(start), &mut only)?;
+        copy_to(&mut self.file, &self.path, end.saturating_sub(start), &mut |piece| {
+            only.write(piece)
+        })?;
         self.remove();
         Ok(only)
     }
@@ -166,11 +165,11 @@ impl Part {
     }
 }
 
-/// Copies so many bytes of a file, from where it stands.
+/// Gives so many bytes of a file on, from where it stands.
 ///
 /// # Errors
 /// The system's; the file has less.
-pub fn copy(from: &mut File, path: &Path, count: u64, to: &mut Part) -> Result<()> {
+pub fn copy_to(from: &mut File, path: &Path, count: u64, to: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut left = count;
     while left > 0 {
@@ -181,7 +180,7 @@ pub fn copy(from: &mut File, path: &Path, count: u64, to: &mut Part) -> Result<(
         if piece.is_empty() {
             return Err(Error::io("read", path)(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        to.write(piece)?;
+        to(piece)?;
         left -= piece.len() as u64;
     }
     Ok(())

@@ -8,30 +8,22 @@ pub struct Base64 {
     is_wrong: bool,
 }
 
-const fn alphabet() -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/');
-        byte += 1;
-    }
-    table
+fn is_body(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | (byte == b'+') | (byte == b'/')
 }
-
-const ALPHABET: [bool; 256] = alphabet();
 
 impl Base64 {
     /// Takes a piece.
     pub fn take(&mut self, piece: &[u8]) {
         self.characters += piece.len() as u64;
-        let is_body = |byte: &u8| ALPHABET.get(usize::from(*byte)).copied().unwrap_or(false);
-        if self.padding == 0 && piece.iter().all(is_body) {
+        // Every byte is looked at, good or not: so it is done for many at once.
+        if self.padding == 0 && piece.iter().fold(true, |good, byte| good & is_body(*byte)) {
             return;
         }
         for byte in piece {
             match (byte, self.padding) {
                 (b'=', _) => self.padding += 1,
-                (byte, 0) if is_body(byte) => {}
+                (byte, 0) if is_body(*byte) => {}
                 _ => self.is_wrong = true,
             }
         }

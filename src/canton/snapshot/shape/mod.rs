@@ -159,8 +159,10 @@ impl Default for Shape {
 impl Shape {
     /// For a document that is what otherwise is in `data_snapshot`: the file that a validator is given.
     pub fn of_snapshot_alone() -> Shape {
-        let mut shape = Shape::default();
-        shape.whole = Place::Snapshot;
+        let mut shape = Shape {
+            whole: Place::Snapshot,
+            ..Shape::default()
+        };
         shape.found.snapshot();
         shape
     }
