@@ -229,7 +229,7 @@ register! {
     /// A service gives no answer at all.
     NoAnswer = "C0901", Error, "see that the pod runs, and that the address leads to it; --wait goes on asking";
     /// A service or a deployment is not ready.
-    NotReady = "C0902", Error, "wait (--wait), then read the pod's log and its events";
+    NotReadyYet = "C0902", Error, "wait (--wait), then read the pod's log and its events";
     /// What came is no answer of the service that was asked.
     OddAnswer = "C0903", Error, "open the address in a browser: it may be a login page, another service, or another release";
     /// The server did not let us look.
