@@ -1,1 +1,10 @@
-//!
+//! Placing and scaling against an API server that a real `kubectl` accepts.
+
+#[path = "api_server/mod.rs"]
+mod api_server;
+#[path = "kubernetes/kubectl.rs"]
+mod kubectl;
+#[path = "kubernetes/place.rs"]
+mod place;
+#[path = "kubernetes/scale.rs"]
+mod scale;

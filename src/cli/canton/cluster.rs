@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Where the installation runs.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct ClusterArgs {
     /// The namespace of the SV's installation
     #[arg(long, short, value_name = "NAME", value_parser = namespace)]
     pub namespace: String,
@@ -23,7 +23,7 @@ pub struct Args {
     pub context: Option<String>,
 }
 
-impl Args {
+impl ClusterArgs {
     /// The cluster; nothing is sent yet.
     pub fn cluster(&self) -> std::result::Result<Live, Failure> {
         Live::configured(self.kubeconfig.as_deref(), self.context.as_deref())

@@ -33,7 +33,7 @@ use super::{cluster, show};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    cluster: cluster::Args,
+    cluster: cluster::ClusterArgs,
 
     /// The merged dump: identities, created_at, migration_id, data_snapshot, participant_users
     #[arg(long, value_name = "FILE")]

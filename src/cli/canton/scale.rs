@@ -25,7 +25,7 @@ use super::{cluster, show};
 #[command(group = clap::ArgGroup::new("direction").required(true).args(["down", "up"]))]
 pub struct Args {
     #[command(flatten)]
-    cluster: cluster::Args,
+    cluster: cluster::ClusterArgs,
 
     /// Stop: to 0 replicas
     #[arg(long)]
