@@ -12,6 +12,7 @@
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod logs;
 pub mod name;
 pub mod release;
 pub mod timestamp;
