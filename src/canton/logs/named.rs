@@ -126,12 +126,18 @@ mod tests {
         assert_eq!(parse("-"), plain(None, "-"));
         assert_eq!(parse("sv1:-"), plain(Some("sv1"), "-"));
         assert_eq!(parse("sv1=/var/log/x=y:z"), plain(Some("sv1"), "/var/log/x=y:z"));
-        assert_eq!(parse("Digital-Asset 2:logs/*.gz"), plain(Some("Digital-Asset 2"), "logs/*.gz"));
+        assert_eq!(
+            parse("Digital-Asset 2:logs/*.gz"),
+            plain(Some("Digital-Asset 2"), "logs/*.gz")
+        );
         let with = |name: Option<&str>, participant: &str, path: &str| {
             (name.map(str::to_owned), Some(participant.to_owned()), path.to_owned())
         };
         let short = "PAR::a b:c::12205f1149bc...";
-        for text in ["sv1=PAR::a b:c::12205f1149bc:/x:y", "sv1:PAR::a b:c::12205f1149bc...:/x:y"] {
+        for text in [
+            "sv1=PAR::a b:c::12205f1149bc:/x:y",
+            "sv1:PAR::a b:c::12205f1149bc...:/x:y",
+        ] {
             assert_eq!(parse(text), with(Some("sv1"), short, "/x:y"), "{text}");
         }
         let whole = format!("PAR::a b:c::12205f1149bc{}:d", "0".repeat(56));
@@ -143,7 +149,12 @@ mod tests {
         for text in ["", "sv1:", "sv1=", "sv1=PAR::a::12205f1149bc:"] {
             assert!(matches!(text.parse::<Named>(), Err(NotNamed::NoPath(_))), "{text}");
         }
-        for text in ["sv1=PAR::a:/x", "sv1=PAR::a::12:/x", "sv1=PAR::a::b::12205f1149bc:/x", "PAR::a::12205f1149bc"] {
+        for text in [
+            "sv1=PAR::a:/x",
+            "sv1=PAR::a::12:/x",
+            "sv1=PAR::a::b::12205f1149bc:/x",
+            "PAR::a::12205f1149bc",
+        ] {
             let error = text.parse::<Named>().unwrap_err();
             assert!(matches!(error, NotNamed::NoParticipant(_)), "{text}");
             assert!(error.to_string().contains("sv1=PAR::sv1::12205f1149bc:/var/log/sv1"));
