@@ -13,6 +13,7 @@ pub mod agreement;
 pub mod dump;
 pub mod evidence;
 pub mod finding;
+pub mod logs;
 pub mod name;
 pub mod release;
 pub mod timestamp;
