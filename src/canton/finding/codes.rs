@@ -50,8 +50,8 @@ register! {
     // C04: the agreed timestamp.
     /// At no tick did enough SVs agree with each other.
     NoAgreement = "C0401", Error, "give the evidence that is missing, or decide among yourselves for a row of the table with --quorum";
-    /// Two SVs found that their contracts differ, and never agreed again.
-    Forked = "C0402", Warning, "re-onboard the one that is in the minority; its data dump must not be used";
+    /// An SV's contracts differ from those of SVs with more agreement, and they never agreed again.
+    Forked = "C0402", Warning, "re-onboard it; its data dump must not be used";
     /// An SV had not reached the recovery timestamp.
     Behind = "C0403", Warning, "re-onboard it, or let it copy the data dump of an SV that had";
     /// An SV's contracts of the recovery timestamp are gone.

@@ -94,7 +94,6 @@ fn people_read_the_timestamp_first_and_what_to_do_last() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = timestamp(directory.path(), &args);
     let text = String::from_utf8(output.stdout).unwrap();
-    eprintln!("{text}");
     let timestamp_line = format!("    recovery timestamp   {}", disaster.at(25));
     assert_eq!(text.lines().nth(1), Some(timestamp_line.as_str()), "{text}");
     for says in [
