@@ -9,12 +9,14 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod agreement;
 pub mod dump;
 pub mod evidence;
 pub mod finding;
 pub mod http;
 pub mod identities;
 pub mod kubernetes;
+pub mod logs;
 pub mod name;
 pub mod release;
 pub mod runbook;
