@@ -1,5 +1,6 @@
 //! `rekindle canton verify`.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,8 +12,10 @@ use super::{cluster, show};
 use crate::canton::finding::Ending;
 use crate::canton::http::{Address, Client, runtime};
 use crate::canton::kubernetes::scale::refusal;
+use crate::canton::logs::{self, Named, Settings};
 use crate::canton::name::Participant;
 use crate::canton::release::Splice;
+use crate::canton::verification::agreement;
 use crate::canton::verification::asking::{self, Asks};
 use crate::canton::verification::balances::{self, Balance, Saved};
 use crate::canton::verification::deployments::{self, Expected};
@@ -21,6 +24,7 @@ use crate::canton::{Code, Finding, Timestamp};
 use crate::cli::{Common, output};
 use crate::error::{Error, Result};
 use crate::format::whole_file::{PRIVATE, write_whole};
+use crate::report::Severity;
 use crate::shown::{Show, line};
 
 /// Verify a Super Validator after a recovery
@@ -61,7 +65,7 @@ pub struct Args {
     context: Option<String>,
     /// The participant's logs since the restart
     #[arg(long, value_name = "NAME=PATH", requires = "since")]
-    log: Vec<String>,
+    log: Vec<Named>,
     /// When it was restarted: only agreement on later ticks counts
     #[arg(long, value_name = "T")]
     since: Option<Timestamp>,
@@ -238,8 +242,39 @@ impl Looking<'_> {
         })
     }
 
-    fn logs(&self, _svs: &[Participant], _report: &mut Report) -> Result<()> {
-        let _ = self.threads;
+    fn logs(&self, svs: &[Participant], report: &mut Report) -> Result<()> {
+        let Some(since) = self.args.since else { return Ok(()) };
+        let mut by_name: BTreeMap<String, (Option<Participant>, Vec<PathBuf>)> = BTreeMap::new();
+        for named in &self.args.log {
+            let name = named.name.clone().unwrap_or_else(|| "the logs".to_owned());
+            let (participant, paths) = by_name.entry(name).or_default();
+            *participant = participant.take().or(named.participant.clone());
+            paths.push(named.path.clone());
+        }
+        for (name, (participant, paths)) in by_name {
+            let settings = Settings {
+                participant,
+                canton: self.args.splice.and_then(Splice::canton),
+                after: Some(since),
+                threads: self.threads,
+                ..Settings::default()
+            };
+            let scanned = logs::scan(&paths, &settings, &|_| {})?;
+            let expected = agreement::Expected {
+                since,
+                svs: svs.to_vec(),
+            };
+            let lines = agreement::judge(&name, &scanned.evidence, &expected);
+            let is_good = lines.iter().all(|line| line.state == State::Good);
+            report.checks.extend(lines);
+            if !is_good {
+                let why = scanned.findings.finish().into_iter();
+                let why = why.filter(|finding| finding.severity > Severity::Info);
+                report
+                    .checks
+                    .extend(why.map(|finding| Line::because("agreement", &name, finding)));
+            }
+        }
         Ok(())
     }
 
