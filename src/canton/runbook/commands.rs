@@ -65,9 +65,11 @@ impl Installation {
         command.option("--wait", CATCH_UP)
     }
 
-    /// Judges a dump of identities.
-    pub(super) fn check_identities(&self, parameters: &Parameters) -> Invocation {
-        Invocation::canton(&["identities", "check"]).arg(given(parameters.identities.as_ref(), "identities"))
+    /// Judges a dump of identities; a migration needs a full one.
+    pub(super) fn check_identities(&self, parameters: &Parameters, is_full: bool) -> Invocation {
+        let command = Invocation::canton(&["identities", "check"]);
+        let command = if is_full { command.arg("--full") } else { command };
+        command.arg(given(parameters.identities.as_ref(), "identities"))
     }
 }
 

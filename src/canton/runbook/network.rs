@@ -30,7 +30,7 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
         "check-identities",
         "Check the dump of this SV's identities",
         "The merged file needs the full dump: participant, sequencer and mediator. Every key's fingerprint is recomputed.",
-        at.check_identities(with),
+        at.check_identities(with, true),
     )];
     if at.names.cometbft.is_some() {
         steps.push(

@@ -21,7 +21,7 @@ fn keys(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Check the dump of the SV's identities",
             "The participant's keys are what the amulets depend on: every fingerprint is recomputed, and keys that only a \
              KMS holds are named.",
-            at.check_identities(with),
+            at.check_identities(with, false),
         ),
         Step::ours(
             "extract",
