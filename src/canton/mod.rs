@@ -18,6 +18,7 @@ pub mod finding;
 pub mod http;
 pub mod identities;
 pub mod kubernetes;
+pub mod logs;
 pub mod name;
 pub mod release;
 pub mod runbook;

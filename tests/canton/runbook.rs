@@ -1,1 +1,377 @@
-//!
+//! `rekindle canton runbook` as operators run it: carried out against a cluster, killed at every line of its journal.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::kubernetes::api_server::ApiServer;
+use crate::sv_app::{Answer, SvApp};
+
+struct Site {
+    server: ApiServer,
+    app: SvApp,
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        let app = SvApp::start("0.6.7", |request, _| {
+            let active = serde_json::json!({"success": {"id": "x", "uptime": "PT5S", "ports": {}, "active": true}});
+            let health = request.path.ends_with("/readyz") || request.path.ends_with("/livez");
+            match request.path.ends_with("/cometbft/status") {
+                _ if health => Answer::of(200, "", Vec::new()),
+                true => Answer::json(
+                    200,
+                    &serde_json::json!({"id": "a", "catching_up": false, "voting_power": 1}),
+                ),
+                false => Answer::json(200, &active),
+            }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("token"), "secret\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(directory.path().join("token"), private).unwrap();
+        Site {
+            server: ApiServer::with_sv(),
+            app,
+            directory,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+        command
+            .args(["canton", "runbook"])
+            .args(arguments)
+            .current_dir(self.directory.path());
+        command.args(["--url", &self.app.url, "--token-file", "token"]);
+        command.arg("--kubeconfig").arg(self.server.kubeconfig());
+        for name in [
+            "http_proxy",
+            "https_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn journal(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("journal")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+}
+
+fn text(out: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
+}
+
+/// Dumps of both databases, as `pg_dump` writes them: the apps are behind their participant.
+fn backups(directory: &Path) {
+    let apps = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.0\n-- Dumped by pg_dump version 15.0\n\n\
+        COPY sv.store_last_ingested_offsets (store_id, migration_id, last_ingested_offset) FROM stdin;\n\
+        1\t0\t000000000000000064\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n";
+    let participant = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.0\n-- Dumped by pg_dump version 15.0\n\n\
+        COPY participant.lapi_parameters (ledger_end, participant_id, participant_pruned_up_to_inclusive) FROM stdin;\n\
+        200\tsv::12205f1149bc\t\\N\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n";
+    std::fs::write(directory.join("apps.sql"), apps).unwrap();
+    std::fs::write(directory.join("participant.sql"), participant).unwrap();
+}
+
+const RESTORE: [&str; 9] = [
+    "restore",
+    "--splice",
+    "0.6.7",
+    "--apps",
+    "apps.sql",
+    "--participant",
+    "participant.sql",
+    "--keep-command",
+    "echo keep >> done",
+];
+
+const YES: [&str; 4] = ["--yes", "scale-down", "--yes", "restore"];
+
+fn restore<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let base = [
+        "--restore-command",
+        "echo restore >> done",
+        "--restored-command",
+        "grep -q restore done",
+    ];
+    [&RESTORE[..], &base[..], more].concat()
+}
+
+const LSU: [&str; 23] = [
+    "roll-forward-lsu",
+    "--splice",
+    "0.6.7",
+    "--record-time",
+    "2026-11-20T10:00:00Z",
+    "--max-sequencing-time",
+    "2026-11-20T10:00:01Z",
+    "--lower-bound",
+    "2026-11-20T11:00:00Z",
+    "--upgrade-time",
+    "2026-11-20T12:00:00Z",
+    "--topology-export-time",
+    "2026-11-20T10:00:00Z",
+    "--traffic-export-time",
+    "2026-11-20T10:00:00Z",
+    "--protocol-version",
+    "34",
+    "--keep-command",
+    "echo keep >> done",
+    "--deploy-command",
+    "echo deploy >> done",
+    "--configure-command",
+    "echo configure >> done",
+];
+
+const LSU_YES: [&str; 16] = [
+    "--execute",
+    "--journal",
+    "journal",
+    "--yes",
+    "agree",
+    "--yes",
+    "end-old-sequencer",
+    "--yes",
+    "wait-for-ingestion",
+    "--yes",
+    "configure-sv-app",
+    "--yes",
+    "validators",
+    "--new-serial",
+    "1",
+    "--json",
+];
+
+#[test]
+fn an_upgrade_is_led_to_its_end_asks_where_it_must_and_goes_on_where_it_was() {
+    let site = Site::new();
+    for node in ["mediator", "sequencer"] {
+        site.server.add(&format!("global-domain-1-{node}"), 1);
+    }
+    site.server.settle();
+    // Nobody can be asked here, and nothing was agreed to.
+    let out = site
+        .command(&[&LSU[..], &["--execute", "--journal", "journal", "--json"]].concat())
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(
+        (out.status.code(), document["done"].as_u64()),
+        (Some(5), Some(0)),
+        "{}",
+        text(&out)
+    );
+    assert_eq!(document["findings"][0]["code"], "C0809", "{document}");
+    let out = site
+        .command(
+            &[
+                &LSU[..],
+                &["--execute", "--journal", "journal", "--new-serial", "1", "--json"],
+            ]
+            .concat(),
+        )
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(document["findings"][0]["code"], "C0812", "{document}");
+    assert!(!site.path("done").exists());
+    let out = site.command(&[&LSU[..], &LSU_YES[..]].concat()).output().unwrap();
+    let document: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", text(&out)));
+    assert_eq!(
+        (out.status.code(), document["verdict"].as_str()),
+        (Some(0), Some("finished")),
+        "{}",
+        text(&out)
+    );
+    assert_eq!(std::fs::read_to_string(site.path("done")).unwrap(), "keep\nconfigure\n");
+    // The successor was there: the step found it so, and did nothing.
+    let found = site
+        .journal()
+        .iter()
+        .any(|line| line["step"] == "deploy-successor" && line["how"] == "found");
+    assert!(found, "{:?}", site.journal());
+    // Once more: nothing is left to do, and another plan is not this one.
+    assert_eq!(
+        site.command(&[&LSU[..], &LSU_YES[..]].concat())
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(0)
+    );
+    let mut other = LSU;
+    other[10] = "2026-11-20T12:30:00Z";
+    let out = site.command(&[&other[..], &LSU_YES[..]].concat()).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        text(&out).contains("C0813") && text(&out).contains("12:30:00Z"),
+        "{}",
+        text(&out)
+    );
+}
+
+#[test]
+fn a_restore_that_is_killed_at_every_line_of_its_journal_finishes() {
+    let site = Site::new();
+    backups(site.directory.path());
+    let run = restore(&[&["--execute", "--journal", "journal"], &YES[..]].concat());
+    let mut kills = 0;
+    let mut lines = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let finished = loop {
+        assert!(Instant::now() < deadline, "{:?}", site.journal());
+        let mut child = site
+            .command(&run)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if site.journal().len() > lines {
+                // Killed as soon as the journal has a line more.
+                lines = site.journal().len();
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        match ended.map(|status| status.code()) {
+            None => {}
+            Some(Some(0)) => break true,
+            // A command that the killed run started still has the journal.
+            Some(Some(2)) => std::thread::sleep(Duration::from_millis(50)),
+            other => {
+                let mut said = String::new();
+                std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+                panic!("{other:?} {said}");
+            }
+        }
+    };
+    assert!(finished && kills >= 8, "{kills} kills");
+    let done = std::fs::read_to_string(site.path("done")).unwrap();
+    assert!(done.contains("restore"), "{done}");
+    assert!(done.lines().filter(|line| *line == "restore").count() <= 2, "{done}");
+    assert_eq!(site.server.replicas("participant-0"), 1);
+    let steps: Vec<String> = site
+        .journal()
+        .iter()
+        .filter(|line| line["state"] == "done")
+        .map(|line| line["step"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "check-backups",
+            "scale-down",
+            "keep-what-is-there",
+            "restore",
+            "scale-up",
+            "verify"
+        ]
+    );
+}
+
+#[test]
+fn a_plan_is_written_once_as_text_and_as_a_script_that_does_the_same() {
+    let site = Site::new();
+    backups(site.directory.path());
+    let write = restore(&["--out", "plan.md", "--script", "plan.sh"]);
+    let out = site.command(&write).output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    assert_eq!(site.command(&write).output().unwrap().status.code(), Some(2));
+    assert!(site.server.lock().requests.is_empty(), "a plan asks nobody");
+    let markdown = std::fs::read_to_string(site.path("plan.md")).unwrap();
+    assert!(markdown.starts_with("# Restore a Super Validator"));
+    let script = |answers: &str| {
+        let mut command = Command::new("sh");
+        command
+            .arg("plan.sh")
+            .current_dir(site.directory.path())
+            .env("REKINDLE", env!("CARGO_BIN_EXE_rekindle"));
+        for name in [
+            "http_proxy",
+            "https_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
+            command.env_remove(name);
+        }
+        std::fs::write(site.path("answers"), answers).unwrap();
+        command
+            .stdin(std::fs::File::open(site.path("answers")).unwrap())
+            .output()
+            .unwrap()
+    };
+    let out = script("no\n");
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(
+        text(&out).contains("stopped at scale-down: not agreed to"),
+        "{}",
+        text(&out)
+    );
+    assert_eq!(site.server.replicas("sv-app"), 1);
+    let out = script("yes\nyes\n");
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    assert_eq!(std::fs::read_to_string(site.path("done")).unwrap(), "keep\nrestore\n");
+    assert!(site.server.pods("participant-0").len() == 1 && text(&out).contains("finished"));
+}
+
+#[test]
+fn wrong_ways_and_steps_are_refused_before_anything_is_written() {
+    let site = Site::new();
+    let out = site
+        .command(&["network-dr", "--splice", "0.6.2", "--out", "plan.md"])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out).contains("C0801") && text(&out).contains("roll-forward-lsu"));
+    let out = site
+        .command(&["restore", "--splice", "0.6.2", "--execute"])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    let out = site
+        .command(&[
+            "restore",
+            "--splice",
+            "0.6.2",
+            "--execute",
+            "--journal",
+            "journal",
+            "--yes",
+            "everything",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out).contains("check-backups"), "{}", text(&out));
+    assert!(!site.path("plan.md").exists() && !site.path("journal").exists());
+}

@@ -67,7 +67,10 @@ fn pair(decision: &Decision, (one, other): (usize, usize), name: &str) -> String
             Strength::OneSided => "one of the two says so, which proves it for both",
             Strength::Weak => "only by a log that speaks before the outcome",
         };
-        Some(format!(", and at {tick} ({words})"))
+        Some(match pair.last_agreed() == Some(tick) {
+            true => format!(" ({words})"),
+            false => format!(", and at {tick} ({words})"),
+        })
     });
     let differed = match (pair.fork(), pair.differed.last()) {
         (Some(fork), _) => format!("; they differ from {fork} on, and never agreed again"),

@@ -1,7 +1,8 @@
 //! What a decision has to say besides its answer.
 
-use super::clique::has;
-use super::outcome::is_forked;
+use super::clique::{has, members};
+use super::history::Pair;
+use super::outcome::at_odds;
 use super::{Decision, Settings, Standing, Verdict, two_thirds};
 use crate::canton::{Code, Finding, Findings, Timestamp};
 
@@ -106,31 +107,39 @@ fn no_agreement(decision: &Decision) -> Finding {
     Finding::new(Code::NoAgreement, message)
 }
 
+/// One for each SV that is forked: from whom, and since when.
 fn forks(decision: &Decision, findings: &mut Findings) {
-    let history = &decision.history;
-    for ((one, other), pair) in history.pairs() {
-        let (Some(fork), Some(first), Some(second)) = (pair.fork(), decision.svs.get(one), decision.svs.get(other))
-        else {
+    for (at, sv) in decision.svs.iter().enumerate() {
+        if sv.verdict != Standing::Forked {
+            continue;
+        }
+        let apart: Vec<(&str, &Pair, Timestamp)> = members(at_odds(&decision.history, at))
+            .filter_map(|other| {
+                let pair = decision.history.pair(at, other)?;
+                Some((decision.svs.get(other)?.name.as_str(), pair, pair.fork()?))
+            })
+            .collect();
+        let Some(since) = apart.iter().map(|(.., fork)| *fork).min() else {
             continue;
         };
-        let until = match pair.last_agreed() {
-            Some(until) => format!("agreed until {until}"),
-            None => "were never seen to agree".to_owned(),
+        let until = match apart.iter().filter_map(|(_, pair, _)| pair.last_agreed()).max() {
+            Some(until) => format!("it agreed with them until {until}"),
+            None => "it was never seen to agree with them".to_owned(),
         };
-        let minority: Vec<&str> = [one, other]
-            .into_iter()
-            .filter(|sv| is_forked(history, *sv, decision.set))
-            .filter_map(|sv| decision.svs.get(sv).map(|sv| sv.name.as_str()))
-            .collect();
-        let who = match minority.as_slice() {
-            [only] => format!("; {only} is in the minority"),
-            _ if has(decision.set, one) || has(decision.set, other) => String::new(),
-            _ => "; neither is in the support, so that it can't be said who is right".to_owned(),
+        let more = apart.len().saturating_sub(NAMED);
+        let named: Vec<&str> = apart.iter().take(NAMED).map(|(name, ..)| *name).collect();
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let undecided = match members(at_odds(&decision.history, at)).any(|other| has(decision.set, other)) {
+            true => "",
+            false => "; none of them is in the support, so that it can't be said who is right",
         };
         let message = format!(
-            "{} and {} {until} and differ from {fork} on{who}",
-            first.name, second.name
+            "it differs from {}{more} since {since}; {until}{undecided}",
+            named.join(", ")
         );
-        findings.push(Finding::new(Code::Forked, message).of(format!("{}, {}", first.name, second.name)));
+        findings.push(Finding::new(Code::Forked, message).of(&sv.name));
     }
 }

@@ -111,6 +111,9 @@ impl Lanes {
             pair.differed
                 .iter()
                 .for_each(|at| mark((at.plus_micros(-1), *at), Cell::Differed));
+            if let (Some(fork), Some(last)) = (pair.fork(), pair.differed.last()) {
+                mark((fork.plus_micros(-1), *last), Cell::Differed);
+            }
         }
         cells
     }

@@ -156,14 +156,48 @@ register! {
     // C03: logs and evidence.
     /// A file is compressed, and ends or breaks off in the middle.
     CutOff = "C0301", Warning, "what could be read was used; give a whole copy of the file if there is one";
+    /// A log could not be opened, or not be read to its end.
+    LogUnreadable = "C0302", Error, "make the file readable, or copy it from a sound disk, and scan again: what else was given is used";
+    /// A log became shorter while it was read.
+    LogShrank = "C0303", Warning, "it was rotated or cut meanwhile; scan again, with the rotated file too";
+    /// The commitment processor says at a level that this log does not show that commitments were correct.
+    LevelHidesAgreement = "C0304", Warning, "take the participant's database instead (--participant-db), which knows it at any log level; for what is still to come, set the participant's log level to DEBUG";
+    /// The commitment processor of earlier releases is switched off, so that no log says that a commitment was correct.
+    ProcessorDisabled = "C0305", Warning, "take the participant's database (--participant-db); logs of the participant at DEBUG give weak evidence";
+    /// Nothing in the logs was written by a participant's commitment processor.
+    NotAParticipantsLog = "C0306", Warning, "give the logs of the container `participant`, not those of the sequencer, the mediator or an app; or its database (--participant-db)";
+    /// The participant's log shows the level at which agreement is said, and it never is.
+    NothingCompared = "C0307", Warning, "give older logs of the same participant, from before the incident; if these are all, ask its database (--participant-db)";
+    /// The logs are of another time than the one asked for.
+    NothingInTime = "C0308", Warning, "widen --after and --before, or give the logs of that time";
+    /// The sentence that proves agreement stands where no participant wrote it: in output of tools, in quotations.
+    Unattributed = "C0309", Info, "those places were not used; give the participant's own logs if they were meant";
+    /// The logs are of several participants.
+    OwnersConflict = "C0310", Error, "give the logs of one participant at a time, or say whose they are: NAME=PAR::id:PATH";
+    /// The logs are not of the participant that was named.
+    OwnerDiffers = "C0311", Error, "name the participant whose logs they are; if it is right, one of the files is another's: leave it out";
+    /// The logs do not say which participant wrote them.
+    OwnerUnknown = "C0312", Info, "say it where it is known, NAME=PAR::id:PATH; else it is inferred from what the other Super Validators' logs say";
+    /// There was more evidence than is kept.
+    TooManyFacts = "C0313", Warning, "limit the time with --after and --before";
+    /// Records about commitments are cut short, or in a form that this program does not know.
+    NotUnderstood = "C0314", Warning, "they were not used; if there are many, the logs were changed on their way: take them where they were written";
+    /// The participant reported commitments whose signatures are wrong or which contradict themselves.
+    Alarms = "C0315", Warning, "a counterparty may be faulty or compromised: read these records (ACS_COMMITMENT_ALARM) before a timestamp is agreed";
+    /// The logs are empty.
+    NoBytes = "C0316", Warning, "give the files into which the participant's log was rotated";
+    /// Counterparties' commitments differ from the participant's own: their contracts are not the same.
+    Mismatches = "C0317", Warning, "let `rekindle canton timestamp` tell from the evidence of all Super Validators who is in the minority";
+    /// Commitments were compared, and only from the absence of a mismatch it follows that they agree.
+    OnlyWeak = "C0318", Warning, "take the participant's database (--participant-db), which says what was matched";
     /// An SV's evidence is larger than what is kept of one, and some comparisons are missing from it.
     EvidenceLeftOut = "C0350", Warning, "scan the logs of the last day before the incident only: less is kept of less";
 
     // C04: the agreed timestamp.
     /// At no tick did enough SVs agree with each other.
     NoAgreement = "C0401", Error, "give the evidence that is missing, or decide among yourselves for a row of the table with --quorum";
-    /// Two SVs found that their contracts differ, and never agreed again.
-    Forked = "C0402", Warning, "re-onboard the one that is in the minority; its data dump must not be used";
+    /// An SV's contracts differ from those of SVs with more agreement, and they never agreed again.
+    Forked = "C0402", Warning, "re-onboard it; its data dump must not be used";
     /// An SV had not reached the recovery timestamp.
     Behind = "C0403", Warning, "re-onboard it, or let it copy the data dump of an SV that had";
     /// An SV's contracts of the recovery timestamp are gone.
@@ -337,7 +371,7 @@ register! {
     /// A service gives no answer at all.
     NoAnswer = "C0901", Error, "see that the pod runs, and that the address leads to it; --wait goes on asking";
     /// A service or a deployment is not ready.
-    NotReady = "C0902", Error, "wait (--wait), then read the pod's log and its events";
+    NotReadyYet = "C0902", Error, "wait (--wait), then read the pod's log and its events";
     /// What came is no answer of the service that was asked.
     OddAnswer = "C0903", Error, "open the address in a browser: it may be a login page, another service, or another release";
     /// The server did not let us look.

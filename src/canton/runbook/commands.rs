@@ -48,18 +48,28 @@ impl Installation {
     }
 
     /// The verification at the end, with all that is known about the installation.
-    pub(super) fn verify(&self, parameters: &Parameters, serial: Word) -> Invocation {
-        self.of_node("verify", serial, &[])
+    /// Agreement counts from the time at which the step `started` began.
+    pub(super) fn verify(&self, parameters: &Parameters, serial: Word, started: &'static str) -> Invocation {
+        let command = self
+            .of_node("verify", serial, &[])
             .option("--url", given(self.url.as_ref(), "url"))
             .option("--token-file", given(self.token_file.as_ref(), "token-file"))
             .maybe("--scan-url", self.scan_url.as_deref())
-            .each("--log", parameters.logs.iter().map(String::as_str))
-            .option("--wait", CATCH_UP)
+            .option("--splice", self.splice.to_string());
+        let command = match parameters.fresh_logs.is_empty() {
+            true => command,
+            false => command
+                .each("--log", parameters.fresh_logs.iter().map(String::as_str))
+                .option("--since", Word::Began(started)),
+        };
+        command.option("--wait", CATCH_UP)
     }
 
-    /// Judges a dump of identities.
-    pub(super) fn check_identities(&self, parameters: &Parameters) -> Invocation {
-        Invocation::canton(&["identities", "check"]).arg(given(parameters.identities.as_ref(), "identities"))
+    /// Judges a dump of identities; a migration needs a full one.
+    pub(super) fn check_identities(&self, parameters: &Parameters, is_full: bool) -> Invocation {
+        let command = Invocation::canton(&["identities", "check"]);
+        let command = if is_full { command.arg("--full") } else { command };
+        command.arg(given(parameters.identities.as_ref(), "identities"))
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs::File;
 
 use super::journal::{How, Journal};
 use super::plan::Plan;
-use super::step::{Check, Doing, Step, Test, Word};
+use super::step::{Check, Doing, Invocation, Step, Test, Word};
 use crate::canton::finding::Ending;
 use crate::canton::{Code, Finding};
 use crate::error::Result;
@@ -166,7 +166,7 @@ impl Run<'_> {
             self.hands.say(&format!("  {}:", block.title));
             let known = |word: &Word| match word {
                 Word::Known(text) => text.clone(),
-                Word::Open(_) => String::new(),
+                Word::Open(_) | Word::Began(_) => String::new(),
             };
             self.hands.say(&block.text.iter().map(known).collect::<String>());
         }
@@ -194,7 +194,12 @@ impl Run<'_> {
         let lock = self.journal.lock()?;
         let (what, ended) = match &self.step.doing {
             Doing::Command(command) => {
-                let arguments = command.arguments().unwrap_or_default();
+                let Some(arguments) = self.arguments(command) else {
+                    return Ok((
+                        How::Ran,
+                        Some(Finding::new(Code::StepFailed, "the step before it has not begun")),
+                    ));
+                };
                 ("the command", self.hands.rekindle(&arguments, lock)?)
             }
             Doing::Operator {
@@ -209,6 +214,10 @@ impl Run<'_> {
         };
         let failed = (!ended.is_well()).then(|| Finding::new(Code::StepFailed, format!("{what} {}", ended.words())));
         Ok((How::Ran, failed))
+    }
+
+    fn arguments(&self, command: &Invocation) -> Option<Vec<String>> {
+        command.arguments(|step| self.journal.began_at(step))
     }
 
     fn agree(&mut self, question: &str) -> Option<Finding> {
@@ -231,13 +240,13 @@ impl Run<'_> {
     fn failing<'c>(&mut self, checks: &'c [Check]) -> Result<Option<&'c Check>> {
         for check in checks {
             let holds = match &check.test {
-                Test::Command(command) => {
-                    let arguments = command.arguments().unwrap_or_default();
-                    self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well()
-                }
+                Test::Command(command) => match self.arguments(command) {
+                    Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well(),
+                    None => false,
+                },
                 Test::Shell(command) => self.hands.shell(command, self.journal.lock()?)?.is_well(),
                 Test::File(Word::Known(path)) => self.hands.has_file(path),
-                Test::File(Word::Open(_)) => false,
+                Test::File(Word::Open(_) | Word::Began(_)) => false,
             };
             if !holds {
                 return Ok(Some(check));

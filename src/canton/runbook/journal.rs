@@ -13,7 +13,7 @@
 //! A last line without its end was being written when the process died: it is cut off. Only one process may have a journal:
 //! it is locked, and a command that outlives the process that started it keeps the lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -79,7 +79,7 @@ enum State {
 #[derive(Debug, Default)]
 struct Told {
     plan: Option<Value>,
-    began: BTreeSet<String>,
+    began: BTreeMap<String, Timestamp>,
     done: BTreeMap<String, How>,
 }
 
@@ -159,7 +159,12 @@ impl Journal {
 
     /// Whether a step was begun, and not done.
     pub fn is_begun(&self, step: &str) -> bool {
-        self.told.began.contains(step) && !self.told.done.contains_key(step)
+        self.told.began.contains_key(step) && !self.told.done.contains_key(step)
+    }
+
+    /// When a step began last, or was found done.
+    pub fn began_at(&self, step: &str) -> Option<Timestamp> {
+        self.told.began.get(step).copied()
     }
 
     /// Notes that a step begins.
@@ -167,8 +172,8 @@ impl Journal {
     /// # Errors
     /// Whatever writing answers. Then nothing may be done.
     pub fn began(&mut self, step: &str) -> Result<()> {
-        self.write_step(step, State::Began)?;
-        self.told.began.insert(step.to_owned());
+        let at = self.write_step(step, State::Began)?;
+        self.told.began.insert(step.to_owned(), at);
         Ok(())
     }
 
@@ -177,7 +182,7 @@ impl Journal {
     /// # Errors
     /// Whatever writing answers.
     pub fn failed(&mut self, step: &str, why: &str) -> Result<()> {
-        self.write_step(step, State::Failed { why: excerpt(why) })
+        self.write_step(step, State::Failed { why: excerpt(why) }).map(drop)
     }
 
     /// Notes that a step is done.
@@ -185,7 +190,8 @@ impl Journal {
     /// # Errors
     /// Whatever writing answers.
     pub fn finished(&mut self, step: &str, how: How) -> Result<()> {
-        self.write_step(step, State::Done { how })?;
+        let at = self.write_step(step, State::Done { how })?;
+        self.told.began.entry(step.to_owned()).or_insert(at);
         self.told.done.insert(step.to_owned(), how);
         Ok(())
     }
@@ -198,12 +204,14 @@ impl Journal {
         self.lock.try_clone().map_err(Error::io("lock", &self.path))
     }
 
-    fn write_step(&mut self, step: &str, state: State) -> Result<()> {
+    fn write_step(&mut self, step: &str, state: State) -> Result<Timestamp> {
+        let at = Timestamp::now();
         self.write(&Line::Step {
             step: step.to_owned(),
             state,
-            at: Timestamp::now(),
-        })
+            at,
+        })?;
+        Ok(at)
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
@@ -264,10 +272,13 @@ fn read(file: &mut File, path: &Path) -> Result<(Told, u64)> {
             Line::First { .. } => return Err(no_journal(path, number, "begins a journal again")),
             Line::Plan { plan, .. } => told.plan = Some(plan),
             Line::Step { .. } if told.plan.is_none() => return Err(no_journal(path, number, "is a step of no plan")),
-            Line::Step { step, state, .. } => match state {
-                State::Began => drop(told.began.insert(step)),
+            Line::Step { step, state, at } => match state {
+                State::Began => drop(told.began.insert(step, at)),
                 State::Failed { .. } => {}
-                State::Done { how } => drop(told.done.insert(step, how)),
+                State::Done { how } => {
+                    told.began.entry(step.clone()).or_insert(at);
+                    told.done.insert(step, how);
+                }
             },
         }
     }

@@ -65,15 +65,21 @@ fn variable(name: &str, lines: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word>
 pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
     let lsu = &with.lsu;
     let mut steps = bounds(at, with);
-    match lsu.nothing_sequenced && lsu.after_failed {
-        true => steps.push(by_scan(with)),
-        false => steps.extend(by_sv_app(with)),
-    }
+    let started = match lsu.nothing_sequenced && lsu.after_failed {
+        true => {
+            steps.push(by_scan(with));
+            "configure-scan"
+        }
+        false => {
+            steps.extend(by_sv_app(with));
+            "configure-sv-app"
+        }
+    };
     steps.push(Step::ours(
         "verify",
         "Verify the SV",
         "Replicas, health of the apps, sequencer and mediator of the successor active, CometBFT caught up where there is one.",
-        at.verify(with, given(lsu.new_serial, "new-serial")),
+        at.verify(with, given(lsu.new_serial, "new-serial"), started),
     ));
     steps
 }

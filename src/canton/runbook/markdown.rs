@@ -84,16 +84,13 @@ fn pieces(text: &[Word]) -> String {
     let piece = |word: &Word| match word {
         Word::Known(text) => text.clone(),
         Word::Open(option) => format!("<{}>", variable(option)),
+        Word::Began(step) => format!("<time at which step {step} began>"),
     };
     text.iter().map(piece).collect()
 }
 
 /// A command on one line, or with an option a line where it is long.
 fn invocation(command: &Invocation) -> String {
-    let word = |word: &Word| match word {
-        Word::Known(text) => quoted(text),
-        Word::Open(option) => format!("\"<{}>\"", variable(option)),
-    };
     let words: Vec<String> = command.0.iter().map(word).collect();
     let one = format!("rekindle {}", words.join(" "));
     if one.len() <= 110 {
@@ -113,16 +110,18 @@ fn checks(when: &str, checks: &[Check]) -> String {
         let how = match &check.test {
             Test::Command(command) => block("sh", &invocation(command)),
             Test::Shell(command) => block("sh", command),
-            Test::File(path) => block("sh", &format!("test -s {}", file(path))),
+            Test::File(path) => block("sh", &format!("test -s {}", word(path))),
         };
         out.push_str(&format!("{when}: {}.\n\n{how}\n", check.says));
     }
     out
 }
 
-fn file(path: &Word) -> String {
-    match path {
-        Word::Known(path) => quoted(path),
+/// A word of a command: what is not known yet stands in quotes, where no shell takes it for anything else.
+fn word(word: &Word) -> String {
+    match word {
+        Word::Known(text) => quoted(text),
         Word::Open(option) => format!("\"<{}>\"", variable(option)),
+        Word::Began(step) => format!("\"<time at which step {step} began>\""),
     }
 }

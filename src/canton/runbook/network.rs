@@ -30,7 +30,7 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
         "check-identities",
         "Check the dump of this SV's identities",
         "The merged file needs the full dump: participant, sequencer and mediator. Every key's fingerprint is recomputed.",
-        at.check_identities(with),
+        at.check_identities(with, true),
     )];
     if at.names.cometbft.is_some() {
         steps.push(
@@ -109,7 +109,8 @@ fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
         .option("--url", given(at.url.as_ref(), "url"))
         .option("--token-file", given(at.token_file.as_ref(), "token-file"))
         .option("--timestamp", timestamp())
-        .option("--migration-id", migration());
+        .option("--migration-id", migration())
+        .option("--splice", at.splice.to_string());
     // From 0.5.5 on a time that is no event's record time needs it (SPEC-CANTON 3.1).
     let fetch = match at.splice.has_new_export() {
         true => fetch.arg("--force"),
@@ -177,13 +178,16 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
         Step::ours(
             "place",
             "Place the merged file on the SV app's volume",
-            "Copies the file beside its place, reads it back, compares the hash, and renames it.",
-            at.in_namespace(
-                Invocation::canton(&["place"]).option("--file", at.file("domain_migration_dump.json")),
-            )
-            .arg("--execute"),
+            "Copies the file beside its place, reads it back, compares the hash, and renames it. A dump of an earlier \
+             migration is kept beside it.",
+            at.in_namespace(Invocation::canton(&["place"]))
+                .option("--file", at.file("domain_migration_dump.json"))
+                .option("--expect-timestamp", given(with.timestamp, "timestamp"))
+                .option("--expect-migration", migration())
+                .option("--splice", at.splice.to_string())
+                .arg("--replace")
+                .arg("--execute"),
         )
-        .destroys("a dump that is there from an earlier migration is replaced")
         .before(at.stopped("the old synchronizer and the other apps are stopped", &OLD)),
         Step::ours(
             "stop-sv-app",
@@ -207,7 +211,7 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
             "verify",
             "Verify the SV",
             "Replicas, health of the apps, CometBFT caught up, sequencer and mediator active.",
-            at.verify(with, migration()),
+            at.verify(with, migration(), "migrate"),
         ),
         Step::operators(
             "settle",

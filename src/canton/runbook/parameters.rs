@@ -81,6 +81,8 @@ pub struct Parameters {
     pub identities: Option<String>,
     /// The participant's logs, `NAME=PATH`.
     pub logs: Vec<String>,
+    /// The participant's logs as they grow after the recovery, `NAME=PATH`.
+    pub fresh_logs: Vec<String>,
     /// All SVs' evidence, `NAME=FILE`.
     pub evidence: Vec<String>,
     /// The time to recover from.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::lsu;
 use super::parameters::{Installation, Kind, Parameters};
-use super::step::Step;
+use super::step::{Doing, Invocation, Step, Word};
 use super::{network, reonboard, restore};
 use crate::canton::release::{NetworkRecovery, Splice};
 use crate::canton::{Code, Finding, Timestamp};
@@ -35,6 +35,19 @@ impl Plan {
             }
         }
         names
+    }
+
+    /// Whether a step needs to know when the step of this name began.
+    pub fn waits_for(&self, step: &str) -> bool {
+        let waits = |command: &Invocation| {
+            command
+                .0
+                .iter()
+                .any(|word| matches!(word, Word::Began(name) if *name == step))
+        };
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.doing, Doing::Command(command) if waits(command)))
     }
 
     /// The plan of a recovery, or what speaks against it. `now` tells times that have not come yet.
@@ -129,6 +142,7 @@ fn texts<'a>(at: &'a Installation, with: &'a Parameters) -> Vec<&'a String> {
     let commands = &with.commands;
     let mut texts = vec![&at.namespace, &at.directory];
     texts.extend(&at.cluster);
+    texts.extend(&with.fresh_logs);
     texts.extend(
         [&at.url, &at.scan_url, &at.token_file, &with.identities]
             .into_iter()

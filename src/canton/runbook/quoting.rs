@@ -7,7 +7,7 @@ use super::step::Word;
 pub(super) fn yaml_word(word: Word) -> Word {
     match word {
         Word::Known(text) => Word::Known(serde_json::Value::String(text).to_string()),
-        open => open,
+        other => other,
     }
 }
 

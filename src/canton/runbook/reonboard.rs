@@ -21,7 +21,7 @@ fn keys(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Check the dump of the SV's identities",
             "The participant's keys are what the amulets depend on: every fingerprint is recomputed, and keys that only a \
              KMS holds are named.",
-            at.check_identities(with),
+            at.check_identities(with, false),
         ),
         Step::ours(
             "extract",
@@ -130,7 +130,7 @@ fn fresh(at: &Installation, with: &Parameters) -> Vec<Step> {
             "verify-sv",
             "Verify the fresh SV",
             "Health of the apps, CometBFT caught up with voting power, sequencer and mediator active.",
-            at.verify(with, serial()),
+            at.verify(with, serial(), "deploy-sv"),
         ),
         Step::people(
             "transfer",
@@ -147,6 +147,6 @@ fn fresh(at: &Installation, with: &Parameters) -> Vec<Step> {
              until then.",
             By::Operator,
         ),
-        Step::ours("verify", "Verify the SV once more", "As before, when all is over.", at.verify(with, serial())),
+        Step::ours("verify", "Verify the SV once more", "As before, when all is over.", at.verify(with, serial(), "deploy-sv")),
     ]
 }

@@ -66,7 +66,7 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Verify the SV",
             "Replicas, health of the apps, CometBFT caught up, sequencer and mediator active, and where logs are given the \
              first agreement on contracts with the other SVs since the start.",
-            at.verify(with, serial()),
+            at.verify(with, serial(), "scale-up"),
         ),
     ]
 }

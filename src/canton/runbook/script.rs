@@ -4,7 +4,7 @@
 //! is run again does nothing destructive by itself.
 
 use super::plan::Plan;
-use super::step::{Check, Doing, Invocation, Step, Test, Word, open};
+use super::step::{Check, Doing, Invocation, Step, Test, Word};
 use super::variable;
 use crate::canton::shell::quoted;
 
@@ -49,6 +49,12 @@ pub fn render(plan: &Plan) -> String {
     for (number, step) in plan.steps.iter().enumerate() {
         let place = format!("{}/{}", number + 1, plan.steps.len());
         out.push_str(&render_step(&place, step, &mut asked));
+        if plan.waits_for(step.id) {
+            // A step that was passed over began earlier; a later time only asks for more.
+            let stamp = format!("{}=$(date -u +%Y-%m-%dT%H:%M:%SZ)\n", began(step.id));
+            let at = out.rfind("\nstep=").unwrap_or_default() + 1;
+            out.insert_str(at, &stamp);
+        }
     }
     out.push_str("\nsay 'finished'\n");
     out
@@ -122,9 +128,9 @@ fn body(step: &Step) -> String {
 /// Texts line by line: what is known quoted, what is asked for as its variable.
 fn show(text: &[Word]) -> String {
     let mut words = Vec::new();
-    for word in text {
-        match word {
-            Word::Open(option) => words.push(format!("\"${}\"", variable(option))),
+    for piece in text {
+        match piece {
+            Word::Open(_) | Word::Began(_) => words.push(word(piece)),
             Word::Known(text) => {
                 for (i, line) in text.split('\n').enumerate() {
                     if i > 0 {
@@ -163,11 +169,16 @@ fn word(word: &Word) -> String {
     match word {
         Word::Known(text) => quoted(text),
         Word::Open(option) => format!("\"${}\"", variable(option)),
+        Word::Began(step) => format!("\"${}\"", began(step)),
     }
 }
 
+/// The variable for the time at which a step began.
+fn began(step: &str) -> String {
+    format!("BEGAN_{}", variable(step))
+}
+
 fn invocation(command: &Invocation) -> String {
-    debug_assert!(open(&command.0).iter().all(|option| !option.is_empty()));
     let words: Vec<String> = command.0.iter().map(word).collect();
     format!("\"$rekindle\" {}", words.join(" "))
 }

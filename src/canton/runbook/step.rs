@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::canton::Timestamp;
+
 /// One piece of a command or of a text: known, or still to be agreed on or given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
@@ -9,14 +11,17 @@ pub enum Word {
     Known(String),
     /// What the option of this name will say: `timestamp` stands for the value of `--timestamp`.
     Open(&'static str),
+    /// The time at which the step of this name began: known once it did.
+    Began(&'static str),
 }
 
 impl Serialize for Word {
-    /// A text, or `{"open": "timestamp"}`.
+    /// A text, `{"open": "timestamp"}`, or `{"began": "scale-up"}`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Word::Known(text) => serializer.serialize_str(text),
             Word::Open(option) => serializer.collect_map([("open", option)]),
+            Word::Began(step) => serializer.collect_map([("began", step)]),
         }
     }
 }
@@ -71,20 +76,15 @@ impl Invocation {
         }
     }
 
-    /// The arguments as texts, or the options whose values are missing.
-    ///
-    /// # Errors
-    /// The names of the options that are still open.
-    pub fn arguments(&self) -> Result<Vec<String>, Vec<&'static str>> {
-        let open = open(&self.0);
-        if !open.is_empty() {
-            return Err(open);
-        }
+    /// The arguments as texts; nothing where an option is still open, or a step has not begun. `began` tells when steps
+    /// did.
+    pub fn arguments(&self, began: impl Fn(&str) -> Option<Timestamp>) -> Option<Vec<String>> {
         let known = |word: &Word| match word {
             Word::Known(text) => Some(text.clone()),
             Word::Open(_) => None,
+            Word::Began(step) => began(step).map(|at| at.to_string()),
         };
-        Ok(self.0.iter().filter_map(known).collect())
+        self.0.iter().map(known).collect()
     }
 }
 

@@ -174,7 +174,7 @@ pub fn judge(question: Question, at: &str, answer: Result<&Answer, &str>, expect
         }
         status => {
             let says = format!("the server answered with {status}{}", said(answer));
-            return Line::wrong(check, at, State::NotYet, Code::NotReady, says);
+            return Line::wrong(check, at, State::NotYet, Code::NotReadyYet, says);
         }
     }
     let is_page = answer.content_type == "text/html" || answer.body.trim_ascii_start().starts_with(b"<");

@@ -107,7 +107,7 @@ pub fn heard(at: &str, answer: Result<&Answer, &str>) -> Result<Balance, Line> {
         ),
         Ok(answer) if answer.status != 200 => wrong(
             State::NotYet,
-            Code::NotReady,
+            Code::NotReadyYet,
             format!("the wallet answered with {}", answer.status),
         ),
         Ok(answer) => match Balance::read(&answer.body) {

@@ -120,18 +120,18 @@ fn ready(deployment: &Deployment) -> Line {
             "replicas",
             name,
             State::NotYet,
-            Code::NotReady,
+            Code::NotReadyYet,
             "it is scaled to 0 replicas",
         ),
         () if !deployment.is_observed => Line::wrong(
             "replicas",
             name,
             State::NotYet,
-            Code::NotReady,
+            Code::NotReadyYet,
             "its last change is not seen yet",
         ),
         () if ready < replicas || present > replicas => {
-            Line::wrong("replicas", name, State::NotYet, Code::NotReady, says)
+            Line::wrong("replicas", name, State::NotYet, Code::NotReadyYet, says)
         }
         () => Line::good("replicas", name, says),
     }

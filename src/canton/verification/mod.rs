@@ -10,5 +10,7 @@ pub mod asking;
 pub mod balances;
 pub mod deployments;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use report::{Line, Report, State};

@@ -56,10 +56,14 @@ impl Line {
         }
     }
 
-    /// The same, with another advice.
-    pub fn next(mut self, next: &str) -> Line {
-        self.finding = self.finding.map(|finding| finding.next(next));
-        self
+    /// Something that could not be found out, for this reason.
+    pub fn because(check: &'static str, of: &str, finding: Finding) -> Line {
+        Line {
+            state: State::NotYet,
+            says: finding.message.clone(),
+            finding: Some(finding),
+            ..Line::good(check, of, "")
+        }
     }
 
     fn is_refusal(&self) -> bool {

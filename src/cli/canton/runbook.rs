@@ -18,6 +18,8 @@ use crate::shown::Show;
 
 mod hands;
 mod options;
+#[cfg(test)]
+mod tests;
 
 /// Plan a recovery for this installation: as a text, as a script, or carried out with a journal
 ///

@@ -55,7 +55,21 @@ impl Server {
     /// Files that can't be read, or hold something else; no token where one is needed and nobody can be asked.
     pub fn client(&self, address: Address, needs_token: bool) -> Result<Client> {
         let token = self.token(needs_token)?;
-        let settings = Settings {
+        Client::new(address, self.settings(), token.as_ref())
+    }
+
+    /// A client for another server, reached in the same way, which is shown the token in `token_file` or none: never the one
+    /// that is meant for the first.
+    ///
+    /// # Errors
+    /// As [`Server::client`].
+    pub fn other(&self, address: Address, token_file: Option<&Path>) -> Result<Client> {
+        let token = token_file.map(Token::read).transpose()?;
+        Client::new(address, self.settings(), token.as_ref())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
             roots: self.cacert.clone(),
             identity: self
                 .cert
@@ -65,8 +79,7 @@ impl Server {
             answer: Duration::from_secs(self.answer_timeout.into()),
             idle: Duration::from_secs(self.idle_timeout.into()),
             allows_plain_http: self.allow_plain_http,
-        };
-        Client::new(address, settings, token.as_ref())
+        }
     }
 
     fn token(&self, is_needed: bool) -> Result<Option<Token>> {

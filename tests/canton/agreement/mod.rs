@@ -5,3 +5,4 @@ pub mod disaster;
 
 mod command;
 mod decisions;
+mod from_logs;

@@ -1,6 +1,7 @@
 //! Disasters, made up: some SVs, how far each came, who was lost, lags, forked, or has no log; what their logs would say; and
 //! what is true about it ([`truth`]), found from the definition in the plainest way.
 
+pub mod lines;
 pub mod truth;
 
 use rekindle::canton::Timestamp;

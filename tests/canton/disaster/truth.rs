@@ -34,12 +34,12 @@ pub fn truth(disaster: &Disaster) -> Truth {
         }
     }
     let of = |one: usize, other: usize| pairs[one][other].iter();
-    let mut at_odds = vec![BTreeSet::new(); count];
-    for one in 0..count {
+    let mut at_odds: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); count];
+    for (one, at_odds) in at_odds.iter_mut().enumerate() {
         for other in (0..count).filter(|other| *other != one) {
             let last = |agrees: bool| of(one, other).filter(|r| r.agrees == agrees).map(|r| r.to).max();
             if last(false).is_some_and(|differed| last(true).is_none_or(|agreed| agreed <= differed)) {
-                at_odds[one].insert(other);
+                at_odds.insert(other);
             }
         }
     }

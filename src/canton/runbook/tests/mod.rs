@@ -39,6 +39,7 @@ fn complete() -> Parameters {
         participant: vec!["participant.dump".into()],
         identities: Some("identities.json".into()),
         logs: vec!["sv1=participant.log".into()],
+        fresh_logs: vec!["sv1=fresh.log".into()],
         evidence: vec!["sv1=a.json".into(), "sv2=b.json".into()],
         timestamp: time("2026-11-20T10:00:00Z"),
         migration: Some(4),

@@ -40,7 +40,7 @@ fn step<'a>(plan: &'a Plan, id: &str) -> &'a Step {
 
 fn words(step: &Step) -> String {
     match &step.doing {
-        Doing::Command(command) => command.arguments().unwrap().join(" "),
+        Doing::Command(command) => command.arguments(|_| Some(now())).unwrap().join(" "),
         other => panic!("{other:?}"),
     }
 }
@@ -122,7 +122,7 @@ fn a_restore_stops_everything_before_it_overwrites_anything() {
     let Test::Command(stopped) = &restore.before[0].test else {
         panic!()
     };
-    let stopped = stopped.arguments().unwrap().join(" ");
+    let stopped = stopped.arguments(|_| Some(now())).unwrap().join(" ");
     assert_eq!(stopped, "canton verify --namespace sv --serial 3 --down");
 }
 
@@ -154,7 +154,7 @@ fn a_network_recovery_stops_cometbft_first_and_the_sequencer_after_the_snapshot(
             .before
             .iter()
             .map(|check| match &check.test {
-                Test::Command(command) => command.arguments().unwrap().join(" "),
+                Test::Command(command) => command.arguments(|_| Some(now())).unwrap().join(" "),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -170,7 +170,10 @@ fn a_network_recovery_stops_cometbft_first_and_the_sequencer_after_the_snapshot(
         assert_eq!(words(fetch).contains("--force"), forced, "{release}");
         // The SV app's pod is the way to the volume; all others are stopped.
         assert!(!words(step(&plan, "stop-old")).contains("sv-app"));
-        assert!(words(step(&plan, "place")).starts_with("canton place --file out/domain_migration_dump.json"));
+        assert!(
+            words(step(&plan, "place"))
+                .contains("--file out/domain_migration_dump.json --expect-timestamp 2026-11-20T10:00:00Z")
+        );
         assert!(step(&plan, "agree").destroys.is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! Options of the recoveries.
 
+use super::super::cluster;
 use super::Uses;
 use crate::canton::Timestamp;
 use crate::canton::release::Splice;
@@ -13,7 +14,7 @@ pub struct Site {
     #[arg(long, value_name = "V")]
     splice: Splice,
     /// The SV's namespace
-    #[arg(long, value_name = "NS", default_value = "sv")]
+    #[arg(long, short, value_name = "NS", default_value = "sv", value_parser = cluster::namespace)]
     namespace: String,
     /// The number in global-domain-N-sequencer: the migration's, from Splice 0.6.2 on the synchronizer's serial
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -39,9 +40,9 @@ pub struct Site {
     /// Where the steps write their files
     #[arg(long, value_name = "DIR", default_value = ".")]
     out_dir: String,
-    /// The participant's logs; for verification those since the restart
+    /// The participant's logs as they grow after the recovery: the verification looks for agreement in them
     #[arg(long, value_name = "NAME=PATH")]
-    log: Vec<String>,
+    fresh_log: Vec<String>,
 }
 
 impl Site {
@@ -75,7 +76,7 @@ impl Site {
 
     fn parameters(&self) -> Parameters {
         Parameters {
-            logs: self.log.clone(),
+            fresh_logs: self.fresh_log.clone(),
             ..Parameters::default()
         }
     }
@@ -204,6 +205,9 @@ pub struct NetworkDr {
     /// A full dump of this SV's identities
     #[arg(long, value_name = "FILE")]
     identities: Option<String>,
+    /// The participant's logs up to the failure, to be scanned for agreement
+    #[arg(long, value_name = "NAME=PATH")]
+    log: Vec<String>,
     /// An SV's evidence, from `rekindle canton scan`; once for each SV
     #[arg(long, value_name = "NAME=FILE")]
     evidence: Vec<String>,
@@ -240,6 +244,7 @@ impl NetworkDr {
         };
         let parameters = Parameters {
             identities: self.identities.clone(),
+            logs: self.log.clone(),
             evidence: self.evidence.clone(),
             timestamp: self.timestamp,
             migration: self.migration_id,

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use crate::canton::agreement::{self, Decision, MARGIN_S, Rule, Settings};
 use crate::canton::finding::Ending;
+use crate::canton::logs::Named;
 use crate::canton::{Finding, Findings, Timestamp};
 use crate::cli::{Common, output};
 use crate::error::{Error, Result};
@@ -32,6 +33,10 @@ pub struct Args {
     /// An SV's evidence file, from `rekindle canton scan`; the name is the file's own if it is left out
     #[arg(long, value_name = "NAME=FILE")]
     evidence: Vec<Source>,
+    /// An SV's participant logs: files, directories, patterns, in any packing and wrapping, or - for stdin. Paths without a
+    /// name are of the SV before them
+    #[arg(long, value_name = "NAME[=PAR::ID]:PATH", num_args = 1..)]
+    log: Vec<Named>,
     /// All SVs, also those without a source: the quorum is of all. Without it, all are those that have a source
     #[arg(long, value_name = "NAME[=PAR::ID],...", value_delimiter = ',')]
     svs: Vec<Listed>,

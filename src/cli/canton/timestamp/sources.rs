@@ -9,6 +9,7 @@ use super::Args;
 use crate::canton::agreement::Sv;
 use crate::canton::evidence::{Evidence, file};
 use crate::canton::finding::Ending;
+use crate::canton::logs::{self, Named};
 use crate::canton::{Code, Finding, Findings};
 use crate::cli::Common;
 use crate::error::{Error, Result};
@@ -76,8 +77,35 @@ impl Gathered {
     }
 }
 
+impl Gathered {
+    /// Scans all logs of one SV.
+    fn scan(&mut self, name: &str, logs: &[&Named], common: &Common) -> Result<()> {
+        let mut participants = logs.iter().filter_map(|log| log.participant.as_ref());
+        let participant = participants.next().cloned();
+        if let Some(other) = participants.find(|other| Some(*other) != participant.as_ref()) {
+            return Err(Error::Usage(format!(
+                "the logs of {name} are said to be of two participants, one is {other}"
+            )));
+        }
+        let paths: Vec<PathBuf> = logs.iter().map(|log| log.path.clone()).collect();
+        let settings = logs::Settings {
+            participant,
+            threads: usize::from(common.jobs.unwrap_or(0)),
+            ..logs::Settings::default()
+        };
+        let scanned = logs::scan(&paths, &settings, &|_| {})?;
+        self.ending = self.ending.max(scanned.ending);
+        let named = |finding: Finding| match &finding.of {
+            None => finding.of(name),
+            Some(_) => finding,
+        };
+        self.findings.extend(scanned.findings.finish().into_iter().map(named));
+        self.add(name, scanned.evidence)
+    }
+}
+
 /// Reads all of them.
-pub fn gather(args: &Args, _: &Common) -> Result<Gathered> {
+pub fn gather(args: &Args, common: &Common) -> Result<Gathered> {
     let mut gathered = Gathered {
         svs: Vec::new(),
         findings: Findings::default(),
@@ -87,7 +115,29 @@ pub fn gather(args: &Args, _: &Common) -> Result<Gathered> {
         let (own, evidence) = read(&source.path)?;
         gathered.add(source.name.as_ref().unwrap_or(&own), evidence)?;
     }
+    for (name, logs) in by_name(&args.log)? {
+        gathered.scan(name, &logs, common)?;
+    }
     Ok(gathered)
+}
+
+/// The logs of each SV, in the order of the SVs' first ones.
+fn by_name(logs: &[Named]) -> Result<Vec<(&str, Vec<&Named>)>> {
+    let mut all: Vec<(&str, Vec<&Named>)> = Vec::new();
+    let mut last = None;
+    for log in logs {
+        let name = log
+            .name
+            .as_deref()
+            .or(last)
+            .ok_or_else(|| Error::Usage(format!("whose log is {}? Give it as NAME={0}", log.path.shown())))?;
+        last = Some(name);
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, logs)) => logs.push(log),
+            None => all.push((name, vec![log])),
+        }
+    }
+    Ok(all)
 }
 
 /// Reads an evidence file, never more of it than an evidence file can have.

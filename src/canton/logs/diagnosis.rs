@@ -1,0 +1,267 @@
+//! What is to be said of the logs as a whole: whose they are, and why nothing was found where nothing was (SPEC-CANTON 1.4,
+//! 5.3).
+
+use super::gathered::{Counts, LEVELS, Total};
+use super::scanning::Outcome;
+use super::{Scanned, Settings};
+use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, MOST_FACTS};
+use crate::canton::name::Participant;
+use crate::canton::release::{Canton, Saying};
+use crate::canton::{Code, Finding, Findings};
+use crate::report::Severity;
+
+/// Judges what was found.
+pub fn conclude(outcome: Outcome, settings: &Settings) -> Scanned {
+    let Outcome {
+        total,
+        mut findings,
+        ending,
+        files,
+        bytes,
+    } = outcome;
+    let Total {
+        mut evidence,
+        counts,
+        owners,
+        ignored,
+    } = total;
+    for ((synchronizer, at), (pruned, skipped)) in ignored {
+        if pruned && !skipped {
+            evidence.take(&synchronizer, Fact::Pruned(at));
+        }
+    }
+    let seen: Vec<&Participant> = owners.keys().collect();
+    evidence.participant = owner(settings.participant.as_ref(), &seen, &evidence, &mut findings);
+    findings.extend(about(&evidence, &counts, settings, bytes));
+    Scanned {
+        evidence,
+        findings,
+        ending,
+        files,
+        bytes,
+        hits: counts.hits,
+        unattributed: counts.unattributed,
+        kinds: counts.kinds,
+    }
+}
+
+/// Whose the logs are.
+fn owner(
+    given: Option<&Participant>,
+    seen: &[&Participant],
+    evidence: &Evidence,
+    findings: &mut Findings,
+) -> Option<Participant> {
+    let names = |all: &[&Participant]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (given, seen) {
+        (Some(given), _) => {
+            let others: Vec<&Participant> = seen.iter().copied().filter(|seen| *seen != given).collect();
+            if !others.is_empty() {
+                let message = format!(
+                    "they were said to be of {given}, and commitments in them are for {}",
+                    names(&others)
+                );
+                findings.push(Finding::new(Code::OwnerDiffers, message));
+            } else if is_counterparty(given, evidence) {
+                let message = format!(
+                    "they were said to be of {given}, and in them its commitments are compared like a counterparty's: a \
+                     participant does not compare its own"
+                );
+                findings.push(Finding::new(Code::OwnerDiffers, message));
+            }
+            // Where the logs know the whole fingerprint of the same participant, that is more than was given.
+            let whole = seen.iter().find(|seen| **seen == given && seen.is_whole());
+            Some(whole.copied().unwrap_or(given).clone())
+        }
+        (None, [one]) => Some((*one).clone()),
+        (None, []) => {
+            if !evidence.observations.is_empty() {
+                let message = "no record says which participant wrote them";
+                findings.push(Finding::new(Code::OwnerUnknown, message));
+            }
+            None
+        }
+        (None, several) => {
+            let message = format!("commitments in them are for several participants: {}", names(several));
+            findings.push(Finding::new(Code::OwnersConflict, message));
+            None
+        }
+    }
+}
+
+fn is_counterparty(owner: &Participant, evidence: &Evidence) -> bool {
+    // Canton 3.6 receives its own commitments, too: there it is no sign.
+    let compared = evidence.observations.values().flat_map(|about| &about.compared);
+    compared
+        .filter(|((whom, _), _)| whom == owner)
+        .any(|(_, how)| how.contains(&Comparison::Correct))
+}
+
+fn about(evidence: &Evidence, counts: &Counts, settings: &Settings, bytes: u64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut say = |code, message: String| findings.push(Finding::new(code, message));
+    let has = |comparison| {
+        let mut all = evidence.observations.values().flat_map(|about| about.compared.values());
+        all.any(|how| how.contains(&comparison))
+    };
+    let differing = evidence.observations.values().flat_map(|about| &about.compared);
+    let differing: Vec<_> = differing
+        .filter(|(_, how)| how.contains(&Comparison::Mismatch))
+        .collect();
+    if let Some(((_, period), _)) = differing.iter().min_by_key(|((_, period), _)| period.to_inclusive) {
+        let mut whom: Vec<String> = differing.iter().map(|((whom, _), _)| whom.to_string()).collect();
+        whom.dedup();
+        let more = whom.len().saturating_sub(5);
+        whom.truncate(5);
+        let more = if more > 0 {
+            format!(" and {more} others")
+        } else {
+            String::new()
+        };
+        say(
+            Code::Mismatches,
+            format!(
+                "{} commitments differ from this participant's own, the first for the period up to {}: of {}{more}",
+                differing.len(),
+                period.to_inclusive,
+                whom.join(", "),
+            ),
+        );
+    }
+    if let Some(alarms) = counts.kinds.get("alarm") {
+        say(Code::Alarms, format!("{alarms} records are alarms about commitments"));
+    }
+    if evidence.left_out > 0 {
+        say(
+            Code::TooManyFacts,
+            format!(
+                "{} comparisons beyond the first {MOST_FACTS} were left out",
+                evidence.left_out
+            ),
+        );
+    }
+    if counts.malformed > 0 {
+        say(
+            Code::NotUnderstood,
+            format!(
+                "{} records speak of commitments and can't be understood",
+                counts.malformed
+            ),
+        );
+    }
+    if !has(Comparison::Correct) {
+        let (code, message) = absence(counts, settings, has(Comparison::Weak), bytes);
+        say(code, message);
+    }
+    if counts.unattributed > 0 {
+        let finding = Finding::new(
+            Code::Unattributed,
+            format!(
+                "of {} places that say that a commitment was correct, {} are in no record of the commitment processor",
+                counts.hits, counts.unattributed
+            ),
+        );
+        findings.push(match counts.unattributed == counts.hits {
+            true => finding.severity(Severity::Warning),
+            false => finding,
+        });
+    }
+    findings
+}
+
+/// Why no record says that a commitment was correct.
+fn absence(counts: &Counts, settings: &Settings, has_weak: bool, bytes: u64) -> (Code, String) {
+    let release = settings.canton.or_else(|| release(counts));
+    let by = release.map_or(String::new(), |release| format!(" of Canton {release}"));
+    let processor: u64 = counts.processor.iter().sum();
+    let quietest = LEVELS
+        .iter()
+        .zip(counts.processor)
+        .find(|(_, count)| *count > 0)
+        .map(|(level, _)| *level);
+    let seen = distribution(counts);
+    if bytes == 0 {
+        return (Code::NoBytes, "there is not a single byte in them".to_owned());
+    }
+    if counts.filtered > 0 {
+        return (
+            Code::NothingInTime,
+            format!(
+                "{} records are about commitments, and all end before --after or after --before",
+                counts.filtered
+            ),
+        );
+    }
+    if has_weak {
+        return (
+            Code::OnlyWeak,
+            "commitments were compared without a mismatch being reported, and no record says that one was correct"
+                .to_owned(),
+        );
+    }
+    let never = release.is_some_and(|release| release.saying() == Saying::Never);
+    if counts.kinds.contains_key("disabled") || counts.pipeline > 0 || (never && processor == 0) {
+        return (
+            Code::ProcessorDisabled,
+            format!(
+                "the commitment processor that says so is switched off{by}; what replaced it speaks at DEBUG only ({seen})"
+            ),
+        );
+    }
+    if processor == 0 {
+        return (
+            Code::NotAParticipantsLog,
+            format!("no record is of the commitment processor, which is a participant's ({seen})"),
+        );
+    }
+    let shows_debug = matches!(quietest, Some("TRACE" | "DEBUG")) || counts.sampled.iter().take(2).sum::<u64>() > 0;
+    let says_at = release.map(Canton::saying);
+    if !shows_debug && says_at != Some(Saying::Info) {
+        return (
+            Code::LevelHidesAgreement,
+            format!(
+                "the {processor} records of the commitment processor{by} are at {} and above ({seen}), and up to Canton 3.3 it \
+                 says at DEBUG that a commitment was correct",
+                quietest.unwrap_or("INFO")
+            ),
+        );
+    }
+    if says_at == Some(Saying::Info) && matches!(quietest, Some("WARN" | "ERROR")) {
+        return (
+            Code::LevelHidesAgreement,
+            format!(
+                "the {processor} records of the commitment processor{by} are at WARN and above ({seen}), and it says at INFO that \
+                 a commitment was correct"
+            ),
+        );
+    }
+    (
+        Code::NothingCompared,
+        format!("the commitment processor{by} wrote {processor} records, at the level at which it says so ({seen})"),
+    )
+}
+
+/// The release line as far as a log tells: each named the synchronizer under another key.
+fn release(counts: &Counts) -> Option<Canton> {
+    let minor = |minor| Some(Canton { major: 3, minor });
+    match () {
+        () if counts.keys.contains("psid=") => minor(4),
+        () if counts.keys.contains("synchronizerId=") => minor(3),
+        () if counts.keys.contains("domainId=") || counts.keys.contains("domain=") => minor(2),
+        () => None,
+    }
+}
+
+fn distribution(counts: &Counts) -> String {
+    let total: u64 = counts.sampled.iter().sum();
+    if total == 0 {
+        return "no line of the samples has a level".to_owned();
+    }
+    let shares: Vec<String> = LEVELS
+        .iter()
+        .zip(counts.sampled)
+        .filter(|(_, count)| *count > 0)
+        .map(|(level, count)| format!("{count} {level}"))
+        .collect();
+    format!("of {total} sampled lines {}", shares.join(", "))
+}

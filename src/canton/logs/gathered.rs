@@ -1,0 +1,320 @@
+//! What one thread found, and what all found together.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use smallvec::SmallVec;
+
+use super::Settings;
+use super::logger::{self, Kind};
+use super::message::{self, CORRECT, Record, Said};
+use crate::canton::Timestamp;
+use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, Period};
+use crate::canton::name::Participant;
+
+/// Distinct things that a thread keeps before it gives them to the others': 40 bytes each, so 2.5 MiB.
+const KEPT: usize = 1 << 16;
+/// Ignored commitments that are kept to tell which of them were pruned.
+const IGNORED: usize = 1 << 18;
+/// Names of the owner that are kept: one is right, and few are enough to show.
+const OWNERS: usize = 64;
+/// Bytes of a window in which lines' levels are counted.
+const SAMPLE: usize = 64 << 10;
+
+/// Levels as log files write them, the quietest last.
+pub const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
+
+/// Counts that need no further thought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// How often [`CORRECT`] was found.
+    pub hits: u64,
+    /// Of these, in no record of the commitment processor.
+    pub unattributed: u64,
+    /// Records that should say something and could not be understood.
+    pub malformed: u64,
+    /// Facts outside of the wanted time.
+    pub filtered: u64,
+    /// Records of the commitment processor by level, as in [`LEVELS`]; the last for those of none.
+    pub processor: [u64; 6],
+    /// Records of 3.6's pipeline.
+    pub pipeline: u64,
+    /// Sampled lines by level.
+    pub sampled: [u64; 5],
+    /// Records of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// The keys under which loggers named the synchronizer, which differ by release.
+    pub keys: BTreeSet<&'static str>,
+}
+
+/// What all threads found.
+#[derive(Debug, Default)]
+pub struct Total {
+    /// What the logs say.
+    pub evidence: Evidence,
+    /// Counts.
+    pub counts: Counts,
+    /// Who the owner is, by how often the logs say so.
+    pub owners: BTreeMap<Participant, u64>,
+    /// Commitments that were ignored because of pruning, and to catch up. One that was ignored for both reasons proves no
+    /// pruning: where nothing was ever pruned, both sentences are written.
+    pub ignored: BTreeMap<(String, Timestamp), (bool, bool)>,
+}
+
+/// What one thread found.
+pub struct Gathered<'a> {
+    settings: &'a Settings,
+    counts: Counts,
+    synchronizers: HashMap<Box<[u8]>, u32>,
+    synchronizer_names: HashMap<String, u32>,
+    names: HashMap<Box<[u8]>, Option<u32>>,
+    participants: HashMap<Participant, u32>,
+    compared: HashSet<(u32, u32, Period, Comparison)>,
+    sent: HashMap<(u32, u32), Timestamp>,
+    reached: HashMap<u32, Timestamp>,
+    ignored: HashMap<(u32, Timestamp), (bool, bool)>,
+    catching_up: HashSet<u32>,
+    owners: BTreeMap<Participant, u64>,
+    give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync),
+}
+
+impl<'a> Gathered<'a> {
+    /// Nothing yet. `give` hands out what all threads found.
+    pub fn new(settings: &'a Settings, give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync)) -> Gathered<'a> {
+        Gathered {
+            settings,
+            counts: Counts::default(),
+            synchronizers: HashMap::new(),
+            synchronizer_names: HashMap::new(),
+            names: HashMap::new(),
+            participants: HashMap::new(),
+            compared: HashSet::new(),
+            sent: HashMap::new(),
+            reached: HashMap::new(),
+            ignored: HashMap::new(),
+            catching_up: HashSet::new(),
+            owners: BTreeMap::new(),
+            give,
+        }
+    }
+
+    /// Counts the levels of the first lines of what was read.
+    pub fn sample(&mut self, bytes: &[u8]) {
+        let bytes = bytes.get(..bytes.len().min(SAMPLE)).unwrap_or_default();
+        for (level, count) in LEVELS.iter().zip(&mut self.counts.sampled) {
+            let level = level.as_bytes();
+            *count += memchr::memmem::find_iter(bytes, level)
+                .filter(|at| {
+                    let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+                    let after = bytes.get(at + level.len());
+                    matches!(before, Some(b' ' | b'"')) && matches!(after, Some(b' ' | b'"' | b'\\'))
+                })
+                .count() as u64;
+        }
+    }
+
+    /// Takes a record that was read where it stands, unless something in it can't be understood: then it may go on in the next
+    /// piece, and has to be put together first.
+    pub fn take_if_sound(&mut self, record: &Record<'_>) -> bool {
+        let mut all = SmallVec::new();
+        message::read(record, &mut |kind, said| all.push((kind, said)));
+        let is_sound = !all.iter().any(|(_, said)| *said == Said::Malformed);
+        if is_sound {
+            self.take_all(record, &all);
+        }
+        is_sound
+    }
+
+    /// Takes a record.
+    pub fn take(&mut self, record: &Record<'_>) {
+        let mut all = SmallVec::new();
+        message::read(record, &mut |kind, said| all.push((kind, said)));
+        self.take_all(record, &all);
+    }
+
+    fn take_all(&mut self, record: &Record<'_>, all: &SmallVec<[(&'static str, Said<'_>); 4]>) {
+        let hits = memchr::memmem::find_iter(record.message, CORRECT).count() as u64;
+        self.counts.hits += hits;
+        let Some((name, kind)) = record.logger else {
+            self.counts.unattributed += hits;
+            return;
+        };
+        match kind {
+            Kind::Processor => {
+                let level = LEVELS.iter().position(|level| level.as_bytes() == record.level);
+                if let Some(count) = self.counts.processor.get_mut(level.unwrap_or(LEVELS.len())) {
+                    *count += 1;
+                }
+            }
+            Kind::Pipeline => self.counts.pipeline += 1,
+        }
+        if all.is_empty() {
+            return;
+        }
+        let synchronizer = self.synchronizer(name);
+        for (kind, said) in all {
+            self.said(synchronizer, kind, *said);
+        }
+        let kept = self.compared.len() + self.sent.len() + self.ignored.len() + self.names.len();
+        if kept + self.synchronizers.len() >= KEPT {
+            self.hand_over();
+        }
+    }
+
+    fn synchronizer(&mut self, name: &[u8]) -> u32 {
+        if let Some(known) = self.synchronizers.get(name) {
+            return *known;
+        }
+        for key in ["psid=", "synchronizerId=", "synchronizer=", "domainId=", "domain="] {
+            if memchr::memmem::find(name, key.as_bytes()).is_some() {
+                self.counts.keys.insert(key);
+            }
+        }
+        let text = logger::synchronizer(name).into_owned();
+        let next = self.synchronizer_names.len() as u32;
+        let index = *self.synchronizer_names.entry(text).or_insert(next);
+        self.synchronizers.insert(name.into(), index);
+        index
+    }
+
+    fn participant(&mut self, name: &[u8]) -> Option<u32> {
+        if let Some(known) = self.names.get(name) {
+            return *known;
+        }
+        let participant = std::str::from_utf8(name).ok().and_then(Participant::parse);
+        let next = self.participants.len() as u32;
+        let index = participant.map(|participant| *self.participants.entry(participant).or_insert(next));
+        self.names.insert(name.into(), index);
+        index
+    }
+
+    fn said(&mut self, synchronizer: u32, kind: &'static str, said: Said<'_>) {
+        *self.counts.kinds.entry(kind).or_default() += 1;
+        let is_wanted = |at: Timestamp| {
+            self.settings.after.is_none_or(|after| at >= after)
+                && self.settings.before.is_none_or(|before| at <= before)
+        };
+        let wanted = match said {
+            Said::Compared(_, period, _) => is_wanted(period.to_inclusive),
+            Said::Sent(_, at) | Said::Reached(at) => is_wanted(at),
+            _ => true,
+        };
+        if !wanted {
+            self.counts.filtered += 1;
+            return;
+        }
+        let later = |kept: &mut Timestamp, at: Timestamp| *kept = (*kept).max(at);
+        match said {
+            Said::Compared(whom, period, comparison) => match self.participant(whom) {
+                Some(whom) => {
+                    self.compared.insert((synchronizer, whom, period, comparison));
+                }
+                None => self.counts.malformed += 1,
+            },
+            Said::Sent(whom, at) => match self.participant(whom) {
+                Some(whom) => later(self.sent.entry((synchronizer, whom)).or_insert(at), at),
+                None => self.counts.malformed += 1,
+            },
+            Said::Reached(at) => later(self.reached.entry(synchronizer).or_insert(at), at),
+            Said::Pruned(at) => self.ignored.entry((synchronizer, at)).or_default().0 = true,
+            Said::Skipped(at) => {
+                self.ignored.entry((synchronizer, at)).or_default().1 = true;
+                self.catching_up.insert(synchronizer);
+            }
+            Said::CatchingUp => {
+                self.catching_up.insert(synchronizer);
+            }
+            Said::Owner(owner) => match std::str::from_utf8(owner).ok().and_then(Participant::parse) {
+                Some(owner) => {
+                    if self.owners.len() < OWNERS || self.owners.contains_key(&owner) {
+                        *self.owners.entry(owner).or_default() += 1;
+                    }
+                }
+                None => self.counts.malformed += 1,
+            },
+            Said::Malformed => self.counts.malformed += 1,
+            Said::OldIsDisabled | Said::Alarm => {}
+        }
+    }
+
+    /// Gives what was found to what all found, and begins anew.
+    pub fn hand_over(&mut self) {
+        let give = self.give;
+        give(&mut |total| self.into_total(total));
+    }
+
+    fn into_total(&mut self, total: &mut Total) {
+        total.counts.add(std::mem::take(&mut self.counts));
+        let names = in_order(std::mem::take(&mut self.synchronizer_names));
+        let name = |index: u32| names.get(index as usize).map(String::as_str).unwrap_or_default();
+        let participants = in_order(std::mem::take(&mut self.participants));
+        let evidence = &mut total.evidence;
+        // In order, as that is how they are kept.
+        let mut compared: Vec<_> = self.compared.drain().collect();
+        compared.sort_unstable();
+        for (synchronizer, whom, period, comparison) in compared {
+            let Some(counterparty) = participants.get(whom as usize) else {
+                continue;
+            };
+            let fact = Fact::Compared {
+                counterparty: counterparty.clone(),
+                period,
+                comparison,
+            };
+            evidence.take(name(synchronizer), fact);
+        }
+        for ((synchronizer, whom), to_inclusive) in self.sent.drain() {
+            let Some(counterparty) = participants.get(whom as usize) else {
+                continue;
+            };
+            let fact = Fact::Sent {
+                counterparty: counterparty.clone(),
+                to_inclusive,
+            };
+            evidence.take(name(synchronizer), fact);
+        }
+        for (synchronizer, at) in self.reached.drain() {
+            evidence.take(name(synchronizer), Fact::Reached(at));
+        }
+        for synchronizer in self.catching_up.drain() {
+            evidence.take(name(synchronizer), Fact::CatchingUp);
+        }
+        for ((synchronizer, at), why) in self.ignored.drain() {
+            let key = (name(synchronizer).to_owned(), at);
+            if total.ignored.len() < IGNORED || total.ignored.contains_key(&key) {
+                let known = total.ignored.entry(key).or_default();
+                *known = (known.0 | why.0, known.1 | why.1);
+            }
+        }
+        for (owner, count) in std::mem::take(&mut self.owners) {
+            if total.owners.len() < OWNERS || total.owners.contains_key(&owner) {
+                *total.owners.entry(owner).or_default() += count;
+            }
+        }
+        self.synchronizers.clear();
+        self.names.clear();
+    }
+}
+
+/// What was numbered, by its numbers.
+fn in_order<T>(numbered: HashMap<T, u32>) -> Vec<T> {
+    let mut all: Vec<_> = numbered.into_iter().collect();
+    all.sort_unstable_by_key(|(_, number)| *number);
+    all.into_iter().map(|(text, _)| text).collect()
+}
+
+impl Counts {
+    fn add(&mut self, other: Counts) {
+        self.hits += other.hits;
+        self.unattributed += other.unattributed;
+        self.malformed += other.malformed;
+        self.filtered += other.filtered;
+        self.pipeline += other.pipeline;
+        let sum = |sums: &mut [u64], more: &[u64]| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        sum(&mut self.processor, &other.processor);
+        sum(&mut self.sampled, &other.sampled);
+        for (kind, count) in other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
+        }
+        self.keys.extend(other.keys);
+    }
+}

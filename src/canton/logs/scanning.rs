@@ -1,0 +1,328 @@
+//! The work of a scan, spread over threads: a packed file is one thread's, a plain one is cut into units that are anybody's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Settings;
+use super::gathered::{Gathered, Total};
+use super::record::{BEFORE, LONGEST};
+use super::search::{Edges, Scope, Search};
+use super::sources::{Log, Source};
+use crate::canton::finding::Ending;
+use crate::canton::unpack::{self, Packing};
+use crate::canton::{Code, Finding, Findings};
+use crate::shown::Shown;
+
+/// Bytes of a plain file that are one unit of work. What is read twice at its sides, [`BEFORE`] and as much again and
+/// [`LONGEST`] behind, is less than a hundredth of it, and a file of 1 GB still has 30 for its threads.
+const UNIT: u64 = 32 << 20;
+/// Bytes of a line that is put together of several files.
+const LONGEST_CARRIED: usize = 512 << 10;
+
+/// What a scan found, before it is judged.
+pub struct Outcome {
+    /// What all threads found.
+    pub total: Total,
+    /// What could not be read.
+    pub findings: Findings,
+    /// The worst of it.
+    pub ending: Ending,
+    /// Files read.
+    pub files: u64,
+    /// Bytes examined.
+    pub bytes: u64,
+}
+
+/// A part of the work.
+struct Task {
+    log: usize,
+    file: usize,
+    source: Source,
+    /// Of a plain file, which part; none for what can only be read from its beginning.
+    unit: Option<(Range<u64>, u64)>,
+    leaves_head: bool,
+    leaves_tail: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    total: Total,
+    findings: Findings,
+    ending: Option<Ending>,
+    bytes: u64,
+    /// By log and file.
+    edges: BTreeMap<(usize, usize), Edges>,
+}
+
+/// Reads all logs.
+pub fn run(logs: &[Log], settings: &Settings, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
+    let shared = Mutex::new(Shared::default());
+    let tasks = Mutex::new(tasks(logs, &mut lock(&shared)));
+    let threads = match settings.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let threads = threads.min(lock(&tasks).len()).max(1);
+    let work = || {
+        let give = |take: &mut dyn FnMut(&mut Total)| take(&mut lock(&shared).total);
+        let mut gathered = Gathered::new(settings, &give);
+        let mut search = Search::new();
+        loop {
+            let Some(task) = lock(&tasks).pop_front() else { break };
+            perform(&task, &mut search, &mut gathered, &shared, progress);
+        }
+        gathered.hand_over();
+    };
+    std::thread::scope(|scope| {
+        // Where the machine gives no more threads, those that there are do the work.
+        for _ in 1..threads {
+            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    join(logs, settings, &shared);
+    let shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Outcome {
+        total: shared.total,
+        findings: shared.findings,
+        ending: shared.ending.unwrap_or(Ending::Clean),
+        files: logs.iter().map(|log| log.len() as u64).sum(),
+        bytes: shared.bytes,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn failed(&mut self, source: &Source, code: Code, ending: Ending, message: String) {
+        let finding = Finding::new(code, message);
+        self.findings.push(match source {
+            Source::File(path) => finding.file(path),
+            Source::Stdin => finding.at("standard input"),
+        });
+        self.ending = self.ending.max(Some(ending));
+    }
+}
+
+/// The work there is: what is one thread's alone first, so that it does not begin when all else is done.
+fn tasks(logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
+    let (mut streams, mut units) = (Vec::new(), VecDeque::new());
+    for (log_at, log) in logs.iter().enumerate() {
+        for (file_at, source) in log.iter().enumerate() {
+            let task = |unit| Task {
+                log: log_at,
+                file: file_at,
+                source: source.clone(),
+                unit,
+                leaves_head: file_at > 0,
+                leaves_tail: file_at + 1 < log.len(),
+            };
+            match plain_length(source) {
+                Ok((None, size)) => streams.push((size, task(None))),
+                Ok((Some(length), _)) => units.extend(cut(length, task)),
+                Err(why) => shared.failed(
+                    source,
+                    Code::LogUnreadable,
+                    Ending::Unreadable,
+                    format!("it could not be opened: {}", Shown(&why)),
+                ),
+            }
+        }
+    }
+    streams.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
+    let mut all: VecDeque<Task> = streams.into_iter().map(|(_, task)| task).collect();
+    all.append(&mut units);
+    all
+}
+
+/// The length of a file that is not packed; none for what has to be read from its beginning, with how long it is.
+fn plain_length(source: &Source) -> io::Result<(Option<u64>, u64)> {
+    let Source::File(path) = source else {
+        return Ok((None, u64::MAX));
+    };
+    // To open a pipe waits for who writes into it: that is for the thread that reads it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok((None, u64::MAX));
+    }
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok(match Packing::of_file(&mut file)? {
+        Packing::Plain => (Some(length), length),
+        _ => (None, length),
+    })
+}
+
+fn cut(length: u64, task: impl Fn(Option<(Range<u64>, u64)>) -> Task) -> impl Iterator<Item = Task> {
+    let count = length.div_ceil(UNIT).max(1);
+    (0..count).map(move |at| {
+        let end = match at + 1 == count {
+            true => length,
+            false => (at + 1) * UNIT,
+        };
+        let mut task = task(Some((at * UNIT..end, length)));
+        task.leaves_head &= at == 0;
+        task.leaves_tail &= at + 1 == count;
+        task
+    })
+}
+
+/// Reads a part of a file without moving its cursor.
+struct Part {
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(out.len());
+        let read = self.file.read_at(out.get_mut(..room).unwrap_or_default(), self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+fn perform(
+    task: &Task,
+    search: &mut Search,
+    gathered: &mut Gathered<'_>,
+    shared: &Mutex<Shared>,
+    progress: &(dyn Fn(u64) + Sync),
+) {
+    let mut scope = Scope {
+        own: 0..u64::MAX,
+        leaves_head: task.leaves_head,
+        leaves_tail: task.leaves_tail,
+    };
+    let failed = |code, ending, message| lock(shared).failed(&task.source, code, ending, message);
+    let (edges, bytes) = match (&task.unit, &task.source) {
+        (Some((own, length)), Source::File(path)) => {
+            scope.own = own.clone();
+            let from = own.start.saturating_sub(BEFORE as u64);
+            let end = (*length).min(own.end.saturating_add((2 * BEFORE + LONGEST) as u64));
+            let mut part = match File::open(path) {
+                Ok(file) => Part { file, at: from, end },
+                Err(why) => {
+                    let message = format!("it could not be opened: {}", Shown(&why));
+                    return failed(Code::LogUnreadable, Ending::Unreadable, message);
+                }
+            };
+            let (edges, result) = search.run(&mut part, from, scope, gathered, &|_| ());
+            progress(own.end - own.start);
+            if let Err(why) = result {
+                let message = format!("reading failed at byte {}: {}", part.at, Shown(&why));
+                failed(Code::LogUnreadable, Ending::Unreadable, message);
+            } else if part.at < own.end && part.file.metadata().is_ok_and(|now| now.len() < own.end) {
+                let message = format!("it was {length} bytes long, and ends at byte {} now", part.at);
+                failed(Code::LogShrank, Ending::Partial, message);
+            }
+            (edges, own.end - own.start)
+        }
+        (_, source) => {
+            let opened = match source {
+                Source::File(path) => unpack::open(path),
+                Source::Stdin => stdin(),
+            };
+            let (packing, reader) = match opened {
+                Ok(opened) => opened,
+                Err(why) => {
+                    let message = format!("it could not be opened: {}", Shown(&why));
+                    return failed(Code::LogUnreadable, Ending::Unreadable, message);
+                }
+            };
+            let mut counted = Counted { reader, bytes: 0 };
+            let (edges, result) = search.run(&mut counted, 0, scope, gathered, progress);
+            if let Err(why) = result {
+                let place = counted.bytes;
+                let message = format!("it breaks off after {place} unpacked bytes: {}", Shown(&why));
+                match packing {
+                    Packing::Plain => failed(Code::LogUnreadable, Ending::Unreadable, message),
+                    _ => failed(Code::CutOff, Ending::Partial, message),
+                }
+            }
+            (edges, counted.bytes)
+        }
+    };
+    let mut shared = lock(shared);
+    shared.bytes += bytes;
+    if edges != Edges::default() {
+        let known = shared.edges.entry((task.log, task.file)).or_default();
+        // The first unit of a file has its head, the last one its tail.
+        if !edges.head.0.is_empty() {
+            known.head = edges.head;
+        }
+        if !edges.tail.0.is_empty() {
+            known.tail = edges.tail;
+        }
+        known.is_one_line |= edges.is_one_line;
+    }
+}
+
+struct Counted<R> {
+    reader: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(out)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+type Opened = (Packing, Box<dyn Read + Send>);
+
+fn stdin() -> io::Result<Opened> {
+    let mut first = Vec::with_capacity(6);
+    io::stdin().lock().take(6).read_to_end(&mut first)?;
+    let packing = Packing::of(&first);
+    Ok((packing, unpack::reader(Cursor::new(first).chain(io::stdin()), packing)?))
+}
+
+/// Puts the lines together that a rotation cut in two: the end of one file and the beginning of the next.
+fn join(logs: &[Log], settings: &Settings, shared: &Mutex<Shared>) {
+    let edges = std::mem::take(&mut lock(shared).edges);
+    let give = |take: &mut dyn FnMut(&mut Total)| take(&mut lock(shared).total);
+    let mut gathered = Gathered::new(settings, &give);
+    let mut search = Search::new();
+    let nothing = Edges::default();
+    for (log_at, log) in logs.iter().enumerate().filter(|(_, log)| log.len() > 1) {
+        // What the files so far left over, and from where on it is still to be read.
+        let mut carried: (Vec<u8>, usize) = Default::default();
+        for file_at in 0..log.len() {
+            let edges = edges.get(&(log_at, file_at)).unwrap_or(&nothing);
+            let (head, own) = &edges.head;
+            let end = carried.0.len() + own;
+            carried.0.extend_from_slice(head);
+            if edges.is_one_line && carried.0.len() <= LONGEST_CARRIED && file_at + 1 < log.len() {
+                continue;
+            }
+            line(&mut search, carried, end, &mut gathered);
+            carried = edges.tail.clone();
+        }
+        let end = carried.0.len();
+        line(&mut search, carried, end, &mut gathered);
+    }
+    gathered.hand_over();
+}
+
+fn line(search: &mut Search, (bytes, from): (Vec<u8>, usize), end: usize, gathered: &mut Gathered<'_>) {
+    let scope = Scope {
+        own: from as u64..end as u64,
+        leaves_head: false,
+        leaves_tail: false,
+    };
+    if from < end {
+        // A buffer can't fail to be read.
+        let _ = search.run(&mut Cursor::new(bytes), 0, scope, gathered, &|_| ());
+    }
+}
