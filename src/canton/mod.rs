@@ -10,6 +10,7 @@
 )]
 
 pub mod agreement;
+pub mod database;
 pub mod dump;
 pub mod evidence;
 pub mod finding;

@@ -3,10 +3,12 @@
 
 mod agreement;
 mod backup;
+mod dumps;
 mod fetch;
 mod identities;
 mod kubernetes;
 mod logs;
 mod merge;
+mod postgres;
 mod runbook;
 mod verification;
