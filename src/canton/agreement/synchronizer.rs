@@ -32,7 +32,7 @@ fn is_unsaid(name: &str) -> bool {
 
 /// Chooses the one that was asked for, the only one, or the global one.
 pub(super) fn choose<'a>(
-    svs: &'a [Sv],
+    svs: &[&'a Sv],
     wanted: Option<&str>,
     findings: &mut Findings,
 ) -> Result<Chosen<'a>, Undecided> {
