@@ -59,7 +59,6 @@ impl Lanes {
         let base = chosen
             .clone()
             .chain(decision.incident)
-            .chain(members(decision.set).filter_map(reached))
             .max()
             .or_else(|| (0..decision.of).filter_map(reached).min())?;
         let all = (0..decision.of).filter_map(reached);

@@ -281,7 +281,7 @@ pub fn decide(svs: &[Sv], settings: &Settings) -> Result<Decision, Undecided> {
     if svs.is_empty() || svs.len() > MOST_SVS {
         return Err(Undecided::Count(svs.len()));
     }
-    let mut svs = svs.to_vec();
+    let mut svs: Vec<&Sv> = svs.iter().collect();
     svs.sort_by_cached_key(|sv| natural(&sv.name));
     if let Some([one, _]) = svs.array_windows().find(|[one, other]| one.name == other.name) {
         return Err(Undecided::SameName(one.name.clone()));

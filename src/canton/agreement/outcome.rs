@@ -51,7 +51,7 @@ pub(super) fn is_forked(history: &History, sv: usize, support: Set) -> bool {
 
 /// Each SV's outcome at the recovery timestamp.
 pub(super) fn outcomes(
-    svs: &[Sv],
+    svs: &[&Sv],
     owners: &[Option<Participant>],
     history: &History,
     support: Set,

@@ -8,7 +8,7 @@ use crate::canton::evidence::{Comparison, Observations};
 use crate::canton::name::Participant;
 
 /// The participant of every SV, in their order; `None` for one without a source that nobody can be matched to.
-pub(super) fn resolve(svs: &[Sv], observed: &[Vec<&Observations>]) -> Result<Vec<Option<Participant>>, Undecided> {
+pub(super) fn resolve(svs: &[&Sv], observed: &[Vec<&Observations>]) -> Result<Vec<Option<Participant>>, Undecided> {
     let mut owners: Vec<Option<Participant>> = Vec::with_capacity(svs.len());
     for sv in svs {
         let said = sv.evidence.as_ref().and_then(|evidence| evidence.participant.as_ref());
@@ -20,6 +20,7 @@ pub(super) fn resolve(svs: &[Sv], observed: &[Vec<&Observations>]) -> Result<Vec
         }
         owners.push(sv.participant.as_ref().or(said).cloned());
     }
+    no_two_alike(svs, &owners)?;
     let senders: Vec<BTreeSet<&Participant>> = observed.iter().map(|all| senders(all)).collect();
     let everybody: BTreeSet<&Participant> = senders.iter().flatten().copied().collect();
     // Each answer takes a name from the others' candidates, so it is tried until nothing changes.
@@ -65,14 +66,20 @@ pub(super) fn resolve(svs: &[Sv], observed: &[Vec<&Observations>]) -> Result<Vec
             });
         }
     }
+    no_two_alike(svs, &owners)?;
+    Ok(owners)
+}
+
+/// No two SVs are one participant.
+fn no_two_alike(svs: &[&Sv], owners: &[Option<Participant>]) -> Result<(), Undecided> {
     let mut by_owner: BTreeMap<&Participant, &str> = BTreeMap::new();
-    for (sv, owner) in svs.iter().zip(&owners) {
+    for (sv, owner) in svs.iter().zip(owners) {
         let Some(owner) = owner else { continue };
         if let Some(other) = by_owner.insert(owner, &sv.name) {
             return Err(Undecided::SameOwner(other.to_owned(), sv.name.clone(), owner.clone()));
         }
     }
-    Ok(owners)
+    Ok(())
 }
 
 /// Who sent something to this owner; on Canton 3.6 the owner itself too.

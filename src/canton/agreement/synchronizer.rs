@@ -25,20 +25,30 @@ fn parts(name: &str) -> (&str, Option<&str>) {
     (alias, digits.map(|digits| digits.get(..12).unwrap_or(digits)))
 }
 
+/// Whether a name says nothing: a log that does not say it, or an index into a database that does not say what it means.
+fn is_unsaid(name: &str) -> bool {
+    name.is_empty() || name.starts_with("idx:")
+}
+
 /// Chooses the one that was asked for, the only one, or the global one.
 pub(super) fn choose<'a>(
-    svs: &'a [Sv],
+    svs: &[&'a Sv],
     wanted: Option<&str>,
     findings: &mut Findings,
 ) -> Result<Chosen<'a>, Undecided> {
     let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let names = svs.iter().filter_map(|sv| sv.evidence.as_ref());
+    let mut indexes: BTreeSet<&str> = BTreeSet::new();
     for name in names.flat_map(|evidence| evidence.observations.keys()) {
+        if is_unsaid(name) {
+            indexes.insert(name);
+            continue;
+        }
         let (alias, digits) = parts(name);
         known.entry(alias).or_default().extend(digits);
     }
-    known.remove("");
     let (alias, digits) = match wanted {
+        Some(wanted) if indexes.contains(wanted) => (wanted, None),
         Some(wanted) => {
             let (alias, digits) = parts(wanted);
             let is_known = known
@@ -65,18 +75,20 @@ pub(super) fn choose<'a>(
         return Err(Undecided::SeveralSynchronizers(listed(&known)));
     }
     let is_only_one = known.len() <= 1 && ids.len() <= 1;
-    let fits = |name: &str| match parts(name) {
-        ("", _) => is_only_one,
+    let fits = |name: &str, is_alone: bool| match parts(name) {
+        _ if is_unsaid(name) => name == alias || (is_only_one && is_alone && !alias.starts_with("idx:")),
         (other, None) => other == alias && ids.len() <= 1,
         (other, Some(id)) => other == alias && digits.is_none_or(|digits| digits == id),
     };
     let mut observations = Vec::with_capacity(svs.len());
     for sv in svs {
         let mut chosen = Vec::new();
+        let unsaid = sv.evidence.iter().flat_map(|evidence| evidence.observations.keys());
+        let is_alone = unsaid.filter(|name| name.starts_with("idx:")).count() <= 1;
         for (name, observed) in sv.evidence.iter().flat_map(|evidence| &evidence.observations) {
-            if fits(name) {
+            if fits(name, is_alone) {
                 chosen.push(observed);
-            } else if name.is_empty() || (parts(name) == (alias, None)) {
+            } else if is_unsaid(name) || parts(name) == (alias, None) {
                 let message = format!(
                     "{} comparisons do not say of which synchronizer they speak, and were not used",
                     observed.compared.len()

@@ -47,7 +47,7 @@ fn all_ways(disaster: &Disaster, how: (Encoder, Wrapper, Pack), dice: &mut Dice)
 }
 
 /// What has to be the same whichever way it was found.
-fn answer(document: &Value) -> Value {
+pub fn answer(document: &Value) -> Value {
     let fields = [
         "verdict",
         "timestamp",

@@ -5,4 +5,5 @@ pub mod disaster;
 
 mod command;
 mod decisions;
+mod from_databases;
 mod from_logs;

@@ -37,6 +37,10 @@ pub struct Args {
     /// name are of the SV before them
     #[arg(long, value_name = "NAME[=PAR::ID]:PATH", num_args = 1..)]
     log: Vec<Named>,
+    /// An SV's participant database: a dump (plain, custom, directory, packed or not), or the address of the running database,
+    /// postgres://USER@HOST/DATABASE, which is only read from; its password comes from PGPASSWORD, ~/.pgpass or a prompt
+    #[arg(long, value_name = "NAME=FILE|ADDRESS")]
+    participant_db: Vec<String>,
     /// All SVs, also those without a source: the quorum is of all. Without it, all are those that have a source
     #[arg(long, value_name = "NAME[=PAR::ID],...", value_delimiter = ',')]
     svs: Vec<Listed>,

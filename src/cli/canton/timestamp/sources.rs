@@ -10,7 +10,7 @@ use crate::canton::agreement::Sv;
 use crate::canton::evidence::{Evidence, file};
 use crate::canton::finding::Ending;
 use crate::canton::logs::{self, Named};
-use crate::canton::{Code, Finding, Findings};
+use crate::canton::{Code, Finding, Findings, database, dump};
 use crate::cli::Common;
 use crate::error::{Error, Result};
 use crate::shown::Show;
@@ -94,13 +94,24 @@ impl Gathered {
             ..logs::Settings::default()
         };
         let scanned = logs::scan(&paths, &settings, &|_| {})?;
-        self.ending = self.ending.max(scanned.ending);
+        self.take_findings(name, scanned.findings, scanned.ending);
+        self.add(name, scanned.evidence)
+    }
+
+    /// Reads the database of one SV's participant.
+    fn read_database(&mut self, name: &str, source: &dump::Source) -> Result<()> {
+        let database = database::read(source, &dump::Options::default())?;
+        self.take_findings(name, database.findings, database.ending);
+        self.add(name, database.evidence)
+    }
+
+    fn take_findings(&mut self, name: &str, findings: Findings, ending: Ending) {
+        self.ending = self.ending.max(ending);
         let named = |finding: Finding| match &finding.of {
             None => finding.of(name),
             Some(_) => finding,
         };
-        self.findings.extend(scanned.findings.finish().into_iter().map(named));
-        self.add(name, scanned.evidence)
+        self.findings.extend(findings.finish().into_iter().map(named));
     }
 }
 
@@ -117,6 +128,17 @@ pub fn gather(args: &Args, common: &Common) -> Result<Gathered> {
     }
     for (name, logs) in by_name(&args.log)? {
         gathered.scan(name, &logs, common)?;
+    }
+    for given in &args.participant_db {
+        // What is wrong is said without repeating it: there may be a password in it.
+        let is_name = |name: &&str| !name.is_empty() && !name.contains(['/', ':']);
+        let named = given
+            .split_once('=')
+            .filter(|(name, source)| is_name(name) && !source.is_empty());
+        let (name, source) = named.ok_or_else(|| {
+            Error::Usage("whose is each --participant-db? Give it as NAME=FILE or NAME=postgres://…".to_owned())
+        })?;
+        gathered.read_database(name, &dump::Source::parse(source.as_ref())?)?;
     }
     Ok(gathered)
 }
