@@ -119,14 +119,11 @@ pub fn check(case: &Case, set: &Set, findings: &mut Findings) {
         _ => {}
     }
     if has(Role::Apps) || has(Role::Participant) {
-        for role in [Role::Sequencer, Role::Mediator, Role::Cometbft]
-            .into_iter()
-            .filter(|role| !has(*role))
-        {
-            findings.push(Finding::new(
-                Code::PartNotGiven,
-                format!("no backup of {} was given", role.words()),
-            ));
+        let others = [Role::Sequencer, Role::Mediator, Role::Cometbft];
+        let parts: Vec<_> = others.into_iter().filter(|role| !has(*role)).map(Role::words).collect();
+        if !parts.is_empty() {
+            let none = format!("no backup was given of {}", parts.join(", "));
+            findings.push(Finding::new(Code::PartNotGiven, none));
         }
     }
 }
