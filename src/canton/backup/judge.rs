@@ -225,20 +225,18 @@ fn order(
         let none = "no store and no history of the apps has an offset";
         findings.push(Finding::new(Code::NothingIngested, none));
     }
-    if let (Some((offset, at, id)), Some(ledger)) = (furthest, least) {
-        if offsets.say() == ByOffsets::Ahead {
-            let end = ledger
-                .ledger
-                .end
-                .map_or("is empty".to_owned(), |end| format!("ends at offset {end}"));
-            let ahead = format!(
-                "{} of {} has read up to offset {offset}, and the participant's ledger {end} ({})",
-                reader(id),
-                at.shown(),
-                ledger.backup.name
-            );
-            findings.push(Finding::new(Code::AppsAhead, ahead).at(&at.backup.name));
-        }
+    if let (Some((offset, at, id)), Some(ledger), ByOffsets::Ahead) = (furthest, least, offsets.say()) {
+        let end = ledger
+            .ledger
+            .end
+            .map_or("is empty".to_owned(), |end| format!("ends at offset {end}"));
+        let ahead = format!(
+            "{} of {} has read up to offset {offset}, and the participant's ledger {end} ({})",
+            reader(id),
+            at.shown(),
+            ledger.backup.name
+        );
+        findings.push(Finding::new(Code::AppsAhead, ahead).at(&at.backup.name));
     }
     let pruned = ledgers.iter().filter_map(|at| at.ledger.pruned).max();
     for (at, readers) in &readers {

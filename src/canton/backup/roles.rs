@@ -44,6 +44,7 @@ fn found(backup: &Backup) -> Found {
 /// Whether a backup of this was given, whatever became of it.
 pub fn is_given(case: &Case, set: &Set, role: Role) -> bool {
     case.of(role).next().is_some()
+        || case.stated.iter().any(|(of, _)| *of == role)
         || match role {
             Role::Apps => !set.apps.is_empty(),
             Role::Participant => set.participant.is_some(),

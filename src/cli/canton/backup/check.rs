@@ -149,7 +149,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             sources.push((role, Source::parse(text)?));
         }
     }
-    if sources.is_empty() && args.volumes.is_empty() && args.identities.is_none() {
+    let is_empty = sources.is_empty() && args.volumes.is_empty();
+    if is_empty && args.manifest.is_none() && args.identities.is_none() {
         return Err(Error::Usage(
             "nothing to check: give --apps and --participant, --volumes, or --identities; see --help".to_owned(),
         ));
