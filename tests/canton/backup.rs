@@ -387,3 +387,187 @@ fn running_databases_are_a_dress_rehearsal() {
     assert_eq!((code, &document["verdict"]), (4, &"incomplete".into()), "{document:#}");
     assert!(!codes(&document).contains(&"C0116"));
 }
+
+fn snapshot(of: &str, at: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+        "metadata": {"name": format!("pg-data-sv-1-{of}-pg-0-1768003200"), "creationTimestamp": at,
+                     "annotations": {"migrationId": "3"}},
+        "spec": {"source": {"persistentVolumeClaimName": format!("pg-data-sv-1-{of}-pg-0")}},
+        "status": {"creationTime": at, "readyToUse": true}
+    })
+}
+
+#[test]
+fn snapshots_and_stated_times_prove_the_order_where_they_do_not_overlap() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, document: &Value| {
+        let path = directory.path().join(name);
+        fs::write(&path, serde_json::to_vec(document).unwrap()).unwrap();
+        path
+    };
+    let at = |second: u32| format!("2026-01-10T00:00:{second:02}Z");
+    let list = |participant: u32| {
+        let items = [
+            snapshot("cn-apps", &at(5)),
+            snapshot("participant", &at(participant)),
+            snapshot("mediator", &at(9)),
+        ];
+        write(
+            "list.json",
+            &serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}),
+        )
+    };
+    let manifest = |participant: u32| {
+        let part = |start: u32| serde_json::json!({"start": at(start), "end": at(start + 1)});
+        write(
+            "manifest.json",
+            &serde_json::json!({"apps": part(4), "participant": part(participant)}),
+        )
+    };
+    for (option, path) in [
+        ("--volumes", &list as &dyn Fn(u32) -> PathBuf),
+        ("--manifest", &manifest),
+    ] {
+        let judge = |participant: u32| {
+            let (document, code) = judged(&[option, text(&path(participant)), "--now", "2026-01-10T01:00:00Z"]);
+            (
+                document["verdict"].as_str().unwrap().to_owned(),
+                document["order"]["proof"].as_str().unwrap().to_owned(),
+                code,
+            )
+        };
+        let expect = |verdict: &str, proof: &str, code| (verdict.to_owned(), proof.to_owned(), code);
+        assert_eq!(judge(6), expect("consistent", "times", 0), "{option}");
+        assert_eq!(judge(5), expect("unproven", "unproven", 1), "{option}");
+        assert_eq!(judge(2), expect("inconsistent", "times", 1), "{option}");
+    }
+    let (document, _) = judged(&["--volumes", text(&list(6)), "--now", "2026-01-10T01:00:00Z"]);
+    assert_eq!(
+        document["missing"],
+        serde_json::json!(["sequencer", "cometbft", "identities"])
+    );
+    assert_eq!(document["lineage"]["migration"], 3);
+    // What can't be read is said on stderr, with nothing on stdout.
+    let broken = directory.path().join("broken.json");
+    fs::write(&broken, "<html>503</html>").unwrap();
+    for option in ["--volumes", "--manifest"] {
+        let output = check(&[option, text(&broken)]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("expected"),
+            "{output:?}"
+        );
+    }
+    for usage in [
+        &[][..],
+        &["--tz", "Mars", "--volumes", "x"],
+        &["--max-age", "1y", "--volumes", "x"],
+        &["--now", "today"],
+    ] {
+        assert_eq!(check(usage).status.code(), Some(2), "{usage:?}");
+    }
+    assert_eq!(check(&["--apps", "postgres://u:secret@h/d"]).status.code(), Some(2));
+    assert_eq!(
+        check(&["--apps", "/nowhere", "--participant", "/nowhere"])
+            .status
+            .code(),
+        Some(3)
+    );
+}
+
+/// Where the project's data is, if it is here.
+fn data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/canton");
+    let path = std::env::var_os("REKINDLE_CANTON_DATA").map_or(beside, PathBuf::from);
+    path.is_dir().then_some(path)
+}
+
+#[test]
+fn identities_decide_which_way_is_open_without_backups() {
+    let Some(data) = data() else {
+        eprintln!("skipped: there are no dumps of identities");
+        return;
+    };
+    let mut ways: Vec<(String, String)> = Vec::new();
+    for entry in fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let (alone, _) = judged(&["--identities", text(&path)]);
+        assert_eq!(alone["verdict"], "no-backup");
+        let (with_kms, _) = judged(&["--identities", text(&path), "--kms-reachable"]);
+        let way = |document: &Value| document["path"]["recommended"].as_str().unwrap().to_owned();
+        ways.push((way(&alone), way(&with_kms)));
+    }
+    ways.sort();
+    let pair = |alone: &str, with_kms: &str| (alone.to_owned(), with_kms.to_owned());
+    let (plain, kms) = (pair("reonboard", "reonboard"), pair("unrecoverable", "reonboard"));
+    assert_eq!(ways, [plain, kms.clone(), kms]);
+}
+
+#[test]
+fn a_person_reads_the_verdict_the_proof_and_the_way_at_a_glance() {
+    let directory = tempfile::tempdir().unwrap();
+    let dump = |name: &str, rows: &str| {
+        let path = directory.path().join(name);
+        let dump = format!("-- PostgreSQL database dump\n\n{rows}\n-- PostgreSQL database dump complete\n--\n");
+        fs::write(&path, dump).unwrap();
+        path
+    };
+    let mine = name("Digital-Asset-1");
+    let apps = dump(
+        "apps.sql",
+        &format!(
+            "COPY \"s\u{1b}v\".store_last_ingested_offsets (last_ingested_offset, store_id, migration_id) FROM stdin;\n\
+             00000000000000040f\t1\t3\n\\N\t2\t3\n\\.\n\n\
+             COPY \"s\u{1b}v\".update_history_descriptors (id, participant_id) FROM stdin;\n1\tPAR::{mine}\n\\.\n"
+        ),
+    );
+    let participant = |end: u32| {
+        let rows = format!("COPY x.lapi_parameters (ledger_end, participant_id) FROM stdin;\n{end}\t{mine}\n\\.\n");
+        dump(&format!("validator-2026-01-10T00:00:00+00:00.{end}"), &rows)
+    };
+    let say = |end: u32| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rekindle"))
+            .args([
+                "canton",
+                "backup",
+                "check",
+                "--now",
+                NOW,
+                "--apps",
+                text(&apps),
+                "--participant",
+            ])
+            .arg(participant(end))
+            .output()
+            .unwrap();
+        assert!(!output.stdout.contains(&0x1b), "an escape sequence came through");
+        (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+    };
+    let (said, code) = say(1040);
+    let first: Vec<&str> = said.lines().take(5).collect();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        first[0],
+        "verdict      CONSISTENT: these backups fit together and can be restored"
+    );
+    assert!(
+        first[1].starts_with(
+            "order        proven by offsets: the apps have read up to 1039 (s\\u{1b}v), and the ledger ends at 1040"
+        ),
+        "{said}"
+    );
+    assert!(first[2].ends_with("migration 3; the apps followed it"), "{said}");
+    assert_eq!(first[3], "age          24 h; the limit is 30 days");
+    assert_eq!(first[4], "way back     restore the node from these backups");
+    let (said, code) = say(1038);
+    assert_eq!(code, 1);
+    assert!(
+        said.starts_with("verdict      INCONSISTENT: do not restore these backups together\n"),
+        "{said}"
+    );
+    assert!(said.contains("error C0101: store 1 of "), "{said}");
+}

@@ -72,6 +72,10 @@ pub struct Case {
     pub backups: Vec<Backup>,
     /// Whether a backup of CometBFT's storage was given.
     pub has_cometbft: bool,
+    /// When backups were taken, as the operator states it.
+    pub stated: Vec<(Role, Window)>,
+    /// The network's migration now, as the operator states it.
+    pub migration: Option<i64>,
     /// Snapshots of volumes and backup runs.
     pub volumes: Vec<Snapshot>,
     /// What became of checking the identities.

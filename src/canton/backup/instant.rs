@@ -1,10 +1,11 @@
 //! When a backup was taken, as far as its source says: a clock's reading may lack its zone, and stands for everything up to
 //! the next one that it could have shown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::canton::Timestamp;
 use crate::canton::dump::Span;
+use crate::shown::excerpt;
 
 /// The furthest that a clock on the wall is from UTC, seconds: 14 hours.
 const FURTHEST_ZONE: i64 = 14 * 3600;
@@ -76,6 +77,13 @@ pub struct Window {
     pub by: By,
 }
 
+/// Why a text is no manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}; expected {{\"apps\":{{\"start\":\"2024-04-21T23:20:00Z\",\"end\":\"2024-04-21T23:25:00Z\"}},\"participant\":{{…}}}}"
+)]
+pub struct NotAManifest(String);
+
 /// Who says when a backup was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +94,8 @@ pub enum By {
     Header,
     /// The file's name.
     FileName,
+    /// The operator.
+    Manifest,
     /// A `VolumeSnapshot` of Kubernetes.
     VolumeSnapshot,
     /// A backup run of a cloud's database service.
@@ -108,6 +118,15 @@ impl Window {
         self.start.earliest
     }
 
+    /// The same, where it is known that its content is not from before this: the end of a ledger was published then.
+    pub fn not_before(mut self, at: Option<Timestamp>) -> Window {
+        if let Some(at) = at.filter(|at| *at <= self.latest()) {
+            self.start.earliest = self.start.earliest.max(at);
+            self.start.latest = self.start.latest.max(at);
+        }
+        self
+    }
+
     /// The smallest window that holds both.
     pub fn and(&self, other: &Window) -> Window {
         let end = |window: &Window| {
@@ -128,6 +147,39 @@ impl Window {
             }),
             by: self.by.max(other.by),
         }
+    }
+
+    /// What the operator states of each part, `{"apps":{"start":"2024-04-21T23:20:00Z","end":"2024-04-21T23:25:00Z"},
+    /// "participant":{…}}`: for backups that say nothing of themselves, as those of other clouds.
+    pub fn of_manifest(json: &[u8]) -> Result<(Option<Window>, Option<Window>), NotAManifest> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Manifest {
+            apps: Option<Part>,
+            participant: Option<Part>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Part {
+            start: String,
+            end: String,
+        }
+        let wrong = |why: &str| NotAManifest(excerpt(why));
+        let manifest: Manifest = serde_json::from_slice(json).map_err(|why| wrong(&why.to_string()))?;
+        let window = |part: Option<Part>| {
+            let Some(part) = part else { return Ok(None) };
+            let read = |text: &str| time(text).ok_or_else(|| wrong(&format!("{text:?} is no time with its zone")));
+            let (start, end) = (read(&part.start)?, read(&part.end)?);
+            match start.earliest <= end.earliest {
+                true => Ok(Some(Window {
+                    start,
+                    end: Some(end),
+                    by: By::Manifest,
+                })),
+                false => Err(wrong("a backup ends before it starts")),
+            }
+        };
+        Ok((window(manifest.apps)?, window(manifest.participant)?))
     }
 
     /// What the name of a file says that ends in a time, as backups of the Compose deployment are named:
@@ -227,6 +279,43 @@ mod tests {
         ] {
             assert_eq!(read(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn manifests_say_when_and_nothing_else() {
+        let apps = r#"{"start":"2024-04-21T23:20:00Z","end":"2024-04-22T01:25:00+02:00"}"#;
+        let (found, participant) = Window::of_manifest(format!(r#"{{"apps":{apps}}}"#).as_bytes()).unwrap();
+        assert_eq!(found.unwrap().latest(), at("2024-04-21T23:25:00.999999Z"));
+        assert_eq!(participant, None);
+        for wrong in [
+            "",
+            "[]",
+            r#"{"sv":1}"#,
+            r#"{"apps":{"start":"2024-04-21T23:20:00Z"}}"#,
+            r#"{"apps":{"start":"2024-04-21T23:20:00","end":"2024-04-21T23:25:00"}}"#,
+            r#"{"apps":{"start":"2024-04-21T23:20:01Z","end":"2024-04-21T23:20:00Z"}}"#,
+            &format!(r#"{{"apps":{apps},"apps":{apps}}}"#),
+            &"{\"apps\":".repeat(10_000),
+        ] {
+            assert!(Window::of_manifest(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_is_not_from_before_its_end_was_published() {
+        let unzoned = Window {
+            start: Span {
+                earliest: at("2024-04-21T10:00:00Z"),
+                latest: at("2024-04-22T14:00:00Z"),
+            },
+            end: None,
+            by: By::Header,
+        };
+        let narrowed = unzoned.clone().not_before(Some(at("2024-04-22T00:00:00Z")));
+        assert_eq!(narrowed.earliest(), at("2024-04-22T00:00:00Z"));
+        assert_eq!(narrowed.latest(), unzoned.latest());
+        // A clock that contradicts is not believed.
+        assert_eq!(unzoned.clone().not_before(Some(at("2024-05-01T00:00:00Z"))), unzoned);
     }
 
     #[test]

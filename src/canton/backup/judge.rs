@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::age::{Age, Times, Youth, in_words};
 use super::case::{Backup, Case};
 use super::facts::{Reader, ReaderId, Role};
-use super::instant::Window;
+use super::instant::{Window, is_sharp};
 use super::lineage::{self, AppsAt, LedgerAt, Lineage};
 use super::offset::Offset;
 use super::order::{ByOffsets, ByTimes, Offsets, Proof, by_times, decide, satisfies_lax_rule};
@@ -183,6 +183,9 @@ fn given_snapshot(snapshot: &Snapshot) -> Option<Given> {
 /// The window of all backups of a role; nothing where one of them has none. Snapshots stand in where no database was given.
 fn window(case: &Case, set: &Set, role: Role) -> Option<Window> {
     let mut backups = case.of(role).peekable();
+    if let Some((_, stated)) = case.stated.iter().find(|(of, _)| *of == role) {
+        return Some(stated.clone());
+    }
     if backups.peek().is_some() {
         let windows: Option<Vec<_>> = backups.map(|backup| backup.window.clone()).collect();
         return windows?.into_iter().reduce(|one, other| one.and(&other));
@@ -222,20 +225,18 @@ fn order(
         let none = "no store and no history of the apps has an offset";
         findings.push(Finding::new(Code::NothingIngested, none));
     }
-    if let (Some((offset, at, id)), Some(ledger)) = (furthest, least) {
-        if offsets.say() == ByOffsets::Ahead {
-            let end = ledger
-                .ledger
-                .end
-                .map_or("is empty".to_owned(), |end| format!("ends at offset {end}"));
-            let ahead = format!(
-                "{} of {} has read up to offset {offset}, and the participant's ledger {end} ({})",
-                reader(id),
-                at.shown(),
-                ledger.backup.name
-            );
-            findings.push(Finding::new(Code::AppsAhead, ahead).at(&at.backup.name));
-        }
+    if let (Some((offset, at, id)), Some(ledger), ByOffsets::Ahead) = (furthest, least, offsets.say()) {
+        let end = ledger
+            .ledger
+            .end
+            .map_or("is empty".to_owned(), |end| format!("ends at offset {end}"));
+        let ahead = format!(
+            "{} of {} has read up to offset {offset}, and the participant's ledger {end} ({})",
+            reader(id),
+            at.shown(),
+            ledger.backup.name
+        );
+        findings.push(Finding::new(Code::AppsAhead, ahead).at(&at.backup.name));
     }
     let pruned = ledgers.iter().filter_map(|at| at.ledger.pruned).max();
     for (at, readers) in &readers {
@@ -249,7 +250,11 @@ fn order(
     let times = match all_run && !case.backups.is_empty() {
         // Two running databases are read one after the other: their times say nothing.
         true => ByTimes::Unknown,
-        false => by_times(apps_window.as_ref(), participant_window.as_ref()),
+        false => {
+            let published = ledgers.iter().filter_map(|at| at.ledger.published).min();
+            let narrowed = participant_window.clone().map(|window| window.not_before(published));
+            by_times(apps_window.as_ref(), narrowed.as_ref())
+        }
     };
     let (proof, holds) = decide(offsets.say(), times);
     let order = Order {
@@ -359,10 +364,14 @@ fn times_found(order: &Order, findings: &mut Findings) {
         participant.latest()
     );
     let is_lax = satisfies_lax_rule(apps, participant);
+    // Where only the zone is not known, everything overlaps, which says nothing.
+    let is_sharp = is_sharp(&apps.start) && is_sharp(&participant.start);
     let found = match (order.proof, order.by_times) {
         (Proof::Times, ByTimes::After) => Finding::new(Code::TakenAfter, taken),
         (Proof::Offsets, ByTimes::After) if order.holds == Some(true) => Finding::new(Code::TimesContradict, taken),
-        (Proof::Offsets, ByTimes::Overlap) if order.holds == Some(true) => Finding::new(Code::TimesOverlap, taken),
+        (Proof::Offsets, ByTimes::Overlap) if order.holds == Some(true) && is_sharp => {
+            Finding::new(Code::TimesOverlap, taken)
+        }
         (Proof::Unproven, ByTimes::Overlap) if is_lax => {
             findings.push(Finding::new(Code::LaxOrder, &taken));
             Finding::new(Code::OrderUnproven, taken)
@@ -428,10 +437,10 @@ fn standing(
     let mut unproven = Vec::new();
     let mut given = case.of(Role::Apps).chain(case.of(Role::Participant)).peekable();
     if given.peek().is_some() && given.all(|backup| backup.is_running) {
-        unproven.push("backups: running databases were read".to_owned());
+        unproven.push("backups of these databases: what was read is running".to_owned());
     }
     if order.holds.is_none() {
-        unproven.push("a proof that the apps' backup is from before the participant's".to_owned());
+        unproven.push("a proof that the apps' backup is from before the participant's: offsets, or times".to_owned());
     }
     if age.verdict == Youth::Unknown {
         unproven.push(format!("a proof that the backups are less than {limit} old"));

@@ -232,6 +232,13 @@ fn migrations(
     let of_volumes = || case.volumes.iter().filter_map(|snapshot| snapshot.migration).max();
     lineage.migration = lineage.migration.or_else(of_volumes);
     let Some(latest) = lineage.migration else { return };
+    if let Some(now) = case.migration.filter(|now| *now != latest) {
+        let differs = format!("the backup is of migration {latest}, and the network is in migration {now}");
+        findings.push(Finding::new(Code::MigrationsDiffer, differs).next(
+            "use a backup of the network's migration; one from before it can be restored only while the old synchronizer's \
+             nodes still serve",
+        ));
+    }
     for at in apps {
         if let Some(migration) = at.apps.migration().filter(|migration| *migration < latest) {
             let schema = at.shown();

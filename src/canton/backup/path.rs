@@ -59,7 +59,7 @@ impl Way {
 pub enum Standing {
     /// Consistent, young enough, of one participant.
     Fit,
-    /// That is not certain, for these reasons.
+    /// Nothing speaks against them, but this is still needed.
     Unproven(Vec<String>),
     /// It can't be restored, for these reasons.
     Unfit(Vec<String>),
@@ -253,7 +253,12 @@ impl Situation {
                 vec!["the backups are consistent, of one participant and young enough".to_owned()],
                 Vec::new(),
             ),
-            Standing::Unproven(why) => path(Way::ProveBackup, other, why.clone(), why.clone()),
+            Standing::Unproven(lacking) => path(
+                Way::ProveBackup,
+                other,
+                vec!["nothing speaks against the backups, but not everything is proven".to_owned()],
+                lacking.clone(),
+            ),
             Standing::Unfit(_) | Standing::None => {
                 let mut reasons = match &self.backup {
                     Standing::Unfit(why) => why.clone(),

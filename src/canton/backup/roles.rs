@@ -44,6 +44,7 @@ fn found(backup: &Backup) -> Found {
 /// Whether a backup of this was given, whatever became of it.
 pub fn is_given(case: &Case, set: &Set, role: Role) -> bool {
     case.of(role).next().is_some()
+        || case.stated.iter().any(|(of, _)| *of == role)
         || match role {
             Role::Apps => !set.apps.is_empty(),
             Role::Participant => set.participant.is_some(),
@@ -119,14 +120,11 @@ pub fn check(case: &Case, set: &Set, findings: &mut Findings) {
         _ => {}
     }
     if has(Role::Apps) || has(Role::Participant) {
-        for role in [Role::Sequencer, Role::Mediator, Role::Cometbft]
-            .into_iter()
-            .filter(|role| !has(*role))
-        {
-            findings.push(Finding::new(
-                Code::PartNotGiven,
-                format!("no backup of {} was given", role.words()),
-            ));
+        let others = [Role::Sequencer, Role::Mediator, Role::Cometbft];
+        let parts: Vec<_> = others.into_iter().filter(|role| !has(*role)).map(Role::words).collect();
+        if !parts.is_empty() {
+            let none = format!("no backup was given of {}", parts.join(", "));
+            findings.push(Finding::new(Code::PartNotGiven, none));
         }
     }
 }

@@ -102,6 +102,8 @@ fn case(backups: Vec<Backup>) -> Case {
     Case {
         backups,
         has_cometbft: false,
+        stated: Vec::new(),
+        migration: None,
         volumes: Vec::new(),
         identities: Identities::None,
         identities_of: None,
@@ -217,6 +219,7 @@ fn each_thing_that_can_be_wrong_has_its_code() {
         (Code::MigrationsDiffer, Verdict::Consistent, |c| {
             c.backups[1].database = Some("participant_4".into())
         }),
+        (Code::MigrationsDiffer, Verdict::Consistent, |c| c.migration = Some(4)),
         (Code::SynchronizersDiffer, Verdict::Consistent, |c| {
             let columns = "synchronizer_alias status physical_synchronizer_id";
             let connections = table("participant", "par_synchronizer_connection_configs", columns);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use time::UtcOffset;
 use zeroize::Zeroizing;
 
+use crate::canton::backup::instant::Window;
 use crate::canton::backup::judge::Order;
 use crate::canton::backup::order::{ByOffsets, ByTimes, Proof};
 use crate::canton::backup::path::Identities;
@@ -53,12 +54,18 @@ pub struct Args {
     /// Snapshots: the output of `kubectl get volumesnapshot -o json` or `gcloud sql backups list --format=json`
     #[arg(long, value_name = "FILE")]
     volumes: Vec<PathBuf>,
+    /// When backups were taken that do not say it: {"apps":{"start":TIME,"end":TIME},"participant":{...}}
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// The dump of the node's identities, as `rekindle canton identities check` takes it
     #[arg(long, value_name = "FILE")]
     identities: Option<PathBuf>,
     /// The network's release of Splice, such as 0.5.4
     #[arg(long, value_name = "VERSION")]
     splice: Option<Splice>,
+    /// The migration that the network is in now
+    #[arg(long, value_name = "N")]
+    migration: Option<i64>,
     /// The whole network is down, and not this node alone
     #[arg(long)]
     network_down: bool,
@@ -78,14 +85,16 @@ pub struct Args {
 
 const EPILOGUE: &str = "\
 Example:
-  rekindle canton backup check --apps sv.dump scan.dump validator.dump --participant participant.dump \\
-      --volumes snapshots.json --splice 0.5.4
+  rekindle canton backup check --apps apps.dump --participant participant.dump \\
+      --identities identities.json --splice 0.5.4
 
 Exit codes: 0 they fit together and can be restored, 1 something is wrong or not proven, 2 usage, 3 a backup can't be read \
 or breaks off, 4 a server refused.";
 
 /// Bytes of the largest list of snapshots that is read.
 const LARGEST_LIST: u64 = 64 << 20;
+/// Bytes of the largest manifest that is read.
+const LARGEST_MANIFEST: u64 = 1 << 20;
 
 fn zone(text: &str) -> std::result::Result<UtcOffset, String> {
     let seconds = instant::offset(text).and_then(|seconds| UtcOffset::from_whole_seconds(seconds).ok());
@@ -140,7 +149,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             sources.push((role, Source::parse(text)?));
         }
     }
-    if sources.is_empty() && args.volumes.is_empty() && args.identities.is_none() {
+    let is_empty = sources.is_empty() && args.volumes.is_empty();
+    if is_empty && args.manifest.is_none() && args.identities.is_none() {
         return Err(Error::Usage(
             "nothing to check: give --apps and --participant, --volumes, or --identities; see --help".to_owned(),
         ));
@@ -151,6 +161,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     for path in &args.volumes {
         snapshots.extend(list(path)?);
     }
+    let stated = args.manifest.as_deref().map(manifest).transpose()?.unwrap_or_default();
     let options = Options { zone: args.tz };
     let mut reading = Reading::default();
     for (role, source) in &sources {
@@ -161,6 +172,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let case = Case {
         backups: reading.backups,
         has_cometbft,
+        stated,
+        migration: args.migration,
         volumes: snapshots,
         identities: checked.as_ref().map_or(Identities::None, Identities::of),
         identities_of: participant.and_then(|node| Some(node.id.as_ref()?.whole.clone())),
@@ -215,6 +228,17 @@ fn read_whole(path: &Path, what: &str, largest: u64) -> Result<Zeroizing<Vec<u8>
 fn list(path: &Path) -> Result<Vec<Snapshot>> {
     let json = read_whole(path, "list of snapshots", LARGEST_LIST)?;
     volumes::parse(&json).map_err(|why| Error::Unreadable(format!("{}: {why}", path.shown())))
+}
+
+fn manifest(path: &Path) -> Result<Vec<(Role, Window)>> {
+    let json = read_whole(path, "manifest", LARGEST_MANIFEST)?;
+    let read = Window::of_manifest(&json);
+    let (apps, participant) = read.map_err(|why| Error::Unreadable(format!("{}: {why}", path.shown())))?;
+    let parts = [(Role::Apps, apps), (Role::Participant, participant)];
+    Ok(parts
+        .into_iter()
+        .filter_map(|(role, window)| Some((role, window?)))
+        .collect())
 }
 
 fn check_identities(path: &Path) -> Result<Checked> {
@@ -308,7 +332,7 @@ fn order(order: &Order) -> String {
         .map_or("its beginning".to_owned(), |end| end.to_string());
     match (order.proof, order.holds, order.by_times) {
         (Proof::Offsets, Some(true), _) => format!(
-            "proven by offsets: of {} stores and histories none has read beyond {apps}{schema}, and the ledger ends at {end}",
+            "proven by offsets: the apps have read up to {apps}{schema}, and the ledger ends at {end} ({} offsets compared)",
             order.compared
         ),
         (Proof::Offsets, _, _) => {
