@@ -59,9 +59,10 @@ pub fn around(text: &[u8], hit: usize, begins_file: bool, floor: usize) -> Found
         Some(physical) if physical.range.len() <= BEFORE => {
             let content = physical.line.text.trim_ascii_start();
             match content.first() {
+                _ if physical.line.is_of_runtime => view.in_lines(physical),
                 // A line of JSON that was printed over several.
                 Some(b'"') => view.in_json(hit, floor),
-                Some(b'{' | b'[') if is_unfinished(content) && !physical.line.is_of_runtime => view.in_json(hit, floor),
+                Some(b'{' | b'[') if is_unfinished(content) => view.in_json(hit, floor),
                 _ => view.in_lines(physical),
             }
         }

@@ -60,8 +60,13 @@ struct Shared {
 
 /// Reads all logs.
 pub fn run(logs: &[Log], settings: &Settings, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
+    in_units(UNIT, logs, settings, progress)
+}
+
+/// Reads all logs, plain ones in units of so many bytes.
+pub fn in_units(unit: u64, logs: &[Log], settings: &Settings, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
     let shared = Mutex::new(Shared::default());
-    let tasks = Mutex::new(tasks(logs, &mut lock(&shared)));
+    let tasks = Mutex::new(tasks(unit, logs, &mut lock(&shared)));
     let threads = match settings.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -113,7 +118,7 @@ impl Shared {
 }
 
 /// The work there is: what is one thread's alone first, so that it does not begin when all else is done.
-fn tasks(logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
+fn tasks(unit: u64, logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
     let (mut streams, mut units) = (Vec::new(), VecDeque::new());
     for (log_at, log) in logs.iter().enumerate() {
         for (file_at, source) in log.iter().enumerate() {
@@ -127,7 +132,7 @@ fn tasks(logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
             };
             match plain_length(source) {
                 Ok((None, size)) => streams.push((size, task(None))),
-                Ok((Some(length), _)) => units.extend(cut(length, task)),
+                Ok((Some(length), _)) => units.extend(cut(unit, length, task)),
                 Err(why) => shared.failed(
                     source,
                     Code::LogUnreadable,
@@ -160,14 +165,14 @@ fn plain_length(source: &Source) -> io::Result<(Option<u64>, u64)> {
     })
 }
 
-fn cut(length: u64, task: impl Fn(Option<(Range<u64>, u64)>) -> Task) -> impl Iterator<Item = Task> {
-    let count = length.div_ceil(UNIT).max(1);
+fn cut(unit: u64, length: u64, task: impl Fn(Option<(Range<u64>, u64)>) -> Task) -> impl Iterator<Item = Task> {
+    let count = length.div_ceil(unit).max(1);
     (0..count).map(move |at| {
         let end = match at + 1 == count {
             true => length,
-            false => (at + 1) * UNIT,
+            false => (at + 1) * unit,
         };
-        let mut task = task(Some((at * UNIT..end, length)));
+        let mut task = task(Some((at * unit..end, length)));
         task.leaves_head &= at == 0;
         task.leaves_tail &= at + 1 == count;
         task

@@ -126,12 +126,11 @@ impl Search {
     fn hit(&mut self, window: &Window, hit: usize, floor: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
-        if let Some((record, end)) = fast(bytes, hit) {
-            if !own.contains(&position) {
-                return end;
-            }
-            if gathered.take_if_sound(&record) {
-                return end;
+        if let Some(near) = fast(bytes, hit) {
+            // Whichever of its words was hit, a record begins at one place.
+            let is_own = own.contains(&(window.base() + near.start as u64));
+            if !is_own || gathered.take_if_sound(&near.record) {
+                return near.end;
             }
         }
         let found = record::around(bytes, hit, window.base() == 0, floor);
@@ -197,9 +196,16 @@ fn leave_tail(window: &Window, scope: &mut Scope, edges: &mut Edges) {
 /// Bytes of the longest sentence that is read where it stands, and of what is looked through for a level.
 const NEAR: usize = 512;
 
+/// A record that is read where it stands.
+struct Near<'a> {
+    start: usize,
+    end: usize,
+    record: Record<'a>,
+}
+
 /// The record around a hit, if it is of a well-known form and stands on one line: in JSON, a message without escapes and the
-/// logger's name right behind it; in text, the logger's name, a dash and the message. Also answers where it ends.
-fn fast(bytes: &[u8], hit: usize) -> Option<(Record<'_>, usize)> {
+/// logger's name right behind it; in text, the logger's name, a dash and the message.
+fn fast(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     fast_json(bytes, hit).or_else(|| fast_text(bytes, hit))
 }
 
@@ -231,10 +237,11 @@ impl<'a> Quoted<'a> {
         (escapes.iter().all(|byte| *byte == b'\\') && self.bytes.get(end) == Some(&b'"')).then_some(end + 1)
     }
 
-    /// The text from `at` on to the next quote or escape, and where it ends.
+    /// The text from `at` on to the next quote, escape or line break, and where it ends.
     fn text(&self, at: usize) -> Option<(&'a [u8], usize)> {
         let rest = self.bytes.get(at..self.bytes.len().min(at + 2 * NEAR))?;
-        let end = memchr::memchr2(b'"', b'\\', rest)?;
+        // No string goes on in the next line: what does is a piece.
+        let end = memchr::memchr3(b'"', b'\\', b'\n', rest)?;
         Some((rest.get(..end)?, at + end))
     }
 
@@ -252,14 +259,14 @@ impl<'a> Quoted<'a> {
 /// before that quote.
 fn string_start(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let from = at.saturating_sub(NEAR);
-    let quote = from + memchr::memrchr2(b'"', b'\\', bytes.get(from..at)?)?;
+    let quote = from + memchr::memrchr3(b'"', b'\\', b'\n', bytes.get(from..at)?)?;
     (bytes.get(quote) == Some(&b'"')).then_some(())?;
     let before = bytes.get(from..quote)?;
     let backslashes = before.iter().rev().take(16).take_while(|byte| **byte == b'\\').count();
     Some((quote + 1, backslashes))
 }
 
-fn fast_json(bytes: &[u8], hit: usize) -> Option<(Record<'_>, usize)> {
+fn fast_json(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let (mut start, backslashes) = string_start(bytes, hit)?;
     let quoted = Quoted { bytes, backslashes };
     let before_key = |start: usize, name: &[u8]| {
@@ -300,10 +307,14 @@ fn fast_json(bytes: &[u8], hit: usize) -> Option<(Record<'_>, usize)> {
         message,
         terms: &[],
     };
-    Some((record, after))
+    Some(Near {
+        start,
+        end: after,
+        record,
+    })
 }
 
-fn fast_text(bytes: &[u8], hit: usize) -> Option<(Record<'_>, usize)> {
+fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     bytes.get(..hit)?.ends_with(b"Acs").then_some(())?;
     let blank = |byte: &u8| matches!(byte, b' ' | b'"' | b'\\' | b'\n' | b',');
     let before = bytes.get(hit.saturating_sub(NEAR)..hit)?;
@@ -326,5 +337,9 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<(Record<'_>, usize)> {
         message,
         terms: &[],
     };
-    Some((record, start + line.len()))
+    Some(Near {
+        start,
+        end: start + line.len(),
+        record,
+    })
 }
