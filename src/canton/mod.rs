@@ -9,6 +9,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod agreement;
 pub mod dump;
 pub mod evidence;
 pub mod finding;

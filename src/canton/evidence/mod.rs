@@ -4,10 +4,17 @@
 //! A source gives [`Fact`]s one by one to a [`Facts`]; [`Evidence`] keeps each once, so that order, repetition and how logs
 //! are split into files change nothing. The owner of a source is the participant that wrote it.
 
+mod digest;
+pub mod file;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
+
+pub use digest::{digest, digest_of_all};
 
 /// The ticks that a commitment speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +142,63 @@ impl Observations {
             Fact::CatchingUp => self.was_catching_up = true,
         }
         (false, false)
+    }
+}
+
+impl Evidence {
+    /// Takes over what another source of the same SV says.
+    ///
+    /// # Errors
+    /// Both participants, this one's first, where they are not the same: nothing is taken then.
+    pub fn join(&mut self, other: Evidence) -> Result<(), (Participant, Participant)> {
+        match (&self.participant, other.participant) {
+            (Some(one), Some(other)) if *one != other || one.contradicts(&other) => return Err((one.clone(), other)),
+            (Some(one), Some(other)) if !one.is_whole() => self.participant = Some(other),
+            (None, other) => self.participant = other,
+            _ => {}
+        }
+        self.left_out = self.left_out.saturating_add(other.left_out);
+        for (synchronizer, observations) in other.observations {
+            let instants = [
+                observations.reached.map(Fact::Reached),
+                observations.pruned.map(Fact::Pruned),
+                observations.was_catching_up.then_some(Fact::CatchingUp),
+            ];
+            let sent = observations
+                .sent
+                .into_iter()
+                .map(|(counterparty, to_inclusive)| Fact::Sent {
+                    counterparty,
+                    to_inclusive,
+                });
+            for fact in instants.into_iter().flatten().chain(sent) {
+                self.take(&synchronizer, fact);
+            }
+            for ((counterparty, period), comparisons) in observations.compared {
+                for comparison in comparisons {
+                    self.add(&synchronizer, &counterparty, period, comparison);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a comparison; whether the same one was there before.
+    fn add(&mut self, synchronizer: &str, counterparty: &Participant, period: Period, comparison: Comparison) -> bool {
+        let key = (counterparty.clone(), period);
+        let known = self
+            .observations
+            .get(synchronizer)
+            .and_then(|all| all.compared.get(&key));
+        let again = known.is_some_and(|known| known.contains(&comparison));
+        let (counterparty, period) = key;
+        let fact = Fact::Compared {
+            counterparty,
+            period,
+            comparison,
+        };
+        self.take(synchronizer, fact);
+        again
     }
 }
 
