@@ -1,5 +1,6 @@
 //! The commands as an operator runs them: exit codes, files, permissions, and what is on the screen.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -112,6 +113,8 @@ fn check_says_what_is_there_and_its_exit_code_says_whether_all_is_well() {
     assert_eq!(report["files"][1]["standing"], "verified");
     assert_eq!(report["files"][0]["nodes"][0]["keys"][2]["purpose"], "encryption");
     assert_eq!(report["files"][0]["nodes"][0]["keys"][0]["proof"], "proven");
+    let id = Node::new("PAR", "sv1", Algorithm::Ed25519, Style::Old, 17).id();
+    assert_eq!(report["files"][0]["nodes"][0]["id"], id.as_str());
 
     let mut damaged = made::full(Style::Old, 3);
     damaged["identities"]["domain_id"] = "another".into();
@@ -167,14 +170,13 @@ fn a_dump_that_others_may_read_is_a_warning_where_a_key_is_in_it() {
 
 #[test]
 fn packed_dumps_and_pipes_are_read_too() {
-    use std::io::Write;
     let place = Place::new();
     let bytes = serde_json::to_vec(&made::full(Style::Old, 1)).unwrap();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(&bytes).unwrap();
     let packed = place.write("dump.json.gz", packed.finish().unwrap());
     assert_eq!(run(&["check"], &[&packed]).0, 0);
-    let bomb = zstd::encode_all(std::io::repeat(b' ').take(1 << 30), 1).unwrap();
+    let bomb = zstd::encode_all(std::io::repeat(b' ').take(1 << 28), 1).unwrap();
     let bomb = place.write("bomb.zst", bomb);
     let (code, text) = run(&["check"], &[&bomb]);
     assert!(code == 3 && text.contains("MiB"), "{text}");
@@ -188,7 +190,47 @@ fn packed_dumps_and_pipes_are_read_too() {
     assert_eq!(said(child.wait_with_output().unwrap()).0, 0);
 }
 
-use std::io::Read as _;
+#[test]
+fn a_migration_dump_of_any_size_is_checked_in_little_memory() {
+    let place = Place::new();
+    let text = made::migration(Style::Old, 1).to_string();
+    let (head, tail) = text.split_once("QUNT").unwrap();
+    let input = place.write("dump.json", head);
+    let mut file = std::fs::File::options().append(true).open(&input).unwrap();
+    std::io::copy(&mut std::io::repeat(b'A').take(300 << 20), &mut file).unwrap();
+    file.write_all(tail.as_bytes()).unwrap();
+    drop(file);
+    let out = place.path("out.json");
+    for arguments in [&["check"][..], &["extract", "--out", out.to_str().unwrap()]] {
+        // Of addresses, code and libraries included: less than the data alone would take twice.
+        let limited = format!(
+            "ulimit -v 409600; exec {} canton identities \"$@\"",
+            env!("CARGO_BIN_EXE_rekindle")
+        );
+        let output = Command::new("sh")
+            .args(["-c", &limited, "sh"])
+            .args(arguments)
+            .arg(&input)
+            .output()
+            .unwrap();
+        let (code, text) = said(output);
+        assert_eq!(code, 0, "{text}");
+    }
+    let whole: Value = serde_json::from_str(&text).unwrap();
+    let extracted: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(extracted, whole["identities"]["participant"]);
+    let cut = place.write("cut.json", "");
+    std::io::copy(
+        &mut std::fs::File::open(&input).unwrap().take(200 << 20),
+        &mut std::fs::File::create(&cut).unwrap(),
+    )
+    .unwrap();
+    let (code, text) = run(&["check"], &[&cut]);
+    assert!(
+        code == 3 && text.contains("C0201") && text.contains("cut off"),
+        "{text}"
+    );
+}
 
 #[test]
 fn extract_writes_what_jq_was_meant_to_and_for_its_owner_alone() {

@@ -51,6 +51,10 @@ fn thousands_of_keys_and_signatures_end_in_time() {
     let found = in_time("keys", || checked(&node));
     assert!(codes(&found).contains(&Code::KeyUnreadable) && found.nodes[0].keys.len() == 1000);
 
+    let same = json!({"id": "PAR::x", "keys": vec![json!({"type": "signing", "keyId": "same"}); 40_000]});
+    let same = serde_json::to_vec(&same).unwrap();
+    assert!(in_time("diff", || identities::compare(&same, &same)).is_ok_and(|comparison| comparison.is_same));
+
     let made = Node::new("PAR", "sv", Algorithm::Ed25519, Style::Old, 1);
     let snapshot = made.snapshot();
     let items = &snapshot[1 + 2..snapshot.len() - 2];
