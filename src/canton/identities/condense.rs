@@ -150,7 +150,10 @@ impl Condenser {
                 self.leaving_out.is_none()
             }
             // Space, numbers and words: of data that is one of these nothing is left out.
-            _ => self.leaving_out.is_none(),
+            _ => {
+                self.data_comes &= byte.is_ascii_whitespace();
+                self.leaving_out.is_none()
+            }
         };
         if is_kept {
             self.push(&[byte]);
