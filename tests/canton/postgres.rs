@@ -83,7 +83,8 @@ fn run(command: &mut Command) -> Vec<u8> {
 }
 
 const SETTINGS: &str = "fsync = off\nmax_connections = 20\nlog_timezone = 'UTC'\ntimezone = 'Europe/Zurich'\nssl = on\n\
-                        ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.pem'\n";
+                        ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.pem'\n\
+                        log_connections = on\nlog_statement = all\n";
 const ACCESS: &str = "local all all trust\nhost all postgres all trust\nhost all reader all scram-sha-256\n";
 
 impl Postgres {

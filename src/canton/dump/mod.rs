@@ -143,3 +143,6 @@ pub struct Read {
 pub fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> Result<Read> {
     read::read(source, options, rows)
 }
+
+#[cfg(test)]
+mod tests;
