@@ -3,6 +3,7 @@
 
 mod agreement;
 mod backup;
+mod documented;
 mod dumps;
 mod fetch;
 mod identities;

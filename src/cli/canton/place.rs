@@ -255,9 +255,11 @@ fn checked(args: &Args, state: &mut State) -> Result<Option<Ending>> {
         Ok(document) => document,
         Err(fault) => {
             let text = format!("it is no whole JSON document: {}", fault.what);
-            state
-                .findings
-                .push(Finding::new(Code::NotAMergedDump, text).file(&args.file).offset(fault.at));
+            state.findings.push(
+                Finding::new(Code::NotAMergedDump, text)
+                    .file(&args.file)
+                    .offset(fault.at),
+            );
             return Ok(Some(Ending::Unreadable));
         }
     };
