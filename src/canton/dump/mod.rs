@@ -14,6 +14,7 @@ mod files;
 mod input;
 mod moment;
 mod origin;
+mod outcome;
 mod read;
 mod rows;
 mod running;
