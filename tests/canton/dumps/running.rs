@@ -209,3 +209,34 @@ fn a_running_database_is_seen_at_one_instant_and_not_changed() {
     assert_eq!(read.ending, Ending::Refused);
     assert!(read.findings.finish()[0].message.contains("permission denied"));
 }
+
+#[test]
+fn a_connection_that_breaks_leaves_no_doubt() {
+    let Some(postgres) = Postgres::start() else { return };
+    tables(&postgres, "part");
+    /// Ends the session at the first row of the large table.
+    struct Breaking<'a>(&'a Postgres, u64);
+    impl Rows for Breaking<'_> {
+        fn wants(&mut self, table: &Table) -> bool {
+            table.name == "large"
+        }
+        fn row(&mut self, _: &Table, _: &[Field<'_>]) {
+            self.1 += 1;
+            if self.1 == 1 {
+                let ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rekindle'";
+                assert_eq!(self.0.sql("part", ours), "t\n");
+            }
+        }
+    }
+    postgres.sql(
+        "part",
+        "INSERT INTO participant.large SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i",
+    );
+    let source = Source::parse(postgres.address("part").as_ref()).unwrap();
+    let mut rows = Breaking(&postgres, 0);
+    let read = dump::read(&source, &Options::default(), &mut rows).unwrap();
+    assert!((1..23_000).contains(&rows.1), "{}", rows.1);
+    assert_eq!((read.ending, read.header.complete), (Ending::Refused, false));
+    let message = read.findings.finish().remove(0).message;
+    assert!(message.contains("participant.large end early"), "{message}");
+}
