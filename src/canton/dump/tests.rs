@@ -230,6 +230,37 @@ fn a_block_elsewhere_than_said_is_noticed() {
     }
 }
 
+#[test]
+fn a_table_of_contents_leads_to_no_file_outside_its_directory() {
+    let outside = tempfile::tempdir().unwrap();
+    let inside = outside.path().join("dump");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(outside.path().join("1.dat"), DATA).unwrap();
+    std::fs::write(inside.join("1.dat"), DATA).unwrap();
+    let absolute = outside.path().join("1.dat");
+    for (name, is_inside) in [
+        ("1.dat", true),
+        ("../1.dat", false),
+        (absolute.to_str().unwrap(), false),
+        (".", false),
+    ] {
+        let mut toc = Written::head(14, 3, 0);
+        toc.integer(1);
+        toc.entry(6, "TABLE DATA", "", Some(COPY), (0, 0));
+        // The file's name stands where a custom archive has a place.
+        toc.0.truncate(toc.0.len() - 9);
+        toc.text(Some(name));
+        std::fs::write(inside.join("toc.dat"), toc.0).unwrap();
+        let mut kept = Kept::default();
+        let read = read(&Source::Directory(inside.clone()), &Options::default(), &mut kept).unwrap();
+        assert_eq!(
+            (kept.count, read.header.complete),
+            (if is_inside { 2 } else { 0 }, is_inside),
+            "{name}"
+        );
+    }
+}
+
 fn run(text: impl std::io::Read) -> (End, Kept, Vec<crate::canton::Finding>) {
     let mut kept = Kept::default();
     let mut sql = Sql::new(&mut kept, "test".into(), None);
