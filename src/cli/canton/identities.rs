@@ -60,7 +60,9 @@ struct Check {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  rekindle canton identities extract backup_state.json --out participant_identities.json")]
+  rekindle canton identities extract backup_state.json --out participant_identities.json
+Exit codes: 0 the file was written, 1 something in the node is wrong, 2 the file to write is there already, 3 there is no \
+such node in what was given.")]
 struct Extract {
     /// The full dump, or a migration dump
     #[arg(value_name = "FILE")]
@@ -339,9 +341,9 @@ fn extract(args: &Extract, common: &Common) -> Result<u8> {
     let read = identities::read(&args.file)?;
     let (span, node, findings, ending) = match identities::extract(&read.bytes, args.node.slot(), &args.file) {
         Ok(found) => {
+            // It was done: a warning about the dump is said, and is no failure of this.
             let findings = found.findings.finish();
-            let ending = Ending::of(&findings);
-            (Some(found.span), Some(found.node), findings, ending)
+            (Some(found.span), Some(found.node), findings, Ending::Clean)
         }
         Err(refused) if refused.is_there => {
             let span = refused.span.filter(|_| args.even_if_damaged);

@@ -330,6 +330,14 @@ fn extract_refuses_what_is_null_damaged_or_no_full_dump() {
         );
         assert!(!out.exists() && report["written"].is_null(), "{name}");
     }
+    let mut old = made::full(Style::Old, 1);
+    old["identities"]["participant"]["version"] = "0.3.6".into();
+    let old = place.json("old.json", &old);
+    let (code, text) = run(&["extract", "--out", place.path("old").to_str().unwrap()], &[&old]);
+    assert!(
+        code == 0 && text.contains("C0223"),
+        "a warning is said, and the file is there: {text}"
+    );
     let (code, text) = run(
         &[
             "extract",
