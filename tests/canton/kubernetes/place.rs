@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::api_server::{ApiServer, ExecFault, rekindle};
 
 /// A merged dump with a snapshot of about so many bytes, in the server's directory.
-fn dump(server: &ApiServer, bytes: usize) -> PathBuf {
+pub fn dump(server: &ApiServer, bytes: usize) -> PathBuf {
     let snapshot = "QUJD".repeat(bytes / 4);
     let document = json!({
         "identities": {"sv_party_id": "sv::1220", "participant": {"id": "PAR::sv::1220", "keys": [], "authorizedStoreSnapshot": ""}},
