@@ -140,11 +140,14 @@ fn pods_that_cannot_take_it_are_named_with_the_reason() {
     };
     expect(
         &|server| {
-            server.change_pod("sv-app", |pod| {
-                pod["metadata"]["deletionTimestamp"] = json!("2026-11-20T12:00:00Z")
-            })
+            let ends = json!("2026-11-20T12:00:00Z");
+            server.change_pod("sv-app", |pod| pod["metadata"]["deletionTimestamp"] = ends);
+            // Another one is started in its place.
+            while server.pods("sv-app").len() < 2 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         },
-        "C0710",
+        "C0711",
         "Terminating",
     );
     expect(
@@ -307,4 +310,19 @@ fn killed_at_any_moment_the_target_is_old_or_new_and_the_next_run_finishes() {
         );
     }
     assert!(seen.len() > 1, "no kill came in the middle: {seen:?}");
+}
+
+#[test]
+fn a_container_that_is_not_ready_takes_it_and_that_is_said() {
+    let server = ApiServer::with_sv();
+    let file = dump(&server, 1000);
+    server.change_pod("sv-app", |pod| {
+        pod["status"]["containerStatuses"][1]["ready"] = json!(false)
+    });
+    let (code, document) = place(&server, &file, &["--execute"]);
+    assert_eq!(
+        (code, codes(&document), document["placed"].as_bool()),
+        (0, vec!["C0713"], Some(true)),
+        "{document}"
+    );
 }
