@@ -206,7 +206,7 @@ fn pods_that_cannot_take_it_are_named_with_the_reason() {
 }
 
 #[test]
-fn without_a_tool_for_hashes_the_file_itself_is_read_back() {
+fn tools_that_are_missing_are_done_without() {
     let server = ApiServer::with_sv();
     server.lock().manners.exec = ExecFault::Without(vec!["sha256sum".to_owned()]);
     let file = dump(&server, 1 << 20);
@@ -214,6 +214,9 @@ fn without_a_tool_for_hashes_the_file_itself_is_read_back() {
     assert_eq!((code, document["placed"].as_bool()), (0, Some(true)), "{document}");
     std::fs::write(server.target(), "tampered").unwrap();
     assert_eq!(place(&server, &file, &["--execute"]).0, 1);
+    server.lock().manners.exec = ExecFault::Without(["ln", "df", "sync"].map(str::to_owned).to_vec());
+    let (code, document) = place(&server, &file, &["--replace", "--execute"]);
+    assert_eq!((code, document["placed"].as_bool()), (0, Some(true)), "{document}");
 }
 
 #[test]
