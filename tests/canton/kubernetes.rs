@@ -1,7 +1,7 @@
 //! Placing and scaling against an API server that a real `kubectl` accepts.
 
 #[path = "api_server/mod.rs"]
-mod api_server;
+pub mod api_server;
 #[path = "kubernetes/kubectl.rs"]
 mod kubectl;
 #[path = "kubernetes/place.rs"]
