@@ -2,6 +2,7 @@
 
 mod answers;
 mod process;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -71,6 +72,29 @@ impl Live {
         };
         let mut config = runtime.block_on(read)?;
         config.connect_timeout = Some(CONNECT);
+        let host = config.cluster_url.host().unwrap_or_default();
+        let excluded = ["NO_PROXY", "no_proxy"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok());
+        let is_excluded = excluded.into_iter().any(|list| proxy::is_excluded(&list, host));
+        if let Some(proxy) = &config.proxy_url {
+            // The environment's applies to servers with TLS, as for every other client.
+            let is_environments = ["HTTPS_PROXY", "https_proxy"]
+                .into_iter()
+                .filter_map(|name| std::env::var(name).ok())
+                .any(|value| value.parse::<hyper::Uri>().is_ok_and(|value| &value == proxy));
+            let is_plain = config.cluster_url.scheme_str() == Some("http");
+            match is_environments && (is_excluded || is_plain) {
+                true => config.proxy_url = None,
+                false => {
+                    return Err(Failure::Configuration(format!(
+                        "the way to {host} leads through the proxy {}, which this client can't take: add the host to NO_PROXY \
+                         where it can be reached directly, or run kubectl proxy and a kubeconfig for it",
+                        proxy.host().unwrap_or_default()
+                    )));
+                }
+            }
+        }
         let server = config.cluster_url.to_string();
         let address = match context {
             Some(context) => excerpt(&format!("{server} (context {context})")),

@@ -115,7 +115,10 @@ fn process(command: &[String], fault: &ExecFault, volume: &Path) -> std::process
         }
     };
     if let ExecFault::Without(tools) = fault {
-        let bin = volume.parent().unwrap().join("bin");
+        let bin = volume
+            .parent()
+            .unwrap()
+            .join(format!("bin-without-{}", tools.join("-")));
         std::fs::create_dir_all(&bin).unwrap();
         for tool in [
             "sh",

@@ -52,6 +52,13 @@ pub async fn answer(
     if let Some(document) = discovery(&parts) {
         return Ok(document);
     }
+    // `kubectl` asks for the namespace when something in it is missing.
+    if let ["api", "v1", "namespaces", name @ "sv"] = parts.as_slice() {
+        return Ok(document(
+            200,
+            &json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}),
+        ));
+    }
     let (group, rest) = match parts.as_slice() {
         ["api", "v1", "namespaces", namespace, rest @ ..] => ("v1".to_owned(), (*namespace, rest)),
         ["apis", group, version, "namespaces", namespace, rest @ ..] => {

@@ -118,3 +118,54 @@ fn the_commands_of_a_dry_run_do_the_same_when_they_are_typed() {
         );
     }
 }
+
+/// Whether `kubectl` runs commands over WebSocket, as it does since 1.31; before it knew only SPDY.
+fn speaks_websocket() -> bool {
+    let out = std::process::Command::new("kubectl")
+        .args(["version", "--client", "-o", "json"])
+        .output()
+        .unwrap();
+    let version: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let minor = version["clientVersion"]["minor"]
+        .as_str()
+        .unwrap()
+        .trim_end_matches('+')
+        .parse::<u32>();
+    let is_new = minor.unwrap() >= 31;
+    if !is_new {
+        eprintln!("skipped: this kubectl runs commands over SPDY only");
+    }
+    is_new
+}
+
+#[test]
+fn the_commands_of_a_dry_placement_place_the_file_when_they_are_typed() {
+    if !is_there() || !speaks_websocket() {
+        return;
+    }
+    let server = ApiServer::with_sv();
+    let file = super::place::dump(&server, 100_000);
+    for arguments in [&["place"][..], &["place", "--replace"]] {
+        let all = [arguments, &["--json", "--file", file.to_str().unwrap()]].concat();
+        let out = super::api_server::rekindle(&server, &all).output().unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let mut printed = String::new();
+        for command in document["commands"].as_array().unwrap() {
+            let mut shell = std::process::Command::new("sh");
+            shell
+                .args(["-c", command.as_str().unwrap()])
+                .env("HOME", server.directory.path());
+            let out = shell.output().unwrap();
+            assert!(
+                out.status.success(),
+                "{command}: {}",
+                String::from_utf8_lossy(&out.stderr)
+            );
+            printed.push_str(&String::from_utf8(out.stdout).unwrap());
+        }
+        let hashes = printed.matches(document["sha256"].as_str().unwrap()).count();
+        assert_eq!(hashes, 2, "{printed}");
+        assert_eq!(std::fs::read(server.target()).unwrap(), std::fs::read(&file).unwrap());
+        std::fs::write(server.target(), "another").unwrap();
+    }
+}

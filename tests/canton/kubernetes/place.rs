@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::api_server::{ApiServer, ExecFault, rekindle};
 
 /// A merged dump with a snapshot of about so many bytes, in the server's directory.
-fn dump(server: &ApiServer, bytes: usize) -> PathBuf {
+pub fn dump(server: &ApiServer, bytes: usize) -> PathBuf {
     let snapshot = "QUJD".repeat(bytes / 4);
     let document = json!({
         "identities": {"sv_party_id": "sv::1220", "participant": {"id": "PAR::sv::1220", "keys": [], "authorizedStoreSnapshot": ""}},
@@ -140,11 +140,14 @@ fn pods_that_cannot_take_it_are_named_with_the_reason() {
     };
     expect(
         &|server| {
-            server.change_pod("sv-app", |pod| {
-                pod["metadata"]["deletionTimestamp"] = json!("2026-11-20T12:00:00Z")
-            })
+            let ends = json!("2026-11-20T12:00:00Z");
+            server.change_pod("sv-app", |pod| pod["metadata"]["deletionTimestamp"] = ends);
+            // Another one is started in its place.
+            while server.pods("sv-app").len() < 2 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         },
-        "C0710",
+        "C0711",
         "Terminating",
     );
     expect(
@@ -203,7 +206,7 @@ fn pods_that_cannot_take_it_are_named_with_the_reason() {
 }
 
 #[test]
-fn without_a_tool_for_hashes_the_file_itself_is_read_back() {
+fn tools_that_are_missing_are_done_without() {
     let server = ApiServer::with_sv();
     server.lock().manners.exec = ExecFault::Without(vec!["sha256sum".to_owned()]);
     let file = dump(&server, 1 << 20);
@@ -211,6 +214,9 @@ fn without_a_tool_for_hashes_the_file_itself_is_read_back() {
     assert_eq!((code, document["placed"].as_bool()), (0, Some(true)), "{document}");
     std::fs::write(server.target(), "tampered").unwrap();
     assert_eq!(place(&server, &file, &["--execute"]).0, 1);
+    server.lock().manners.exec = ExecFault::Without(["ln", "df", "sync"].map(str::to_owned).to_vec());
+    let (code, document) = place(&server, &file, &["--replace", "--execute"]);
+    assert_eq!((code, document["placed"].as_bool()), (0, Some(true)), "{document}");
 }
 
 #[test]
@@ -307,4 +313,19 @@ fn killed_at_any_moment_the_target_is_old_or_new_and_the_next_run_finishes() {
         );
     }
     assert!(seen.len() > 1, "no kill came in the middle: {seen:?}");
+}
+
+#[test]
+fn a_container_that_is_not_ready_takes_it_and_that_is_said() {
+    let server = ApiServer::with_sv();
+    let file = dump(&server, 1000);
+    server.change_pod("sv-app", |pod| {
+        pod["status"]["containerStatuses"][1]["ready"] = json!(false)
+    });
+    let (code, document) = place(&server, &file, &["--execute"]);
+    assert_eq!(
+        (code, codes(&document), document["placed"].as_bool()),
+        (0, vec!["C0713"], Some(true)),
+        "{document}"
+    );
 }

@@ -173,3 +173,40 @@ fn no_cluster_and_no_kubeconfig_are_said() {
     let (code, document) = scale(&server, &["--down"]);
     assert_eq!((code, codes(&document)), (4, vec!["C0709"]), "{document}");
 }
+
+#[test]
+fn a_conflict_is_tried_again() {
+    let server = ApiServer::with_sv();
+    server.lock().manners.conflicts = 1;
+    assert_eq!(scale(&server, &["--down", "--only", "sv-app", "--execute"]).0, 0);
+    assert_eq!(server.replicas("sv-app"), 0);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_not_taken_where_it_is_excluded_and_said_where_it_is_not() {
+    let server = ApiServer::with_sv();
+    let run = |no_proxy: &str, scheme: &str| {
+        let config = std::fs::read_to_string(server.kubeconfig()).unwrap();
+        std::fs::write(server.kubeconfig(), config.replace("http://", &format!("{scheme}://"))).unwrap();
+        let mut command = rekindle(&server, &["scale", "--down", "--json"]);
+        let out = command
+            .env("HTTPS_PROXY", "http://proxy.example:3128")
+            .env("NO_PROXY", no_proxy)
+            .output()
+            .unwrap();
+        std::fs::write(server.kubeconfig(), config).unwrap();
+        (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap())
+    };
+    assert_eq!(run("", "http").0, 0, "it is for TLS");
+    let (code, text) = run("example.org", "https");
+    assert!(
+        code == 4 && text.contains("proxy.example") && text.contains("NO_PROXY"),
+        "{text}"
+    );
+    let (code, text) = run("127.0.0.0/8", "https");
+    // There is no TLS on that port: what matters is that it was asked directly.
+    assert!(
+        code == 4 && text.contains("C0709") && !text.contains("proxy.example"),
+        "{text}"
+    );
+}

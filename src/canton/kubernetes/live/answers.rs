@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::super::cluster::{Claim, Container, Deployment, Failure, Mount, Pod};
-use crate::shown::excerpt;
+use crate::shown::{excerpt, line};
 
 /// Why a call failed.
 pub fn failure(why: &kube::Error) -> Failure {
@@ -48,6 +48,17 @@ fn count(number: Option<i32>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
+/// A name or label. The API server lets none in that can't be shown; from one that does, it comes escaped, and then names
+/// nothing.
+fn name(text: Option<String>) -> String {
+    line(&text.unwrap_or_default()).into_owned()
+}
+
+fn names(labels: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let all = labels.unwrap_or_default().into_iter();
+    all.map(|(key, value)| (name(Some(key)), name(Some(value)))).collect()
+}
+
 /// A deployment.
 pub fn deployment(of: apps::Deployment) -> Deployment {
     let spec = of.spec.unwrap_or_default();
@@ -55,10 +66,10 @@ pub fn deployment(of: apps::Deployment) -> Deployment {
     let is_simple = spec.selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
     let containers = spec.template.spec.map(|spec| spec.containers).unwrap_or_default();
     Deployment {
-        name: of.metadata.name.unwrap_or_default(),
-        labels: of.metadata.labels.unwrap_or_default(),
+        name: name(of.metadata.name),
+        labels: names(of.metadata.labels),
         selector: match is_simple {
-            true => spec.selector.match_labels.unwrap_or_default(),
+            true => names(spec.selector.match_labels),
             false => BTreeMap::new(),
         },
         images: containers.into_iter().filter_map(|container| container.image).collect(),
@@ -99,14 +110,14 @@ pub fn pod(of: core::Pod) -> Pod {
         Container {
             is_running: state.running.is_some(),
             is_ready: seen.is_some_and(|one| one.ready),
-            reason: waiting.or(ended),
+            reason: waiting.or(ended).map(|reason| excerpt(&reason)),
             mounts: mounts.collect(),
-            name: container.name,
+            name: name(Some(container.name)),
         }
     });
     Pod {
-        name: of.metadata.name.unwrap_or_default(),
-        phase: status.phase.unwrap_or_else(|| "Unknown".to_owned()),
+        name: name(of.metadata.name),
+        phase: name(Some(status.phase.unwrap_or_else(|| "Unknown".to_owned()))),
         is_terminating: of.metadata.deletion_timestamp.is_some(),
         containers: containers.collect(),
     }
@@ -117,7 +128,7 @@ pub fn claim(of: core::PersistentVolumeClaim) -> Claim {
     let status = of.status.unwrap_or_default();
     let capacity = status.capacity.unwrap_or_default();
     Claim {
-        name: of.metadata.name.unwrap_or_default(),
+        name: name(of.metadata.name),
         phase: status.phase.unwrap_or_else(|| "Unknown".to_owned()),
         capacity_bytes: capacity.get("storage").and_then(quantity),
     }

@@ -255,3 +255,41 @@ fn names_with_quotes_and_spaces_are_only_names() {
     }
     assert_eq!(files(&cluster), ["it's $(x) .json"]);
 }
+
+#[test]
+fn what_came_into_being_in_the_meantime_is_not_overwritten() {
+    let cluster = cluster();
+    let names = Names::new(TARGET, &"0".repeat(64), [0; 4]);
+    std::fs::write(cluster.local(&names.part), "new").unwrap();
+    std::fs::write(cluster.local(TARGET), "theirs").unwrap();
+    let exec = |script: &str| super::super::Exec {
+        namespace: "sv".to_owned(),
+        pod: String::new(),
+        container: String::new(),
+        command: shell::script(script),
+        idle: Duration::from_secs(5),
+    };
+    let run = |script: String| {
+        cluster
+            .exec(&exec(&script), &mut std::io::empty(), &mut std::io::sink())
+            .unwrap()
+            .code
+    };
+    assert_eq!(run(scripts::rename(&names, None)), scripts::IN_THE_WAY);
+    assert_eq!(
+        run(format!("ln() {{ false; }}; {}", scripts::rename(&names, None))),
+        scripts::IN_THE_WAY
+    );
+    assert_eq!(std::fs::read(cluster.local(TARGET)).unwrap(), b"theirs");
+    assert_eq!(
+        run(format!("ln() {{ false; }}; {}", scripts::rename(&names, Some("abc")))),
+        0
+    );
+    assert_eq!(std::fs::read(cluster.local(TARGET)).unwrap(), b"new");
+    assert_eq!(std::fs::read(cluster.local(&names.old("abc"))).unwrap(), b"theirs");
+    assert_eq!(
+        run(scripts::rename(&names, None)),
+        16,
+        "without a part nothing is renamed"
+    );
+}

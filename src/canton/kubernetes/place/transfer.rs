@@ -320,14 +320,19 @@ pub fn find(cluster: &dyn Cluster, request: &Request) -> Result<Result<super::su
     Ok(choose(&pods, request).map(|(pod, _)| pod.clone()))
 }
 
-/// Keeps the beginning of an answer.
+/// Keeps an answer, if it is short.
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let room = ANSWER.saturating_sub(self.0.len()).min(bytes.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
-        Ok(bytes.len())
+        match room == bytes.len() {
+            true => Ok(room),
+            false => Err(std::io::Error::other(
+                "the container prints much more than it was asked for",
+            )),
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
