@@ -520,6 +520,36 @@ fn two_at_once_do_not_write_the_same_file() {
     assert_eq!(first.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn names_that_others_left_there_are_not_written_through() {
+    let app = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, "QUJD")));
+    let (directory, out) = out();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, directory.path().join("data.json.part")).unwrap();
+    assert_eq!(fetch(&app, &out, &[]).status.code(), Some(3));
+    std::fs::remove_file(directory.path().join("data.json.part")).unwrap();
+    std::os::unix::fs::symlink(&victim, directory.path().join("data.json.sha256.part")).unwrap();
+    std::os::unix::fs::symlink(&victim, &out).unwrap();
+    assert_eq!(fetch(&app, &out, &[]).status.code(), Some(2));
+    assert_eq!(fetch(&app, &out, &["--replace"]).status.code(), Some(0));
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    assert!(!out.is_symlink());
+    std::fs::create_dir(directory.path().join("folder")).unwrap();
+    for wrong in ["folder", "/dev/null", "/"] {
+        let output = fetch(&app, &directory.path().join(wrong), &[]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+    // A name that would forge a line of the sidecar.
+    let odd = directory.path().join("a\\b\nc.json");
+    assert_eq!(fetch(&app, &odd, &[]).status.code(), Some(0));
+    let check = Command::new("sha256sum")
+        .args(["--strict", "-c", "a\\b\nc.json.sha256"])
+        .current_dir(directory.path())
+        .output();
+    assert!(check.unwrap().status.success());
+}
+
 /// A snapshot with this many bytes of base64, and the most memory (bytes) that fetching it took.
 fn huge(characters: u64) -> u64 {
     let app = SvApp::start("0.5.4", move |_, _| {
