@@ -503,6 +503,56 @@ fn a_fetch_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_finishe
 }
 
 #[test]
+fn a_fetch_that_is_killed_goes_on_where_it_was_if_the_server_can() {
+    let good = snapshot(AT, &"QUJD".repeat(50_000)).to_string().into_bytes();
+    let whole = good.clone();
+    let app = SvApp::start("0.5.4", move |request, _| {
+        let from = request.headers.get("range").map_or(0, |range| {
+            range["bytes=".len()..].trim_end_matches('-').parse::<usize>().unwrap()
+        });
+        let mut answer = Answer::of(200, "application/json", vec![])
+            .with("etag", "\"one\"")
+            .with("accept-ranges", "bytes");
+        if from > 0 {
+            answer.status = 206;
+            answer = answer.with(
+                "content-range",
+                &format!("bytes {from}-{}/{}", whole.len() - 1, whole.len()),
+            );
+        }
+        answer.body(Body::Slow(whole[from..].to_vec(), 1000, Duration::from_millis(5)))
+    });
+    let (directory, out) = out();
+    let part = directory.path().join("data.json.part");
+    for kilobytes in [20, 60, 100] {
+        let mut child = command(&app, &out, &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while part.metadata().map_or(0, |part| part.len()) < kilobytes << 10
+            && start.elapsed() < Duration::from_secs(30)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!out.exists());
+    }
+    let output = fetch(&app, &out, &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(std::fs::read(&out).unwrap(), good);
+    let from: Vec<_> = app
+        .asked()
+        .iter()
+        .map(|asked| asked.headers.get("range").cloned())
+        .collect();
+    assert!(from[0].is_none() && from[1..].iter().all(Option::is_some), "{from:?}");
+    only(&directory, &["data.json", "data.json.sha256"]);
+}
+
+#[test]
 fn two_at_once_do_not_write_the_same_file() {
     let body = snapshot(AT, "QUJD").to_string().into_bytes();
     let app = SvApp::start("0.5.4", move |_, _| {
