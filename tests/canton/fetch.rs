@@ -422,6 +422,36 @@ fn a_transfer_that_broke_off_goes_on_where_the_server_can_and_begins_anew_where_
 }
 
 #[test]
+fn the_rest_of_another_snapshot_is_never_put_behind_the_beginning_of_this_one() {
+    let good = snapshot(AT, &"QUJD".repeat(50_000)).to_string().into_bytes();
+    for (etag, shift, more) in [
+        ("\"two\"", 0, 0),
+        ("\"one\"", 4, 0),
+        ("\"one\"", 0, 4),
+        ("W/\"one\"", 0, 0),
+    ] {
+        let whole = good.clone();
+        let app = SvApp::start("0.5.4", move |request, before| {
+            let answer = Answer::of(200, "application/json", vec![]).with("accept-ranges", "bytes");
+            let Some(range) = request.headers.get("range").filter(|_| before == 1) else {
+                return answer
+                    .with("etag", "\"one\"")
+                    .body(Body::Short(whole[..100_000].to_vec(), whole.len()));
+            };
+            let from: usize = range["bytes=".len()..].trim_end_matches('-').parse().unwrap();
+            let (from, size) = (from + shift, whole.len() + more);
+            let mut answer = answer.with("etag", etag).body(Body::Sized(whole[from..].to_vec()));
+            answer.status = 206;
+            answer.with("content-range", &format!("bytes {from}-{}/{size}", size - 1))
+        });
+        let (directory, out) = out();
+        let output = fetch(&app, &out, &["--retries", "1"]);
+        assert_eq!(output.status.code(), Some(3), "{etag} {shift} {more}: {output:?}");
+        only(&directory, &[]);
+    }
+}
+
+#[test]
 fn a_validators_answer_gives_the_file_that_the_validator_is_given() {
     let inner = json!({
         "participant": { "id": "PAR::v::1220", "keys": [], "authorizedStoreSnapshot": "" }, "participant_users": {},
