@@ -153,12 +153,12 @@ fn the_published_dumps_are_what_they_are() {
     }
 }
 
-/// Every byte of every key pair, changed in three ways: nobody may believe the dump any more.
-fn every_byte_counts(node: &Value, is_private_alone: bool) -> usize {
+/// Every byte of every key pair, changed in these ways: nobody may believe the dump any more.
+fn every_byte_counts(node: &Value, is_private_alone: bool, changes: &[u8]) -> usize {
     let mut tried = 0;
     for (at, key) in node["keys"].as_array().unwrap().iter().enumerate() {
         let pair = STANDARD.decode(key["keyPair"].as_str().unwrap()).unwrap();
-        for (byte, change) in (0..pair.len()).flat_map(|byte| [1, 0x80, 0xff].map(|change| (byte, change))) {
+        for (byte, change) in (0..pair.len()).flat_map(|byte| changes.iter().map(move |change| (byte, *change))) {
             // What it may be used for stands in the private half alone in newer releases, and nothing contradicts it.
             let usages = pair.len() - 7..pair.len() - 4;
             if is_private_alone && usages.contains(&byte) {
@@ -183,15 +183,15 @@ fn every_byte_counts(node: &Value, is_private_alone: bool) -> usize {
 #[test]
 fn no_byte_of_a_key_pair_changes_unnoticed() {
     if let Some(bytes) = published("alice-plaintext-id-identity-dump.json") {
-        assert!(every_byte_counts(&serde_json::from_slice(&bytes).unwrap(), false) > 1500);
+        assert!(every_byte_counts(&serde_json::from_slice(&bytes).unwrap(), false, &[1, 0x80, 0xff]) > 1500);
     }
     for (algorithm, style) in [
         (Algorithm::Ed25519, Style::New),
         (Algorithm::Ed25519, Style::Middle),
-        (Algorithm::P384, Style::New),
+        (Algorithm::P256, Style::New),
     ] {
         let node = Node::new("PAR", "sv", algorithm, style, 40).json();
-        assert!(every_byte_counts(&node, style == Style::New) > 1000);
+        assert!(every_byte_counts(&node, style == Style::New, &[1]) > 300);
     }
 }
 

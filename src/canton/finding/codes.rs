@@ -62,8 +62,8 @@ register! {
     FieldUnknown = "C0227", Info, "nothing to do: a newer release may write it";
     /// An id is not of the form that Canton gives its nodes.
     IdMalformed = "C0228", Error, "fetch the dump again, or use another backup";
-    /// Two dumps are of the same node or SV.
-    SameNodeTwice = "C0229", Warning, "give one dump of each SV; `rekindle canton identities diff` compares two of one";
+    /// Two dumps are of the same node, as backups of one SV are.
+    SameNodeTwice = "C0229", Info, "usual among one SV's backups, wrong among dumps of different SVs; `identities diff` compares two";
     /// The file could not be read.
     FileUnreadable = "C0230", Error, "check the path and who may read it";
     /// The topology was changed or damaged: a signature in it does not fit what it signs.

@@ -6,13 +6,16 @@ use serde::Serialize;
 
 use super::json::{Kind, Value, unescaped};
 use super::shape::{self, Shape, Slot};
-use super::{key, parse};
+use super::{condense, key, parse};
 use crate::canton::Finding;
 use crate::crypto::{Digest, Sha256Stream, sha256, sha256_parts};
 use crate::shown::excerpt;
 
 /// Differences that are listed; further ones are counted.
 const LISTED: usize = 200;
+
+/// Keys of one node that are compared one by one; where there are more, nobody but an attacker wrote them.
+const MOST_KEYS: usize = 1000;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -100,10 +103,12 @@ fn fields(shape: Shape, holder: &Value<'_>) -> Fields {
         node(slot.map_or("node", Slot::name), holder, &mut out);
         return out;
     }
-    for (name, value) in holder.members() {
+    // Of a validator's dump the data stand beside its node: they are not compared.
+    let is_data = |name: &str| condense::DATA.contains(&name) || ["created_at", "acs_timestamp"].contains(&name);
+    for (name, value) in holder.members().iter().filter(|(name, _)| !is_data(name)) {
         match Slot::ALL.iter().find(|slot| slot.name() == name) {
             Some(slot) if value.is_object() => node(slot.name(), value, &mut out),
-            _ => drop(out.insert(excerpt(name), public(name, value))),
+            _ => drop(out.insert(whole(name), public(name, value))),
         }
     }
     out
@@ -112,9 +117,20 @@ fn fields(shape: Shape, holder: &Value<'_>) -> Fields {
 fn node(called: &str, value: &Value<'_>, out: &mut Fields) {
     for (name, member) in value.members() {
         match (name.as_ref(), &member.kind) {
-            ("keys", Kind::List(keys)) => keys.iter().for_each(|key| one_key(called, key, out)),
-            _ => drop(out.insert(format!("{called}.{}", excerpt(name)), public(name, member))),
+            ("keys", Kind::List(keys)) if keys.len() <= MOST_KEYS => {
+                keys.iter().for_each(|key| one_key(called, key, out))
+            }
+            _ => drop(out.insert(format!("{called}.{}", whole(name)), public(name, member))),
         }
+    }
+}
+
+/// A name that is unlike any other, also where only its beginning is shown.
+fn whole(name: &str) -> String {
+    let shown = excerpt(name);
+    match shown == name {
+        true => shown,
+        false => format!("{shown} ({})", hex::encode(sha256(name.as_bytes()))),
     }
 }
 
@@ -149,7 +165,7 @@ fn one_key(called: &str, entry: &Value<'_>, out: &mut Fields) {
         (None, Some(id)) => {
             let kind = entry.text("type").map_or(String::new(), |kind| excerpt(&kind));
             (
-                format!("{called} KMS key {}", excerpt(&id)),
+                format!("{called} KMS key {}", whole(&id)),
                 format!("{kind} \"{name}\""),
                 Vec::new(),
             )

@@ -104,7 +104,7 @@ pub fn extract(bytes: &[u8], slot: Slot, file: &Path) -> Result<Extracted, Box<R
         }
     };
     let mut findings = Findings::default();
-    let finder = node::Finder { file: Some(file) };
+    let finder = node::Finder::of(bytes, Some(file));
     super::duplicates(value, &mut format!(".{}", slot.name()), &finder, &mut findings);
     let node = node::check(value, slot, &finder, &mut findings);
     let span = in_file(bytes, value);

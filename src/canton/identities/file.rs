@@ -9,14 +9,18 @@ use rustix::fs::{CWD, RenameFlags};
 use zeroize::Zeroizing;
 
 use super::LONGEST;
+use super::condense::condense;
 use crate::canton::unpack::{self, Packing};
 use crate::error::{Error, Result};
 use crate::shown::Show;
 
 /// A file that was read.
 pub struct Read {
-    /// What is in it, unpacked if it was packed; as much as [`LONGEST`] and one byte of what is longer.
+    /// What is in it, unpacked if it was packed. Of what is longer than [`LONGEST`] the data of a migration dump is left out;
+    /// what is longer even so is read up to one byte more.
     pub bytes: Zeroizing<Vec<u8>>,
+    /// Whether data was left out, so that offsets are not those of the file.
+    pub is_condensed: bool,
     /// Its permissions, where it is a file of its own and no pipe.
     pub mode: Option<u32>,
     /// Its length on disk.
@@ -35,31 +39,47 @@ impl Read {
 /// # Errors
 /// [`Error::Io`].
 pub fn read(path: &Path) -> Result<Read> {
+    let at = |doing| Error::io(doing, path);
     if path == Path::new("-") {
-        let bytes = whole(&mut io::stdin().lock(), 0).map_err(Error::io("read", path))?;
+        let (bytes, is_condensed) = whole_or_condensed(&mut io::stdin().lock(), 0).map_err(at("read"))?;
         return Ok(Read {
             length: bytes.len() as u64,
             bytes,
+            is_condensed,
             mode: None,
         });
     }
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let metadata = file.metadata().map_err(Error::io("look at", path))?;
+    let mut file = File::open(path).map_err(at("open"))?;
+    let metadata = file.metadata().map_err(at("look at"))?;
     let is_file = metadata.is_file();
     let packing = match is_file {
-        true => Packing::of_file(&mut file).map_err(Error::io("read", path))?,
+        true => Packing::of_file(&mut file).map_err(at("read"))?,
         false => Packing::Plain,
     };
-    let bytes = match packing {
+    let read = match packing {
         // A reader with a buffer of its own would leave copies behind: only what is packed goes through one.
-        Packing::Plain => whole(&mut file, metadata.len()),
-        packed => unpack::reader(file, packed).and_then(|mut reader| whole(&mut reader, 0)),
+        Packing::Plain => whole_or_condensed(&mut file, metadata.len()),
+        packed => unpack::reader(file, packed).and_then(|mut reader| whole_or_condensed(&mut reader, 0)),
     };
+    let (bytes, is_condensed) = read.map_err(at("read"))?;
     Ok(Read {
-        bytes: bytes.map_err(Error::io("read", path))?,
+        bytes,
+        is_condensed,
         mode: is_file.then(|| metadata.mode()),
         length: metadata.len(),
     })
+}
+
+fn whole_or_condensed(reader: &mut dyn io::Read, expected: u64) -> io::Result<(Zeroizing<Vec<u8>>, bool)> {
+    if expected > LONGEST as u64 {
+        return Ok((condense(reader)?, true));
+    }
+    let bytes = whole(reader, expected)?;
+    if bytes.len() <= LONGEST {
+        return Ok((bytes, false));
+    }
+    let begun = io::Read::chain(bytes.as_slice(), reader);
+    Ok((condense(&mut { begun })?, true))
 }
 
 /// All bytes up to one more than [`LONGEST`]; what grows leaves no copies behind.

@@ -4,6 +4,7 @@
 //! Everything here is a function of bytes. Key material is read in place, decoded into memory that is wiped, and never part
 //! of what is answered: not of a finding, an error or a report.
 
+mod condense;
 mod derive;
 mod diff;
 mod extract;
@@ -150,33 +151,36 @@ pub fn too_long(length: u64) -> Finding {
 
 /// Checks a document. The path only says where the findings are.
 pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
-    let finder = Finder { file };
+    check_with(bytes, &Finder::of(bytes, file))
+}
+
+/// Checks a file as it was read.
+pub fn check_file(read: &Read, path: &Path) -> Checked {
+    let finder = Finder::of(&read.bytes, Some(path));
+    match read.is_condensed {
+        true => check_with(&read.bytes, &Finder { begins: None, ..finder }),
+        false => check_with(&read.bytes, &finder),
+    }
+}
+
+fn check_with(bytes: &[u8], finder: &Finder<'_>) -> Checked {
     let mut checked = Checked::default();
-    let placed = |mut finding: Finding| {
-        if let Some(file) = file {
-            finding = finding.file(file);
-        }
-        finding
-    };
     if bytes.starts_with(BYTE_ORDER_MARK) {
-        checked.findings.push(
-            finder
-                .finding(Code::ByteOrderMark, "the file begins with a byte order mark")
-                .offset(0),
-        );
+        let message = "the file begins with a byte order mark";
+        checked.findings.push(finder.finding(Code::ByteOrderMark, message));
     }
     let top = match parse(bytes) {
         Ok(top) => top,
         Err(finding) => {
-            checked.findings.push(placed(*finding));
+            checked.findings.push(finder.place(*finding));
             return checked;
         }
     };
-    duplicates(&top, &mut String::new(), &finder, &mut checked.findings);
+    duplicates(&top, &mut String::new(), finder, &mut checked.findings);
     let known = match shape::recognise(&top) {
         Ok(known) => known,
         Err(finding) => {
-            checked.findings.push(placed(*finding));
+            checked.findings.push(finder.place(*finding));
             return checked;
         }
     };
@@ -195,16 +199,16 @@ pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
             .unwrap_or(Slot::Participant);
         checked
             .nodes
-            .push(node::check(holder, slot, &finder, &mut checked.findings));
+            .push(node::check(holder, slot, finder, &mut checked.findings));
         return checked;
     }
-    outer(holder, known.is_validators, &finder, &mut checked);
+    outer(holder, known.is_validators, finder, &mut checked);
     for slot in Slot::ALL {
         match holder.get(slot.name()) {
             Some(value) if value.is_object() => {
                 checked
                     .nodes
-                    .push(node::check(value, slot, &finder, &mut checked.findings));
+                    .push(node::check(value, slot, finder, &mut checked.findings));
             }
             Some(value) => {
                 let message = format!(
@@ -212,10 +216,7 @@ pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
                     slot.name(),
                     value.called()
                 );
-                let finding = finder
-                    .finding(Code::FieldMissing, message)
-                    .of(slot.name())
-                    .offset(value.at as u64);
+                let finding = finder.at(Code::FieldMissing, message, value.at).of(slot.name());
                 checked.findings.push(finding);
             }
             None if known.is_validators && slot != Slot::Participant => {}
@@ -227,7 +228,7 @@ pub fn check(bytes: &[u8], file: Option<&Path>) -> Checked {
             }
         }
     }
-    party(&mut checked, &finder);
+    party(&mut checked, finder);
     checked
 }
 
@@ -249,9 +250,7 @@ fn outer(holder: &Value<'_>, is_validators: bool, finder: &Finder<'_>, checked: 
     let known = ["sv_party_id", "dso_party_id", "domain_alias", "domain_id"];
     for name in known.iter().filter(|name| shown(name).is_none()) {
         let message = format!("the dump has no {name}");
-        checked
-            .findings
-            .push(finder.finding(Code::FieldMissing, message).offset(holder.at as u64));
+        checked.findings.push(finder.at(Code::FieldMissing, message, holder.at));
     }
     let is_known = |name: &str| known.contains(&name) || Slot::ALL.iter().any(|slot| slot.name() == name);
     // A wrong level is told by itself; the data of a migration dump stand beside, not among these.
@@ -261,9 +260,7 @@ fn outer(holder: &Value<'_>, is_validators: bool, finder: &Finder<'_>, checked: 
         .filter(|(name, _)| !is_known(name) && name != "identities")
     {
         let message = format!("the dump has a field \"{}\"", excerpt(name));
-        checked
-            .findings
-            .push(finder.finding(Code::FieldUnknown, message).offset(member.at as u64));
+        checked.findings.push(finder.at(Code::FieldUnknown, message, member.at));
     }
 }
 
@@ -289,7 +286,7 @@ fn duplicates(value: &Value<'_>, path: &mut String, finder: &Finder<'_>, finding
                 path.push_str(&excerpt(name));
                 if !seen.insert(name) {
                     let message = format!("{path} is written more than once");
-                    findings.push(finder.finding(Code::DuplicateField, message).offset(member.at as u64));
+                    findings.push(finder.at(Code::DuplicateField, message, member.at));
                 }
                 duplicates(member, path, finder, findings);
                 path.truncate(length);

@@ -1,6 +1,7 @@
 //! One node's identities: its id, its keys, and the topology it is known by (SPEC-CANTON 2.3).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ pub enum Material {
 }
 
 /// A node's id: `PAR::name::1220…`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeId {
     /// All of it.
     pub whole: String,
@@ -42,6 +43,12 @@ pub struct NodeId {
     pub slot: Option<Slot>,
     /// The fingerprint that is its namespace.
     pub namespace: String,
+}
+
+impl Serialize for NodeId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.whole)
+    }
 }
 
 impl NodeId {
@@ -130,7 +137,7 @@ pub struct Node {
 pub(super) fn check(value: &Value<'_>, slot: Slot, file: &Finder<'_>, out: &mut Findings) -> Node {
     let mut findings = Findings::default();
     let mut say = |code, message: String, at: usize| {
-        findings.push(file.finding(code, message).of(slot.name()).offset(at as u64));
+        findings.push(file.at(code, message, at).of(slot.name()));
     };
     let mut node = Node {
         node: slot,
@@ -200,14 +207,37 @@ pub(super) fn check(value: &Value<'_>, slot: Slot, file: &Finder<'_>, out: &mut 
     node
 }
 
-/// In which file the findings are.
+/// Where the findings are.
 pub(super) struct Finder<'a> {
-    pub file: Option<&'a std::path::Path>,
+    /// In which file.
+    pub file: Option<&'a Path>,
+    /// The offset in the file of the document's first byte; none where bytes were left out.
+    pub begins: Option<usize>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    /// For a whole document.
+    pub fn of(bytes: &[u8], file: Option<&'a Path>) -> Finder<'a> {
+        let is_marked = bytes.starts_with(super::BYTE_ORDER_MARK);
+        let begins = Some(if is_marked { super::BYTE_ORDER_MARK.len() } else { 0 });
+        Finder { file, begins }
+    }
+
     pub fn finding(&self, code: Code, message: impl AsRef<str>) -> Finding {
-        let finding = Finding::new(code, message);
+        self.place(Finding::new(code, message))
+    }
+
+    /// A finding about what stands at an offset of the document.
+    pub fn at(&self, code: Code, message: impl AsRef<str>, at: usize) -> Finding {
+        self.place(Finding::new(code, message).offset(at as u64))
+    }
+
+    /// Puts a finding of the document where it is in the file.
+    pub fn place(&self, mut finding: Finding) -> Finding {
+        finding.offset = finding
+            .offset
+            .zip(self.begins)
+            .map(|(offset, begins)| offset.saturating_add(begins as u64));
         match self.file {
             Some(file) => finding.file(file),
             None => finding,

@@ -33,8 +33,8 @@ const TRANSACTION_PURPOSE: u32 = 11;
 const MOST_KEYS: usize = 100;
 /// Signers whose keys are kept: an SV has a handful, a validator one for each party that signs for itself.
 const MOST_SIGNERS: usize = 100_000;
-/// Signatures that are verified, a second or two of work; further ones are counted.
-const MOST_VERIFIED: usize = 20_000;
+/// Signatures that are verified, a second of work; further ones are counted.
+const MOST_VERIFIED: usize = 10_000;
 
 /// What a snapshot says of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

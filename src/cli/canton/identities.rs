@@ -190,7 +190,7 @@ fn check_file(path: &Path, is_full_expected: bool) -> Checked {
             return checked;
         }
     };
-    let mut checked = identities::check(&read.bytes, Some(path));
+    let mut checked = identities::check_file(&read, path);
     if read.is_open_to_others() && checked.shape.is_some() {
         let mode = read.mode.unwrap_or_default() & 0o777;
         let message = format!("the file's mode is {mode:03o}, and 600 was expected");
