@@ -473,7 +473,7 @@ fn identities_are_found_in_a_merged_dump_that_is_too_large_to_be_held() {
             &["--from-merged"]
         ))
         .0,
-        Some(1)
+        Some(3)
     );
 }
 
