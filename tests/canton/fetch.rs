@@ -422,6 +422,36 @@ fn a_transfer_that_broke_off_goes_on_where_the_server_can_and_begins_anew_where_
 }
 
 #[test]
+fn the_rest_of_another_snapshot_is_never_put_behind_the_beginning_of_this_one() {
+    let good = snapshot(AT, &"QUJD".repeat(50_000)).to_string().into_bytes();
+    for (etag, shift, more) in [
+        ("\"two\"", 0, 0),
+        ("\"one\"", 4, 0),
+        ("\"one\"", 0, 4),
+        ("W/\"one\"", 0, 0),
+    ] {
+        let whole = good.clone();
+        let app = SvApp::start("0.5.4", move |request, before| {
+            let answer = Answer::of(200, "application/json", vec![]).with("accept-ranges", "bytes");
+            let Some(range) = request.headers.get("range").filter(|_| before == 1) else {
+                return answer
+                    .with("etag", "\"one\"")
+                    .body(Body::Short(whole[..100_000].to_vec(), whole.len()));
+            };
+            let from: usize = range["bytes=".len()..].trim_end_matches('-').parse().unwrap();
+            let (from, size) = (from + shift, whole.len() + more);
+            let mut answer = answer.with("etag", etag).body(Body::Sized(whole[from..].to_vec()));
+            answer.status = 206;
+            answer.with("content-range", &format!("bytes {from}-{}/{size}", size - 1))
+        });
+        let (directory, out) = out();
+        let output = fetch(&app, &out, &["--retries", "1"]);
+        assert_eq!(output.status.code(), Some(3), "{etag} {shift} {more}: {output:?}");
+        only(&directory, &[]);
+    }
+}
+
+#[test]
 fn a_validators_answer_gives_the_file_that_the_validator_is_given() {
     let inner = json!({
         "participant": { "id": "PAR::v::1220", "keys": [], "authorizedStoreSnapshot": "" }, "participant_users": {},
@@ -503,6 +533,56 @@ fn a_fetch_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_finishe
 }
 
 #[test]
+fn a_fetch_that_is_killed_goes_on_where_it_was_if_the_server_can() {
+    let good = snapshot(AT, &"QUJD".repeat(50_000)).to_string().into_bytes();
+    let whole = good.clone();
+    let app = SvApp::start("0.5.4", move |request, _| {
+        let from = request.headers.get("range").map_or(0, |range| {
+            range["bytes=".len()..].trim_end_matches('-').parse::<usize>().unwrap()
+        });
+        let mut answer = Answer::of(200, "application/json", vec![])
+            .with("etag", "\"one\"")
+            .with("accept-ranges", "bytes");
+        if from > 0 {
+            answer.status = 206;
+            answer = answer.with(
+                "content-range",
+                &format!("bytes {from}-{}/{}", whole.len() - 1, whole.len()),
+            );
+        }
+        answer.body(Body::Slow(whole[from..].to_vec(), 1000, Duration::from_millis(5)))
+    });
+    let (directory, out) = out();
+    let part = directory.path().join("data.json.part");
+    for kilobytes in [20, 60, 100] {
+        let mut child = command(&app, &out, &[])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while part.metadata().map_or(0, |part| part.len()) < kilobytes << 10
+            && start.elapsed() < Duration::from_secs(30)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!out.exists());
+    }
+    let output = fetch(&app, &out, &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(std::fs::read(&out).unwrap(), good);
+    let from: Vec<_> = app
+        .asked()
+        .iter()
+        .map(|asked| asked.headers.get("range").cloned())
+        .collect();
+    assert!(from[0].is_none() && from[1..].iter().all(Option::is_some), "{from:?}");
+    only(&directory, &["data.json", "data.json.sha256"]);
+}
+
+#[test]
 fn two_at_once_do_not_write_the_same_file() {
     let body = snapshot(AT, "QUJD").to_string().into_bytes();
     let app = SvApp::start("0.5.4", move |_, _| {
@@ -518,6 +598,36 @@ fn two_at_once_do_not_write_the_same_file() {
     let second = fetch(&app, &out, &[]);
     assert_eq!(second.status.code(), Some(2), "{second:?}");
     assert_eq!(first.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn names_that_others_left_there_are_not_written_through() {
+    let app = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, "QUJD")));
+    let (directory, out) = out();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, directory.path().join("data.json.part")).unwrap();
+    assert_eq!(fetch(&app, &out, &[]).status.code(), Some(3));
+    std::fs::remove_file(directory.path().join("data.json.part")).unwrap();
+    std::os::unix::fs::symlink(&victim, directory.path().join("data.json.sha256.part")).unwrap();
+    std::os::unix::fs::symlink(&victim, &out).unwrap();
+    assert_eq!(fetch(&app, &out, &[]).status.code(), Some(2));
+    assert_eq!(fetch(&app, &out, &["--replace"]).status.code(), Some(0));
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    assert!(!out.is_symlink());
+    std::fs::create_dir(directory.path().join("folder")).unwrap();
+    for wrong in ["folder", "/dev/null", "/"] {
+        let output = fetch(&app, &directory.path().join(wrong), &[]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+    // A name that would forge a line of the sidecar.
+    let odd = directory.path().join("a\\b\nc.json");
+    assert_eq!(fetch(&app, &odd, &[]).status.code(), Some(0));
+    let check = Command::new("sha256sum")
+        .args(["--strict", "-c", "a\\b\nc.json.sha256"])
+        .current_dir(directory.path())
+        .output();
+    assert!(check.unwrap().status.success());
 }
 
 /// A snapshot with this many bytes of base64, and the most memory (bytes) that fetching it took.

@@ -442,6 +442,42 @@ fn what_was_fetched_is_merged() {
 }
 
 #[test]
+fn data_that_can_be_read_only_once_is_refused_instead_of_waited_for() {
+    let desk = Desk::new();
+    rustix::fs::mkfifoat(rustix::fs::CWD, desk.path("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    for name in ["pipe", "/dev/zero", "."] {
+        assert_eq!(desk.merge(&with(&[("--data", name)], &[])).0, Some(2), "{name}");
+    }
+    let own = ["--donor", "--users", "own", "--own-users", "pipe"];
+    assert_eq!(desk.merge(&with(&[], &own)).0, Some(2));
+}
+
+#[test]
+fn identities_are_found_in_a_merged_dump_that_is_too_large_to_be_held() {
+    let desk = Desk::new();
+    let large = desk.path("large.json");
+    write_large(&large, 70 << 20);
+    let mut text = std::fs::read(&large).unwrap();
+    let identities = format!("{{\"identities\":{},", made::unwrapped(Style::Old, 1));
+    text.splice(0..1, identities.into_bytes());
+    std::fs::write(&large, text).unwrap();
+    let (code, codes) = desk.merge(&with(&[("--identities", "large.json")], &[]));
+    assert_eq!((code, codes), (Some(1), vec!["C0601".to_owned()]));
+    let (code, codes) = desk.merge(&with(&[("--identities", "large.json")], &["--from-merged"]));
+    assert_eq!(code, Some(0), "{codes:?}");
+    assert_eq!(desk.read("dump.json")["identities"], desk.read("backup.json"));
+    write_large(&large, 70 << 20);
+    assert_eq!(
+        desk.merge(&with(
+            &[("--identities", "large.json"), ("--out", "b.json")],
+            &["--from-merged"]
+        ))
+        .0,
+        Some(3)
+    );
+}
+
+#[test]
 fn memory_does_not_grow_with_the_data() {
     let desk = Desk::new();
     let large = desk.path("data.json");

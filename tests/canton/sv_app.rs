@@ -29,6 +29,8 @@ pub enum Body {
     Sized(Vec<u8>),
     /// In chunks of this many bytes, with a pause after each.
     Chunked(Vec<u8>, usize, Duration),
+    /// With its length, in pieces of this many bytes, with a pause after each.
+    Slow(Vec<u8>, usize, Duration),
     /// With a length that is larger than what comes.
     Short(Vec<u8>, usize),
     /// In chunks, without the last one.
@@ -203,6 +205,14 @@ fn send(stream: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
         Body::Short(body, length) => {
             stream.write_all(format!("{head}{}", sized(*length)).as_bytes())?;
             stream.write_all(body)?;
+        }
+        Body::Slow(body, size, pause) => {
+            stream.write_all(format!("{head}{}", sized(body.len())).as_bytes())?;
+            for piece in body.chunks(*size) {
+                stream.write_all(piece)?;
+                stream.flush()?;
+                std::thread::sleep(*pause);
+            }
         }
         Body::Chunked(body, size, pause) => {
             stream.write_all(format!("{head}{chunked}").as_bytes())?;

@@ -110,6 +110,7 @@ pub struct Answer {
 pub struct Incoming {
     response: Response,
     idle: Duration,
+    within: Duration,
 }
 
 /// Speaks with one server.
@@ -215,6 +216,7 @@ impl Client {
                     return Ok(Incoming {
                         response,
                         idle: self.settings.idle,
+                        within: self.settings.answer,
                     });
                 }
                 redirect::Step::To(next) => url = next,
@@ -293,10 +295,11 @@ impl Incoming {
         }
     }
 
-    /// All of a small answer: its body up to [`MOST_BODY_BYTES`]. Of a body that breaks off, what came.
+    /// All of a small answer: its body up to [`MOST_BODY_BYTES`], within the time that an answer may take. Of a body that
+    /// breaks off, what came.
     ///
     /// # Errors
-    /// The body paused for too long before anything of it came.
+    /// The body broke off or paused for too long before anything of it came.
     pub async fn whole(mut self) -> Got<Answer> {
         let mut answer = Answer {
             status: self.status(),
@@ -305,23 +308,30 @@ impl Incoming {
             body: Vec::new(),
             is_cut: false,
         };
-        loop {
-            let piece = match self.chunk().await {
-                Ok(Some(piece)) => piece,
-                Ok(None) => return Ok(answer),
-                Err(why) if answer.body.is_empty() => return Err(why),
-                Err(_) => {
-                    answer.is_cut = true;
-                    return Ok(answer);
-                }
-            };
+        let within = self.within;
+        let ended = tokio::time::timeout(within, self.keep(&mut answer)).await;
+        let failure = match ended {
+            Ok(Ok(())) => return Ok(answer),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::TooSlow(format!("the answer did not end within {} s", within.as_secs())),
+        };
+        answer.is_cut = true;
+        match answer.body.is_empty() {
+            true => Err(failure),
+            false => Ok(answer),
+        }
+    }
+
+    async fn keep(&mut self, answer: &mut Answer) -> Got<()> {
+        while let Some(piece) = self.chunk().await? {
             let room = MOST_BODY_BYTES - answer.body.len();
             answer.body.extend(piece.iter().take(room));
             if piece.len() > room {
                 answer.is_cut = true;
-                return Ok(answer);
+                break;
             }
         }
+        Ok(())
     }
 }
 

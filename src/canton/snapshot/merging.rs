@@ -152,15 +152,8 @@ fn refuse_inputs_as_target(order: &Order) -> Result<()> {
 /// The value of `identities`, checked.
 fn own_identities(order: &Order, findings: &mut Findings, outcome: &mut Outcome) -> Result<Option<Piece>> {
     let path = &order.identities;
-    let read = identities::read(path)?;
-    let bytes = match read.bytes.len() > identities::LONGEST {
-        false => read.bytes,
-        // Only a merged dump is as large as that.
-        true => match merged_identities(order, findings)? {
-            Some(bytes) => bytes,
-            None => return Ok(None),
-        },
-    };
+    // Of a merged dump, whatever its size, the data are left out.
+    let bytes = identities::read(path)?.bytes;
     let checked = identities::check(&bytes, Some(path));
     outcome.ending = checked.ending().max(Ending::Negative);
     outcome.sv_party_id.clone_from(&checked.sv_party_id);
@@ -184,44 +177,6 @@ fn own_identities(order: &Order, findings: &mut Findings, outcome: &mut Outcome)
     }
     let value = bytes.get(span).unwrap_or_default();
     Ok(Some(Piece::Secret(Zeroizing::new(value.to_vec()))))
-}
-
-/// `{"identities":…}` of a merged dump that is too large to be held.
-fn merged_identities(order: &Order, findings: &mut Findings) -> Result<Option<Zeroizing<Vec<u8>>>> {
-    let path = &order.identities;
-    let refuse = |findings: &mut Findings, finding: Finding| {
-        findings.push(finding.file(path));
-        Ok(None)
-    };
-    let document = match Reading::default().file(path)? {
-        Ok(document) => document,
-        Err(fault) => {
-            let finding = Finding::new(Code::NotJson, fault.what).offset(fault.at);
-            return refuse(findings, finding);
-        }
-    };
-    let length = document.size;
-    let Some((start, end)) = value_of(&document.found, "identities") else {
-        return refuse(findings, identities::too_long(length));
-    };
-    if !order.is_from_merged {
-        let finding = Finding::new(Code::AlreadyMerged, "it has a data_snapshot beside the identities");
-        return refuse(findings, finding);
-    }
-    let size = usize::try_from(end - start)
-        .ok()
-        .filter(|size| *size < identities::LONGEST);
-    let Some(size) = size else {
-        return refuse(findings, identities::too_long(end - start));
-    };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 16));
-    bytes.extend_from_slice(b"{\"identities\":");
-    copy_span(path, start, end, &mut |piece| {
-        bytes.extend_from_slice(piece);
-        Ok(())
-    })?;
-    bytes.push(b'}');
-    Ok(Some(bytes))
 }
 
 fn value_of(found: &Found, name: &str) -> Option<(u64, u64)> {

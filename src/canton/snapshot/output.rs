@@ -255,3 +255,57 @@ fn sync_directory(target: &Path) -> Result<()> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(Error::io("write", directory))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::sha256;
+
+    fn part(target: &Path, text: &[u8]) -> Part {
+        let mut part = Part::open(target).unwrap();
+        part.clear().unwrap();
+        part.write(text).unwrap();
+        part
+    }
+
+    #[test]
+    fn what_appeared_under_the_name_meanwhile_is_not_replaced_unless_that_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("f");
+        let part_of_it = part(&target, b"new");
+        std::fs::write(&target, "old").unwrap();
+        let refused = part_of_it.finish(&sha256(b"new"), false).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert_eq!(std::fs::read(&target).unwrap(), b"old");
+        assert!(!sidecar(&target).exists());
+        part(&target, b"new").finish(&sha256(b"new"), true).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        let line = std::fs::read_to_string(sidecar(&target)).unwrap();
+        assert_eq!(line, format!("{}  f\n", hex::encode(sha256(b"new"))));
+    }
+
+    #[test]
+    fn only_one_has_a_part_and_it_is_let_go_with_the_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("f");
+        let first = part(&target, b"one");
+        assert_eq!(Part::open(&target).err().unwrap().exit_code(), 2);
+        first.finish(&sha256(b"one"), false).unwrap();
+        // The second has a file of its own, not the first's under its new name.
+        let mut second = Part::open(&target).unwrap();
+        second.write(b"two").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"one");
+        second.remove();
+        assert!(!beside(&target, ".part").exists());
+    }
+
+    #[test]
+    fn a_part_of_a_part_is_cut_out_exactly() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("f");
+        let only = part(&target, b"0123456789").only(2, 5).unwrap();
+        assert_eq!(std::fs::read(only.path()).unwrap(), b"234");
+        assert!(!beside(&target, ".part").exists());
+        assert!(part(&target, b"0123").only(2, 5).is_err());
+    }
+}

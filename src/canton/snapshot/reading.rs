@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::crypto::{Digest, Sha256Stream};
 use crate::error::{Error, Result};
+use crate::shown::Show;
 
 use super::lexer::{Fault, Lexer};
 use super::shape::{Found, Shape};
@@ -73,6 +74,11 @@ impl Reading {
     /// # Errors
     /// The file can't be read. That it is no JSON is the answer's inner error.
     pub fn file(mut self, path: &Path) -> Result<std::result::Result<Document, Fault>> {
+        // It is read twice, and a pipe would be empty, or block, the second time.
+        let metadata = std::fs::metadata(path).map_err(Error::io("open", path))?;
+        if !metadata.is_file() {
+            return Err(Error::Usage(format!("{} is no regular file", path.shown())));
+        }
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         let mut buffer = vec![0; READ_BYTES];
         loop {

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::judgement::{Expected, Form, judge};
@@ -182,4 +183,44 @@ fn a_key_that_stands_twice_is_refused_where_one_would_be_lost() {
     }
     let many: String = (0..1000).map(|i| format!("\"{i}\":1,")).collect();
     assert!(read(format!("{{{many}\"x\":1}}").as_bytes(), 100).is_err());
+}
+
+proptest! {
+    /// Whatever comes, in whatever pieces: the same answer, and nothing taken for good that serde can't read.
+    #[test]
+    fn damaged_dumps_are_judged_alike_in_pieces_of_any_size(
+        at in any::<prop::sample::Index>(), bytes in proptest::collection::vec(any::<u8>(), 0..4), cut in 0usize..3,
+        pieces in proptest::collection::vec(1usize..40, 1..20),
+    ) {
+        let mut text = dump().to_string().into_bytes();
+        let at = at.index(text.len());
+        let end = (at + cut).min(text.len());
+        text.splice(at..end, bytes);
+        let whole = read(&text, text.len().max(1));
+        let mut reading = Reading::default();
+        let mut rest = text.as_slice();
+        let mut fed = Ok(());
+        for piece in pieces.iter().cycle() {
+            if rest.is_empty() || fed.is_err() {
+                break;
+            }
+            let (now, later) = rest.split_at((*piece).min(rest.len()));
+            fed = reading.feed(now);
+            rest = later;
+        }
+        let again = fed.and_then(|()| reading.finish()).map(|document| document.found);
+        prop_assert_eq!(whole.is_ok(), again.is_ok());
+        if let (Ok(whole), Ok(again)) = (&whole, &again) {
+            prop_assert_eq!(whole, again);
+            let value: Value = serde_json::from_slice(&text).unwrap();
+            if judge(whole, &expected()).finish().is_empty() {
+                prop_assert_eq!(&value["created_at"], AT);
+                prop_assert!(!value["data_snapshot"]["dars"].as_array().unwrap().is_empty());
+            }
+        }
+        for status in [200, 400, 429, 500, 503] {
+            let decision = super::super::answer::decide(status, "", &text);
+            prop_assert!(decision.said.len() < 8000);
+        }
+    }
 }
