@@ -377,6 +377,31 @@ fn running_databases_are_a_dress_rehearsal() {
         "{document:#}"
     );
     assert_eq!(document["order"]["apps_offset"], 0x4ff);
+    // While both run on, what the apps have read by the first look is in the ledger by the second.
+    server.sql("participant_3", "UPDATE lapi_parameters SET ledger_end = 5000");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for end in 5001.. {
+                if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                server.sql(
+                    "participant_3",
+                    &format!("UPDATE lapi_parameters SET ledger_end = {end}"),
+                );
+                server.sql(
+                    "apps",
+                    &format!("UPDATE sv.store_last_ingested_offsets SET last_ingested_offset = '{end:018x}'"),
+                );
+            }
+        });
+        let verdicts: Vec<_> = (0..5)
+            .map(|_| judged(&["--apps", &apps, "--participant", &participant]).0["verdict"].clone())
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(verdicts, vec![Value::from("consistent"); 5]);
+    });
     // A server that is not there.
     let (document, code) = judged(&[
         "--apps",

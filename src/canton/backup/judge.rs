@@ -98,7 +98,8 @@ pub struct Report {
 
 /// Judges. `findings`: what was found while reading.
 pub fn judge(case: &Case, mut findings: Findings) -> Report {
-    let set = choose(&case.volumes);
+    let is_given_otherwise = |role| roles::is_given(case, &Set::default(), role);
+    let set = choose(&case.volumes).without(is_given_otherwise);
     roles::check(case, &set, &mut findings);
     let apps = lineage::apps(case);
     let all_ledgers = lineage::ledgers(case);
@@ -120,6 +121,11 @@ pub fn judge(case: &Case, mut findings: Findings) -> Report {
     let age = times.judge(case.now, case.max_age_s, &mut of_age);
     if is_given {
         findings.append(of_age);
+    }
+    let both = [Role::Apps, Role::Participant].map(|role| roles::is_given(case, &set, role));
+    if lineage.same.is_none() && both == [true; 2] {
+        let unknown = "no descriptor of a store or a history names a participant that could be compared";
+        findings.push(Finding::new(Code::LineageUnknown, unknown));
     }
     identities(case, &lineage, &ledgers, &mut findings);
     let defects = roles::defects(case, &set);

@@ -200,10 +200,6 @@ pub fn judge(case: &Case, apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'_>], finding
             findings.push(Finding::new(Code::OtherParticipant, differs).at(&at.backup.name));
         }
     }
-    if lineage.same.is_none() && !apps.is_empty() && !ledgers.is_empty() {
-        let unknown = "no descriptor of a store or a history names a participant that could be compared";
-        findings.push(Finding::new(Code::LineageUnknown, unknown));
-    }
     lineage.participant = participant.map(|(_, name)| shown(name));
     for list in [&mut lineage.followed, &mut lineage.parties] {
         list.sort();

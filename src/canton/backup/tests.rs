@@ -12,6 +12,8 @@ use crate::canton::{Code, Findings, Timestamp};
 
 const MINE: &str = "Digital-Asset-1::12205f1149bc00000000000000000000000000000000000000000000000000000000";
 const OTHER: &str = "Digital-Asset-2::12205f1149bc00000000000000000000000000000000000000000000000000000000";
+/// The same as the first one as far as logs tell.
+const ALIKE: &str = "Digital-Asset-1::12205f1149bc00000000000000000000000000000000000000000000000000000001";
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -210,6 +212,9 @@ fn each_thing_that_can_be_wrong_has_its_code() {
         (Code::OtherParticipant, Verdict::Inconsistent, |c| {
             c.backups[1].facts = ledger("16", "-", OTHER)
         }),
+        (Code::OtherParticipant, Verdict::Inconsistent, |c| {
+            c.backups[1].facts = ledger("16", "-", ALIKE)
+        }),
         (Code::LineageUnknown, Verdict::Consistent, |c| {
             c.backups[1].facts = ledger("16", "-", "-")
         }),
@@ -360,7 +365,16 @@ fn snapshots_stand_in_for_databases_that_were_not_given() {
         (Verdict::Consistent, Proof::Times)
     );
     assert!(report.restorable && report.missing == ["cometbft"], "{report:#?}");
-    assert_eq!(codes, BTreeSet::from([Code::PartNotGiven]));
+    assert_eq!(codes, BTreeSet::from([Code::PartNotGiven, Code::LineageUnknown]));
+    // A dump of the apps is judged, and not their snapshot, whatever is wrong with that.
+    let mut mixed = case.clone();
+    mixed.volumes[0].defect = Some("broken".into());
+    assert_eq!(judged(&mixed).0.verdict, Verdict::Incomplete);
+    mixed.backups.push(good().backups.remove(0));
+    mixed.backups[0].window = window("2026-01-10T20:00:00Z", "2026-01-10T20:10:01Z");
+    assert_eq!(judged(&mixed).0.verdict, Verdict::Unproven);
+    mixed.backups[0].window = window("2026-01-10T20:00:00Z", "2026-01-10T20:10:00Z");
+    assert_eq!(judged(&mixed).0.verdict, Verdict::Consistent);
     assert_eq!(
         (report.path.recommended, report.path.fallback),
         (Way::Restore, Some(Way::Reonboard))

@@ -294,6 +294,18 @@ pub fn choose(snapshots: &[Snapshot]) -> Set {
     }
 }
 
+impl Set {
+    /// The same without what was given otherwise: it says nothing about that.
+    pub fn without(mut self, is_given: impl Fn(Role) -> bool) -> Set {
+        if is_given(Role::Apps) {
+            self.apps.clear();
+        }
+        self.participant = self.participant.filter(|_| !is_given(Role::Participant));
+        self.others.retain(|snapshot| !snapshot.role.is_some_and(&is_given));
+        self
+    }
+}
+
 impl Snapshot {
     /// The window of several together; nothing where one of them has none.
     pub fn window_of<'a>(snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Option<Window> {
