@@ -82,16 +82,28 @@ fn text(out: &Output) -> String {
     )
 }
 
-/// Dumps of both databases, as `pg_dump` writes them: the apps are behind their participant.
+/// Dumps of both databases, as `pg_dump -v` writes them: the apps are behind their participant, and older.
 fn backups(directory: &Path) {
-    let apps = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.0\n-- Dumped by pg_dump version 15.0\n\n\
-        COPY sv.store_last_ingested_offsets (store_id, migration_id, last_ingested_offset) FROM stdin;\n\
-        1\t0\t000000000000000064\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n";
-    let participant = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.0\n-- Dumped by pg_dump version 15.0\n\n\
-        COPY participant.lapi_parameters (ledger_end, participant_id, participant_pruned_up_to_inclusive) FROM stdin;\n\
-        200\tsv::12205f1149bc\t\\N\n\\.\n\n--\n-- PostgreSQL database dump complete\n--\n";
-    std::fs::write(directory.join("apps.sql"), apps).unwrap();
-    std::fs::write(directory.join("participant.sql"), participant).unwrap();
+    let dump = |hours: i64, table: &str| {
+        let at = time::OffsetDateTime::now_utc() - time::Duration::hours(hours);
+        let at = format!(
+            "{} {:02}:{:02}:{:02} UTC",
+            at.date(),
+            at.hour(),
+            at.minute(),
+            at.second()
+        );
+        format!(
+            "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.0\n-- Dumped by pg_dump version 15.0\n\n\
+             -- Started on {at}\n\n{table}\\.\n\n-- Completed on {at}\n\n--\n-- PostgreSQL database dump complete\n--\n"
+        )
+    };
+    let apps = "COPY sv.store_last_ingested_offsets (store_id, migration_id, last_ingested_offset) FROM stdin;\n\
+        1\t0\t000000000000000064\n";
+    let participant = "COPY participant.lapi_parameters (ledger_end, participant_id, participant_pruned_up_to_inclusive) \
+        FROM stdin;\n200\tsv::12205f1149bc\t\\N\n";
+    std::fs::write(directory.join("apps.sql"), dump(3, apps)).unwrap();
+    std::fs::write(directory.join("participant.sql"), dump(2, participant)).unwrap();
 }
 
 const RESTORE: [&str; 9] = [

@@ -212,6 +212,9 @@ impl Run<'_> {
             }
             Doing::People => return Ok((How::Confirmed, self.agree("Is it done?"))),
         };
+        if let (Some(question), Some(1)) = (self.step.overruled, ended.0) {
+            return Ok((How::Confirmed, self.agree(question)));
+        }
         let failed = (!ended.is_well()).then(|| Finding::new(Code::StepFailed, format!("{what} {}", ended.words())));
         Ok((How::Ran, failed))
     }

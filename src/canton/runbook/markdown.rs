@@ -73,6 +73,9 @@ fn render_step(number: usize, step: &Step) -> String {
         }
         Doing::People => {}
     }
+    if let Some(question) = step.overruled {
+        out.push_str(&format!("Where it ends with 1, decide: {question}\n\n"));
+    }
     for Block { title, language, text } in &step.blocks {
         out.push_str(&format!("{title}:\n\n{}\n", block(language, &pieces(text))));
     }

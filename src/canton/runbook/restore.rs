@@ -35,7 +35,8 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
             "The backup of the apps' databases must be strictly earlier than the participant's, both of one participant, \
              migration and less than 30 days old. Apps that are ahead of their participant are noticed weeks later.",
             check,
-        ),
+        )
+        .overruled("These backups are not proven to be good: read what was found. Restore from them all the same?"),
         Step::ours(
             "scale-down",
             "Stop all components of the SV",

@@ -107,7 +107,15 @@ fn body(step: &Step) -> String {
     }
     match &step.doing {
         Doing::Command(command) => {
-            out.push_str(&format!("{} || stop 'the command failed'\n", invocation(command)));
+            let command = invocation(command);
+            out.push_str(&match step.overruled {
+                None => format!("{command} || stop 'the command failed'\n"),
+                // Only 1 is a finding; the others say that nothing could be found out.
+                Some(question) => format!(
+                    "code=0\n{command} || code=$?\ncase $code in\n0) ;;\n1) agree {} ;;\n*) stop 'the command failed' ;;\nesac\n",
+                    quoted(question)
+                ),
+            });
         }
         Doing::Operator {
             command: Some(command), ..

@@ -203,6 +203,8 @@ pub struct Step {
     pub by: By,
     /// What can't be had back after it, where there is such a thing: then the operator is asked first.
     pub destroys: Option<&'static str>,
+    /// The question whether to go on where its command ends with 1, a negative finding, that a person may overrule.
+    pub overruled: Option<&'static str>,
     /// What must be so before.
     pub before: Vec<Check>,
     /// What it does.
@@ -243,6 +245,7 @@ impl Step {
             what: what.into(),
             by,
             destroys: None,
+            overruled: None,
             before: Vec::new(),
             doing,
             blocks: Vec::new(),
@@ -253,6 +256,12 @@ impl Step {
     /// That can't be undone.
     pub fn destroys(mut self, what: &'static str) -> Step {
         self.destroys = Some(what);
+        self
+    }
+
+    /// Whose negative finding a person may overrule.
+    pub fn overruled(mut self, question: &'static str) -> Step {
+        self.overruled = Some(question);
         self
     }
 

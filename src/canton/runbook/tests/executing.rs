@@ -23,6 +23,7 @@ struct World {
     answers: Option<Answer>,
     asked: Vec<String>,
     fails: Option<&'static str>,
+    code: i32,
 }
 
 impl World {
@@ -76,6 +77,9 @@ impl Hands for World {
                     return Ended(Some(i32::from(!holds)));
                 }
                 other => {
+                    if world.fails == Some("backup") && other == "backup" {
+                        return Ended(Some(world.code));
+                    }
                     if world.fails == Some("command") && other == "fetch" {
                         return Ended(Some(4));
                     }
@@ -187,6 +191,34 @@ fn nothing_that_cannot_be_undone_happens_without_a_yes() {
         assert_eq!(outcome.stopped.unwrap().of.as_deref(), Some("keep-what-is-there"));
         assert_eq!(world.stopped.len(), 7);
         assert!(!world.ran.contains(&"restore".to_owned()));
+    }
+}
+
+#[test]
+fn backups_that_are_not_proven_good_are_a_persons_to_overrule_and_unreadable_ones_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(Kind::Restore, "0.5.4").unwrap();
+    for (code, answer, expected) in [
+        (1, Answer::Yes, None),
+        (1, Answer::No, Some(Code::NotAgreed)),
+        (1, Answer::Nobody, Some(Code::NotAgreed)),
+        (3, Answer::Yes, Some(Code::StepFailed)),
+    ] {
+        let path = directory.path().join(format!("{code}-{answer:?}"));
+        let mut world = World {
+            fails: Some("backup"),
+            code,
+            answers: Some(answer),
+            ..World::default()
+        };
+        let outcome = execute(&plan, &mut open(&path, &plan), &BTreeSet::new(), &mut world).unwrap();
+        assert_eq!(
+            outcome.stopped.map(|finding| finding.code),
+            expected,
+            "{code} {answer:?}"
+        );
+        let is_begun = world.ran.iter().any(|line| line.starts_with("scale"));
+        assert_eq!(is_begun, expected.is_none());
     }
 }
 
