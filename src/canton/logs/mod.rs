@@ -31,7 +31,8 @@ mod window;
 mod wrapping;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use crate::canton::evidence::Evidence;
 use crate::canton::finding::Ending;
@@ -88,4 +89,27 @@ pub fn scan(paths: &[PathBuf], settings: &Settings, progress: &(dyn Fn(u64) + Sy
     let sources = sources::expand(paths)?;
     let gathered = scanning::run(&sources, settings, progress);
     Ok(diagnosis::conclude(gathered, settings))
+}
+
+/// Bytes of the files that the paths name, as they lie on disk: what progress is measured against. 0 where they can't be
+/// told; [`scan`] says why.
+pub fn size(paths: &[PathBuf]) -> u64 {
+    let logs = sources::expand(paths).unwrap_or_default();
+    let files = logs.iter().flatten().filter_map(|source| match source {
+        sources::Source::File(path) => std::fs::metadata(path).ok(),
+        sources::Source::Stdin => None,
+    });
+    files.map(|metadata| metadata.len()).sum()
+}
+
+/// Whether a file is among those that the paths name.
+///
+/// # Errors
+/// As [`scan`].
+pub fn reads(paths: &[PathBuf], file: &Path) -> Result<bool> {
+    let id = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let wanted = id(file);
+    let logs = sources::expand(paths)?;
+    let mut files = logs.iter().flatten();
+    Ok(wanted.is_some() && files.any(|source| matches!(source, sources::Source::File(path) if id(path) == wanted)))
 }

@@ -63,6 +63,8 @@ pub fn around(text: &[u8], hit: usize, begins_file: bool, floor: usize) -> Found
                 // A line of JSON that was printed over several.
                 Some(b'"') => view.in_json(hit, floor),
                 Some(b'{' | b'[') if is_unfinished(content) => view.in_json(hit, floor),
+                // What is wrong with other lines is no matter for this one. It may hold several records.
+                Some(b'{' | b'[') => view.only(&physical.range).in_json(hit, floor),
                 _ => view.in_lines(physical),
             }
         }
@@ -75,6 +77,14 @@ fn is_unfinished(content: &[u8]) -> bool {
 }
 
 impl<'a> View<'a> {
+    fn only(self, range: &Range<usize>) -> View<'a> {
+        View {
+            low: range.start,
+            high: range.end,
+            ..self
+        }
+    }
+
     fn line_at(&self, at: usize) -> Option<Physical<'a>> {
         let before = self.text.get(self.low..at)?;
         let start = match memchr::memrchr(b'\n', before) {
@@ -225,7 +235,9 @@ impl<'a> View<'a> {
         };
         let inner = json::unescape(part.get(string.clone()).unwrap_or_default());
         let is_record = |text: &[u8]| text.contains(&b' ') && logger::find(text).is_some();
-        if is_record(&inner) {
+        // An element of an array is no field of a record, but may be one.
+        let before = part.get(..string.start - 1).unwrap_or_default().trim_ascii_end();
+        if matches!(before.last(), Some(b'[' | b',')) || is_record(&inner) {
             return Found {
                 start: Some(self.low + string.start),
                 resume: self.low + string.end,

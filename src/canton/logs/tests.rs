@@ -177,7 +177,7 @@ fn what_is_far_inside_of_a_long_line_or_array_is_found_as_well() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn order_repetition_and_splitting_change_nothing(
@@ -452,8 +452,8 @@ fn records_across_units_are_read_once() {
     for (encoder, wrapper) in [
         (Encoder::Json, Wrapper::None),
         (Encoder::Text, Wrapper::None),
-        (Encoder::Json, Wrapper::Cri(90)),
-        (Encoder::Text, Wrapper::Docker(90)),
+        (Encoder::Json, Wrapper::Cri(150)),
+        (Encoder::Text, Wrapper::Docker(150)),
         (Encoder::Json, Wrapper::CloudPretty),
         (Encoder::Text, Wrapper::Loki),
     ] {
@@ -462,13 +462,38 @@ fn records_across_units_are_read_once() {
         let path = write(directory.path(), "app.log", &wrapper.wrap(&encoded));
         let logs = sources::expand(&[path]).unwrap();
         let settings = Settings::default();
-        for unit in (50..700).step_by(31) {
+        for unit in (150..900).step_by(149) {
             let outcome = scanning::in_units(unit, &logs, &settings, &|_| ());
             let scanned = diagnosis::conclude(outcome, &settings);
             let what = format!("{encoder:?} {wrapper:?} {unit}");
             check(&scanned, &what);
             let kinds = ["completed", "buffering", "mismatch", "checking"].map(|kind| scanned.kinds[kind]);
             assert_eq!(kinds, [2, 1, 1, 1], "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_sentence_that_a_runtime_cuts_in_two_is_found_wherever_it_is_cut() {
+    for encoder in Encoder::ALL {
+        let record = encoder.encode(&correct(1, "PAR::sv 2::12205f1149bc...", 61));
+        for cut in (1..record.len()).step_by(3) {
+            let time = "2024-04-21T10:00:00.123456789Z";
+            let (head, tail) = record.split_at(cut);
+            let cri = format!("{time} stdout P {head}\n{time} stderr F Commitment\n{time} stdout F {tail}\n");
+            let piece = |text: &str| serde_json::json!({"log": text, "stream": "stdout", "time": time}).to_string();
+            let docker = format!("{}\n{}\n", piece(head), piece(&format!("{tail}\n")));
+            // The fields' order in docker's files: `log` first.
+            assert!(docker.starts_with("{\"log\""));
+            for wrapped in [cri, docker] {
+                let scanned = scan_bytes(wrapped.as_bytes());
+                assert_eq!((scanned.hits, scanned.unattributed), (1, 0), "{wrapped}");
+                assert_eq!(
+                    scanned.evidence.observations[SYNCHRONIZER].compared.len(),
+                    1,
+                    "{wrapped}"
+                );
+            }
         }
     }
 }
