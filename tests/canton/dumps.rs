@@ -5,10 +5,16 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rekindle::canton::dump::{self, Field, Format, Options, Read, Rows, Source, Table};
+use rekindle::canton::database::{self, Database};
+use rekindle::canton::dump::{self, Field, Format, Options, Read, Rows, Source, Span, Table};
 use rekindle::canton::finding::Ending;
+use rekindle::canton::{Code, Timestamp};
+use time::UtcOffset;
 
 use crate::postgres::Postgres;
+
+mod damage;
+mod running;
 
 /// The rows of all tables, by schema, name and column.
 type All = BTreeMap<(String, String), Vec<BTreeMap<String, Option<Vec<u8>>>>>;
@@ -204,4 +210,177 @@ fn every_form_of_a_dump_gives_the_rows_of_the_database() {
         );
         assert!(rows == expected, "{path:?}");
     }
+}
+
+/// The tables of a participant that count, as Canton 3.3 to 3.5 makes them; `index` as older lines called the column.
+fn participant(index: &str) -> String {
+    let text = r#"
+    CREATE TYPE pruning_phase AS ENUM ('started', 'completed');
+    CREATE TABLE common_static_strings (id serial PRIMARY KEY, string varchar COLLATE "C" NOT NULL, source integer NOT NULL);
+    CREATE TABLE common_node_id (identifier varchar NOT NULL, namespace varchar NOT NULL);
+    CREATE TABLE par_synchronizers (order_number serial, alias varchar, synchronizer_id varchar, status char(1) DEFAULT 'A');
+    CREATE TABLE par_computed_acs_commitments (synchronizer_idx integer, counter_participant varchar COLLATE "C",
+        from_exclusive bigint, to_inclusive bigint, commitment bytea);
+    CREATE TABLE par_received_acs_commitments (synchronizer_idx integer, sender varchar COLLATE "C",
+        from_exclusive bigint, to_inclusive bigint, signed_commitment bytea);
+    CREATE TABLE par_outstanding_acs_commitments (synchronizer_idx integer NOT NULL, from_exclusive bigint NOT NULL,
+        to_inclusive bigint NOT NULL, counter_participant varchar COLLATE "C" NOT NULL, matching_state smallint NOT NULL,
+        multi_hosted_cleared bool NOT NULL DEFAULT false);
+    CREATE TABLE par_last_computed_acs_commitments (synchronizer_idx integer PRIMARY KEY, ts bigint NOT NULL);
+    CREATE TABLE par_commitment_pruning (synchronizer_idx integer, phase pruning_phase, ts bigint, succeeded bigint);
+    CREATE TABLE par_contracts (contract_id bytea PRIMARY KEY, instance bytea);
+    CREATE TABLE lapi_parameters (ledger_end bigint, participant_id varchar NOT NULL, participant_pruned_up_to_inclusive bigint,
+        ledger_end_sequential_id bigint, ledger_end_string_interning_id integer, ledger_end_publication_time bigint);
+    INSERT INTO common_static_strings (string, source) VALUES
+        ('global-domain::1220be58c29e' || repeat('0', 56), 1), ('splitwell::1220aaaaaaaa' || repeat('1', 56), 1);
+    INSERT INTO par_synchronizers (alias, synchronizer_id) VALUES ('global', 'global-domain::1220be58c29e' || repeat('0', 56));
+    INSERT INTO par_outstanding_acs_commitments SELECT 1 + i % 2, (i - 1) * 60000000::bigint, i * 60000000::bigint,
+        'PAR::sv-' || i % 5 || '::1220' || substr(md5((i % 5)::text) || md5('x'), 1, 64),
+        CASE WHEN i = 77 THEN 3 WHEN i > 990 THEN 5 ELSE 2 END FROM generate_series(1, 1000) i;
+    INSERT INTO par_received_acs_commitments SELECT 1, 'PAR::sv-9::1220' || repeat('9', 64), 0, i * 60000000::bigint, '\x0a0b' FROM generate_series(1, 50) i;
+    INSERT INTO par_computed_acs_commitments SELECT 1, 'PAR::sv-9::1220' || repeat('9', 64), 0, i * 60000000::bigint, '\x0a0b' FROM generate_series(1, 50) i;
+    INSERT INTO par_last_computed_acs_commitments VALUES (1, 60000000000), (2, 59940000000);
+    INSERT INTO par_commitment_pruning VALUES (1, 'completed', 60000000, NULL);
+    INSERT INTO par_contracts SELECT decode(md5(i::text), 'hex'), decode(repeat(md5(i::text), 30), 'hex') FROM generate_series(1, 2000) i;
+    INSERT INTO lapi_parameters VALUES (12345, 'sv-own::1220' || repeat('7', 64), 12, 1, 1, 59999000000);
+"#;
+    text.replace("synchronizer_idx", index)
+}
+
+fn database(source: impl AsRef<OsStr>) -> Database {
+    database::read(&Source::parse(source.as_ref()).unwrap(), &Options::default()).unwrap()
+}
+
+#[test]
+fn a_participants_evidence_is_the_same_from_its_dumps_and_while_it_runs() {
+    let Some(postgres) = Postgres::start() else { return };
+    let mut first: Option<Database> = None;
+    for index in ["synchronizer_idx", "domain_id"] {
+        let name = format!("participant_{index}");
+        postgres.sql("postgres", &format!("CREATE DATABASE {name}"));
+        postgres.sql(&name, &participant(index));
+        let mut sources = vec![postgres.address(&name).into()];
+        for (form, arguments) in [
+            ("plain", &["-Fp"][..]),
+            ("custom", &["-Fc"]),
+            ("directory", &["-Fd"]),
+            ("inserts", &["--inserts"]),
+        ] {
+            let arguments = [arguments, &[name.as_str()]].concat();
+            sources.push(postgres.dump("pg_dump", &arguments, &format!("{form}-{index}")));
+        }
+        for source in sources {
+            let found = database(&source);
+            assert_eq!(found.ending, Ending::Clean, "{source:?}");
+            assert!(found.findings.clone().finish().is_empty());
+            let expected = first.get_or_insert_with(|| found.clone());
+            assert_eq!(found.evidence, expected.evidence, "{source:?}");
+            assert_eq!((found.ledger, found.states), (expected.ledger, expected.states));
+            assert_eq!(found.synchronizers, expected.synchronizers);
+        }
+    }
+    let found = first.unwrap();
+    assert_eq!(found.evidence.participant.unwrap().identifier(), "sv-own");
+    assert_eq!((found.ledger.end, found.ledger.pruned_up_to), (Some(12345), Some(12)));
+    assert_eq!(
+        (found.states.matched, found.states.mismatched, found.states.outstanding),
+        (989, 1, 10)
+    );
+    let global = &found.evidence.observations["global-domain::1220be58c29e"];
+    assert_eq!(
+        global.compared.len() + found.evidence.observations["splitwell::1220aaaaaaaa"].compared.len(),
+        990
+    );
+    assert_eq!(global.reached.map(|at| at.seconds()), Some(60_000));
+    assert_eq!(found.synchronizers[0].alias.as_deref(), Some("global"));
+
+    // All databases of the server: two of them are participants, and then one.
+    let all = postgres.dump("pg_dumpall", &["-v"], "all.sql");
+    let several = database(&all);
+    assert_eq!(several.ending, Ending::Unreadable);
+    assert!(several.findings.has(Code::SeveralParticipants));
+    assert_eq!(
+        (
+            several.header.format,
+            several.header.complete,
+            several.header.zone_known
+        ),
+        (Format::PlainAll, true, true)
+    );
+    postgres.sql("postgres", "DROP DATABASE participant_domain_id");
+    let one = database(postgres.dump("pg_dumpall", &[], "one.sql"));
+    assert_eq!(one.ending, Ending::Clean);
+    assert_eq!(
+        one.evidence,
+        database(postgres.address("participant_synchronizer_idx")).evidence
+    );
+}
+
+#[test]
+fn times_are_as_sure_as_what_says_them() {
+    let Some(postgres) = Postgres::start() else { return };
+    tables(&postgres, "part");
+    let before = Timestamp::now().plus_seconds(-1);
+    let dumps: Vec<_> = [
+        ("verbose", &["-v", "part"][..], "UTC"),
+        ("zurich", &["-v", "part"], "Europe/Zurich"),
+        ("shanghai", &["-v", "part"], "Asia/Shanghai"),
+        ("custom", &["-Fc", "part"], "Asia/Tokyo"),
+    ]
+    .into_iter()
+    .map(|(name, arguments, zone)| {
+        let path = postgres.path().join(name);
+        let done = postgres
+            .client("pg_dump")
+            .env("TZ", zone)
+            .args(arguments)
+            .arg("-f")
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(done.status.success());
+        let mut rows = Everything::default();
+        let read = |rows: &mut Everything, zone: Option<i8>| {
+            let options = Options {
+                zone: zone.map(|hours| UtcOffset::from_hms(hours, 0, 0).unwrap()),
+            };
+            dump::read(&Source::File(path.clone()), &options, rows).unwrap().header
+        };
+        (
+            read(&mut rows, None),
+            read(&mut rows, Some(8)),
+            read(&mut rows, Some(9)),
+        )
+    })
+    .collect();
+    let after = Timestamp::now();
+    let holds = |span: Option<Span>| {
+        let span = span.unwrap();
+        span.earliest <= after && span.latest >= before
+    };
+    let width = |span: Option<Span>| span.unwrap().latest.since(span.unwrap().earliest) / 1_000_000;
+    let [verbose, zurich, shanghai, custom] = dumps.as_slice() else {
+        panic!()
+    };
+    for known in [&verbose.0, &zurich.0, &zurich.1, &shanghai.1, &custom.2] {
+        assert!(known.zone_known && holds(known.started));
+        assert_eq!(width(known.started), 0);
+    }
+    for unknown in [&shanghai.0, &custom.0] {
+        assert!(!unknown.zone_known && holds(unknown.started));
+        assert_eq!(width(unknown.started), 28 * 3600);
+    }
+    assert!(!holds(custom.1.started), "the zone that was given counts");
+    assert!(holds(verbose.0.completed) && custom.0.completed.is_none());
+    assert!(
+        verbose
+            .0
+            .server_version
+            .as_ref()
+            .is_some_and(|version| custom.0.server_version.as_ref() == Some(version))
+    );
+    assert!(custom.0.dumper_version.is_some() && custom.0.dumper_version == verbose.0.dumper_version);
+    let (running, _) = whole(postgres.address("part"));
+    let started = running.header.started.unwrap();
+    assert!(started.earliest == started.latest && started.earliest >= after && started.latest <= Timestamp::now());
 }

@@ -83,7 +83,8 @@ fn run(command: &mut Command) -> Vec<u8> {
 }
 
 const SETTINGS: &str = "fsync = off\nmax_connections = 20\nlog_timezone = 'UTC'\ntimezone = 'Europe/Zurich'\nssl = on\n\
-                        ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.pem'\n";
+                        ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.pem'\n\
+                        log_connections = on\nlog_statement = all\n";
 const ACCESS: &str = "local all all trust\nhost all postgres all trust\nhost all reader all scram-sha-256\n";
 
 impl Postgres {
@@ -128,7 +129,13 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = fs::File::create(path.join("log")).unwrap();
         let server = command(&programs.join("postgres"))
-            .args(["-c", "listen_addresses=127.0.0.1", "-p", &port.to_string(), "-k"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1,127.0.0.2",
+                "-p",
+                &port.to_string(),
+                "-k",
+            ])
             .arg(path.join("socket"))
             .arg("-D")
             .arg(&data)
@@ -175,7 +182,7 @@ impl Postgres {
         self.directory.path()
     }
 
-    /// Its port, on 127.0.0.1.
+    /// Its port, on 127.0.0.1, and on 127.0.0.2, which its certificate does not name.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -26,6 +26,7 @@ pub(super) struct Part {
     ledger: Ledger,
     states: States,
     ids: BTreeMap<i64, String>,
+    /// By the name that evidence has for a synchronizer: releases keep its logical or its physical id.
     aliases: BTreeMap<String, String>,
     odd: u64,
     first_odd: Option<String>,
@@ -138,7 +139,7 @@ impl Part {
             Kind::Aliases => {
                 let (id, alias) = (first?, second?);
                 if id.len().max(alias.len()) <= LONGEST_NAME && self.aliases.len() < MOST_NAMES {
-                    self.aliases.insert(id.to_owned(), alias.to_owned());
+                    self.aliases.insert(shortened(id), alias.to_owned());
                 }
                 Some(())
             }
@@ -163,7 +164,7 @@ impl Part {
                 Some(known) => merge(known, found),
                 None => drop(self.evidence.observations.insert(name.clone(), found)),
             }
-            let alias = id.as_ref().and_then(|id| self.aliases.get(id).cloned());
+            let alias = self.aliases.get(&name).cloned();
             synchronizers.push(Synchronizer { index, id, alias, name });
         }
         if let Some(first) = &self.first_odd {

@@ -53,7 +53,7 @@ impl Kind {
             "lapi_parameters" => Kind::Ledger,
             "common_node_id" => Kind::Node,
             "common_static_strings" => Kind::Strings,
-            "par_synchronizers" | "par_domains" => Kind::Aliases,
+            "par_registered_synchronizers" | "par_synchronizers" | "par_domains" => Kind::Aliases,
             _ => return None,
         })
     }
@@ -79,7 +79,10 @@ impl Kind {
             ],
             Kind::Node => &[(&["identifier"], true), (&["namespace"], true)],
             Kind::Strings => &[(&["id"], true), (&["string"], true), (&["source"], false)],
-            Kind::Aliases => &[(&["synchronizer_id", "domain_id"], true), (&["alias"], true)],
+            Kind::Aliases => &[
+                (&["physical_synchronizer_id", "synchronizer_id", "domain_id"], true),
+                (&["synchronizer_alias", "alias"], true),
+            ],
         }
     }
 }

@@ -150,6 +150,31 @@ fn a_logical_and_a_physical_index_are_one_synchronizer() {
             "2\tglobal-domain::1220be58c29e65de40::34-0\t2",
         ],
     );
+    for aliases in [
+        copy(
+            "par_synchronizers",
+            "order_number, alias, synchronizer_id, status",
+            &["1\tglobal\tglobal-domain::1220be58c29e65de40\tA"],
+        ),
+        copy(
+            "par_registered_synchronizers",
+            "synchronizer_alias, physical_synchronizer_id",
+            &["global\tglobal-domain::1220be58c29e65de40::34-0"],
+        ),
+        copy(
+            "par_domains",
+            "order_number, alias, domain_id, status",
+            &["1\tglobal\tglobal-domain::1220be58c29e65de40\tA"],
+        ),
+    ] {
+        let database = read_text(&dump(&format!("{text}{aliases}")));
+        assert!(
+            database
+                .synchronizers
+                .iter()
+                .all(|found| found.alias.as_deref() == Some("global"))
+        );
+    }
     let database = read_text(&dump(&text));
     assert_eq!(database.synchronizers.len(), 2);
     let observations = &database.evidence.observations;

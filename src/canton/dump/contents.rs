@@ -16,14 +16,19 @@ impl<'e> Contents<'e> {
     /// Asks for each table.
     pub fn of(archive: &'e Archive, sql: &mut Sql<'_>) -> Contents<'e> {
         // Where data are INSERTs, only the tables' definitions name the columns.
-        for entry in archive.entries.iter().filter(|entry| entry.kind == "TABLE") {
-            sql.in_schema(&entry.schema);
-            sql.run(entry.definition.as_bytes());
-        }
         let data = archive
             .entries
             .iter()
             .filter(|entry| entry.kind == "TABLE DATA" && entry.has_data);
+        let has_inserts = data.clone().any(|entry| entry.copy.trim_ascii().is_empty());
+        for entry in archive
+            .entries
+            .iter()
+            .filter(|entry| has_inserts && entry.kind == "TABLE")
+        {
+            sql.in_schema(&entry.schema);
+            sql.run(entry.definition.as_bytes());
+        }
         let wanted = data.filter(|entry| {
             sql.in_schema(&entry.schema);
             let table = sql.table_of(&entry.copy, &entry.schema, &entry.tag);

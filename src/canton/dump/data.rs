@@ -19,7 +19,7 @@ impl Sql<'_> {
             return pass_statement(tokens, tokens.last);
         };
         let (columns, mut token) = match named.after {
-            Token::Mark(b'(') => (self.names(tokens), tokens.next()),
+            Token::Mark(b'(') => self.columns(tokens),
             other => {
                 let known = self.known_columns(&named.schema, &named.name).cloned();
                 (Some(known.unwrap_or_default()), other)
@@ -128,7 +128,7 @@ impl Sql<'_> {
             return pass_statement(tokens, tokens.last);
         };
         let (columns, mut token) = match named.after {
-            Token::Mark(b'(') => (self.names(tokens), tokens.next()),
+            Token::Mark(b'(') => self.columns(tokens),
             other => (self.known_columns(&named.schema, &named.name).cloned(), other),
         };
         let is_named = columns.is_some();

@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind, Read};
 
 use memchr::memmem;
 
-/// Bytes read at once.
+/// Bytes read at first, and later at once: an archive has many short texts, and a dump is a long one.
+const FIRST_BUFFER: usize = 1 << 10;
 const BUFFER: usize = 256 << 10;
 
 /// The input.
@@ -15,6 +16,7 @@ pub(super) struct Input<'r> {
     start: usize,
     /// Offset of the buffer's first byte.
     base: u64,
+    next_read: usize,
     ended: bool,
     failed: Option<io::Error>,
 }
@@ -37,6 +39,7 @@ impl<'r> Input<'r> {
             buffer: Vec::new(),
             start: 0,
             base: 0,
+            next_read: FIRST_BUFFER,
             ended: false,
             failed: None,
         }
@@ -59,7 +62,8 @@ impl<'r> Input<'r> {
             self.base += self.start as u64;
             self.start = 0;
             let kept = self.buffer.len();
-            self.buffer.resize(kept + BUFFER, 0);
+            self.buffer.resize(kept + self.next_read, 0);
+            self.next_read = (self.next_read * 4).min(BUFFER);
             let read = match self.buffer.get_mut(kept..) {
                 Some(room) => self.inner.read(room),
                 None => Ok(0),

@@ -14,6 +14,7 @@ mod files;
 mod input;
 mod moment;
 mod origin;
+mod outcome;
 mod read;
 mod rows;
 mod running;
@@ -113,7 +114,8 @@ pub struct Header {
     pub server_version: Option<String>,
     /// The release of `pg_dump`, as it says it.
     pub dumper_version: Option<String>,
-    /// Whether it was read to an end that says that it is the end, and nothing of it is missing.
+    /// Whether it was read to an end that says that it is the end, and nothing of it is missing. Of an archive's tables that
+    /// nobody wanted the data are only looked for, not unpacked.
     pub complete: bool,
 }
 
@@ -143,3 +145,6 @@ pub struct Read {
 pub fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> Result<Read> {
     read::read(source, options, rows)
 }
+
+#[cfg(test)]
+mod tests;

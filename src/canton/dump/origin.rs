@@ -1,6 +1,5 @@
 //! Files, opened and told apart by what is in them.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -38,7 +37,8 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path) -> io::Result<Opened> {
-    let is_file = File::open(path)?.metadata()?.is_file();
+    // A pipe must not be opened twice.
+    let is_file = path.metadata()?.is_file();
     let (packing, mut content) = unpack::open(path)?;
     let mut first = Vec::with_capacity(FIRST);
     // An error here comes again where the content is read: what was read before it counts.

@@ -9,10 +9,10 @@ use time::UtcOffset;
 use super::archive::{self, Archive, Wrong};
 use super::blocks::{self, Body};
 use super::origin::{self, Holds, Opened};
+use super::outcome::{finish, header};
 use super::sql::{End, Sql};
 use super::{Format, Header, Options, Read, Rows, Source, files};
 use crate::canton::Code;
-use crate::canton::finding::Ending;
 use crate::error::{Error, Result};
 use crate::shown::Show;
 
@@ -21,42 +21,6 @@ pub(super) fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> R
         Source::File(path) => file(path, options, rows),
         Source::Directory(path) => directory(path, options, rows),
         Source::Running(address) => super::running::read(address, rows),
-    }
-}
-
-/// A header of which nothing is known.
-pub(super) fn header(format: Format) -> Header {
-    Header {
-        format,
-        started: None,
-        completed: None,
-        zone_known: false,
-        database: None,
-        server_version: None,
-        dumper_version: None,
-        complete: false,
-    }
-}
-
-/// Puts together what came of it.
-pub(super) fn finish(sql: Sql<'_>, mut header: Header) -> Read {
-    let has = |codes: &[Code]| codes.iter().any(|code| sql.findings.has(*code));
-    let ending = match () {
-        () if has(&[Code::DatabaseRefused]) => Ending::Refused,
-        () if has(&[Code::NotADump, Code::DumpUnsupported]) => Ending::Unreadable,
-        () if has(&[Code::DumpCutOff]) || sql.lost > 0 => Ending::Partial,
-        () => Ending::Clean,
-    };
-    header.complete &= !has(&[
-        Code::DatabaseRefused,
-        Code::NotADump,
-        Code::DumpUnsupported,
-        Code::DumpCutOff,
-    ]);
-    Read {
-        header,
-        findings: sql.findings,
-        ending,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, CopyOutStream, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::read::{finish, header};
+use super::outcome::{finish, header};
 use super::sql::{End, Sql};
 use super::{Address, Field, Format, Header, Host, Read, Rows, Span, Table, TlsMode, secure};
 use crate::canton::{Code, Timestamp};

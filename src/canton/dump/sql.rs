@@ -52,7 +52,7 @@ pub(super) struct Sql<'a> {
     pub offset: u64,
     zone: Option<UtcOffset>,
     schema: String,
-    columns: HashMap<(String, String), Vec<String>>,
+    known: HashMap<(String, String), Vec<String>>,
     remembered: usize,
     decided: Option<(Table, bool)>,
     pub(super) row: Row,
@@ -71,7 +71,7 @@ impl<'a> Sql<'a> {
             offset: 0,
             zone,
             schema: "public".to_owned(),
-            columns: HashMap::new(),
+            known: HashMap::new(),
             remembered: 0,
             decided: None,
             row: Row::default(),
@@ -136,7 +136,7 @@ impl<'a> Sql<'a> {
         let rest = rest.trim_matches('"').trim();
         let name = rest.strip_prefix("dbname=").unwrap_or(rest).trim_matches('\'');
         self.database = Some(name.replace("\\'", "'").replace("\\\\", "\\"));
-        self.columns.clear();
+        self.known.clear();
         self.remembered = 0;
         self.schema = "public".to_owned();
         if self.about.databases.len() < 1000 {
@@ -200,6 +200,18 @@ impl<'a> Sql<'a> {
         }
     }
 
+    /// As [`Self::names`], and the token after the closing parenthesis, also where there are other things.
+    pub(super) fn columns(&self, tokens: &mut Tokens<'_>) -> (Option<Vec<String>>, Token) {
+        let names = self.names(tokens);
+        while names.is_none() && !matches!(tokens.last, Token::Mark(b')' | b';') | Token::End | Token::CutOff) {
+            tokens.next();
+        }
+        match tokens.last {
+            Token::Mark(b')') => (names, tokens.next()),
+            other => (names, other),
+        }
+    }
+
     /// Whether rows of a table are wanted; asked once for many statements in a row.
     pub fn wants(&mut self, table: &Table) -> bool {
         match &self.decided {
@@ -245,7 +257,7 @@ impl<'a> Sql<'a> {
 
     /// The columns of a table that a `CREATE TABLE` before had.
     pub fn known_columns(&self, schema: &str, name: &str) -> Option<&Vec<String>> {
-        self.columns.get(&(schema.to_owned(), name.to_owned()))
+        self.known.get(&(schema.to_owned(), name.to_owned()))
     }
 
     /// `CREATE TABLE`: its columns are remembered, for `INSERT` without names.
@@ -295,7 +307,7 @@ impl<'a> Sql<'a> {
         }
         if self.remembered + size <= REMEMBERED {
             self.remembered += size + named.schema.len() + named.name.len() + 64;
-            self.columns.insert((named.schema, named.name), columns);
+            self.known.insert((named.schema, named.name), columns);
         }
         pass_statement(tokens, tokens.last)
     }
