@@ -167,6 +167,48 @@ fn of_two_that_differ_the_one_with_more_agreement_is_right() {
 }
 
 #[test]
+fn of_equal_supports_the_one_without_trouble_is_chosen() {
+    let mut svs = silent(4);
+    for other in 1..=3 {
+        compare(&mut svs, (4, other), (0, 1), Correct);
+    }
+    compare(&mut svs, (1, 2), (0, 1), Mismatch);
+    compare(&mut svs, (3, 1), (0, 1), Mismatch);
+    let quorum = Settings {
+        quorum: Some(2),
+        ..margin(0)
+    };
+    let decision = decide(&svs, &quorum).unwrap();
+    assert_eq!(decision.support, ["sv-2", "sv-4"]);
+    assert_eq!(decision.svs[0].verdict, Standing::Forked);
+}
+
+#[test]
+fn bounds_are_exact() {
+    let mut svs = agreeing(4, 20);
+    let incident = |at| Settings {
+        incident: Some(at),
+        ..margin(300)
+    };
+    let timestamp = |settings: &Settings| decide(&svs, settings).unwrap().timestamp;
+    assert_eq!(
+        timestamp(&incident(at(15))),
+        Some(at(14)),
+        "before the incident, not at it"
+    );
+    assert_eq!(timestamp(&incident(at(15).plus_micros(1))), Some(at(15)));
+    // Whoever reached the timestamp itself is not behind, whoever has just pruned up to it has lost nothing.
+    svs.push(sv(5));
+    for owner in 1..=4 {
+        compare(&mut svs, (owner, 5), (4, 5), Correct);
+    }
+    say(&mut svs, 5, ON, Fact::Pruned(at(5)));
+    assert_eq!(decide(&svs, &margin(900)).unwrap().svs[4].verdict, Standing::Ok);
+    assert_eq!(decide(&svs, &margin(899)).unwrap().svs[4].verdict, Standing::Behind);
+    assert_eq!(decide(&svs, &margin(901)).unwrap().svs[4].verdict, Standing::Pruned);
+}
+
+#[test]
 fn what_is_pruned_shortens_the_margin_and_beyond_the_tick_costs_the_support() {
     let mut svs = agreeing(4, 20);
     say(&mut svs, 1, ON, Fact::Pruned(at(12)));
