@@ -82,7 +82,7 @@ enum Command {
     Bench(bench::Args),
     Member(member::Args),
     #[cfg(feature = "canton")]
-    Canton(canton::Args),
+    Canton(Box<canton::Args>),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
