@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -17,9 +18,10 @@ pub const LONGEST_IDENTIFIER: usize = 185;
 /// compared and ordered. A whole fingerprint is kept where one was seen.
 #[derive(Clone)]
 pub struct Participant {
-    identifier: String,
+    // Shared by copies: evidence holds one for each comparison.
+    identifier: Arc<str>,
     /// 12 or 68 hexadecimal digits.
-    fingerprint: String,
+    fingerprint: Arc<str>,
 }
 
 /// Why a text names no participant.
@@ -43,8 +45,8 @@ impl Participant {
             && [SHORTENED, WHOLE].contains(&fingerprint.len())
             && fingerprint.bytes().all(hex);
         fits.then(|| Participant {
-            identifier: identifier.to_owned(),
-            fingerprint: fingerprint.to_owned(),
+            identifier: identifier.into(),
+            fingerprint: fingerprint.into(),
         })
     }
 
