@@ -70,9 +70,9 @@ pub trait Facts {
     fn take(&mut self, synchronizer: &str, fact: Fact);
 }
 
-/// Facts that one source may give on all synchronizers together. Forty SVs that compare every minute for a month give less
-/// than two millions.
-pub const MOST_FACTS: usize = 4_000_000;
+/// Facts that one source may give on all synchronizers together: what twenty SVs give that compare every minute for a month,
+/// or forty that compare every half an hour for a year. They take some 170 MB.
+pub const MOST_FACTS: usize = 1_000_000;
 
 /// What the sources of one owner say about one synchronizer, each thing once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
