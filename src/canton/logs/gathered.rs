@@ -60,6 +60,9 @@ pub struct Total {
     pub ignored: BTreeMap<(String, Timestamp), (bool, bool)>,
 }
 
+/// Hands out what all threads found, to one at a time.
+pub type Give<'a> = dyn Fn(&mut dyn FnMut(&mut Total)) + Sync + 'a;
+
 /// What one thread found.
 pub struct Gathered<'a> {
     settings: &'a Settings,
@@ -74,12 +77,12 @@ pub struct Gathered<'a> {
     ignored: HashMap<(u32, Timestamp), (bool, bool)>,
     catching_up: HashSet<u32>,
     owners: BTreeMap<Participant, u64>,
-    give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync),
+    give: &'a Give<'a>,
 }
 
 impl<'a> Gathered<'a> {
     /// Nothing yet. `give` hands out what all threads found.
-    pub fn new(settings: &'a Settings, give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync)) -> Gathered<'a> {
+    pub fn new(settings: &'a Settings, give: &'a Give<'a>) -> Gathered<'a> {
         Gathered {
             settings,
             counts: Counts::default(),
@@ -239,10 +242,10 @@ impl<'a> Gathered<'a> {
     /// Gives what was found to what all found, and begins anew.
     pub fn hand_over(&mut self) {
         let give = self.give;
-        give(&mut |total| self.into_total(total));
+        give(&mut |total| self.give_to(total));
     }
 
-    fn into_total(&mut self, total: &mut Total) {
+    fn give_to(&mut self, total: &mut Total) {
         total.counts.add(std::mem::take(&mut self.counts));
         let names = in_order(std::mem::take(&mut self.synchronizer_names));
         let name = |index: u32| names.get(index as usize).map(String::as_str).unwrap_or_default();
