@@ -5,8 +5,8 @@
 //! the rest apart. Searching for a dozen sentences at once would cost every byte of the log, not only the hits.
 //!
 //! What a hit costs: most records of interest are of one line and a well-known form. They are read where they stand, through
-//! all layers of escaping ([`fast`]), in some 200 ns; the search then goes on behind them. All others are put together by
-//! [`record::around`](super::record::around), in some microseconds.
+//! all layers of escaping ([`fast`]); the search then goes on behind them. All others are put together by
+//! [`record::around`](super::record::around), which costs more.
 
 use std::io::{self, Read};
 use std::ops::Range;
