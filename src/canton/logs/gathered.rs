@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 use super::Settings;
@@ -66,6 +67,8 @@ pub type Give<'a> = dyn Fn(&mut dyn FnMut(&mut Total)) + Sync + 'a;
 /// What one thread found.
 pub struct Gathered<'a> {
     settings: &'a Settings,
+    /// Made once: to make it costs more than to search a message.
+    correct: Finder<'static>,
     counts: Counts,
     synchronizers: HashMap<Box<[u8]>, u32>,
     synchronizer_names: HashMap<String, u32>,
@@ -85,6 +88,7 @@ impl<'a> Gathered<'a> {
     pub fn new(settings: &'a Settings, give: &'a Give<'a>) -> Gathered<'a> {
         Gathered {
             settings,
+            correct: Finder::new(CORRECT),
             counts: Counts::default(),
             synchronizers: HashMap::new(),
             synchronizer_names: HashMap::new(),
@@ -135,7 +139,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn take_all(&mut self, record: &Record<'_>, all: &SmallVec<[(&'static str, Said<'_>); 4]>) {
-        let hits = memchr::memmem::find_iter(record.message, CORRECT).count() as u64;
+        let hits = self.correct.find_iter(record.message).count() as u64;
         self.counts.hits += hits;
         let Some((name, kind)) = record.logger else {
             self.counts.unattributed += hits;
