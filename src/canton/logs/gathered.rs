@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 use super::Settings;
@@ -60,9 +61,14 @@ pub struct Total {
     pub ignored: BTreeMap<(String, Timestamp), (bool, bool)>,
 }
 
+/// Hands out what all threads found, to one at a time.
+pub type Give<'a> = dyn Fn(&mut dyn FnMut(&mut Total)) + Sync + 'a;
+
 /// What one thread found.
 pub struct Gathered<'a> {
     settings: &'a Settings,
+    /// Made once: to make it costs more than to search a message.
+    correct: Finder<'static>,
     counts: Counts,
     synchronizers: HashMap<Box<[u8]>, u32>,
     synchronizer_names: HashMap<String, u32>,
@@ -74,14 +80,15 @@ pub struct Gathered<'a> {
     ignored: HashMap<(u32, Timestamp), (bool, bool)>,
     catching_up: HashSet<u32>,
     owners: BTreeMap<Participant, u64>,
-    give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync),
+    give: &'a Give<'a>,
 }
 
 impl<'a> Gathered<'a> {
     /// Nothing yet. `give` hands out what all threads found.
-    pub fn new(settings: &'a Settings, give: &'a (dyn Fn(&mut dyn FnMut(&mut Total)) + Sync)) -> Gathered<'a> {
+    pub fn new(settings: &'a Settings, give: &'a Give<'a>) -> Gathered<'a> {
         Gathered {
             settings,
+            correct: Finder::new(CORRECT),
             counts: Counts::default(),
             synchronizers: HashMap::new(),
             synchronizer_names: HashMap::new(),
@@ -132,7 +139,7 @@ impl<'a> Gathered<'a> {
     }
 
     fn take_all(&mut self, record: &Record<'_>, all: &SmallVec<[(&'static str, Said<'_>); 4]>) {
-        let hits = memchr::memmem::find_iter(record.message, CORRECT).count() as u64;
+        let hits = self.correct.find_iter(record.message).count() as u64;
         self.counts.hits += hits;
         let Some((name, kind)) = record.logger else {
             self.counts.unattributed += hits;
@@ -239,10 +246,10 @@ impl<'a> Gathered<'a> {
     /// Gives what was found to what all found, and begins anew.
     pub fn hand_over(&mut self) {
         let give = self.give;
-        give(&mut |total| self.into_total(total));
+        give(&mut |total| self.give_to(total));
     }
 
-    fn into_total(&mut self, total: &mut Total) {
+    fn give_to(&mut self, total: &mut Total) {
         total.counts.add(std::mem::take(&mut self.counts));
         let names = in_order(std::mem::take(&mut self.synchronizer_names));
         let name = |index: u32| names.get(index as usize).map(String::as_str).unwrap_or_default();

@@ -20,7 +20,7 @@ pub fn kind(name: &[u8]) -> Option<Kind> {
     let class = name.split(|byte| *byte == b':').next().unwrap_or_default();
     let has = |needle: &[u8]| memchr::memmem::find(class, needle).is_some();
     match () {
-        () if has(PROCESSOR) => Some(Kind::Processor),
+        () if class.ends_with(PROCESSOR) || has(PROCESSOR) => Some(Kind::Processor),
         () if PIPELINE.iter().any(|needle| has(needle)) => Some(Kind::Pipeline),
         () => None,
     }

@@ -231,7 +231,10 @@ fn whom_and_period<'a>(rest: &'a [u8], between: &[u8]) -> Option<(&'a [u8], Peri
 
 /// The first period in a text, and where it begins.
 fn period(text: &[u8]) -> Option<(usize, Period)> {
-    let at = memmem::find(text, PERIOD)?;
+    let at = match text.starts_with(PERIOD) {
+        true => 0,
+        false => memmem::find(text, PERIOD)?,
+    };
     let rest = text
         .get(at + PERIOD.len()..)?
         .trim_ascii_start()

@@ -5,8 +5,8 @@
 //! the rest apart. Searching for a dozen sentences at once would cost every byte of the log, not only the hits.
 //!
 //! What a hit costs: most records of interest are of one line and a well-known form. They are read where they stand, through
-//! all layers of escaping ([`fast`]), in some 200 ns; the search then goes on behind them. All others are put together by
-//! [`record::around`](super::record::around), in some microseconds.
+//! all layers of escaping ([`fast`]); the search then goes on behind them. All others are put together by
+//! [`record::around`](super::record::around), which costs more.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use memchr::memmem::Finder;
 
 use super::gathered::Gathered;
 use super::logger;
-use super::message::Record;
+use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
 
@@ -294,7 +294,7 @@ fn fast_json(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let (name, end) = quoted.text(quoted.key(at, b"logger_name")?)?;
     let after = quoted.quote(end)?;
     // A mismatch's terms are in other fields.
-    if memchr::memmem::find(message, b"ACS_").is_some() {
+    if (!message.starts_with(CORRECT) && memchr::memmem::find(message, b"ACS_").is_some()) {
         return None;
     }
     let near = bytes.get(after..bytes.len().min(after + NEAR)).unwrap_or_default();
@@ -327,7 +327,10 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let dash = memchr::memmem::find(line, b" - ")?;
     let message = line.get(dash + 3..)?;
     let has_terms = |start: &[u8]| message.starts_with(start);
-    if has_terms(b"Buffering") || has_terms(b"Ignoring") || memchr::memmem::find(message, b"ACS_").is_some() {
+    if has_terms(b"Buffering")
+        || has_terms(b"Ignoring")
+        || (!message.starts_with(CORRECT) && memchr::memmem::find(message, b"ACS_").is_some())
+    {
         return None;
     }
     let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();

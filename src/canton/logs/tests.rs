@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::testing::*;
 use super::*;
 use crate::canton::Code;
-use crate::canton::evidence::{Comparison, Observations};
+use crate::canton::evidence::Comparison;
 
 const SYNCHRONIZER: &str = "global-domain::1220e959c972";
 const TERM: &str = "AcsCommitment(\n  synchronizerId = global-domain::1220e959c972...,\n  sender = PAR::sv 3:x::122048d430a7...,\n  \
@@ -17,7 +17,6 @@ fn term(minute: u32) -> String {
     TERM.replace("PERIOD", &period(minute, 1))
 }
 
-/// One record of each kind that says something, and others around them.
 fn story() -> Vec<Written> {
     let sv2 = "PAR::Digital-Asset-Eng-4::12205f1149bc...";
     vec![
@@ -74,10 +73,6 @@ fn story() -> Vec<Written> {
         .by(OTHER),
         Written::new(10, "x".repeat(300)).by(OTHER),
     ]
-}
-
-fn told(observations: &Observations) -> String {
-    format!("{observations:?}")
 }
 
 fn check(scanned: &Scanned, what: &str) {
@@ -321,7 +316,6 @@ fn scan_story(records: &[Written], encoder: Encoder) -> Scanned {
 #[test]
 fn where_nothing_is_found_the_reason_is_said() {
     let old = PROCESSOR.replace("psid=", "synchronizerId=");
-    let sv2 = "PAR::sv2::12205f1149bc...";
     let ignoring = format!("Ignoring incoming commitment for a pruned period: {}", term(31));
     let matcher = "c.d.c.p.c.ReceivedAcsCommitmentMatcher:participant=p/synchronizer=global-domain::1220e959c972";
     let matching = format!(
@@ -366,8 +360,6 @@ fn where_nothing_is_found_the_reason_is_said() {
             assert_eq!(answers.count(), 1, "one reason, not several");
         }
     }
-    let found = codes(scan_story(&[correct(1, sv2, 62)], Encoder::Json));
-    assert_eq!(found, [Code::OwnerUnknown]);
 }
 
 #[test]
@@ -384,7 +376,7 @@ fn only_the_wanted_time_is_kept() {
         ..Settings::default()
     };
     let some = scan(
-        &[path.clone()],
+        std::slice::from_ref(&path),
         &settings("2024-04-21T01:03:00Z", "2024-04-21T01:05:00Z"),
         &|_| (),
     )
@@ -413,7 +405,7 @@ fn whose_a_log_is_comes_from_the_operator_first_and_contradictions_are_said() {
             participant: participant.map(|text| text.parse().unwrap()),
             ..Settings::default()
         };
-        let scanned = scan(&[path.clone()], &settings, &|_| ()).unwrap();
+        let scanned = scan(std::slice::from_ref(&path), &settings, &|_| ()).unwrap();
         let owner = scanned.evidence.participant.as_ref().map(ToString::to_string);
         (owner, scanned.findings.finish())
     };
@@ -428,8 +420,6 @@ fn whose_a_log_is_comes_from_the_operator_first_and_contradictions_are_said() {
     let (owner, findings) = of(Some("PAR::sv1::1220aaaaaaaa"));
     assert_eq!(owner.as_deref(), Some("PAR::sv1::1220aaaaaaaa..."));
     assert_eq!(findings[0].code, Code::OwnerDiffers);
-    let sender = scan_story(&[correct(1, "PAR::sv2::12205f1149bc...", 61)], Encoder::Text);
-    assert_eq!(sender.evidence.participant, None);
 }
 
 #[test]
@@ -483,8 +473,6 @@ fn a_sentence_that_a_runtime_cuts_in_two_is_found_wherever_it_is_cut() {
             let cri = format!("{time} stdout P {head}\n{time} stderr F Commitment\n{time} stdout F {tail}\n");
             let piece = |text: &str| serde_json::json!({"log": text, "stream": "stdout", "time": time}).to_string();
             let docker = format!("{}\n{}\n", piece(head), piece(&format!("{tail}\n")));
-            // The fields' order in docker's files: `log` first.
-            assert!(docker.starts_with("{\"log\""));
             for wrapped in [cri, docker] {
                 let scanned = scan_bytes(wrapped.as_bytes());
                 assert_eq!((scanned.hits, scanned.unattributed), (1, 0), "{wrapped}");
@@ -507,6 +495,6 @@ fn a_weak_comparison_is_not_taken_for_agreement() {
     let matcher = "c.d.c.p.c.ReceivedAcsCommitmentMatcher:participant=p/synchronizer=global-domain::1220e959c972";
     let scanned = scan_story(&[Written::new(1, message).by(matcher).level("DEBUG")], Encoder::Json);
     let about = &scanned.evidence.observations[SYNCHRONIZER];
-    assert!(told(about).contains("Weak"));
+    assert!(about.compared.values().all(|how| how.contains(&Comparison::Weak)));
     assert!(about.compared.values().all(|how| !how.contains(&Comparison::Correct)));
 }
