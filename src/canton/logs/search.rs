@@ -294,7 +294,7 @@ fn fast_json(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let (name, end) = quoted.text(quoted.key(at, b"logger_name")?)?;
     let after = quoted.quote(end)?;
     // A mismatch's terms are in other fields.
-    if (!message.starts_with(CORRECT) && memchr::memmem::find(message, b"ACS_").is_some()) {
+    if !message.starts_with(CORRECT) && memchr::memmem::find(message, b"ACS_").is_some() {
         return None;
     }
     let near = bytes.get(after..bytes.len().min(after + NEAR)).unwrap_or_default();
