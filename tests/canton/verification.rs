@@ -242,7 +242,7 @@ fn balances_are_saved_once_and_a_lower_one_is_found() {
     let before = directory.path().join("before.json");
     let before = before.to_str().unwrap();
     let app = SvApp::start("", |request, count| match count {
-        0 | 1 | 2 => well(request),
+        0..=2 => well(request),
         _ => Answer::json(
             200,
             &json!({"round": 19, "effective_unlocked_qty": "1.0", "effective_locked_qty": "0", "total_holding_fees": "0"}),

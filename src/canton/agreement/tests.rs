@@ -420,7 +420,7 @@ fn pictures_are_bounded_however_long_the_history_and_whatever_is_in_it() {
 
 #[test]
 fn names_are_listed_as_people_list_them() {
-    let mut names = vec![
+    let mut names = [
         "sv-10",
         "sv-2",
         "sv-1",

@@ -96,8 +96,8 @@ pub fn read_saved(text: &[u8]) -> Option<Saved> {
 ///
 /// # Errors
 /// That line.
-pub fn heard(at: &str, answer: Result<&Answer, &str>) -> Result<Balance, Line> {
-    let wrong = |state, code, says: String| Err(Line::wrong("balance", at, state, code, says));
+pub fn heard(at: &str, answer: Result<&Answer, &str>) -> Result<Balance, Box<Line>> {
+    let wrong = |state, code, says: String| Err(Box::new(Line::wrong("balance", at, state, code, says)));
     match answer {
         Err(why) => wrong(State::NotYet, Code::NoAnswer, why.to_owned()),
         Ok(answer) if matches!(answer.status, 401 | 403) => wrong(

@@ -44,7 +44,7 @@ pub fn look(cluster: &dyn Cluster, namespace: &str, expected: &Expected) -> Resu
     let installation = crate::canton::kubernetes::installation::discover(cluster, namespace)?;
     let members = match chosen(&installation, expected) {
         Ok(members) => members,
-        Err(line) => return Ok(vec![line]),
+        Err(line) => return Ok(vec![*line]),
     };
     let mut seen = Vec::new();
     for Member { role, deployment } in members {
@@ -62,9 +62,17 @@ pub fn look(cluster: &dyn Cluster, namespace: &str, expected: &Expected) -> Resu
     Ok(judge(&seen, expected))
 }
 
-fn chosen<'a>(installation: &'a Installation, expected: &Expected) -> Result<Vec<&'a Member>, Line> {
+fn chosen<'a>(installation: &'a Installation, expected: &Expected) -> Result<Vec<&'a Member>, Box<Line>> {
     let namespace = &installation.namespace;
-    let unclear = |says: String| Line::wrong("replicas", namespace, State::NotYet, Code::Unrecognised, says);
+    let unclear = |says: String| {
+        Box::new(Line::wrong(
+            "replicas",
+            namespace,
+            State::NotYet,
+            Code::Unrecognised,
+            says,
+        ))
+    };
     if let Some(ambiguity) = installation.ambiguities.first() {
         return Err(unclear(ambiguity.clone()));
     }

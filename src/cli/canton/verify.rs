@@ -285,7 +285,7 @@ impl Looking<'_> {
         let answer = server.ask(balances::PATH);
         match balances::heard(&at, answer.as_ref().map_err(String::as_str)) {
             Err(line) => {
-                report.checks.push(line);
+                report.checks.push(*line);
                 None
             }
             Ok(balance) => {
