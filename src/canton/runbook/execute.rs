@@ -149,12 +149,12 @@ impl Run<'_> {
             let message = format!("the step needs {}", options.join(", "));
             return Ok(Some(Finding::new(Code::ValueMissing, message)));
         }
-        if !step.after.is_empty() && self.failing(&step.after)?.is_none() {
+        if !step.after.is_empty() && self.failing(&step.after, false)?.is_none() {
             self.hands.say("  it is so already");
             self.journal.finished(step.id, How::Found)?;
             return Ok(None);
         }
-        if let Some(check) = self.failing(&step.before)? {
+        if let Some(check) = self.failing(&step.before, true)? {
             return Ok(Some(not_so("before", check)));
         }
         self.hands.say(&format!("  {}", step.what));
@@ -181,7 +181,7 @@ impl Run<'_> {
             self.journal.failed(step.id, &stopped.message)?;
             return Ok(Some(stopped));
         }
-        if let Some(check) = self.failing(&step.after)? {
+        if let Some(check) = self.failing(&step.after, true)? {
             let stopped = not_so("after", check);
             self.journal.failed(step.id, &stopped.message)?;
             return Ok(Some(stopped));
@@ -240,13 +240,15 @@ impl Run<'_> {
     }
 
     /// The first of these that does not hold.
-    fn failing<'c>(&mut self, checks: &'c [Check]) -> Result<Option<&'c Check>> {
+    fn failing<'c>(&mut self, checks: &'c [Check], waits: bool) -> Result<Option<&'c Check>> {
         for check in checks {
             let holds = match &check.test {
-                Test::Command(command) => match self.arguments(command) {
-                    Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well(),
-                    None => false,
-                },
+                Test::Command(command) => {
+                    match self.arguments(&if waits { command.clone() } else { command.at_once() }) {
+                        Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well(),
+                        None => false,
+                    }
+                }
                 Test::Shell(command) => self.hands.shell(command, self.journal.lock()?)?.is_well(),
                 Test::File(Word::Known(path)) => self.hands.has_file(path),
                 Test::File(Word::Open(_) | Word::Began(_)) => false,

@@ -167,7 +167,8 @@ fn must(check: &Check, when: &str) -> String {
 fn test(test: &Test, is_quiet: bool) -> String {
     let quiet = if is_quiet { " >/dev/null 2>&1" } else { "" };
     match test {
-        Test::Command(command) => format!("{}{quiet}", invocation(command)),
+        Test::Command(command) if is_quiet => format!("{}{quiet}", invocation(&command.at_once())),
+        Test::Command(command) => invocation(command),
         Test::Shell(command) => format!("sh -c {} </dev/null{quiet}", quoted(command)),
         Test::File(path) => format!("[ -s {} ]", word(path)),
     }

@@ -76,6 +76,14 @@ impl Invocation {
         }
     }
 
+    /// The same command without waiting: for looking whether something is so already.
+    pub fn at_once(&self) -> Invocation {
+        let wait = self.0.iter().position(|word| *word == Word::from("--wait"));
+        let is_kept = |at: usize| wait.is_none_or(|wait| at != wait && at != wait + 1);
+        let kept = self.0.iter().enumerate().filter(|(at, _)| is_kept(*at));
+        Invocation(kept.map(|(_, word)| word.clone()).collect())
+    }
+
     /// The arguments as texts; nothing where an option is still open, or a step has not begun. `began` tells when steps
     /// did.
     pub fn arguments(&self, began: impl Fn(&str) -> Option<Timestamp>) -> Option<Vec<String>> {
