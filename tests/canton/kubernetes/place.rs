@@ -286,7 +286,7 @@ fn killed_at_any_moment_the_target_is_old_or_new_and_the_next_run_finishes() {
             std::fs::remove_file(server.volume().join(name)).unwrap();
         }
         std::fs::write(server.target(), &old).unwrap();
-        server.lock().manners.exec = ExecFault::Slow(Duration::from_millis(1));
+        server.lock().manners.exec = ExecFault::Slow(Duration::from_millis(5));
         let mut child = started(&server, &file);
         std::thread::sleep(Duration::from_millis(60 + 80 * round));
         child.kill().unwrap();
@@ -312,7 +312,10 @@ fn killed_at_any_moment_the_target_is_old_or_new_and_the_next_run_finishes() {
             server.files()
         );
     }
-    assert!(seen.len() > 1, "no kill came in the middle: {seen:?}");
+    assert!(
+        seen.iter().any(|(_, files)| *files > 1),
+        "no kill came in the middle: {seen:?}"
+    );
 }
 
 #[test]
