@@ -3,10 +3,11 @@
 
 use std::env;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http_body_util::BodyExt;
+use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, CopyOutStream, SimpleQueryMessage};
@@ -267,8 +268,7 @@ fn statement(table: &Table, rows: &mut dyn Rows) -> String {
 /// What a server sends, as something to be read.
 struct Arriving<'a, 's> {
     session: &'a Session<'s>,
-    /// The stream as a body: that is how this crate's other clients read what arrives in pieces.
-    body: reqwest::Body,
+    stream: Pin<Box<CopyOutStream>>,
     held: Bytes,
 }
 
@@ -276,7 +276,7 @@ impl<'a, 's> Arriving<'a, 's> {
     fn new(session: &'a Session<'s>, stream: CopyOutStream) -> Self {
         Arriving {
             session,
-            body: reqwest::Body::wrap_stream(stream),
+            stream: Box::pin(stream),
             held: Bytes::new(),
         }
     }
@@ -285,14 +285,8 @@ impl<'a, 's> Arriving<'a, 's> {
 impl io::Read for Arriving<'_, '_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         while self.held.is_empty() {
-            let next = async {
-                match self.body.frame().await {
-                    Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
-                    Some(Err(e)) => Err(Refused(said(&e))),
-                    None => Ok(None),
-                }
-            };
-            match self.session.wait(next) {
+            let next = self.stream.try_next();
+            match self.session.wait(async { next.await.map_err(|e| Refused(said(&e))) }) {
                 Ok(Some(data)) => self.held = data,
                 Ok(None) => return Ok(0),
                 Err(Refused(why)) => return Err(io::Error::other(why)),
