@@ -41,6 +41,13 @@ impl Installation {
         Check::command(says, self.of_node("verify", serial, only).option("--wait", PODS))
     }
 
+    /// That the sequencer of the node with this serial is set to these times.
+    pub(super) fn is_set(&self, says: &'static str, serial: Word, times: Vec<(&str, Word)>) -> Check {
+        let command = self.of_node("verify", serial, &["sequencer"]);
+        let with = |command: Invocation, (option, time): (&str, Word)| command.option(option, time);
+        Check::command(says, times.into_iter().fold(command, with))
+    }
+
     /// That the parts of these kinds, or all, have no pod.
     pub(super) fn stopped(&self, says: &'static str, only: &[&str]) -> Check {
         let command = self.of_node("verify", self.serial.to_string().into(), only);

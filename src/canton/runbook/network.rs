@@ -61,7 +61,8 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
              the others.",
             Invocation::canton(&["scan"])
                 .each("--log", several(&with.logs, "log"))
-                .option("--out", evidence.as_str()),
+                .option("--out", evidence.as_str())
+                .arg("--replace"),
         )
         .after(Check::file("the evidence is there", evidence)),
         Step::people(
