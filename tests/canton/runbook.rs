@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+mod network;
+
 use crate::kubernetes::api_server::ApiServer;
 use crate::sv_app::{Answer, SvApp};
 

@@ -8,6 +8,10 @@ const PODS: &str = "10m";
 /// How long a recovered SV may take to catch up before its verification gives up; the same command goes on waiting.
 const CATCH_UP: &str = "1h";
 
+/// Asked where a dump of identities is not without findings; what can't be used is refused when it is used.
+pub(super) const READ_IDENTITIES: &str =
+    "Something was found: read it. Go on with this dump of identities all the same?";
+
 impl Installation {
     /// A file of this recovery.
     pub(super) fn file(&self, name: &str) -> String {

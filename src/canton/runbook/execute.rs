@@ -221,11 +221,14 @@ impl Run<'_> {
 
     /// Asks whether to go on in spite of a negative finding, unless it is certain: then nobody is asked, nor was asked before.
     fn overruled(&mut self, overruling: &Overruling) -> Result<Option<Finding>> {
-        let ended = match self.arguments(&overruling.only_if) {
-            Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?,
-            None => Ended(None),
+        let may_be = match &overruling.only_if {
+            None => true,
+            Some(command) => match self.arguments(command) {
+                Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well(),
+                None => false,
+            },
         };
-        Ok(match ended.is_well() {
+        Ok(match may_be {
             true => self.agree(overruling.question),
             false => Some(Finding::new(
                 Code::StepFailed,

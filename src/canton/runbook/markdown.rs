@@ -73,11 +73,16 @@ fn render_step(number: usize, step: &Step) -> String {
         }
         Doing::People => {}
     }
-    if let Some(Overruling { question, only_if }) = &step.overruled {
-        out.push_str(&format!(
+    match &step.overruled {
+        Some(Overruling {
+            question,
+            only_if: Some(command),
+        }) => out.push_str(&format!(
             "Where it ends with 1, and this with 0, decide: {question}\n\n{}\n",
-            block("sh", &invocation(only_if))
-        ));
+            block("sh", &invocation(command))
+        )),
+        Some(Overruling { question, .. }) => out.push_str(&format!("Where it ends with 1, decide: {question}\n\n")),
+        None => {}
     }
     for Block { title, language, text } in &step.blocks {
         out.push_str(&format!("{title}:\n\n{}\n", block(language, &pieces(text))));

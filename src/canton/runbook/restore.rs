@@ -36,7 +36,7 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
              migration and less than 30 days old. Apps that are ahead of their participant are noticed weeks later.",
             check.clone(),
         )
-        .overruled(
+        .overruled_if(
             "These backups are not proven to be good: read what was found. Restore from them all the same?",
             check.arg("--accept-unproven"),
         ),

@@ -112,12 +112,14 @@ fn body(step: &Step) -> String {
             out.push_str(&match &step.overruled {
                 None => format!("{command} || stop 'the command failed'\n"),
                 // Only 1 is a finding; the others say that nothing could be found out.
-                Some(Overruling { question, only_if }) => format!(
-                    "code=0\n{command} || code=$?\ncase $code in\n0) ;;\n1) {} || stop 'what was found is certain'; agree {} ;;\n\
-                     *) stop 'the command failed' ;;\nesac\n",
-                    invocation(only_if),
-                    quoted(question)
-                ),
+                Some(Overruling { question, only_if }) => {
+                    let only_if = only_if.as_ref().map(invocation);
+                    let only_if = only_if.map_or(String::new(), |test| format!("{test} || stop 'what was found is certain'; "));
+                    let asks = format!("{only_if}agree {}", quoted(question));
+                    format!(
+                        "code=0\n{command} || code=$?\ncase $code in\n0) ;;\n1) {asks} ;;\n*) stop 'the command failed' ;;\nesac\n"
+                    )
+                }
             });
         }
         Doing::Operator {

@@ -203,8 +203,8 @@ pub enum Doing {
 pub struct Overruling {
     /// Whether to go on all the same.
     pub question: &'static str,
-    /// Ends well where what was found is not certain: else nobody is asked.
-    pub only_if: Invocation,
+    /// Ends well where what was found is not certain: else nobody is asked. Without it later steps refuse what is.
+    pub only_if: Option<Invocation>,
 }
 
 /// One step of a plan.
@@ -276,8 +276,16 @@ impl Step {
         self
     }
 
+    /// Whose negative finding a person may overrule; nothing is lost by it, and later steps refuse what is certainly wrong.
+    pub fn overruled(mut self, question: &'static str) -> Step {
+        let only_if = None;
+        self.overruled = Some(Overruling { question, only_if });
+        self
+    }
+
     /// Whose negative finding a person may overrule, where this command ends well.
-    pub fn overruled(mut self, question: &'static str, only_if: Invocation) -> Step {
+    pub fn overruled_if(mut self, question: &'static str, only_if: Invocation) -> Step {
+        let only_if = Some(only_if);
         self.overruled = Some(Overruling { question, only_if });
         self
     }

@@ -91,7 +91,10 @@ fn every_command_of_every_plan_is_one_that_this_program_takes() {
                         Doing::Command(command) => Some(command),
                         _ => None,
                     };
-                    let overruling = step.overruled.as_ref().map(|overruling| &overruling.only_if);
+                    let overruling = step
+                        .overruled
+                        .as_ref()
+                        .and_then(|overruling| overruling.only_if.as_ref());
                     for command in checks.chain(own).chain(overruling) {
                         let words = command.arguments(|_| Some(at("2026-11-21T00:00:00Z"))).unwrap();
                         let line = words.join(" ");
