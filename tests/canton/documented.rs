@@ -70,7 +70,7 @@ fn line(message: &str) -> String {
 }
 
 /// The log of one of three SVs that agreed with the others every half an hour from 12:00 to 19:30.
-fn agreeing_log(owner: &str) -> String {
+pub fn agreeing_log(owner: &str) -> String {
     let mut log = String::new();
     for half_hour in 24..40 {
         let at = |tick: u32| format!("2024-04-17T{:02}:{:02}:00Z", tick / 2, tick % 2 * 30);

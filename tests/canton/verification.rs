@@ -100,6 +100,11 @@ fn an_sv_that_is_well_is_said_to_be_with_a_line_a_check_and_its_token_goes_nowhe
         "{text}"
     );
     assert!(text.contains("cometbft") && text.contains("caught up, voting power 1"));
+    assert!(
+        text.contains("not made  agreement with the other SVs since the restart (--log, --since)\nnot made  the wallet's balance (--wallet-url)\n")
+            && text.matches("not made").count() == 2,
+        "{text}"
+    );
     let (code, document) = json(&arguments);
     assert_eq!((code, document["verdict"].as_str()), (0, Some("good")));
     assert!(
@@ -305,4 +310,9 @@ fn the_first_agreement_counts_from_the_restart_on() {
     let (code, document) = verify(&since(30));
     assert_eq!((code, codes(&document)[0]), (1, "C0911"), "{document}");
     assert_eq!(rekindle(&["--log", &named]).status.code(), Some(2));
+    // Options for the logs without logs would be no check at all.
+    for alone in [["--since", "2026-11-20T12:00:00Z"], ["--sv", "PAR::me::12205f1149bc"]] {
+        let out = rekindle(&[&["--url", "http://127.0.0.1:1"], &alone[..]].concat());
+        assert_eq!(out.status.code(), Some(2), "{alone:?}");
+    }
 }

@@ -352,8 +352,6 @@ register! {
     TimeAhead = "C0806", Error, "give the agreed time in UTC; and look at this machine's clock";
     /// Topology of such an old release lacks signatures that later ones ask for.
     OldSnapshot = "C0807", Warning, "ask the other SVs for a snapshot of a node with a later release";
-    /// The cluster's names are not those that the documentation gives.
-    NamesDiffer = "C0808", Info, "the plan uses the cluster's names";
     /// A step waits for a value on which people agree, or which was not given.
     ValueMissing = "C0809", Warning, "run the same command again with this option; what was done stays done";
     /// What must be so before or after a step is not so.
@@ -364,8 +362,6 @@ register! {
     NotAgreed = "C0812", Warning, "run the same command again when it may be done, with --yes and the step's name where nobody can be asked";
     /// The plan is not the one that was begun.
     PlanChanged = "C0813", Error, "give the options of the first run; or begin anew with another --journal, knowing what was done";
-    /// The plan was carried out.
-    PlanFinished = "C0814", Info, "nothing";
 
     // C09: verification after a recovery.
     /// A service gives no answer at all.
@@ -396,4 +392,6 @@ register! {
     BalanceLower = "C0913", Error, "don't transfer anything; compare the party with the one that the SV had";
     /// What was saved before is no balance.
     NoSavedBalance = "C0914", Error, "give the file that `rekindle canton verify --save-balances` wrote";
+    /// A sequencer does not have the times on which the SVs agreed for the upgrade.
+    SettingMissing = "C0915", Error, "add the variable to the sequencer as the runbook shows it, and let the deployment restart";
 }

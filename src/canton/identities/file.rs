@@ -147,6 +147,15 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(Error::io("write the directory to disk", directory))
 }
 
+/// Whether these very bytes are in that file already, and nobody else may read it.
+pub fn is_written(path: &Path, bytes: &[u8]) -> bool {
+    let is_meant = path
+        .symlink_metadata()
+        .is_ok_and(|file| file.is_file() && file.len() == bytes.len() as u64 && file.mode() & 0o077 == 0);
+    let read = || std::fs::read(path).map(Zeroizing::new);
+    is_meant && read().is_ok_and(|there| there.as_slice() == bytes)
+}
+
 fn exists(path: &Path) -> Error {
     Error::Usage(format!(
         "{} is there already, and nothing is written over: give a new name",

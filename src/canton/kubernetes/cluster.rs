@@ -116,6 +116,8 @@ pub struct Deployment {
     pub selector: BTreeMap<String, String>,
     /// The images of its containers, as the template has them.
     pub images: Vec<String>,
+    /// The variables of its containers, by their names; without a value where it comes from elsewhere (`valueFrom`).
+    pub environment: Vec<(String, Option<String>)>,
     /// How many pods it shall have.
     pub replicas: u32,
     /// How many it has that are ready, as the server last saw it.

@@ -8,6 +8,10 @@ const PODS: &str = "10m";
 /// How long a recovered SV may take to catch up before its verification gives up; the same command goes on waiting.
 const CATCH_UP: &str = "1h";
 
+/// Asked where a dump of identities is not without findings; what can't be used is refused when it is used.
+pub(super) const READ_IDENTITIES: &str =
+    "Something was found: read it. Go on with this dump of identities all the same?";
+
 impl Installation {
     /// A file of this recovery.
     pub(super) fn file(&self, name: &str) -> String {
@@ -39,6 +43,13 @@ impl Installation {
     /// That the parts of these kinds, or all, have a ready replica; of the node with this serial.
     pub(super) fn ready(&self, says: &'static str, serial: Word, only: &[&str]) -> Check {
         Check::command(says, self.of_node("verify", serial, only).option("--wait", PODS))
+    }
+
+    /// That the sequencer of the node with this serial is set to these times.
+    pub(super) fn is_set(&self, says: &'static str, serial: Word, times: Vec<(&str, Word)>) -> Check {
+        let command = self.of_node("verify", serial, &["sequencer"]);
+        let with = |command: Invocation, (option, time): (&str, Word)| command.option(option, time);
+        Check::command(says, times.into_iter().fold(command, with))
     }
 
     /// That the parts of these kinds, or all, have no pod.

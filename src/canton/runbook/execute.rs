@@ -1,6 +1,6 @@
 //! A plan is carried out, step by step, with a journal.
 //!
-//! For each step that is not done yet: where all that must be so afterwards is so already, it is done. Else what must be so
+//! For each step that is not done yet: where all that must be so afterwards is seen to be so already, it is done. Else what must be so
 //! before is checked, the operator is asked where something can't be undone, the journal says that the step begins, it is
 //! done, and what must be so afterwards is checked. The first thing that does not go well ends the run; the next run goes on
 //! from there. So a kill at any point loses nothing: a step that may have been half done is looked at first, and then done
@@ -11,7 +11,7 @@ use std::fs::File;
 
 use super::journal::{How, Journal};
 use super::plan::Plan;
-use super::step::{Check, Doing, Invocation, Step, Test, Word};
+use super::step::{Check, Doing, Invocation, Overruling, Step, Test, Word};
 use crate::canton::finding::Ending;
 use crate::canton::{Code, Finding};
 use crate::error::Result;
@@ -149,7 +149,7 @@ impl Run<'_> {
             let message = format!("the step needs {}", options.join(", "));
             return Ok(Some(Finding::new(Code::ValueMissing, message)));
         }
-        if !step.after.is_empty() && self.failing(&step.after, false)?.is_none() {
+        if step.can_be_found(self.journal.is_begun(step.id)) && self.failing(&step.after, false)?.is_none() {
             self.hands.say("  it is so already");
             self.journal.finished(step.id, How::Found)?;
             return Ok(None);
@@ -212,11 +212,29 @@ impl Run<'_> {
             }
             Doing::People => return Ok((How::Confirmed, self.agree("Is it done?"))),
         };
-        if let (Some(question), Some(1)) = (self.step.overruled, ended.0) {
-            return Ok((How::Confirmed, self.agree(question)));
+        if let (Some(overruling), Some(1)) = (&self.step.overruled, ended.0) {
+            return Ok((How::Confirmed, self.overruled(overruling)?));
         }
         let failed = (!ended.is_well()).then(|| Finding::new(Code::StepFailed, format!("{what} {}", ended.words())));
         Ok((How::Ran, failed))
+    }
+
+    /// Asks whether to go on in spite of a negative finding, unless it is certain: then nobody is asked, nor was asked before.
+    fn overruled(&mut self, overruling: &Overruling) -> Result<Option<Finding>> {
+        let may_be = match &overruling.only_if {
+            None => true,
+            Some(command) => match self.arguments(command) {
+                Some(arguments) => self.hands.rekindle(&arguments, self.journal.lock()?)?.is_well(),
+                None => false,
+            },
+        };
+        Ok(match may_be {
+            true => self.agree(overruling.question),
+            false => Some(Finding::new(
+                Code::StepFailed,
+                "what the command found is certain, and is nobody's to overrule",
+            )),
+        })
     }
 
     fn arguments(&self, command: &Invocation) -> Option<Vec<String>> {

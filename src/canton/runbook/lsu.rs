@@ -2,6 +2,7 @@
 
 use super::parameters::{Installation, Lsu, Parameters, given};
 use super::step::{By, Step, Word};
+use crate::canton::verification::settings;
 use crate::canton::{Code, Finding, Timestamp};
 
 const REPAIR: &str = "canton.sequencers.sequencer.parameters.lsu-repair";
@@ -87,18 +88,18 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
 fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
     let lsu = &with.lsu;
     let old = format!("env of the old sequencer, {}", at.names.sequencer);
-    let max = hocon(
-        "global-max-sequencing-time-exclusive",
-        lsu.max_sequencing,
-        "max-sequencing-time",
-    );
+    let max = hocon(settings::END_KEY, lsu.max_sequencing, "max-sequencing-time");
     let bound = "lsu-sequencing-bounds-override";
     let lower = hocon(
-        &format!("{bound}.lower-bound-sequencing-time-exclusive"),
+        &format!("{bound}.{}", settings::LOWER_KEY),
         lsu.lower_bound,
         "lower-bound",
     );
-    let upgrade = hocon(&format!("{bound}.upgrade-time"), lsu.upgrade, "upgrade-time");
+    let upgrade = hocon(
+        &format!("{bound}.{}", settings::UPGRADE_KEY),
+        lsu.upgrade,
+        "upgrade-time",
+    );
     vec![
         Step::people(
             "agree",
@@ -128,9 +129,14 @@ fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
         .block(
             "env of the old sequencer",
             "yaml",
-            variable("ADDITIONAL_CONFIG_SEQUENCER_LSU_MAX_SEQUENCING_TIME", [max]),
+            variable(settings::END, [max]),
         )
-        .after(at.ready("the old sequencer is ready", at.serial.to_string().into(), &["sequencer"])),
+        .after(at.ready("the old sequencer is ready", at.serial.to_string().into(), &["sequencer"]))
+        .after(at.is_set(
+            "the old sequencer has its end",
+            at.serial.to_string().into(),
+            vec![("--lsu-max-sequencing-time", given(lsu.max_sequencing, "max-sequencing-time"))],
+        )),
         Step::operators(
             "deploy-successor",
             "Deploy the successor's nodes",
@@ -142,12 +148,20 @@ fn bounds(at: &Installation, with: &Parameters) -> Vec<Step> {
         .block(
             "env of the successor's sequencer",
             "yaml",
-            variable("ADDITIONAL_CONFIG_SEQUENCER_LSU_SEQUENCING_BOUNDS", [lower, upgrade]),
+            variable(settings::BOUNDS, [lower, upgrade]),
         )
         .after(at.ready(
             "the successor's sequencer and mediator are ready",
             given(lsu.new_serial, "new-serial"),
             &["mediator", "sequencer"],
+        ))
+        .after(at.is_set(
+            "the successor's sequencer has its bounds",
+            given(lsu.new_serial, "new-serial"),
+            vec![
+                ("--lsu-lower-bound", given(lsu.lower_bound, "lower-bound")),
+                ("--lsu-upgrade-time", given(lsu.upgrade, "upgrade-time")),
+            ],
         )),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::quoting::{block, code};
-use super::step::{Block, By, Check, Doing, Invocation, Step, Test, Word};
+use super::step::{Block, By, Check, Doing, Invocation, Overruling, Step, Test, Word};
 use super::variable;
 use crate::canton::Finding;
 use crate::canton::shell::quoted;
@@ -73,8 +73,16 @@ fn render_step(number: usize, step: &Step) -> String {
         }
         Doing::People => {}
     }
-    if let Some(question) = step.overruled {
-        out.push_str(&format!("Where it ends with 1, decide: {question}\n\n"));
+    match &step.overruled {
+        Some(Overruling {
+            question,
+            only_if: Some(command),
+        }) => out.push_str(&format!(
+            "Where it ends with 1, and this with 0, decide: {question}\n\n{}\n",
+            block("sh", &invocation(command))
+        )),
+        Some(Overruling { question, .. }) => out.push_str(&format!("Where it ends with 1, decide: {question}\n\n")),
+        None => {}
     }
     for Block { title, language, text } in &step.blocks {
         out.push_str(&format!("{title}:\n\n{}\n", block(language, &pieces(text))));

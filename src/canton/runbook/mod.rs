@@ -24,7 +24,7 @@ mod tests;
 pub use names::Names;
 pub use parameters::{Commands, Installation, Kind, Lsu, Parameters, Reonboard};
 pub use plan::Plan;
-pub use step::{Block, By, Check, Doing, Invocation, Step, Test, Word};
+pub use step::{Block, By, Check, Doing, Invocation, Overruling, Step, Test, Word};
 
 /// The variable of a script, and the mark in a text, for the value of an option: `TIMESTAMP`.
 fn variable(option: &str) -> String {

@@ -5,7 +5,7 @@
 //! snapshot is there. The SV app runs until the file is placed, because its pod is the way to the volume, and reads the file
 //! only when it starts again.
 
-use super::commands::several;
+use super::commands::{READ_IDENTITIES, several};
 use super::parameters::{Installation, Parameters, given};
 use super::step::{By, Check, Invocation, Step, Word};
 
@@ -15,6 +15,10 @@ const RUNNING: [&str; 4] = ["sequencer", "mediator", "participant", "sv-app"];
 const OLD: [&str; 4] = ["mediator", "sequencer", "scan-app", "validator-app"];
 /// What the new migration begins with. A synchronizer without CometBFT has no migration of this kind.
 const NODES: [&str; 4] = ["cometbft", "mediator", "sequencer", "participant"];
+
+const READ_TIMESTAMP: &str =
+    "There is no such time, or not every SV can recover from its own dump: read it. Go on to agree on a time?";
+const READ_MERGED: &str = "Something was found: read it. Was the file written, and do you go on with it all the same?";
 
 /// The steps.
 pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
@@ -31,7 +35,7 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
         "Check the dump of this SV's identities",
         "The merged file needs the full dump: participant, sequencer and mediator. Every key's fingerprint is recomputed.",
         at.check_identities(with, true),
-    )];
+    ).overruled(READ_IDENTITIES)];
     if at.names.cometbft.is_some() {
         steps.push(
             Step::ours(
@@ -61,8 +65,10 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
              the others.",
             Invocation::canton(&["scan"])
                 .each("--log", several(&with.logs, "log"))
-                .option("--out", evidence.as_str()),
+                .option("--out", evidence.as_str())
+                .arg("--replace"),
         )
+        .overruled("Something was found in the logs: read it. Go on with this evidence all the same?")
         .after(Check::file("the evidence is there", evidence)),
         Step::people(
             "exchange-evidence",
@@ -76,7 +82,8 @@ fn agreement(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Find the time to recover from",
             "Computes the latest time on which a quorum agrees, with a margin, the trade-offs, and what each SV has to do.",
             Invocation::canton(&["timestamp"]).each("--evidence", several(&with.evidence, "evidence")),
-        ),
+        )
+        .overruled(READ_TIMESTAMP),
         Step::people(
             "agree",
             "Agree on the time and on the new migration",
@@ -122,7 +129,8 @@ fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
         "Asks the SV app for the state at the agreed time and streams it to disk. Participant and sequencer must run for \
          it.",
         fetch.option("--out", data.as_str()),
-    );
+    )
+    .overruled("Something was found: read it. Go on with this snapshot all the same?");
     if at.names.cometbft.is_some() {
         step = step.before(at.stopped("CometBFT is stopped", &["cometbft"]));
     }
@@ -140,6 +148,7 @@ fn dump(at: &Installation, with: &Parameters) -> Vec<Step> {
                 .option("--expect-migration", migration())
                 .option("--out", merged.as_str()),
         )
+        .overruled(READ_MERGED)
         .after(Check::file("the merged file is there", merged)),
     ]
 }

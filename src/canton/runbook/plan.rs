@@ -89,7 +89,7 @@ impl Plan {
                 "id": step.id,
                 "doing": step.doing,
                 "destroys": step.destroys.is_some(),
-                "overruled": step.overruled.is_some(),
+                "overruled": step.overruled.as_ref().map(|overruling| &overruling.only_if),
                 "before": step.before.iter().map(|check| &check.test).collect::<Vec<_>>(),
                 "after": step.after.iter().map(|check| &check.test).collect::<Vec<_>>(),
                 "blocks": step.blocks.iter().map(|block| &block.text).collect::<Vec<_>>(),

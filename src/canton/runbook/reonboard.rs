@@ -1,6 +1,7 @@
 //! An SV is re-onboarded with a new identity, and its amulets are recovered by a validator that has its keys
 //! (SPEC-CANTON 4).
 
+use super::commands::READ_IDENTITIES;
 use super::parameters::{Installation, Parameters, given};
 use super::step::{By, Check, Invocation, Step};
 
@@ -22,7 +23,7 @@ fn keys(at: &Installation, with: &Parameters) -> Vec<Step> {
             "The participant's keys are what the amulets depend on: every fingerprint is recomputed, and keys that only a \
              KMS holds are named.",
             at.check_identities(with, false),
-        ),
+        ).overruled(READ_IDENTITIES),
         Step::ours(
             "extract",
             "Extract the participant's identities",

@@ -34,9 +34,12 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
             "Check that the backups are consistent",
             "The backup of the apps' databases must be strictly earlier than the participant's, both of one participant, \
              migration and less than 30 days old. Apps that are ahead of their participant are noticed weeks later.",
-            check,
+            check.clone(),
         )
-        .overruled("These backups are not proven to be good: read what was found. Restore from them all the same?"),
+        .overruled_if(
+            "These backups are not proven to be good: read what was found. Restore from them all the same?",
+            check.arg("--accept-unproven"),
+        ),
         Step::ours(
             "scale-down",
             "Stop all components of the SV",

@@ -1,10 +1,10 @@
 //! A plan as a POSIX shell script: asks before what can't be undone, and stops at a check that fails.
 //!
-//! It has no journal. A step whose check afterwards holds already is passed over; for the rest it asks, so that a script that
-//! is run again does nothing destructive by itself.
+//! It has no journal. A step whose check afterwards holds already is passed over ([`Step::can_be_found`]); for the rest it
+//! asks, so that a script that is run again does nothing destructive by itself.
 
 use super::plan::Plan;
-use super::step::{Check, Doing, Invocation, Step, Test, Word};
+use super::step::{Check, Doing, Invocation, Overruling, Step, Test, Word};
 use super::variable;
 use crate::canton::shell::quoted;
 
@@ -74,7 +74,8 @@ fn render_step(place: &str, step: &Step, asked: &mut Vec<&'static str>) -> Strin
             ));
         }
     }
-    let done: Vec<String> = step.after.iter().map(|check| test(&check.test, true)).collect();
+    let looks = step.after.iter().filter(|_| step.can_be_found(false));
+    let done: Vec<String> = looks.map(|check| test(&check.test, true)).collect();
     let body = body(step);
     match done.is_empty() {
         true => out.push_str(&body),
@@ -108,13 +109,17 @@ fn body(step: &Step) -> String {
     match &step.doing {
         Doing::Command(command) => {
             let command = invocation(command);
-            out.push_str(&match step.overruled {
+            out.push_str(&match &step.overruled {
                 None => format!("{command} || stop 'the command failed'\n"),
                 // Only 1 is a finding; the others say that nothing could be found out.
-                Some(question) => format!(
-                    "code=0\n{command} || code=$?\ncase $code in\n0) ;;\n1) agree {} ;;\n*) stop 'the command failed' ;;\nesac\n",
-                    quoted(question)
-                ),
+                Some(Overruling { question, only_if }) => {
+                    let only_if = only_if.as_ref().map(invocation);
+                    let only_if = only_if.map_or(String::new(), |test| format!("{test} || stop 'what was found is certain'; "));
+                    let asks = format!("{only_if}agree {}", quoted(question));
+                    format!(
+                        "code=0\n{command} || code=$?\ncase $code in\n0) ;;\n1) {asks} ;;\n*) stop 'the command failed' ;;\nesac\n"
+                    )
+                }
             });
         }
         Doing::Operator {

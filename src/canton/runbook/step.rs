@@ -198,6 +198,15 @@ pub enum Doing {
     People,
 }
 
+/// A negative finding that a person may overrule, unless it is certain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overruling {
+    /// Whether to go on all the same.
+    pub question: &'static str,
+    /// Ends well where what was found is not certain: else nobody is asked. Without it later steps refuse what is.
+    pub only_if: Option<Invocation>,
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
@@ -211,15 +220,15 @@ pub struct Step {
     pub by: By,
     /// What can't be had back after it, where there is such a thing: then the operator is asked first.
     pub destroys: Option<&'static str>,
-    /// The question whether to go on where its command ends with 1, a negative finding, that a person may overrule.
-    pub overruled: Option<&'static str>,
+    /// What a person may overrule where its command ends with 1, a negative finding.
+    pub overruled: Option<Overruling>,
     /// What must be so before.
     pub before: Vec<Check>,
     /// What it does.
     pub doing: Doing,
     /// Texts that a person needs for it.
     pub blocks: Vec<Block>,
-    /// What must be so afterwards; where it is so already, the step is done.
+    /// What must be so afterwards; where it is so already, the step is done ([`Step::can_be_found`]).
     pub after: Vec<Check>,
 }
 
@@ -267,9 +276,17 @@ impl Step {
         self
     }
 
-    /// Whose negative finding a person may overrule.
+    /// Whose negative finding a person may overrule; nothing is lost by it, and later steps refuse what is certainly wrong.
     pub fn overruled(mut self, question: &'static str) -> Step {
-        self.overruled = Some(question);
+        let only_if = None;
+        self.overruled = Some(Overruling { question, only_if });
+        self
+    }
+
+    /// Whose negative finding a person may overrule, where this command ends well.
+    pub fn overruled_if(mut self, question: &'static str, only_if: Invocation) -> Step {
+        let only_if = Some(only_if);
+        self.overruled = Some(Overruling { question, only_if });
         self
     }
 
@@ -289,6 +306,21 @@ impl Step {
     pub fn block(mut self, title: &'static str, language: &'static str, text: Vec<Word>) -> Step {
         self.blocks.push(Block { title, language, text });
         self
+    }
+
+    /// Whether it is done where all that must be so afterwards is so already; `is_begun` tells whether an earlier run began
+    /// it.
+    ///
+    /// That there is a file does not show that this step wrote it: one of an earlier recovery may have its name, and the
+    /// command finds that out. And what the operator's own check says counts only after the step was begun: before it, the
+    /// databases that shall be replaced can look as well as those that replace them.
+    pub fn can_be_found(&self, is_begun: bool) -> bool {
+        let shows = |check: &Check| match check.test {
+            Test::Command(_) => true,
+            Test::Shell(_) => is_begun,
+            Test::File(_) => false,
+        };
+        !self.after.is_empty() && self.after.iter().all(shows)
     }
 
     /// The options that it waits for.

@@ -1,6 +1,7 @@
 //! Whether an SV's deployments run, or stand still.
 
 use super::report::{Line, State};
+use super::settings::{self, Times};
 use crate::canton::Code;
 use crate::canton::kubernetes::{Cluster, Deployment, Failure, Installation, Member, Role};
 
@@ -23,6 +24,8 @@ pub struct Expected {
     pub only: Vec<String>,
     /// They shall stand still.
     pub is_down: bool,
+    /// The times that the sequencer shall be set to.
+    pub times: Times,
 }
 
 /// A part, and the pods that there are of it.
@@ -100,6 +103,21 @@ pub fn judge(seen: &[Seen], expected: &Expected) -> Vec<Line> {
             }
         })
         .collect();
+    let sequencers = seen.iter().filter(|seen| seen.role.kind() == "sequencer");
+    let settings: Vec<Line> = sequencers
+        .flat_map(|seen| settings::judge(&seen.deployment, &expected.times))
+        .collect();
+    if settings.is_empty() && expected.times.is_any() {
+        let says = "there is no sequencer among the deployments that were looked at";
+        lines.push(Line::wrong(
+            "setting",
+            "sequencer",
+            State::NotYet,
+            Code::SettingMissing,
+            says,
+        ));
+    }
+    lines.extend(settings);
     let wanted: Vec<&str> = match expected.only.is_empty() {
         false => expected.only.iter().map(String::as_str).collect(),
         true if expected.is_down => Vec::new(),

@@ -10,6 +10,7 @@ pub mod asking;
 pub mod balances;
 pub mod deployments;
 mod report;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -61,7 +61,7 @@ struct Check {
 #[command(after_help = "\
 Example:
   rekindle canton identities extract backup_state.json --out participant_identities.json
-Exit codes: 0 the file was written, 1 something in the node is wrong, 2 the file to write is there already, 3 there is no \
+Exit codes: 0 the file was written, or is there already as it should be, 1 something in the node is wrong, 2 something else has that name, 3 there is no \
 such node in what was given.")]
 struct Extract {
     /// The full dump, or a migration dump
@@ -332,12 +332,6 @@ fn extract(args: &Extract, common: &Common) -> Result<u8> {
             args.out.shown()
         )));
     }
-    if args.out.symlink_metadata().is_ok() {
-        return Err(Error::Usage(format!(
-            "{} is there already, and nothing is written over: give a new name",
-            args.out.shown()
-        )));
-    }
     let read = identities::read(&args.file)?;
     let (span, node, findings, ending) = match identities::extract(&read.bytes, args.node.slot(), &args.file) {
         Ok(found) => {
@@ -353,7 +347,10 @@ fn extract(args: &Extract, common: &Common) -> Result<u8> {
     };
     let bytes = span.and_then(|span| read.bytes.get(span));
     if let Some(bytes) = bytes {
-        identities::write_new(&args.out, bytes)?;
+        // Done again after an interruption it is done; anything else is somebody's keys.
+        if !identities::is_written(&args.out, bytes) {
+            identities::write_new(&args.out, bytes)?;
+        }
     }
     if common.json {
         output::json(&ExtractReport {

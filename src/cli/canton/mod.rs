@@ -21,7 +21,8 @@ mod verify;
 
 /// Bring a Canton Super Validator, or the whole network, back
 ///
-/// Nothing is sent anywhere without --url, a database's address or --execute, and no input file is ever changed.
+/// Nothing is changed in a cluster without --execute, and no input file is ever changed. Without it, place, scale and verify
+/// only read from the cluster; services and databases are asked where their address is given, and only read from.
 #[derive(clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {

@@ -60,9 +60,9 @@ pub struct Uses {
     /// Write the plan as a POSIX shell script here, which asks before what can't be undone
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Replace files that are there
+    /// Let --out and --script replace files that are there
     #[arg(long)]
-    overwrite: bool,
+    replace: bool,
     /// Carry the plan out, or go on with it
     #[arg(long, requires = "journal")]
     execute: bool,
@@ -99,10 +99,10 @@ fn refused(refusals: &[Finding], common: &Common) -> Result<u8> {
 fn used(plan: &Plan, uses: &Uses, common: &Common) -> Result<u8> {
     unknown_steps(plan, &uses.yes)?;
     if let Some(path) = &uses.out {
-        write(path, &markdown::render(plan), PRIVATE, uses.overwrite)?;
+        write(path, &markdown::render(plan), PRIVATE, uses.replace)?;
     }
     if let Some(path) = &uses.script {
-        write(path, &script::render(plan), 0o700, uses.overwrite)?;
+        write(path, &script::render(plan), 0o700, uses.replace)?;
     }
     let Some(journal) = uses.journal.as_deref().filter(|_| uses.execute) else {
         return rendered(plan, uses, common);
@@ -187,11 +187,11 @@ fn unknown_steps(plan: &Plan, named: &[String]) -> Result<()> {
     )))
 }
 
-fn write(path: &Path, text: &str, mode: u32, overwrites: bool) -> Result<()> {
+fn write(path: &Path, text: &str, mode: u32, replaces: bool) -> Result<()> {
     let is_there = path.symlink_metadata().is_ok();
-    if is_there && !overwrites && whole_file::target(path)? == whole_file::Target::File {
+    if is_there && !replaces && whole_file::target(path)? == whole_file::Target::File {
         return Err(Error::Usage(format!(
-            "{} is there already; give another name, or --overwrite",
+            "{} is there already; give another name, or --replace",
             path.shown()
         )));
     }

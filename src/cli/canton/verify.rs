@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::server::Server;
@@ -19,6 +20,7 @@ use crate::canton::verification::agreement;
 use crate::canton::verification::asking::{self, Asks};
 use crate::canton::verification::balances::{self, Balance, Saved};
 use crate::canton::verification::deployments::{self, Expected};
+use crate::canton::verification::settings::Times;
 use crate::canton::verification::{Line, Report, State};
 use crate::canton::{Code, Finding, Timestamp};
 use crate::cli::{Common, output};
@@ -57,6 +59,15 @@ pub struct Args {
     /// The deployments shall stand still, without any pod
     #[arg(long, requires = "namespace")]
     down: bool,
+    /// The old sequencer shall be set to sequence nothing from this time on (runbook roll-forward-lsu)
+    #[arg(long, value_name = "T", requires = "namespace")]
+    lsu_max_sequencing_time: Option<Timestamp>,
+    /// The successor's sequencer shall be set to this lower bound
+    #[arg(long, value_name = "T", requires = "namespace")]
+    lsu_lower_bound: Option<Timestamp>,
+    /// The successor's sequencer shall be set to this upgrade time
+    #[arg(long, value_name = "T", requires = "namespace")]
+    lsu_upgrade_time: Option<Timestamp>,
     /// The kubeconfig [default: $KUBECONFIG, ~/.kube/config, or the service account of the pod that this runs in]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -67,10 +78,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME=PATH", requires = "since")]
     log: Vec<Named>,
     /// When it was restarted: only agreement on later ticks counts
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", requires = "log")]
     since: Option<Timestamp>,
     /// An SV's participant, PAR::name::1220…; once for each [default: those that scan names, else all in the logs]
-    #[arg(long, value_name = "PARTICIPANT")]
+    #[arg(long, value_name = "PARTICIPANT", requires = "log")]
     sv: Vec<Participant>,
     /// The wallet of the SV's or the validator's user, such as https://wallet.validator.YOUR_HOSTNAME
     #[arg(long, value_name = "URL")]
@@ -146,7 +157,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     }
     let mut looking = match open(args, common)? {
         Ok(looking) => looking,
-        Err(finding) => return finish(&Report::default(), &[finding], None, common),
+        Err(finding) => return finish(args, &Report::default(), &[finding], None, common),
     };
     let deadline = Instant::now() + args.wait;
     let mut told = Vec::new();
@@ -166,7 +177,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     if let (Some(path), Some(saved)) = (&args.save_balances, &balance) {
         save(path, saved)?;
     }
-    finish(&report, &report.findings(), balance.as_ref(), common)
+    finish(args, &report, &report.findings(), balance.as_ref(), common)
 }
 
 fn open<'a>(args: &'a Args, common: &Common) -> Result<std::result::Result<Looking<'a>, Finding>> {
@@ -225,6 +236,11 @@ impl Looking<'_> {
             serial: self.args.serial,
             only: self.args.only.clone(),
             is_down: self.args.down,
+            times: Times {
+                end: self.args.lsu_max_sequencing_time,
+                lower: self.args.lsu_lower_bound,
+                upgrade: self.args.lsu_upgrade_time,
+            },
         };
         let configured = crate::canton::kubernetes::live::Live::configured(
             self.args.kubeconfig.as_deref(),
@@ -342,7 +358,47 @@ fn words(checked: &Line) -> String {
     )
 }
 
-fn finish(report: &Report, findings: &[Finding], balance: Option<&Saved>, common: &Common) -> Result<u8> {
+/// What was not looked at because an option was not given: a verification says how far it goes. Of deployments that shall
+/// stand still nothing else can be asked.
+fn not_made(args: &Args) -> Vec<NotMade> {
+    let all = [
+        (args.namespace.is_some(), "replicas", "--namespace"),
+        (args.url.is_some(), "the SV app, sequencer, mediator, CometBFT", "--url"),
+        (
+            args.url.is_none() || args.splice.is_some(),
+            "the release that runs",
+            "--splice",
+        ),
+        (args.scan_url.is_some(), "scan", "--scan-url"),
+        (
+            !args.log.is_empty(),
+            "agreement with the other SVs since the restart",
+            "--log, --since",
+        ),
+        (
+            args.log.is_empty() || args.scan_url.is_some() || !args.sv.is_empty(),
+            "who of those in the logs is an SV",
+            "--scan-url or --sv",
+        ),
+        (args.wallet_url.is_some(), "the wallet's balance", "--wallet-url"),
+        (
+            args.wallet_url.is_none() || args.balances_before.is_some(),
+            "whether the balance is as before",
+            "--balances-before",
+        ),
+    ];
+    let open = |(is_made, check, option): (bool, _, _)| (!is_made && !args.down).then_some(NotMade { check, option });
+    all.into_iter().filter_map(open).collect()
+}
+
+#[derive(Serialize)]
+struct NotMade {
+    check: &'static str,
+    option: &'static str,
+}
+
+fn finish(args: &Args, report: &Report, findings: &[Finding], balance: Option<&Saved>, common: &Common) -> Result<u8> {
+    let not_made = not_made(args);
     let ending = match report.checks.is_empty() {
         true => Ending::Unreadable,
         false => report.ending(),
@@ -351,12 +407,15 @@ fn finish(report: &Report, findings: &[Finding], balance: Option<&Saved>, common
         output::json(&json!({
             "verdict": report.state().unwrap_or(State::Bad),
             "checks": report.checks,
+            "not_made": not_made,
             "balance": balance,
             "findings": findings,
         }))?;
     } else {
         let checks: String = report.checks.iter().map(words).collect();
-        output::text(&format!("{checks}{}", show::findings(findings)))?;
+        let left = |one: &NotMade| format!("not made  {} ({})\n", one.check, one.option);
+        let left: String = not_made.iter().map(left).collect();
+        output::text(&format!("{checks}{left}{}", show::findings(findings)))?;
     }
     Ok(ending.exit_code())
 }

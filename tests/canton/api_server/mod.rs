@@ -216,6 +216,17 @@ impl ApiServer {
         state.put("deployments", object);
     }
 
+    /// Sets a variable of a deployment's container, in place of one of that name.
+    pub fn set(&self, deployment: &str, variable: &str, value: &str) {
+        let mut state = self.lock();
+        let deployments = state.objects.get_mut("deployments").unwrap();
+        let (_, object) = deployments
+            .iter_mut()
+            .find(|(_, one)| one["metadata"]["name"] == deployment)
+            .unwrap();
+        object["spec"]["template"]["spec"]["containers"][1]["env"] = json!([{"name": variable, "value": value}]);
+    }
+
     /// Waits until every deployment is as it shall be.
     pub fn settle(&self) {
         let end = Instant::now() + Duration::from_secs(10);

@@ -65,7 +65,14 @@ pub fn deployment(of: apps::Deployment) -> Deployment {
     let status = of.status.unwrap_or_default();
     let is_simple = spec.selector.match_expressions.as_ref().is_none_or(Vec::is_empty);
     let containers = spec.template.spec.map(|spec| spec.containers).unwrap_or_default();
+    let variables = containers.iter().flat_map(|container| container.env.iter().flatten());
+    // A variable without either is an empty one.
+    let variable = |of: &core::EnvVar| match of.value_from {
+        Some(_) => (of.name.clone(), None),
+        None => (of.name.clone(), Some(of.value.clone().unwrap_or_default())),
+    };
     Deployment {
+        environment: variables.map(variable).collect(),
         name: name(of.metadata.name),
         labels: names(of.metadata.labels),
         selector: match is_simple {

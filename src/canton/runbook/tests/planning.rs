@@ -357,6 +357,6 @@ proptest! {
         let command = match name.contains(" || ") { true => return Ok(()), false => command };
         let out = Command::new("sh").arg("-c").arg(&command).output().unwrap();
         let read: Vec<&[u8]> = out.stdout.split(|byte| *byte == 0).collect();
-        prop_assert_eq!(read[3], name.as_bytes());
+        prop_assert_eq!((read[3], read[4]), (&b"--full"[..], name.as_bytes()));
     }
 }

@@ -44,6 +44,9 @@ fn parameters() -> Parameters {
             ..Reonboard::default()
         },
         lsu: Lsu {
+            max_sequencing: Some(at("2026-11-20T10:00:01Z")),
+            lower_bound: Some(at("2026-11-20T11:00:00Z")),
+            upgrade: Some(at("2026-11-20T12:00:00Z")),
             new_serial: Some(4),
             ..Lsu::default()
         },
@@ -88,7 +91,11 @@ fn every_command_of_every_plan_is_one_that_this_program_takes() {
                         Doing::Command(command) => Some(command),
                         _ => None,
                     };
-                    for command in checks.chain(own) {
+                    let overruling = step
+                        .overruled
+                        .as_ref()
+                        .and_then(|overruling| overruling.only_if.as_ref());
+                    for command in checks.chain(own).chain(overruling) {
                         let words = command.arguments(|_| Some(at("2026-11-21T00:00:00Z"))).unwrap();
                         let line = words.join(" ");
                         let parsed = Program::try_parse_from(std::iter::once("rekindle".to_owned()).chain(words));
