@@ -307,7 +307,13 @@ impl Transfer {
         if let Err(fault) = self.reading.feed(piece) {
             return Ok(Err(Unwanted::Fault(fault)));
         }
-        self.part.write(piece)?;
+        if let Err(why) = self.part.write(piece) {
+            // Nobody goes on with it without a ticket, and it takes up the room that is lacking.
+            if self.ticket.is_none() {
+                let _ = std::fs::remove_file(self.part.path());
+            }
+            return Err(why);
+        }
         Ok(Ok(()))
     }
 
