@@ -9,6 +9,8 @@
 )]
 
 mod attestation;
+#[cfg(feature = "canton")]
+mod canton;
 mod channel;
 mod consensus;
 mod joining;
@@ -16,6 +18,11 @@ mod members;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
+#[cfg(feature = "canton")]
+pub use canton::{
+    canton_answers, canton_dump, canton_evidence, canton_identities, canton_journal, canton_log, canton_snapshot,
+    canton_volumes,
+};
 pub use channel::{channel_frames, channel_handshake, channel_message};
 pub use consensus::consensus_messages;
 pub use joining::join_request;
@@ -70,6 +77,22 @@ pub const ALL: &[Probe] = &[
     ("channel_handshake", channel_handshake),
     ("consensus_messages", consensus_messages),
     ("channel_message", channel_message),
+    #[cfg(feature = "canton")]
+    ("canton_log", canton_log),
+    #[cfg(feature = "canton")]
+    ("canton_evidence", canton_evidence),
+    #[cfg(feature = "canton")]
+    ("canton_identities", canton_identities),
+    #[cfg(feature = "canton")]
+    ("canton_snapshot", canton_snapshot),
+    #[cfg(feature = "canton")]
+    ("canton_dump", canton_dump),
+    #[cfg(feature = "canton")]
+    ("canton_journal", canton_journal),
+    #[cfg(feature = "canton")]
+    ("canton_volumes", canton_volumes),
+    #[cfg(feature = "canton")]
+    ("canton_answers", canton_answers),
 ];
 
 /// Probes that take milliseconds each, and memory of their own.

@@ -47,6 +47,9 @@ unsafe impl GlobalAlloc for Watching {
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
 
+#[cfg(feature = "canton")]
+#[path = "parsers/canton.rs"]
+mod canton;
 #[path = "support/dice.rs"]
 mod dice;
 
@@ -106,6 +109,8 @@ fn seeds() -> Vec<Vec<u8>> {
     }
     seeds.extend(requests());
     seeds.extend(of_a_channel());
+    #[cfg(feature = "canton")]
+    seeds.extend(canton::seeds());
     // Shares of both formats, blobs and small trees are nothing but lengths.
     seeds.extend([44, 60, 113, 16 + 32 * 3].map(|length| vec![1; length]));
     seeds
@@ -300,6 +305,8 @@ fn every_probe_has_a_fuzz_target() {
         .iter()
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
+    // Built without Canton, there are no parsers of its files.
+    targets.retain(|target| cfg!(feature = "canton") || !target.starts_with("canton_"));
     targets.sort();
     let mut probes: Vec<&str> = probes::ALL.iter().chain(probes::SLOW).map(|(name, _)| *name).collect();
     probes.sort();

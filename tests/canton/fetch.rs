@@ -456,7 +456,7 @@ fn a_validators_answer_gives_the_file_that_the_validator_is_given() {
     let inner = json!({
         "participant": { "id": "PAR::v::1220", "keys": [], "authorizedStoreSnapshot": "" }, "participant_users": {},
         "acs_snapshot": "QUJD", "acs_timestamp": AT, "dars": [{ "hash": "1", "content": "QUI=" }], "migration_id": 3,
-        "domain_id": "global-domain::1220", "created_at": AT, "acs_format": "ledger_api"
+        "domain_id": "global-domain::1220", "created_at": "2026-11-22T07:00:01.123456Z", "acs_format": "ledger_api"
     });
     let answer = json!({ "data_snapshot": inner, "migration_id": 3 });
     let app = SvApp::start("0.5.4", move |_, _| Answer::json(200, &answer));
@@ -664,4 +664,32 @@ fn memory_does_not_grow_with_a_snapshot_of_two_gigabytes() {
     let peak = huge(2 << 30);
     eprintln!("peak {} MiB", peak >> 20);
     assert!(peak < 64 << 20, "{peak} bytes");
+}
+
+#[test]
+fn what_somebody_put_under_the_names_beside_the_file_is_neither_waited_for_nor_written() {
+    let app = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, "QUJD")));
+    let (directory, out) = out();
+    let beside = |end: &str| directory.path().join(format!("data.json{end}"));
+    let made = Command::new("mkfifo").arg(beside(".part.json")).status().unwrap();
+    assert!(made.success());
+    let began = Instant::now();
+    let mut child = command(&app, &out, &[]).stdout(Stdio::null()).spawn().unwrap();
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(ended) => break Some(ended),
+            None if began.elapsed() > Duration::from_secs(20) => break None,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let _ = child.kill();
+    assert_eq!(ended.and_then(|ended| ended.code()), Some(0));
+    only(&directory, &["data.json", "data.json.sha256"]);
+    // Somebody's file with a second name is not emptied.
+    let precious = directory.path().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    std::fs::hard_link(&precious, beside(".part")).unwrap();
+    let output = fetch(&app, &out, &["--replace"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
 }

@@ -504,3 +504,14 @@ fn what_readers_would_understand_differently_is_an_error() {
         assert_eq!(of_bytes(&text.as_bytes()[..end]), [Code::NotJson]);
     }
 }
+
+#[test]
+fn an_id_that_the_topology_does_not_know_is_not_the_nodes() {
+    let node = Node::new("PAR", "sv", Algorithm::Ed25519, Style::Old, 1).json();
+    assert!(checked(&node).findings.finish().is_empty());
+    for (from, to) in [("PAR::sv::", "PAR::sv2::"), ("PAR::sv::", "SEQ::sv::")] {
+        let mut other = node.clone();
+        other["id"] = json!(node["id"].as_str().unwrap().replace(from, to));
+        assert!(codes(&checked(&other)).contains(&Code::SnapshotForeign), "{to}");
+    }
+}

@@ -415,6 +415,49 @@ fn a_merge_that_is_killed_leaves_nothing_under_the_name_and_the_next_one_finishe
 }
 
 #[test]
+fn nothing_is_left_of_a_dump_that_could_not_be_written() {
+    let desk = Desk::new();
+    let before = desk.names();
+    let limited = |command: &Command| {
+        let mut limited = Command::new("sh");
+        // A write beyond the limit is answered with an error where the signal is ignored.
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]);
+        limited
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(desk.directory.path());
+        limited.output().unwrap()
+    };
+    let merge = desk.command(&[
+        "--identities",
+        "identities.json",
+        "--data",
+        "data.json",
+        "--out",
+        "out.json",
+    ]);
+    let output = limited(&merge);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(desk.names(), before);
+    let app = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, &"QUJD".repeat(2000))));
+    let mut fetch = Command::new(env!("CARGO_BIN_EXE_rekindle"));
+    fetch.args([
+        "canton",
+        "fetch",
+        "--no-token",
+        "--url",
+        &app.url,
+        "--timestamp",
+        AT,
+        "--out",
+        "out.json",
+    ]);
+    let output = limited(&fetch);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(desk.names(), before);
+}
+
+#[test]
 fn what_was_fetched_is_merged() {
     let desk = Desk::new();
     std::fs::remove_file(desk.path("data.json")).unwrap();

@@ -90,6 +90,13 @@ pub fn read(source: &Source, options: &Options) -> Result<Database> {
     Ok(parts.finish(read, &source.to_string()))
 }
 
+/// As [`read`], of a dump that is in memory and not packed.
+pub fn read_bytes(bytes: &[u8], options: &Options) -> Database {
+    let mut parts = Parts::default();
+    let read = dump::read_bytes(bytes, options, &mut parts);
+    parts.finish(read, "memory")
+}
+
 /// What was read, by database and schema.
 #[derive(Default)]
 struct Parts {

@@ -63,7 +63,6 @@ impl<'r> Input<'r> {
             self.start = 0;
             let kept = self.buffer.len();
             self.buffer.resize(kept + self.next_read, 0);
-            self.next_read = (self.next_read * 4).min(BUFFER);
             let read = match self.buffer.get_mut(kept..) {
                 Some(room) => self.inner.read(room),
                 None => Ok(0),
@@ -71,6 +70,8 @@ impl<'r> Input<'r> {
             self.buffer.truncate(kept + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => self.ended = true,
+                // What comes in small pieces needs no large buffer.
+                Ok(read) if read >= self.next_read / 2 => self.next_read = (self.next_read * 4).min(BUFFER),
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => {

@@ -146,5 +146,10 @@ pub fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> Result<R
     read::read(source, options, rows)
 }
 
+/// Reads a dump that is in memory and not packed: SQL, a custom archive, or the table of contents of others.
+pub fn read_bytes(bytes: &[u8], options: &Options, rows: &mut dyn Rows) -> Read {
+    read::bytes(bytes, options, rows)
+}
+
 #[cfg(test)]
 mod tests;

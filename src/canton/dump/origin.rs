@@ -65,7 +65,7 @@ impl Read for Failing {
     }
 }
 
-fn holds(first: &[u8]) -> Holds {
+pub(super) fn holds(first: &[u8]) -> Holds {
     let begins_sql = |line: &[u8]| {
         let line = line.trim_ascii_start();
         let words: [&[u8]; 10] = [

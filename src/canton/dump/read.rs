@@ -24,6 +24,30 @@ pub(super) fn read(source: &Source, options: &Options, rows: &mut dyn Rows) -> R
     }
 }
 
+pub(super) fn bytes(bytes: &[u8], options: &Options, rows: &mut dyn Rows) -> Read {
+    let mut sql = Sql::new(rows, "memory".to_owned(), options.zone);
+    let mut opened = Opened {
+        holds: origin::holds(bytes),
+        is_plain_file: false,
+        is_file: false,
+        content: Box::new(std::io::Cursor::new(bytes.to_vec())),
+    };
+    let header = match opened.holds {
+        Holds::Sql => plain(opened, &mut sql),
+        Holds::Archive => of_custom(Body::Stream(opened.content), options, &mut sql),
+        Holds::Tar => match files::tar_contents(&mut opened.content) {
+            Ok(Some((_, archive))) => of_archive(&archive, Format::Tar, options.zone, &mut sql),
+            Ok(None) => header(Format::Tar),
+            Err(e) => wrong(e, Format::Tar, &mut sql),
+        },
+        Holds::Nothing | Holds::Other => {
+            sql.found(Code::NotADump, 0, "this is no dump of pg_dump");
+            header(Format::Plain)
+        }
+    };
+    finish(sql, header)
+}
+
 fn file(path: &Path, options: &Options, rows: &mut dyn Rows) -> Result<Read> {
     let opened = origin::open(path).map_err(Error::io("read", path))?;
     let mut sql = Sql::new(rows, path.shown().to_string(), options.zone);
@@ -120,16 +144,20 @@ fn wrong(wrong: Wrong, format: Format, sql: &mut Sql<'_>) -> Header {
 }
 
 fn custom(path: &Path, opened: Opened, options: &Options, sql: &mut Sql<'_>) -> Result<Header> {
-    let mut body = match opened.is_plain_file {
+    let body = match opened.is_plain_file {
         true => Body::File(BufReader::with_capacity(
             256 << 10,
             File::open(path).map_err(Error::io("open", path))?,
         )),
         false => Body::Stream(opened.content),
     };
+    Ok(of_custom(body, options, sql))
+}
+
+fn of_custom(mut body: Body, options: &Options, sql: &mut Sql<'_>) -> Header {
     let archive = match archive::read(&mut body) {
         Ok(archive) => archive,
-        Err(e) => return Ok(wrong(e, Format::Custom, sql)),
+        Err(e) => return wrong(e, Format::Custom, sql),
     };
     if archive.format != 1 {
         sql.found(
@@ -137,11 +165,11 @@ fn custom(path: &Path, opened: Opened, options: &Options, sql: &mut Sql<'_>) -> 
             0,
             "this is the table of contents of a dump in files; give the directory that it is in",
         );
-        return Ok(header(Format::Directory));
+        return header(Format::Directory);
     }
     let header = of_archive(&archive, Format::Custom, options.zone, sql);
     blocks::read(body, &archive, sql);
-    Ok(header)
+    header
 }
 
 fn tar(path: &Path, mut opened: Opened, options: &Options, sql: &mut Sql<'_>) -> Header {

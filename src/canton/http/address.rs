@@ -43,12 +43,17 @@ impl Address {
         self.url.origin() == url.origin()
     }
 
+    /// Whether it is reached with TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// Whether nobody between here and there can read what is sent: TLS, or this machine itself.
     pub fn is_private(&self) -> bool {
         let host = self.url.host_str().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let is_local = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        self.url.scheme() == "https" || is_local
+        self.is_encrypted() || is_local
     }
 }
 

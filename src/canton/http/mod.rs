@@ -139,6 +139,10 @@ impl Client {
             .referer(false)
             .connect_timeout(settings.connect)
             .http2_max_header_list_size(64 << 10);
+        if !address.is_encrypted() && address.is_private() {
+            // This machine is reached by no proxy, which would be shown the token.
+            builder = builder.no_proxy();
+        }
         if let Some(roots) = &settings.roots {
             let pem = read_pem(roots)?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)

@@ -36,6 +36,9 @@ const MOST_SIGNERS: usize = 100_000;
 /// Signatures that are verified, a second of work; further ones are counted.
 const MOST_VERIFIED: usize = 10_000;
 
+/// Other members that are named.
+const MOST_OTHERS: usize = 4;
+
 /// What a snapshot says of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -49,6 +52,8 @@ pub struct Snapshot {
     pub has_root: bool,
     /// The keys that the member has by its latest mapping: what for, and their fingerprints.
     pub keys: Option<Vec<(Purpose, String)>>,
+    /// Members of its namespace that have keys too, the first few.
+    pub others: BTreeSet<String>,
     /// Signing keys of that mapping that did not sign it.
     pub not_signed_by: Vec<String>,
     /// Transactions about this member or its namespace that none of the namespace's keys is known to have signed.
@@ -126,6 +131,11 @@ pub fn read(bytes: &[u8], member: &str, namespace: &str) -> Result<Snapshot, Mal
                 snapshot.not_signed_by = keys.iter().filter(own).map(|key| key.fingerprint.clone()).collect();
                 let named = keys.iter().map(|key| (key.purpose, key.fingerprint.clone()));
                 snapshot.keys = Some(named.collect());
+            }
+            4 if snapshot.others.len() < MOST_OTHERS => {
+                let other = named.and_then(|named| std::str::from_utf8(named).ok());
+                let of_namespace = |other: &&str| *other != member && other.rsplit("::").next() == Some(namespace);
+                snapshot.others.extend(other.filter(of_namespace).map(str::to_owned));
             }
             _ => {}
         }

@@ -76,6 +76,15 @@ fn judge_topology(snapshot: &Snapshot, node: &Node, at: usize, say: &mut impl Fn
         );
         say(Code::SnapshotForeign, message, at);
     }
+    if snapshot.keys.is_none() && !snapshot.others.is_empty() {
+        let others: Vec<&str> = snapshot.others.iter().map(String::as_str).collect();
+        let message = format!(
+            "its authorizedStoreSnapshot gives {} no keys, but {}",
+            id.whole,
+            others.join(", ")
+        );
+        say(Code::SnapshotForeign, message, at);
+    }
     if !snapshot.not_signed_by.is_empty() {
         let message = format!(
             "its OwnerToKeyMapping is not signed by its key {}",

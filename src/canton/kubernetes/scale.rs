@@ -13,6 +13,7 @@ use super::cluster::{Cluster, Deployment, Failure, Pod};
 use super::installation::{ROLES, Role, Unclear, recognise};
 use crate::canton::finding::Ending;
 use crate::canton::{Code, Finding, Findings, shell};
+use crate::report::Severity;
 
 /// Down to nothing, or up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,14 +100,14 @@ pub fn plan(
     for word in request.only.iter().chain(&request.except) {
         let is_there = all.contains(word) || installation.members.iter().any(|member| member.role.kind() == word);
         if !is_there {
-            let known = match ROLES.contains(&word.as_str()) {
-                true => "no deployment of that role",
-                false => "neither a role nor a deployment",
+            // A role that is not installed is nothing to scale or to spare. A word that is misspelt is: of --except, the
+            // very part that must not be stopped.
+            let (known, severity) = match ROLES.contains(&word.as_str()) {
+                true => ("no deployment of that role", Severity::Warning),
+                false => ("neither a role nor a deployment", Severity::Error),
             };
-            findings.push(Finding::new(
-                Code::NoSuchPart,
-                format!("{known} in namespace {namespace}: {word}"),
-            ));
+            let text = format!("{known} in namespace {namespace}: {word}");
+            findings.push(Finding::new(Code::NoSuchPart, text).severity(severity));
         }
     }
     installation.members.retain(|member| {
@@ -305,7 +306,7 @@ pub fn carry_out(cluster: &dyn Cluster, plan: &Plan, patience: &Patience, tell: 
         cluster.pause(patience.between);
         waited += patience.between;
     }
-    let ending = match findings.any_at_least(crate::report::Severity::Warning) {
+    let ending = match findings.any_at_least(Severity::Warning) {
         true => Ending::Partial,
         false => Ending::Clean,
     };

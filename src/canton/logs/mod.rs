@@ -91,6 +91,17 @@ pub fn scan(paths: &[PathBuf], settings: &Settings, progress: &(dyn Fn(u64) + Sy
     Ok(diagnosis::conclude(gathered, settings))
 }
 
+/// Reads a log that is in memory and not packed. What is wrong with it is not said.
+pub fn scan_bytes(bytes: &[u8], settings: &Settings) -> Evidence {
+    let total = std::sync::Mutex::new(gathered::Total::default());
+    let lock = || total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let give = |take: &mut dyn FnMut(&mut gathered::Total)| take(&mut lock());
+    let mut gathered = gathered::Gathered::new(settings, &give);
+    search::Search::new().whole(bytes, &mut gathered);
+    gathered.hand_over();
+    std::mem::take(&mut lock().evidence)
+}
+
 /// Bytes of the files that the paths name, as they lie on disk: what progress is measured against. 0 where they can't be
 /// told; [`scan`] says why.
 pub fn size(paths: &[PathBuf]) -> u64 {

@@ -100,6 +100,13 @@ impl Search {
         }
     }
 
+    /// Reads a log that is in memory.
+    pub fn whole(&mut self, bytes: &[u8], gathered: &mut Gathered) {
+        let window = Window::whole(bytes);
+        gathered.sample(bytes);
+        self.window(&window, 0, &(0..u64::MAX), gathered);
+    }
+
     /// Searches a window from `at` on; answers from where it has to go on in the next one.
     fn window(&mut self, window: &Window, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
         let bytes = window.bytes();

@@ -29,6 +29,16 @@ impl Window {
         }
     }
 
+    /// One that holds all there is.
+    pub fn whole(bytes: &[u8]) -> Window {
+        Window {
+            buffer: bytes.to_vec(),
+            filled: bytes.len(),
+            base: 0,
+            is_end: true,
+        }
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.filled).unwrap_or_default()

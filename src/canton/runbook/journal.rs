@@ -257,6 +257,18 @@ fn read(file: &mut File, path: &Path) -> Result<(Told, u64)> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(no_journal(path, 0, "is too long"));
     }
+    told_by(&bytes, path)
+}
+
+/// Reads a journal that is in memory: whether it is one. Nothing of it is carried out.
+///
+/// # Errors
+/// Which line is none of a journal.
+pub fn check(bytes: &[u8]) -> Result<()> {
+    told_by(bytes, Path::new("journal")).map(drop)
+}
+
+fn told_by(bytes: &[u8], path: &Path) -> Result<(Told, u64)> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let mut told = Told::default();
     let lines = bytes
@@ -287,7 +299,7 @@ fn read(file: &mut File, path: &Path) -> Result<(Told, u64)> {
         && !bytes.is_empty()
         && !format!("{{\"journal\":\"{NAME}\",\"version\":{VERSION}}}")
             .as_bytes()
-            .starts_with(&bytes)
+            .starts_with(bytes)
     {
         return Err(no_journal(path, 1, "does not begin this program's journal"));
     }

@@ -115,6 +115,14 @@ fn missing(found: &Found, snapshot: &Snapshot, form: Form, findings: &mut Findin
     if form == Form::Merged {
         need(found.member("identities").is_some(), "identities");
     }
+    // The service's description calls it optional, and the app's importer fails without it.
+    let has_genesis = snapshot.genesis_bytes.is_some_and(|bytes| bytes > 0);
+    if !is_validators && !has_genesis && found.wrong.is_empty() {
+        let text = "it lacks genesis_state, without which the SV app can't begin the new synchronizer";
+        let next = "ask an SV app whose own sequencer is configured and runs";
+        let finding = Finding::new(Code::IncompleteSnapshot, text).severity(Severity::Info);
+        findings.push(finding.next(next));
+    }
     // What is there and damaged has been said.
     if !lacks.is_empty() && found.wrong.is_empty() {
         let text = format!("it lacks, or has nothing in: {}", lacks.join(", "));
@@ -124,14 +132,19 @@ fn missing(found: &Found, snapshot: &Snapshot, form: Form, findings: &mut Findin
 
 fn times(found: &Found, snapshot: &Snapshot, expected: &Expected, findings: &mut Findings) {
     let read = |text: &Option<String>| text.as_ref().map(|text| (text.clone(), text.parse::<Timestamp>().ok()));
-    let created = match expected.form {
-        Form::Validator | Form::ValidatorFile => read(&snapshot.created_at),
-        _ => read(&found.created_at),
+    // A validator's says when the dump was made; an SV's is the time of its contracts again.
+    let (created, is_same) = match expected.form {
+        Form::Validator | Form::ValidatorFile => (read(&snapshot.created_at), false),
+        _ => (read(&found.created_at), true),
     };
     let acs = read(&snapshot.acs_timestamp);
     let mut wrong = |text: String| findings.push(Finding::new(Code::WrongTimestamp, text));
-    for (name, time) in [("created_at", &created), ("acs_timestamp", &acs)] {
-        match (time, expected.timestamp) {
+    let both = [
+        ("created_at", &created, expected.timestamp.filter(|_| is_same)),
+        ("acs_timestamp", &acs, expected.timestamp),
+    ];
+    for (name, time, expected) in both {
+        match (time, expected) {
             (Some((text, None)), _) => wrong(format!("{name} is {}, which is no time in UTC", excerpt(text))),
             (Some((_, Some(time))), Some(expected)) if *time != expected => {
                 wrong(format!("{name} is {time}; {expected} was expected"));
@@ -141,6 +154,7 @@ fn times(found: &Found, snapshot: &Snapshot, expected: &Expected, findings: &mut
     }
     if let (Some((_, Some(created))), Some((_, Some(acs))), None) = (created, acs, expected.timestamp)
         && created != acs
+        && is_same
     {
         wrong(format!(
             "created_at is {created}, acs_timestamp is {acs}: they should be equal"

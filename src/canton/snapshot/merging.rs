@@ -331,10 +331,15 @@ fn write(order: &Order, pieces: &[Piece], findings: &mut Findings) -> Result<Opt
         return Ok(None);
     }
     let mut hash = Sha256Stream::new();
-    give(pieces, &mut |bytes| {
+    let given = give(pieces, &mut |bytes| {
         hash.update(bytes);
         part.write(bytes)
-    })?;
+    });
+    if let Err(why) = given {
+        // What is there of it may be keys, and takes up the room that is lacking.
+        part.remove();
+        return Err(why);
+    }
     let digest = hash.finish();
     let mut back = Findings::default();
     let document = match Reading::default().file(part.path())? {

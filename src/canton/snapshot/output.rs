@@ -69,6 +69,13 @@ impl Part {
                     path.shown()
                 )));
             }
+            // Whoever owns it could read what is written, and a second name may be somebody's file.
+            if ours.uid() != rustix::process::geteuid().as_raw() || ours.nlink() > 1 {
+                return Err(Error::Usage(format!(
+                    "{} is there, and belongs to another user or has another name too; remove it, or write to a directory of your own",
+                    path.shown()
+                )));
+            }
             let is_there = std::fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
             if is_there {
@@ -297,6 +304,28 @@ mod tests {
         assert_eq!(std::fs::read(&target).unwrap(), b"one");
         second.remove();
         assert!(!beside(&target, ".part").exists());
+    }
+
+    #[test]
+    fn what_lies_under_the_parts_name_and_is_not_ours_is_neither_written_nor_emptied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, other) = (directory.path().join("f"), directory.path().join("other"));
+        std::fs::write(&other, "precious").unwrap();
+        let name = beside(&target, ".part");
+        std::os::unix::fs::symlink(&other, &name).unwrap();
+        assert!(Part::open(&target).is_err());
+        std::fs::remove_file(&name).unwrap();
+        std::fs::hard_link(&other, &name).unwrap();
+        let refused = Part::open(&target).err().unwrap();
+        assert!(refused.to_string().contains("another name"), "{refused}");
+        assert_eq!(std::fs::read(&other).unwrap(), b"precious");
+        // To give a file away takes root.
+        if rustix::process::geteuid().is_root() {
+            std::fs::remove_file(&name).unwrap();
+            std::fs::write(&name, "").unwrap();
+            std::os::unix::fs::chown(&name, Some(65_534), None).unwrap();
+            assert!(Part::open(&target).is_err());
+        }
     }
 
     #[test]

@@ -41,7 +41,15 @@ impl Ticket {
     /// The ticket beside a target, if it is for this request.
     fn read(target: &Path, request: &str) -> Option<Ticket> {
         use std::io::Read;
-        let file = std::fs::File::open(Ticket::path(target)).ok()?;
+        use std::os::unix::fs::OpenOptionsExt;
+        // A pipe under its name would never open.
+        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).custom_flags(flags.cast_signed());
+        let file = file.open(Ticket::path(target)).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
         let mut bytes = Vec::new();
         file.take(MOST_TICKET_BYTES).read_to_end(&mut bytes).ok()?;
         let ticket: Ticket = serde_json::from_slice(&bytes).ok()?;
@@ -299,7 +307,13 @@ impl Transfer {
         if let Err(fault) = self.reading.feed(piece) {
             return Ok(Err(Unwanted::Fault(fault)));
         }
-        self.part.write(piece)?;
+        if let Err(why) = self.part.write(piece) {
+            // Nobody goes on with it without a ticket, and it takes up the room that is lacking.
+            if self.ticket.is_none() {
+                let _ = std::fs::remove_file(self.part.path());
+            }
+            return Err(why);
+        }
         Ok(Ok(()))
     }
 

@@ -212,3 +212,17 @@ fn a_token_comes_from_a_file_stdin_or_the_environment_and_is_in_no_argument() {
     let endless = token(&["--token-file", "/dev/zero"], None, None);
     assert_eq!(endless, (Some(3), None));
 }
+
+#[test]
+fn this_machine_is_not_reached_through_a_proxy_which_would_be_shown_the_token() {
+    let app = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, "QUJD")));
+    let proxy = SvApp::start("0.5.4", |_, _| Answer::json(200, &snapshot(AT, "QUJD")));
+    let (_directory, out) = out();
+    let mut command = command(&app, &out, &[]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, &proxy.url);
+    }
+    let output = command.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
+    assert!(proxy.asked().is_empty(), "the proxy was asked");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

@@ -14,7 +14,7 @@ pub fn dump(server: &ApiServer, bytes: usize) -> PathBuf {
         "created_at": "2024-04-17T19:12:02Z",
         "migration_id": 1,
         "data_snapshot": {
-            "acs_snapshot": snapshot, "acs_timestamp": "2024-04-17T19:12:02Z", "acs_format": "ledger_api",
+            "genesis_state": "QUJD", "acs_snapshot": snapshot, "acs_timestamp": "2024-04-17T19:12:02Z", "acs_format": "ledger_api",
             "dars": [{"hash": "ab", "content": "QUJD"}],
         },
         "participant_users": {"identityProviders": [], "users": []},

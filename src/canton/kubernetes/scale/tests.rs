@@ -212,3 +212,17 @@ fn several_replicas_and_autoscalers_are_said() {
     let up = planned(&cluster, &request(Direction::Up));
     assert_eq!((up.steps[0].from, up.steps[0].to), (3, 3), "what is up stays");
 }
+
+#[test]
+fn a_misspelt_exception_stops_nothing() {
+    let cluster = InMemory::of(&PARTS);
+    let mut misspelt = request(Direction::Down);
+    misspelt.except = vec!["participnt".to_owned()];
+    let plan = planned(&cluster, &misspelt).findings;
+    assert!(plan.has(Code::NoSuchPart) && plan.any_at_least(Severity::Error));
+    // A part that is not installed is no reason to stop nothing.
+    let cluster = InMemory::of(&["sv-app", "participant"]);
+    misspelt.except = vec!["cometbft".to_owned()];
+    let plan = planned(&cluster, &misspelt).findings;
+    assert!(plan.has(Code::NoSuchPart) && !plan.any_at_least(Severity::Error));
+}

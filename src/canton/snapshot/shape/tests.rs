@@ -148,9 +148,27 @@ fn an_old_format_is_fine_for_an_old_release_and_a_warning_for_an_unknown_one() {
 }
 
 #[test]
+fn without_a_genesis_state_no_new_synchronizer_begins() {
+    for nothing in [None, Some(Value::Null), Some(json!(""))] {
+        let mut dump = dump();
+        let snapshot = dump["data_snapshot"].as_object_mut().unwrap();
+        snapshot.remove("genesis_state");
+        snapshot.extend(nothing.map(|nothing| ("genesis_state".to_owned(), nothing)));
+        let found = read(dump.to_string().as_bytes(), 7).unwrap();
+        let findings = judge(&found, &expected()).finish();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].code, Code::IncompleteSnapshot);
+        assert_eq!(findings[0].severity, crate::report::Severity::Info);
+        assert!(findings[0].message.contains("genesis_state"));
+    }
+}
+
+#[test]
 fn a_validators_dump_is_told_from_an_svs() {
     let inner = json!({
-        "participant": {}, "participant_users": {}, "acs_snapshot": "QUJD", "acs_timestamp": AT, "created_at": AT,
+        "participant": {}, "participant_users": {}, "acs_snapshot": "QUJD", "acs_timestamp": AT,
+        // When the validator made it, not the time of its contracts.
+        "created_at": "2026-11-22T07:00:01.123456Z",
         "dars": [{ "hash": "1", "content": "QUI=" }], "migration_id": 3, "domain_id": "global::1220",
         "acs_format": "ledger_api"
     });
@@ -160,6 +178,12 @@ fn a_validators_dump_is_told_from_an_svs() {
         ..expected()
     };
     assert!(codes(&whole, &validators).is_empty());
+    let mut other = whole.clone();
+    other["data_snapshot"]["acs_timestamp"] = json!("2024-04-17T19:12:03Z");
+    assert_eq!(codes(&other, &validators), [Code::WrongTimestamp]);
+    other["data_snapshot"]["acs_timestamp"] = json!(AT);
+    other["data_snapshot"]["created_at"] = json!("yesterday");
+    assert_eq!(codes(&other, &validators), [Code::WrongTimestamp]);
     assert_eq!(codes(&whole, &expected()), [Code::NotASnapshot]);
     assert_eq!(codes(&dump(), &validators), [Code::NotASnapshot]);
     let mut reading = Reading::of_snapshot_alone();
