@@ -1,9 +1,12 @@
 //! Files as they were before they were compressed: gzip, zstd and xz are known by their first bytes, whatever the name says.
+//! What a Windows shell wrote into a file, UTF-16, is given as UTF-8.
 //! Nothing is unpacked further than it is read, so that a small file that unpacks to an endless one costs time, not memory.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+
+mod utf16;
 
 /// How a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,11 @@ pub enum Packing {
     Zstd,
     /// xz, also several streams one after the other.
     Xz,
+    /// Text in UTF-16, as Windows shells write what is sent into a file: the low byte first, or the high one.
+    Utf16 {
+        /// Whether the high byte is first.
+        big_endian: bool,
+    },
 }
 
 /// Memory that an xz stream may ask for: what the largest preset of `xz` needs, with room.
@@ -34,6 +42,9 @@ impl Packing {
             // A skippable frame may stand before the first one.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
+            // The mark at the beginning, and a character that is no zero as UTF-32 would have it.
+            [0xff, 0xfe, low, high, ..] if (*low, *high) != (0, 0) => Packing::Utf16 { big_endian: false },
+            [0xfe, 0xff, ..] => Packing::Utf16 { big_endian: true },
             _ => Packing::Plain,
         }
     }
@@ -48,6 +59,19 @@ impl Packing {
     }
 }
 
+/// What a file is packed with that is not read here, by its first bytes (six are enough).
+pub fn unread(first: &[u8]) -> Option<&'static str> {
+    Some(match first {
+        [b'P', b'K', 3, 4, ..] => "zip",
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => "bzip2",
+        [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => "7-Zip",
+        [0x04, 0x22, 0x4d, 0x18, ..] => "lz4",
+        [0x1f, 0x9d, ..] => "compress",
+        [b'R', b'a', b'r', b'!', 0x1a, 0x07, ..] => "RAR",
+        _ => return None,
+    })
+}
+
 /// Reads what was packed in this way. A stream that ends in the middle is an error of the kind
 /// [`io::ErrorKind::UnexpectedEof`], after all bytes that could be had of it.
 pub fn reader<'a>(packed: impl Read + Send + 'a, packing: Packing) -> io::Result<Box<dyn Read + Send + 'a>> {
@@ -60,6 +84,7 @@ pub fn reader<'a>(packed: impl Read + Send + 'a, packing: Packing) -> io::Result
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
+        Packing::Utf16 { big_endian } => Box::new(utf16::Decoder::new(packed, big_endian)),
         Packing::Xz => {
             let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
                 .map_err(io::Error::other)?;
@@ -135,6 +160,27 @@ mod tests {
             assert_eq!(failed.kind(), io::ErrorKind::UnexpectedEof);
             assert!(!out.is_empty() && text.starts_with(&out));
         }
+    }
+
+    #[test]
+    fn what_a_windows_shell_wrote_is_read_as_what_it_was_given() {
+        let text = "Commitment é😀\r\n";
+        for big_endian in [false, true] {
+            let bytes = |unit: u16| match big_endian {
+                true => unit.to_be_bytes(),
+                false => unit.to_le_bytes(),
+            };
+            let written: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(bytes).collect();
+            let packing = Packing::of(&written);
+            assert_eq!(packing, Packing::Utf16 { big_endian });
+            let mut out = String::new();
+            reader(written.as_slice(), packing)
+                .unwrap()
+                .read_to_string(&mut out)
+                .unwrap();
+            assert_eq!(out, text);
+        }
+        assert_eq!(Packing::of(&[0xff, 0xfe, 0, 0]), Packing::Plain);
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn standing(decision: &Decision, sv: &Outcome) -> String {
         Standing::Ok => format!("ok, it had reached {at}"),
         Standing::OkByOthers => format!("ok by the word of others, who saw it beyond {at}"),
         Standing::Behind => format!("behind, it had not reached {at}"),
-        Standing::Forked => "forked, its contracts differ from those of SVs with more agreement".to_owned(),
+        Standing::Forked => "forked, its contracts differ from those of SVs with as much agreement or more".to_owned(),
         Standing::Pruned => format!("pruned, what it had at {at} is gone"),
         Standing::NoEvidence => "no evidence, no source speaks about it".to_owned(),
         Standing::Undecided => "undecided, because no two SVs were seen to agree".to_owned(),

@@ -1,6 +1,6 @@
 //! What a decision has to say besides its answer.
 
-use super::clique::{has, members};
+use super::clique::{has, members, size};
 use super::history::Pair;
 use super::outcome::at_odds;
 use super::{Decision, Settings, Standing, Verdict, two_thirds};
@@ -132,7 +132,14 @@ fn forks(decision: &Decision, findings: &mut Findings) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let undecided = match members(at_odds(&decision.history, at)).any(|other| has(decision.set, other)) {
+        let mut odds = members(at_odds(&decision.history, at));
+        let is_alone = |other: usize| size(at_odds(&decision.history, other)) == 1;
+        let undecided = match odds.any(|other| has(decision.set, other)) {
+            _ if decision.verdict == Verdict::NoAgreement => "; without a quorum it can't be said who is right",
+            true if apart.len() == 1 && members(at_odds(&decision.history, at)).all(is_alone) => {
+                "; only these two differ, and it may as well be the other that is wrong: look at both before either is \
+                 re-onboarded"
+            }
             true => "",
             false => "; none of them is in the support, so that it can't be said who is right",
         };

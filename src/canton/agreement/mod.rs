@@ -305,7 +305,8 @@ pub fn decide(svs: &[Sv], settings: &Settings) -> Result<Decision, Undecided> {
     let best = agreed.or(table.last());
     let set = best.map_or(0, |row| row.set);
     let at = best.map(|row| (row.to_inclusive, recovery(row, set, &history, settings.incident)));
-    let svs = outcome::outcomes(&svs, &owners, &history, set, at.map(|(_, timestamp)| timestamp));
+    let timestamp = at.map(|(_, timestamp)| timestamp);
+    let svs = outcome::outcomes(&svs, &owners, &history, (set, agreed.is_some()), timestamp);
     let mut decision = Decision {
         verdict: match agreed {
             Some(_) => Verdict::Agreed,

@@ -36,25 +36,30 @@ fn agreed_until(history: &History, sv: usize, support: Set) -> Option<Timestamp>
 }
 
 /// Whether an SV is the one that went another way: whom it is at odds with is of the support, or agrees with more of it.
-pub(super) fn is_forked(history: &History, sv: usize, support: Set) -> bool {
+/// Without a quorum there is no majority to belong to: of sides of the same size each is as likely to be right.
+pub(super) fn is_forked(history: &History, sv: usize, quorum: Option<Set>) -> bool {
+    let (support, all) = match quorum {
+        Some(support) => (support, support),
+        None => (0, (0..history.count().min(MOST_SVS)).fold(0, |all, sv| all | bit(sv))),
+    };
     let weight = |sv: usize| {
         let agrees = |other: &usize| {
             history
                 .pair(sv, *other)
                 .is_some_and(|pair| pair.fork().is_none() && !pair.spans.is_empty())
         };
-        let agreeing = members(support).filter(|other| *other != sv).filter(agrees).count();
+        let agreeing = members(all).filter(|other| *other != sv).filter(agrees).count();
         (has(support, sv), agreeing, Reverse(size(at_odds(history, sv))))
     };
     members(at_odds(history, sv)).any(|other| weight(other) >= weight(sv))
 }
 
-/// Each SV's outcome at the recovery timestamp.
+/// Each SV's outcome at the recovery timestamp, which is only the best there is where the support is no quorum.
 pub(super) fn outcomes(
     svs: &[&Sv],
     owners: &[Option<Participant>],
     history: &History,
-    support: Set,
+    (support, is_quorum): (Set, bool),
     timestamp: Option<Timestamp>,
 ) -> Vec<Outcome> {
     let each = svs.iter().zip(owners).enumerate();
@@ -65,7 +70,7 @@ pub(super) fn outcomes(
             let speaks = history.speaks.get(at).is_some_and(|speaks| *speaks);
             let verdict = match timestamp {
                 _ if reached.is_none() && pruned.is_none() => Standing::NoEvidence,
-                _ if is_forked(history, at, support) => Standing::Forked,
+                _ if is_forked(history, at, is_quorum.then_some(support)) => Standing::Forked,
                 None => Standing::Undecided,
                 Some(timestamp) if pruned.is_some_and(|pruned| pruned > timestamp) => Standing::Pruned,
                 Some(timestamp) if reached.is_none_or(|reached| reached < timestamp) => Standing::Behind,
@@ -93,11 +98,13 @@ pub(super) fn outcomes(
         .collect();
     for outcome in &mut outcomes {
         outcome.action = match outcome.verdict {
+            Standing::NoEvidence => Action::ProvideEvidence,
+            // Nothing is to be fetched, and nobody re-onboarded, before there is a timestamp.
+            _ if !is_quorum => Action::Wait,
             Standing::Ok | Standing::OkByOthers => Action::Fetch,
             Standing::Behind | Standing::Pruned if donors.is_empty() => Action::Reonboard,
             Standing::Behind | Standing::Pruned => Action::CopyOrReonboard,
             Standing::Forked => Action::Reonboard,
-            Standing::NoEvidence => Action::ProvideEvidence,
             Standing::Undecided => Action::Wait,
         };
         if outcome.action == Action::CopyOrReonboard {

@@ -434,3 +434,34 @@ fn names_are_listed_as_people_list_them() {
     assert_eq!(names.first(), Some(&""));
     assert_eq!(&names[names.len() - 3..], ["sv-1", "sv-2", "sv-10"]);
 }
+
+#[test]
+fn without_a_quorum_nobody_is_told_to_fetch_or_to_re_onboard_and_no_side_of_a_split_is_the_wrong_one() {
+    // Two and two that differ: neither side is the majority.
+    let mut svs = agreeing(4, 3);
+    for (owner, sender) in [(1, 3), (1, 4), (2, 3), (2, 4)] {
+        compare(&mut svs, (owner, sender), (3, 4), Mismatch);
+    }
+    let decision = decide(&svs, &margin(0)).unwrap();
+    assert_eq!((decision.verdict, decision.timestamp), (Verdict::NoAgreement, None));
+    assert_eq!(standings(&decision), [Standing::Forked; 4]);
+    // Two agree, and of the others nothing is known.
+    let mut svs = agreeing(2, 3);
+    svs.extend([sv(3), sv(4)]);
+    let silent = decide(&svs, &margin(0)).unwrap();
+    assert_eq!(silent.verdict, Verdict::NoAgreement);
+    for outcome in decision.svs.iter().chain(&silent.svs) {
+        let expected = match outcome.verdict {
+            Standing::NoEvidence => Action::ProvideEvidence,
+            _ => Action::Wait,
+        };
+        assert_eq!(outcome.action, expected, "{outcome:?}");
+    }
+    // One and one that differ, and all others agree with both: one of them is left out, and it is said that it may be the other.
+    let mut svs = agreeing(4, 3);
+    compare(&mut svs, (1, 4), (3, 4), Mismatch);
+    let decision = decide(&svs, &margin(0)).unwrap();
+    assert_eq!(decision.verdict, Verdict::Agreed);
+    let forked = decision.findings.iter().find(|finding| finding.code == Code::Forked);
+    assert!(forked.unwrap().message.contains("may as well be the other"));
+}

@@ -104,7 +104,7 @@ pub fn judge(case: &Case, mut findings: Findings) -> Report {
     let apps = lineage::apps(case);
     let all_ledgers = lineage::ledgers(case);
     let ledgers = lineage::chosen(&apps, &all_ledgers, &mut findings);
-    let lineage = lineage::judge(case, &apps, &ledgers, &mut findings);
+    let lineage = lineage::judge(case, &set, &apps, &ledgers, &mut findings);
     let order = order(case, &set, &apps, &ledgers, lineage.migration, &mut findings);
     let times = Times {
         apps: order.apps_window.as_ref(),

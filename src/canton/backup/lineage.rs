@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::case::{Backup, Case};
 use super::facts::{Apps, Ledger, Place, ReaderId, Role, shown};
+use super::volumes::Set;
 use crate::canton::name::Participant;
 use crate::canton::release::Splice;
 use crate::canton::{Code, Finding, Findings};
@@ -168,8 +169,14 @@ pub fn chosen<'a>(apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'a>], findings: &mut 
     judged
 }
 
-/// Judges whose the backups are.
-pub fn judge(case: &Case, apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'_>], findings: &mut Findings) -> Lineage {
+/// Judges whose the backups are. `set`: the snapshots that would be restored.
+pub fn judge(
+    case: &Case,
+    set: &Set,
+    apps: &[AppsAt<'_>],
+    ledgers: &[LedgerAt<'_>],
+    findings: &mut Findings,
+) -> Lineage {
     let mut lineage = Lineage::default();
     let followed_by: Vec<_> = apps.iter().map(|at| (at, followed(at.apps))).collect();
     let participant = ledgers
@@ -206,13 +213,14 @@ pub fn judge(case: &Case, apps: &[AppsAt<'_>], ledgers: &[LedgerAt<'_>], finding
         list.dedup();
         list.truncate(20);
     }
-    migrations(case, apps, ledgers, &mut lineage, findings);
+    migrations(case, set, apps, ledgers, &mut lineage, findings);
     synchronizers(case, ledgers, &mut lineage, findings);
     lineage
 }
 
 fn migrations(
     case: &Case,
+    set: &Set,
     apps: &[AppsAt<'_>],
     ledgers: &[LedgerAt<'_>],
     lineage: &mut Lineage,
@@ -225,9 +233,21 @@ fn migrations(
             lineage.migration = lineage.migration.max(Some(migration));
         }
     }
-    let of_volumes = || case.volumes.iter().filter_map(|snapshot| snapshot.migration).max();
-    lineage.migration = lineage.migration.or_else(of_volumes);
+    let noted: Vec<_> = set
+        .apps
+        .iter()
+        .chain(&set.participant)
+        .filter_map(|snapshot| Some((snapshot.migration?, snapshot)))
+        .collect();
+    lineage.migration = lineage
+        .migration
+        .or(noted.iter().map(|(migration, _)| *migration).max());
     let Some(latest) = lineage.migration else { return };
+    for (migration, snapshot) in noted.iter().filter(|(migration, _)| *migration != latest) {
+        let differs =
+            format!("it is of migration {migration} by its annotation, and what it would be restored with of {latest}");
+        findings.push(Finding::new(Code::MigrationsDiffer, differs).at(&snapshot.name));
+    }
     if let Some(now) = case.migration.filter(|now| *now != latest) {
         let differs = format!("the backup is of migration {latest}, and the network is in migration {now}");
         findings.push(Finding::new(Code::MigrationsDiffer, differs).next(

@@ -198,6 +198,6 @@ fn unpacked<'r>(content: &'r mut dyn Read, packing: Packing) -> io::Result<Box<d
     Ok(match packing {
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(content)),
         Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(content)?),
-        Packing::Plain | Packing::Xz => Box::new(content),
+        Packing::Plain | Packing::Xz | Packing::Utf16 { .. } => Box::new(content),
     })
 }

@@ -201,6 +201,11 @@ fn absence(counts: &Counts, settings: &Settings, has_weak: bool, bytes: u64) -> 
     }
     let never = release.is_some_and(|release| release.saying() == Saying::Never);
     if counts.kinds.contains_key("disabled") || counts.pipeline > 0 || (never && processor == 0) {
+        // What a logger's name tells of the release is not true of this one.
+        let by = match never {
+            true => by.as_str(),
+            false => "",
+        };
         return (
             Code::ProcessorDisabled,
             format!(
@@ -214,7 +219,9 @@ fn absence(counts: &Counts, settings: &Settings, has_weak: bool, bytes: u64) -> 
             format!("no record is of the commitment processor, which is a participant's ({seen})"),
         );
     }
-    let shows_debug = matches!(quietest, Some("TRACE" | "DEBUG")) || counts.sampled.iter().take(2).sum::<u64>() > 0;
+    let says_so = counts.kinds.contains_key("correct");
+    let shows_debug =
+        says_so || matches!(quietest, Some("TRACE" | "DEBUG")) || counts.sampled.iter().take(2).sum::<u64>() > 0;
     let says_at = release.map(Canton::saying);
     if !shows_debug && says_at != Some(Saying::Info) {
         return (
@@ -264,4 +271,104 @@ fn distribution(counts: &Counts) -> String {
         .map(|(level, count)| format!("{count} {level}"))
         .collect();
     format!("of {total} sampled lines {}", shares.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Encoder, PROCESSOR, Written, period};
+    use super::super::{Settings, scan};
+    use super::*;
+
+    fn found(bytes: &[u8]) -> Scanned {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.log");
+        std::fs::write(&path, bytes).unwrap();
+        scan(&[path], &Settings::default(), &|_| ()).unwrap()
+    }
+
+    fn said(records: &[Written]) -> Vec<(Code, String)> {
+        let lines: Vec<String> = records.iter().map(|record| Encoder::Json.encode(record)).collect();
+        let findings = found(lines.join("\n").as_bytes()).findings.finish();
+        findings
+            .into_iter()
+            .map(|finding| (finding.code, finding.message))
+            .collect()
+    }
+
+    #[test]
+    fn the_release_is_known_by_a_logger_that_says_nothing_of_interest() {
+        // 3.4 and later say at INFO what they compare: the level hides nothing.
+        let quiet = said(&[Written::new(1, "Initialized the ACS commitment processor")]);
+        assert_eq!(quiet[0].0, Code::NothingCompared, "{quiet:?}");
+        let warnings = said(&[Written::new(1, "Something is slow").level("WARN")]);
+        assert!(
+            warnings[0].0 == Code::LevelHidesAgreement && warnings[0].1.contains("at INFO"),
+            "{warnings:?}"
+        );
+        let old = PROCESSOR.replace("psid=", "synchronizerId=");
+        let old = said(&[Written::new(1, "Initialized").by(&old)]);
+        assert!(
+            old[0].0 == Code::LevelHidesAgreement && old[0].1.contains("at DEBUG"),
+            "{old:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_said_and_not_understood_is_not_hidden_by_the_level() {
+        let old = PROCESSOR.replace("psid=", "synchronizerId=");
+        let backwards = period(31, 1)
+            .replace("fromExclusive", "x")
+            .replace("toInclusive", "fromExclusive");
+        let message = format!("Commitment correct for sender PAR::a::12205f1149bc... and period {backwards}");
+        let codes: Vec<Code> = said(&[Written::new(1, message).by(&old)])
+            .into_iter()
+            .map(|(code, _)| code)
+            .collect();
+        assert!(
+            codes.contains(&Code::NotUnderstood) && !codes.contains(&Code::LevelHidesAgreement),
+            "{codes:?}"
+        );
+    }
+
+    #[test]
+    fn a_processor_that_is_switched_off_is_not_of_a_release_that_has_it() {
+        let off = said(&[Written::new(1, "(Old) ACS commitment processor is disabled")]);
+        assert!(
+            off[0].0 == Code::ProcessorDisabled && !off[0].1.contains("Canton 3.4"),
+            "{off:?}"
+        );
+    }
+
+    #[test]
+    fn exports_of_log_servers_and_windows_shells_are_read_and_archives_are_named() {
+        let record = Encoder::Json.encode(&super::super::testing::correct(1, "PAR::a::12205f1149bc...", 31));
+        let csv = format!(
+            "\"_time\",\"_raw\",\"host\"\r\n\"2024\",\"{}\",\"x\"\r\n",
+            record.replace('"', "\"\"")
+        );
+        let utf16: Vec<u8> = format!("\u{feff}{record}\r\n")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for bytes in [csv.as_bytes(), &utf16] {
+            let scanned = found(bytes);
+            assert_eq!((scanned.hits, scanned.unattributed), (1, 0));
+            assert_eq!(
+                scanned
+                    .evidence
+                    .observations
+                    .values()
+                    .map(|about| about.compared.len())
+                    .sum::<usize>(),
+                1
+            );
+        }
+        let findings = found(b"PK\x03\x04 and what else is in a zip").findings.finish();
+        assert!(
+            findings
+                .iter()
+                .any(|one| one.code == Code::LogUnreadable && one.message.contains("zip")),
+            "{findings:?}"
+        );
+    }
 }

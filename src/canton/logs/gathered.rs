@@ -154,9 +154,7 @@ impl<'a> Gathered<'a> {
             }
             Kind::Pipeline => self.counts.pipeline += 1,
         }
-        if all.is_empty() {
-            return;
-        }
+        // Its name tells the release, also where it says nothing of interest.
         let synchronizer = self.synchronizer(name);
         for (kind, said) in all {
             self.said(synchronizer, kind, *said);

@@ -58,6 +58,13 @@ pub fn around(text: &[u8], hit: usize, begins_file: bool, floor: usize) -> Found
     match view.line_at(hit) {
         Some(physical) if physical.range.len() <= BEFORE => {
             let content = physical.line.text.trim_ascii_start();
+            if let Some(document) = in_csv(content) {
+                return Found {
+                    start: Some(physical.range.start),
+                    resume: physical.range.end,
+                    text: Cow::Owned(document),
+                };
+            }
             match content.first() {
                 _ if physical.line.is_of_runtime => view.in_lines(physical),
                 // A line of JSON that was printed over several.
@@ -69,6 +76,24 @@ pub fn around(text: &[u8], hit: usize, begins_file: bool, floor: usize) -> Found
             }
         }
         _ => view.in_json(hit, floor),
+    }
+}
+
+/// A JSON document in a field of CSV, as log servers export lines of JSON: there each of its quotes stands twice.
+fn in_csv(line: &[u8]) -> Option<Vec<u8>> {
+    let at = memchr::memmem::find(line, b"\"{\"\"")? + 1;
+    let mut rest = line.get(at..)?;
+    let mut document = Vec::with_capacity(rest.len());
+    loop {
+        let (text, quotes) = rest.split_at_checked(memchr::memchr(b'"', rest)?)?;
+        document.extend_from_slice(text);
+        match quotes {
+            [_, b'"', more @ ..] => {
+                document.push(b'"');
+                rest = more;
+            }
+            _ => return Some(document),
+        }
     }
 }
 

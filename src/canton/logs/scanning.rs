@@ -1,10 +1,11 @@
 //! The work of a scan, spread over threads: a packed file is one thread's, a plain one is cut into units that are anybody's.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Settings;
@@ -15,6 +16,7 @@ use super::sources::{Log, Source};
 use crate::canton::finding::Ending;
 use crate::canton::unpack::{self, Packing};
 use crate::canton::{Code, Finding, Findings};
+use crate::report::Severity;
 use crate::shown::Shown;
 
 /// Bytes of a plain file that are one unit of work. What is read twice at its sides, [`BEFORE`] and as much again and
@@ -130,6 +132,12 @@ fn tasks(unit: u64, logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
                 leaves_head: file_at > 0,
                 leaves_tail: file_at + 1 < log.len(),
             };
+            if let Some((path, packed)) = unread(source) {
+                // What would be found in it is missing; what else there is holds.
+                let message = format!("it is packed with {packed}, which is not read here: unpack it and scan again");
+                let finding = Finding::new(Code::LogUnreadable, message).severity(Severity::Warning);
+                shared.findings.push(finding.file(path));
+            }
             match plain_length(source) {
                 Ok((None, size)) => streams.push((size, task(None))),
                 Ok((Some(length), _)) => units.extend(cut(unit, length, task)),
@@ -146,6 +154,16 @@ fn tasks(unit: u64, logs: &[Log], shared: &mut Shared) -> VecDeque<Task> {
     let mut all: VecDeque<Task> = streams.into_iter().map(|(_, task)| task).collect();
     all.append(&mut units);
     all
+}
+
+/// A file that is packed in a way that is not read, and with what.
+fn unread(source: &Source) -> Option<(&Path, &'static str)> {
+    let Source::File(path) = source else { return None };
+    // To open a pipe waits for who writes into it.
+    std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let mut first = Vec::with_capacity(6);
+    File::open(path).ok()?.take(6).read_to_end(&mut first).ok()?;
+    Some((path, unpack::unread(&first)?))
 }
 
 /// The length of a file that is not packed; none for what has to be read from its beginning, with how long it is.

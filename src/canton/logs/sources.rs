@@ -129,6 +129,18 @@ enum Age {
     Live,
 }
 
+impl Age {
+    /// Whether a file may be the next one after a file of this age. Of dates nobody can tell.
+    fn may_adjoin(&self, next: &Age) -> bool {
+        match (self, next) {
+            (Age::Numbered(one), Age::Numbered(next)) => one.0 == next.0 + 1,
+            (Age::Numbered(one), Age::Live) => one.0 <= 1,
+            (Age::Part(one), Age::Part(next)) => *next == one + 1,
+            _ => true,
+        }
+    }
+}
+
 fn families(files: Vec<PathBuf>) -> Vec<Log> {
     let mut by_stem: BTreeMap<(PathBuf, String), Vec<(Age, PathBuf)>> = BTreeMap::new();
     let mut logs = Vec::new();
@@ -148,11 +160,14 @@ fn families(files: Vec<PathBuf>) -> Vec<Log> {
         ages.dedup();
         // Two files of the same age, packed and not, can't be put in order.
         let is_ordered = ages.len() == members.len();
-        let mut members = members.into_iter().map(|(_, path)| Source::File(path));
-        match is_ordered {
-            true => logs.push(members.collect()),
-            false => logs.extend(members.by_ref().map(|member| vec![member])),
-        }
+        // Where one of them is missing, the lines at its sides are no halves of one.
+        let adjoin = |one: &(Age, PathBuf), next: &(Age, PathBuf)| is_ordered && one.0.may_adjoin(&next.0);
+        let file = |(_, path): &(Age, PathBuf)| Source::File(path.clone());
+        logs.extend(
+            members
+                .chunk_by(adjoin)
+                .map(|log| log.iter().map(file).collect::<Log>()),
+        );
     }
     logs.sort();
     logs
@@ -262,7 +277,8 @@ mod tests {
     #[test]
     fn rotated_files_of_one_log_are_put_in_order() {
         for log in [
-            &["app.log.10.gz", "app.log.2.gz", "app.log.1", "app.log"][..],
+            &["app.log.3.gz", "app.log.2.gz", "app.log.1", "app.log"][..],
+            &["app.log.10", "app.log.9"],
             &["canton.2024-04-20.log.gz", "canton.2024-04-21.log.gz", "canton.log"],
             &[
                 "canton.log.2024-04-21-22.gz",
@@ -275,13 +291,23 @@ mod tests {
                 "canton.2024-04-21.10.log",
             ],
             &["0.log.20240421-232500.gz", "0.log.20240421-233000", "0.log"],
-            &["part.000", "part.001", "part.100"],
+            &["part.099", "part.100", "part.101"],
             &["part-00", "part-01", "part-02"],
         ] {
             let mut shuffled = log.to_vec();
             shuffled.reverse();
             assert_eq!(logs(&shuffled), [log], "{log:?}");
         }
+    }
+
+    #[test]
+    fn a_log_that_lacks_a_file_is_several() {
+        assert_eq!(
+            logs(&["app.log.4", "app.log.3", "app.log.1", "app.log"]),
+            [vec!["app.log.1", "app.log"], vec!["app.log.4", "app.log.3"]]
+        );
+        assert_eq!(logs(&["app.log.2", "app.log"]).len(), 2);
+        assert_eq!(logs(&["part.000", "part.002"]).len(), 2);
     }
 
     #[test]

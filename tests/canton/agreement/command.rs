@@ -122,6 +122,20 @@ fn people_read_the_timestamp_first_and_what_to_do_last() {
     );
     let replaced = [args.as_slice(), &["--replace"]].concat();
     assert_eq!(timestamp(directory.path(), &replaced).status.code(), Some(1));
+
+    // Nor over what it is made of, by whichever name.
+    let evidence = directory.path().join("hidden.svg");
+    let source = args.iter().find_map(|arg| arg.strip_prefix("sv-1=")).unwrap();
+    std::os::unix::fs::symlink(source, &evidence).unwrap();
+    let before = std::fs::read(directory.path().join(source)).unwrap();
+    for picture in [source, "hidden.svg"] {
+        let over: Vec<&str> = replaced
+            .iter()
+            .map(|arg| if *arg == "p.svg" { picture } else { *arg })
+            .collect();
+        assert_eq!(timestamp(directory.path(), &over).status.code(), Some(2), "{picture}");
+    }
+    assert_eq!(std::fs::read(directory.path().join(source)).unwrap(), before);
 }
 
 #[test]

@@ -91,3 +91,25 @@ fn the_latest_version_of_a_store_is_not_superseded() {
             .any(|finding| finding.message.contains("store 8") || finding.message.contains("update history 1"))
     );
 }
+
+#[test]
+fn snapshots_of_different_migrations_do_not_belong_together_whatever_the_others_are_of() {
+    let snapshot = |name: &str, migration: u32, at: &str| {
+        format!(
+            r#"{{"kind":"VolumeSnapshot","metadata":{{"name":"{name}-1713741000","annotations":{{"migrationId":"{migration}"}}}},"status":{{"creationTime":"{at}","readyToUse":true}}}}"#
+        )
+    };
+    for (of_apps, differs) in [(2, true), (3, false)] {
+        let list = [
+            snapshot("apps", of_apps, "2026-01-10T20:00:00Z"),
+            snapshot("participant", 3, "2026-01-10T20:10:00Z"),
+            // Not chosen, as no apps go with it.
+            snapshot("sequencer", 4, "2026-01-10T20:10:00Z"),
+        ];
+        let mut case = case(Vec::new());
+        case.volumes = volumes::parse(format!("[{}]", list.join(",")).as_bytes()).unwrap();
+        let (report, codes) = judged(&case);
+        assert_eq!(codes.contains(&Code::MigrationsDiffer), differs, "{report:#?}");
+        assert_eq!(report.lineage.migration, Some(3));
+    }
+}

@@ -130,6 +130,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         let text = format!("{} is there already: give --replace to write over it", path.shown());
         return Err(Error::Usage(text));
     }
+    if let Some(path) = &args.picture
+        && path.exists()
+        && sources::has(args, path)?
+    {
+        let text = format!(
+            "{} is among what is to be read: draw the picture elsewhere",
+            path.shown()
+        );
+        return Err(Error::Usage(text));
+    }
     let gathered = sources::gather(args, common)?;
     let svs = listed::together(gathered.svs, &args.svs)?;
     let settings = Settings {

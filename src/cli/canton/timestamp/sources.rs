@@ -115,6 +115,22 @@ impl Gathered {
     }
 }
 
+/// Whether a file is one of the sources, or in one of them: it is never written over.
+pub fn has(args: &Args, file: &Path) -> Result<bool> {
+    let mut paths: Vec<PathBuf> = args.evidence.iter().map(|source| source.path.clone()).collect();
+    // Addresses of databases name no file.
+    let databases = args
+        .participant_db
+        .iter()
+        .filter_map(|given| Some(given.split_once('=')?.1));
+    paths.extend(databases.map(PathBuf::from).filter(|path| path.exists()));
+    paths.extend(args.log.iter().map(|log| log.path.clone()));
+    match paths.is_empty() {
+        true => Ok(false),
+        false => logs::reads(&paths, file),
+    }
+}
+
 /// Reads all of them.
 pub fn gather(args: &Args, common: &Common) -> Result<Gathered> {
     let mut gathered = Gathered {
