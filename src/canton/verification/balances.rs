@@ -143,3 +143,67 @@ pub fn compare(at: &str, now: &Balance, before: Option<&Saved>) -> Line {
         _ => Line::wrong("balance", at, State::Bad, Code::OddAnswer, "what came is no balance"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{AT, answer, tick};
+    use super::*;
+
+    fn balance(unlocked: &str, locked: &str, fees: &str) -> Balance {
+        let body = serde_json::json!({
+            "round": 18, "effective_unlocked_qty": unlocked, "effective_locked_qty": locked, "total_holding_fees": fees
+        });
+        Balance::read(body.to_string().as_bytes()).unwrap_or_else(|| panic!("{unlocked} {locked} {fees}"))
+    }
+
+    #[test]
+    fn balances_are_compared_to_the_last_place_and_holding_fees_are_no_loss() {
+        let saved = |balance: Balance| Saved {
+            wallet: "w".to_owned(),
+            at: tick(0),
+            balance,
+        };
+        let before = saved(balance("778.9353119400", "0.0000000000", "0.0646880600"));
+        let state = |now: &Balance| compare(AT, now, Some(&before)).state;
+        assert_eq!(state(&balance("778.9353119400", "0.0", "0.0646880600")), State::Good);
+        // Locked meanwhile, and a fee more.
+        assert_eq!(state(&balance("700", "78.9000000000", "0.1")), State::Good);
+        assert_eq!(state(&balance("778.9353119399", "0", "0.0646880600")), State::NotYet);
+        assert_eq!(
+            state(&balance("9999999999999999999999999999.9999999999", "0", "0")),
+            State::Good
+        );
+        let line = compare(AT, &balance("778", "0", "0"), Some(&before));
+        assert!(
+            line.says.starts_with("1 less: 778 unlocked, 0 locked in round 18"),
+            "{}",
+            line.says
+        );
+        let read = read_saved(&serde_json::to_vec(&before).unwrap()).unwrap();
+        assert_eq!(read, before);
+        for wrong in [
+            "",
+            "-1",
+            "1e9",
+            "1.",
+            ".5",
+            "1.00000000001",
+            "99999999999999999999999999999",
+            "NaN",
+            "1 ",
+        ] {
+            let body = serde_json::json!({
+                "round": 1, "effective_unlocked_qty": wrong, "effective_locked_qty": "0", "total_holding_fees": "0"
+            });
+            let is_read = Balance::read(body.to_string().as_bytes()).is_some();
+            // A point without digits behind it is Java's way to print none.
+            assert_eq!(is_read, wrong == "1.", "{wrong:?}");
+        }
+        let refused = heard(AT, Ok(&answer(403, "{}"))).unwrap_err();
+        assert_eq!(refused.finding.unwrap().code, Code::NotAuthorised);
+        assert_eq!(
+            heard(AT, Ok(&answer(200, "<html>"))).unwrap_err().finding.unwrap().code,
+            Code::OddAnswer
+        );
+    }
+}
