@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::agreement::{self, Expected as ExpectedLogs};
 use super::answers::{Answer, Question, judge, svs};
+use super::balances::{Balance, read_saved};
 use super::deployments::{Expected, look};
 use super::*;
 use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, Period};
