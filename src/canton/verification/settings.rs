@@ -76,7 +76,7 @@ fn found(sequencer: &Deployment, variable: &str, key: &str) -> Result<Timestamp,
 fn setting(text: &str, key: &str) -> Option<Timestamp> {
     let uncommented = |line: &'_ str| !line.trim_start().starts_with(['#', '/']);
     let lines = text.lines().filter(|line| uncommented(line));
-    let values = lines.filter_map(|line| {
+    let mut values = lines.filter_map(|line| {
         let (before, after) = line.rsplit_once(key)?;
         // A longer key that ends in this one is another.
         let is_whole = before.is_empty() || before.ends_with(['.', '{', ',', ' ', '\t', '"']);
@@ -85,7 +85,7 @@ fn setting(text: &str, key: &str) -> Option<Timestamp> {
         let end = value.find(['"', ' ', '\t', ',', '}']).unwrap_or(value.len());
         value.get(..end)?.parse().ok().filter(|_| is_whole)
     });
-    values.last()
+    values.next_back()
 }
 
 #[cfg(test)]
