@@ -484,4 +484,26 @@ fn wrong_ways_and_steps_are_refused_before_anything_is_written() {
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out).contains("check-backups"), "{}", text(&out));
     assert!(!site.path("plan.md").exists() && !site.path("journal").exists());
+    // --replace is no leave to write a plan over what it reads, or over the journal.
+    backups(site.directory.path());
+    std::fs::write(site.path("journal"), "what was done").unwrap();
+    std::os::unix::fs::symlink("apps.sql", site.path("other-name")).unwrap();
+    for (option, name) in [
+        ("--out", "apps.sql"),
+        ("--script", "./token"),
+        ("--out", "other-name"),
+        ("--out", "journal"),
+    ] {
+        let before = std::fs::read(site.path(name)).unwrap();
+        let more = [option, name, "--replace", "--execute", "--journal", "journal"];
+        let out = site.command(&restore(&more)).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{name} {}", text(&out));
+        assert!(text(&out).contains("a name of its own"), "{}", text(&out));
+        assert_eq!(std::fs::read(site.path(name)).unwrap(), before);
+    }
+    let out = site
+        .command(&restore(&["--out", "plan", "--script", "plan"]))
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out));
 }

@@ -97,6 +97,22 @@ pub struct Parameters {
     pub lsu: Lsu,
 }
 
+impl Parameters {
+    /// All that a plan reads: files, as they were named, and addresses among them.
+    pub fn inputs<'a>(&'a self, at: &'a Installation) -> impl Iterator<Item = &'a str> {
+        let pairs = self.logs.iter().chain(&self.fresh_logs).chain(&self.evidence);
+        let files = pairs.map(|pair| pair.split_once('=').map_or(pair.as_str(), |(_, file)| file));
+        let one = [
+            &self.identities,
+            &self.reonboard.balances,
+            &self.reonboard.wallet_token_file,
+            &at.token_file,
+        ];
+        let several = self.apps.iter().chain(&self.participant).chain(&at.cluster);
+        files.chain(several.chain(one.into_iter().flatten()).map(String::as_str))
+    }
+}
+
 /// What is the operator's to do, as commands for `sh`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commands {

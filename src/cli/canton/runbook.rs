@@ -1,6 +1,7 @@
 //! `rekindle canton runbook`: a recovery planned, written down, and carried out.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -82,6 +83,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         Recovery::RollForwardLsu(args) => (Kind::RollForwardLsu, args.parameters(), &args.uses, &args.installation),
     };
     cluster.apply(&mut at);
+    outputs_are_new(uses, with.inputs(&at).map(Path::new).chain(uses.journal.as_deref()))?;
     match Plan::make(kind, &at, &with, Timestamp::now()) {
         Err(refusals) => refused(&refusals, common),
         Ok(plan) => used(&plan, uses, common),
@@ -185,6 +187,30 @@ fn unknown_steps(plan: &Plan, named: &[String]) -> Result<()> {
         "--yes {unknown}: there is no such step; there are {}",
         steps.join(", ")
     )))
+}
+
+/// --replace is for an older plan, and not for what the plan reads, nor for the journal.
+fn outputs_are_new<'a>(uses: &'a Uses, inputs: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let outputs: Vec<&Path> = uses.out.iter().chain(&uses.script).map(PathBuf::as_path).collect();
+    let both = uses.out.is_some() && uses.out == uses.script;
+    let meant: Vec<&Path> = inputs.collect();
+    let taken = |output: &&&Path| {
+        meant
+            .iter()
+            .any(|input| input == *output || is_same_file(input, output))
+    };
+    match outputs.first().filter(|_| both).or_else(|| outputs.iter().find(taken)) {
+        None => Ok(()),
+        Some(output) => Err(Error::Usage(format!(
+            "{} is named for something else too; give the plan a name of its own",
+            output.shown()
+        ))),
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    place(one).is_some_and(|one| Some(one) == place(other))
 }
 
 fn write(path: &Path, text: &str, mode: u32, replaces: bool) -> Result<()> {

@@ -359,7 +359,7 @@ fn words(checked: &Line) -> String {
 }
 
 /// What was not looked at because an option was not given: a verification says how far it goes. Of deployments that shall
-/// stand still nothing else can be asked.
+/// stand still nothing else can be asked, and who names some does not mean all.
 fn not_made(args: &Args) -> Vec<NotMade> {
     let all = [
         (args.namespace.is_some(), "replicas", "--namespace"),
@@ -387,7 +387,9 @@ fn not_made(args: &Args) -> Vec<NotMade> {
             "--balances-before",
         ),
     ];
-    let open = |(is_made, check, option): (bool, _, _)| (!is_made && !args.down).then_some(NotMade { check, option });
+    let open = |(is_made, check, option): (bool, _, _)| {
+        (!is_made && !args.down && args.only.is_empty()).then_some(NotMade { check, option })
+    };
     all.into_iter().filter_map(open).collect()
 }
 

@@ -99,7 +99,8 @@ pub struct Restore {
     /// Your command that keeps a copy of what will be overwritten
     #[arg(long, value_name = "CMD")]
     keep_command: Option<String>,
-    /// Your command that restores storage and databases; run by sh, and safe to run again
+    /// Your command that restores storage and databases; run by sh. It must be safe to run again, and end only when all is
+    /// done: what it leaves in the background is not waited for, unless --restored-command does
     #[arg(long, value_name = "CMD")]
     restore_command: Option<String>,
     /// Your command that ends with 0 when the restore is complete
