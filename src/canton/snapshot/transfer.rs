@@ -349,3 +349,22 @@ impl Transfer {
         let _ = std::fs::remove_file(Ticket::path(target));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_for_the_request_that_it_was_written_for_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("f");
+        let ticket = Ticket {
+            request: "https://sv.example/a?party_id=x".to_owned(),
+            etag: "\"same for all\"".to_owned(),
+            size: 9,
+        };
+        ticket.write(&target).unwrap();
+        assert_eq!(Ticket::read(&target, &ticket.request), Some(ticket));
+        assert_eq!(Ticket::read(&target, "https://sv.example/a"), None);
+    }
+}
