@@ -14,10 +14,10 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 
 use super::gathered::Gathered;
-use super::logger;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
+use super::{common, logger};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -47,6 +47,7 @@ pub struct Edges {
 /// Searches logs for a thread.
 pub struct Search {
     finder: Finder<'static>,
+    common: common::Reader,
     /// Beginnings of the last records that were put together: their other pieces are hits too.
     done: [u64; 4],
     next_done: usize,
@@ -57,6 +58,7 @@ impl Search {
     pub fn new() -> Search {
         Search {
             finder: Finder::new(WORD),
+            common: common::Reader::new(),
             done: [u64::MAX; 4],
             next_done: 0,
         }
@@ -126,6 +128,12 @@ impl Search {
     fn hit(&mut self, window: &Window, hit: usize, floor: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
+        if let Some(common) = self.common.read(bytes, hit) {
+            let is_own = own.contains(&position);
+            if !is_own || gathered.take_correct(&common) {
+                return common.end;
+            }
+        }
         if let Some(near) = fast(bytes, hit) {
             // Whichever of its words was hit, a record begins at one place.
             let is_own = own.contains(&(window.base() + near.start as u64));
@@ -197,15 +205,15 @@ fn leave_tail(window: &Window, scope: &mut Scope, edges: &mut Edges) {
 const NEAR: usize = 512;
 
 /// A record that is read where it stands.
-struct Near<'a> {
+pub(super) struct Near<'a> {
     start: usize,
-    end: usize,
-    record: Record<'a>,
+    pub(super) end: usize,
+    pub(super) record: Record<'a>,
 }
 
 /// The record around a hit, if it is of a well-known form and stands on one line: in JSON, a message without escapes and the
 /// logger's name right behind it; in text, the logger's name, a dash and the message.
-fn fast(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
+pub(super) fn fast(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     fast_json(bytes, hit).or_else(|| fast_text(bytes, hit))
 }
 
