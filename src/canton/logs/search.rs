@@ -70,15 +70,35 @@ impl Search {
         &mut self,
         source: &mut dyn Read,
         from: u64,
+        scope: Scope,
+        gathered: &mut Gathered,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> (Edges, io::Result<()>) {
+        let mut window = Window::new(from);
+        let (_, read, result) = window.slide(0, source);
+        progress(read as u64);
+        self.windows(window, result, source, scope, gathered, progress)
+    }
+
+    /// Reads a log that is in memory from `from` on, as [`Search::run`] does.
+    pub fn run_mapped(&mut self, bytes: &[u8], from: u64, scope: Scope, gathered: &mut Gathered) -> Edges {
+        let window = Window::whole(bytes, from);
+        self.windows(window, Ok(()), &mut io::empty(), scope, gathered, &|_| ())
+            .0
+    }
+
+    fn windows(
+        &mut self,
+        mut window: Window<'_>,
+        mut result: io::Result<()>,
+        source: &mut dyn Read,
         mut scope: Scope,
         gathered: &mut Gathered,
         progress: &(dyn Fn(u64) + Sync),
     ) -> (Edges, io::Result<()>) {
         self.done = [u64::MAX; 4];
         let mut edges = Edges::default();
-        let mut window = Window::new(from);
-        let (_, read, mut result) = window.slide(0, source);
-        progress(read as u64);
+        let from = window.base();
         gathered.sample(window.bytes());
         if scope.leaves_head {
             leave_head(&window, &mut scope, &mut edges);
@@ -103,7 +123,7 @@ impl Search {
     }
 
     /// Searches a window from `at` on; answers from where it has to go on in the next one.
-    fn window(&mut self, window: &Window, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+    fn window(&mut self, window: &Window<'_>, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
         let bytes = window.bytes();
         let safe = match window.is_end() {
             true => bytes.len(),
@@ -125,7 +145,14 @@ impl Search {
         }
     }
 
-    fn hit(&mut self, window: &Window, hit: usize, floor: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+    fn hit(
+        &mut self,
+        window: &Window<'_>,
+        hit: usize,
+        floor: usize,
+        own: &Range<u64>,
+        gathered: &mut Gathered,
+    ) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
         if let Some(common) = self.common.read(bytes, hit) {
@@ -163,7 +190,7 @@ const EDGE: usize = BEFORE;
 /// Bytes after a file's first line that are kept with it where it begins a record of interest.
 const MORE: usize = 16 << 10;
 
-fn leave_head(window: &Window, scope: &mut Scope, edges: &mut Edges) {
+fn leave_head(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     let bytes = window.bytes();
     let line = bytes.get(..bytes.len().min(EDGE)).unwrap_or_default();
     match memchr::memchr(b'\n', line) {
@@ -185,7 +212,7 @@ fn leave_head(window: &Window, scope: &mut Scope, edges: &mut Edges) {
     }
 }
 
-fn leave_tail(window: &Window, scope: &mut Scope, edges: &mut Edges) {
+fn leave_tail(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     let bytes = window.bytes();
     let from = bytes.len().saturating_sub(EDGE);
     let newline = bytes.get(from..).and_then(|rest| memchr::memrchr(b'\n', rest));
