@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clique::Graph;
 use crate::canton::Timestamp;
-use crate::canton::evidence::{Comparison, Observations, Period};
+use crate::canton::evidence::{Comparison, Comparisons, Observations, Period};
 use crate::canton::name::Participant;
 
 /// Instants after `.0` up to and with `.1`.
@@ -138,7 +138,7 @@ impl History {
                 }
             }
         }
-        for ((sender, period), comparisons) in &observed.compared {
+        for ((sender, period), comparisons) in observed.compared.iter() {
             self.reach(owner, Some(period.to_inclusive));
             let Some(&sender) = index.get(sender) else {
                 self.others.insert(sender.clone());
@@ -149,7 +149,7 @@ impl History {
                 continue;
             }
             let pair = self.pairs.entry((owner.min(sender), owner.max(sender))).or_default();
-            pair.take(usize::from(owner > sender), *period, comparisons);
+            pair.take(usize::from(owner > sender), period, comparisons);
         }
     }
 
@@ -214,7 +214,7 @@ fn set<T>(all: &mut [T], at: usize, change: impl FnOnce(&mut T)) {
 }
 
 impl Pair {
-    fn take(&mut self, side: usize, period: Period, comparisons: &BTreeSet<Comparison>) {
+    fn take(&mut self, side: usize, period: Period, comparisons: Comparisons) {
         let to = period.to_inclusive;
         let differs = comparisons.contains(&Comparison::Mismatch);
         if differs {

@@ -84,9 +84,7 @@ fn no_two_alike(svs: &[&Sv], owners: &[Option<Participant>]) -> Result<(), Undec
 
 /// Who sent something to this owner; on Canton 3.6 the owner itself too.
 fn senders<'a>(observed: &[&'a Observations]) -> BTreeSet<&'a Participant> {
-    let compared = observed
-        .iter()
-        .flat_map(|all| all.compared.keys().map(|(sender, _)| sender));
+    let compared = observed.iter().flat_map(|all| all.compared.counterparties());
     let sent = observed.iter().flat_map(|all| all.sent.keys());
     compared.chain(sent).collect()
 }
@@ -110,6 +108,6 @@ fn one_of<'a>(
 fn speaks_like_canton_3_6(sv: &Sv) -> bool {
     let observed = sv.evidence.iter().flat_map(|evidence| evidence.observations.values());
     observed
-        .flat_map(|all| all.compared.values())
-        .any(|comparisons| comparisons.contains(&Comparison::Weak))
+        .flat_map(|all| all.compared.runs())
+        .any(|(_, comparison, _)| comparison == Comparison::Weak)
 }

@@ -204,9 +204,7 @@ fn shortened(id: &str) -> String {
 
 /// Two indices may be of one synchronizer: its logical and its physical id.
 fn merge(known: &mut Observations, found: Observations) {
-    for (key, comparisons) in found.compared {
-        known.compared.entry(key).or_default().extend(comparisons);
-    }
+    known.compared.join(&found.compared);
     for (counterparty, at) in found.sent {
         let known = known.sent.entry(counterparty).or_insert(at);
         *known = (*known).max(at);

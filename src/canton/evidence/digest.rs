@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Comparison, Evidence, Observations};
+use super::{Evidence, Observations};
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
 
@@ -81,18 +81,14 @@ impl Hash {
             self.text(&counterparty.to_string());
             self.at(*latest);
         }
-        self.count(observations.compared.len());
-        for ((counterparty, period), comparisons) in &observations.compared {
+        // A set of comparisons has one form in runs.
+        self.count(observations.compared.runs().count());
+        for (counterparty, comparison, run) in observations.compared.runs() {
             self.text(&counterparty.to_string());
-            self.at(period.from_exclusive);
-            self.at(period.to_inclusive);
-            let bit = |comparison: &Comparison| match comparison {
-                Comparison::Correct => 1,
-                Comparison::Weak => 2,
-                Comparison::Mismatch => 4,
-            };
-            self.0
-                .update([comparisons.iter().map(bit).fold(0u8, |all, bit| all | bit)]);
+            self.0.update([comparison as u8]);
+            self.at(run.first.from_exclusive);
+            self.at(run.first.to_inclusive);
+            self.count(run.count as usize);
         }
     }
 

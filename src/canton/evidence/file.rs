@@ -117,18 +117,15 @@ pub fn to_json(name: &str, evidence: &Evidence) -> Result<Vec<u8>, serde_json::E
         .observations
         .iter()
         .map(|(synchronizer, observations)| {
-            let mut each: BTreeMap<&Participant, [BTreeSet<(i64, Timestamp)>; 3]> = BTreeMap::new();
-            for ((counterparty, period), comparisons) in &observations.compared {
-                let lists = each.entry(counterparty).or_default();
-                let length = period.to_inclusive.since(period.from_exclusive);
-                for comparison in comparisons {
-                    let list = match comparison {
-                        Comparison::Correct => &mut lists[0],
-                        Comparison::Weak => &mut lists[1],
-                        Comparison::Mismatch => &mut lists[2],
-                    };
-                    list.insert((length, period.from_exclusive));
-                }
+            let mut each: BTreeMap<&Participant, [Vec<Run>; 3]> = BTreeMap::new();
+            for (counterparty, comparison, run) in observations.compared.runs() {
+                let [correct, weak, mismatch] = each.entry(counterparty).or_default();
+                let list = match comparison {
+                    Comparison::Correct => correct,
+                    Comparison::Weak => weak,
+                    Comparison::Mismatch => mismatch,
+                };
+                list.push(Run(run.first.from_exclusive, run.length(), run.count.into()));
             }
             for counterparty in observations.sent.keys() {
                 each.entry(counterparty).or_default();
@@ -138,9 +135,9 @@ pub fn to_json(name: &str, evidence: &Evidence) -> Result<Vec<u8>, serde_json::E
                 .map(|(counterparty, [correct, weak, mismatch])| Counterparty {
                     participant: counterparty.clone(),
                     sent: observations.sent.get(counterparty).copied(),
-                    correct: runs(&correct),
-                    weak: runs(&weak),
-                    mismatch: runs(&mismatch),
+                    correct,
+                    weak,
+                    mismatch,
                 });
             Synchronizer {
                 synchronizer: synchronizer.clone(),
@@ -166,22 +163,6 @@ pub fn to_json(name: &str, evidence: &Evidence) -> Result<Vec<u8>, serde_json::E
     let mut json = serde_json::to_vec(&document)?;
     json.push(b'\n');
     Ok(json)
-}
-
-/// Periods of one length that follow each other become one run.
-fn runs(periods: &BTreeSet<(i64, Timestamp)>) -> Vec<Run> {
-    let mut runs: Vec<(Run, Timestamp)> = Vec::new();
-    for &(length, from) in periods {
-        let end = from.plus_micros(length);
-        match runs.last_mut() {
-            Some((run, last)) if run.1 == length && *last == from => {
-                run.2 += 1;
-                *last = end;
-            }
-            _ => runs.push((Run(from, length, 1), end)),
-        }
-    }
-    runs.into_iter().map(|(run, _)| run).collect()
 }
 
 /// Reads a file: the SV's name, and its evidence.
@@ -287,7 +268,11 @@ fn read_one(evidence: &mut Evidence, synchronizer: &Synchronizer) -> Result<(), 
         ];
         for (comparison, runs) in lists {
             for run in runs {
-                let again = unfold(run, |period| evidence.add(name, counterparty, period, comparison))?;
+                let run = unfold(run)?;
+                // Whatever has no room is counted as left out, and refused for that.
+                let left_out = evidence.left_out;
+                let new = evidence.take_run(name, counterparty, run, comparison);
+                let again = new < run.count && evidence.left_out == left_out;
                 if again {
                     return Err(Fault::Content(format!("a period of {counterparty} stands in it twice")));
                 }
@@ -297,30 +282,25 @@ fn read_one(evidence: &mut Evidence, synchronizer: &Synchronizer) -> Result<(), 
     Ok(())
 }
 
-/// Gives each period of a run; whether one of them was there before.
-fn unfold(run: &Run, mut give: impl FnMut(Period) -> bool) -> Result<bool, Fault> {
-    let Run(from, length, count) = *run;
-    let wrong = |what: &str| Err(Fault::Content(format!("a run of periods that {what}, at {from}")));
+/// The periods that a run stands for.
+fn unfold(run: &Run) -> Result<super::Run, Fault> {
+    let Run(from_exclusive, length, count) = *run;
+    let wrong = |what: &str| Fault::Content(format!("a run of periods that {what}, at {from_exclusive}"));
     // A log may hold a period that ends where or before it begins; two of them never follow each other.
     if count == 0 || (length <= 0 && count > 1) {
-        return wrong("has no periods");
+        return Err(wrong("has no periods"));
     }
-    let end = i64::try_from(count)
-        .ok()
-        .and_then(|count| length.checked_mul(count)?.checked_add(from.micros()))
-        .and_then(Timestamp::from_micros);
-    if end.is_none() {
-        return wrong("goes beyond what Canton's clock knows");
-    }
-    let mut again = false;
-    let mut from_exclusive = from;
-    for _ in 0..count {
-        let to_inclusive = from_exclusive.plus_micros(length);
-        again |= give(Period {
-            from_exclusive,
-            to_inclusive,
-        });
-        from_exclusive = to_inclusive;
-    }
-    Ok(again)
+    let after = |count: u64| {
+        let micros = length.checked_mul(i64::try_from(count).ok()?)?;
+        Timestamp::from_micros(from_exclusive.micros().checked_add(micros)?)
+    };
+    let first_and_last = after(1).zip(after(count)).zip(u32::try_from(count).ok());
+    let Some(((to_inclusive, _), count)) = first_and_last else {
+        return Err(wrong("goes beyond what Canton's clock knows"));
+    };
+    let first = Period {
+        from_exclusive,
+        to_inclusive,
+    };
+    Ok(super::Run { first, count })
 }

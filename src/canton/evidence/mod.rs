@@ -4,16 +4,18 @@
 //! A source gives [`Fact`]s one by one to a [`Facts`]; [`Evidence`] keeps each once, so that order, repetition and how logs
 //! are split into files change nothing. The owner of a source is the participant that wrote it.
 
+mod compared;
 mod digest;
 pub mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
 
+pub use compared::{Compared, Comparisons, Run};
 pub use digest::{digest, digest_of_all};
 
 /// The ticks that a commitment speaks of.
@@ -71,14 +73,15 @@ pub trait Facts {
 }
 
 /// Facts that one source may give on all synchronizers together: what twenty SVs give that compare every minute for a month,
-/// or forty that compare every half an hour for a year. They take some 170 MB.
+/// or forty that compare every half an hour for a year. Where no period follows another, so that each is a run of its own,
+/// they take some 50 MB.
 pub const MOST_FACTS: usize = 1_000_000;
 
 /// What the sources of one owner say about one synchronizer, each thing once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
     /// What was compared.
-    pub compared: BTreeMap<(Participant, Period), BTreeSet<Comparison>>,
+    pub compared: Compared,
     /// Who sent a commitment, and for the latest tick of all.
     pub sent: BTreeMap<Participant, Timestamp>,
     /// The latest tick that the owner says to have computed.
@@ -102,27 +105,12 @@ pub struct Evidence {
 }
 
 impl Observations {
-    /// Keeps a fact; whether that took room. Where there is none left (`is_full`), only what needs none is kept; whether the
-    /// fact was left out is the second answer.
+    /// Keeps a fact that is no comparison; whether that took room. Where there is none left (`is_full`), only what needs none
+    /// is kept; whether the fact was left out is the second answer.
     fn take(&mut self, fact: Fact, is_full: bool) -> (bool, bool) {
         let later = |kept: &mut Option<Timestamp>, at: Timestamp| *kept = (*kept).max(Some(at));
         match fact {
-            Fact::Compared {
-                counterparty,
-                period,
-                comparison,
-            } => {
-                let key = (counterparty, period);
-                if let Some(known) = self.compared.get_mut(&key) {
-                    known.insert(comparison);
-                    return (false, false);
-                }
-                if is_full {
-                    return (false, true);
-                }
-                self.compared.insert(key, BTreeSet::from([comparison]));
-                return (true, false);
-            }
+            Fact::Compared { .. } => {}
             Fact::Sent {
                 counterparty,
                 to_inclusive,
@@ -174,45 +162,91 @@ impl Evidence {
             for fact in instants.into_iter().flatten().chain(sent) {
                 self.take(&synchronizer, fact);
             }
-            for ((counterparty, period), comparisons) in observations.compared {
-                for comparison in comparisons {
-                    self.add(&synchronizer, &counterparty, period, comparison);
-                }
+            for (counterparty, comparison, run) in observations.compared.runs() {
+                self.take_run(&synchronizer, counterparty, run, comparison);
             }
         }
         Ok(())
     }
 
-    /// Keeps a comparison; whether the same one was there before.
-    fn add(&mut self, synchronizer: &str, counterparty: &Participant, period: Period, comparison: Comparison) -> bool {
-        let key = (counterparty.clone(), period);
-        let known = self
-            .observations
-            .get(synchronizer)
-            .and_then(|all| all.compared.get(&key));
-        let again = known.is_some_and(|known| known.contains(&comparison));
-        let (counterparty, period) = key;
-        let fact = Fact::Compared {
-            counterparty,
-            period,
-            comparison,
+    /// Takes the same comparison of several periods; how many of them were not there before.
+    pub fn take_run(
+        &mut self,
+        synchronizer: &str,
+        counterparty: &Participant,
+        run: Run,
+        comparison: Comparison,
+    ) -> u32 {
+        if self.on(synchronizer).is_none() {
+            self.left_out = self.left_out.saturating_add(run.count.into());
+            return 0;
+        }
+        let room = MOST_FACTS.saturating_sub(self.kept);
+        let Some(Observations { compared, .. }) = self.observations.get_mut(synchronizer) else {
+            return 0;
         };
-        self.take(synchronizer, fact);
-        again
+        let new = match room >= run.count as usize {
+            true => compared.add(counterparty, run, comparison),
+            // Those that are there already need no room.
+            false => {
+                let mut new = 0;
+                for period in run.periods() {
+                    if compared.has(counterparty, &period, comparison) {
+                        continue;
+                    }
+                    if new as usize == room {
+                        self.left_out = self.left_out.saturating_add(1);
+                        continue;
+                    }
+                    new += compared.add(
+                        counterparty,
+                        Run {
+                            first: period,
+                            count: 1,
+                        },
+                        comparison,
+                    );
+                }
+                new
+            }
+        };
+        self.kept += new as usize;
+        new
     }
-}
 
-impl Facts for Evidence {
-    fn take(&mut self, synchronizer: &str, fact: Fact) {
+    /// What is known about a synchronizer; none where there is no room for one more.
+    fn on(&mut self, synchronizer: &str) -> Option<&mut Observations> {
         if !self.observations.contains_key(synchronizer) {
             if self.kept >= MOST_FACTS {
-                self.left_out += 1;
-                return;
+                return None;
             }
             self.kept += 1;
             self.observations
                 .insert(synchronizer.to_owned(), Observations::default());
         }
+        self.observations.get_mut(synchronizer)
+    }
+}
+
+impl Facts for Evidence {
+    fn take(&mut self, synchronizer: &str, fact: Fact) {
+        if let Fact::Compared {
+            counterparty,
+            period,
+            comparison,
+        } = fact
+        {
+            let run = Run {
+                first: period,
+                count: 1,
+            };
+            self.take_run(synchronizer, &counterparty, run, comparison);
+            return;
+        }
+        let Some(_) = self.on(synchronizer) else {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        };
         let is_full = self.kept >= MOST_FACTS;
         if let Some(observations) = self.observations.get_mut(synchronizer) {
             let (took_room, left_out) = observations.take(fact, is_full);

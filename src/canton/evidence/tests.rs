@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
 use super::file::{Fault, LARGEST, parse, to_json};
@@ -66,6 +68,36 @@ proptest! {
     }
 
     #[test]
+    fn runs_hold_the_same_set_as_a_list_of_facts(facts in prop::collection::vec(fact(), 0..90)) {
+        let (evidence, mut set) = (collect(&facts), BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new());
+        for (on, fact) in &facts {
+            let all = set.entry(on.clone()).or_default();
+            if let Fact::Compared { counterparty, period, comparison } = fact {
+                all.entry((counterparty.clone(), *period)).or_default().insert(*comparison);
+            }
+        }
+        prop_assert!(evidence.observations.keys().eq(set.keys()));
+        for (on, all) in &set {
+            let compared = &evidence.observations[on].compared;
+            let listed = compared.iter().map(|((whom, period), how)| ((whom.clone(), period), how.iter().collect()));
+            prop_assert_eq!(&listed.collect::<BTreeMap<_, BTreeSet<_>>>(), all);
+            prop_assert!(compared.iter().map(|(key, _)| key).is_sorted_by(|one, next| one < next));
+            prop_assert_eq!(compared.len(), all.values().map(|how| how.len() as u64).sum::<u64>());
+            for ((whom, period), how) in all {
+                for comparison in Comparison::ALL {
+                    prop_assert_eq!(compared.has(whom, period, comparison), how.contains(&comparison));
+                }
+            }
+        }
+        // However the facts were put into runs.
+        let mut joined = Evidence::default();
+        let (one, other) = facts.split_at(facts.len() / 3);
+        prop_assert!(joined.join(collect(other)).is_ok() && joined.join(collect(one)).is_ok());
+        prop_assert_eq!(joined.kept, evidence.kept);
+        prop_assert_eq!(joined, evidence);
+    }
+
+    #[test]
     fn one_fact_more_is_another_digest(facts in prop::collection::vec(fact(), 1..30), more in fact()) {
         let (before, after) = (collect(&facts), collect(&[facts, vec![more]].concat()));
         prop_assert_eq!(before == after, digest(&before) == digest(&after));
@@ -94,6 +126,33 @@ fn a_month_of_agreement_is_a_few_kilobytes() {
     let json = to_json("sv-1", &evidence).unwrap();
     assert!(json.len() < 4096, "{} bytes", json.len());
     assert_eq!(parse(&json).unwrap().1, evidence);
+}
+
+#[test]
+fn a_year_of_every_sv_takes_a_run_each_and_no_room_beyond_its_facts() {
+    let mut evidence = Evidence::default();
+    let minute = |tick: i64| Period {
+        from_exclusive: at(tick * 60),
+        to_inclusive: at((tick + 1) * 60),
+    };
+    let most = Run {
+        first: minute(5000),
+        count: MOST_FACTS as u32 - 1000,
+    };
+    evidence.take_run("global-domain", &party(2), most, Comparison::Correct);
+    // The others come newest first, as exports are, and some of them again.
+    for tick in (3991..6000).rev() {
+        let (on, fact) = compared(2, tick * 60, (tick + 1) * 60, Comparison::Correct);
+        evidence.take(&on, fact);
+    }
+    assert_eq!(evidence.left_out, 10, "the synchronizer is a fact, too");
+    let runs: Vec<_> = evidence.observations["global-domain"].compared.runs().collect();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].2.count as usize, MOST_FACTS - 1);
+    // What is there already is not left out once more.
+    let (on, known) = compared(2, 5000 * 60, 5001 * 60, Comparison::Correct);
+    evidence.take(&on, known);
+    assert_eq!(evidence.left_out, 10);
 }
 
 /// The file of two comparisons, with one text of it replaced.

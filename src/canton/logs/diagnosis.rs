@@ -7,7 +7,7 @@ use super::{Scanned, Settings};
 use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, MOST_FACTS};
 use crate::canton::name::Participant;
 use crate::canton::release::{Canton, Saying};
-use crate::canton::{Code, Finding, Findings};
+use crate::canton::{Code, Finding, Findings, Timestamp};
 use crate::report::Severity;
 
 /// Judges what was found.
@@ -91,26 +91,30 @@ fn owner(
 
 fn is_counterparty(owner: &Participant, evidence: &Evidence) -> bool {
     // Canton 3.6 receives its own commitments, too: there it is no sign.
-    let compared = evidence.observations.values().flat_map(|about| &about.compared);
-    compared
-        .filter(|((whom, _), _)| whom == owner)
-        .any(|(_, how)| how.contains(&Comparison::Correct))
+    let mut runs = evidence.observations.values().flat_map(|about| about.compared.runs());
+    runs.any(|(whom, comparison, _)| comparison == Comparison::Correct && whom == owner)
 }
 
 fn about(evidence: &Evidence, counts: &Counts, settings: &Settings, bytes: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut say = |code, message: String| findings.push(Finding::new(code, message));
     let has = |comparison| {
-        let mut all = evidence.observations.values().flat_map(|about| about.compared.values());
-        all.any(|how| how.contains(&comparison))
+        let mut all = evidence.observations.values().flat_map(|about| about.compared.runs());
+        all.any(|(_, how, _)| how == comparison)
     };
-    let differing = evidence.observations.values().flat_map(|about| &about.compared);
-    let differing: Vec<_> = differing
-        .filter(|(_, how)| how.contains(&Comparison::Mismatch))
-        .collect();
-    if let Some(((_, period), _)) = differing.iter().min_by_key(|((_, period), _)| period.to_inclusive) {
-        let mut whom: Vec<String> = differing.iter().map(|((whom, _), _)| whom.to_string()).collect();
-        whom.dedup();
+    let runs = evidence.observations.values().flat_map(|about| about.compared.runs());
+    let (mut differing, mut first, mut names) = (0, None, Vec::new());
+    for (name, _, run) in runs.filter(|(_, comparison, _)| *comparison == Comparison::Mismatch) {
+        differing += u64::from(run.count);
+        first = Some(first.map_or(run.first.to_inclusive, |first: Timestamp| {
+            first.min(run.first.to_inclusive)
+        }));
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
+    if let Some(first) = first {
+        let mut whom: Vec<String> = names.into_iter().map(Participant::to_string).collect();
         let more = whom.len().saturating_sub(5);
         whom.truncate(5);
         let more = if more > 0 {
@@ -122,8 +126,8 @@ fn about(evidence: &Evidence, counts: &Counts, settings: &Settings, bytes: u64) 
             Code::Mismatches,
             format!(
                 "{} commitments differ from this participant's own, the first for the period up to {}: of {}{more}",
-                differing.len(),
-                period.to_inclusive,
+                differing,
+                first,
                 whom.join(", "),
             ),
         );

@@ -6,13 +6,14 @@ use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
 use super::Settings;
+use super::common::{Common, Seen};
 use super::logger::{self, Kind};
 use super::message::{self, CORRECT, Record, Said};
 use crate::canton::Timestamp;
-use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, Period};
+use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, Period, Run};
 use crate::canton::name::Participant;
 
-/// Distinct things that a thread keeps before it gives them to the others': 40 bytes each, so 2.5 MiB.
+/// Things that a thread keeps before it gives them to the others': runs of periods of 24 bytes, so 1.5 MiB, and names.
 const KEPT: usize = 1 << 16;
 /// Ignored commitments that are kept to tell which of them were pruned.
 const IGNORED: usize = 1 << 18;
@@ -64,17 +65,32 @@ pub struct Total {
 /// Hands out what all threads found, to one at a time.
 pub type Give<'a> = dyn Fn(&mut dyn FnMut(&mut Total)) + Sync + 'a;
 
+/// What was found of one counterparty on one synchronizer.
+struct List {
+    synchronizer: u32,
+    whom: u32,
+    comparison: Comparison,
+    runs: Vec<Run>,
+}
+
 /// What one thread found.
 pub struct Gathered<'a> {
     settings: &'a Settings,
     /// Made once: to make it costs more than to search a message.
     correct: Finder<'static>,
     counts: Counts,
+    /// Records taken by [`Gathered::take_correct`].
+    correct_records: u64,
     synchronizers: HashMap<Box<[u8]>, u32>,
     synchronizer_names: HashMap<String, u32>,
     names: HashMap<Box<[u8]>, Option<u32>>,
     participants: HashMap<Participant, u32>,
-    compared: HashSet<(u32, u32, Period, Comparison)>,
+    /// Numbers of lists, by synchronizer, counterparty and comparison.
+    list_of: HashMap<(u32, u32, Comparison), usize>,
+    lists: Vec<List>,
+    /// Runs in all lists.
+    runs: usize,
+    seen: Seen,
     sent: HashMap<(u32, u32), Timestamp>,
     reached: HashMap<u32, Timestamp>,
     ignored: HashMap<(u32, Timestamp), (bool, bool)>,
@@ -90,11 +106,15 @@ impl<'a> Gathered<'a> {
             settings,
             correct: Finder::new(CORRECT),
             counts: Counts::default(),
+            correct_records: 0,
             synchronizers: HashMap::new(),
             synchronizer_names: HashMap::new(),
             names: HashMap::new(),
             participants: HashMap::new(),
-            compared: HashSet::new(),
+            list_of: HashMap::new(),
+            lists: Vec::new(),
+            runs: 0,
+            seen: Seen::default(),
             sent: HashMap::new(),
             reached: HashMap::new(),
             ignored: HashMap::new(),
@@ -159,7 +179,11 @@ impl<'a> Gathered<'a> {
         for (kind, said) in all {
             self.said(synchronizer, kind, *said);
         }
-        let kept = self.compared.len() + self.sent.len() + self.ignored.len() + self.names.len();
+        self.hand_over_if_full();
+    }
+
+    fn hand_over_if_full(&mut self) {
+        let kept = self.runs + self.sent.len() + self.ignored.len() + self.names.len();
         if kept + self.synchronizers.len() >= KEPT {
             self.hand_over();
         }
@@ -192,15 +216,79 @@ impl<'a> Gathered<'a> {
         index
     }
 
+    /// The number of the list of what was found of a counterparty.
+    fn list(&mut self, synchronizer: u32, whom: u32, comparison: Comparison) -> usize {
+        let next = self.lists.len();
+        let list = *self.list_of.entry((synchronizer, whom, comparison)).or_insert(next);
+        if list == next {
+            self.lists.push(List {
+                synchronizer,
+                whom,
+                comparison,
+                runs: Vec::new(),
+            });
+            // Its own room is that of some runs.
+            self.runs += 4;
+        }
+        list
+    }
+
+    fn compared(&mut self, list: usize, period: Period) {
+        let Some(list) = self.lists.get_mut(list) else { return };
+        if !list.runs.last_mut().is_some_and(|last| last.absorb(period)) {
+            list.runs.push(Run {
+                first: period,
+                count: 1,
+            });
+            self.runs += 1;
+        }
+    }
+
+    fn is_wanted(&self, at: Timestamp) -> bool {
+        self.settings.after.is_none_or(|after| at >= after) && self.settings.before.is_none_or(|before| at <= before)
+    }
+
+    /// Takes the commonest of all records, which says [`CORRECT`] of one counterparty and nothing else; whether it could.
+    pub fn take_correct(&mut self, common: &Common<'_>) -> bool {
+        let Some(list) = self.list_of_common(common) else {
+            return false;
+        };
+        self.counts.hits += 1;
+        self.correct_records += 1;
+        let level = LEVELS.iter().rposition(|level| level.as_bytes() == common.level);
+        if let Some(count) = self.counts.processor.get_mut(level.unwrap_or(LEVELS.len())) {
+            *count += 1;
+        }
+        match self.is_wanted(common.period.to_inclusive) {
+            true => self.compared(list, common.period),
+            false => self.counts.filtered += 1,
+        }
+        self.hand_over_if_full();
+        true
+    }
+
+    /// The same counterparties and loggers return again and again: where they were a moment ago is looked first.
+    fn list_of_common(&mut self, common: &Common<'_>) -> Option<usize> {
+        if let Some(list) = self.seen.list(common) {
+            return Some(list);
+        }
+        // A name with these words in it is cut short wherever else it is read.
+        let is_cut = memchr::memmem::find(common.whom, b" and period ").is_some();
+        if is_cut || logger::kind(common.logger) != Some(Kind::Processor) {
+            return None;
+        }
+        let whom = self.participant(common.whom)?;
+        let synchronizer = self.synchronizer(common.logger);
+        let list = self.list(synchronizer, whom, Comparison::Correct);
+        self.seen.remember(common, list);
+        Some(list)
+    }
+
     fn said(&mut self, synchronizer: u32, kind: &'static str, said: Said<'_>) {
         *self.counts.kinds.entry(kind).or_default() += 1;
-        let is_wanted = |at: Timestamp| {
-            self.settings.after.is_none_or(|after| at >= after)
-                && self.settings.before.is_none_or(|before| at <= before)
-        };
         let wanted = match said {
-            Said::Compared(_, period, _) => is_wanted(period.to_inclusive),
-            Said::Sent(_, at) | Said::Reached(at) => is_wanted(at),
+            Said::Compared(_, period, _) => self.is_wanted(period.to_inclusive),
+            Said::Sent(_, at) | Said::Reached(at) => self.is_wanted(at),
             _ => true,
         };
         if !wanted {
@@ -211,7 +299,8 @@ impl<'a> Gathered<'a> {
         match said {
             Said::Compared(whom, period, comparison) => match self.participant(whom) {
                 Some(whom) => {
-                    self.compared.insert((synchronizer, whom, period, comparison));
+                    let list = self.list(synchronizer, whom, comparison);
+                    self.compared(list, period);
                 }
                 None => self.counts.malformed += 1,
             },
@@ -248,25 +337,26 @@ impl<'a> Gathered<'a> {
     }
 
     fn give_to(&mut self, total: &mut Total) {
+        let correct = std::mem::take(&mut self.correct_records);
+        if correct > 0 {
+            *self.counts.kinds.entry("correct").or_default() += correct;
+        }
         total.counts.add(std::mem::take(&mut self.counts));
         let names = in_order(std::mem::take(&mut self.synchronizer_names));
         let name = |index: u32| names.get(index as usize).map(String::as_str).unwrap_or_default();
         let participants = in_order(std::mem::take(&mut self.participants));
         let evidence = &mut total.evidence;
-        // In order, as that is how they are kept.
-        let mut compared: Vec<_> = self.compared.drain().collect();
-        compared.sort_unstable();
-        for (synchronizer, whom, period, comparison) in compared {
-            let Some(counterparty) = participants.get(whom as usize) else {
+        for list in self.lists.drain(..) {
+            let Some(counterparty) = participants.get(list.whom as usize) else {
                 continue;
             };
-            let fact = Fact::Compared {
-                counterparty: counterparty.clone(),
-                period,
-                comparison,
-            };
-            evidence.take(name(synchronizer), fact);
+            for run in list.runs {
+                evidence.take_run(name(list.synchronizer), counterparty, run, list.comparison);
+            }
         }
+        self.list_of.clear();
+        self.runs = 0;
+        self.seen.forget();
         for ((synchronizer, whom), to_inclusive) in self.sent.drain() {
             let Some(counterparty) = participants.get(whom as usize) else {
                 continue;

@@ -17,6 +17,7 @@ use crate::canton::finding::Ending;
 use crate::canton::unpack::{self, Packing};
 use crate::canton::{Code, Finding, Findings};
 use crate::report::Severity;
+use crate::format::map::MappedFile;
 use crate::shown::Shown;
 
 /// Bytes of a plain file that are one unit of work. What is read twice at its sides, [`BEFORE`] and as much again and
@@ -231,6 +232,10 @@ fn perform(
             scope.own = own.clone();
             let from = own.start.saturating_sub(BEFORE as u64);
             let end = (*length).min(own.end.saturating_add((2 * BEFORE + LONGEST) as u64));
+            if let Some(edges) = mapped(path, (from..end, *length), scope.clone(), search, gathered, &failed) {
+                progress(own.end - own.start);
+                return keep(task, shared, edges, own.end - own.start);
+            }
             let mut part = match File::open(path) {
                 Ok(file) => Part { file, at: from, end },
                 Err(why) => {
@@ -274,6 +279,43 @@ fn perform(
             (edges, counted.bytes)
         }
     };
+    keep(task, shared, edges, bytes);
+}
+
+/// Searches a part of a file where it is mapped into memory, which spares its being copied. None where it can't be mapped:
+/// then it has to be read.
+fn mapped(
+    path: &Path,
+    (part, length): (Range<u64>, u64),
+    scope: Scope,
+    search: &mut Search,
+    gathered: &mut Gathered<'_>,
+    failed: &dyn Fn(Code, Ending, String),
+) -> Option<Edges> {
+    let map = MappedFile::open(path).ok()?;
+    map.will_need();
+    let own = scope.own.clone();
+    let size = map.bytes().len() as u64;
+    let start = usize::try_from(part.start.min(size)).ok()?;
+    let end = usize::try_from(part.end.min(size)).ok()?;
+    let edges = search.run_mapped(map.bytes().get(start..end)?, part.start, scope, gathered);
+    // What is no longer there, or can't be read, was zeros for the search.
+    let is_zeros = map.shrank();
+    let now = std::fs::metadata(path)
+        .map_or(size, |metadata| metadata.len())
+        .min(size);
+    if now < own.end {
+        let message = format!("it was {length} bytes long, and ends at byte {now} now");
+        failed(Code::LogShrank, Ending::Partial, message);
+    } else if is_zeros && now == size {
+        let message = format!("reading failed between the bytes {} and {}", part.start, part.end);
+        failed(Code::LogUnreadable, Ending::Unreadable, message);
+    }
+    Some(edges)
+}
+
+/// Keeps what a part of the work left over.
+fn keep(task: &Task, shared: &Mutex<Shared>, edges: Edges, bytes: u64) {
     let mut shared = lock(shared);
     shared.bytes += bytes;
     if edges != Edges::default() {
@@ -347,5 +389,38 @@ fn line(search: &mut Search, (bytes, from): (Vec<u8>, usize), end: usize, gather
     if from < end {
         // A buffer can't fail to be read.
         let _ = search.run(&mut Cursor::new(bytes), 0, scope, gathered, &|_| ());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::super::{diagnosis, sources};
+    use super::*;
+
+    #[test]
+    fn a_log_that_shrinks_while_it_is_read_is_used_as_far_as_it_goes_and_said() {
+        let whom = "PAR::a::12205f1149bc...";
+        let encoded: Vec<String> = (1..50)
+            .map(|minute| Encoder::Json.encode(&correct(1, whom, minute)))
+            .collect();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.log");
+        std::fs::write(&path, Wrapper::None.wrap(&encoded)).unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        let logs = sources::expand(std::slice::from_ref(&path)).unwrap();
+        let settings = Settings {
+            threads: 1,
+            ..Settings::default()
+        };
+        // After the first quarter was read, half of it is gone.
+        let shrink = |_| {
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(length / 2).unwrap();
+        };
+        let scanned = diagnosis::conclude(in_units(length / 4, &logs, &settings, &shrink), &settings);
+        assert_eq!(scanned.ending, Ending::Partial);
+        assert!(scanned.findings.has(Code::LogShrank), "{:?}", scanned.findings);
+        assert!((23..=25).contains(&scanned.hits), "{}", scanned.hits);
     }
 }

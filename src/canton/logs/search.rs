@@ -14,10 +14,10 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 
 use super::gathered::Gathered;
-use super::logger;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
+use super::{common, logger};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -47,6 +47,7 @@ pub struct Edges {
 /// Searches logs for a thread.
 pub struct Search {
     finder: Finder<'static>,
+    common: common::Reader,
     /// Beginnings of the last records that were put together: their other pieces are hits too.
     done: [u64; 4],
     next_done: usize,
@@ -57,6 +58,7 @@ impl Search {
     pub fn new() -> Search {
         Search {
             finder: Finder::new(WORD),
+            common: common::Reader::new(),
             done: [u64::MAX; 4],
             next_done: 0,
         }
@@ -68,15 +70,35 @@ impl Search {
         &mut self,
         source: &mut dyn Read,
         from: u64,
+        scope: Scope,
+        gathered: &mut Gathered,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> (Edges, io::Result<()>) {
+        let mut window = Window::new(from);
+        let (_, read, result) = window.slide(0, source);
+        progress(read as u64);
+        self.windows(window, result, source, scope, gathered, progress)
+    }
+
+    /// Reads a log that is in memory from `from` on, as [`Search::run`] does.
+    pub fn run_mapped(&mut self, bytes: &[u8], from: u64, scope: Scope, gathered: &mut Gathered) -> Edges {
+        let window = Window::whole(bytes, from);
+        self.windows(window, Ok(()), &mut io::empty(), scope, gathered, &|_| ())
+            .0
+    }
+
+    fn windows(
+        &mut self,
+        mut window: Window<'_>,
+        mut result: io::Result<()>,
+        source: &mut dyn Read,
         mut scope: Scope,
         gathered: &mut Gathered,
         progress: &(dyn Fn(u64) + Sync),
     ) -> (Edges, io::Result<()>) {
         self.done = [u64::MAX; 4];
         let mut edges = Edges::default();
-        let mut window = Window::new(from);
-        let (_, read, mut result) = window.slide(0, source);
-        progress(read as u64);
+        let from = window.base();
         gathered.sample(window.bytes());
         if scope.leaves_head {
             leave_head(&window, &mut scope, &mut edges);
@@ -108,7 +130,7 @@ impl Search {
     }
 
     /// Searches a window from `at` on; answers from where it has to go on in the next one.
-    fn window(&mut self, window: &Window, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+    fn window(&mut self, window: &Window<'_>, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
         let bytes = window.bytes();
         let safe = match window.is_end() {
             true => bytes.len(),
@@ -130,9 +152,22 @@ impl Search {
         }
     }
 
-    fn hit(&mut self, window: &Window, hit: usize, floor: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+    fn hit(
+        &mut self,
+        window: &Window<'_>,
+        hit: usize,
+        floor: usize,
+        own: &Range<u64>,
+        gathered: &mut Gathered,
+    ) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
+        if let Some(common) = self.common.read(bytes, hit) {
+            let is_own = own.contains(&position);
+            if !is_own || gathered.take_correct(&common) {
+                return common.end;
+            }
+        }
         if let Some(near) = fast(bytes, hit) {
             // Whichever of its words was hit, a record begins at one place.
             let is_own = own.contains(&(window.base() + near.start as u64));
@@ -162,7 +197,7 @@ const EDGE: usize = BEFORE;
 /// Bytes after a file's first line that are kept with it where it begins a record of interest.
 const MORE: usize = 16 << 10;
 
-fn leave_head(window: &Window, scope: &mut Scope, edges: &mut Edges) {
+fn leave_head(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     let bytes = window.bytes();
     let line = bytes.get(..bytes.len().min(EDGE)).unwrap_or_default();
     match memchr::memchr(b'\n', line) {
@@ -184,7 +219,7 @@ fn leave_head(window: &Window, scope: &mut Scope, edges: &mut Edges) {
     }
 }
 
-fn leave_tail(window: &Window, scope: &mut Scope, edges: &mut Edges) {
+fn leave_tail(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     let bytes = window.bytes();
     let from = bytes.len().saturating_sub(EDGE);
     let newline = bytes.get(from..).and_then(|rest| memchr::memrchr(b'\n', rest));
@@ -204,15 +239,15 @@ fn leave_tail(window: &Window, scope: &mut Scope, edges: &mut Edges) {
 const NEAR: usize = 512;
 
 /// A record that is read where it stands.
-struct Near<'a> {
+pub(super) struct Near<'a> {
     start: usize,
-    end: usize,
-    record: Record<'a>,
+    pub(super) end: usize,
+    pub(super) record: Record<'a>,
 }
 
 /// The record around a hit, if it is of a well-known form and stands on one line: in JSON, a message without escapes and the
 /// logger's name right behind it; in text, the logger's name, a dash and the message.
-fn fast(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
+pub(super) fn fast(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     fast_json(bytes, hit).or_else(|| fast_text(bytes, hit))
 }
 

@@ -11,18 +11,32 @@ pub const SIZE: usize = 1 << 20;
 const _: () = assert!(SIZE >= 4 * (BEFORE + LONGEST));
 
 /// Bytes of a log, from `base` on.
-pub struct Window {
+pub struct Window<'a> {
     buffer: Vec<u8>,
+    /// All of it, where it is in memory already.
+    whole: Option<&'a [u8]>,
     filled: usize,
     base: u64,
     is_end: bool,
 }
 
-impl Window {
+impl<'a> Window<'a> {
+    /// A log, or the end of what is to be read of it, that is in memory: it is the only window.
+    pub fn whole(bytes: &'a [u8], base: u64) -> Window<'a> {
+        Window {
+            buffer: Vec::new(),
+            whole: Some(bytes),
+            filled: 0,
+            base,
+            is_end: true,
+        }
+    }
+
     /// An empty one; what is read next stands at `base`.
-    pub fn new(base: u64) -> Window {
+    pub fn new(base: u64) -> Window<'a> {
         Window {
             buffer: vec![0; SIZE],
+            whole: None,
             filled: 0,
             base,
             is_end: false,
@@ -41,7 +55,10 @@ impl Window {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(..self.filled).unwrap_or_default()
+        match self.whole {
+            Some(whole) => whole,
+            None => self.buffer.get(..self.filled).unwrap_or_default(),
+        }
     }
 
     /// Where the first of them stands.

@@ -95,7 +95,7 @@ fn standings(evidence: &Evidence, expected: &Expected) -> BTreeMap<Participant, 
     let svs: BTreeSet<&Participant> = expected.svs.iter().collect();
     let mut standings: BTreeMap<Participant, Standing> = BTreeMap::new();
     for observations in evidence.observations.values() {
-        for ((counterparty, period), comparisons) in &observations.compared {
+        for ((counterparty, period), comparisons) in observations.compared.iter() {
             let is_sv = svs.is_empty() || svs.contains(counterparty);
             if !is_sv || Some(counterparty) == evidence.participant.as_ref() {
                 continue;

@@ -291,17 +291,20 @@ impl Synchronizer {
     fn new((name, about): (&String, &Observations)) -> Synchronizer {
         let mut each: BTreeMap<&Participant, Counterparty> = BTreeMap::new();
         let (mut first, mut last, mut weak) = (None::<Timestamp>, None, 0);
-        for ((whom, period), how) in &about.compared {
+        for (whom, how, run) in about.compared.runs() {
             let counterparty = each.entry(whom).or_default();
-            let at = Some(period.to_inclusive);
-            if how.contains(&Comparison::Correct) {
-                counterparty.agreements += 1;
-                counterparty.last_agreed = counterparty.last_agreed.max(at);
-                first = first.map_or(at, |first| at.min(Some(first)));
-                last = last.max(at);
+            let count = u64::from(run.count);
+            match how {
+                Comparison::Correct => {
+                    let (from, to) = (Some(run.first.to_inclusive), Some(run.end()));
+                    counterparty.agreements += count;
+                    counterparty.last_agreed = counterparty.last_agreed.max(to);
+                    first = first.map_or(from, |first| from.min(Some(first)));
+                    last = last.max(to);
+                }
+                Comparison::Mismatch => counterparty.mismatches += count,
+                Comparison::Weak => weak += count,
             }
-            counterparty.mismatches += u64::from(how.contains(&Comparison::Mismatch));
-            weak += u64::from(how.contains(&Comparison::Weak));
         }
         for (whom, at) in &about.sent {
             each.entry(whom).or_default().last_sent = Some(*at);

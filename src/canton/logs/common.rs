@@ -1,0 +1,274 @@
+//! The commonest of all records of interest, `Commitment correct for sender …` as a line of JSON, read where it stands from one
+//! end to the other: no search, no allocation, nothing unescaped. Whatever differs in one byte from what the encoder writes is
+//! left to the others, which know all forms, and say the same of this one.
+
+use memchr::memmem::Finder;
+
+use super::message::CORRECT;
+use crate::canton::Timestamp;
+use crate::canton::evidence::Period;
+
+/// Such a record.
+pub struct Common<'a> {
+    /// The participant, as it was written.
+    pub whom: &'a [u8],
+    /// For which period.
+    pub period: Period,
+    /// The name of its logger, of whatever kind.
+    pub logger: &'a [u8],
+    /// Its level; empty where it says none.
+    pub level: &'a [u8],
+    /// Where the search goes on.
+    pub end: usize,
+}
+
+/// Bytes of the longest participant, and of the longest logger's name.
+const LONGEST: usize = 320;
+/// Bytes after a logger's name in which the level is looked for, as for all other forms.
+const NEAR: usize = 512;
+/// Bytes of an instant without a fraction.
+const INSTANT: usize = 20;
+
+/// What stands around the parts of a record, for JSON and for JSON inside of JSON.
+struct Form {
+    before: &'static [u8],
+    between: &'static [u8],
+    quote: &'static [u8],
+    level: &'static [u8],
+}
+
+const FORMS: [Form; 2] = [
+    Form {
+        before: br#""message":""#,
+        between: br#"","logger_name":""#,
+        quote: b"\"",
+        level: br#""level":""#,
+    },
+    Form {
+        before: br#"\"message\":\""#,
+        between: br#"\",\"logger_name\":\""#,
+        quote: b"\\\"",
+        level: br#"\"level\":\""#,
+    },
+];
+
+/// Reads such records, and remembers what the last one said, as the next one mostly says half of it again.
+pub struct Reader {
+    levels: [Finder<'static>; 2],
+    /// The text of a period from its bracket to the other, and what it means.
+    period: (Vec<u8>, Period),
+    /// The last logger's name in each form, with the quote after it.
+    loggers: [Vec<u8>; 2],
+}
+
+impl Reader {
+    /// One that has read nothing.
+    pub fn new() -> Reader {
+        let never = Period {
+            from_exclusive: Timestamp::MIN,
+            to_inclusive: Timestamp::MIN,
+        };
+        Reader {
+            levels: FORMS.map(|form| Finder::new(form.level)),
+            period: (b"\n".to_vec(), never),
+            loggers: Default::default(),
+        }
+    }
+
+    /// The record whose message begins at `at`.
+    #[inline]
+    pub fn read<'a>(&mut self, bytes: &'a [u8], at: usize) -> Option<Common<'a>> {
+        let (before, rest) = bytes.split_at_checked(at)?;
+        let rest = rest.strip_prefix(CORRECT)?;
+        // The second form does not end like the first: there is a backslash before its last quote.
+        let number = FORMS.iter().position(|form| before.ends_with(form.before))?;
+        let (form, levels) = (FORMS.get(number)?, self.levels.get(number)?);
+        let known = self.loggers.get_mut(number)?;
+        // No participant's name holds a bracket.
+        let bracket = memchr::memchr(b'(', rest.get(..LONGEST.min(rest.len()))?)?;
+        let (head, rest) = rest.split_at_checked(bracket)?;
+        let whom = head.strip_suffix(b" and period CommitmentPeriod")?;
+        let rest = match rest.strip_prefix(self.period.0.as_slice()) {
+            Some(rest) => rest,
+            None => {
+                let (period, rest_after) = period(rest)?;
+                let (text, _) = rest.split_at_checked(rest.len() - rest_after.len())?;
+                self.period.0.clear();
+                self.period.0.extend_from_slice(text);
+                self.period.1 = period;
+                rest_after
+            }
+        };
+        let rest = rest.strip_prefix(form.between)?;
+        let again = rest.strip_prefix(known.as_slice()).filter(|_| !known.is_empty());
+        let (logger, rest) = match again {
+            Some(after) => (rest.get(..known.len().checked_sub(form.quote.len())?)?, after),
+            None => {
+                let end = memchr::memchr3(b'"', b'\\', b'\n', rest.get(..LONGEST.min(rest.len()))?)?;
+                let (name, after) = rest.split_at_checked(end)?;
+                let after = after.strip_prefix(form.quote)?;
+                known.clear();
+                known.extend_from_slice(name);
+                known.extend_from_slice(form.quote);
+                (name, after)
+            }
+        };
+        let near = rest.get(..NEAR.min(rest.len()))?;
+        let level = levels.find(near).and_then(|level| {
+            let text = near.get(level + form.level.len()..)?;
+            text.get(..memchr::memchr3(b'"', b'\\', b'\n', text.get(..16.min(text.len()))?)?)
+        });
+        Some(Common {
+            whom,
+            period: self.period.1,
+            logger,
+            level: level.unwrap_or_default(),
+            end: bytes.len() - rest.len(),
+        })
+    }
+}
+
+/// `(fromExclusive = …, toInclusive = …)`, and what follows.
+fn period(text: &[u8]) -> Option<(Period, &[u8])> {
+    let (from_exclusive, rest) = instant(text.strip_prefix(b"(fromExclusive = ")?, b',')?;
+    let (to_inclusive, rest) = instant(rest.strip_prefix(b" toInclusive = ")?, b')')?;
+    let period = Period {
+        from_exclusive,
+        to_inclusive,
+    };
+    (from_exclusive < to_inclusive).then_some((period, rest))
+}
+
+/// An instant, and what follows the byte after it.
+fn instant(text: &[u8], end: u8) -> Option<(Timestamp, &[u8])> {
+    let length = match text.get(INSTANT) {
+        Some(byte) if *byte == end => INSTANT,
+        _ => memchr::memchr(end, text.get(..32.min(text.len()))?)?,
+    };
+    Some((Timestamp::parse(text.get(..length)?)?, text.get(length + 1..)?))
+}
+
+/// Counterparties that are remembered at once. Two in the same place cost time, nothing else.
+const SEEN: usize = 256;
+
+/// Where what was read of a counterparty went.
+#[derive(Default)]
+pub struct Seen {
+    logger: Vec<u8>,
+    /// By a number that is made of the name: it, and its list.
+    lists: Vec<(Vec<u8>, usize)>,
+}
+
+impl Seen {
+    /// The list that a record belongs to, if it is known.
+    #[inline]
+    pub fn list(&self, common: &Common<'_>) -> Option<usize> {
+        let (whom, list) = self.lists.get(place(common.whom))?;
+        (whom == common.whom && self.logger == common.logger).then_some(*list)
+    }
+
+    /// Remembers it.
+    pub fn remember(&mut self, common: &Common<'_>, list: usize) {
+        if self.logger != common.logger {
+            self.forget();
+            self.logger.extend_from_slice(common.logger);
+        }
+        self.lists.resize(SEEN, (Vec::new(), 0));
+        if let Some(place) = self.lists.get_mut(place(common.whom)) {
+            *place = (common.whom.to_vec(), list);
+        }
+    }
+
+    /// Forgets all.
+    pub fn forget(&mut self) {
+        self.logger.clear();
+        self.lists.clear();
+    }
+}
+
+/// Names differ in the digits before their dots, and some of them before.
+fn place(name: &[u8]) -> usize {
+    let tail = name.iter().rev().skip(3).step_by(2).take(6);
+    let mixed = tail.fold(name.len(), |mixed, byte| mixed.wrapping_mul(31) ^ usize::from(*byte));
+    mixed % SEEN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Said, read};
+    use super::super::search;
+    use super::super::testing::*;
+    use super::*;
+    use crate::canton::evidence::Comparison;
+    use crate::canton::name::Participant;
+
+    #[test]
+    fn what_is_read_in_one_go_is_what_all_forms_are_read_as() {
+        let mut reader = Reader::new();
+        let mut last = 0;
+        for (number, (whom, minute, level)) in [
+            ("PAR::sv-1::12205f1149bc...", 3, "INFO"),
+            ("PAR::sv 3:x::122048d430a7...", 3, "DEBUG"),
+            ("PAR::sv 3:x::122048d430a7...", 4, "INFO"),
+            ("sv and period::122048d430a7...", 5, "INFO"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let line = Encoder::Json.encode(&correct(1, whom, minute).level(level));
+            let inside = serde_json::json!({ "log": line }).to_string();
+            for line in [line, inside] {
+                let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+                let common = reader.read(line.as_bytes(), hit).unwrap();
+                let (record, end) = search::fast(line.as_bytes(), hit)
+                    .map(|near| (near.record, near.end))
+                    .unwrap();
+                assert_eq!(common.end, end);
+                assert_eq!((common.logger, common.level), (record.logger.unwrap().0, record.level));
+                let mut all = Vec::new();
+                read(&record, &mut |_, said| all.push(said));
+                assert_eq!(all, [Said::Compared(common.whom, common.period, Comparison::Correct)]);
+                last = number;
+            }
+        }
+        assert_eq!(last, 3);
+    }
+
+    fn is_name(whom: &[u8]) -> bool {
+        std::str::from_utf8(whom).is_ok_and(|whom| Participant::parse(whom).is_some())
+    }
+
+    #[test]
+    fn what_differs_in_one_byte_is_left_to_the_others_or_read_the_same() {
+        let line = Encoder::Json.encode(&correct(1, "PAR::sv-1::12205f1149bc...", 3));
+        let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+        for at in 0..line.len() {
+            for byte in [b'"', b'\\', b'\n', b'(', b')', b'x', 0xff] {
+                let mut bytes = line.clone().into_bytes();
+                bytes[at] = byte;
+                // Also after a sound one, of which it remembers the parts.
+                for warm in [false, true] {
+                    let mut reader = Reader::new();
+                    if warm {
+                        reader.read(line.as_bytes(), hit).unwrap();
+                    }
+                    // A name that is none is refused by who takes the record.
+                    let common = reader.read(&bytes, hit);
+                    let Some(common) = common.filter(|common| is_name(common.whom)) else {
+                        continue;
+                    };
+                    let Some(near) = search::fast(&bytes, hit) else {
+                        panic!("{}", String::from_utf8_lossy(&bytes));
+                    };
+                    let mut all = Vec::new();
+                    read(&near.record, &mut |_, said| all.push(said));
+                    let said = Said::Compared(common.whom, common.period, Comparison::Correct);
+                    assert_eq!(all, [said], "{}", String::from_utf8_lossy(&bytes));
+                    assert_eq!(common.end, near.end);
+                }
+            }
+            // Where the text breaks off.
+            Reader::new().read(&line.as_bytes()[..at], hit.min(at));
+        }
+    }
+}
