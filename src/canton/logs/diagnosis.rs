@@ -363,7 +363,7 @@ mod tests {
                     .observations
                     .values()
                     .map(|about| about.compared.len())
-                    .sum::<usize>(),
+                    .sum::<u64>(),
                 1
             );
         }

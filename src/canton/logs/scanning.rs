@@ -16,8 +16,8 @@ use super::sources::{Log, Source};
 use crate::canton::finding::Ending;
 use crate::canton::unpack::{self, Packing};
 use crate::canton::{Code, Finding, Findings};
-use crate::report::Severity;
 use crate::format::map::MappedFile;
+use crate::report::Severity;
 use crate::shown::Shown;
 
 /// Bytes of a plain file that are one unit of work. What is read twice at its sides, [`BEFORE`] and as much again and

@@ -124,7 +124,7 @@ impl Search {
 
     /// Reads a log that is in memory.
     pub fn whole(&mut self, bytes: &[u8], gathered: &mut Gathered) {
-        let window = Window::whole(bytes);
+        let window = Window::whole(bytes, 0);
         gathered.sample(bytes);
         self.window(&window, 0, &(0..u64::MAX), gathered);
     }

@@ -43,16 +43,6 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// One that holds all there is.
-    pub fn whole(bytes: &[u8]) -> Window {
-        Window {
-            buffer: bytes.to_vec(),
-            filled: bytes.len(),
-            base: 0,
-            is_end: true,
-        }
-    }
-
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         match self.whole {
