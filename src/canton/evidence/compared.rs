@@ -239,8 +239,8 @@ impl Compared {
     }
 
     /// How many comparisons there are.
-    pub fn len(&self) -> u64 {
-        self.runs().map(|(_, _, run)| u64::from(run.count)).sum()
+    pub fn len(&self) -> usize {
+        self.runs().map(|(_, _, run)| run.count as usize).sum()
     }
 
     /// With whom.

@@ -82,7 +82,7 @@ proptest! {
             let listed = compared.iter().map(|((whom, period), how)| ((whom.clone(), period), how.iter().collect()));
             prop_assert_eq!(&listed.collect::<BTreeMap<_, BTreeSet<_>>>(), all);
             prop_assert!(compared.iter().map(|(key, _)| key).is_sorted_by(|one, next| one < next));
-            prop_assert_eq!(compared.len(), all.values().map(|how| how.len() as u64).sum::<u64>());
+            prop_assert_eq!(compared.len(), all.values().map(BTreeSet::len).sum::<usize>());
             for ((whom, period), how) in all {
                 for comparison in Comparison::ALL {
                     prop_assert_eq!(compared.has(whom, period, comparison), how.contains(&comparison));

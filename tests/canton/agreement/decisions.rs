@@ -2,7 +2,7 @@
 
 use rekindle::canton::Code;
 use rekindle::canton::agreement::{Decision, Settings, Standing, Sv, Verdict, decide};
-use rekindle::canton::evidence::{Evidence, file};
+use rekindle::canton::evidence::{Evidence, Fact, Facts as _, file};
 
 use super::disaster::truth::truth;
 use super::disaster::{Dice, Disaster, Log};
@@ -104,11 +104,18 @@ fn order_repetition_and_splitting_change_nothing() {
             // Two halves that overlap, the later one first.
             let mut halves = [Evidence::default(), Evidence::default()];
             for (synchronizer, observations) in &read.observations {
-                for (nth, (key, comparisons)) in observations.compared.iter().enumerate() {
+                for (nth, ((counterparty, period), comparisons)) in observations.compared.iter().enumerate() {
                     for (half, evidence) in halves.iter_mut().enumerate() {
                         if nth % 3 == half || nth % 3 == 2 {
-                            let kept = evidence.observations.entry(synchronizer.clone()).or_default();
-                            kept.compared.insert(key.clone(), comparisons.clone());
+                            for comparison in comparisons.iter() {
+                                let counterparty = counterparty.clone();
+                                let fact = Fact::Compared {
+                                    counterparty,
+                                    period,
+                                    comparison,
+                                };
+                                evidence.take(synchronizer, fact);
+                            }
                         }
                     }
                 }
