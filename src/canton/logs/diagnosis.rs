@@ -363,7 +363,7 @@ mod tests {
                     .observations
                     .values()
                     .map(|about| about.compared.len())
-                    .sum::<u64>(),
+                    .sum::<usize>(),
                 1
             );
         }
