@@ -20,9 +20,9 @@ use crate::format::map::MappedFile;
 use crate::report::Severity;
 use crate::shown::Shown;
 
-/// Bytes of a plain file that are one unit of work. What is read twice at its sides, [`BEFORE`] and as much again and
-/// [`LONGEST`] behind, is less than a hundredth of it, and a file of 1 GB still has 30 for its threads.
-const UNIT: u64 = 32 << 20;
+/// Bytes of a plain file that are one unit of work, and of its map in memory for each thread. What is read twice at its
+/// sides, [`BEFORE`] and as much again and [`LONGEST`] behind, is a thirtieth of it.
+const UNIT: u64 = 8 << 20;
 /// Bytes of a line that is put together of several files.
 const LONGEST_CARRIED: usize = 512 << 10;
 

@@ -279,6 +279,13 @@ impl ApiServer {
             .collect()
     }
 
+    /// Whether a pod is being deleted.
+    pub fn has_leaving_pods(&self) -> bool {
+        let state = self.lock();
+        let mut pods = state.objects.get("pods").into_iter().flatten();
+        pods.any(|(_, pod)| !pod["metadata"]["deletionTimestamp"].is_null())
+    }
+
     /// Changes a pod of an app for good: controllers leave it as it is.
     pub fn change_pod(&self, app: &str, change: impl FnOnce(&mut Value)) {
         let name = self.pods(app).remove(0);

@@ -242,10 +242,11 @@ fn every_fault_ends_with_a_reason_and_the_next_run_finishes() {
         assert!(started.elapsed() < Duration::from_secs(20), "{fault:?}");
         assert!(!server.target().exists(), "{fault:?}");
         server.lock().manners.exec = ExecFault::None;
-        server.settle();
-        while server.pods("sv-app").len() != 1 {
+        // A pod that went is still listed while it ends.
+        while server.pods("sv-app").len() != 1 || server.has_leaving_pods() {
             std::thread::sleep(Duration::from_millis(10));
         }
+        server.settle();
         let (code, document) = place(&server, &file, &["--execute"]);
         assert_eq!(
             (code, document["placed"].as_bool()),
