@@ -84,3 +84,78 @@ fn what_can_not_be_scanned_is_refused_or_said() {
     assert_eq!(other.status.code(), Some(1));
     assert_eq!(json(&other)["findings"][0]["code"], "C0306");
 }
+
+/// A participant's database as `pg_dump` writes it, as far as it is of interest.
+fn database(participant: &str) -> String {
+    let id = |name: &str, digits: &str| format!("PAR::{name}::1220{}", digits.repeat(16));
+    let (owner, other) = (id(participant, "aaaa"), id("sv 2", "5f11"));
+    let rows: String = (0..3)
+        .map(|tick: i64| {
+            let (from, to) = (
+                1_713_661_200_000_000 + tick * 60_000_000,
+                1_713_661_260_000_000 + tick * 60_000_000,
+            );
+            format!("1\t{from}\t{to}\t{other}\t2\tt\n")
+        })
+        .collect();
+    format!(
+        "--\n-- PostgreSQL database dump\n--\n\n\
+         COPY participant.lapi_parameters (ledger_end, participant_id) FROM stdin;\n9\t{owner}\n\\.\n\n\
+         COPY participant.par_outstanding_acs_commitments (synchronizer_idx, from_exclusive, to_inclusive, counter_participant, \
+         matching_state, multi_hosted_cleared) FROM stdin;\n{rows}\\.\n\n\
+         --\n-- PostgreSQL database dump complete\n--\n\n"
+    )
+}
+
+#[test]
+fn a_database_gives_evidence_like_a_log_and_both_together_are_of_one_participant() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("participant.sql"), database("sv 1")).unwrap();
+    std::fs::write(at("app.log"), line(7)).unwrap();
+    let run = |arguments: &[&str]| rekindle(arguments, directory.path());
+    let alone = run(&["--participant-db", "sv-1=participant.sql", "--out", "sv-1.json"]);
+    assert_eq!(
+        alone.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&alone.stderr)
+    );
+    let report = json(&alone);
+    assert_eq!((&report["name"], &report["files"]), (&"sv-1".into(), &0.into()));
+    assert_eq!(report["participant"], "PAR::sv 1::1220aaaaaaaa...");
+    assert_eq!(report["synchronizers"][0]["agreements"], 3);
+    assert_eq!(report["synchronizers"][0]["last_agreed"], "2024-04-21T01:03:00Z");
+    assert!(at("sv-1.json").exists());
+    let both = json(&run(&[
+        "--participant-db",
+        "sv-1=participant.sql",
+        "sv-1=PAR::sv 1::1220aaaaaaaa:app.log",
+    ]));
+    assert_eq!(both["synchronizers"].as_array().unwrap().len(), 2);
+    // Of two participants, of two SVs, over an input: nothing is done.
+    for wrong in [
+        &[
+            "--participant-db",
+            "sv-1=participant.sql",
+            "sv-1=PAR::sv 3::1220bbbbbbbb:app.log",
+        ][..],
+        &["--participant-db", "sv-1=participant.sql", "sv-2:app.log"],
+        &["--participant-db", "participant.sql"],
+        &[
+            "--participant-db",
+            "sv-1=participant.sql",
+            "--out",
+            "participant.sql",
+            "--replace",
+        ],
+    ] {
+        let refused = run(wrong);
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+        assert!(refused.stdout.is_empty(), "{wrong:?}");
+    }
+    assert_eq!(
+        std::fs::read_to_string(at("participant.sql")).unwrap(),
+        database("sv 1")
+    );
+}

@@ -151,9 +151,10 @@ impl Extend<Finding> for Findings {
 }
 
 /// How a command of this part ended, as its exit code says it (SPEC-CANTON 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     /// 0: all is well.
+    #[default]
     Clean,
     /// 1: what was examined is not as it should be.
     Negative,

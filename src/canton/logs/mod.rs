@@ -1,16 +1,16 @@
 //! What a participant's logs say about ACS commitments, whatever wrote, wrapped or packed them (SPEC-CANTON 1.1 to 1.5, 5.3).
 //!
 //! [`scan`] reads the logs of **one** Super Validator once, from one end to the other, and keeps what they say as
-//! [`Evidence`](crate::canton::evidence::Evidence): each thing once, so that order, repetition and how a log was cut into
+//! [`Evidence`]: each thing once, so that order, repetition and how a log was cut into
 //! files change nothing.
 //!
 //! All that is of interest is in records that hold the word `Commitment`: in the names of the loggers
 //! (`AcsCommitmentProcessor`, `ReceivedAcsCommitmentMatcher`), in the sentences, and in the periods they speak of. No
-//! encoder or wrapper escapes any of its letters. So a log is searched for this one word ([`search`]) at the speed of a
-//! substring search, and only around a hit is anything unwrapped ([`record`]): pieces joined, JSON unescaped, lines of one
+//! encoder or wrapper escapes any of its letters. So a log is searched for this one word (`search`) at the speed of a
+//! substring search, and only around a hit is anything unwrapped (`record`): pieces joined, JSON unescaped, lines of one
 //! record put together. A word that is cut in two by a piece of 16 KiB is no loss, as a record holds it several times.
 //!
-//! Memory is bounded whatever the logs are: a window for each thread, a record of at most [`record::LONGEST`] around a hit,
+//! Memory is bounded whatever the logs are: a window for each thread, a record of at most `record::LONGEST` around a hit,
 //! and what the evidence keeps.
 
 mod common;
@@ -59,8 +59,8 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// What was found in the logs of one Super Validator.
-#[derive(Debug)]
+/// What was found in the logs of one Super Validator; by default that there are none.
+#[derive(Debug, Default)]
 pub struct Scanned {
     /// What they say, with the owner where it is known.
     pub evidence: Evidence,

@@ -7,6 +7,7 @@ use crate::error::Result;
 
 mod backup;
 mod cluster;
+mod database;
 mod fetch;
 mod identities;
 mod merge;

@@ -7,20 +7,21 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::database::Database;
 use super::show;
 use crate::canton::evidence::{self, Comparison, Observations};
 use crate::canton::finding::Ending;
 use crate::canton::logs::{self, Named, Scanned, Settings};
 use crate::canton::name::Participant;
 use crate::canton::release::{Canton, Splice};
-use crate::canton::{Finding, Timestamp};
+use crate::canton::{Finding, Timestamp, database, dump};
 use crate::cli::output::{count, size};
 use crate::cli::{Common, output, progress};
 use crate::error::{Error, Result};
 use crate::format::whole_file::{self, PUBLIC, WholeFile};
 use crate::shown::{Show, line};
 
-/// Read a participant's logs for what it and the other SVs agreed on, into a file of a few kilobytes
+/// Read a participant's logs or database for what it and the other SVs agreed on, into a file of a few kilobytes
 ///
 /// Run it where the logs are: they are read once, at the speed of a search, whatever wrote, wrapped or compressed them
 /// (Canton's JSON and text; docker, containerd, kubectl, Cloud Logging, Loki, Elasticsearch; gzip, zstd, xz). Give the
@@ -35,6 +36,10 @@ pub struct Args {
     /// The same
     #[arg(long, value_name = "NAME=PATH", num_args = 1..)]
     log: Vec<Named>,
+    /// The participant's database instead of logs, or beside them: a dump of any kind, or postgres://USER@HOST/DATABASE, which
+    /// is only read from; its password comes from PGPASSWORD, ~/.pgpass or a prompt
+    #[arg(long, value_name = "NAME=FILE|ADDRESS")]
+    participant_db: Option<String>,
     /// Write the evidence to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -56,15 +61,20 @@ const EPILOGUE: &str = "\
 Examples:
   rekindle canton scan sv-1:/var/log/canton --out sv-1.json
   kubectl logs -n sv deploy/participant | rekindle canton scan --log sv-1=- --out sv-1.json
+  rekindle canton scan --participant-db sv-1=participant.dump --out sv-1.json
 
 Exit codes: 0 agreement was found, 1 none was, or something is wrong with the logs (the findings say what), 2 usage, 3 a \
 log can't be read, 5 a compressed log breaks off: what there is of it was used.";
 
 /// Runs the command.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    let (name, participant, paths) = one_sv(args)?;
+    let database = args.participant_db.as_deref().map(Database::parse).transpose()?;
+    let (name, participant, paths) = one_sv(args, database.as_ref())?;
     if let Some(out) = &args.out {
-        may_write(out, args.replace, &paths)?;
+        let inputs = paths
+            .iter()
+            .chain(database.iter().filter_map(|given| given.path.as_ref()));
+        may_write(out, args.replace, &inputs.cloned().collect::<Vec<_>>())?;
     }
     let settings = Settings {
         participant,
@@ -76,10 +86,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let bar = progress::for_terminal();
     bar.begin("reading logs", logs::size(&paths));
     let begun = Instant::now();
-    let scanned = logs::scan(&paths, &settings, &|bytes| bar.advance(bytes, 0));
+    let scanned = match paths.is_empty() {
+        true => Ok(Scanned::default()),
+        false => logs::scan(&paths, &settings, &|bytes| bar.advance(bytes, 0)),
+    };
     bar.end();
     let seconds = begun.elapsed().as_secs_f64();
-    let scanned = scanned?;
+    let mut scanned = scanned?;
+    if let Some(database) = &database {
+        read_database(database, &mut scanned)?;
+    }
     let name = name.or_else(|| {
         scanned
             .evidence
@@ -106,9 +122,23 @@ fn newest(splice: Option<Splice>) -> Option<Canton> {
         .map(|_| Canton { major: 3, minor: 6 })
 }
 
+/// Adds what a participant's database says to what its logs said.
+fn read_database(given: &Database, scanned: &mut Scanned) -> Result<()> {
+    let database = database::read(&given.source, &dump::Options::default())?;
+    scanned.findings.append(database.findings);
+    scanned.ending = scanned.ending.max(database.ending);
+    let joined = scanned.evidence.join(database.evidence);
+    joined.map_err(|(logs, database)| {
+        Error::Usage(format!(
+            "the logs are of {logs} and the database is of {database}: scan what is of one participant at a time"
+        ))
+    })
+}
+
 /// All that was named is of one SV.
-fn one_sv(args: &Args) -> Result<(Option<String>, Option<Participant>, Vec<PathBuf>)> {
+fn one_sv(args: &Args, database: Option<&Database>) -> Result<(Option<String>, Option<Participant>, Vec<PathBuf>)> {
     let (mut name, mut participant, mut paths) = (None, None, Vec::new());
+    same(&mut name, database.map(|given| &given.name), |_, _| String::new())?;
     for named in args.paths.iter().chain(&args.log) {
         same(&mut name, named.name.as_ref(), |a, b| {
             format!("{a} and {b} are two SVs: scan the logs of one at a time, each into its own evidence file")
@@ -118,9 +148,10 @@ fn one_sv(args: &Args) -> Result<(Option<String>, Option<Participant>, Vec<PathB
         })?;
         paths.push(named.path.clone());
     }
-    match paths.is_empty() {
+    match paths.is_empty() && database.is_none() {
         true => Err(Error::Usage(
-            "name the logs: files, directories, or - for stdin, such as sv-1:/var/log/canton".to_owned(),
+            "name the logs: files, directories, or - for stdin, such as sv-1:/var/log/canton; or the --participant-db"
+                .to_owned(),
         )),
         false => Ok((name, participant, paths)),
     }
@@ -148,7 +179,7 @@ fn may_write(out: &Path, replaces: bool, paths: &[PathBuf]) -> Result<()> {
     }
     match logs::reads(paths, out)? {
         true => Err(Error::Usage(format!(
-            "{} is among the logs that are to be read: write the evidence elsewhere",
+            "{} is among what is to be read: write the evidence elsewhere",
             out.shown()
         ))),
         false => Ok(()),
@@ -250,23 +281,26 @@ impl Report {
             .participant
             .as_ref()
             .map_or("an unknown participant".to_owned(), ToString::to_string);
-        say(match &self.name {
-            Some(name) => format!("{name}: the logs of {owner}"),
-            None => format!("The logs of {owner}"),
+        let name = self.name.as_ref().map_or(String::new(), |name| format!("{name}: "));
+        say(match self.files {
+            0 => format!("{name}the database of {owner}"),
+            _ => format!("{name}the logs of {owner}"),
         });
         for about in &self.synchronizers {
             about.text(&mut say);
         }
-        say(format!(
-            "{} in {} read in {:.1} s, {:.2} GB/s; \"Commitment correct\" stands in {} places, {} of them in no record of the \
-             commitment processor",
-            size(self.bytes),
-            many(self.files, "file"),
-            self.seconds,
-            self.gb_per_s,
-            count(self.hits),
-            count(self.unattributed)
-        ));
+        if self.files > 0 {
+            say(format!(
+                "{} in {} read in {:.1} s, {:.2} GB/s; \"Commitment correct\" stands in {} places, {} of them in no record of the \
+                 commitment processor",
+                size(self.bytes),
+                many(self.files, "file"),
+                self.seconds,
+                self.gb_per_s,
+                count(self.hits),
+                count(self.unattributed)
+            ));
+        }
         if let (Some(path), Some(bytes)) = (&self.evidence, self.evidence_bytes) {
             say(format!("Evidence written to {path}, {}", size(bytes)));
         }

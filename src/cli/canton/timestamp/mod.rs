@@ -37,6 +37,9 @@ pub struct Args {
     /// name are of the SV before them
     #[arg(long, value_name = "NAME[=PAR::ID]:PATH", num_args = 1..)]
     log: Vec<Named>,
+    /// The same as --log
+    #[arg(value_name = "NAME:PATH")]
+    paths: Vec<Named>,
     /// An SV's participant database: a dump (plain, custom, directory, packed or not), or the address of the running database,
     /// postgres://USER@HOST/DATABASE, which is only read from; its password comes from PGPASSWORD, ~/.pgpass or a prompt
     #[arg(long, value_name = "NAME=FILE|ADDRESS")]
@@ -77,6 +80,13 @@ pub struct Args {
     /// Let --picture replace a file that is there
     #[arg(long, requires = "picture")]
     replace: bool,
+}
+
+impl Args {
+    /// The logs of all SVs, however they were given.
+    fn logs(&self) -> impl Iterator<Item = &Named> {
+        self.log.iter().chain(&self.paths)
+    }
 }
 
 const EPILOGUE: &str = "\

@@ -12,6 +12,7 @@ use crate::canton::finding::Ending;
 use crate::canton::logs::{self, Named};
 use crate::canton::{Code, Finding, Findings, database, dump};
 use crate::cli::Common;
+use crate::cli::canton::database::Database;
 use crate::error::{Error, Result};
 use crate::shown::Show;
 
@@ -118,13 +119,10 @@ impl Gathered {
 /// Whether a file is one of the sources, or in one of them: it is never written over.
 pub fn has(args: &Args, file: &Path) -> Result<bool> {
     let mut paths: Vec<PathBuf> = args.evidence.iter().map(|source| source.path.clone()).collect();
-    // Addresses of databases name no file.
-    let databases = args
-        .participant_db
-        .iter()
-        .filter_map(|given| Some(given.split_once('=')?.1));
-    paths.extend(databases.map(PathBuf::from).filter(|path| path.exists()));
-    paths.extend(args.log.iter().map(|log| log.path.clone()));
+    for given in &args.participant_db {
+        paths.extend(Database::parse(given)?.path);
+    }
+    paths.extend(args.logs().map(|log| log.path.clone()));
     match paths.is_empty() {
         true => Ok(false),
         false => logs::reads(&paths, file),
@@ -142,25 +140,18 @@ pub fn gather(args: &Args, common: &Common) -> Result<Gathered> {
         let (own, evidence) = read(&source.path)?;
         gathered.add(source.name.as_ref().unwrap_or(&own), evidence)?;
     }
-    for (name, logs) in by_name(&args.log)? {
+    for (name, logs) in by_name(args.logs())? {
         gathered.scan(name, &logs, common)?;
     }
     for given in &args.participant_db {
-        // What is wrong is said without repeating it: there may be a password in it.
-        let is_name = |name: &&str| !name.is_empty() && !name.contains(['/', ':']);
-        let named = given
-            .split_once('=')
-            .filter(|(name, source)| is_name(name) && !source.is_empty());
-        let (name, source) = named.ok_or_else(|| {
-            Error::Usage("whose is each --participant-db? Give it as NAME=FILE or NAME=postgres://…".to_owned())
-        })?;
-        gathered.read_database(name, &dump::Source::parse(source.as_ref())?)?;
+        let given = Database::parse(given)?;
+        gathered.read_database(&given.name, &given.source)?;
     }
     Ok(gathered)
 }
 
 /// The logs of each SV, in the order of the SVs' first ones.
-fn by_name(logs: &[Named]) -> Result<Vec<(&str, Vec<&Named>)>> {
+fn by_name<'a>(logs: impl Iterator<Item = &'a Named>) -> Result<Vec<(&'a str, Vec<&'a Named>)>> {
     let mut all: Vec<(&str, Vec<&Named>)> = Vec::new();
     let mut last = None;
     for log in logs {
