@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::identities::made::{self, Style};
+
 use crate::postgres::Postgres;
 
 /// Microseconds since 1970 of 2026-01-10T00:00:00Z, when the ledger's end was published.
@@ -530,6 +532,19 @@ fn identities_decide_which_way_is_open_without_backups() {
     let pair = |alone: &str, with_kms: &str| (alone.to_owned(), with_kms.to_owned());
     let (plain, kms) = (pair("reonboard", "reonboard"), pair("unrecoverable", "reonboard"));
     assert_eq!(ways, [plain, kms.clone(), kms]);
+}
+
+#[test]
+fn made_up_identities_open_the_same_way_packed_and_plain() {
+    let directory = tempfile::tempdir().unwrap();
+    let dump = serde_json::to_vec(&made::full(Style::Old, 1)).unwrap();
+    let (plain, packed) = (directory.path().join("i.json"), directory.path().join("i.json.zst"));
+    fs::write(&plain, &dump).unwrap();
+    fs::write(&packed, zstd::encode_all(dump.as_slice(), 1).unwrap()).unwrap();
+    for path in [plain, packed] {
+        let (alone, _) = judged(&["--identities", text(&path)]);
+        assert_eq!(alone["path"]["recommended"], "reonboard", "{alone}");
+    }
 }
 
 #[test]

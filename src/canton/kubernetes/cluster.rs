@@ -97,11 +97,6 @@ impl Failure {
             Failure::Configuration(_) | Failure::Local(_) => false,
         }
     }
-
-    /// Whether the server said that there is no such thing.
-    pub fn is_absent(&self) -> bool {
-        matches!(self, Failure::Refused { status: 404, .. })
-    }
 }
 
 /// A deployment, as far as it matters here.

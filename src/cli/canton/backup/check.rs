@@ -5,7 +5,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use time::UtcOffset;
-use zeroize::Zeroizing;
 
 use crate::canton::backup::instant::Window;
 use crate::canton::backup::judge::Order;
@@ -218,13 +217,9 @@ fn has_content(path: &Path) -> Result<bool> {
 }
 
 /// The whole of a file, unless it is larger than what it should be ever is.
-fn read_whole(path: &Path, what: &str, largest: u64) -> Result<Zeroizing<Vec<u8>>> {
+fn read_whole(path: &Path, what: &str, largest: u64) -> Result<Vec<u8>> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    // At once as large as it needs to be, so that no copy of what may be a key stays behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(length.min(largest)).unwrap_or_default() + 1,
-    ));
+    let mut bytes = Vec::new();
     file.take(largest + 1)
         .read_to_end(&mut bytes)
         .map_err(Error::io("read", path))?;
@@ -258,8 +253,7 @@ fn manifest(path: &Path) -> Result<Vec<(Role, Window)>> {
 }
 
 fn check_identities(path: &Path) -> Result<Checked> {
-    let bytes = read_whole(path, "dump of identities", identities::LONGEST as u64)?;
-    Ok(identities::check(&bytes, Some(path)))
+    Ok(identities::check_file(&identities::read(path)?, path))
 }
 
 fn text(report: &Report) -> String {
