@@ -15,6 +15,10 @@
 //! | 7 | [`member`] | a consortium member's client |
 //! | 7 | [`heal`] | self-healing open: whose ledger is best, and who opens |
 //! | 7 | [`fixture`] | made-up service histories, for tests and rehearsals |
+//! | 7 | [`watch`] | the nodes of a living service asked, and whether a recovery is needed |
+//! | 6 | [`archive`] | all copies of all nodes in one place, each equal block once, proven and restorable |
+//! | 6 | [`snapshot`] | snapshots held against the ledger, and lost ones rebuilt from it |
+//! | 6 | [`web`] | the look of everything that is shown in a browser, and reports as self-contained files |
 //! | 6 | [`mod@core`] | what the writer of a ledger decides, without doing it |
 //! | 5 | [`recovery`] | the reading engine: scan, trust, verify, secrets, unlock, state, compare |
 //! | 5 | [`journal`] | sealed entries, signature transactions, chunk files, snapshots |
@@ -30,6 +34,7 @@
 //! | 1 | [`mod@format`] | bytes on disk, reader and writer side by side |
 //! | 0 | [`crypto`] | thin, typed calls into libraries |
 
+pub mod archive;
 pub mod attestation;
 #[cfg(feature = "canton")]
 pub mod canton;
@@ -60,6 +65,9 @@ pub mod sealing;
 pub mod service;
 pub mod shown;
 pub mod sim;
+pub mod snapshot;
 pub mod tables;
+pub mod watch;
+pub mod web;
 
 pub use error::{Error, Result};

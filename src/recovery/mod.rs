@@ -22,6 +22,7 @@ mod loading;
 pub mod private;
 mod reading;
 pub mod recovery_tables;
+pub mod salvage;
 pub mod scan;
 pub mod sealed_report;
 pub mod sealed_share;

@@ -1,0 +1,1 @@
+//! The longest provable ledger that damaged copies, snapshots and leftovers hold together.

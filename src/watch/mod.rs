@@ -1,0 +1,1 @@
+//! The nodes of a living service, asked again and again: is it stable, and is a recovery needed?
