@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+mod killing;
 mod network;
 mod planning;
+mod reonboarding;
 mod restoring;
 mod upgrade;
 
@@ -69,6 +71,21 @@ impl Site {
         }
         command.stdin(Stdio::null());
         command
+    }
+
+    fn private(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(self.path(name), private).unwrap();
+    }
+
+    /// The operator's command that starts these parts.
+    fn starts(&self, parts: &str) -> String {
+        format!(
+            "'{}' canton scale -n sv --serial 1 --only {parts} --up --execute --kubeconfig '{}' && echo {parts} >> done",
+            env!("CARGO_BIN_EXE_rekindle"),
+            self.server.kubeconfig().to_str().unwrap()
+        )
     }
 
     fn journal(&self) -> Vec<Value> {
