@@ -56,15 +56,18 @@ pub(super) fn to_the_end(site: &Site, seed: u64, arguments: &[&str], inputs: &[&
             .spawn()
             .unwrap();
         let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break Some(status.code());
-            }
             let told = |line: &Value| {
                 ["step", "state"]
                     .map(|name| line[name].as_str().unwrap_or("plan").to_owned())
                     .join(" ")
             };
             let new = || site.journal().into_iter().skip(known);
+            if let Some(status) = child.try_wait().unwrap() {
+                // It was quicker than what looks at its journal.
+                let done = new().find(|line| line["state"] == "done" && died.insert(told(line)));
+                done.iter().for_each(|line| site.forget(line));
+                break done.is_none().then_some(status.code());
+            }
             let found = new().find(|line| died.insert(told(line)));
             if let Some(line) = found {
                 if line["state"] != "done" {
@@ -77,7 +80,7 @@ pub(super) fn to_the_end(site: &Site, seed: u64, arguments: &[&str], inputs: &[&
                 let _ = child.kill();
                 child.wait().unwrap();
                 let done = new().find(|one| one["state"] == "done" && (*one == line || died.insert(told(one))));
-                done.inspect(|line| site.forget(line));
+                done.iter().for_each(|line| site.forget(line));
                 break None;
             }
             std::thread::sleep(Duration::from_millis(2));

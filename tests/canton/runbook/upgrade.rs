@@ -147,3 +147,48 @@ fn an_upgrade_is_led_to_its_end_asks_where_it_must_and_goes_on_where_it_was() {
         text(&out)
     );
 }
+
+#[test]
+fn an_upgrade_that_is_killed_at_every_step_finishes_and_is_asked_about_each_time() {
+    let site = Site::new();
+    for node in ["mediator", "sequencer"] {
+        site.server.add(&format!("global-domain-1-{node}"), 0);
+    }
+    let repair = "canton.sequencers.sequencer.parameters.lsu-repair";
+    let end = format!("{repair}.global-max-sequencing-time-exclusive=\"2026-11-20T10:00:01Z\"\n");
+    let variable = "ADDITIONAL_CONFIG_SEQUENCER_LSU_MAX_SEQUENCING_TIME";
+    site.server.set("global-domain-0-sequencer", variable, &end);
+    let bound = format!("{repair}.lsu-sequencing-bounds-override");
+    let bounds = format!(
+        "{bound}.lower-bound-sequencing-time-exclusive=\"2026-11-20T11:00:00Z\"\n\
+         {bound}.upgrade-time=\"2026-11-20T12:00:00Z\"\n"
+    );
+    let variable = "ADDITIONAL_CONFIG_SEQUENCER_LSU_SEQUENCING_BOUNDS";
+    site.server.set("global-domain-1-sequencer", variable, &bounds);
+    let deploy = format!("echo deploy >> done; {}", site.starts("mediator,sequencer"));
+    let mut arguments = [&LSU[..], &["--new-serial", "1"]].concat();
+    for (option, command) in [
+        ("--deploy-command", deploy.as_str()),
+        ("--configure-command", "echo configure >> done; sleep 0.1"),
+    ] {
+        let at = arguments.iter().position(|one| *one == option).unwrap();
+        arguments[at + 1] = command;
+    }
+    let died = killing::to_the_end(&site, 23, &arguments, &["token"]);
+    assert_eq!(
+        died.steps(&site),
+        [
+            "agree",
+            "keep-what-is-there",
+            "end-old-sequencer",
+            "deploy-successor",
+            "wait-for-ingestion",
+            "configure-sv-app",
+            "validators",
+            "verify"
+        ]
+    );
+    let done = std::fs::read_to_string(site.path("done")).unwrap();
+    died.was_asked_each_time(&done, "configure-sv-app", "configure");
+    assert_eq!(site.server.replicas("global-domain-1-sequencer"), 1);
+}
