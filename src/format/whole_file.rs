@@ -189,6 +189,41 @@ impl WholeFile {
     }
 }
 
+impl WholeFile {
+    /// Brings it to disk and gives it its name, where nothing has that name; both in one step, so that what appears in between
+    /// stays too.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if something has that name; whatever syncing and linking answer.
+    pub fn finish_new(self) -> Result<()> {
+        let taken = || {
+            Error::Usage(format!(
+                "{} is there already, and nothing is written over: give a new name",
+                self.path.shown()
+            ))
+        };
+        if matches!(self.place, Place::Stream) {
+            return Err(taken());
+        }
+        self.file.sync_all().map_err(Error::io("write", &self.path))?;
+        let (from, flags) = match &self.place {
+            Place::Temporary(temporary) => (temporary.clone(), AtFlags::empty()),
+            _ => (
+                PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())),
+                AtFlags::SYMLINK_FOLLOW,
+            ),
+        };
+        linkat(CWD, &from, CWD, &self.path, flags).map_err(|why| match why {
+            Errno::EXIST => taken(),
+            why => Error::io("name", &self.path)(why.into()),
+        })?;
+        let directory = directory_of(&self.path);
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(Error::io("sync", directory))
+    }
+}
+
 impl Write for WholeFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
@@ -357,6 +392,26 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("new {i}"));
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, PRIVATE);
             assert_eq!(names(directory.path()), ["out"]);
+        }
+    }
+
+    #[test]
+    fn a_new_file_takes_no_name_that_something_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        for begin in WAYS {
+            let begun = || {
+                let mut file = begin(&path, PRIVATE).unwrap();
+                file.write_all(b"new").unwrap();
+                file
+            };
+            let late = begun();
+            begun().finish_new().unwrap();
+            assert_eq!(late.finish_new().unwrap_err().exit_code(), 2);
+            assert_eq!(std::fs::read(&path).unwrap(), b"new");
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, PRIVATE);
+            assert_eq!(names(directory.path()), ["out"]);
+            std::fs::remove_file(&path).unwrap();
         }
     }
 
