@@ -253,7 +253,7 @@ pub fn write_whole(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     file.finish()
 }
 
-/// Writes a whole file at a name that nothing has yet.
+/// Writes a whole file at a name that nothing has yet. For commands: a signal that ends the process leaves nothing behind.
 ///
 /// # Errors
 /// [`Error::Usage`] if something has that name; as [`WholeFile::create`] and [`WholeFile::finish_new`].
@@ -261,7 +261,7 @@ pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(is_there(path));
     }
-    let mut file = WholeFile::create(path, mode)?;
+    let mut file = WholeFile::create(path, mode)?.ends_with_process();
     file.write_all(contents).map_err(Error::io("write", path))?;
     file.finish_new()
 }

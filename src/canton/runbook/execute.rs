@@ -158,7 +158,13 @@ impl Run<'_> {
             return Ok(Some(not_so("before", check)));
         }
         self.hands.say(&format!("  {}", step.what));
-        if self.journal.is_begun(step.id) {
+        // It was agreed to then. Whether it was done since only people know, who must not be led to do it twice.
+        let was_ordered = self.journal.is_begun(step.id) && step.is_by_hand();
+        if was_ordered {
+            self.hands.say(
+                "  an earlier run came to this step and heard no yes: see whether it was done, before it is done again",
+            );
+        } else if self.journal.is_begun(step.id) {
             self.hands
                 .say("  an earlier run began this step and did not see its end; it is done again");
         }
@@ -171,6 +177,7 @@ impl Run<'_> {
             self.hands.say(&block.text.iter().map(known).collect::<String>());
         }
         if let Some(what) = step.destroys
+            && !was_ordered
             && let Some(stopped) = self.agree(&format!("{what}. Do it?"))
         {
             return Ok(Some(stopped));
@@ -210,7 +217,10 @@ impl Run<'_> {
                 let question = format!("This is yours to do (or give --{option}). Is it done?");
                 return Ok((How::Confirmed, self.agree(&question)));
             }
-            Doing::People => return Ok((How::Confirmed, self.agree("Is it done?"))),
+            Doing::People => {
+                drop(lock);
+                return Ok((How::Confirmed, self.agree(&format!("{}: is it done?", self.step.title))));
+            }
         };
         if let (Some(overruling), Some(1)) = (&self.step.overruled, ended.0) {
             return Ok((How::Confirmed, self.overruled(overruling)?));

@@ -332,11 +332,16 @@ fn read_saved(path: &Path) -> Result<std::result::Result<Saved, Finding>> {
     Ok(balances::read_saved(&bytes).ok_or_else(none))
 }
 
-/// An earlier balance is what a later one is compared with: it is not replaced.
+/// An earlier balance is what a later one is compared with: it is not replaced. Where it says the same of the same wallet,
+/// it is this one, saved before an interruption.
 fn save(path: &Path, saved: &Saved) -> Result<()> {
     if path.symlink_metadata().is_ok() {
+        let is_file = path.symlink_metadata().is_ok_and(|there| there.is_file());
+        if is_file && read_saved(path)?.is_ok_and(|earlier| earlier.says_the_same(saved)) {
+            return Ok(());
+        }
         return Err(Error::Usage(format!(
-            "{} is there already; give --save-balances another name",
+            "{} is there already, and is not this balance of this wallet; give --save-balances another name",
             path.shown()
         )));
     }

@@ -197,6 +197,29 @@ fn nothing_that_cannot_be_undone_happens_without_a_yes() {
 }
 
 #[test]
+fn what_people_were_told_to_do_before_a_kill_is_asked_about_and_not_ordered_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(Kind::Reonboard, "0.5.4").unwrap();
+    let path = directory.path().join("journal");
+    let mut world = World::default();
+    let mut journal = open(&path, &plan);
+    for step in plan.steps.iter().take_while(|step| step.id != "transfer") {
+        journal.began(step.id).unwrap();
+        journal.finished(step.id, How::Ran).unwrap();
+    }
+    journal.began("transfer").unwrap();
+    drop(journal);
+    execute(&plan, &mut open(&path, &plan), &BTreeSet::new(), &mut world).unwrap();
+    // The amulets may have been sent: only a person knows, and must not be led to send them twice.
+    assert!(world.asked[0].contains("is it done"), "{:?}", world.asked);
+    assert!(
+        !world.asked.iter().any(|question| question.contains("Do it?")),
+        "{:?}",
+        world.asked
+    );
+}
+
+#[test]
 fn backups_that_are_not_proven_good_are_a_persons_to_overrule_and_unreadable_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(Kind::Restore, "0.5.4").unwrap();
