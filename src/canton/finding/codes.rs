@@ -190,6 +190,8 @@ register! {
     Mismatches = "C0317", Warning, "let `rekindle canton timestamp` tell from the evidence of all Super Validators who is in the minority";
     /// Commitments were compared, and only from the absence of a mismatch it follows that they agree.
     OnlyWeak = "C0318", Warning, "take the participant's database (--participant-db), which says what was matched";
+    /// Words stand before records of which it can't be told whether a carrier of logs wrote them, or a logger that quotes.
+    PerhapsQuoted = "C0319", Warning, "look at the file at this place: if another program quotes the lines there, leave the file out, and give the log where the participant wrote it";
     /// An SV's evidence is larger than what is kept of one, and some comparisons are missing from it.
     EvidenceLeftOut = "C0350", Warning, "scan the logs of the last day before the incident only: less is kept of less";
 

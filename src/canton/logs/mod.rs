@@ -20,6 +20,7 @@ mod json;
 mod logger;
 mod message;
 mod named;
+mod quoting;
 mod record;
 mod scanning;
 mod search;

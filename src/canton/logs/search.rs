@@ -17,7 +17,7 @@ use super::gathered::Gathered;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
-use super::{common, logger};
+use super::{common, logger, quoting};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -162,13 +162,14 @@ impl Search {
     ) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
-        if let Some(common) = self.common.read(bytes, hit) {
+        let is_suspect = quoting::is_suspect(bytes, hit);
+        if !is_suspect && let Some(common) = self.common.read(bytes, hit) {
             let is_own = own.contains(&position);
             if !is_own || gathered.take_correct(&common) {
                 return common.end;
             }
         }
-        if let Some(near) = fast(bytes, hit) {
+        if !is_suspect && let Some(near) = fast(bytes, hit) {
             // Whichever of its words was hit, a record begins at one place.
             let is_own = own.contains(&(window.base() + near.start as u64));
             if !is_own || gathered.take_if_sound(&near.record) {
@@ -187,7 +188,10 @@ impl Search {
             }
             self.next_done = (self.next_done + 1) % 4;
         }
-        record::each(&found.text, &mut |record| gathered.take(record));
+        record::each(&found.text, &mut |record| {
+            gathered.take(record);
+            gathered.doubt(record, start);
+        });
         found.resume
     }
 }
@@ -348,6 +352,7 @@ fn fast_json(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
         level: level.unwrap_or_default(),
         message,
         terms: &[],
+        is_unsure: false,
     };
     Some(Near {
         start,
@@ -381,6 +386,7 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
         level: head.rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
         message,
         terms: &[],
+        is_unsure: false,
     };
     Some(Near {
         start,
