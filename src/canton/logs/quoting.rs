@@ -36,6 +36,11 @@ pub fn before(text: &[u8]) -> Before {
     }
     let line = wrapping::unwrap(text);
     let rest = without_syslog(&line.text);
+    // Journals as they are exported: with the length of what is not plain text.
+    let rest = rest.strip_prefix(b"MESSAGE=").unwrap_or(rest);
+    if matches!(rest, [_, _, _, 0, 0, 0, 0, 0]) {
+        return Before::Carrier;
+    }
     let rest = rest.trim_ascii();
     let words = || rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let is_name = |word: &[u8]| {
@@ -313,6 +318,43 @@ mod tests {
                     assert!(finding.file.unwrap().ends_with("app.log") && finding.offset == Some(0));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn colours_of_a_console_change_nothing() {
+        let text = Encoder::Text.encode(&correct(1, "PAR::a::12205f1149bc...", 32));
+        let coloured = text
+            .replace("2024-04-21 10", "\u{1b}[2m2024-04-21 10")
+            .replace(" INFO ", " \u{1b}[0;39m\u{1b}[34mINFO \u{1b}[0;39m")
+            .replace(" c.d.", " \u{1b}[36mc.d.")
+            .replace(" tid:", "\u{1b}[0;39m tid:")
+            .replace("PAR::a", "\u{1b}[1mPAR::a")
+            .replace("Z)", "Z\u{1b}[m)");
+        let json = Encoder::Json.encode(&correct(1, "PAR::a::12205f1149bc...", 32));
+        for line in [
+            coloured.clone(),
+            format!("2024-04-21T10:00:00Z stdout F {coloured}"),
+            serde_json::json!({"log": coloured.clone() + "\n", "stream": "stdout"}).to_string(),
+            serde_json::json!({"textPayload": coloured}).to_string(),
+            format!("\u{1b}[32m{json}\u{1b}[0m"),
+        ] {
+            let scanned = scan(&[line.clone(), String::new()]);
+            assert_eq!((scanned.hits, scanned.unattributed), (1, 0), "{line:?}");
+            let (synchronizer, about) = scanned.evidence.observations.iter().next().unwrap();
+            assert_eq!(
+                (synchronizer.as_str(), about.compared.len()),
+                ("global-domain::1220e959c972", 1),
+                "{line:?}"
+            );
+            assert!(
+                scanned
+                    .findings
+                    .finish()
+                    .iter()
+                    .all(|one| one.code == Code::OwnerUnknown),
+                "{line:?}"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::logger::{self, Kind};
 use super::message::Record;
 use super::quoting::{self, Before};
-use super::wrapping::{Line, Stream, begins_record, unwrap};
+use super::wrapping::{Line, Stream, begins_record, unwrap, without_colours};
 use super::{json, search::WORD};
 
 /// Bytes before a hit in which its record's beginning is looked for, and the longest line that is taken as one: four pieces
@@ -299,6 +299,7 @@ pub fn each(text: &[u8], sink: &mut dyn FnMut(&Record<'_>)) {
 }
 
 fn each_in(text: &[u8], depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
+    let text = without_colours(text);
     let trimmed = text.trim_ascii();
     let is_json = |text: &[u8]| text.starts_with(b"{") || text.starts_with(b"[");
     // Tools put words of their own before a line of JSON.
@@ -323,7 +324,7 @@ fn each_in(text: &[u8], depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
             Before::Logger => quoted(trimmed, sink),
         };
     }
-    plain(text, sink);
+    plain(&text, sink);
 }
 
 /// Names of the field that holds what was logged.
@@ -358,7 +359,7 @@ fn each_of(value: &Value, depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
             sink(&Record {
                 logger: Some(logger),
                 level: level.as_bytes(),
-                message: message.as_bytes(),
+                message: &without_colours(message.as_bytes()),
                 terms: terms.unwrap_or_default().as_bytes(),
                 is_unsure: false,
             });

@@ -17,6 +17,7 @@ use super::gathered::Gathered;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
+use super::wrapping::ESCAPE;
 use super::{common, logger, quoting};
 
 /// What is searched for.
@@ -371,6 +372,11 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let kind = logger::kind(name)?;
     // One line: what ends it, or the string that it is in, stands after the message.
     let line = rest.get(..memchr::memchr3(b'\n', b'"', b'\\', rest)?)?;
+    // Colours are taken off first.
+    let head = bytes.get(start.saturating_sub(16)..start)?;
+    if memchr::memchr(ESCAPE, line).is_some() || head.contains(&ESCAPE) {
+        return None;
+    }
     let dash = memchr::memmem::find(line, b" - ")?;
     let message = line.get(dash + 3..)?;
     let has_terms = |start: &[u8]| message.starts_with(start);
@@ -380,7 +386,7 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     {
         return None;
     }
-    let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();
+    let head = head.trim_ascii_end();
     let record = Record {
         logger: Some((name, kind)),
         level: head.rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
