@@ -364,6 +364,8 @@ register! {
     NotAgreed = "C0812", Warning, "run the same command again when it may be done, with --yes and the step's name where nobody can be asked";
     /// The plan is not the one that was begun.
     PlanChanged = "C0813", Error, "give the options of the first run; or begin anew with another --journal, knowing what was done";
+    /// What a step began still goes on in the background.
+    GoesOn = "C0814", Warning, "wait, then run the same command again: it looks first, and does not begin the step a second time while it goes on";
 
     // C09: verification after a recovery.
     /// A service gives no answer at all.

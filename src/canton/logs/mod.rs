@@ -16,6 +16,7 @@
 mod common;
 mod diagnosis;
 mod gathered;
+mod journal;
 mod json;
 mod logger;
 mod message;

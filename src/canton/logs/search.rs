@@ -18,7 +18,7 @@ use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
 use super::wrapping::ESCAPE;
-use super::{common, logger, quoting};
+use super::{common, journal, logger, quoting};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -52,6 +52,7 @@ pub struct Search {
     /// Beginnings of the last records that were put together: their other pieces are hits too.
     done: [u64; 4],
     next_done: usize,
+    messages: journal::Messages,
 }
 
 impl Search {
@@ -62,6 +63,7 @@ impl Search {
             common: common::Reader::new(),
             done: [u64::MAX; 4],
             next_done: 0,
+            messages: journal::Messages::new(),
         }
     }
 
@@ -106,19 +108,25 @@ impl Search {
         }
         let mut at = usize::try_from(scope.own.start.saturating_sub(from)).unwrap_or(usize::MAX);
         at = at.min(window.bytes().len());
+        let mut journal = journal::is_one(window.bytes()).then_some(at);
         loop {
             if window.is_end() && scope.leaves_tail && !edges.is_one_line && result.is_ok() {
                 scope.leaves_tail = false;
                 leave_tail(&window, &mut scope, &mut edges);
             }
             at = self.window(&window, at, &scope.own, gathered);
+            if let Some(journal) = &mut journal {
+                *journal = self.messages(&window, *journal, &scope.own, gathered);
+            }
             let past = window.base() + at as u64 >= scope.own.end.saturating_add(BEFORE as u64);
             if window.is_end() || past {
                 return (edges, result);
             }
-            let (now, read, slid) = window.slide(at, source);
+            let first = at.min(journal.unwrap_or(at));
+            let (now, read, slid) = window.slide(first, source);
             progress(read as u64);
-            at = now;
+            at -= first - now;
+            journal = journal.map(|journal| journal - (first - now));
             result = slid;
         }
     }
@@ -151,6 +159,27 @@ impl Search {
             let resume = self.hit(window, hit, at, own, gathered);
             at = resume.max(hit + WORD.len());
         }
+    }
+
+    /// Reads the messages of bytes in a window of a journal from `at` on; answers from where to go on in the next one.
+    fn messages(&mut self, window: &Window<'_>, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+        let bytes = window.bytes();
+        let safe = match window.is_end() {
+            true => bytes.len(),
+            false => bytes.len().saturating_sub(journal::LONGEST),
+        };
+        while let Some((field, end, message)) = self.messages.next(bytes, at) {
+            if field >= safe && !window.is_end() {
+                return field;
+            }
+            at = end;
+            if own.contains(&(window.base() + field as u64))
+                && let Some(message) = message
+            {
+                record::each(&message, &mut |record| gathered.take(record));
+            }
+        }
+        at.max(safe)
     }
 
     fn hit(
