@@ -192,6 +192,8 @@ register! {
     OnlyWeak = "C0318", Warning, "take the participant's database (--participant-db), which says what was matched";
     /// Words stand before records of which it can't be told whether a carrier of logs wrote them, or a logger that quotes.
     PerhapsQuoted = "C0319", Warning, "look at the file at this place: if another program quotes the lines there, leave the file out, and give the log where the participant wrote it";
+    /// A file ends with a piece of a line, and the rest of the line is not at the beginning of the file after it.
+    PieceAlone = "C0320", Warning, "give the file into which the log went on, under the name that the rotation gave it";
     /// An SV's evidence is larger than what is kept of one, and some comparisons are missing from it.
     EvidenceLeftOut = "C0350", Warning, "scan the logs of the last day before the incident only: less is kept of less";
 

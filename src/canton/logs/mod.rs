@@ -21,6 +21,7 @@ mod json;
 mod logger;
 mod message;
 mod named;
+mod pieces;
 mod quoting;
 mod record;
 mod scanning;

@@ -8,10 +8,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use memchr::memmem;
+
 use super::Settings;
 use super::gathered::{Gathered, Total};
+use super::pieces;
 use super::record::{BEFORE, LONGEST};
-use super::search::{Edges, Scope, Search};
+use super::search::{Edges, Scope, Search, WORD};
 use super::sources::{Log, Source};
 use crate::canton::finding::Ending;
 use crate::canton::unpack::{self, Packing};
@@ -390,6 +393,21 @@ fn join(logs: &[Log], settings: &Settings, shared: &Mutex<Shared>) {
         for file_at in 0..log.len() {
             let edges = edges.get(&(log_at, file_at)).unwrap_or(&nothing);
             let (head, own) = &edges.head;
+            if pieces::open_line(&carried.0).is_some() && !pieces::go_on(&carried.0, head) {
+                let (bytes, from) = std::mem::take(&mut carried);
+                let is_of_interest = bytes.get(from..).is_some_and(|own| memmem::find(own, WORD).is_some());
+                if let (true, Some(Source::File(path))) =
+                    (is_of_interest, file_at.checked_sub(1).and_then(|at| log.get(at)))
+                {
+                    let message =
+                        "it ends with a piece of a line about commitments, and what should follow is not there";
+                    lock(shared)
+                        .findings
+                        .push(Finding::new(Code::PieceAlone, message).file(path));
+                }
+                let end = bytes.len();
+                line(&mut search, (bytes, from), end, &mut gathered);
+            }
             let end = carried.0.len() + own;
             carried.0.extend_from_slice(head);
             if edges.is_one_line && carried.0.len() <= LONGEST_CARRIED && file_at + 1 < log.len() {

@@ -17,8 +17,8 @@ use super::gathered::Gathered;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
-use super::wrapping::ESCAPE;
-use super::{common, journal, logger, quoting};
+use super::wrapping::{ESCAPE, unwrap};
+use super::{common, journal, logger, pieces, quoting};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -237,7 +237,8 @@ fn leave_head(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     match memchr::memchr(b'\n', line) {
         Some(newline) => {
             // Lines that go on with the same record are rarely needed, and there may be many files.
-            let has_more = memchr::memmem::find(bytes.get(..newline).unwrap_or_default(), WORD).is_some();
+            let first = bytes.get(..newline).unwrap_or_default();
+            let has_more = memchr::memmem::find(first, WORD).is_some() || pieces::is_piece(&unwrap(first));
             let more = if has_more { MORE } else { 0 };
             let end = bytes.len().min(newline + 1 + more);
             edges.head = (bytes.get(..end).unwrap_or_default().to_vec(), newline + 1);
@@ -261,6 +262,14 @@ fn leave_tail(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
         Some(newline) => from + newline + 1,
         None if from == 0 && window.base() == 0 => 0,
         None => return,
+    };
+    // A piece of a line is a line of its own, and goes on in the next file all the same.
+    let line = match line == bytes.len() && line > 0 {
+        true => bytes
+            .get(from..)
+            .and_then(pieces::open_line)
+            .map_or(line, |start| from + start),
+        false => line,
     };
     if line < bytes.len() {
         let context = line.saturating_sub(BEFORE);
