@@ -46,7 +46,10 @@ pub fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
         match after {
             [b'[', sequence @ ..] if *byte == ESCAPE => {
                 let parameters = sequence.iter().take_while(|byte| matches!(byte, 0x20..=0x3f)).count();
-                rest = sequence.get(parameters + 1..).unwrap_or_default();
+                rest = sequence.get(parameters..).unwrap_or_default();
+                if let Some((0x40..=0x7e, after)) = rest.split_first() {
+                    rest = after;
+                }
             }
             _ => out.push(*byte),
         }
@@ -59,16 +62,19 @@ pub const ESCAPE: u8 = 0x1b;
 
 /// Takes off whatever is around a line, which is given without its line break.
 pub fn unwrap(line: &[u8]) -> Line<'_> {
-    let line = match without_colours(line) {
-        Cow::Borrowed(line) => line,
+    match without_colours(line) {
+        Cow::Borrowed(line) => without_wrapper(line),
         Cow::Owned(plain) => {
-            let unwrapped = unwrap(&plain);
-            return Line {
+            let unwrapped = without_wrapper(&plain);
+            Line {
                 text: Cow::Owned(unwrapped.text.into_owned()),
                 ..unwrapped
-            };
+            }
         }
-    };
+    }
+}
+
+fn without_wrapper(line: &[u8]) -> Line<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if let Some(docker) = line.strip_prefix(DOCKER).and_then(docker) {
         return docker;
@@ -240,6 +246,9 @@ mod tests {
         let text_line = "2024-04-21 23:25:31,123 [env] INFO  c.d.X tid:1 - a | b";
         assert_eq!(text(text_line), whole(text_line, Stream::Unknown));
         for hostile in [
+            "\u{1b}",
+            "\u{1b}a\u{1b}[",
+            "\u{1b}[31",
             "",
             "\r",
             r#"{"log":""#,
