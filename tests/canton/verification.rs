@@ -212,6 +212,17 @@ fn it_waits_until_all_is_well_and_says_meanwhile_what_is_not() {
 }
 
 #[test]
+fn it_does_not_wait_for_what_does_not_become_right() {
+    let app = SvApp::start("0.6.2", |request, _| well(request));
+    let begun = std::time::Instant::now();
+    let out = rekindle(&["--url", &app.url, "--no-token", "--splice", "0.5.4", "--wait", "120s"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let notices = String::from_utf8(out.stderr).unwrap();
+    assert!(notices.contains("not waiting any longer"), "{notices}");
+}
+
+#[test]
 fn deployments_are_waited_for_in_both_directions() {
     let server = ApiServer::with_sv();
     server.lock().manners.stop = Duration::from_millis(800);

@@ -16,10 +16,13 @@
 mod common;
 mod diagnosis;
 mod gathered;
+mod journal;
 mod json;
 mod logger;
 mod message;
 mod named;
+mod pieces;
+mod quoting;
 mod record;
 mod scanning;
 mod search;

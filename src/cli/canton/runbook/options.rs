@@ -103,7 +103,8 @@ pub struct Restore {
     /// done: what it leaves in the background is not waited for, unless --restored-command does
     #[arg(long, value_name = "CMD")]
     restore_command: Option<String>,
-    /// Your command that ends with 0 when the restore is complete
+    /// Your command that ends with 0 when the restore is complete, and with 75 while it still goes on in the background: then
+    /// nothing is begun again, and the same runbook goes on later
     #[arg(long, value_name = "CMD")]
     restored_command: Option<String>,
     #[command(flatten)]
