@@ -163,7 +163,7 @@ impl Search {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
         if let Some(common) = self.common.read(bytes, hit) {
-            let is_own = own.contains(&position);
+            let is_own = own.contains(&(window.base() + common.start as u64));
             if !is_own || gathered.take_correct(&common) {
                 return common.end;
             }
