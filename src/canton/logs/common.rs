@@ -37,7 +37,6 @@ struct Form {
     before: &'static [u8],
     between: &'static [u8],
     quote: &'static [u8],
-    thread: &'static [u8],
     level: &'static [u8],
 }
 
@@ -46,14 +45,12 @@ const FORMS: [Form; 2] = [
         before: br#""message":""#,
         between: br#"","logger_name":""#,
         quote: b"\"",
-        thread: br#","thread_name":""#,
         level: br#""level":""#,
     },
     Form {
         before: br#"\"message\":\""#,
         between: br#"\",\"logger_name\":\""#,
         quote: b"\\\"",
-        thread: br#",\"thread_name\":\""#,
         level: br#"\"level\":\""#,
     },
 ];
@@ -113,9 +110,10 @@ impl Reader {
             }
         };
         let near = rest.get(..NEAR.min(rest.len()))?;
-        let level = level_after_thread(near, form)
-            .or_else(|| near.get(levels.find(near)? + form.level.len()..))
-            .and_then(|text| text.get(..string_end(text.get(..16.min(text.len()))?)?));
+        let level = levels.find(near).and_then(|level| {
+            let text = near.get(level + form.level.len()..)?;
+            text.get(..string_end(text.get(..16.min(text.len()))?)?)
+        });
         Some(Common {
             whom,
             period,
@@ -183,14 +181,6 @@ fn string_end(text: &[u8]) -> Option<usize> {
 
 fn ends_name(byte: &u8) -> bool {
     matches!(byte, b' ' | b'"' | b'\\' | b'\n' | b',')
-}
-
-/// What follows the key of the level, where that is the second field after the logger's.
-#[inline]
-fn level_after_thread<'a>(text: &'a [u8], form: &Form) -> Option<&'a [u8]> {
-    let thread = text.strip_prefix(form.thread)?;
-    let rest = thread.get(string_end(thread)?..)?.strip_prefix(form.quote)?;
-    rest.strip_prefix(b",")?.strip_prefix(form.level)
 }
 
 /// The last period that was read: its text from its bracket to the other, and what it means.
@@ -319,8 +309,10 @@ mod tests {
         {
             let line = Encoder::Json.encode(&correct(1, whom, minute).level(level));
             let inside = serde_json::json!({ "log": line }).to_string();
-            for line in [line, inside] {
-                let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+            let text = Encoder::Text.encode(&correct(1, whom, minute).level(level)) + "\n";
+            let text_inside = serde_json::json!({ "log": text }).to_string();
+            for line in [line, inside, text, text_inside] {
+                let hit = memchr::memmem::find(line.as_bytes(), search::WORD).unwrap();
                 let common = reader.read(line.as_bytes(), hit).unwrap();
                 let (record, end) = search::fast(line.as_bytes(), hit)
                     .map(|near| (near.record, near.end))
@@ -342,11 +334,16 @@ mod tests {
 
     #[test]
     fn what_differs_in_one_byte_is_left_to_the_others_or_read_the_same() {
-        let line = Encoder::Json.encode(&correct(1, "PAR::sv-1::12205f1149bc...", 3));
-        let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+        for encoder in Encoder::ALL {
+            differs_in_one_byte(&(encoder.encode(&correct(1, "PAR::sv-1::12205f1149bc...", 3)) + "\n"));
+        }
+    }
+
+    fn differs_in_one_byte(line: &str) {
+        let hit = memchr::memmem::find(line.as_bytes(), search::WORD).unwrap();
         for at in 0..line.len() {
             for byte in [b'"', b'\\', b'\n', b'(', b')', b'x', 0xff] {
-                let mut bytes = line.clone().into_bytes();
+                let mut bytes = line.as_bytes().to_vec();
                 bytes[at] = byte;
                 // Also after a sound one, of which it remembers the parts.
                 for warm in [false, true] {
@@ -366,7 +363,9 @@ mod tests {
                     read(&near.record, &mut |_, said| all.push(said));
                     let said = Said::Compared(common.whom, common.period, Comparison::Correct);
                     assert_eq!(all, [said], "{}", String::from_utf8_lossy(&bytes));
-                    assert_eq!(common.end, near.end);
+                    assert_eq!((common.start, common.end), (near.start, near.end));
+                    assert_eq!(common.level, near.record.level);
+                    assert!(near.record.logger.is_none_or(|(name, _)| name == common.logger));
                 }
             }
             // Where the text breaks off.

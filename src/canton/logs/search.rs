@@ -240,7 +240,7 @@ const NEAR: usize = 512;
 
 /// A record that is read where it stands.
 pub(super) struct Near<'a> {
-    start: usize,
+    pub(super) start: usize,
     pub(super) end: usize,
     pub(super) record: Record<'a>,
 }
