@@ -283,9 +283,9 @@ impl<'a> Gathered<'a> {
         if let Some(list) = self.seen.list(common) {
             return Some(list);
         }
-        // A name with these words in it is cut short wherever else it is read.
-        let is_cut = memchr::memmem::find(common.whom, b" and period ").is_some();
-        if is_cut || logger::kind(common.logger) != Some(Kind::Processor) {
+        // A name with these words in it is cut short wherever else it is read, or read twice.
+        let has = |words: &[u8]| memchr::memmem::find(common.whom, words).is_some();
+        if has(b" and period ") || has(CORRECT) || logger::kind(common.logger) != Some(Kind::Processor) {
             return None;
         }
         let whom = self.participant(common.whom)?;

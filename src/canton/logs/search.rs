@@ -194,7 +194,7 @@ impl Search {
         let position = window.base() + hit as u64;
         let is_suspect = quoting::is_suspect(bytes, hit);
         if !is_suspect && let Some(common) = self.common.read(bytes, hit) {
-            let is_own = own.contains(&position);
+            let is_own = own.contains(&(window.base() + common.start as u64));
             if !is_own || gathered.take_correct(&common) {
                 return common.end;
             }
@@ -283,7 +283,7 @@ const NEAR: usize = 512;
 
 /// A record that is read where it stands.
 pub(super) struct Near<'a> {
-    start: usize,
+    pub(super) start: usize,
     pub(super) end: usize,
     pub(super) record: Record<'a>,
 }
