@@ -278,12 +278,12 @@ impl Seen {
     }
 }
 
-/// Names differ in the digits before their dots.
+/// Names differ in the digits before their dots, the last of which is the highest byte: so the highest bits are taken.
 #[inline]
 fn place(name: &[u8]) -> usize {
     let digits = name.len().checked_sub(7).and_then(|at| name.get(at..)?.first_chunk());
     let mixed = u32::from_le_bytes(*digits.unwrap_or(&[0; 4])).wrapping_mul(0x9e37_79b1);
-    (mixed >> 16) as usize % SEEN
+    (mixed >> 24) as usize % SEEN
 }
 
 #[cfg(test)]
