@@ -9,8 +9,21 @@ use super::message::CORRECT;
 use crate::canton::Timestamp;
 use crate::canton::evidence::Period;
 
+/// What such a record stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// JSON.
+    Json,
+    /// JSON in a string of JSON.
+    Inside,
+    /// Text.
+    Text,
+}
+
 /// Such a record.
 pub struct Common<'a> {
+    /// What it stands in.
+    pub kind: Kind,
     /// The participant, as it was written.
     pub whom: &'a [u8],
     /// For which period.
@@ -115,6 +128,7 @@ impl Reader {
             text.get(..string_end(text.get(..16.min(text.len()))?)?)
         });
         Some(Common {
+            kind: if number == 0 { Kind::Json } else { Kind::Inside },
             whom,
             period,
             logger,
@@ -163,6 +177,7 @@ impl Reader {
         matches!(rest.first(), Some(b'\n' | b'"' | b'\\')).then_some(())?;
         let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();
         Some(Common {
+            kind: Kind::Text,
             whom,
             period,
             logger,

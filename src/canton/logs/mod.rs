@@ -13,6 +13,7 @@
 //! Memory is bounded whatever the logs are: a window for each thread, a record of at most `record::LONGEST` around a hit,
 //! and what the evidence keeps.
 
+mod alone;
 mod common;
 mod diagnosis;
 mod gathered;

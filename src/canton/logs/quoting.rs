@@ -8,6 +8,7 @@
 use memchr::memmem;
 use serde_json::{Map, Value};
 
+use super::alone::LINES;
 use super::logger;
 use super::wrapping;
 
@@ -169,9 +170,8 @@ pub fn is_suspect(bytes: &[u8], hit: usize) -> bool {
     let near = bytes.get(from..hit).unwrap_or_default();
     let line = memchr::memrchr(b'\n', near).map_or(0, |newline| newline + 1);
     let near = near.get(line..).unwrap_or_default();
-    // The commonest of all: a line of an encoder, and the same in docker's.
     let is_line = line > 0 || from == 0;
-    const LINES: [&[u8]; 2] = [b"{\"@timestamp\":\"", b"{\"log\":\"{\\\"@timestamp\\\":\\\""];
+    // A line of an encoder, and the same in docker's.
     let rest = LINES.iter().find_map(|start| near.strip_prefix(*start));
     if let Some(rest) = rest
         && is_line

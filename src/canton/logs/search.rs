@@ -18,7 +18,7 @@ use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
 use super::wrapping::{ESCAPE, unwrap};
-use super::{common, journal, logger, pieces, quoting};
+use super::{alone, common, journal, logger, pieces, quoting};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -192,8 +192,10 @@ impl Search {
     ) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
-        let is_suspect = quoting::is_suspect(bytes, hit);
-        if !is_suspect && let Some(common) = self.common.read(bytes, hit) {
+        let common = self.common.read(bytes, hit);
+        let is_alone = common.as_ref().is_some_and(|common| alone::is_line(bytes, common));
+        let is_suspect = !is_alone && quoting::is_suspect(bytes, hit);
+        if let Some(common) = common.filter(|_| !is_suspect) {
             let is_own = own.contains(&(window.base() + common.start as u64));
             if !is_own || gathered.take_correct(&common) {
                 return common.end;
