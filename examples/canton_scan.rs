@@ -1,11 +1,12 @@
 //! How fast `rekindle canton scan` reads a participant's logs, beside what only counts the same words in them.
 //!
-//! `cargo run --release --example canton_scan -- [--megabytes N] [--every N] [--packing plain|gz|zst|xz] [--jobs N] [--rounds N]`
+//! `cargo run --release --example canton_scan -- [--megabytes N] [--every N] [--encoder json|text] [--says story|same|different]
+//! [--longer N] [--files N] [--packing plain|gz|zst|xz] [--jobs N] [--rounds N]`
 //!
-//! A log of JSON lines is made up in a directory of its own: of `--every` lines one says that a commitment was correct. Then
-//! `rg -F -c` with as many threads and `rekindle canton scan` read it by turns; of a packed log the decompressor of its
-//! format takes the place of `rg`. The number of lines found must be equal. Both run in processes of their own, from a warm
-//! page cache; what is said is the middle of the rounds, and the most memory that the scan had.
+//! A log is made up in a directory of its own: of `--every` lines one says that a commitment was correct. Then `rg -F -c` with
+//! as many threads and `rekindle canton scan` read it by turns; of a packed log the decompressor of its format takes the
+//! place of `rg`. The number of lines found must be equal. Both run in processes of their own, from a warm page cache; what is
+//! said is the middle of the rounds, and the most memory that the scan had.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,6 +24,17 @@ struct Args {
     /// One line in so many says that a commitment was correct
     #[arg(long, default_value_t = 1000)]
     every: u64,
+    #[arg(long, value_enum, default_value_t = Encoder::Json)]
+    encoder: Encoder,
+    /// What the lines of interest say: what thirteen counterparties do, the same again and again, or each something else
+    #[arg(long, value_enum, default_value_t = Says::Story)]
+    says: Says,
+    /// Bytes by which other lines are longer than usual
+    #[arg(long, default_value_t = 0)]
+    longer: usize,
+    /// Files that the log is in, as they are rotated
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    files: u64,
     #[arg(long, value_enum, default_value_t = Packing::Plain)]
     packing: Packing,
     /// Threads of both
@@ -30,6 +42,9 @@ struct Args {
     jobs: u32,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Another build of `rekindle` that takes its turn, too
+    #[arg(long)]
+    beside: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,6 +53,21 @@ enum Packing {
     Gz,
     Zst,
     Xz,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Encoder {
+    /// Canton's JSON, as its containers write it.
+    Json,
+    /// Logback's text, as the bare binary writes it.
+    Text,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Says {
+    Story,
+    Same,
+    Different,
 }
 
 impl Packing {
@@ -71,23 +101,31 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let scratch = tempfile::tempdir().expect("a temporary directory");
-    let plain = scratch.path().join("canton.log");
+    let plain = scratch.path().join("logs");
+    std::fs::create_dir(&plain).expect("a new directory");
     let said = make(&plain, &args);
-    let packed = match args.packing {
-        Packing::Plain => plain.clone(),
-        packing => {
-            let packed = Command::new(packing.program()).args(["-1", "-k"]).arg(&plain).status();
-            assert!(packed.expect("it was there").success());
-            let name = format!("canton.log.{}", ["", "gz", "zst", "xz"][packing as usize]);
-            std::fs::remove_file(&plain).expect("it was made here");
-            scratch.path().join(name)
+    let packed = match (args.packing, args.files) {
+        (Packing::Plain, 1) => plain.join("canton.log.000"),
+        (Packing::Plain, _) => plain,
+        (packing, _) => {
+            let all = std::fs::read_dir(&plain).expect("it was made here");
+            for file in all.map(|file| file.expect("it was made here").path()) {
+                let packed = Command::new(packing.program()).args(["-1", "-k"]).arg(&file).status();
+                assert!(packed.expect("it was there").success());
+                std::fs::remove_file(&file).expect("it was made here");
+            }
+            plain
         }
     };
     let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-    let mut most_kb = 0;
+    let (mut most_kb, mut beside) = (0, Vec::new());
+    let this = std::env::current_exe().expect("this program");
     for _ in 0..args.rounds.max(1) {
         theirs.push(other(&packed, &args, said));
-        let (took, kb) = scan(&packed, &args, said);
+        if let Some(program) = &args.beside {
+            beside.push(scan(program, &packed, &args, said).0);
+        }
+        let (took, kb) = scan(&this, &packed, &args, said);
         ours.push(took);
         most_kb = most_kb.max(kb);
     }
@@ -106,6 +144,14 @@ fn main() -> ExitCode {
         "ratio {:.2} of the speed of {program}",
         theirs.as_secs_f64() / ours.as_secs_f64()
     );
+    if args.beside.is_some() {
+        let beside = middle(&mut beside);
+        println!(
+            "beside {:.3} s, ratio {:.2}",
+            beside.as_secs_f64(),
+            theirs.as_secs_f64() / beside.as_secs_f64()
+        );
+    }
     println!(
         "peak  {:.1} MB resident, mapped files not counted",
         most_kb as f64 / 1000.0
@@ -114,90 +160,115 @@ fn main() -> ExitCode {
 }
 
 /// Writes the log, and answers how many of its lines say that a commitment was correct.
-fn make(path: &Path, args: &Args) -> u64 {
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).expect("a new file"));
-    let (mut written, mut line, mut said) = (0_u64, 0_u64, 0_u64);
-    while written < args.megabytes * 1_000_000 {
-        let second = line / 50;
-        let at = format!(
-            "2026-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            1 + second / 86_400 / 28 % 12,
-            1 + second / 86_400 % 28,
-            second / 3600 % 24,
-            second / 60 % 60,
-            second % 60,
-            line % 50 * 20
-        );
-        // What differs from line to line differs without a pattern, as identifiers do.
-        let noise = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (line << 17);
-        let text = if line % args.every.max(1) == 0 {
-            let (sender, tick) = (said % 13, said / 13 * 1800);
-            said += 1;
-            let period = |tick: u64| {
-                let (day, second) = (tick / 86_400, tick % 86_400);
-                format!(
-                    "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-                    2000 + day / 336,
-                    1 + day / 28 % 12,
-                    1 + day % 28,
-                    second / 3600,
-                    second / 60 % 60,
-                    second % 60
-                )
+fn make(directory: &Path, args: &Args) -> u64 {
+    let (mut line, mut said) = (0_u64, 0_u64);
+    let longer = "x".repeat(args.longer);
+    for file in 0..args.files {
+        let path = directory.join(format!("canton.log.{file:03}"));
+        let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).expect("a new file"));
+        let mut written = 0;
+        while written < args.megabytes * 1_000_000 / args.files {
+            let is_hit = line % args.every.max(1) == 0;
+            // What differs from line to line differs without a pattern, as identifiers do.
+            let noise = line.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (line << 17);
+            let second = line / 50;
+            let day = format!(
+                "2026-{:02}-{:02}",
+                1 + second / 86_400 / 28 % 12,
+                1 + second / 86_400 % 28
+            );
+            let (at, ms) = (time(second), line % 50 * 20);
+            let (class, message) = match is_hit {
+                true => ("p.AcsCommitmentProcessor", correct(args.says, said)),
+                false => (
+                    "p.MessageDispatcher",
+                    format!(
+                        "Processing event at {day}T{at}.{ms:03}Z with request {noise:016x} of {}{longer}",
+                        noise % 1000
+                    ),
+                ),
             };
-            format!(
-                "{{\"@timestamp\":\"{at}\",\"message\":\"{NEEDLE}PAR::sv-{sender}::12200000{sender:04x}... and period \
-                 CommitmentPeriod(fromExclusive = {}, toInclusive = {})\",\"logger_name\":\"c.d.c.p.p.AcsCommitmentProcessor:\
-                 participant=participant/psid=global-domain::12203f4eb526\",\"thread_name\":\"canton-env-ec-{}\",\"level\":\
-                 \"INFO\",\"trace-id\":\"{noise:016x}\"}}\n",
-                period(tick),
-                period(tick + 1800),
-                line % 97
-            )
-        } else {
-            format!(
-                "{{\"@timestamp\":\"{at}\",\"message\":\"Processing event at {at} with request {noise:016x} of {}\",\
-                 \"logger_name\":\"c.d.c.p.p.MessageDispatcher:participant=participant/psid=global-domain::12203f4eb526\",\
-                 \"thread_name\":\"canton-env-ec-{}\",\"level\":\"INFO\",\"span-id\":\"{:08x}\",\"trace-id\":\"{noise:016x}\"}}\n",
-                noise % 1000,
-                line % 97,
-                noise as u32
-            )
-        };
-        out.write_all(text.as_bytes()).expect("room on the disk");
-        written += text.len() as u64;
-        line += 1;
+            said += u64::from(is_hit);
+            let logger = format!("c.d.c.p.{class}:participant=participant/psid=global-domain::12203f4eb526");
+            let thread = format!("canton-env-ec-{}", line % 97);
+            let text = match args.encoder {
+                Encoder::Json => format!(
+                    "{{\"@timestamp\":\"{day}T{at}.{ms:03}Z\",\"message\":\"{message}\",\"logger_name\":\"{logger}\",\"thread_name\":\
+                     \"{thread}\",\"level\":\"INFO\",\"span-id\":\"{:08x}\",\"trace-id\":\"{noise:016x}\"}}\n",
+                    noise as u32
+                ),
+                Encoder::Text => {
+                    format!("{day} {at},{ms:03} [{thread}] INFO  {logger} tid:{noise:016x} - {message}\n")
+                }
+            };
+            out.write_all(text.as_bytes()).expect("room on the disk");
+            written += text.len() as u64;
+            line += 1;
+        }
+        let file = out.into_inner().expect("room on the disk");
+        file.sync_all().expect("room on the disk");
     }
-    out.into_inner()
-        .expect("room on the disk")
-        .sync_all()
-        .expect("room on the disk");
     said
+}
+
+/// The sentence that proves agreement, for the `said`th time.
+fn correct(says: Says, said: u64) -> String {
+    let (sender, tick) = match says {
+        Says::Story => (said % 13, said / 13 * 1800),
+        Says::Same => (0, 0),
+        // Every one a period that begins where none has ended.
+        Says::Different => (said.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40, said * 3607),
+    };
+    let period = |tick: u64| {
+        let day = tick / 86_400;
+        let (year, month, day) = (2000 + day / 336, 1 + day / 28 % 12, 1 + day % 28);
+        format!("{year:04}-{month:02}-{day:02}T{}Z", time(tick))
+    };
+    format!(
+        "{NEEDLE}PAR::sv-{sender}::12200000{:04x}... and period CommitmentPeriod(fromExclusive = {}, toInclusive = {})",
+        sender & 0xffff,
+        period(tick),
+        period(tick + 1800)
+    )
+}
+
+fn time(second: u64) -> String {
+    format!("{:02}:{:02}:{:02}", second / 3600 % 24, second / 60 % 60, second % 60)
 }
 
 /// Counts with `rg`, or unpacks; how long that took.
 fn other(path: &Path, args: &Args, said: u64) -> Duration {
     let mut command = Command::new(args.packing.program());
     match args.packing {
-        Packing::Plain => command.args(["-F", "-c", "--threads", &args.jobs.to_string(), NEEDLE]),
+        Packing::Plain => command.args(["-F", "-c", "--no-filename", "--threads", &args.jobs.to_string(), NEEDLE]),
         Packing::Gz | Packing::Zst | Packing::Xz => command.arg("-dc").stdout(Stdio::null()),
     };
+    match path.is_dir() {
+        true => command.args(
+            std::fs::read_dir(path)
+                .expect("it was there")
+                .map(|file| file.expect("it was there").path()),
+        ),
+        false => command.arg(path),
+    };
     let began = Instant::now();
-    let output = command.arg(path).output().expect("it was there");
+    let output = command.output().expect("it was there");
     let took = began.elapsed();
     assert!(output.status.success());
     if args.packing == Packing::Plain {
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), said.to_string());
+        let text = String::from_utf8_lossy(&output.stdout);
+        let counted: u64 = text.lines().map(|count| count.parse::<u64>().expect("a number")).sum();
+        assert_eq!(counted, said);
     }
     took
 }
 
 /// Scans; how long that took, and the most anonymous memory it was seen with, in kB.
-fn scan(path: &Path, args: &Args, said: u64) -> (Duration, u64) {
+fn scan(program: &Path, path: &Path, args: &Args, said: u64) -> (Duration, u64) {
     let mut log = std::ffi::OsString::from("sv=");
     log.push(path);
     let began = Instant::now();
-    let child = Command::new(std::env::current_exe().expect("this program"))
+    let child = Command::new(program)
         .args(["canton", "scan", "--json", "--jobs", &args.jobs.to_string(), "--log"])
         .arg(log)
         .stdout(Stdio::piped())

@@ -116,7 +116,7 @@ pub fn main() -> u8 {
     if cli.may_touch_keys() {
         keep_memory_private();
     }
-    if let Some(jobs) = cli.common.jobs {
+    if let Some(jobs) = cli.common.jobs.filter(|_| cli.shares_work()) {
         // Fails only if the pool exists already, which nothing before this makes.
         let _ = rayon::ThreadPoolBuilder::new()
             .num_threads(usize::from(jobs))
@@ -178,6 +178,15 @@ fn misused(why: clap::Error, arguments: &[OsString]) -> u8 {
 }
 
 impl Cli {
+    /// Whether the engine's threads may get work. Canton's commands make their own, and a pool takes time to begin with.
+    fn shares_work(&self) -> bool {
+        match &self.command {
+            #[cfg(feature = "canton")]
+            Some(Command::Canton(_)) => false,
+            _ => true,
+        }
+    }
+
     /// Whether keys, shares or what they open may come into this process.
     fn may_touch_keys(&self) -> bool {
         match &self.command {

@@ -13,11 +13,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::shown::Show;
+
+mod signals;
 
 /// Mode of files that may hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -148,6 +150,38 @@ impl WholeFile {
         self
     }
 
+    /// Brings it to disk and gives it its name if nothing has that name; in one step, so that what appears meanwhile stays.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if something has that name; whatever syncing, linking or renaming answers.
+    pub fn finish_new(self) -> Result<()> {
+        let io = || Error::io("write", &self.path);
+        self.file.sync_all().map_err(io())?;
+        let named = match &self.place {
+            Place::Stream => return Err(is_there(&self.path)),
+            Place::Nameless => {
+                let handle = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+                linkat(CWD, &handle, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
+            }
+            Place::Temporary(temporary) => match renameat_with(CWD, temporary, CWD, &self.path, RenameFlags::NOREPLACE)
+            {
+                // A file system that can't: a second name, and the first one goes with this value.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    linkat(CWD, temporary, CWD, &self.path, AtFlags::empty())
+                }
+                renamed => renamed,
+            },
+        };
+        named.map_err(|why| match why {
+            Errno::EXIST => is_there(&self.path),
+            why => io()(why.into()),
+        })?;
+        let directory = directory_of(&self.path);
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(Error::io("write the directory to disk", directory))
+    }
+
     /// Brings it to disk and gives it its name, in place of a file that has it.
     ///
     /// # Errors
@@ -219,6 +253,26 @@ pub fn write_whole(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     file.finish()
 }
 
+/// Writes a whole file at a name that nothing has yet. For commands: a signal that ends the process leaves nothing behind.
+///
+/// # Errors
+/// [`Error::Usage`] if something has that name; as [`WholeFile::create`] and [`WholeFile::finish_new`].
+pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(is_there(path));
+    }
+    let mut file = WholeFile::create(path, mode)?.ends_with_process();
+    file.write_all(contents).map_err(Error::io("write", path))?;
+    file.finish_new()
+}
+
+fn is_there(path: &Path) -> Error {
+    Error::Usage(format!(
+        "{} is there already, and nothing is written over: give a new name",
+        path.shown()
+    ))
+}
+
 /// The directory that a path is in.
 pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
@@ -247,54 +301,6 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
     // Of a process that had this number before and was killed.
     let _ = std::fs::remove_file(&temporary);
     Ok(temporary)
-}
-
-/// Files with temporary names, taken away when a signal ends the process.
-mod signals {
-    use std::path::{Path, PathBuf};
-    use std::sync::{Mutex, Once, PoisonError};
-
-    use tokio::signal::unix::{SignalKind, signal};
-
-    static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-    fn names() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
-        TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn remove_if_ended(path: &Path) {
-        static WATCH: Once = Once::new();
-        names().push(path.to_owned());
-        WATCH.call_once(|| {
-            // Without such a thread, or a runtime in it, a signal ends the process as it always does.
-            let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(watch);
-        });
-    }
-
-    pub(super) fn forget(path: &Path) {
-        names().retain(|other| other != path);
-    }
-
-    fn watch() {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-            return;
-        };
-        runtime.block_on(async {
-            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-            let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
-                return;
-            };
-            let number = tokio::select! {
-                _ = interrupt.recv() => libc::SIGINT,
-                _ = terminate.recv() => libc::SIGTERM,
-                _ = hangup.recv() => libc::SIGHUP,
-            };
-            for path in names().iter() {
-                let _ = std::fs::remove_file(path);
-            }
-            std::process::exit(128 + number);
-        });
-    }
 }
 
 /// A file of this name with nothing in it. What had the name before is removed, not written to: it may be a link to a file
@@ -357,6 +363,30 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("new {i}"));
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, PRIVATE);
             assert_eq!(names(directory.path()), ["out"]);
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_whole_and_private_and_never_takes_the_name_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        for way in WAYS {
+            let path = directory.path().join("new");
+            let mut file = way(&path, PRIVATE).unwrap();
+            file.write_all(b"whole").unwrap();
+            file.finish_new().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+            // It was there from the start, or appeared while the other was being written.
+            let why = write_new(&path, b"other", PRIVATE).unwrap_err().to_string();
+            assert!(why.contains("is there already"), "{why}");
+            let mut file = way(&path, PRIVATE).unwrap();
+            file.write_all(b"other").unwrap();
+            let why = file.finish_new().unwrap_err().to_string();
+            assert!(why.contains("is there already"), "{why}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+            assert_eq!(names(directory.path()), ["new"]);
+            std::fs::remove_file(&path).unwrap();
         }
     }
 

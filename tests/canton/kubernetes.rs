@@ -8,3 +8,5 @@ mod kubectl;
 mod place;
 #[path = "kubernetes/scale.rs"]
 mod scale;
+#[path = "kubernetes/scale_killed.rs"]
+mod scale_killed;

@@ -6,6 +6,7 @@ mod backup;
 mod documented;
 mod dumps;
 mod fetch;
+mod full_disk;
 mod identities;
 mod kubernetes;
 mod logs;

@@ -212,6 +212,17 @@ fn it_waits_until_all_is_well_and_says_meanwhile_what_is_not() {
 }
 
 #[test]
+fn it_does_not_wait_for_what_does_not_become_right() {
+    let app = SvApp::start("0.6.2", |request, _| well(request));
+    let begun = std::time::Instant::now();
+    let out = rekindle(&["--url", &app.url, "--no-token", "--splice", "0.5.4", "--wait", "120s"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let notices = String::from_utf8(out.stderr).unwrap();
+    assert!(notices.contains("not waiting any longer"), "{notices}");
+}
+
+#[test]
 fn deployments_are_waited_for_in_both_directions() {
     let server = ApiServer::with_sv();
     server.lock().manners.stop = Duration::from_millis(800);
@@ -260,15 +271,17 @@ fn balances_are_saved_once_and_a_lower_one_is_found() {
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(before).unwrap().permissions()) & 0o777,
         0o600
     );
-    assert_eq!(
+    let save = || {
         rekindle(&[&wallet[..], &["--save-balances", before]].concat())
             .status
-            .code(),
-        Some(2)
-    );
+            .code()
+    };
+    assert_eq!(save(), Some(0), "the same balance, after an interruption");
     assert_eq!(std::fs::read(before).unwrap(), saved);
     let (code, document) = json(&[&wallet[..], &["--balances-before", before]].concat());
     assert_eq!(code, 0, "{document}");
+    assert_eq!(save(), Some(2), "another balance");
+    assert_eq!(std::fs::read(before).unwrap(), saved);
     let (code, document) = json(&[&wallet[..], &["--balances-before", before]].concat());
     assert_eq!((code, codes(&document)), (1, vec!["C0913"]));
     std::fs::write(before, "null").unwrap();

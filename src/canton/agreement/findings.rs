@@ -67,8 +67,11 @@ pub(super) fn find(decision: &Decision, settings: &Settings, is_stopped: bool, f
             false => "",
         };
         let message = format!(
-            "{} other participants appear in the evidence: {}{more}",
-            others.len(),
+            "{} in the evidence: {}{more}",
+            match others.len() {
+                1 => "1 other participant appears".to_owned(),
+                count => format!("{count} other participants appear"),
+            },
             named.join(", ")
         );
         findings.push(Finding::new(Code::OthersSeen, message));

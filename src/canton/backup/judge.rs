@@ -451,6 +451,20 @@ fn standing(
     if age.verdict == Youth::Unknown {
         unproven.push(format!("a proof that the backups are less than {limit} old"));
     }
+    if let (Some(now), Some(latest)) = (case.migration, lineage.migration)
+        && now != latest
+    {
+        unproven.push(match latest < now {
+            true => format!(
+                "backups of migration {now}, in which the network is: these are of migration {latest}, and can be restored only \
+                 while the nodes of the old synchronizer still serve"
+            ),
+            false => format!(
+                "to find out in which migration the network is: these backups are of migration {latest}, which is later than \
+                 --migration {now}"
+            ),
+        });
+    }
     match unproven.is_empty() {
         true => Standing::Fit,
         false => Standing::Unproven(unproven),

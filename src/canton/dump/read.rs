@@ -191,6 +191,27 @@ fn tar(path: &Path, mut opened: Opened, options: &Options, sql: &mut Sql<'_>) ->
     }
 }
 
+/// Names in a directory that are shown, and entries that are looked at.
+const NAMED: usize = 8;
+const LOOKED_AT: usize = 1000;
+
+/// What lies in a directory that is no dump itself, so that one of it can be picked.
+fn held(path: &Path) -> String {
+    let entries = path.read_dir().into_iter().flatten().take(LOOKED_AT);
+    let mut names: Vec<String> = entries
+        .flatten()
+        .map(|entry| Path::new(&entry.file_name()).shown().to_string())
+        .collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    match (names.is_empty(), more) {
+        (true, _) => "it is empty".to_owned(),
+        (false, 0) => format!("it holds {}: give one of them", names.join(", ")),
+        (false, more) => format!("it holds {} and {more} more: give one of them", names.join(", ")),
+    }
+}
+
 fn directory(path: &Path, options: &Options, rows: &mut dyn Rows) -> Result<Read> {
     let mut sql = Sql::new(rows, path.shown().to_string(), options.zone);
     let contents = path.join("toc.dat");
@@ -199,7 +220,10 @@ fn directory(path: &Path, options: &Options, rows: &mut dyn Rows) -> Result<Read
             sql.found(
                 Code::NotADump,
                 None,
-                "the directory is no dump of pg_dump -Fd: there is no toc.dat in it",
+                format!(
+                    "the directory is no dump of pg_dump -Fd: there is no toc.dat in it; {}",
+                    held(path)
+                ),
             );
             return Ok(finish(sql, header(Format::Directory)));
         }

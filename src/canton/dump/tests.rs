@@ -5,6 +5,7 @@ use std::io::{Cursor, Read as _, Write};
 use super::sql::{End, Sql};
 use super::*;
 use crate::canton::Code;
+use crate::canton::finding::Ending;
 
 /// Counts rows and bytes, and keeps the first rows.
 #[derive(Default)]
@@ -398,4 +399,24 @@ proptest::proptest! {
         bytes[at..end].fill(byte);
         read_bytes(&bytes);
     }
+}
+
+#[test]
+fn a_directory_of_several_dumps_is_refused_with_the_names_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let read = || {
+        let source = Source::Directory(directory.path().to_owned());
+        let read = super::read(&source, &Options::default(), &mut Kept::default()).unwrap();
+        assert_eq!(read.ending, Ending::Unreadable);
+        read.findings.finish().remove(0).message
+    };
+    assert!(read().ends_with("it is empty"));
+    for number in 0..10 {
+        std::fs::write(directory.path().join(format!("apps-{number}.dump")), "PGDMP").unwrap();
+    }
+    let message = read();
+    assert!(
+        message.contains("it holds apps-0.dump, apps-1.dump,") && message.contains("apps-7.dump and 2 more: give one"),
+        "{message}"
+    );
 }

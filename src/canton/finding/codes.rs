@@ -190,6 +190,10 @@ register! {
     Mismatches = "C0317", Warning, "let `rekindle canton timestamp` tell from the evidence of all Super Validators who is in the minority";
     /// Commitments were compared, and only from the absence of a mismatch it follows that they agree.
     OnlyWeak = "C0318", Warning, "take the participant's database (--participant-db), which says what was matched";
+    /// Words stand before records of which it can't be told whether a carrier of logs wrote them, or a logger that quotes.
+    PerhapsQuoted = "C0319", Warning, "look at the file at this place: if another program quotes the lines there, leave the file out, and give the log where the participant wrote it";
+    /// A file ends with a piece of a line, and the rest of the line is not at the beginning of the file after it.
+    PieceAlone = "C0320", Warning, "give the file into which the log went on, under the name that the rotation gave it";
     /// An SV's evidence is larger than what is kept of one, and some comparisons are missing from it.
     EvidenceLeftOut = "C0350", Warning, "scan the logs of the last day before the incident only: less is kept of less";
 
@@ -362,6 +366,8 @@ register! {
     NotAgreed = "C0812", Warning, "run the same command again when it may be done, with --yes and the step's name where nobody can be asked";
     /// The plan is not the one that was begun.
     PlanChanged = "C0813", Error, "give the options of the first run; or begin anew with another --journal, knowing what was done";
+    /// What a step began still goes on in the background.
+    GoesOn = "C0814", Warning, "wait, then run the same command again: it looks first, and does not begin the step a second time while it goes on";
 
     // C09: verification after a recovery.
     /// A service gives no answer at all.

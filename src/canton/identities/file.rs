@@ -1,18 +1,16 @@
-//! Files of secrets, read into memory that is wiped and written for their owner alone.
+//! Files of secrets, read into memory that is wiped.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags};
 use zeroize::Zeroizing;
 
 use super::LONGEST;
 use super::condense::condense;
 use crate::canton::unpack::{self, Packing};
 use crate::error::{Error, Result};
-use crate::shown::Show;
 
 /// A file that was read.
 pub struct Read {
@@ -105,48 +103,6 @@ fn whole(reader: &mut dyn io::Read, expected: u64) -> io::Result<Zeroizing<Vec<u
     Ok(out)
 }
 
-/// Writes a file that is not there yet, for its owner alone: all of it is on disk before it has its name. Whatever stands
-/// at that name stays as it is.
-///
-/// # Errors
-/// [`Error::Usage`] if something has that name; [`Error::Io`].
-pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    if path.symlink_metadata().is_ok() {
-        return Err(exists(path));
-    }
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::Usage(format!("{} names no file to write to", path.shown())))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.part", std::process::id()));
-    let mut beside = Beside {
-        path: path.with_file_name(temporary),
-        is_there: false,
-    };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside.path)
-        .map_err(Error::io("create", &beside.path))?;
-    beside.is_there = true;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(Error::io("write", &beside.path))?;
-    give_name(&beside.path, path).map_err(|why| match why.kind() {
-        io::ErrorKind::AlreadyExists => exists(path),
-        _ => Error::io("name", path)(why),
-    })?;
-    // After a hard link the first name is still there, and goes.
-    drop(beside);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("write the directory to disk", directory))
-}
-
 /// Whether these very bytes are in that file already, and nobody else may read it.
 pub fn is_written(path: &Path, bytes: &[u8]) -> bool {
     let is_meant = path
@@ -154,36 +110,4 @@ pub fn is_written(path: &Path, bytes: &[u8]) -> bool {
         .is_ok_and(|file| file.is_file() && file.len() == bytes.len() as u64 && file.mode() & 0o077 == 0);
     let read = || std::fs::read(path).map(Zeroizing::new);
     is_meant && read().is_ok_and(|there| there.as_slice() == bytes)
-}
-
-fn exists(path: &Path) -> Error {
-    Error::Usage(format!(
-        "{} is there already, and nothing is written over: give a new name",
-        path.shown()
-    ))
-}
-
-/// Gives a file its name unless something has it; both in one step, so that a file that appears in between stays too.
-fn give_name(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-            std::fs::hard_link(from, to)
-        }
-        Err(why) => Err(why.into()),
-    }
-}
-
-/// A file beside the one that is written, which goes whatever happens.
-struct Beside {
-    path: PathBuf,
-    is_there: bool,
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if self.is_there {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }

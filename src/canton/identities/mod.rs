@@ -32,7 +32,7 @@ use crate::shown::excerpt;
 
 pub use diff::{Comparison, Difference, compare};
 pub use extract::{Extracted, Refused, document, extract};
-pub use file::{Read, is_written, read, write_new};
+pub use file::{Read, is_written, read};
 pub use key::{Proof, Purpose};
 pub use node::{Key, Material, Node, NodeId, TopologyKey};
 pub use shape::{Shape, Slot};

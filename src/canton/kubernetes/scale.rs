@@ -280,13 +280,14 @@ pub struct Outcome {
 pub fn carry_out(cluster: &dyn Cluster, plan: &Plan, patience: &Patience, tell: &mut dyn FnMut(&str)) -> Outcome {
     let mut findings = Findings::default();
     for (changed, step) in plan.steps.iter().filter(|step| step.from != step.to).enumerate() {
+        // Said first: whatever dies then, the operator has the number that was there.
+        tell(&format!("{}: {} to {}", step.deployment, step.from, step.to));
         if let Err(why) = change(cluster, plan, step, patience, tell) {
             findings.push(refusal(&why).of(&step.deployment));
             let ending = if changed == 0 { Ending::Refused } else { Ending::Partial };
             let done = Vec::new();
             return Outcome { ending, done, findings };
         }
-        tell(&format!("{}: {} to {}", step.deployment, step.from, step.to));
     }
     let mut waiting = Waiting::new(plan);
     let mut waited = Duration::ZERO;

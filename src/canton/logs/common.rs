@@ -1,15 +1,29 @@
-//! The commonest of all records of interest, `Commitment correct for sender …` as a line of JSON, read where it stands from one
-//! end to the other: no search, no allocation, nothing unescaped. Whatever differs in one byte from what the encoder writes is
-//! left to the others, which know all forms, and say the same of this one.
+//! The commonest of all records of interest, `Commitment correct for sender …` as a line of JSON or of text, read where it
+//! stands from one end to the other: no search, no allocation, nothing unescaped. Whatever differs in one byte from what the
+//! encoders write is left to the others, which know all forms, and say the same of this one.
 
 use memchr::memmem::Finder;
 
+use super::logger;
 use super::message::CORRECT;
 use crate::canton::Timestamp;
 use crate::canton::evidence::Period;
 
+/// What such a record stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// JSON.
+    Json,
+    /// JSON in a string of JSON.
+    Inside,
+    /// Text.
+    Text,
+}
+
 /// Such a record.
 pub struct Common<'a> {
+    /// What it stands in.
+    pub kind: Kind,
     /// The participant, as it was written.
     pub whom: &'a [u8],
     /// For which period.
@@ -18,6 +32,8 @@ pub struct Common<'a> {
     pub logger: &'a [u8],
     /// Its level; empty where it says none.
     pub level: &'a [u8],
+    /// Where it begins.
+    pub start: usize,
     /// Where the search goes on.
     pub end: usize,
 }
@@ -55,56 +71,49 @@ const FORMS: [Form; 2] = [
 /// Reads such records, and remembers what the last one said, as the next one mostly says half of it again.
 pub struct Reader {
     levels: [Finder<'static>; 2],
-    /// The text of a period from its bracket to the other, and what it means.
-    period: (Vec<u8>, Period),
+    periods: Periods,
     /// The last logger's name in each form, with the quote after it.
     loggers: [Vec<u8>; 2],
+    /// The same in text, with the blank after it, and where in it the word stands.
+    text_logger: (Vec<u8>, usize),
 }
 
 impl Reader {
     /// One that has read nothing.
     pub fn new() -> Reader {
-        let never = Period {
-            from_exclusive: Timestamp::MIN,
-            to_inclusive: Timestamp::MIN,
-        };
         Reader {
             levels: FORMS.map(|form| Finder::new(form.level)),
-            period: (b"\n".to_vec(), never),
+            periods: Periods::new(),
             loggers: Default::default(),
+            text_logger: Default::default(),
         }
     }
 
-    /// The record whose message begins at `at`.
+    /// The record of which the first `Commitment` stands at `at`.
     #[inline]
     pub fn read<'a>(&mut self, bytes: &'a [u8], at: usize) -> Option<Common<'a>> {
         let (before, rest) = bytes.split_at_checked(at)?;
-        let rest = rest.strip_prefix(CORRECT)?;
+        match before.last() {
+            Some(b'"') => self.json(bytes, before, rest.strip_prefix(CORRECT)?),
+            Some(b's') => self.text(bytes, before),
+            _ => None,
+        }
+    }
+
+    /// A line of JSON, from what is after [`CORRECT`] on.
+    #[inline]
+    fn json<'a>(&mut self, bytes: &'a [u8], before: &[u8], rest: &'a [u8]) -> Option<Common<'a>> {
         // The second form does not end like the first: there is a backslash before its last quote.
         let number = FORMS.iter().position(|form| before.ends_with(form.before))?;
         let (form, levels) = (FORMS.get(number)?, self.levels.get(number)?);
         let known = self.loggers.get_mut(number)?;
-        // No participant's name holds a bracket.
-        let bracket = memchr::memchr(b'(', rest.get(..LONGEST.min(rest.len()))?)?;
-        let (head, rest) = rest.split_at_checked(bracket)?;
-        let whom = head.strip_suffix(b" and period CommitmentPeriod")?;
-        let rest = match rest.strip_prefix(self.period.0.as_slice()) {
-            Some(rest) => rest,
-            None => {
-                let (period, rest_after) = period(rest)?;
-                let (text, _) = rest.split_at_checked(rest.len() - rest_after.len())?;
-                self.period.0.clear();
-                self.period.0.extend_from_slice(text);
-                self.period.1 = period;
-                rest_after
-            }
-        };
+        let (whom, period, rest) = self.periods.sentence(rest)?;
         let rest = rest.strip_prefix(form.between)?;
         let again = rest.strip_prefix(known.as_slice()).filter(|_| !known.is_empty());
         let (logger, rest) = match again {
             Some(after) => (rest.get(..known.len().checked_sub(form.quote.len())?)?, after),
             None => {
-                let end = memchr::memchr3(b'"', b'\\', b'\n', rest.get(..LONGEST.min(rest.len()))?)?;
+                let end = string_end(rest.get(..LONGEST.min(rest.len()))?)?;
                 let (name, after) = rest.split_at_checked(end)?;
                 let after = after.strip_prefix(form.quote)?;
                 known.clear();
@@ -116,15 +125,113 @@ impl Reader {
         let near = rest.get(..NEAR.min(rest.len()))?;
         let level = levels.find(near).and_then(|level| {
             let text = near.get(level + form.level.len()..)?;
-            text.get(..memchr::memchr3(b'"', b'\\', b'\n', text.get(..16.min(text.len()))?)?)
+            text.get(..string_end(text.get(..16.min(text.len()))?)?)
         });
         Some(Common {
+            kind: if number == 0 { Kind::Json } else { Kind::Inside },
             whom,
-            period: self.period.1,
+            period,
             logger,
             level: level.unwrap_or_default(),
+            start: before.len(),
             end: bytes.len() - rest.len(),
         })
+    }
+
+    /// A line of text, `… LEVEL logger tid:… - message`, or one that is a string of JSON.
+    #[inline]
+    fn text<'a>(&mut self, bytes: &'a [u8], before: &[u8]) -> Option<Common<'a>> {
+        let (known, word) = &mut self.text_logger;
+        let start = before.len().checked_sub(*word)?;
+        let again = bytes.get(start..)?.strip_prefix(known.as_slice());
+        // A longer name may end with the one that is known.
+        let again = again.filter(|_| !known.is_empty() && before.get(..start).is_some_and(|head| head.ends_with(b" ")));
+        let (start, rest) = match again {
+            Some(rest) => (start, rest),
+            None => {
+                let near = before.get(before.len().saturating_sub(LONGEST)..)?;
+                let class = near.iter().rev().take_while(|byte| !ends_name(byte)).count();
+                let start = before.len() - class;
+                let rest = bytes.get(start..)?;
+                let end = rest.get(..LONGEST.min(rest.len()))?.iter().position(ends_name)?;
+                let (name, rest) = (rest.get(..end)?, rest.get(end + 1..)?);
+                let is_between_blanks =
+                    before.get(..start)?.ends_with(b" ") && bytes.get(start + end) == Some(&b' ') && class < LONGEST;
+                (is_between_blanks && near.ends_with(b"Acs") && logger::kind(name).is_some()).then_some(())?;
+                known.clear();
+                known.extend_from_slice(name);
+                known.push(b' ');
+                *word = class;
+                (start, rest)
+            }
+        };
+        let logger = bytes.get(start..start + known.len().checked_sub(1)?)?;
+        let near = rest.get(..LONGEST.min(rest.len()))?;
+        let dash = memchr::memchr_iter(b'-', near).find(|at| {
+            let has_blank_before = at.checked_sub(1).is_none_or(|before| near.get(before) == Some(&b' '));
+            has_blank_before && near.get(at + 1) == Some(&b' ')
+        })?;
+        // All of it on one line, and in one string.
+        string_end(near.get(..dash)?).is_none().then_some(())?;
+        let (whom, period, rest) = self.periods.sentence(rest.get(dash + 2..)?.strip_prefix(CORRECT)?)?;
+        matches!(rest.first(), Some(b'\n' | b'"' | b'\\')).then_some(())?;
+        let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();
+        Some(Common {
+            kind: Kind::Text,
+            whom,
+            period,
+            logger,
+            level: head.rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
+            start,
+            end: bytes.len() - rest.len(),
+        })
+    }
+}
+
+/// What ends a string, or a piece of one.
+#[inline]
+fn string_end(text: &[u8]) -> Option<usize> {
+    memchr::memchr3(b'"', b'\\', b'\n', text)
+}
+
+fn ends_name(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'"' | b'\\' | b'\n' | b',')
+}
+
+/// The last period that was read: its text from its bracket to the other, and what it means.
+struct Periods {
+    text: Vec<u8>,
+    period: Period,
+}
+
+impl Periods {
+    fn new() -> Periods {
+        let never = Period {
+            from_exclusive: Timestamp::MIN,
+            to_inclusive: Timestamp::MIN,
+        };
+        Periods {
+            text: b"\n".to_vec(),
+            period: never,
+        }
+    }
+
+    /// `<participant> and period <period>`, and what follows.
+    #[inline]
+    fn sentence<'a>(&mut self, text: &'a [u8]) -> Option<(&'a [u8], Period, &'a [u8])> {
+        // No participant's name holds a bracket.
+        let bracket = memchr::memchr(b'(', text.get(..LONGEST.min(text.len()))?)?;
+        let (head, rest) = text.split_at_checked(bracket)?;
+        let whom = head.strip_suffix(b" and period CommitmentPeriod")?;
+        if let Some(rest) = rest.strip_prefix(self.text.as_slice()) {
+            return Some((whom, self.period, rest));
+        }
+        let (period, after) = period(rest)?;
+        let (text, _) = rest.split_at_checked(rest.len() - after.len())?;
+        self.text.clear();
+        self.text.extend_from_slice(text);
+        self.period = period;
+        Some((whom, period, after))
     }
 }
 
@@ -186,11 +293,12 @@ impl Seen {
     }
 }
 
-/// Names differ in the digits before their dots, and some of them before.
+/// Names differ in the digits before their dots, the last of which is the highest byte: so the highest bits are taken.
+#[inline]
 fn place(name: &[u8]) -> usize {
-    let tail = name.iter().rev().skip(3).step_by(2).take(6);
-    let mixed = tail.fold(name.len(), |mixed, byte| mixed.wrapping_mul(31) ^ usize::from(*byte));
-    mixed % SEEN
+    let digits = name.len().checked_sub(7).and_then(|at| name.get(at..)?.first_chunk());
+    let mixed = u32::from_le_bytes(*digits.unwrap_or(&[0; 4])).wrapping_mul(0x9e37_79b1);
+    (mixed >> 24) as usize % SEEN
 }
 
 #[cfg(test)]
@@ -217,8 +325,10 @@ mod tests {
         {
             let line = Encoder::Json.encode(&correct(1, whom, minute).level(level));
             let inside = serde_json::json!({ "log": line }).to_string();
-            for line in [line, inside] {
-                let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+            let text = Encoder::Text.encode(&correct(1, whom, minute).level(level)) + "\n";
+            let text_inside = serde_json::json!({ "log": text }).to_string();
+            for line in [line, inside, text, text_inside] {
+                let hit = memchr::memmem::find(line.as_bytes(), search::WORD).unwrap();
                 let common = reader.read(line.as_bytes(), hit).unwrap();
                 let (record, end) = search::fast(line.as_bytes(), hit)
                     .map(|near| (near.record, near.end))
@@ -240,11 +350,16 @@ mod tests {
 
     #[test]
     fn what_differs_in_one_byte_is_left_to_the_others_or_read_the_same() {
-        let line = Encoder::Json.encode(&correct(1, "PAR::sv-1::12205f1149bc...", 3));
-        let hit = memchr::memmem::find(line.as_bytes(), CORRECT).unwrap();
+        for encoder in Encoder::ALL {
+            differs_in_one_byte(&(encoder.encode(&correct(1, "PAR::sv-1::12205f1149bc...", 3)) + "\n"));
+        }
+    }
+
+    fn differs_in_one_byte(line: &str) {
+        let hit = memchr::memmem::find(line.as_bytes(), search::WORD).unwrap();
         for at in 0..line.len() {
             for byte in [b'"', b'\\', b'\n', b'(', b')', b'x', 0xff] {
-                let mut bytes = line.clone().into_bytes();
+                let mut bytes = line.as_bytes().to_vec();
                 bytes[at] = byte;
                 // Also after a sound one, of which it remembers the parts.
                 for warm in [false, true] {
@@ -264,7 +379,9 @@ mod tests {
                     read(&near.record, &mut |_, said| all.push(said));
                     let said = Said::Compared(common.whom, common.period, Comparison::Correct);
                     assert_eq!(all, [said], "{}", String::from_utf8_lossy(&bytes));
-                    assert_eq!(common.end, near.end);
+                    assert_eq!((common.start, common.end), (near.start, near.end));
+                    assert_eq!(common.level, near.record.level);
+                    assert!(near.record.logger.is_none_or(|(name, _)| name == common.logger));
                 }
             }
             // Where the text breaks off.

@@ -96,6 +96,8 @@ pub struct Gathered<'a> {
     ignored: HashMap<(u32, Timestamp), (bool, bool)>,
     catching_up: HashSet<u32>,
     owners: BTreeMap<Participant, u64>,
+    /// Records of a file that may be quotations: how many, and where the first of them begins.
+    pub doubtful: Option<(u64, u64)>,
     give: &'a Give<'a>,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Gathered<'a> {
             ignored: HashMap::new(),
             catching_up: HashSet::new(),
             owners: BTreeMap::new(),
+            doubtful: None,
             give,
         }
     }
@@ -156,6 +159,14 @@ impl<'a> Gathered<'a> {
         let mut all = SmallVec::new();
         message::read(record, &mut |kind, said| all.push((kind, said)));
         self.take_all(record, &all);
+    }
+
+    /// Remembers where a record begins that says something and may be a quotation.
+    pub fn doubt(&mut self, record: &Record<'_>, start: u64) {
+        if record.is_unsure && record.logger.is_some() {
+            let (count, first) = self.doubtful.unwrap_or((0, start));
+            self.doubtful = Some((count + 1, first.min(start)));
+        }
     }
 
     fn take_all(&mut self, record: &Record<'_>, all: &SmallVec<[(&'static str, Said<'_>); 4]>) {
@@ -272,9 +283,9 @@ impl<'a> Gathered<'a> {
         if let Some(list) = self.seen.list(common) {
             return Some(list);
         }
-        // A name with these words in it is cut short wherever else it is read.
-        let is_cut = memchr::memmem::find(common.whom, b" and period ").is_some();
-        if is_cut || logger::kind(common.logger) != Some(Kind::Processor) {
+        // A name with these words in it is cut short wherever else it is read, or read twice.
+        let has = |words: &[u8]| memchr::memmem::find(common.whom, words).is_some();
+        if has(b" and period ") || has(CORRECT) || logger::kind(common.logger) != Some(Kind::Processor) {
             return None;
         }
         let whom = self.participant(common.whom)?;

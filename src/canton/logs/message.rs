@@ -20,6 +20,8 @@ pub struct Record<'a> {
     pub message: &'a [u8],
     /// Where the terms are that a mismatch speaks of: a field of its own in JSON, the message in text.
     pub terms: &'a [u8],
+    /// Whether words stand before it of which it can't be told whether another logger quotes it.
+    pub is_unsure: bool,
 }
 
 /// One thing that a record says. Participants are as they were written.
@@ -299,6 +301,7 @@ mod tests {
             level: b"INFO",
             message: message.as_bytes(),
             terms: terms.as_bytes(),
+            is_unsure: false,
         };
         let mut all = Vec::new();
         read(&record, &mut |kind, said| {

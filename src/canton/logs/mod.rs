@@ -13,13 +13,17 @@
 //! Memory is bounded whatever the logs are: a window for each thread, a record of at most `record::LONGEST` around a hit,
 //! and what the evidence keeps.
 
+mod alone;
 mod common;
 mod diagnosis;
 mod gathered;
+mod journal;
 mod json;
 mod logger;
 mod message;
 mod named;
+mod pieces;
+mod quoting;
 mod record;
 mod scanning;
 mod search;

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::logger::{self, Kind};
 use super::message::Record;
-use super::wrapping::{Line, Stream, begins_record, unwrap};
+use super::quoting::{self, Before};
+use super::wrapping::{Line, Stream, begins_record, unwrap, without_colours};
 use super::{json, search::WORD};
 
 /// Bytes before a hit in which its record's beginning is looked for, and the longest line that is taken as one: four pieces
@@ -262,7 +263,12 @@ impl<'a> View<'a> {
         let is_record = |text: &[u8]| text.contains(&b' ') && logger::find(text).is_some();
         // An element of an array is no field of a record, but may be one.
         let before = part.get(..string.start - 1).unwrap_or_default().trim_ascii_end();
-        if matches!(before.last(), Some(b'[' | b',')) || is_record(&inner) {
+        let is_quoted = || {
+            let object = json::object_around(part, &string).and_then(|object| part.get(object));
+            let object = object.and_then(|object| serde_json::from_slice(object).ok());
+            matches!(object, Some(Value::Object(fields)) if quoting::is_of_other_logger(&fields))
+        };
+        if matches!(before.last(), Some(b'[' | b',')) || (is_record(&inner) && !is_quoted()) {
             return Found {
                 start: Some(self.low + string.start),
                 resume: self.low + string.end,
@@ -293,6 +299,7 @@ pub fn each(text: &[u8], sink: &mut dyn FnMut(&Record<'_>)) {
 }
 
 fn each_in(text: &[u8], depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
+    let text = without_colours(text);
     let trimmed = text.trim_ascii();
     let is_json = |text: &[u8]| text.starts_with(b"{") || text.starts_with(b"[");
     // Tools put words of their own before a line of JSON.
@@ -305,9 +312,19 @@ fn each_in(text: &[u8], depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
         && let Some(document) = document
         && let Ok(value) = serde_json::from_str::<Value>(&String::from_utf8_lossy(document))
     {
-        return each_of(&value, depth, sink);
+        let head = trimmed.len() - document.len();
+        return match quoting::before(trimmed.get(..head).unwrap_or_default()) {
+            Before::Carrier => each_of(&value, depth, sink),
+            Before::Words => each_of(&value, depth, &mut |record| {
+                sink(&Record {
+                    is_unsure: true,
+                    ..*record
+                });
+            }),
+            Before::Logger => quoted(trimmed, sink),
+        };
     }
-    plain(text, sink);
+    plain(&text, sink);
 }
 
 /// Names of the field that holds what was logged.
@@ -330,6 +347,9 @@ fn each_of(value: &Value, depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
                 return fields.values().for_each(|value| each_of(value, depth, sink));
             };
             let Some(logger) = logger_in(value, 0) else {
+                if quoting::is_of_other_logger(fields) {
+                    return quoted(message.as_bytes(), sink);
+                }
                 return each_in(message.as_bytes(), depth + 1, sink);
             };
             let text = |name: &str| fields.get(name).and_then(Value::as_str);
@@ -339,8 +359,9 @@ fn each_of(value: &Value, depth: usize, sink: &mut dyn FnMut(&Record<'_>)) {
             sink(&Record {
                 logger: Some(logger),
                 level: level.as_bytes(),
-                message: message.as_bytes(),
+                message: &without_colours(message.as_bytes()),
                 terms: terms.unwrap_or_default().as_bytes(),
+                is_unsure: false,
             });
         }
         Value::Array(values) => values.iter().for_each(|value| each_of(value, depth, sink)),
@@ -379,6 +400,10 @@ fn plain(text: &[u8], sink: &mut dyn FnMut(&Record<'_>)) {
     if found.is_none() {
         message = text;
     }
+    let before = quoting::before_logger(head);
+    if before == Before::Logger {
+        return quoted(text, sink);
+    }
     let level = head.trim_ascii_end();
     let level = level.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     sink(&Record {
@@ -386,5 +411,17 @@ fn plain(text: &[u8], sink: &mut dyn FnMut(&Record<'_>)) {
         level,
         message,
         terms: message,
+        is_unsure: before == Before::Words,
+    });
+}
+
+/// What another logger says.
+fn quoted(text: &[u8], sink: &mut dyn FnMut(&Record<'_>)) {
+    sink(&Record {
+        logger: None,
+        level: &[],
+        message: text,
+        terms: &[],
+        is_unsure: false,
     });
 }

@@ -8,10 +8,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use memchr::memmem;
+
 use super::Settings;
 use super::gathered::{Gathered, Total};
+use super::pieces;
 use super::record::{BEFORE, LONGEST};
-use super::search::{Edges, Scope, Search};
+use super::search::{Edges, Scope, Search, WORD};
 use super::sources::{Log, Source};
 use crate::canton::finding::Ending;
 use crate::canton::unpack::{self, Packing};
@@ -59,6 +62,8 @@ struct Shared {
     bytes: u64,
     /// By log and file.
     edges: BTreeMap<(usize, usize), Edges>,
+    /// Records that may be quotations, by log and file: how many, and where the first of them begins.
+    doubtful: BTreeMap<(usize, usize), (u64, u64)>,
 }
 
 /// Reads all logs.
@@ -82,6 +87,7 @@ pub fn in_units(unit: u64, logs: &[Log], settings: &Settings, progress: &(dyn Fn
         loop {
             let Some(task) = lock(&tasks).pop_front() else { break };
             perform(&task, &mut search, &mut gathered, &shared, progress);
+            doubt((task.log, task.file), &mut gathered, &shared);
         }
         gathered.hand_over();
     };
@@ -95,7 +101,19 @@ pub fn in_units(unit: u64, logs: &[Log], settings: &Settings, progress: &(dyn Fn
         work();
     });
     join(logs, settings, &shared);
-    let shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for ((log, file), (count, first)) in std::mem::take(&mut shared.doubtful) {
+        let message = format!(
+            "{count} records of the commitment processor stand behind words of which it can't be told whether another logger \
+             quotes them; they were used"
+        );
+        let finding = Finding::new(Code::PerhapsQuoted, message).offset(first);
+        let source = logs.get(log).and_then(|log| log.get(file));
+        shared.findings.push(match source {
+            Some(Source::File(path)) => finding.file(path),
+            _ => finding.at("standard input"),
+        });
+    }
     Outcome {
         total: shared.total,
         findings: shared.findings,
@@ -282,6 +300,15 @@ fn perform(
     keep(task, shared, edges, bytes);
 }
 
+/// Keeps for a file what may be quotations in it.
+fn doubt(file: (usize, usize), gathered: &mut Gathered<'_>, shared: &Mutex<Shared>) {
+    if let Some((count, first)) = gathered.doubtful.take() {
+        let mut shared = lock(shared);
+        let known = shared.doubtful.entry(file).or_insert((0, first));
+        *known = (known.0 + count, known.1.min(first));
+    }
+}
+
 /// Searches a part of a file where it is mapped into memory, which spares its being copied. None where it can't be mapped:
 /// then it has to be read.
 fn mapped(
@@ -366,12 +393,29 @@ fn join(logs: &[Log], settings: &Settings, shared: &Mutex<Shared>) {
         for file_at in 0..log.len() {
             let edges = edges.get(&(log_at, file_at)).unwrap_or(&nothing);
             let (head, own) = &edges.head;
+            if pieces::open_line(&carried.0).is_some() && !pieces::go_on(&carried.0, head) {
+                let (bytes, from) = std::mem::take(&mut carried);
+                let is_of_interest = bytes.get(from..).is_some_and(|own| memmem::find(own, WORD).is_some());
+                if let (true, Some(Source::File(path))) =
+                    (is_of_interest, file_at.checked_sub(1).and_then(|at| log.get(at)))
+                {
+                    let message =
+                        "it ends with a piece of a line about commitments, and what should follow is not there";
+                    lock(shared)
+                        .findings
+                        .push(Finding::new(Code::PieceAlone, message).file(path));
+                }
+                let end = bytes.len();
+                line(&mut search, (bytes, from), end, &mut gathered);
+            }
             let end = carried.0.len() + own;
             carried.0.extend_from_slice(head);
             if edges.is_one_line && carried.0.len() <= LONGEST_CARRIED && file_at + 1 < log.len() {
                 continue;
             }
             line(&mut search, carried, end, &mut gathered);
+            gathered.doubtful = gathered.doubtful.map(|(count, _)| (count, 0));
+            doubt((log_at, file_at), &mut gathered, shared);
             carried = edges.tail.clone();
         }
         let end = carried.0.len();

@@ -17,7 +17,8 @@ use super::gathered::Gathered;
 use super::message::{CORRECT, Record};
 use super::record::{self, BEFORE, LONGEST};
 use super::window::Window;
-use super::{common, logger};
+use super::wrapping::{ESCAPE, unwrap};
+use super::{alone, common, journal, logger, pieces, quoting};
 
 /// What is searched for.
 pub const WORD: &[u8] = b"Commitment";
@@ -51,6 +52,7 @@ pub struct Search {
     /// Beginnings of the last records that were put together: their other pieces are hits too.
     done: [u64; 4],
     next_done: usize,
+    messages: journal::Messages,
 }
 
 impl Search {
@@ -61,6 +63,7 @@ impl Search {
             common: common::Reader::new(),
             done: [u64::MAX; 4],
             next_done: 0,
+            messages: journal::Messages::new(),
         }
     }
 
@@ -105,19 +108,25 @@ impl Search {
         }
         let mut at = usize::try_from(scope.own.start.saturating_sub(from)).unwrap_or(usize::MAX);
         at = at.min(window.bytes().len());
+        let mut journal = journal::is_one(window.bytes()).then_some(at);
         loop {
             if window.is_end() && scope.leaves_tail && !edges.is_one_line && result.is_ok() {
                 scope.leaves_tail = false;
                 leave_tail(&window, &mut scope, &mut edges);
             }
             at = self.window(&window, at, &scope.own, gathered);
+            if let Some(journal) = &mut journal {
+                *journal = self.messages(&window, *journal, &scope.own, gathered);
+            }
             let past = window.base() + at as u64 >= scope.own.end.saturating_add(BEFORE as u64);
             if window.is_end() || past {
                 return (edges, result);
             }
-            let (now, read, slid) = window.slide(at, source);
+            let first = at.min(journal.unwrap_or(at));
+            let (now, read, slid) = window.slide(first, source);
             progress(read as u64);
-            at = now;
+            at -= first - now;
+            journal = journal.map(|journal| journal - (first - now));
             result = slid;
         }
     }
@@ -152,6 +161,27 @@ impl Search {
         }
     }
 
+    /// Reads the messages of bytes in a window of a journal from `at` on; answers from where to go on in the next one.
+    fn messages(&mut self, window: &Window<'_>, mut at: usize, own: &Range<u64>, gathered: &mut Gathered) -> usize {
+        let bytes = window.bytes();
+        let safe = match window.is_end() {
+            true => bytes.len(),
+            false => bytes.len().saturating_sub(journal::LONGEST),
+        };
+        while let Some((field, end, message)) = self.messages.next(bytes, at) {
+            if field >= safe && !window.is_end() {
+                return field;
+            }
+            at = end;
+            if own.contains(&(window.base() + field as u64))
+                && let Some(message) = message
+            {
+                record::each(&message, &mut |record| gathered.take(record));
+            }
+        }
+        at.max(safe)
+    }
+
     fn hit(
         &mut self,
         window: &Window<'_>,
@@ -162,13 +192,16 @@ impl Search {
     ) -> usize {
         let bytes = window.bytes();
         let position = window.base() + hit as u64;
-        if let Some(common) = self.common.read(bytes, hit) {
-            let is_own = own.contains(&position);
+        let common = self.common.read(bytes, hit);
+        let is_alone = common.as_ref().is_some_and(|common| alone::is_line(bytes, common));
+        let is_suspect = !is_alone && quoting::is_suspect(bytes, hit);
+        if let Some(common) = common.filter(|_| !is_suspect) {
+            let is_own = own.contains(&(window.base() + common.start as u64));
             if !is_own || gathered.take_correct(&common) {
                 return common.end;
             }
         }
-        if let Some(near) = fast(bytes, hit) {
+        if !is_suspect && let Some(near) = fast(bytes, hit) {
             // Whichever of its words was hit, a record begins at one place.
             let is_own = own.contains(&(window.base() + near.start as u64));
             if !is_own || gathered.take_if_sound(&near.record) {
@@ -187,7 +220,10 @@ impl Search {
             }
             self.next_done = (self.next_done + 1) % 4;
         }
-        record::each(&found.text, &mut |record| gathered.take(record));
+        record::each(&found.text, &mut |record| {
+            gathered.take(record);
+            gathered.doubt(record, start);
+        });
         found.resume
     }
 }
@@ -203,7 +239,8 @@ fn leave_head(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
     match memchr::memchr(b'\n', line) {
         Some(newline) => {
             // Lines that go on with the same record are rarely needed, and there may be many files.
-            let has_more = memchr::memmem::find(bytes.get(..newline).unwrap_or_default(), WORD).is_some();
+            let first = bytes.get(..newline).unwrap_or_default();
+            let has_more = memchr::memmem::find(first, WORD).is_some() || pieces::is_piece(&unwrap(first));
             let more = if has_more { MORE } else { 0 };
             let end = bytes.len().min(newline + 1 + more);
             edges.head = (bytes.get(..end).unwrap_or_default().to_vec(), newline + 1);
@@ -228,6 +265,14 @@ fn leave_tail(window: &Window<'_>, scope: &mut Scope, edges: &mut Edges) {
         None if from == 0 && window.base() == 0 => 0,
         None => return,
     };
+    // A piece of a line is a line of its own, and goes on in the next file all the same.
+    let line = match line == bytes.len() && line > 0 {
+        true => bytes
+            .get(from..)
+            .and_then(pieces::open_line)
+            .map_or(line, |start| from + start),
+        false => line,
+    };
     if line < bytes.len() {
         let context = line.saturating_sub(BEFORE);
         edges.tail = (bytes.get(context..).unwrap_or_default().to_vec(), line - context);
@@ -240,7 +285,7 @@ const NEAR: usize = 512;
 
 /// A record that is read where it stands.
 pub(super) struct Near<'a> {
-    start: usize,
+    pub(super) start: usize,
     pub(super) end: usize,
     pub(super) record: Record<'a>,
 }
@@ -348,6 +393,7 @@ fn fast_json(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
         level: level.unwrap_or_default(),
         message,
         terms: &[],
+        is_unsure: false,
     };
     Some(Near {
         start,
@@ -366,6 +412,11 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     let kind = logger::kind(name)?;
     // One line: what ends it, or the string that it is in, stands after the message.
     let line = rest.get(..memchr::memchr3(b'\n', b'"', b'\\', rest)?)?;
+    // Colours are taken off first.
+    let head = bytes.get(start.saturating_sub(16)..start)?;
+    if memchr::memchr(ESCAPE, line).is_some() || head.contains(&ESCAPE) {
+        return None;
+    }
     let dash = memchr::memmem::find(line, b" - ")?;
     let message = line.get(dash + 3..)?;
     let has_terms = |start: &[u8]| message.starts_with(start);
@@ -375,12 +426,13 @@ fn fast_text(bytes: &[u8], hit: usize) -> Option<Near<'_>> {
     {
         return None;
     }
-    let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();
+    let head = head.trim_ascii_end();
     let record = Record {
         logger: Some((name, kind)),
         level: head.rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
         message,
         terms: &[],
+        is_unsure: false,
     };
     Some(Near {
         start,

@@ -33,8 +33,48 @@ pub struct Line<'a> {
 
 const DOCKER: &[u8] = br#"{"log":""#;
 
+/// Without the colours that encoders for consoles put into a line: `ESC [ … m` and its like.
+pub fn without_colours(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(ESCAPE, text) else {
+        return Cow::Borrowed(text);
+    };
+    let (head, mut rest) = text.split_at(first);
+    let mut out = Vec::with_capacity(text.len());
+    out.extend_from_slice(head);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match after {
+            [b'[', sequence @ ..] if *byte == ESCAPE => {
+                let parameters = sequence.iter().take_while(|byte| matches!(byte, 0x20..=0x3f)).count();
+                rest = sequence.get(parameters..).unwrap_or_default();
+                if let Some((0x40..=0x7e, after)) = rest.split_first() {
+                    rest = after;
+                }
+            }
+            _ => out.push(*byte),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What begins a colour.
+pub const ESCAPE: u8 = 0x1b;
+
 /// Takes off whatever is around a line, which is given without its line break.
 pub fn unwrap(line: &[u8]) -> Line<'_> {
+    match without_colours(line) {
+        Cow::Borrowed(line) => without_wrapper(line),
+        Cow::Owned(plain) => {
+            let unwrapped = without_wrapper(&plain);
+            Line {
+                text: Cow::Owned(unwrapped.text.into_owned()),
+                ..unwrapped
+            }
+        }
+    }
+}
+
+fn without_wrapper(line: &[u8]) -> Line<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if let Some(docker) = line.strip_prefix(DOCKER).and_then(docker) {
         return docker;
@@ -85,6 +125,9 @@ fn docker(rest: &[u8]) -> Option<Line<'_>> {
         }
     }
     let has = |needle: &[u8]| memchr::memmem::find(after, needle).is_some();
+    if let Cow::Owned(plain) = without_colours(&text) {
+        text = Cow::Owned(plain);
+    }
     let stream = match (has(br#""stream":"stdout""#), has(br#""stream":"stderr""#)) {
         (true, _) => Stream::Out,
         (_, true) => Stream::Err,
@@ -203,6 +246,9 @@ mod tests {
         let text_line = "2024-04-21 23:25:31,123 [env] INFO  c.d.X tid:1 - a | b";
         assert_eq!(text(text_line), whole(text_line, Stream::Unknown));
         for hostile in [
+            "\u{1b}",
+            "\u{1b}a\u{1b}[",
+            "\u{1b}[31",
             "",
             "\r",
             r#"{"log":""#,

@@ -149,16 +149,29 @@ impl Run<'_> {
             let message = format!("the step needs {}", options.join(", "));
             return Ok(Some(Finding::new(Code::ValueMissing, message)));
         }
-        if step.can_be_found(self.journal.is_begun(step.id)) && self.failing(&step.after, false)?.is_none() {
-            self.hands.say("  it is so already");
-            self.journal.finished(step.id, How::Found)?;
-            return Ok(None);
+        if step.can_be_found(self.journal.is_begun(step.id)) {
+            match self.failing(&step.after, false)? {
+                None => {
+                    self.hands.say("  it is so already");
+                    self.journal.finished(step.id, How::Found)?;
+                    return Ok(None);
+                }
+                // To begin a second time what still goes on could destroy it.
+                Some(failing) if failing.goes_on => return Ok(Some(failing.finding("after"))),
+                Some(_) => {}
+            }
         }
-        if let Some(check) = self.failing(&step.before, true)? {
-            return Ok(Some(not_so("before", check)));
+        if let Some(failing) = self.failing(&step.before, true)? {
+            return Ok(Some(failing.finding("before")));
         }
         self.hands.say(&format!("  {}", step.what));
-        if self.journal.is_begun(step.id) {
+        // It was agreed to then. Whether it was done since only people know, who must not be led to do it twice.
+        let was_ordered = self.journal.is_begun(step.id) && step.is_by_hand();
+        if was_ordered {
+            self.hands.say(
+                "  an earlier run came to this step and heard no yes: see whether it was done, before it is done again",
+            );
+        } else if self.journal.is_begun(step.id) {
             self.hands
                 .say("  an earlier run began this step and did not see its end; it is done again");
         }
@@ -171,6 +184,7 @@ impl Run<'_> {
             self.hands.say(&block.text.iter().map(known).collect::<String>());
         }
         if let Some(what) = step.destroys
+            && !was_ordered
             && let Some(stopped) = self.agree(&format!("{what}. Do it?"))
         {
             return Ok(Some(stopped));
@@ -181,8 +195,8 @@ impl Run<'_> {
             self.journal.failed(step.id, &stopped.message)?;
             return Ok(Some(stopped));
         }
-        if let Some(check) = self.failing(&step.after, true)? {
-            let stopped = not_so("after", check);
+        if let Some(failing) = self.failing(&step.after, true)? {
+            let stopped = failing.finding("after");
             self.journal.failed(step.id, &stopped.message)?;
             return Ok(Some(stopped));
         }
@@ -210,7 +224,10 @@ impl Run<'_> {
                 let question = format!("This is yours to do (or give --{option}). Is it done?");
                 return Ok((How::Confirmed, self.agree(&question)));
             }
-            Doing::People => return Ok((How::Confirmed, self.agree("Is it done?"))),
+            Doing::People => {
+                drop(lock);
+                return Ok((How::Confirmed, self.agree(&format!("{}: is it done?", self.step.title))));
+            }
         };
         if let (Some(overruling), Some(1)) = (&self.step.overruled, ended.0) {
             return Ok((How::Confirmed, self.overruled(overruling)?));
@@ -258,8 +275,9 @@ impl Run<'_> {
     }
 
     /// The first of these that does not hold.
-    fn failing<'c>(&mut self, checks: &'c [Check], waits: bool) -> Result<Option<&'c Check>> {
+    fn failing<'c>(&mut self, checks: &'c [Check], waits: bool) -> Result<Option<Failing<'c>>> {
         for check in checks {
+            let mut goes_on = false;
             let holds = match &check.test {
                 Test::Command(command) => {
                     match self.arguments(&if waits { command.clone() } else { command.at_once() }) {
@@ -267,18 +285,41 @@ impl Run<'_> {
                         None => false,
                     }
                 }
-                Test::Shell(command) => self.hands.shell(command, self.journal.lock()?)?.is_well(),
+                Test::Shell(command) => {
+                    let ended = self.hands.shell(command, self.journal.lock()?)?;
+                    goes_on = ended.0 == Some(GOES_ON);
+                    ended.is_well()
+                }
                 Test::File(Word::Known(path)) => self.hands.has_file(path),
                 Test::File(Word::Open(_) | Word::Began(_)) => false,
             };
             if !holds {
-                return Ok(Some(check));
+                return Ok(Some(Failing { check, goes_on }));
             }
         }
         Ok(None)
     }
 }
 
-fn not_so(when: &str, check: &Check) -> Finding {
-    Finding::new(Code::CheckFailed, format!("{when}: it is not so that {}", check.says))
+/// The exit code by which the operator's own check says that what was begun still goes on: `EX_TEMPFAIL` of sysexits.
+pub const GOES_ON: i32 = 75;
+
+/// A check that does not hold.
+struct Failing<'c> {
+    check: &'c Check,
+    /// Whether that is because what was begun has not ended yet.
+    goes_on: bool,
+}
+
+impl Failing<'_> {
+    fn finding(&self, when: &str) -> Finding {
+        let says = self.check.says;
+        match self.goes_on {
+            true => Finding::new(
+                Code::GoesOn,
+                format!("{when}: it is not so yet that {says}; it still goes on"),
+            ),
+            false => Finding::new(Code::CheckFailed, format!("{when}: it is not so that {says}")),
+        }
+    }
 }

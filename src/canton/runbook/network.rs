@@ -197,6 +197,9 @@ fn migration(at: &Installation, with: &Parameters) -> Vec<Step> {
                 .arg("--replace")
                 .arg("--execute"),
         )
+        .overruled(
+            "The file was sent and read back, and there are warnings: read them. Is the file right all the same?",
+        )
         .before(at.stopped("the old synchronizer and the other apps are stopped", &OLD)),
         Step::ours(
             "stop-sv-app",

@@ -12,11 +12,23 @@ pub(super) fn steps(at: &Installation, with: &Parameters) -> Vec<Step> {
         .each("--participant", several(&with.participant, "participant"))
         .maybe("--identities", with.identities.as_deref())
         .option("--splice", at.splice.to_string());
+    let background = match &with.commands.restored {
+        Some(_) => {
+            "Where it leaves the restore in the background, the operator's own check says whether that is complete: 0 if it is, \
+             75 while it goes on; then the plan stops here, and goes on when it is run again."
+        }
+        None => {
+            "It must not end before the restore is complete: without --restored-command nothing here can tell whether one goes \
+             on in the background, and the next step would start the components on databases that are not whole."
+        }
+    };
     let mut restore = Step::operators(
         "restore",
         "Restore the storage and the databases",
-        "Restore CometBFT's storage and the databases of all components from the backups that were checked. How is a \
-         matter of the installation; the command must be safe to run again, because after an interruption it is.",
+        format!(
+            "Restore CometBFT's storage and the databases of all components from the backups that were checked. How is a \
+             matter of the installation; the command must be safe to run again, because after an interruption it is. {background}"
+        ),
         "restore-command",
         with.commands.restore.as_ref(),
     )

@@ -323,6 +323,11 @@ impl Step {
         !self.after.is_empty() && self.after.iter().all(shows)
     }
 
+    /// Whether people do it, and no command.
+    pub fn is_by_hand(&self) -> bool {
+        matches!(self.doing, Doing::People | Doing::Operator { command: None, .. })
+    }
+
     /// The options that it waits for.
     pub fn open(&self) -> Vec<&'static str> {
         let mut names = match &self.doing {

@@ -41,6 +41,13 @@ pub struct Saved {
     pub balance: Balance,
 }
 
+impl Saved {
+    /// Whether the same wallet held as much, holding fees aside.
+    pub fn says_the_same(&self, other: &Saved) -> bool {
+        self.wallet == other.wallet && self.balance.total() == other.balance.total()
+    }
+}
+
 /// A decimal in units of its last place.
 fn units(text: &str) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -96,6 +96,12 @@ impl Report {
         self.checks.iter().filter(|line| line.state != State::Good)
     }
 
+    /// Whether something is wrong, and nothing of that becomes good by waiting.
+    pub fn is_settled(&self) -> bool {
+        let mut wrong = self.wrong().peekable();
+        wrong.peek().is_some() && wrong.all(|line| line.state == State::Bad)
+    }
+
     /// The findings, worst first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = crate::canton::Findings::default();

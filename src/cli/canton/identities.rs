@@ -13,6 +13,7 @@ use crate::canton::identities::{
 use crate::canton::{Code, Finding, Findings};
 use crate::cli::{Common, output};
 use crate::error::{Error, Result};
+use crate::format::whole_file::{PRIVATE, write_new};
 use crate::report::Severity;
 use crate::shown::{Show, line};
 
@@ -349,7 +350,7 @@ fn extract(args: &Extract, common: &Common) -> Result<u8> {
     if let Some(bytes) = bytes {
         // Done again after an interruption it is done; anything else is somebody's keys.
         if !identities::is_written(&args.out, bytes) {
-            identities::write_new(&args.out, bytes)?;
+            write_new(&args.out, bytes, PRIVATE)?;
         }
     }
     if common.json {

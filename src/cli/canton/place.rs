@@ -75,6 +75,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     stall: u64,
 
+    /// Warnings of these kinds, such as C0603, were read and are accepted: they no longer make the command end with 1. Errors
+    /// can't be accepted
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = warning)]
+    accept: Vec<&'static str>,
+
     /// Do it
     #[arg(long)]
     execute: bool,
@@ -136,7 +141,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let mut state = State::default();
     let ending = go(args, &request, &mut state, common)?;
     let findings = std::mem::take(&mut state.findings).finish();
-    let ending = ending.unwrap_or_else(|| Ending::of(&findings));
+    let ending = ending.unwrap_or_else(|| judged(&findings, &args.accept));
     let verdict = match (state.is_executed, state.is_placed) {
         (true, true) => "placed",
         (true, false) => "not placed",
@@ -165,6 +170,30 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         false => output::text(&described(&report, &findings))?,
     }
     Ok(ending.exit_code())
+}
+
+/// The name of a kind of finding.
+fn warning(text: &str) -> std::result::Result<&'static str, String> {
+    let code = Code::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(text));
+    match code {
+        Some(code) => Ok(code.as_str()),
+        None => Err("expected the code of a warning, such as C0603".to_owned()),
+    }
+}
+
+/// How the command ends: where a warning was not accepted, the operator decides; an error is nobody's to overrule.
+fn judged(findings: &[Finding], accepted: &[&str]) -> Ending {
+    let is_accepted =
+        |finding: &&Finding| finding.severity == Severity::Warning && accepted.contains(&finding.code.as_str());
+    let open: Vec<Finding> = findings
+        .iter()
+        .filter(|finding| !is_accepted(finding))
+        .cloned()
+        .collect();
+    match open.iter().any(|finding| finding.severity == Severity::Error) {
+        true => Ending::Refused,
+        false => Ending::of(&open),
+    }
 }
 
 /// Everything but the telling. Answers how the command ends where the findings alone do not say it.
@@ -325,4 +354,22 @@ fn described(report: &Report<'_>, findings: &[Finding]) -> String {
     out.push_str(&show::findings(findings));
     out.push_str(&format!("{}\n", report.verdict));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_warnings_can_be_accepted_and_errors_never() {
+        let warning = Finding::new(Code::EarlierTimestamp, "x");
+        let other = Finding::new(Code::DonorsUsers, "x");
+        let error = Finding::new(Code::NotAMergedDump, "x");
+        let accepted = [super::warning("c0521").unwrap(), super::warning("C0722").unwrap()];
+        assert_eq!(judged(std::slice::from_ref(&warning), &[]), Ending::Negative);
+        assert_eq!(judged(std::slice::from_ref(&warning), &accepted), Ending::Clean);
+        assert_eq!(judged(&[warning.clone(), other], &accepted), Ending::Negative);
+        assert_eq!(judged(&[warning, error], &accepted), Ending::Refused);
+        assert!(super::warning("C9999").is_err());
+    }
 }

@@ -68,6 +68,7 @@ log can't be read, 5 a compressed log breaks off: what there is of it was used."
 
 /// Runs the command.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    show::in_order(args.after, args.before)?;
     let database = args.participant_db.as_deref().map(Database::parse).transpose()?;
     let (name, participant, paths) = one_sv(args, database.as_ref())?;
     if let Some(out) = &args.out {

@@ -113,6 +113,8 @@ Examples:
     rekindle canton verify --wallet-url https://wallet.validator.example.com --wallet-token-file token --balances-before before.json";
 
 /// Between two looks.
+/// How often answers that don't become right by waiting must be the same until they are believed.
+const SETTLED: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(5);
 /// A saved balance is some hundred bytes.
 const MOST_SAVED_BYTES: u64 = 64 << 10;
@@ -161,6 +163,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     };
     let deadline = Instant::now() + args.wait;
     let mut told = Vec::new();
+    let mut times_settled = 0;
     let (report, balance) = loop {
         let (report, balance) = looking.look()?;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -168,6 +171,15 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             break (report, balance);
         }
         let waiting: Vec<String> = report.wrong().map(words).collect();
+        // A proxy may answer in the place of what starts; an answer that stays is its own.
+        times_settled = match report.is_settled() && (times_settled == 0 || waiting == told) {
+            true => times_settled + 1,
+            false => u32::from(report.is_settled()),
+        };
+        if times_settled == SETTLED {
+            output::notice("not waiting any longer: what is wrong does not become right by waiting\n");
+            break (report, balance);
+        }
         if waiting != told {
             output::notice(&format!("not yet:\n{}", waiting.concat()));
             told = waiting;
@@ -332,11 +344,16 @@ fn read_saved(path: &Path) -> Result<std::result::Result<Saved, Finding>> {
     Ok(balances::read_saved(&bytes).ok_or_else(none))
 }
 
-/// An earlier balance is what a later one is compared with: it is not replaced.
+/// An earlier balance is what a later one is compared with: it is not replaced. Where it says the same of the same wallet,
+/// it is this one, saved before an interruption.
 fn save(path: &Path, saved: &Saved) -> Result<()> {
     if path.symlink_metadata().is_ok() {
+        let is_file = path.symlink_metadata().is_ok_and(|there| there.is_file());
+        if is_file && read_saved(path)?.is_ok_and(|earlier| earlier.says_the_same(saved)) {
+            return Ok(());
+        }
         return Err(Error::Usage(format!(
-            "{} is there already; give --save-balances another name",
+            "{} is there already, and is not this balance of this wallet; give --save-balances another name",
             path.shown()
         )));
     }

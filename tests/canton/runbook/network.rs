@@ -50,23 +50,6 @@ fn site() -> Site {
     site
 }
 
-impl Site {
-    fn private(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(self.path(name), private).unwrap();
-    }
-
-    /// The operator's command that starts these parts.
-    fn starts(&self, parts: &str) -> String {
-        format!(
-            "'{}' canton scale -n sv --serial 1 --only {parts} --up --execute --kubeconfig '{}' && echo {parts} >> done",
-            env!("CARGO_BIN_EXE_rekindle"),
-            self.server.kubeconfig().to_str().unwrap()
-        )
-    }
-}
-
 #[test]
 fn a_network_is_recovered_to_the_end_although_everything_is_killed_while_the_snapshot_comes() {
     let site = site();

@@ -113,3 +113,21 @@ fn snapshots_of_different_migrations_do_not_belong_together_whatever_the_others_
         assert_eq!(report.lineage.migration, Some(3));
     }
 }
+
+#[test]
+fn backups_of_another_migration_are_not_recommended_and_what_is_missing_is_said() {
+    for (now, lacking) in [(4, "backups of migration 4"), (2, "--migration 2")] {
+        let mut case = good();
+        case.migration = Some(now);
+        let report = judged(&case).0;
+        assert!(!report.restorable);
+        assert_eq!((report.path.recommended, report.path.command), (Way::ProveBackup, None));
+        let missing = &report.path.missing;
+        assert!(
+            missing.len() == 1 && missing[0].contains(lacking) && missing[0].contains("migration 3"),
+            "{missing:?}"
+        );
+        case.migration = Some(3);
+        assert!(judged(&case).0.restorable);
+    }
+}

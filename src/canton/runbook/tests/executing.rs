@@ -82,6 +82,9 @@ impl Hands for World {
                         let is_accepted = arguments.contains(&"--accept-unproven".to_owned()) && !world.is_certain;
                         return Ended(Some(if is_accepted { 0 } else { world.code }));
                     }
+                    if world.fails == Some("place") && other == "place" {
+                        return Ended(Some(world.code));
+                    }
                     if world.fails == Some("command") && other == "fetch" {
                         return Ended(Some(4));
                     }
@@ -96,8 +99,9 @@ impl Hands for World {
     fn shell(&mut self, command: &str, _: File) -> Result<Ended> {
         let command = command.to_owned();
         self.call(|world| {
+            let goes_on = world.fails == Some("background") && command == "restored?";
             world.ran.push(command);
-            Ended(Some(0))
+            Ended(Some(if goes_on { 75 } else { 0 }))
         })
     }
 
@@ -197,6 +201,29 @@ fn nothing_that_cannot_be_undone_happens_without_a_yes() {
 }
 
 #[test]
+fn what_people_were_told_to_do_before_a_kill_is_asked_about_and_not_ordered_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(Kind::Reonboard, "0.5.4").unwrap();
+    let path = directory.path().join("journal");
+    let mut world = World::default();
+    let mut journal = open(&path, &plan);
+    for step in plan.steps.iter().take_while(|step| step.id != "transfer") {
+        journal.began(step.id).unwrap();
+        journal.finished(step.id, How::Ran).unwrap();
+    }
+    journal.began("transfer").unwrap();
+    drop(journal);
+    execute(&plan, &mut open(&path, &plan), &BTreeSet::new(), &mut world).unwrap();
+    // The amulets may have been sent: only a person knows, and must not be led to send them twice.
+    assert!(world.asked[0].contains("is it done"), "{:?}", world.asked);
+    assert!(
+        !world.asked.iter().any(|question| question.contains("Do it?")),
+        "{:?}",
+        world.asked
+    );
+}
+
+#[test]
 fn backups_that_are_not_proven_good_are_a_persons_to_overrule_and_unreadable_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(Kind::Restore, "0.5.4").unwrap();
@@ -225,6 +252,74 @@ fn backups_that_are_not_proven_good_are_a_persons_to_overrule_and_unreadable_one
         let is_begun = world.ran.iter().any(|line| line.starts_with("scale"));
         assert_eq!(is_begun, expected.is_none());
     }
+}
+
+#[test]
+fn warnings_about_a_placed_file_are_a_persons_to_accept_and_errors_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(Kind::NetworkDr, "0.5.4").unwrap();
+    for (code, answer, expected) in [
+        (1, Answer::Yes, None),
+        (1, Answer::No, Some(Code::NotAgreed)),
+        (4, Answer::Yes, Some(Code::StepFailed)),
+    ] {
+        let path = directory.path().join(format!("{code}-{answer:?}"));
+        let mut world = World {
+            fails: Some("place"),
+            code,
+            answers: Some(Answer::Yes),
+            ..World::default()
+        };
+        let mut agreed = BTreeSet::new();
+        if answer == Answer::No {
+            world.answers = Some(Answer::No);
+            agreed.extend(
+                plan.steps
+                    .iter()
+                    .map(|step| step.id.to_owned())
+                    .filter(|id| id != "place"),
+            );
+        }
+        let outcome = execute(&plan, &mut open(&path, &plan), &agreed, &mut world).unwrap();
+        let stopped = outcome.stopped.map(|finding| (finding.code, finding.of.unwrap()));
+        assert_eq!(
+            stopped,
+            expected.map(|code| (code, "place".to_owned())),
+            "{code} {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_restore_that_goes_on_in_the_background_is_neither_called_complete_nor_begun_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut with = complete();
+    with.commands.restored = Some("restored?".to_owned());
+    let plan = Plan::make(Kind::Restore, &at("0.5.4"), &with, now()).unwrap();
+    let path = directory.path().join("a");
+    let mut world = World {
+        fails: Some("background"),
+        ..World::default()
+    };
+    for _ in 0..2 {
+        let outcome = execute(&plan, &mut open(&path, &plan), &BTreeSet::new(), &mut world).unwrap();
+        let stopped = outcome.stopped.unwrap();
+        assert_eq!((stopped.code, stopped.of.as_deref()), (Code::GoesOn, Some("restore")));
+    }
+    world.fails = None;
+    let outcome = execute(&plan, &mut open(&path, &plan), &BTreeSet::new(), &mut world).unwrap();
+    assert!(outcome.stopped.is_none());
+    assert_eq!(
+        world.ran.iter().filter(|line| *line == "restore").count(),
+        1,
+        "{:?}",
+        world.ran
+    );
+    // Where nothing can be known, the step says so.
+    with.commands.restored = None;
+    let plan = Plan::make(Kind::Restore, &at("0.5.4"), &with, now()).unwrap();
+    let restore = plan.steps.iter().find(|step| step.id == "restore").unwrap();
+    assert!(restore.what.contains("nothing here can tell"), "{}", restore.what);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use crate::canton::runbook::execute::{Answer, Ended, Hands};
 use crate::cli::output;
 use crate::error::{Error, Result};
 
+/// The operator's command, run by a shell of its own: the outer one keeps the input, which is the journal's lock, until the
+/// command's end, whatever the command's own input is.
+const KEEPING_THE_LOCK: &str = "sh -c \"$1\"; exit $?";
 /// The longest answer that is read.
 const LONGEST_ANSWER: usize = 1024;
 
@@ -52,7 +55,7 @@ impl Hands for Processes {
     fn shell(&mut self, text: &str, lock: File) -> Result<Ended> {
         self.say(&format!("  $ {text}"));
         let mut command = Command::new("sh");
-        command.arg("-c").arg(text);
+        command.args(["-c", KEEPING_THE_LOCK, "sh", text]);
         run(command, lock)
     }
 

@@ -103,7 +103,8 @@ pub struct Restore {
     /// done: what it leaves in the background is not waited for, unless --restored-command does
     #[arg(long, value_name = "CMD")]
     restore_command: Option<String>,
-    /// Your command that ends with 0 when the restore is complete
+    /// Your command that ends with 0 when the restore is complete, and with 75 while it still goes on in the background: then
+    /// nothing is begun again, and the same runbook goes on later
     #[arg(long, value_name = "CMD")]
     restored_command: Option<String>,
     #[command(flatten)]
@@ -161,10 +162,10 @@ pub struct Reonboard {
     /// Nothing of the failed SV is left in the cluster
     #[arg(long)]
     no_old_node: bool,
-    /// Your command that deploys the validator
+    /// Your command that deploys the validator; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     deploy_command: Option<String>,
-    /// Your command that deploys the fresh SV
+    /// Your command that deploys the fresh SV; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     configure_command: Option<String>,
     #[command(flatten)]
@@ -221,10 +222,10 @@ pub struct NetworkDr {
     /// Your command that backs up what there is
     #[arg(long, value_name = "CMD")]
     keep_command: Option<String>,
-    /// Your command that deploys the new synchronizer's nodes
+    /// Your command that deploys the new synchronizer's nodes; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     deploy_command: Option<String>,
-    /// Your command that starts the apps with the migration's values
+    /// Your command that starts the apps with the migration's values; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     configure_command: Option<String>,
     /// Your command that sets the values back in the end
@@ -294,10 +295,10 @@ pub struct RollForwardLsu {
     /// Your command that backs up what there is
     #[arg(long, value_name = "CMD")]
     keep_command: Option<String>,
-    /// Your command that deploys the successor's nodes
+    /// Your command that deploys the successor's nodes; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     deploy_command: Option<String>,
-    /// Your command that configures the SV app, or scan
+    /// Your command that configures the SV app, or scan; it must be safe to run again: after an interruption it is
     #[arg(long, value_name = "CMD")]
     configure_command: Option<String>,
     #[command(flatten)]

@@ -133,6 +133,7 @@ struct Answer {
 
 /// Runs the command.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    super::show::in_order(args.after, args.before)?;
     if let Some(path) = &args.picture
         && !args.replace
         && path.symlink_metadata().is_ok_and(|there| there.is_file())
