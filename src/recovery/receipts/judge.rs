@@ -464,7 +464,7 @@ fn say_what_is_proven(report: &mut ReceiptReport, receipt: &Presented, expected:
     let mut not_proven = Vec::new();
     match (&receipt.leaf, report.of_signature) {
         (Leaf::Parts(_), _) => proven.push(
-            "it was committed: its commit evidence is made with the ledger secret, and shown for what is committed only"
+            "its commit evidence is shown: that takes the ledger secret, and a node does it once the transaction is committed"
                 .to_owned(),
         ),
         (Leaf::Plain(_), true) => {
