@@ -60,7 +60,7 @@ pub struct Made {
 }
 
 /// Why there is none.
-type Refusal = Finding;
+type Refusal = Box<Finding>;
 
 /// Makes a receipt. What stands against it is a finding; a [`Made`] holds.
 ///
@@ -80,7 +80,7 @@ pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::R
     }
     let drafted = match draft(&found, request, files) {
         Ok(drafted) => drafted,
-        Err(why) => return Ok(Err(vec![why])),
+        Err(why) => return Ok(Err(vec![*why])),
     };
     Ok(complete(files, request, &found, drafted))
 }
@@ -98,6 +98,10 @@ enum Body {
 }
 
 fn refuse(code: Code, txid: TxId, why: impl Into<String>) -> Refusal {
+    Box::new(about(code, txid, why))
+}
+
+fn about(code: Code, txid: TxId, why: impl Into<String>) -> Finding {
     Finding::new(code, why).seqno(txid.seqno)
 }
 
@@ -118,7 +122,7 @@ fn draft(found: &Found, request: &Request<'_>, files: &LedgerFiles) -> std::resu
                     "a COSE receipt of {txid} has its commit evidence in it, which is made with the ledger secret"
                 );
                 let next = "give members' share-encryption keys with --member-key, or ask for --format json";
-                return Err(refuse(Code::NoReceipt, txid, why).next(next));
+                return Err(Box::new(about(Code::NoReceipt, txid, why).next(next)));
             };
             let components = LeafComponents {
                 write_set_digest: parts.write_set_digest,
@@ -209,7 +213,7 @@ fn leaf(entry: &Entry, secrets: Option<&LedgerSecrets>, files: &LedgerFiles) -> 
     };
     let secret = secret.ok_or_else(|| {
         let why = format!("the keys at hand don't open the ledger secret of {txid}");
-        refuse(Code::NoReceipt, txid, why).next("give the keys of members of that time, or none at all")
+        Box::new(about(Code::NoReceipt, txid, why).next("give the keys of members of that time, or none at all"))
     })?;
     let evidence = secret.commit.evidence_text(txid.view, txid.seqno);
     if sha256(evidence.as_bytes()) != digest {
@@ -230,7 +234,7 @@ fn complete(
     draft: Draft,
 ) -> std::result::Result<Made, Vec<Finding>> {
     let txid = request.txid;
-    let no = |code, why: String| vec![refuse(code, txid, why)];
+    let no = |code, why: String| vec![about(code, txid, why)];
     let signed_in = draft.signed.txid;
     let root = draft.signed.signature.as_ref().map(|signature| signature.root.0);
     let message = match &draft.body {
@@ -326,7 +330,7 @@ fn notes(
     let txid = request.txid;
     if !is_committed(files, txid) {
         let why = format!("{txid} is signed, but the name of no chunk says that it was committed");
-        report.findings.push(refuse(Code::NotKnownCommitted, txid, why));
+        report.findings.push(about(Code::NotKnownCommitted, txid, why));
     }
     let newest = services::by_chunks(files, u64::MAX).next();
     let is_last = newest.is_some_and(|newest| newest.certificate.key_id() == service.key_id());
@@ -335,7 +339,7 @@ fn notes(
             "nothing in this ledger leads from its last service to {}, which made this receipt",
             hex::encode(service.key_id())
         );
-        report.findings.push(refuse(Code::NoEndorsements, txid, why));
+        report.findings.push(about(Code::NoEndorsements, txid, why));
     }
     report.verdict = crate::report::Verdict::of(&report.findings);
 }
@@ -347,7 +351,7 @@ fn is_committed(files: &LedgerFiles, txid: TxId) -> bool {
 }
 
 /// What is said where no file has the entry.
-fn absent(files: &LedgerFiles, txid: TxId) -> Refusal {
+fn absent(files: &LedgerFiles, txid: TxId) -> Finding {
     let (first, last) = (files.first_seqno(), files.last_seqno());
     let gap = files.notes.iter().find_map(|note| match note {
         Note::Gap { from, to } if (*from..=*to).contains(&txid.seqno) => Some((*from, *to)),
@@ -359,16 +363,16 @@ fn absent(files: &LedgerFiles, txid: TxId) -> Refusal {
         None if txid.seqno > last => format!("the ledger at hand ends at seqno {last}"),
         None => "its entry can't be read; `rekindle verify` says why".to_owned(),
     };
-    refuse(Code::NoSuchTransaction, txid, format!("{txid} is not there: {why}"))
+    about(Code::NoSuchTransaction, txid, format!("{txid} is not there: {why}"))
 }
 
 /// What is said where another transaction has the seqno.
-fn other_view(asked: TxId, there: TxId) -> Refusal {
+fn other_view(asked: TxId, there: TxId) -> Finding {
     let why = match there.view > asked.view {
         true => format!("{asked} was rolled back, or never was: {there} is there"),
         false => format!("{asked} is not of this ledger: {there} is there, of an earlier view"),
     };
-    refuse(Code::NoSuchTransaction, asked, why)
+    about(Code::NoSuchTransaction, asked, why)
 }
 
 /// What a ledger has at a place, to hold a receipt against it.
@@ -389,6 +393,3 @@ pub fn in_ledger(files: &LedgerFiles, txid: TxId) -> Result<std::result::Result<
         }),
     })
 }
-
-#[cfg(test)]
-mod tests;
