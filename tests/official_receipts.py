@@ -19,7 +19,8 @@ def leaf(body):
         return body["leaf"]
     parts = body["leaf_components"]
     evidence = hashlib.sha256(parts["commit_evidence"].encode()).digest()
-    digests = [bytes.fromhex(parts["write_set_digest"]), evidence, bytes.fromhex(parts["claims_digest"])]
+    # Entries of 2.0.0-rc were written without claims.
+    digests = [bytes.fromhex(parts["write_set_digest"]), evidence, bytes.fromhex(parts.get("claims_digest", ""))]
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 

@@ -589,7 +589,7 @@ fn receipts_of_real_snapshots_verify() {
             seen += 1;
         }
     }
-    assert!(seen > 4, "{seen}");
+    assert!(seen >= 3, "{seen}");
 }
 
 #[test]
