@@ -147,7 +147,9 @@ fn every_transaction_of_every_real_ledger_has_receipts_that_ccf_verifies() {
                 Form::Cose if *txid >= last_signed => Code::TransactionUnsigned,
                 Form::Cose => Code::NoReceipt,
             };
-            assert_eq!(*code, expected, "{name} {txid} {form:?}");
+            // The last signature of a service is covered by the next service's, whose time is another.
+            let of_the_next = *form == Form::Cose && *code == Code::ReceiptEpoch;
+            assert!(*code == expected || of_the_next, "{name} {txid} {form:?} {code:?}");
             assert!(*form == Form::Cose || *txid > last_signed, "{name} {txid}");
         }
         let cose = all.made.iter().filter(|(_, form, _)| *form == Form::Cose).count();
