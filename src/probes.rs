@@ -15,6 +15,7 @@ mod channel;
 mod consensus;
 mod joining;
 mod members;
+mod receipts;
 mod sealed;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
@@ -27,6 +28,7 @@ pub use channel::{channel_frames, channel_handshake, channel_message};
 pub use consensus::consensus_messages;
 pub use joining::join_request;
 pub use members::{governance_request, proposal};
+pub use receipts::receipt_endorsements;
 pub use sealed::sealed_file;
 
 use crate::crypto::cose::Sign1;
@@ -57,6 +59,7 @@ pub const ALL: &[Probe] = &[
     ("snapshot", snapshot),
     ("tree", tree),
     ("receipt", receipt),
+    ("receipt_endorsements", receipt_endorsements),
     ("cose", cose),
     ("certificate", certificate),
     ("share", share),
@@ -162,11 +165,12 @@ pub fn tree(bytes: &[u8]) {
     }
 }
 
-/// A receipt, JSON or COSE.
+/// A receipt, JSON or COSE, as a snapshot's and as it is judged; the same bytes as endorsements beside it.
 pub fn receipt(bytes: &[u8]) {
     if let Ok(receipt) = Receipt::parse(bytes) {
         let _ = receipt.root();
     }
+    receipts::judged(bytes);
 }
 
 /// A COSE_Sign1 message.

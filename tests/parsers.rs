@@ -107,6 +107,7 @@ fn seeds() -> Vec<Vec<u8>> {
             }
         }
     }
+    seeds.extend(receipts());
     seeds.extend(requests());
     seeds.extend(of_a_channel());
     #[cfg(feature = "canton")]
@@ -114,6 +115,32 @@ fn seeds() -> Vec<Vec<u8>> {
     // Shares of both formats, blobs and small trees are nothing but lengths.
     seeds.extend([44, 60, 113, 16 + 32 * 3].map(|length| vec![1; length]));
     seeds
+}
+
+/// Receipts of a made-up service that was recovered twice, in both forms, and what leads to them.
+fn receipts() -> Vec<Vec<u8>> {
+    use rekindle::fixture::{Options, generate};
+    use rekindle::format::TxId;
+    use rekindle::merkle::presented::write_endorsements;
+    use rekindle::recovery::receipts::{Form, Request, make};
+    let scratch = tempfile::tempdir().unwrap();
+    let options = Options {
+        entries: 30,
+        signature_every: 5,
+        recoveries: 2,
+        ..Options::default()
+    };
+    generate(&options, scratch.path(), &rekindle::report::progress::Silent).unwrap();
+    let files = rekindle::format::directory::LedgerFiles::list(&[scratch.path().join("ledger")], false).unwrap();
+    let request = Request {
+        txid: TxId { view: 2, seqno: 5 },
+        form: Form::Json,
+        secrets: None,
+        service: None,
+    };
+    let made = make(&files, &request).unwrap().map_err(drop).unwrap();
+    assert_eq!(made.endorsements.len(), 2);
+    vec![made.bytes, write_endorsements(&made.endorsements)]
 }
 
 /// What a virtual node sends that has this key, which is the client's of the probe.

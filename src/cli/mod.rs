@@ -31,6 +31,7 @@ mod member;
 mod node;
 mod output;
 mod progress;
+mod receipt;
 mod text;
 mod unlock;
 mod verify;
@@ -81,6 +82,7 @@ enum Command {
     Fixture(fixture::Args),
     Bench(bench::Args),
     Member(member::Args),
+    Receipt(receipt::Args),
     #[cfg(feature = "canton")]
     Canton(Box<canton::Args>),
     /// Print a completion script for a shell
@@ -149,6 +151,7 @@ pub fn main() -> u8 {
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
+        Command::Receipt(args) => receipt::run(&args, &cli.common),
         #[cfg(feature = "canton")]
         Command::Canton(args) => canton::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
@@ -199,6 +202,7 @@ impl Cli {
             ) => false,
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
+            Some(Command::Receipt(args)) => args.has_keys(),
             Some(Command::Bench(args)) => !args.member_key.is_empty(),
             _ => true,
         }

@@ -10,6 +10,7 @@
 )]
 
 pub mod accumulator;
+pub mod presented;
 pub mod receipt;
 pub mod tree;
 

@@ -16,9 +16,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// Largest receipt that is read: a path, a certificate and a signature have a few kilobytes.
-const MAX_RECEIPT_BYTES: usize = 1 << 20;
+pub(super) const MAX_RECEIPT_BYTES: usize = 1 << 20;
 /// Longest path that can exist: a tree of 2^64 leaves.
-const MAX_PATH: usize = 64;
+pub(super) const MAX_PATH: usize = 64;
+
+/// A proof nests 3 deep.
+const MAX_NESTING: usize = 8;
 
 /// Why a receipt does not prove what it should.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +109,30 @@ struct JsonLeaf {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum JsonStep {
+pub(super) enum JsonStep {
     Left(String),
     Right(String),
+}
+
+impl JsonStep {
+    pub(super) fn read(&self) -> Result<Step, ReceiptError> {
+        let (left, digest) = match self {
+            JsonStep::Left(digest) => (true, digest),
+            JsonStep::Right(digest) => (false, digest),
+        };
+        Ok(Step {
+            left,
+            digest: hex_digest(digest)?,
+        })
+    }
+
+    pub(super) fn of(step: &Step) -> JsonStep {
+        let digest = hex::encode(step.digest);
+        match step.left {
+            true => JsonStep::Left(digest),
+            false => JsonStep::Right(digest),
+        }
+    }
 }
 
 impl Receipt {
@@ -139,16 +163,7 @@ impl Receipt {
         let path = json
             .proof
             .iter()
-            .map(|step| match step {
-                JsonStep::Left(digest) => Ok(Step {
-                    left: true,
-                    digest: hex_digest(digest)?,
-                }),
-                JsonStep::Right(digest) => Ok(Step {
-                    left: false,
-                    digest: hex_digest(digest)?,
-                }),
-            })
+            .map(JsonStep::read)
             .collect::<Result<_, ReceiptError>>()?;
         let certificate =
             Certificate::from_pem(&json.cert).map_err(|e| ReceiptError::Unreadable(format!("its certificate: {e}")))?;
@@ -233,13 +248,7 @@ pub fn write_json(
             write_set_digest: hex::encode(components.write_set_digest),
         },
         node_id: node_id.to_owned(),
-        proof: path
-            .iter()
-            .map(|step| match step.left {
-                true => JsonStep::Left(hex::encode(step.digest)),
-                false => JsonStep::Right(hex::encode(step.digest)),
-            })
-            .collect(),
+        proof: path.iter().map(JsonStep::of).collect(),
         signature: STANDARD.encode(signature),
     };
     serde_json::to_vec(&json).unwrap_or_default()
@@ -273,11 +282,24 @@ pub fn write_cbor_proof(components: &LeafComponents, path: &[Step]) -> Vec<u8> {
     out
 }
 
-fn read_cbor_proof(bytes: &[u8]) -> Result<(LeafComponents, Vec<Step>), ReceiptError> {
+pub(super) fn read_cbor_proof(bytes: &[u8]) -> Result<(LeafComponents, Vec<Step>), ReceiptError> {
     use ciborium::Value;
     let unreadable = |what: &str| ReceiptError::Unreadable(format!("its inclusion proof: {what}"));
-    let value: Value = ciborium::from_reader(bytes).map_err(|e| unreadable(&e.to_string()))?;
+    let mut rest = bytes;
+    let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_NESTING)
+        .map_err(|e| unreadable(&e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(unreadable("something comes after it"));
+    }
     let map = value.as_map().ok_or_else(|| unreadable("is not a map"))?;
+    let labels = |wanted: i64| {
+        map.iter()
+            .filter(|(key, _)| key.as_integer() == Some(wanted.into()))
+            .count()
+    };
+    if labels(1) > 1 || labels(2) > 1 {
+        return Err(unreadable("a label stands in it twice"));
+    }
     let field = |label: i64| {
         map.iter()
             .find(|(key, _)| key.as_integer() == Some(label.into()))
@@ -315,7 +337,7 @@ fn read_cbor_proof(bytes: &[u8]) -> Result<(LeafComponents, Vec<Step>), ReceiptE
     Ok((components, path))
 }
 
-fn hex_digest(text: &str) -> Result<Digest, ReceiptError> {
+pub(super) fn hex_digest(text: &str) -> Result<Digest, ReceiptError> {
     let mut digest = [0; 32];
     hex::decode_to_slice(text, &mut digest).map_err(|e| {
         ReceiptError::Unreadable(format!(

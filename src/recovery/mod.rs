@@ -21,6 +21,7 @@ pub mod join;
 mod loading;
 pub mod private;
 mod reading;
+pub mod receipts;
 pub mod recovery_tables;
 pub mod salvage;
 pub mod scan;

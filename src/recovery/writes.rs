@@ -464,6 +464,21 @@ pub fn value_at(files: &LedgerFiles, table: &str, seqno: Seqno) -> Option<Vec<u8
     found
 }
 
+/// Hands every value that an entry writes to a public table to `each`, with the table's name, up to where it can be read.
+pub fn for_each_write(located: &Located<'_>, mut each: impl FnMut(&str, &[u8])) {
+    let mut maps = located.maps();
+    while let Ok(Some(table)) = maps.next_name() {
+        let read = maps.writes(|write| {
+            if let Some(value) = write.value {
+                each(table, value);
+            }
+        });
+        if read.is_err() {
+            return;
+        }
+    }
+}
+
 /// Whether an entry writes to a table of signatures.
 pub fn is_signature(located: &Located<'_>) -> bool {
     let mut maps = located.maps();

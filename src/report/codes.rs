@@ -211,4 +211,38 @@ register! {
     PolicyByNobody = "L0922", Warning, "find out who wrote this, and which nodes were let in by it: the members did not decide it";
     /// A node that began a service changed what members had agreed to, or would have in CCF.
     OwnPolicy = "L0951", Warning, "the node that begins a service declares itself good, as in CCF: compare what members want with /gov/service/join-policy, update the node's firmware, or propose set_snp_minimum_tcb_version or add_snp_uvm_endorsement";
+    /// A receipt, or a list of endorsements beside it, that can't be read.
+    ReceiptUnreadable = "L1301", Error, "get the receipt again, from a node or with `rekindle receipt`";
+    /// The root that a receipt's path leads to is not the one that was signed.
+    ReceiptSignature = "L1302", Error, "do not rely on it: the receipt was changed, or made up";
+    /// No service trusted stands behind a receipt.
+    ReceiptStrange = "L1303", Error, "give the certificate of the service that made it, or the endorsements that lead to it (--endorsements, --ledger); if neither fits, it is another service's, or made up";
+    /// A receipt names another node than the one whose certificate it has.
+    ReceiptNode = "L1304", Error, "do not rely on it: no node of CCF or Rekindle gives out such a receipt";
+    /// A receipt is of another transaction than the one asked for.
+    ReceiptTransaction = "L1305", Error, "ask for the receipt of the right transaction; one that names none can be held against a ledger with --ledger";
+    /// The claims digest in a receipt is not that of what is claimed.
+    ReceiptClaims = "L1306", Error, "the application claimed something else of this transaction: find out what it digests, byte by byte";
+    /// The write set digest in a receipt is not that of the entry at hand.
+    ReceiptWriteSet = "L1307", Error, "the entry was changed, or is another one: take it from another copy of the ledger";
+    /// An endorsement of an earlier service does not hold.
+    ReceiptEndorsement = "L1308", Error, "get the endorsements again, from the ledger (`rekindle receipt`) or a node";
+    /// A service is vouched for, but not for the time of this transaction.
+    ReceiptEpoch = "L1309", Error, "do not rely on it: a service signed what was not its own, or another service's key did";
+    /// The header of a COSE receipt is not that of a signature of a ledger after the transaction.
+    ReceiptHeader = "L1310", Error, "do not rely on it: no node of CCF or Rekindle gives out such a receipt";
+    /// A receipt is not of the transaction that the ledger at hand has.
+    ReceiptOtherLedger = "L1311", Error, "keep both: a receipt that holds and a ledger that differs are proof that history was changed";
+    /// There is no such transaction in the ledger.
+    NoSuchTransaction = "L1320", Error, "look for it in other copies of the ledger (`rekindle compare`), or ask whoever was told this ID when, and by which node";
+    /// No signature covers the transaction.
+    TransactionUnsigned = "L1321", Error, "nothing proves it, and a recovery drops it: look for a longer copy of the ledger";
+    /// A receipt of this form can't be made.
+    NoReceipt = "L1322", Error, "ask for the other form (--format), or give what is missing";
+    /// Nothing in the ledger proves that a signed transaction was committed.
+    NotKnownCommitted = "L1323", Warning, "compare all copies of the ledger first (`rekindle compare`): what is signed and not committed may have been rolled back elsewhere";
+    /// The ledger secret at hand does not give the commit evidence that the entry holds the digest of.
+    EvidenceOfAnotherSecret = "L1324", Error, "verify the ledger, and rehearse opening it (`rekindle unlock`): the entry or the secret is not what it should be";
+    /// The ledger lacks what would lead from its last service to the one that a receipt is of.
+    NoEndorsements = "L1325", Info, "give whoever verifies the receipt the certificate of the service that made it";
 }

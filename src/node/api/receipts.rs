@@ -10,20 +10,17 @@ use hyper::{Method, StatusCode};
 use super::answers::{Hex, LeafComponents, ProofStep, Receipt, TransactionId, TxStatus};
 use super::consensus::{status_of, transaction_id};
 use super::with_txid;
-use crate::crypto::{Certificate, Digest};
+use crate::crypto::Certificate;
 use crate::format::TxId;
-use crate::format::chunk::Located;
 use crate::format::directory::LedgerFiles;
 use crate::http::{ApiError, ApiResult, QueryParameter, Request, Response, Route, schema};
-use crate::merkle::Tree;
-use crate::merkle::tree::TreeView;
+use crate::merkle::tree::Step;
 use crate::node::public::ledger_directories;
 use crate::node::shared::Node;
-use crate::recovery::segments::Windows;
-use crate::recovery::writes::is_signature;
+use crate::recovery::receipts::lookup;
 use crate::service::value;
 use crate::tables::names;
-use crate::tables::values::{ServiceInfo, Signature, from_json};
+use crate::tables::values::{ServiceInfo, Signature};
 
 pub(super) const TRANSACTION: &[QueryParameter] = &[QueryParameter {
     name: "transaction_id",
@@ -121,122 +118,61 @@ fn find(node: &Node, txid: TxId) -> Result<Option<Receipt>, String> {
 }
 
 fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, String> {
-    let mut leaf = None;
-    let mut windows = Windows::new(files, txid.seqno, u64::MAX);
-    while let Some(window) = windows.next_window().map_err(|why| why.to_string())? {
-        for segment in &window {
-            let mut found = None;
-            segment.for_each(|located| {
-                if located.seqno < txid.seqno || found.is_some() {
-                    return;
-                }
-                let signs = is_signature(&located);
-                match located.seqno == txid.seqno {
-                    true if signs => found = Some(of_signature(&located)),
-                    true => leaf = Some(Leaf::of(&located, evidence)),
-                    false if signs => {
-                        let leaf = leaf.take().ok_or("the transaction is not where it should be");
-                        found = Some(leaf.map_err(str::to_owned).and_then(|leaf| prove(&located, txid, leaf)));
-                    }
-                    false => {}
-                }
-            });
-            if let Some(found) = found {
-                return found;
-            }
-        }
+    // The first one after it, whoever signed: the next may not be committed yet.
+    let found = lookup::find(files, txid.seqno, |_| true).map_err(|why| why.to_string())?;
+    let found = found.ok_or("the transaction is not where it should be")?;
+    if let Some(own) = found.own {
+        // A signature transaction proves itself: its leaf is the root that it signs.
+        let signature = by_node(own.signature, own.txid)?;
+        return Ok(Receipt {
+            leaf: Some(Hex::of(&signature.root.0)),
+            ..Receipt::signed(signature)
+        });
     }
-    Err("no signature after it was found".to_owned())
+    let Some(signed) = found.signed else {
+        return Err(found
+            .passed
+            .unwrap_or_else(|| "no signature after it was found".to_owned()));
+    };
+    let path = lookup::path(&signed, txid.seqno)?;
+    let (leaf, leaf_components) = parts(&found.entry, evidence);
+    Ok(Receipt {
+        leaf,
+        leaf_components,
+        proof: path.iter().map(proof_step).collect(),
+        ..Receipt::signed(by_node(signed.signature, signed.txid)?)
+    })
 }
 
-/// What a receipt says of the transaction itself.
-struct Leaf {
-    /// Where the entry has no commit evidence, as before 2.0.
-    plain: Option<Hex>,
-    components: Option<LeafComponents>,
+fn by_node(signature: Option<Signature>, txid: TxId) -> Result<Signature, String> {
+    signature.ok_or_else(|| format!("the signature at {} is not a node's", txid.seqno))
 }
 
-impl Leaf {
-    fn of(located: &Located<'_>, evidence: &str) -> Leaf {
-        match located.public.commit_evidence_digest {
-            Some(_) => Leaf {
-                plain: None,
-                components: Some(LeafComponents {
-                    claims_digest: Hex::of(&located.public.claims_digest.copied().unwrap_or_default()),
-                    commit_evidence: evidence.to_owned(),
-                    write_set_digest: Hex::of(&located.entry.write_set_digest()),
-                }),
-            },
-            None => Leaf {
-                plain: Some(Hex::of(&located.entry.leaf(&located.public))),
-                components: None,
-            },
-        }
+/// What a receipt says of the transaction itself: the leaf alone where the entry has no commit evidence, as before 2.0.
+fn parts(entry: &lookup::Entry, evidence: &str) -> (Option<Hex>, Option<LeafComponents>) {
+    match entry.evidence_digest {
+        None => (Some(Hex::of(&entry.leaf)), None),
+        Some(_) => (
+            None,
+            Some(LeafComponents {
+                claims_digest: Hex::of(&entry.claims_digest.unwrap_or_default()),
+                commit_evidence: evidence.to_owned(),
+                write_set_digest: Hex::of(&entry.write_set_digest),
+            }),
+        ),
     }
 }
 
-/// What a signature transaction writes.
-struct Signed {
-    signature: Signature,
-    tree: Vec<u8>,
-}
-
-fn signed(located: &Located<'_>) -> Result<Signed, String> {
-    let (mut signature, mut tree) = (None, None);
-    let mut maps = located.maps();
-    while let Some(table) = maps.next_name().map_err(|why| why.to_string())? {
-        maps.writes(|write| match table {
-            names::SIGNATURES => signature = write.value.map(from_json::<Signature>),
-            names::TREE => tree = write.value.map(<[u8]>::to_vec),
-            _ => {}
-        })
-        .map_err(|why| why.to_string())?;
-    }
-    match (signature, tree) {
-        (Some(Ok(signature)), Some(tree)) => Ok(Signed { signature, tree }),
-        _ => Err(format!(
-            "the signature at {} is not a node's, or has no tree",
-            located.seqno
-        )),
-    }
-}
-
-fn prove(located: &Located<'_>, txid: TxId, leaf: Leaf) -> Result<Receipt, String> {
-    let Signed { signature, tree } = signed(located)?;
-    let view = TreeView::parse(&tree).map_err(|why| why.to_string())?;
-    let first = view.len() - view.leaves().count() as u64;
-    let flushed = view.accumulator(first).ok_or("the signature's tree can't be read")?;
-    let leaves: Vec<Digest> = view.leaves().copied().collect();
-    let path = Tree::continuing(flushed, leaves).path(txid.seqno).ok_or_else(|| {
-        format!(
-            "the tree of the signature at {} does not reach back to it",
-            located.seqno
-        )
-    })?;
-    let step = |digest| Some(Hex::of(digest));
-    let proof = path.iter().map(|at| match at.left {
+fn proof_step(step: &Step) -> ProofStep {
+    let digest = Some(Hex::of(&step.digest));
+    match step.left {
         true => ProofStep {
-            left: step(&at.digest),
+            left: digest,
             right: None,
         },
         false => ProofStep {
             left: None,
-            right: step(&at.digest),
+            right: digest,
         },
-    });
-    Ok(Receipt {
-        leaf: leaf.plain,
-        leaf_components: leaf.components,
-        proof: proof.collect(),
-        ..Receipt::signed(signature)
-    })
-}
-
-/// A signature transaction proves itself: its leaf is the root that it signs.
-fn of_signature(located: &Located<'_>) -> Result<Receipt, String> {
-    let Signed { signature, .. } = signed(located)?;
-    Ok(Receipt {
-        leaf: Some(Hex::of(&signature.root.0)),
-        ..Receipt::signed(signature)
-    })
+    }
 }
