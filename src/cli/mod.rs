@@ -31,6 +31,7 @@ mod member;
 mod node;
 mod output;
 mod progress;
+mod snapshot;
 mod text;
 mod unlock;
 mod verify;
@@ -81,6 +82,7 @@ enum Command {
     Fixture(fixture::Args),
     Bench(bench::Args),
     Member(member::Args),
+    Snapshot(snapshot::Args),
     #[cfg(feature = "canton")]
     Canton(Box<canton::Args>),
     /// Print a completion script for a shell
@@ -149,6 +151,7 @@ pub fn main() -> u8 {
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
+        Command::Snapshot(args) => snapshot::run(&args, &cli.common),
         #[cfg(feature = "canton")]
         Command::Canton(args) => canton::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
@@ -182,12 +185,12 @@ impl Cli {
     fn may_touch_keys(&self) -> bool {
         match &self.command {
             Some(
-                Command::Verify(_)
-                | Command::Attest(_)
+                Command::Attest(_)
                 | Command::Compare(_)
                 | Command::Completions { .. }
                 | Command::Man,
             ) => false,
+            Some(Command::Verify(args)) => !args.member_key.is_empty(),
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
             Some(Command::Bench(args)) => !args.member_key.is_empty(),
