@@ -96,7 +96,11 @@ fn every_snapshot_of_every_real_ledger_is_rebuilt_bit_for_bit() {
             there += 1;
             assert!(rebuilt.get(&file) == Some(&bytes), "{name}: {file} is another one");
         }
-        assert_compared(&verify(&ledger, &out, &service.keys()).expect(0).json(), "all", evidence);
+        assert_compared(
+            &verify(&ledger, &out, &service.keys()).expect(0).json(),
+            "all",
+            evidence,
+        );
         assert_compared(&verify(&ledger, &out, &[]).expect(0).json(), "public", evidence);
     }
     assert!(there >= 9, "{there} files were there to compare with");
@@ -134,7 +138,9 @@ fn made_snapshots_of_every_kind_are_rebuilt_bit_for_bit_and_hold_what_the_ledger
         let before = contents(&service.directory);
         let scratch = tempfile::tempdir().unwrap();
         let out = scratch.path().join("out");
-        let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"]).expect(0).json();
+        let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"])
+            .expect(0)
+            .json();
         let snapshots = files(&service.snapshots());
         assert!(snapshots.len() >= 3, "{options:?}");
         let rebuilt = files(&out);
@@ -142,7 +148,9 @@ fn made_snapshots_of_every_kind_are_rebuilt_bit_for_bit_and_hold_what_the_ledger
             assert!(rebuilt.get(name) == Some(bytes), "{options:?}: {name} of {report}");
         }
         assert_eq!(rebuilt.len(), outcomes(&report, "rebuilt").len());
-        let report = verify(&service.ledger(), &service.snapshots(), &service.keys()).expect(0).json();
+        let report = verify(&service.ledger(), &service.snapshots(), &service.keys())
+            .expect(0)
+            .json();
         assert_compared(&report, "all", snapshots.len());
         assert!(before == contents(&service.directory), "an input was changed");
     }
@@ -160,13 +168,22 @@ fn a_lie_that_the_whole_service_stands_behind_is_named_all_the_same() {
     ];
     for (lie, table, kind, private) in cases {
         let service = made(&["--snapshots-lie", lie, "--entries", "100"]);
-        let report = verify(&service.ledger(), &service.snapshots(), &service.keys()).expect(1).json();
+        let report = verify(&service.ledger(), &service.snapshots(), &service.keys())
+            .expect(1)
+            .json();
         let found = codes(&report);
-        assert!(!found.is_empty() && found.iter().all(|code| *code == "L1201"), "{lie}: {report}");
+        assert!(
+            !found.is_empty() && found.iter().all(|code| *code == "L1201"),
+            "{lie}: {report}"
+        );
         for snapshot in report["snapshots"].as_array().unwrap() {
             assert_eq!(snapshot["verdict"], "findings", "{snapshot}");
             let first = &snapshot["content"]["first"];
-            assert_eq!((&first["table"], &first["kind"]), (&table.into(), &kind.into()), "{lie}: {snapshot}");
+            assert_eq!(
+                (&first["table"], &first["kind"]),
+                (&table.into(), &kind.into()),
+                "{lie}: {snapshot}"
+            );
             assert!(first["key"].is_string() || kind == "extra_map", "{snapshot}");
         }
         // Its receipt, evidence and digest hold: nothing else notices.
@@ -174,7 +191,9 @@ fn a_lie_that_the_whole_service_stands_behind_is_named_all_the_same() {
         without.expect(if private { 0 } else { 1 });
         // And what never was the state can't be rebuilt from the ledger: nothing is written.
         let scratch = tempfile::tempdir().unwrap();
-        let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--all"]).expect(1).json();
+        let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--all"])
+            .expect(1)
+            .json();
         assert!(codes(&report).iter().all(|code| *code == "L1215"), "{report}");
         assert!(files(scratch.path()).is_empty());
     }
@@ -187,7 +206,10 @@ fn what_a_changed_snapshot_says_is_named_beside_its_broken_receipt() {
     let path = service.snapshots().join(&name);
     let bytes = std::fs::read(&path).unwrap();
     // The first value of public:records.
-    let map = bytes.windows(14).position(|window| window == b"public:records").unwrap();
+    let map = bytes
+        .windows(14)
+        .rposition(|window| window == b"public:records")
+        .unwrap();
     let mut changed = bytes.clone();
     changed[map + 14 + 16 + 8 + 8 + 16 + 20] ^= 1;
     std::fs::write(&path, &changed).unwrap();
@@ -201,7 +223,12 @@ fn what_a_changed_snapshot_says_is_named_beside_its_broken_receipt() {
             changed[at] = value;
             std::fs::write(&path, &changed).unwrap();
             let run = verify(&service.ledger(), &service.snapshots(), &service.keys());
-            assert_eq!(run.code, Some(i32::from(changed != bytes)), "{at} {value}: {}", run.stderr);
+            assert_eq!(
+                run.code,
+                Some(i32::from(changed != bytes)),
+                "{at} {value}: {}",
+                run.stderr
+            );
             run.json();
         }
     }
@@ -216,29 +243,50 @@ fn why_there_is_none_is_said() {
     let listing = rekindle!["snapshot", service.ledger(), "--json"].expect(0).json();
     let rows = outcomes(&listing, "can_be_rebuilt");
     assert!(rows.len() >= 3, "{listing}");
-    let (at, last) = (rows[0]["seqno"].as_u64().unwrap(), listing["last_seqno"].as_u64().unwrap());
+    let (at, last) = (
+        rows[0]["seqno"].as_u64().unwrap(),
+        listing["last_seqno"].as_u64().unwrap(),
+    );
     let cases = [
         (at - 1, "is no signature", "L1211"),
         (last + 7, "the ledger ends at", "L1211"),
         (0, "the ledger begins at", "L1211"),
     ];
     for (asked, words, code) in cases {
-        let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--at", &asked.to_string()])
-            .expect(1)
-            .json();
+        let report = rebuild(
+            &[service.ledger()],
+            &service.keys(),
+            scratch.path(),
+            &["--at", &asked.to_string()],
+        )
+        .expect(1)
+        .json();
         assert_eq!(codes(&report), [code], "{report}");
-        assert!(report["findings"][0]["message"].as_str().unwrap().contains(words), "{report}");
+        assert!(
+            report["findings"][0]["message"].as_str().unwrap().contains(words),
+            "{report}"
+        );
     }
     // Without keys: who has them.
-    let report = rebuild(&[service.ledger()], &[], scratch.path(), &["--at", &at.to_string()]).expect(1).json();
+    let report = rebuild(&[service.ledger()], &[], scratch.path(), &["--at", &at.to_string()])
+        .expect(1)
+        .json();
     assert_eq!(codes(&report), ["L1214"], "{report}");
-    assert!(report["findings"][0]["message"].as_str().unwrap().contains("2 of 3 members"), "{report}");
+    assert!(
+        report["findings"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("2 of 3 members"),
+        "{report}"
+    );
     // With too few.
     let few = [service.key(0)];
     let run = rebuild(&[service.ledger()], &few, scratch.path(), &[]).expect(3);
     assert!(run.stderr.contains("don't open this ledger"), "{}", run.stderr);
     // A signature without a snapshot.
-    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--at", "2"]).expect(1).json();
+    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--at", "2"])
+        .expect(1)
+        .json();
     assert_eq!(codes(&report), ["L1211"], "{report}");
     assert!(files(scratch.path()).is_empty());
 }
@@ -252,10 +300,14 @@ fn evidence_that_nothing_signed_covers_gives_no_snapshot() {
     cut_before(&service.ledger(), signed_at);
     let scratch = tempfile::tempdir().unwrap();
     let at = newest["seqno"].to_string();
-    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--at", &at]).expect(1).json();
+    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &["--at", &at])
+        .expect(1)
+        .json();
     assert_eq!(codes(&report), ["L1212"], "{report}");
     // The newest that can be had is another one.
-    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &[]).expect(0).json();
+    let report = rebuild(&[service.ledger()], &service.keys(), scratch.path(), &[])
+        .expect(0)
+        .json();
     assert_ne!(outcomes(&report, "rebuilt")[0]["seqno"], newest["seqno"]);
     assert_eq!(files(scratch.path()).len(), 1);
 }
@@ -294,7 +346,9 @@ fn a_ledger_with_a_hole_or_a_changed_entry_gives_no_snapshot_after_it() {
     };
     std::fs::remove_file(path).unwrap();
     let out = scratch.path().join("with a hole");
-    let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"]).expect(1).json();
+    let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"])
+        .expect(1)
+        .json();
     assert!(codes(&report).contains(&"L1213"), "{report}");
     assert!(!outcomes(&report, "rebuilt").is_empty());
     assert_eq!(rebuilt_after(&report), 0);
@@ -304,7 +358,9 @@ fn a_ledger_with_a_hole_or_a_changed_entry_gives_no_snapshot_after_it() {
     changed[middle] ^= 1;
     std::fs::write(path, changed).unwrap();
     let out = scratch.path().join("changed");
-    let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"]).expect(1).json();
+    let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all"])
+        .expect(1)
+        .json();
     let snapshots = files(&service.snapshots());
     for (name, bytes) in files(&out) {
         assert!(snapshots.get(&name) == Some(&bytes), "{name} of {report}");
@@ -337,9 +393,14 @@ fn a_ledger_that_begins_after_a_snapshot_goes_on_from_it() {
     let left_option = left.to_str().unwrap();
     // Without it nothing is known.
     rebuild(&[service.ledger()], &[], &out, &["--all"]).expect(1);
-    let report = rebuild(&[service.ledger()], &service.keys(), &out, &["--all", "--snapshots", left_option])
-        .expect(0)
-        .json();
+    let report = rebuild(
+        &[service.ledger()],
+        &service.keys(),
+        &out,
+        &["--all", "--snapshots", left_option],
+    )
+    .expect(0)
+    .json();
     let rebuilt = files(&out);
     let later: Vec<_> = names.iter().filter(|name| seqno(name) > kept_seqno).collect();
     assert!(later.len() >= 2);
@@ -348,14 +409,21 @@ fn a_ledger_that_begins_after_a_snapshot_goes_on_from_it() {
     }
     // And what is there is held against what follows from it.
     let mut arguments: Vec<OsString> = vec!["verify".into(), service.ledger().into(), "--json".into()];
-    arguments.extend(["--snapshots".into(), service.snapshots().into(), "--from-snapshot".into()]);
+    arguments.extend([
+        "--snapshots".into(),
+        service.snapshots().into(),
+        "--from-snapshot".into(),
+    ]);
     arguments.extend([left.join(kept).into_os_string(), "--member-key".into()]);
     arguments.extend(service.keys().into_iter().map(PathBuf::into_os_string));
     let report = Run::of(&arguments).json();
     for snapshot in report["snapshots"].as_array().unwrap() {
         let content = &snapshot["content"];
         match snapshot["seqno"].as_u64().unwrap() > kept_seqno {
-            true => assert_eq!((&content["compared"], &content["differences"]), (&"all".into(), &0.into())),
+            true => assert_eq!(
+                (&content["compared"], &content["differences"]),
+                (&"all".into(), &0.into())
+            ),
             false => assert_eq!(content["compared"], "nothing", "{snapshot}"),
         }
     }

@@ -184,12 +184,7 @@ impl Cli {
     /// Whether keys, shares or what they open may come into this process.
     fn may_touch_keys(&self) -> bool {
         match &self.command {
-            Some(
-                Command::Attest(_)
-                | Command::Compare(_)
-                | Command::Completions { .. }
-                | Command::Man,
-            ) => false,
+            Some(Command::Attest(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
             Some(Command::Verify(args)) => !args.member_key.is_empty(),
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),

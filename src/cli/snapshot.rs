@@ -171,11 +171,16 @@ fn render(report: &Report, forgotten: u64) -> String {
             ),
         };
         let evidence = &row.evidence;
-        line(format!("snapshot     at {}, evidence {}: {what}", evidence.seqno, evidence.evidence));
+        line(format!(
+            "snapshot     at {}, evidence {}: {what}",
+            evidence.seqno, evidence.evidence
+        ));
     }
     line(format!("took         {:.3} s", report.elapsed_s));
     let verdict = match report.verdict.exit_code() {
-        0 if report.snapshots.iter().any(|row| row.outcome == Outcome::Rebuilt) => "ok: byte for byte what the service wrote",
+        0 if report.snapshots.iter().any(|row| row.outcome == Outcome::Rebuilt) => {
+            "ok: byte for byte what the service wrote"
+        }
         0 => "ok",
         _ => "findings: not everything that was asked for can be had",
     };

@@ -107,7 +107,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let progress = progress::for_terminal();
     let mut report = verify(&files, &options, progress.as_ref())?;
     if !report.snapshots.is_empty() {
-        compare_content(args, &files, options.from_snapshot.as_ref(), &mut report, progress.as_ref())?;
+        compare_content(
+            args,
+            &files,
+            options.from_snapshot.as_ref(),
+            &mut report,
+            progress.as_ref(),
+        )?;
     }
     let mut report = report.timed_from(super::began());
     match report.attestation.as_ref().filter(|_| args.attestations) {

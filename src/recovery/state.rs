@@ -171,7 +171,9 @@ impl MappedSnapshot {
     pub fn public_parts<'s>(&'s self, each: impl FnMut(Part<'s>)) -> Result<()> {
         let snapshot = self.parsed()?;
         self.check_written(snapshot.entry.public)?;
-        snapshot.public_parts(each).map_err(|why| self.unreadable(&why.to_string()))
+        snapshot
+            .public_parts(each)
+            .map_err(|why| self.unreadable(&why.to_string()))
     }
 
     /// First seqno of each view, from view 1 on; of no more than `max` views.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::content::{Comparison, Difference, compare, compare_views, extra_map};
+use super::content::{Comparison, compare, compare_views, extra_map};
 use super::rebuild::{Born, maps_after};
 use super::replay::{Replay, State};
 use crate::error::Result;
@@ -56,7 +56,9 @@ fn why_not(replay: &Replay<'_>, file: &SnapshotFile, seqno: Seqno, proven_to: Se
     let start = replay.start.map(|start| start.seqno);
     match () {
         () if !file.name.committed => Some("it was not committed".to_owned()),
-        () if seqno > proven_to => Some(format!("the ledger is proven up to {proven_to}, its state is of {seqno}")),
+        () if seqno > proven_to => Some(format!(
+            "the ledger is proven up to {proven_to}, its state is of {seqno}"
+        )),
         () if start == Some(seqno) => Some("this run starts from a snapshot of this state".to_owned()),
         () if seqno < replay.begins_at() => Some(format!("what is read begins at {}", replay.begins_at())),
         () => None,
@@ -79,7 +81,10 @@ fn conclude(report: &mut VerifyReport, file: &SnapshotFile, content: ContentVerd
 
 fn check_one(replay: &Replay<'_>, state: &State, file: &SnapshotFile) -> Result<(ContentVerdict, Vec<Finding>)> {
     if let Some(why) = state.gap() {
-        return Ok((ContentVerdict::nothing(format!("the state is not known: {why}")), Vec::new()));
+        return Ok((
+            ContentVerdict::nothing(format!("the state is not known: {why}")),
+            Vec::new(),
+        ));
     }
     let say = |code: Code, why: String| Finding::new(code, why).file(&file.path).seqno(state.at);
     let walked = MappedSnapshot::open(&file.path).and_then(|snapshot| walk(&snapshot, state, replay.secrets));
@@ -112,7 +117,10 @@ fn check_one(replay: &Replay<'_>, state: &State, file: &SnapshotFile) -> Result<
         compared,
         keys: comparison.keys,
         differences: comparison.differences,
-        first: comparison.first.as_ref().and_then(|first| serde_json::to_value(first).ok()),
+        first: comparison
+            .first
+            .as_ref()
+            .and_then(|first| serde_json::to_value(first).ok()),
         why_not,
     };
     Ok((content, findings))
@@ -158,7 +166,10 @@ fn walk_private(
         return left(Private::Left(why));
     }
     let Some(key) = secrets.key_at(state.at) else {
-        return left(Private::Left(format!("no ledger secret is known for seqno {}", state.at)));
+        return left(Private::Left(format!(
+            "no ledger secret is known for seqno {}",
+            state.at
+        )));
     };
     let plaintext = match snapshot.private_plaintext(key) {
         Ok(plaintext) => plaintext,
@@ -174,7 +185,7 @@ fn walk_private(
 fn explain_born(comparison: &mut Comparison, later: &Born) {
     for name in std::mem::take(&mut comparison.born) {
         if !later.iter().any(|(_, known)| *known == name) {
-            comparison.differ(|| -> Difference { extra_map(&name, 0, 0) });
+            comparison.differ(|| extra_map(&name, 0));
         }
     }
 }

@@ -158,7 +158,10 @@ pub fn compare<'s, E>(
     walker.missing_maps(None);
     let (mut comparison, missing) = (walker.comparison, walker.missing_in);
     if let Some(map) = missing.filter(|_| comparison.first.as_ref().is_some_and(|first| first.key.is_none()))
-        && comparison.first.as_ref().is_some_and(|first| first.kind == Kind::MissingKey)
+        && comparison
+            .first
+            .as_ref()
+            .is_some_and(|first| first.kind == Kind::MissingKey)
     {
         // Which key it is takes another walk; it is the first difference, so this happens once.
         let mut seen: HashSet<&[u8]> = HashSet::new();
@@ -244,6 +247,14 @@ impl<'s> Walker<'_, 's> {
         map.entries += 1;
         self.comparison.keys += 1;
         let order = (key_order(entry.key), entry.key);
+        if !map.known {
+            // One difference, whatever is in it.
+            if map.entries == 1 {
+                let (name, version) = (map.name, map.version);
+                self.comparison.differ(|| extra_map(name, version));
+            }
+            return;
+        }
         if map.last.is_some_and(|last| last >= order) {
             let text = match map.last == Some(order) {
                 true => "this key is in it twice",
@@ -266,9 +277,10 @@ impl<'s> Walker<'_, 's> {
     fn end_map(&mut self) {
         let Some(map) = self.map.take() else { return };
         if !map.known {
-            match map.entries == 0 && map.version == 0 && self.comparison.born.len() < MAX_BORN {
-                true => self.comparison.born.push(map.name.to_owned()),
-                false => self.comparison.differ(|| extra_map(map.name, map.version, map.entries)),
+            match (map.entries, map.version) {
+                (0, 0) if self.comparison.born.len() < MAX_BORN => self.comparison.born.push(map.name.to_owned()),
+                (0, version) => self.comparison.differ(|| extra_map(map.name, version)),
+                _ => {} // said at its first key
             }
             return;
         }
@@ -378,8 +390,9 @@ impl Difference {
 }
 
 /// A map that the ledger does not explain.
-pub fn extra_map(map: &str, version: u64, entries: u64) -> Difference {
-    let text = format!("it has this map, with {entries} keys; by the ledger there is none of that name");
+pub fn extra_map(map: &str, version: u64) -> Difference {
+    let text =
+        format!("it has this map, changed last with transaction {version}; by the ledger there is none of that name");
     Difference::of_map(Kind::ExtraMap, map, Some(version_cell(version)), None, text)
 }
 

@@ -228,7 +228,10 @@ pub fn rebuild(
             let proof = match receipt::read(replay.files, &row.evidence, signed_at) {
                 Ok(proof) if proof.is_signature => proof,
                 Ok(_) => {
-                    let text = format!("its evidence says that it is of transaction {}, which is no signature", state.at);
+                    let text = format!(
+                        "its evidence says that it is of transaction {}, which is no signature",
+                        state.at
+                    );
                     findings.push(refused(Refusal::Unproven(text)));
                     continue;
                 }

@@ -114,7 +114,9 @@ impl Maps for Content<'_> {
         };
         let mut graves = graves.ordered(map, key_order).peekable();
         for live in self.base.ordered(map, key_order) {
-            while let Some(grave) = graves.next_if(|grave| (key_order(grave.key), grave.key) < (key_order(live.key), live.key)) {
+            while let Some(grave) =
+                graves.next_if(|grave| (key_order(grave.key), grave.key) < (key_order(live.key), live.key))
+            {
                 each(&bury(&grave))?;
             }
             let entry = StateEntry {
@@ -298,12 +300,9 @@ impl Rebuilding<'_> {
             (true, EntryType::WriteSetWithCommitEvidenceAndClaims) => &[false, true],
             (true, _) => &[true, false],
         };
-        let all = std::iter::once(0).chain(ends).flat_map(|born| {
-            kinds.iter().map(move |graves| Way {
-                born,
-                graves: *graves,
-            })
-        });
+        let all = std::iter::once(0)
+            .chain(ends)
+            .flat_map(|born| kinds.iter().map(move |graves| Way { born, graves: *graves }));
         all.take(MAX_ATTEMPTS).collect()
     }
 

@@ -156,7 +156,11 @@ impl Proof {
                 .ok_or_else(|| format!("the evidence transaction {at} has no claims, as before 2.0"))?,
         };
         match self.evidence.commit_evidence_digest {
-            None => return Err(format!("the evidence transaction {at} has no commit evidence, as in 1.x")),
+            None => {
+                return Err(format!(
+                    "the evidence transaction {at} has no commit evidence, as in 1.x"
+                ));
+            }
             Some(digest) if digest != sha256(evidence_text.as_bytes()) => {
                 return Err(format!(
                     "the commit evidence of transaction {at} is not what the ledger secret in force gives"

@@ -18,7 +18,9 @@ fn state() -> State {
     if let Some(graves) = &mut state.graves {
         graves.insert("public:b", b"gone", 8, Some(&[]));
     }
-    state.private.insert("secrets", b"key", 9, Some(b"the value nobody may see"));
+    state
+        .private
+        .insert("secrets", b"key", 9, Some(b"the value nobody may see"));
     state
 }
 
@@ -93,7 +95,9 @@ fn every_change_of_one_thing_is_named() {
         let mut rows = truth(&state, true);
         change(&mut rows);
         let comparison = compared(&state, true, &rows);
-        let first = comparison.first.unwrap_or_else(|| panic!("{number} {kind:?} was not noticed"));
+        let first = comparison
+            .first
+            .unwrap_or_else(|| panic!("{number} {kind:?} was not noticed"));
         assert_eq!(first.kind, kind, "{number}: {first:?}");
         assert!(first.table.is_some(), "{first:?}");
         if let Some(key) = order.get(key) {
@@ -154,7 +158,10 @@ fn empty_maps_of_no_version_are_left_to_who_knows_what_came_later() {
     let mut rows = truth(&state, true);
     rows.push(("public:later", 0, vec![]));
     let comparison = compared(&state, true, &rows);
-    assert_eq!((comparison.differences, comparison.born.as_slice()), (0, &["public:later".to_owned()][..]));
+    assert_eq!(
+        (comparison.differences, comparison.born.as_slice()),
+        (0, &["public:later".to_owned()][..])
+    );
 }
 
 #[test]
