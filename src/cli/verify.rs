@@ -162,7 +162,7 @@ fn content(content: &ContentVerdict) -> String {
         (Compared::Nothing, _) => "content not compared".to_owned(),
         (Compared::All, 0) => format!("{keys} keys, public and private, as in the ledger"),
         (Compared::Public, 0) => format!("{keys} public keys as in the ledger, private ones not compared"),
-        (_, n) => format!("{keys} keys, {} differences from the ledger", output::count(n)),
+        (_, n) => format!("{keys} keys; differences from the ledger: {}", output::count(n)),
     };
     match &content.why_not {
         None => outcome,

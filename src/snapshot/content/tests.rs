@@ -4,11 +4,9 @@ type Rows<'a> = Vec<(&'a str, u64, Vec<(&'a [u8], i64, &'a [u8])>)>;
 
 /// Two maps with keys, and one that something was only removed from.
 fn state() -> State {
-    let mut state = State {
-        view_history: vec![1, 1, 7],
-        graves: Some(Base::new()),
-        ..State::default()
-    };
+    let mut state = State::default();
+    state.view_history = vec![1, 1, 7];
+    state.graves = Some(Base::new());
     state.public.insert("public:a", b"one", 3, Some(b"first"));
     state.public.insert("public:a", b"two", 5, Some(b"second"));
     state.public.insert("public:a", b"three", 4, Some(b"third"));
@@ -37,22 +35,19 @@ fn truth(state: &State, public: bool) -> Rows<'_> {
     rows.collect()
 }
 
-fn compared(state: &State, public: bool, rows: &Rows<'_>) -> Comparison {
-    let walk = |each: &mut dyn FnMut(Part<'_>)| -> Result<(), ()> {
+fn compared<'r>(state: &State, public: bool, rows: &'r Rows<'r>) -> Comparison {
+    let compared = compare(state, public, |each: &mut dyn FnMut(Part<'r>)| -> Result<(), ()> {
         for (name, version, keys) in rows {
-            each(Part::Map {
-                name,
-                version: *version,
-            });
+            let version = *version;
+            each(Part::Map { name, version });
             for (key, version, value) in keys {
                 let (key, version, value) = (*key, *version, *value);
                 each(Part::Entry(StateEntry { key, version, value }));
             }
         }
         Ok(())
-    };
-    // The borrow of the parts is that of the rows.
-    compare(state, public, |each| walk(each)).unwrap()
+    });
+    compared.unwrap()
 }
 
 #[test]
@@ -76,7 +71,9 @@ fn every_change_of_one_thing_is_named() {
         (Kind::Version, 2, |rows| rows[0].2[2].1 += 1),
         (Kind::Version, 0, |rows| rows[0].2[0].1 = i64::MAX),
         (Kind::Value, 0, |rows| rows[0].2[0].1 = -4),
-        (Kind::MissingKey, 1, |rows| drop(rows[0].2.remove(1))),
+        (Kind::MissingKey, 1, |rows| {
+            let _ = rows[0].2.remove(1);
+        }),
         (Kind::MissingKey, 0, |rows| rows[0].2.clear()),
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"gone", 6, b"x"))),
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"gone", -7, b""))),
