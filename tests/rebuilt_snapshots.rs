@@ -39,6 +39,7 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .map(|listing| {
             listing
                 .map(|file| file.unwrap().path())
+                .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("snapshot_"))
                 .map(|path| {
                     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
                     (name, std::fs::read(path).unwrap())
