@@ -40,12 +40,14 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::{Maps, PublicHeader};
 use crate::format::entry::Entry;
 use crate::format::names::{FileName, SnapshotName};
-use crate::format::snapshot::{Snapshot, private_state};
+use crate::format::snapshot::{Snapshot, private_parts, private_state};
 use crate::http::message::{parse_query, percent_decode};
 use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::node::api::parse_range;
 use crate::recovery::join::{Joiner, Mode, SavedJoiner};
+use crate::snapshot::content::compare;
+use crate::snapshot::replay::State;
 use crate::tables::{codec, names};
 
 /// A probe and its name, which is that of its fuzz target.
@@ -146,14 +148,18 @@ pub fn chunk(input: &[u8]) {
     }
 }
 
-/// A snapshot file and its public state; the same bytes as a decrypted private state; and its receipt.
+/// A snapshot file and its public state, compared with another one; the same bytes as a decrypted private state; and its
+/// receipt.
 pub fn snapshot(bytes: &[u8]) {
+    let state = State::default();
     if let Ok(snapshot) = Snapshot::parse(bytes) {
+        let _ = compare(&state, true, |each| snapshot.public_parts(each));
         let _ = snapshot.public_state(|_, _| ());
         let _ = snapshot.view_history().count();
         receipt(snapshot.receipt);
     }
     let _ = private_state(bytes, |_, _| ());
+    let _ = compare(&state, false, |each| private_parts(bytes, each));
 }
 
 /// A serialised Merkle tree, rebuilt.

@@ -76,7 +76,7 @@ fn the_document_has_exactly_the_promised_fields() {
     ];
     assert_fields(&report, &of_report);
     assert_fields(&report["services"][0], &["from_seqno", "identity", "recovery_count"]);
-    assert_fields(&report["snapshots"][0], &["file", "seqno", "verdict"]);
+    assert_fields(&report["snapshots"][0], &["content", "file", "seqno", "verdict"]);
     let of_finding = [
         "code",
         "severity",

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::cli::{Common, output};
 use crate::crypto::Curve;
 use crate::error::{Error, Result};
-use crate::fixture::{Expected, Fork, Options, Platform, generate};
+use crate::fixture::{Expected, Fork, Lie, Options, Platform, generate};
 use crate::format::domain::EntryType;
 use crate::journal::SignatureMode;
 use crate::shown::Show;
@@ -61,6 +61,10 @@ pub struct Args {
     /// Take a snapshot at the signature after every so many application entries; 0: never.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub snapshot_every: u64,
+    /// Seal a lie into every snapshot, consistent with its digest, evidence and receipt: a public or private value, the seqno
+    /// of a write, a key that is left out, one that nobody wrote, or a map.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub snapshots_lie: Option<LieName>,
     /// Number of nodes in each service; the first leads.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub nodes: usize,
@@ -131,6 +135,23 @@ pub enum PlatformName {
     Snp,
 }
 
+/// Lies by the names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LieName {
+    /// A value in a public map.
+    PublicValue,
+    /// A value in a private map.
+    PrivateValue,
+    /// When a value was written.
+    Version,
+    /// A key is left out.
+    MissingKey,
+    /// A key that nobody wrote.
+    ExtraKey,
+    /// A map that nobody wrote to.
+    ExtraMap,
+}
+
 /// Kinds of forks by the names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ForkKind {
@@ -172,6 +193,14 @@ impl Args {
             reshare_every: self.reshare_every,
             recoveries: self.recoveries,
             snapshot_every: self.snapshot_every,
+            snapshots_lie: self.snapshots_lie.map(|lie| match lie {
+                LieName::PublicValue => Lie::PublicValue,
+                LieName::PrivateValue => Lie::PrivateValue,
+                LieName::Version => Lie::Version,
+                LieName::MissingKey => Lie::MissingKey,
+                LieName::ExtraKey => Lie::ExtraKey,
+                LieName::ExtraMap => Lie::ExtraMap,
+            }),
             nodes: self.nodes,
             election_every: self.election_every,
             superseded_tail: self.superseded_tail,

@@ -32,6 +32,7 @@ mod node;
 mod output;
 mod progress;
 mod receipt;
+mod snapshot;
 mod text;
 mod unlock;
 mod verify;
@@ -83,6 +84,7 @@ enum Command {
     Bench(bench::Args),
     Member(member::Args),
     Receipt(receipt::Args),
+    Snapshot(snapshot::Args),
     #[cfg(feature = "canton")]
     Canton(Box<canton::Args>),
     /// Print a completion script for a shell
@@ -152,6 +154,7 @@ pub fn main() -> u8 {
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
         Command::Receipt(args) => receipt::run(&args, &cli.common),
+        Command::Snapshot(args) => snapshot::run(&args, &cli.common),
         #[cfg(feature = "canton")]
         Command::Canton(args) => canton::run(&args, &cli.common),
         Command::Completions { shell } => completions(shell),
@@ -193,13 +196,8 @@ impl Cli {
     /// Whether keys, shares or what they open may come into this process.
     fn may_touch_keys(&self) -> bool {
         match &self.command {
-            Some(
-                Command::Verify(_)
-                | Command::Attest(_)
-                | Command::Compare(_)
-                | Command::Completions { .. }
-                | Command::Man,
-            ) => false,
+            Some(Command::Attest(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
+            Some(Command::Verify(args)) => !args.member_key.is_empty(),
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
             Some(Command::Receipt(args)) => args.has_keys(),

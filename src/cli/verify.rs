@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Common, input, output, progress};
+use crate::cli::{Common, input, keys, output, progress};
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::whole_file::{Target, target};
 use crate::recovery::checkpoint::refuse_what_is_none;
 use crate::recovery::join::Mode;
-use crate::recovery::snapshots::{self, start_from};
+use crate::recovery::snapshots::{self, Compared, ContentVerdict, Start, start_from};
+use crate::recovery::state::MappedSnapshot;
 use crate::recovery::verify::{Options, VerifyReport, verify};
 use crate::report::Verdict;
 use crate::report::output::refuse_ledger_directories;
+use crate::report::progress::Progress;
 use crate::shown::Show;
+use crate::snapshot::check::check;
+use crate::snapshot::replay::Replay;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
 ///
@@ -25,12 +29,15 @@ pub struct Args {
     /// The ledger's main directory, then its read-only ones
     #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Check the snapshots in this directory too (repeatable)
+    /// Check the snapshots in this directory too: receipt, evidence, and every public key against the ledger (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,
     /// Start after a snapshot: a file, or `latest` of those in --snapshots
     #[arg(long, value_name = "FILE|latest")]
     from_snapshot: Option<PathBuf>,
+    /// Members' share-encryption private keys, PEM: the private keys in snapshots are compared too (repeatable)
+    #[arg(long, value_name = "PEM", num_args = 1.., requires = "snapshots")]
+    pub(super) member_key: Vec<PathBuf>,
     /// audit: every signature; integrity: the last one of each service identity, whose root covers all before it
     #[arg(long, value_enum, default_value = "audit")]
     mode: ModeName,
@@ -97,7 +104,18 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         keep_foundation: false,
         attest: Some(super::attest::remarking()),
     };
-    let mut report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
+    let progress = progress::for_terminal();
+    let mut report = verify(&files, &options, progress.as_ref())?;
+    if !report.snapshots.is_empty() {
+        compare_content(
+            args,
+            &files,
+            options.from_snapshot.as_ref(),
+            &mut report,
+            progress.as_ref(),
+        )?;
+    }
+    let mut report = report.timed_from(super::began());
     match report.attestation.as_ref().filter(|_| args.attestations) {
         Some(nodes) => {
             report.findings.extend(nodes.findings.iter().cloned());
@@ -112,6 +130,44 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         false => output::text(&render(&report))?,
     }
     Ok(report.verdict.exit_code())
+}
+
+/// Holds what the snapshots contain against the ledger that was verified.
+fn compare_content(
+    args: &Args,
+    files: &LedgerFiles,
+    start: Option<&Start>,
+    report: &mut VerifyReport,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let start = start.map(|start| MappedSnapshot::open(&start.path)).transpose()?;
+    let proven_to = report.last_signed.map(|txid| txid.seqno);
+    let secrets = match proven_to {
+        Some(_) => keys::open(files, &args.member_key, &args.snapshots, proven_to)?,
+        None => None,
+    };
+    let replay = Replay {
+        files,
+        start: start.as_ref(),
+        secrets: secrets.as_ref(),
+        progress,
+    };
+    check(&replay, &args.snapshots, report)
+}
+
+/// What was compared of a snapshot's content, in words.
+fn content(content: &ContentVerdict) -> String {
+    let keys = output::count(content.keys);
+    let outcome = match (content.compared, content.differences) {
+        (Compared::Nothing, _) => "content not compared".to_owned(),
+        (Compared::All, 0) => format!("{keys} keys, public and private, as in the ledger"),
+        (Compared::Public, 0) => format!("{keys} public keys as in the ledger, private ones not compared"),
+        (_, n) => format!("{keys} keys; differences from the ledger: {}", output::count(n)),
+    };
+    match &content.why_not {
+        None => outcome,
+        Some(why) => format!("{outcome} ({why})"),
+    }
 }
 
 /// The report for a person: the answer first.
@@ -176,6 +232,9 @@ pub fn render(report: &VerifyReport) -> String {
             "snapshot     {} at seqno {}: {verdict}",
             snapshot.file, snapshot.seqno
         ));
+        if let Some(compared) = &snapshot.content {
+            line(format!("  content    {}", content(compared)));
+        }
     }
     line(format!(
         "took         {:.3} s, {} entries/s, {}/s",

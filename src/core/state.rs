@@ -365,6 +365,7 @@ impl Core {
                 leaf,
                 view_history: self.log.view_history_at(signed.last.txid.view),
                 key: self.log.key_at(seqno),
+                max_conflict_version: 0,
             }));
         }
     }

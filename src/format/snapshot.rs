@@ -40,6 +40,20 @@ pub struct StateEntry<'a> {
     pub value: &'a [u8],
 }
 
+/// One piece of a snapshot's state, in the order of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// A map begins; its entries follow.
+    Map {
+        /// Its name.
+        name: &'a str,
+        /// Seqno of its last change; 0 where nothing ever was in it.
+        version: u64,
+    },
+    /// One of its keys.
+    Entry(StateEntry<'a>),
+}
+
 impl<'a> Snapshot<'a> {
     /// Reads a snapshot file's framing and header.
     ///
@@ -105,8 +119,25 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`Malformed`] at the first place that can't be read; offsets are from the start of the file.
     pub fn public_state(&self, each: impl FnMut(&'a str, StateEntry<'a>)) -> Result<(), Malformed> {
+        self.public_parts(named(each))
+    }
+
+    /// Hands every public map and key to `each`, as they stand in the file.
+    ///
+    /// # Errors
+    /// As [`Snapshot::public_state`].
+    pub fn public_parts(&self, each: impl FnMut(Part<'a>)) -> Result<(), Malformed> {
         let base = self.entry.raw.len() - self.entry.private.len() - self.entry.public.len();
         read_maps(self.maps.clone(), each).map_err(|e| e.shifted(base))
+    }
+}
+
+/// Gives each key the name of its map.
+fn named<'a>(mut each: impl FnMut(&'a str, StateEntry<'a>)) -> impl FnMut(Part<'a>) {
+    let mut map = "";
+    move |part| match part {
+        Part::Map { name, .. } => map = name,
+        Part::Entry(entry) => each(map, entry),
     }
 }
 
@@ -115,20 +146,29 @@ impl<'a> Snapshot<'a> {
 /// # Errors
 /// [`Malformed`] at the first place that can't be read.
 pub fn private_state<'a>(plaintext: &'a [u8], each: impl FnMut(&'a str, StateEntry<'a>)) -> Result<(), Malformed> {
+    private_parts(plaintext, named(each))
+}
+
+/// Hands every map and key of a decrypted private domain to `each`, as they stand there.
+///
+/// # Errors
+/// [`Malformed`] at the first place that can't be read.
+pub fn private_parts<'a>(plaintext: &'a [u8], each: impl FnMut(Part<'a>)) -> Result<(), Malformed> {
     read_maps(Cursor::new(plaintext), each)
 }
 
-fn read_maps<'a>(mut cursor: Cursor<'a>, mut each: impl FnMut(&'a str, StateEntry<'a>)) -> Result<(), Malformed> {
+fn read_maps<'a>(mut cursor: Cursor<'a>, mut each: impl FnMut(Part<'a>)) -> Result<(), Malformed> {
     while !cursor.is_empty() {
         let at = cursor.position();
         let name = std::str::from_utf8(cursor.prefixed("map name")?)
             .map_err(|_| Malformed::at(at, "map name is not UTF-8"))?;
-        cursor.u64_le("map version")?;
+        let version = cursor.u64_le("map version")?;
+        each(Part::Map { name, version });
         let at = cursor.position() + 8;
         let mut entries = Cursor::new(cursor.prefixed("map entries")?);
         while !entries.is_empty() {
             let entry = read_state_entry(&mut entries).map_err(|e| e.shifted(at))?;
-            each(name, entry);
+            each(Part::Entry(entry));
         }
     }
     Ok(())
@@ -159,12 +199,23 @@ pub fn key_order(key: &[u8]) -> u32 {
 
 /// Appends a snapshot's public header to `out`.
 pub fn write_header(out: &mut Vec<u8>, seqno: Seqno, leaf: &Digest, view_history: &[Seqno]) {
+    write_header_saying(out, seqno, 0, leaf, view_history);
+}
+
+/// The same with a max conflict version: 0 since 2.x, the seqno before in 1.x.
+pub fn write_header_saying(
+    out: &mut Vec<u8>,
+    seqno: Seqno,
+    max_conflict_version: i64,
+    leaf: &Digest,
+    view_history: &[Seqno],
+) {
     let header = PublicHeader {
         entry_type: EntryType::Snapshot,
         seqno,
         claims_digest: None,
         commit_evidence_digest: None,
-        max_conflict_version: 0,
+        max_conflict_version,
     };
     header.write(out);
     out.extend_from_slice(&32u64.to_le_bytes());

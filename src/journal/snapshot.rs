@@ -21,7 +21,7 @@ use crate::format::Seqno;
 use crate::format::entry::{EntryIv, entry_head};
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::{
-    StateEntry, key_order, map_len, state_entry_len, write_header, write_map_head, write_state_entry,
+    StateEntry, key_order, map_len, state_entry_len, write_header_saying, write_map_head, write_state_entry,
 };
 use crate::kv::base::Base;
 use crate::kv::store::Committed;
@@ -43,6 +43,46 @@ pub struct Draft {
     pub view_history: Vec<Seqno>,
     /// The ledger secret.
     pub key: Arc<SealKey>,
+    /// 0; in 1.x the seqno before.
+    pub max_conflict_version: i64,
+}
+
+/// The maps of one domain, as a snapshot is to hold them.
+pub trait Maps {
+    /// Names, sorted, with the seqno of each one's last change: 0 for a map that never held anything.
+    fn names(&self) -> Vec<(&str, u64)>;
+
+    /// Bytes that a map's entries take.
+    fn entries_len(&self, map: &str) -> u64;
+
+    /// Hands a map's entries to `each`, in CCF's order.
+    ///
+    /// # Errors
+    /// Whatever `each` answers.
+    fn entries(&self, map: &str, each: &mut dyn FnMut(&StateEntry<'_>) -> Result<()>) -> Result<()>;
+}
+
+impl Maps for Base {
+    fn names(&self) -> Vec<(&str, u64)> {
+        self.maps()
+    }
+
+    fn entries_len(&self, map: &str) -> u64 {
+        let lens = self
+            .iter(map)
+            .map(|live| state_entry_len(live.key.len(), live.value.len()));
+        lens.sum()
+    }
+
+    fn entries(&self, map: &str, each: &mut dyn FnMut(&StateEntry<'_>) -> Result<()>) -> Result<()> {
+        self.ordered(map, key_order).try_for_each(|live| {
+            each(&StateEntry {
+                key: live.key,
+                version: live.version as i64,
+                value: live.value,
+            })
+        })
+    }
 }
 
 /// A snapshot's entry in a file that has no name for others yet.
@@ -67,39 +107,50 @@ impl Draft {
 
     fn try_write<D: Disk>(&self, state: &Committed, disk: &D, path: &Path) -> Result<Written> {
         let io = || Error::io("write the snapshot", path);
-        let (public_len, private_len) = (
-            self.header().len() as u64 + maps_len(&state.public),
-            maps_len(&state.private),
-        );
+        let mut file = disk.replace(path).map_err(io())?;
+        let mut len = 0;
+        let digest = self.seal_into(&*state.public, &*state.private, |bytes| {
+            disk.write_at(&mut file, len, bytes).map_err(io())?;
+            len += bytes.len() as u64;
+            Ok(())
+        })?;
+        Ok(Written { digest, len })
+    }
+
+    /// Hands the entry to `put`, piece by piece, and answers its digest.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the state is too large for one entry; whatever `put` answers.
+    pub fn seal_into(
+        &self,
+        public: &impl Maps,
+        private: &impl Maps,
+        mut put: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Digest> {
+        let (public_len, private_len) = (self.header().len() as u64 + maps_len(public), maps_len(private));
         let iv = EntryIv {
             seqno: self.seqno,
             view: 0,
             snapshot: true,
         };
         // The tag stands before what it is the tag of, and the digest is of all: sealed once for the tag, once for the disk.
-        let tag = self.seal(state, iv, |_| Ok(()))?;
+        let tag = self.seal(public, private, iv, |_| Ok(()))?;
         let head = entry_head(0, &tag, iv, public_len, private_len).map_err(|why| self.too_large(&why.to_string()))?;
-        let mut file = disk.replace(path).map_err(io())?;
         let mut digest = Sha256Stream::default();
-        let mut len = 0;
         let mut put = |bytes: &[u8]| {
             digest.update(bytes);
-            disk.write_at(&mut file, len, bytes).map_err(io())?;
-            len += bytes.len() as u64;
-            Ok(())
+            put(bytes)
         };
         put(&head)?;
-        let again = self.seal(state, iv, &mut put)?;
+        let again = self.seal(public, private, iv, &mut put)?;
         assert_eq!(tag, again, "the same state under the same nonce has the same tag");
-        Ok(Written {
-            digest: digest.finish(),
-            len,
-        })
+        Ok(digest.finish())
     }
 
     fn header(&self) -> Vec<u8> {
         let mut header = Vec::new();
-        write_header(&mut header, self.seqno, &self.leaf, &self.view_history);
+        let number = self.max_conflict_version;
+        write_header_saying(&mut header, self.seqno, number, &self.leaf, &self.view_history);
         header
     }
 
@@ -108,20 +159,26 @@ impl Draft {
     }
 
     /// Seals the state, hands every piece to `put`, and answers the tag.
-    fn seal(&self, state: &Committed, iv: EntryIv, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<[u8; 16]> {
+    fn seal(
+        &self,
+        public_maps: &impl Maps,
+        private_maps: &impl Maps,
+        iv: EntryIv,
+        mut put: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<[u8; 16]> {
         let mut stream = self.key.stream(iv);
         let mut public = Pieces::new(|piece: &mut [u8]| {
             stream.authenticate(piece);
             put(piece)
         });
         public.take(&self.header())?;
-        write_maps(&mut |bytes| public.take(bytes), &state.public)?;
+        write_maps(&mut |bytes| public.take(bytes), public_maps)?;
         public.end()?;
         let mut private = Pieces::new(|piece: &mut [u8]| {
             stream.encrypt(piece).map_err(|why| self.too_large(&why.to_string()))?;
             put(piece)
         });
-        write_maps(&mut |bytes| private.take(bytes), &state.private)?;
+        write_maps(&mut |bytes| private.take(bytes), private_maps)?;
         private.end()?;
         Ok(stream.finish())
     }
@@ -160,33 +217,19 @@ impl<F: FnMut(&mut [u8]) -> Result<()>> Pieces<F> {
     }
 }
 
-fn entries_len(state: &Base, map: &str) -> u64 {
+fn maps_len(state: &impl Maps) -> u64 {
     let lens = state
-        .iter(map)
-        .map(|live| state_entry_len(live.key.len(), live.value.len()));
-    lens.sum()
-}
-
-fn maps_len(state: &Base) -> u64 {
-    let lens = state
-        .maps()
+        .names()
         .into_iter()
-        .map(|(name, _)| map_len(name, entries_len(state, name)));
+        .map(|(name, _)| map_len(name, state.entries_len(name)));
     lens.sum()
 }
 
-fn write_maps(out: &mut impl FnMut(&[u8]) -> Result<()>, state: &Base) -> Result<()> {
-    for (name, version) in state.maps() {
+fn write_maps(out: &mut impl FnMut(&[u8]) -> Result<()>, state: &impl Maps) -> Result<()> {
+    for (name, version) in state.names() {
         // A map that never held anything (only removals of absent keys) has version 0, as in CCF.
-        write_map_head(out, name, version, entries_len(state, name))?;
-        for live in state.ordered(name, key_order) {
-            let entry = StateEntry {
-                key: live.key,
-                version: live.version as i64,
-                value: live.value,
-            };
-            write_state_entry(out, &entry)?;
-        }
+        write_map_head(out, name, version, state.entries_len(name))?;
+        state.entries(name, &mut |entry| write_state_entry(out, entry))?;
     }
     Ok(())
 }

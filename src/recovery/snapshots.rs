@@ -43,6 +43,51 @@ pub struct SnapshotVerdict {
     pub seqno: Seqno,
     /// Whether anything is wrong with it; the findings say what.
     pub verdict: Verdict,
+    /// What its content is, beside the state that the ledger gives; none where nobody compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentVerdict>,
+}
+
+/// What of a snapshot was held against the state that the ledger gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compared {
+    /// Public and private maps.
+    All,
+    /// Public maps.
+    Public,
+    /// Nothing.
+    Nothing,
+}
+
+/// A snapshot's content, key by key.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ContentVerdict {
+    /// What was compared.
+    pub compared: Compared,
+    /// Keys of the snapshot that were.
+    pub keys: u64,
+    /// Differences from the ledger.
+    pub differences: u64,
+    /// The first of them, in the order of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<serde_json::Value>,
+    /// Why not all was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+}
+
+impl ContentVerdict {
+    /// Nothing was compared.
+    pub fn nothing(why: String) -> ContentVerdict {
+        ContentVerdict {
+            compared: Compared::Nothing,
+            keys: 0,
+            differences: 0,
+            first: None,
+            why_not: Some(why),
+        }
+    }
 }
 
 /// Lists the snapshots of directories, by seqno.

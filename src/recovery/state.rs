@@ -24,7 +24,7 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::is_public;
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
-use crate::format::snapshot::{Snapshot, StateEntry, private_state};
+use crate::format::snapshot::{Part, Snapshot, StateEntry, private_state};
 use crate::kv::base::{Base, Live};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
@@ -162,6 +162,46 @@ impl MappedSnapshot {
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
         self.check_written(snapshot.entry.public)?;
         snapshot.public_state(each).map_err(|why| unreadable(why.to_string()))
+    }
+
+    /// Hands every public map and key to `each`, as they stand in the file.
+    ///
+    /// # Errors
+    /// If the snapshot is malformed.
+    pub fn public_parts<'s>(&'s self, each: impl FnMut(Part<'s>)) -> Result<()> {
+        let snapshot = self.parsed()?;
+        self.check_written(snapshot.entry.public)?;
+        snapshot
+            .public_parts(each)
+            .map_err(|why| self.unreadable(&why.to_string()))
+    }
+
+    /// First seqno of each view, from view 1 on; of no more than `max` views.
+    ///
+    /// # Errors
+    /// If the snapshot is malformed, or tells of more.
+    pub fn view_history(&self, max: u64) -> Result<Vec<Seqno>> {
+        let history: Vec<Seqno> = self.parsed()?.view_history().take(max as usize + 1).collect();
+        match history.len() as u64 > max {
+            true => Err(self.unreadable(&format!("it tells of more than {max} views"))),
+            false => Ok(history),
+        }
+    }
+
+    /// Whether there is anything encrypted in it.
+    ///
+    /// # Errors
+    /// If the snapshot is malformed.
+    pub fn has_private_part(&self) -> Result<bool> {
+        Ok(!self.parsed()?.entry.private.is_empty())
+    }
+
+    fn parsed(&self) -> Result<Snapshot<'_>> {
+        Snapshot::parse(self.map.bytes()).map_err(|why| self.unreadable(&why.to_string()))
+    }
+
+    fn unreadable(&self, why: &str) -> Error {
+        Error::Unreadable(format!("{}: {why}", self.path().shown()))
     }
 
     /// Decrypts the private part, which authenticates the public one.

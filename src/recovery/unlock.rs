@@ -408,6 +408,7 @@ fn open_snapshots(
             file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict: Verdict::of(found.as_slice()),
+            content: None,
         });
         found.into_iter().for_each(|finding| findings.push(finding));
     }

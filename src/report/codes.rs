@@ -245,4 +245,20 @@ register! {
     EvidenceOfAnotherSecret = "L1324", Error, "verify the ledger, and rehearse opening it (`rekindle unlock`): the entry or the secret is not what it should be";
     /// The ledger lacks what would lead from its last service to the one that a receipt is of.
     NoEndorsements = "L1325", Info, "give whoever verifies the receipt the certificate of the service that made it";
+    /// A snapshot holds another state than the entries up to its seqno give.
+    SnapshotContent = "L1201", Error, "no node may start from it: use another snapshot, or none. Where its receipt verifies, the service that wrote it signed a state that is not its ledger's: find out who ran it";
+    /// The ledger holds no evidence of a snapshot at that seqno.
+    SnapshotNoEvidence = "L1211", Error, "none can be had: what a node would have written there is not known to the digest; recover from the ledger itself, or from a snapshot that the list names";
+    /// No signature covers the evidence of a snapshot, so there is no receipt for it.
+    SnapshotEvidenceUnsigned = "L1212", Warning, "look for a copy of the ledger that reaches further; nodes start from no snapshot without a receipt";
+    /// A snapshot's state can't be had, because entries before it are missing or can't be read.
+    SnapshotStateLost = "L1213", Error, "verify the ledger and mend what it names, or give with --snapshots an older snapshot that the entries follow";
+    /// A snapshot can't be rebuilt without the ledger secret of its seqno.
+    SnapshotLocked = "L1214", Error, "give --member-key with as many members' share-encryption keys as the recovery threshold";
+    /// What the ledger gives does not have the digest that its evidence names.
+    SnapshotNotReproduced = "L1215", Error, "verify the ledger: if it is whole, the evidence is of another state, or the snapshot was written by a version that seals in a way not known here";
+    /// What proves a snapshot's evidence does not hold.
+    SnapshotNotProven = "L1216", Error, "verify the ledger: the signature after the evidence, or the evidence itself, was changed";
+    /// A snapshot was rebuilt and has no receipt, because its version wrote none.
+    SnapshotWithoutReceipt = "L1217", Warning, "its digest is the one in the ledger; CCF since 2.0 does not start from it";
 }

@@ -188,6 +188,7 @@ pub(in crate::recovery) fn check_all(
             file: file.path.shown().to_string(),
             seqno: file.name.seqno,
             verdict,
+            content: None,
         });
     }
     verdicts
