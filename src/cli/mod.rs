@@ -34,6 +34,7 @@ mod progress;
 mod text;
 mod unlock;
 mod verify;
+mod watch;
 
 /// Disaster recovery for CCF ledgers: examine what a dead service left behind, before anything is started.
 #[derive(Parser)]
@@ -73,6 +74,7 @@ enum Command {
     Drill(drill::Args),
     Node(node::Args),
     Verify(verify::Args),
+    Watch(Box<watch::Args>),
     Attest(attest::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
@@ -141,6 +143,7 @@ pub fn main() -> u8 {
         Command::Drill(args) => drill::run(&args, &cli.common),
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Watch(args) => watch::run(&args, &cli.common),
         Command::Attest(args) => attest::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),
@@ -185,6 +188,7 @@ impl Cli {
                 Command::Verify(_)
                 | Command::Attest(_)
                 | Command::Compare(_)
+                | Command::Watch(_)
                 | Command::Completions { .. }
                 | Command::Man,
             ) => false,
