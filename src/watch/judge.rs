@@ -226,7 +226,7 @@ impl<'a> Seen<'a> {
             false => (we_see || hangs_up) && silent > settings.patience_in_the_dark(),
         };
         let has_retired = member.retired.is_some_and(|since| now.saturating_sub(since) > settings.patience());
-        let fresh = member.said.as_ref().filter(|said| now.saturating_sub(said.at) <= settings.patience());
+        let fresh = member.said.as_ref().filter(|said| now.saturating_sub(said.at) <= settings.election);
         let standing = match fresh {
             _ if is_lost || has_retired => Standing::Lost,
             Some(said) => match said.consensus.as_ref().filter(|it| !it.has_retired).map(|it| it.leadership) {
@@ -346,7 +346,7 @@ pub fn judge(known: &Known, settings: &Settings, now: Moment) -> Judgement {
 fn claims(seen: &BTreeMap<&NodeId, Seen>, settings: &Settings, now: Moment) -> Vec<Claim> {
     let mut claims: BTreeMap<(u64, NodeId), Vec<NodeId>> = BTreeMap::new();
     for node in seen.values() {
-        let said = node.member.said.as_ref().filter(|said| now.saturating_sub(said.at) <= settings.patience());
+        let said = node.member.said.as_ref().filter(|said| now.saturating_sub(said.at) <= settings.election);
         if let Some((primary, view)) = said.and_then(|said| said.claim(node.id)) {
             claims.entry((view, primary)).or_default().push(node.id.clone());
         }

@@ -49,10 +49,16 @@ impl Proxy {
     }
 
     /// One whose network can be cut: it has room for one who waits. Within a runtime.
-    pub fn narrow() -> Proxy {
+    pub fn narrow(address: SocketAddr) -> Proxy {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
         Proxy::of(socket.listen(1).unwrap().into_std().unwrap())
+    }
+
+    /// As where a process died: who connects is refused, and every connection ends.
+    pub fn refuse(&self) {
+        self.shared.has_ended.store(true, Ordering::SeqCst);
     }
 
     /// As where a cable is cut: who connects hears nothing at all. Answers what keeps it so.

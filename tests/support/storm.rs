@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -99,6 +99,15 @@ struct Member {
     way: Arc<Proxy>,
     /// How other nodes do.
     inner: Arc<Proxy>,
+}
+
+impl Member {
+    /// As a process dies: its machine refuses connections from then on.
+    fn die(&self) {
+        self.node.signal(Signal::KILL);
+        self.way.refuse();
+        self.inner.refuse();
+    }
 }
 
 struct Storm<'a> {
@@ -240,11 +249,10 @@ impl Storm<'_> {
     }
 
     /// Starts a node whose interfaces are reached by ways that can be cut.
-    fn launch(&mut self, mut place: Place, way: Option<Arc<Proxy>>) -> Member {
-        let way = way.unwrap_or_else(|| {
-            let _in = self.runtime.enter();
-            Arc::new(Proxy::narrow())
-        });
+    fn launch(&mut self, mut place: Place, at: Option<SocketAddr>) -> Member {
+        let within = self.runtime.enter();
+        let way = Arc::new(Proxy::narrow(at.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap())));
+        drop(within);
         let inner = Arc::new(Proxy::new());
         let ms = format!("{}ms", self.plan.election.as_millis());
         place.config["consensus"] = json!({"message_timeout": "50ms", "election_timeout": ms});
@@ -279,7 +287,7 @@ impl Storm<'_> {
         }
     }
 
-    fn join(&mut self, way: Option<Arc<Proxy>>) {
+    fn join(&mut self, at: Option<SocketAddr>) {
         self.number += 1;
         let directory = self.plan.scratch.join(format!("node-{}", self.number));
         std::fs::create_dir_all(directory.join("common")).unwrap();
@@ -294,7 +302,7 @@ impl Storm<'_> {
                 "retry_timeout": "100ms", "fetch_recent_snapshot": false,
             },
         });
-        let mut joined = self.launch(place, way);
+        let mut joined = self.launch(place, at);
         joined.node.wait_for("PartOfPublicNetwork");
         joined.node.wait_for_members();
         self.members.push(joined);
@@ -395,19 +403,17 @@ impl Storm<'_> {
             "replace one that is killed" => {
                 let dead = self.some(1)[0];
                 let dead = self.members.remove(dead);
-                dead.node.signal(Signal::KILL);
-                let id = dead.id.clone();
+                dead.die();
                 // Another node at the same address, or at one of its own.
-                let way = (self.dice.below(2) == 0).then(|| Arc::clone(&dead.way));
-                drop(dead);
-                self.join_and_remove(way, &id);
+                let at = (self.dice.below(2) == 0).then_some(dead.way.address);
+                self.join_and_remove(at, &dead.id);
                 None
             }
             "kill two" | "kill all" => {
                 let who = self.some(if act == "kill two" { 2 } else { 3 });
                 let mut lost = None;
                 for (number, at) in who.iter().enumerate() {
-                    self.members[*at].node.signal(Signal::KILL);
+                    self.members[*at].die();
                     if number == 1 {
                         lost = Some(Instant::now());
                     }
@@ -443,8 +449,8 @@ impl Storm<'_> {
         }
     }
 
-    fn join_and_remove(&mut self, way: Option<Arc<Proxy>>, dead: &str) {
-        self.join(way);
+    fn join_and_remove(&mut self, at: Option<SocketAddr>, dead: &str) {
+        self.join(at);
         let leader = self.leader();
         self.members[leader].node.wait_for_members();
         // Keys are where the first node was started, which may be the one that is gone.

@@ -27,7 +27,7 @@ pub fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub fn consensus(leadership: Leadership, primary: Option<u8>, view: u64, of: u8) -> Consensus {
+pub fn takes_part(leadership: Leadership, primary: Option<u8>, view: u64, of: u8) -> Consensus {
     Consensus {
         configurations: vec![Configuration {
             seqno: 100,
@@ -44,16 +44,16 @@ pub fn consensus(leadership: Leadership, primary: Option<u8>, view: u64, of: u8)
 pub fn leads(own: u8, view: u64, of: u8, heard_ms: &[(u8, u64)]) -> Consensus {
     Consensus {
         heard_ms: heard_ms.iter().map(|(number, ms)| (id(*number), *ms)).collect(),
-        ..consensus(Leadership::Leader, Some(own), view, of)
+        ..takes_part(Leadership::Leader, Some(own), view, of)
     }
 }
 
 pub fn follows(primary: u8, view: u64, of: u8) -> Consensus {
-    consensus(Leadership::Follower, Some(primary), view, of)
+    takes_part(Leadership::Follower, Some(primary), view, of)
 }
 
 pub fn stands(view: u64, of: u8) -> Consensus {
-    consensus(Leadership::Candidate, None, view, of)
+    takes_part(Leadership::Candidate, None, view, of)
 }
 
 /// A watch, its looks made up.
