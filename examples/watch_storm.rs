@@ -33,7 +33,10 @@ struct Args {
 fn main() -> ExitCode {
     // The nodes and the watch are this program, too.
     let argument = std::env::args().nth(1);
-    if matches!(argument.as_deref(), Some("node" | "fixture" | "watch" | script::ARGUMENT)) {
+    if matches!(
+        argument.as_deref(),
+        Some("node" | "fixture" | "watch" | script::ARGUMENT)
+    ) {
         return ExitCode::from(rekindle::cli::main());
     }
     let args = Args::parse();

@@ -18,7 +18,7 @@ use crate::shown::{Show, line};
 use crate::watch::answers::is_address;
 use crate::watch::command::Runner;
 use crate::watch::events::{Event, What};
-use crate::watch::judge::{Judgement, Node, Standing, State};
+use crate::watch::judgement::{Judgement, Node, Standing, State};
 use crate::watch::metrics::{self, Shown};
 use crate::watch::poll::fingerprint;
 use crate::watch::settings::Settings;
@@ -109,7 +109,9 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 
 /// `host:port` of `https://host:port`.
 fn address(url: &str) -> Result<String> {
-    let rest = url.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let rest = url
+        .strip_prefix("https://")
+        .map(|rest| rest.strip_suffix('/').unwrap_or(rest));
     let with_port = rest.map(|rest| match rest.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => rest.to_owned(),
         _ => format!("{rest}:443"),
@@ -127,7 +129,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let settings = Settings::new(args.every, args.election_timeout)?;
     let service = args.service_certificate.as_ref().map(|path| {
         let pem = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        Certificate::from_pem(&pem).map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", path.shown())))
+        Certificate::from_pem(&pem)
+            .map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", path.shown())))
     });
     for witness in &args.witness {
         if !is_address(witness) {
@@ -140,7 +143,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         witnesses: args.witness.clone(),
         settings,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|why| Error::Unreadable(format!("threads can't be started: {why}")))?;
     runtime.block_on(watching(args, common, &plan))
 }
@@ -156,7 +162,10 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
         None => None,
     };
     let tell = |why: &str| output::notice(&format!("rekindle: {}\n", line(why)));
-    let runner = args.exec.clone().map(|command| Runner::start(command, args.exec_timeout, tell));
+    let runner = args
+        .exec
+        .clone()
+        .map(|command| Runner::start(command, args.exec_timeout, tell));
     let runner = runner.transpose()?;
     let unlistened = |why: std::io::Error| Error::Unreadable(format!("signals can't be waited for: {why}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unlistened)?;
@@ -270,8 +279,16 @@ fn told(event: &Event) -> String {
         What::State {
             withdrawn, judgement, ..
         } => {
-            let back = if *withdrawn { ", taken back: a majority is heard again" } else { "" };
-            let why: Vec<String> = judgement.evidence.iter().map(|why| format!("\n    {}", line(why))).collect();
+            let back = if *withdrawn {
+                ", taken back: a majority is heard again"
+            } else {
+                ""
+            };
+            let why: Vec<String> = judgement
+                .evidence
+                .iter()
+                .map(|why| format!("\n    {}", line(why)))
+                .collect();
             format!("{}{back}{}", words(event.state), why.concat())
         }
         What::Primary { primary, view } => format!("{} leads in view {view}", primary.short()),
@@ -282,7 +299,9 @@ fn told(event: &Event) -> String {
         What::Node {
             id, standing, failure, ..
         } => {
-            let why = failure.as_ref().map_or(String::new(), |why| format!(" ({})", line(why)));
+            let why = failure
+                .as_ref()
+                .map_or(String::new(), |why| format!(" ({})", line(why)));
             match standing {
                 Standing::Lost => format!("node {} is lost{why}", id.short()),
                 _ => format!("node {} is back", id.short()),
@@ -293,7 +312,10 @@ fn told(event: &Event) -> String {
             line(address),
             event.service.as_deref().unwrap_or("")
         ),
-        What::Slept { slept_ms } => format!("this machine did not run for {:.1} s, which does not count", *slept_ms as f64 / 1e3),
+        What::Slept { slept_ms } => format!(
+            "this machine did not run for {:.1} s, which does not count",
+            *slept_ms as f64 / 1e3
+        ),
     };
     format!("{} {text}\n", clock(event.at_ms))
 }
@@ -302,7 +324,9 @@ fn told(event: &Event) -> String {
 fn clock(at_ms: u64) -> String {
     let form = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
-    time.ok().and_then(|time| time.format(form).ok()).unwrap_or_else(|| at_ms.to_string())
+    time.ok()
+        .and_then(|time| time.format(form).ok())
+        .unwrap_or_else(|| at_ms.to_string())
 }
 
 fn table(judgement: &Judgement, plan: &Plan) -> String {

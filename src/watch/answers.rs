@@ -200,7 +200,10 @@ pub fn is_address(text: &str) -> bool {
         return false;
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    text.len() <= LONGEST_ADDRESS && !host.is_empty() && host.chars().all(fits) && port.parse::<u16>().is_ok_and(|it| it > 0)
+    text.len() <= LONGEST_ADDRESS
+        && !host.is_empty()
+        && host.chars().all(fits)
+        && port.parse::<u16>().is_ok_and(|it| it > 0)
 }
 
 fn value(body: &[u8]) -> Result<Value, String> {
@@ -241,7 +244,10 @@ pub fn consensus(body: &[u8]) -> Result<Consensus, String> {
     let list = list.ok_or("/node/consensus has no configurations")?;
     let mut configurations = Vec::new();
     if list.len() > MOST_CONFIGURATIONS {
-        return Err(format!("/node/consensus has {} configurations, expected at most {MOST_CONFIGURATIONS}", list.len()));
+        return Err(format!(
+            "/node/consensus has {} configurations, expected at most {MOST_CONFIGURATIONS}",
+            list.len()
+        ));
     }
     for one in list {
         let seqno = one.get("idx").and_then(Value::as_u64);
@@ -250,7 +256,10 @@ pub fn consensus(body: &[u8]) -> Result<Consensus, String> {
             return Err("a configuration of /node/consensus has no seqno or no nodes".to_owned());
         };
         if nodes.len() > MOST_NODES {
-            return Err(format!("a configuration has {} nodes, expected at most {MOST_NODES}", nodes.len()));
+            return Err(format!(
+                "a configuration has {} nodes, expected at most {MOST_NODES}",
+                nodes.len()
+            ));
         }
         let nodes: Option<BTreeSet<NodeId>> = nodes.keys().map(|id| NodeId::parse(id)).collect();
         let nodes = nodes.ok_or("a configuration of /node/consensus names what is no node")?;
@@ -271,7 +280,10 @@ pub fn consensus(body: &[u8]) -> Result<Consensus, String> {
         },
         has_retired: details.get("retirement_phase").and_then(Value::as_str) == Some("RetiredCommitted"),
         primary: id(details, "primary_id"),
-        view: details.get("current_view").and_then(Value::as_u64).ok_or("/node/consensus has no view")?,
+        view: details
+            .get("current_view")
+            .and_then(Value::as_u64)
+            .ok_or("/node/consensus has no view")?,
         configurations,
     })
 }
@@ -284,7 +296,10 @@ pub fn network(body: &[u8]) -> Result<Network, String> {
     let value = value(body)?;
     Ok(Network {
         status: text(&value, "service_status").ok_or("/node/network has no status")?,
-        certificate: value.get("service_certificate").and_then(Value::as_str).map(str::to_owned),
+        certificate: value
+            .get("service_certificate")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         recoveries: value.get("recovery_count").and_then(Value::as_u64),
     })
 }

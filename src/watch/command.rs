@@ -37,7 +37,8 @@ impl Runner {
         let waits = Arc::clone(&newest);
         let thread = std::thread::Builder::new().name("command".to_owned());
         let thread = thread.spawn(move || serve(&rings, &waits, &command, limit, &tell));
-        let thread = thread.map_err(|why| Error::Unreadable(format!("the thread of --exec can't be started: {why}")))?;
+        let thread =
+            thread.map_err(|why| Error::Unreadable(format!("the thread of --exec can't be started: {why}")))?;
         Ok(Runner {
             newest,
             ring: Some(ring),
@@ -107,7 +108,12 @@ fn run(command: &str, event: &Event, limit: Duration) -> std::result::Result<Exi
         let _ = writing.spawn(move || stdin.write_all(&json));
     }
     let status = wait(&mut child, limit).map_err(|why| format!("the command of --exec: {why}"))?;
-    status.ok_or_else(|| format!("the command of --exec took longer than {} s, and was ended", limit.as_secs()))
+    status.ok_or_else(|| {
+        format!(
+            "the command of --exec took longer than {} s, and was ended",
+            limit.as_secs()
+        )
+    })
 }
 
 /// Waits for its end; none if it had to be ended, with everything that it started.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::answers::NodeId;
-use super::judge::{Judgement, Standing, State};
+use super::judgement::{Judgement, Standing, State};
 
 /// What happened, when.
 #[derive(Clone, Debug, Serialize)]

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answers::{Answered, Configuration, Consensus, Failure, Leadership, MOST_NODES, NodeId, Observation, Outcome, Vouched};
+use super::answers::{
+    Answered, Configuration, Consensus, Failure, Leadership, MOST_NODES, NodeId, Observation, Outcome, Vouched,
+};
 use super::clock::Moment;
 use super::settings::Settings;
 use crate::format::TxId;
@@ -142,7 +144,12 @@ impl Known {
                     Vouched::ByItsKey if is_known => {}
                     Vouched::ByItsKey => {
                         let why = "a node of its own, which is no part of the service that is watched".to_owned();
-                        return self.is_there(&seen.address, seen.asked, seen.at, Last::Stranger(answered.id, why, None));
+                        return self.is_there(
+                            &seen.address,
+                            seen.asked,
+                            seen.at,
+                            Last::Stranger(answered.id, why, None),
+                        );
                     }
                     Vouched::ByNobody(why) => {
                         let recoveries = answered.network.as_ref().and_then(|network| network.recoveries);
@@ -176,14 +183,26 @@ impl Known {
     }
 
     fn hear(&mut self, address: &str, asked: Moment, at: Moment, wall_ms: u64, answered: Answered) {
-        let Answered { id, state, consensus, network, nodes, committed, .. } = answered;
+        let Answered {
+            id,
+            state,
+            consensus,
+            network,
+            nodes,
+            committed,
+            ..
+        } = answered;
         self.agreed.get_or_insert(at);
         if let Some(network) = network {
             self.status = Some(network.status);
             self.recoveries = network.recoveries.or(self.recoveries);
         }
         self.learn(&id, at, wall_ms);
-        for id in consensus.iter().flat_map(|it| &it.configurations).flat_map(|it| &it.nodes) {
+        for id in consensus
+            .iter()
+            .flat_map(|it| &it.configurations)
+            .flat_map(|it| &it.nodes)
+        {
             self.learn(id, at, wall_ms);
         }
         for listed in nodes.into_iter().flatten() {
@@ -268,7 +287,10 @@ impl Known {
             let list = &said.consensus.as_ref()?.configurations;
             let claimed = said.claim(id).map(|(_, view)| view);
             let is_alive = now.saturating_sub(member.heard) <= patience;
-            Some(((list.first()?.seqno, is_alive, claimed, list.last()?.seqno, said.at), list))
+            Some((
+                (list.first()?.seqno, is_alive, claimed, list.last()?.seqno, said.at),
+                list,
+            ))
         });
         let best = lists.max_by(|(a, _), (b, _)| a.cmp(b));
         best.map(|(_, list)| list.clone()).unwrap_or_default()
@@ -283,9 +305,17 @@ impl Known {
     fn find_places(&mut self, now: Moment) {
         let everybody = Known::everybody(&self.configurations(now));
         let members = &self.members;
-        let of_everybody = |address: &String| members.iter().any(|(id, it)| everybody.contains(id) && it.addresses.contains(address));
-        self.places.retain(|address, place| place.is_given || of_everybody(address));
-        let wanted = everybody.iter().filter_map(|id| self.members.get(id)).flat_map(|it| &it.addresses);
+        let of_everybody = |address: &String| {
+            members
+                .iter()
+                .any(|(id, it)| everybody.contains(id) && it.addresses.contains(address))
+        };
+        self.places
+            .retain(|address, place| place.is_given || of_everybody(address));
+        let wanted = everybody
+            .iter()
+            .filter_map(|id| self.members.get(id))
+            .flat_map(|it| &it.addresses);
         for address in wanted {
             if self.places.len() < MOST_PLACES && !self.places.contains_key(address) {
                 self.places.insert(address.clone(), Place::default());
@@ -293,13 +323,16 @@ impl Known {
         }
         // Who left is forgotten when it has been silent for long enough to be of no use any more.
         let forget = self.settings.election * 100;
-        self.members.retain(|id, it| everybody.contains(id) || now.saturating_sub(it.life()) < forget);
+        self.members
+            .retain(|id, it| everybody.contains(id) || now.saturating_sub(it.life()) < forget);
     }
 
     /// Whether everybody who belongs to the service has an address that is asked.
     pub fn knows_where_all_are(&self, now: Moment) -> bool {
         let everybody = Known::everybody(&self.configurations(now));
         !everybody.is_empty()
-            && everybody.iter().all(|id| self.members.get(id).is_some_and(|member| !member.addresses.is_empty()))
+            && everybody
+                .iter()
+                .all(|id| self.members.get(id).is_some_and(|member| !member.addresses.is_empty()))
     }
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use hyper::Method;
 
 use super::clock::wall_ms;
-use super::judge::{Judgement, Node, Standing, State};
+use super::judgement::{Judgement, Node, Standing, State};
 use crate::crypto::random::{serial, system_rng};
 use crate::crypto::x509::{Validity, issue_self_signed};
 use crate::crypto::{Curve, SigningKey};
 use crate::error::{Error, Result};
 use crate::http::prometheus::CONTENT_TYPE;
 use crate::http::{
-    AcceptedEndpoints, ApiError, Authority, CertificateSlot, Certificates, Interface, Metrics, Response, Route, Router, Running, Server,
-    Timeouts,
+    AcceptedEndpoints, ApiError, Authority, CertificateSlot, Certificates, Interface, Metrics, Response, Route, Router,
+    Running, Server, Timeouts,
 };
 
 /// Whoever scrapes needs few sessions.
@@ -38,7 +38,9 @@ impl Shown {
     fn of_nodes(&self, value: impl Fn(&Node) -> Option<f64>) -> Vec<(String, f64)> {
         let all = self.read(|judgement| {
             let nodes = judgement.nodes.iter();
-            nodes.filter_map(|node| Some((node.id.as_str().to_owned(), value(node)?))).collect()
+            nodes
+                .filter_map(|node| Some((node.id.as_str().to_owned(), value(node)?)))
+                .collect()
         });
         all.unwrap_or_default()
     }
@@ -63,16 +65,24 @@ pub async fn serve(address: &str, shown: Arc<Shown>) -> Result<(Running, String)
     let metrics = Arc::new(Metrics::default());
     register(&metrics, &shown);
     let routes = vec![
-        Route::new(Method::GET, "/metrics", "How the service is, for Prometheus", |state: Arc<Served>, _| {
-            Box::pin(async move { Ok(Response::bytes(CONTENT_TYPE, state.metrics.render())) })
-        })
+        Route::new(
+            Method::GET,
+            "/metrics",
+            "How the service is, for Prometheus",
+            |state: Arc<Served>, _| Box::pin(async move { Ok(Response::bytes(CONTENT_TYPE, state.metrics.render())) }),
+        )
         .returns_bytes(CONTENT_TYPE),
-        Route::new(Method::GET, "/watch", "How the service is, and why", |state: Arc<Served>, _| {
-            Box::pin(async move {
-                let answer = state.shown.read(Response::json);
-                answer.ok_or_else(|| ApiError::not_found("Nothing was judged yet."))
-            })
-        }),
+        Route::new(
+            Method::GET,
+            "/watch",
+            "How the service is, and why",
+            |state: Arc<Served>, _| {
+                Box::pin(async move {
+                    let answer = state.shown.read(Response::json);
+                    answer.ok_or_else(|| ApiError::not_found("Nothing was judged yet."))
+                })
+            },
+        ),
     ];
     let state = Arc::new(Served {
         shown,
@@ -98,23 +108,32 @@ fn throw_away() -> Result<Certificates> {
 
 fn register(metrics: &Metrics, shown: &Arc<Shown>) {
     let at = Arc::clone(shown);
-    metrics.labelled_gauge("watch_state", "1 for the state that the service is in", "state", move || {
-        let now = at.read(|judgement| judgement.state).unwrap_or(State::Unknown);
-        let value = |state: State| (state.name().to_owned(), f64::from(u8::from(state == now)));
-        State::ALL.into_iter().map(value).collect()
-    });
+    metrics.labelled_gauge(
+        "watch_state",
+        "1 for the state that the service is in",
+        "state",
+        move || {
+            let now = at.read(|judgement| judgement.state).unwrap_or(State::Unknown);
+            let value = |state: State| (state.name().to_owned(), f64::from(u8::from(state == now)));
+            State::ALL.into_iter().map(value).collect()
+        },
+    );
     let at = Arc::clone(shown);
-    metrics.gauge("watch_view", "The view of the primary that a majority agrees on, 0 if there is none", move || {
-        at.read(|judgement| judgement.view).flatten().unwrap_or(0) as f64
-    });
+    metrics.gauge(
+        "watch_view",
+        "The view of the primary that a majority agrees on, 0 if there is none",
+        move || at.read(|judgement| judgement.view).flatten().unwrap_or(0) as f64,
+    );
     let at = Arc::clone(shown);
     metrics.gauge("watch_nodes", "Nodes of the current configurations", move || {
         at.read(|judgement| judgement.nodes.len()).unwrap_or(0) as f64
     });
     let at = Arc::clone(shown);
-    metrics.gauge("watch_spare_nodes", "Nodes that may be lost before no majority can form; -1 where none can", move || {
-        at.read(spare).unwrap_or(0.0)
-    });
+    metrics.gauge(
+        "watch_spare_nodes",
+        "Nodes that may be lost before no majority can form; -1 where none can",
+        move || at.read(spare).unwrap_or(0.0),
+    );
     let of_nodes: [(&str, &str, fn(&Node) -> Option<f64>); 4] = [
         ("watch_node_lost", "1 where a node counts as lost", |node| {
             Some(f64::from(u8::from(node.standing == Standing::Lost)))
@@ -122,10 +141,14 @@ fn register(metrics: &Metrics, shown: &Arc<Shown>) {
         ("watch_node_primary", "1 where a node leads", |node| {
             Some(f64::from(u8::from(node.standing == Standing::Leads)))
         }),
-        ("watch_node_silent_seconds", "Since the last word of life of a node", |node| {
-            Some(Duration::from_millis(node.silent_ms).as_secs_f64())
+        (
+            "watch_node_silent_seconds",
+            "Since the last word of life of a node",
+            |node| Some(Duration::from_millis(node.silent_ms).as_secs_f64()),
+        ),
+        ("watch_node_committed_seqno", "What a node has committed", |node| {
+            Some(node.committed?.seqno as f64)
         }),
-        ("watch_node_committed_seqno", "What a node has committed", |node| Some(node.committed?.seqno as f64)),
     ];
     for (name, help, value) in of_nodes {
         let at = Arc::clone(shown);
@@ -135,7 +158,9 @@ fn register(metrics: &Metrics, shown: &Arc<Shown>) {
 
 /// How many nodes may be lost yet.
 fn spare(judgement: &Judgement) -> f64 {
-    let spare = judgement.configurations.iter().map(|it| it.left as f64 - it.needed as f64);
+    let spare = judgement
+        .configurations
+        .iter()
+        .map(|it| it.left as f64 - it.needed as f64);
     spare.fold(f64::INFINITY, f64::min).clamp(-1.0, 1e6)
 }
-

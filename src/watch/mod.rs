@@ -18,10 +18,13 @@ pub mod answers;
 pub mod clock;
 pub mod command;
 pub mod events;
+mod evidence;
 pub mod judge;
+pub mod judgement;
 pub mod known;
 pub mod metrics;
 pub mod poll;
+mod seen;
 pub mod settings;
 pub mod watcher;
 

@@ -59,7 +59,10 @@ impl Looks {
 
     /// The moment on the watch's clock.
     pub fn now(&self) -> Moment {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now())
+        self.clock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .at(Instant::now())
     }
 
     /// Looks once. What is known on the way and at the end is told at once.
@@ -80,7 +83,12 @@ impl Looks {
             Err((failure, why)) => return tell(Outcome::Failed(failure, why)),
         };
         tell(Outcome::Connected);
-        let late = || (Failure::Silent, format!("{address} takes connections, and answers nothing"));
+        let late = || {
+            (
+                Failure::Silent,
+                format!("{address} takes connections, and answers nothing"),
+            )
+        };
         let answered = timeout_at(until, self.ask(address, tcp, wanted)).await;
         tell(match answered.unwrap_or_else(|_| Err(late())) {
             Ok(answered) => Outcome::Answered(Box::new(answered)),
@@ -108,7 +116,10 @@ impl Looks {
                 ErrorKind::TimedOut | ErrorKind::HostUnreachable => Failure::Unreachable,
                 _ => Failure::Ours,
             };
-            (failure, format!("no connection to {address}: {}", excerpt(&why.to_string())))
+            (
+                failure,
+                format!("no connection to {address}: {}", excerpt(&why.to_string())),
+            )
         })?;
         // A handshake and a question are small: none is to wait for the other end to have acknowledged what was before.
         let _ = tcp.set_nodelay(true);
@@ -121,14 +132,19 @@ impl Looks {
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).map_err(|_| (Failure::Ours, format!("{address} names no host")))?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let stream = connector.connect(name, tcp).await.map_err(|why| closed(why.to_string()))?;
+        let stream = connector
+            .connect(name, tcp)
+            .await
+            .map_err(|why| closed(why.to_string()))?;
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let presented = presented.and_then(|it| Certificate::from_der(it).ok());
         let presented = presented.ok_or_else(|| {
             let why = format!("{address} presents a certificate that no CCF node has");
             (Failure::Nonsense, why)
         })?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|why| closed(why.to_string()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|why| closed(why.to_string()))?;
         // Ends with the sender; what goes wrong with it is what the sender reports. Aborted with this look.
         let driving = tokio::spawn(connection);
         let _ends = Ends(driving);
@@ -162,14 +178,19 @@ struct Session<'a> {
 impl Session<'_> {
     /// The body of a success; none for another status.
     async fn get(&mut self, path: &str) -> Result<Option<Bytes>, Wrong> {
-        let request = Request::get(path).header(HOST, self.address).header(ACCEPT, "application/json");
-        let request = request.body(Empty::new()).map_err(|why| Wrong::Nonsense(why.to_string()))?;
+        let request = Request::get(path)
+            .header(HOST, self.address)
+            .header(ACCEPT, "application/json");
+        let request = request
+            .body(Empty::new())
+            .map_err(|why| Wrong::Nonsense(why.to_string()))?;
         let closed = |why: hyper::Error| Wrong::Closed(why.to_string());
         self.sender.ready().await.map_err(closed)?;
         let response = self.sender.send_request(request).await.map_err(closed)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
-        let body = body.map_err(|why| Wrong::Nonsense(format!("the answer to {path}: {}", excerpt(&why.to_string()))))?;
+        let body =
+            body.map_err(|why| Wrong::Nonsense(format!("the answer to {path}: {}", excerpt(&why.to_string()))))?;
         Ok((status == StatusCode::OK).then(|| body.to_bytes()))
     }
 
@@ -206,7 +227,10 @@ impl Session<'_> {
             let nodes = self.get("/node/network/nodes").await.ok().flatten();
             answered.nodes = nodes.and_then(|body| answers::nodes(&body).ok());
         }
-        let pem = answered.network.as_ref().and_then(|network| network.certificate.as_deref());
+        let pem = answered
+            .network
+            .as_ref()
+            .and_then(|network| network.certificate.as_deref());
         let own = pem.and_then(|pem| Certificate::from_pem(pem).ok());
         let own = own.filter(|own| presented.is_signed_by(own.key()).is_ok() || presented.key() == own.key());
         match (wanted.service.is_none(), own) {
@@ -238,7 +262,8 @@ pub fn fingerprint(certificate: &Certificate) -> String {
 }
 
 fn vouched(presented: &Certificate, service: Option<&Certificate>, id: &NodeId, by_key: &NodeId) -> Vouched {
-    let is_of = |service: &Certificate| presented.key() == service.key() || presented.is_signed_by(service.key()).is_ok();
+    let is_of =
+        |service: &Certificate| presented.key() == service.key() || presented.is_signed_by(service.key()).is_ok();
     match service {
         Some(service) if is_of(service) => Vouched::ByService,
         Some(_) if id == by_key => Vouched::ByItsKey,

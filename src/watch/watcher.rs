@@ -12,7 +12,8 @@ use tokio::time::MissedTickBehavior;
 use super::answers::{Observation, Outcome};
 use super::clock::{Clock, Moment, wall_ms};
 use super::events::{Changes, Event};
-use super::judge::{Judgement, judge};
+use super::judge::judge;
+use super::judgement::Judgement;
 use super::known::Known;
 use super::poll::{Looks, Wanted, fingerprint, pause};
 use super::settings::Settings;
@@ -87,7 +88,10 @@ pub async fn watch(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let slept = clock.lock().unwrap_or_else(PoisonError::into_inner).tick(Instant::now());
+        let slept = clock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tick(Instant::now());
         let mut events = Vec::new();
         if let Some(slept) = slept {
             events.push(changes.slept(slept, wall_ms()));
@@ -104,7 +108,9 @@ pub async fn watch(
         let now = shared.looks.now();
         asking.keep_to(&known, &shared);
         let needs_more = !known.knows_where_all_are(now);
-        shared.wanted.send_if_modified(|wanted| std::mem::replace(&mut wanted.is_thorough, needs_more) != needs_more);
+        shared
+            .wanted
+            .send_if_modified(|wanted| std::mem::replace(&mut wanted.is_thorough, needs_more) != needs_more);
         let judgement = judge(&known, &settings, now);
         known.note(&judgement, now);
         events.extend(changes.found(&judgement, wall_ms()));

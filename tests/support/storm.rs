@@ -45,7 +45,14 @@ impl Watch {
     fn start(urls: &[String], certificate: Option<&Path>, election: Duration) -> Watch {
         let ms = |time: Duration| format!("{}ms", time.as_millis());
         let mut command = Command::new(program());
-        command.args(["watch", "--json", "--every", &ms(election / 5), "--election-timeout", &ms(election)]);
+        command.args([
+            "watch",
+            "--json",
+            "--every",
+            &ms(election / 5),
+            "--election-timeout",
+            &ms(election),
+        ]);
         if let Some(certificate) = certificate {
             command.arg("--service-certificate").arg(certificate);
         }
@@ -55,7 +62,10 @@ impl Watch {
         std::thread::spawn(move || {
             for line in lines {
                 let Ok(line) = line else { return };
-                keeps.lock().unwrap().push((Instant::now(), serde_json::from_str(&line).unwrap()));
+                keeps
+                    .lock()
+                    .unwrap()
+                    .push((Instant::now(), serde_json::from_str(&line).unwrap()));
             }
         });
         Watch { child, said }
@@ -80,7 +90,10 @@ impl Watch {
     /// When it said that a recovery is needed, from an event on.
     fn declared(&self, from: usize) -> Vec<Instant> {
         let said = self.said.lock().unwrap();
-        let needed = said.iter().skip(from).filter(|(_, it)| it["event"] == "state" && it["state"] == "recovery_needed");
+        let needed = said
+            .iter()
+            .skip(from)
+            .filter(|(_, it)| it["event"] == "state" && it["state"] == "recovery_needed");
         needed.map(|(at, _)| *at).collect()
     }
 }
@@ -144,7 +157,13 @@ const ACTS: [&str; 13] = [
 pub fn rage(plan: &Plan, tell: &dyn Fn(&str)) -> Tally {
     let service = plan.scratch.join("service");
     let options = ["--entries", "100", "--signature-every", "20", "--recoveries", "1"];
-    let made = Command::new(program()).arg("fixture").arg("--out").arg(&service).args(options).stdout(Stdio::null()).status();
+    let made = Command::new(program())
+        .arg("fixture")
+        .arg("--out")
+        .arg(&service)
+        .args(options)
+        .stdout(Stdio::null())
+        .status();
     assert!(made.unwrap().success());
     let mut storm = Storm {
         plan,
@@ -185,7 +204,10 @@ impl Storm<'_> {
             let all = self.watch.as_ref().unwrap().declared(from);
             match all.iter().find(|at| **at >= lost && **at <= until) {
                 Some(at) if *at - lost <= 2 * election => {
-                    outcome = format!("declared after {:.2} time-outs", (*at - lost).as_secs_f64() / election.as_secs_f64());
+                    outcome = format!(
+                        "declared after {:.2} time-outs",
+                        (*at - lost).as_secs_f64() / election.as_secs_f64()
+                    );
                     self.tally.delays.push(*at - lost);
                 }
                 Some(at) => self.fails(round, act, &format!("declared late, after {:?}", *at - lost)),
@@ -200,7 +222,10 @@ impl Storm<'_> {
             self.fails(round, act, "it is not stable again");
             self.members.clear();
         }
-        (self.tell)(&format!("round {round:>3}: {act}: {outcome} ({:.1} s)", began.elapsed().as_secs_f64()));
+        (self.tell)(&format!(
+            "round {round:>3}: {act}: {outcome} ({:.1} s)",
+            began.elapsed().as_secs_f64()
+        ));
     }
 
     fn fails(&mut self, round: usize, act: &str, why: &str) {
@@ -235,7 +260,11 @@ impl Storm<'_> {
             self.join(None);
         }
         self.start_watch();
-        assert!(self.is_stable_again(), "a new cluster is not stable: {}", self.watch.as_ref().unwrap().all());
+        assert!(
+            self.is_stable_again(),
+            "a new cluster is not stable: {}",
+            self.watch.as_ref().unwrap().all()
+        );
     }
 
     fn start_watch(&mut self) {
@@ -259,7 +288,11 @@ impl Storm<'_> {
         place.config["network"]["rpc_interfaces"]["test"]["published_address"] = json!(way.address.to_string());
         place.config["network"]["node_to_node_interface"]["published_address"] = json!(inner.address.to_string());
         // The node tells nobody but the service where it listens: a free port is chosen here.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
         place.config["network"]["node_to_node_interface"]["bind_address"] = json!(free);
         inner.leads_to(&free);
         let place: &'static Place = Box::leak(Box::new(place));
@@ -276,8 +309,16 @@ impl Storm<'_> {
         let began = Instant::now();
         loop {
             for (at, member) in self.members.iter().enumerate() {
-                let asked = member.node.run(member.node.anyone().with_timeout(self.plan.election).get("/node/consensus"));
-                let Some(consensus) = asked.ok().and_then(|it| it.json::<Value>().ok()) else { continue };
+                let asked = member.node.run(
+                    member
+                        .node
+                        .anyone()
+                        .with_timeout(self.plan.election)
+                        .get("/node/consensus"),
+                );
+                let Some(consensus) = asked.ok().and_then(|it| it.json::<Value>().ok()) else {
+                    continue;
+                };
                 if consensus["details"]["leadership_state"] == "Leader" {
                     return at;
                 }
@@ -292,7 +333,11 @@ impl Storm<'_> {
         let directory = self.plan.scratch.join(format!("node-{}", self.number));
         std::fs::create_dir_all(directory.join("common")).unwrap();
         let first = self.first.unwrap();
-        std::fs::copy(first.directory.join("service_cert.pem"), directory.join("service_cert.pem")).unwrap();
+        std::fs::copy(
+            first.directory.join("service_cert.pem"),
+            directory.join("service_cert.pem"),
+        )
+        .unwrap();
         let target = self.members[self.leader()].node.url.clone();
         let mut place = Place::at(&directory);
         place.config["command"] = json!({
@@ -316,7 +361,8 @@ impl Storm<'_> {
             let leader = &self.members[self.leader()];
             let details = leader.node.json("/node/consensus")["details"].clone();
             let acks = details["acks"].as_object().unwrap();
-            let fresh = |it: &Member| it.id == leader.id || acks.get(&it.id).is_some_and(|ack| ack["seqno"].as_u64() > Some(0));
+            let fresh =
+                |it: &Member| it.id == leader.id || acks.get(&it.id).is_some_and(|ack| ack["seqno"].as_u64() > Some(0));
             if self.members.iter().all(fresh) && details["configs"].as_array().unwrap().len() == 1 {
                 return;
             }
@@ -419,7 +465,9 @@ impl Storm<'_> {
                     }
                     std::thread::sleep(Duration::from_millis(self.dice.below(300) as u64));
                 }
-                std::thread::sleep((lost.unwrap() + self.plan.election * 5 / 2).saturating_duration_since(Instant::now()));
+                std::thread::sleep(
+                    (lost.unwrap() + self.plan.election * 5 / 2).saturating_duration_since(Instant::now()),
+                );
                 self.members.clear();
                 Some((lost.unwrap(), Instant::now()))
             }

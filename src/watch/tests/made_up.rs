@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::watch::answers::*;
-use crate::watch::judge::{Judgement, State, judge};
+use crate::watch::judge::judge;
+use crate::watch::judgement::{Judgement, State};
 use crate::watch::known::Known;
 use crate::watch::settings::Settings;
 
@@ -92,7 +93,11 @@ impl Made {
     }
 
     pub fn fails(&mut self, number: u8, failure: Failure) {
-        self.look(&address(number), self.now, Outcome::Failed(failure, format!("{failure:?}")));
+        self.look(
+            &address(number),
+            self.now,
+            Outcome::Failed(failure, format!("{failure:?}")),
+        );
     }
 
     pub fn judged(&mut self) -> Judgement {
@@ -141,7 +146,11 @@ pub fn all_well(it: &mut Made, unseen: &[u8]) {
     let of = it.of;
     let heard: Vec<(u8, u64)> = (2..=of).map(|number| (number, 50)).collect();
     for number in (1..=of).filter(|number| !unseen.contains(number)) {
-        let consensus = if number == 1 { leads(1, 4, of, &heard) } else { follows(1, 4, of) };
+        let consensus = if number == 1 {
+            leads(1, 4, of, &heard)
+        } else {
+            follows(1, 4, of)
+        };
         it.answers(number, consensus);
     }
 }

@@ -5,16 +5,25 @@ use serde_json::Value;
 use super::made_up::*;
 use crate::crypto::Certificate;
 use crate::watch::answers::{self, *};
-use crate::watch::judge::State;
+use crate::watch::judgement::State;
 use crate::watch::known::Known;
 
 fn samples() -> Option<Vec<Value>> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/http-samples/cluster/answers.json");
+    let beside = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../shared/http-samples/cluster/answers.json"
+    );
     let ledgers = std::env::var_os("REKINDLE_CCF_LEDGERS").map(std::path::PathBuf::from);
     let beside_ledgers = ledgers.map(|it| it.join("../http-samples/cluster/answers.json"));
-    let text = beside_ledgers.into_iter().chain([beside.into()]).find_map(|path| std::fs::read(path).ok());
+    let text = beside_ledgers
+        .into_iter()
+        .chain([beside.into()])
+        .find_map(|path| std::fs::read(path).ok());
     let required = std::env::var_os("REKINDLE_REQUIRE_CCF_LEDGERS").is_some_and(|value| value == "1");
-    assert!(text.is_some() || !required, "REKINDLE_REQUIRE_CCF_LEDGERS=1, and no recorded answers beside them");
+    assert!(
+        text.is_some() || !required,
+        "REKINDLE_REQUIRE_CCF_LEDGERS=1, and no recorded answers beside them"
+    );
     if text.is_none() {
         eprintln!("skipped: no recorded answers");
     }
@@ -43,7 +52,11 @@ fn a_real_cluster_is_stable_at_every_stage_and_its_dead_node_is_known_until_it_i
             for node in ["n0", "n1", "n2"] {
                 let Some(state) = of_stage(node, "GET /node/state") else {
                     if made.known.places.contains_key(&address(node)) {
-                        made.look(&address(node), made.now, Outcome::Failed(Failure::Refused, "refused".to_owned()));
+                        made.look(
+                            &address(node),
+                            made.now,
+                            Outcome::Failed(Failure::Refused, "refused".to_owned()),
+                        );
                     }
                     continue;
                 };
@@ -65,14 +78,23 @@ fn a_real_cluster_is_stable_at_every_stage_and_its_dead_node_is_known_until_it_i
             }
         });
         assert_eq!(states.last().unwrap().1, State::Stable, "{stage}: {:?}", made.judged());
-        assert!(states.iter().all(|(_, state)| matches!(state, State::Stable | State::Election)), "{stage}: {states:?}");
+        assert!(
+            states
+                .iter()
+                .all(|(_, state)| matches!(state, State::Stable | State::Election)),
+            "{stage}: {states:?}"
+        );
         let judged = made.judged();
         let (nodes, left) = match stage {
             "after the primary was killed" => (3, 2),
             "after the dead node was removed" => (2, 2),
             _ => (3, 3),
         };
-        assert_eq!((judged.configurations[0].nodes, judged.configurations[0].left), (nodes, left), "{stage}");
+        assert_eq!(
+            (judged.configurations[0].nodes, judged.configurations[0].left),
+            (nodes, left),
+            "{stage}"
+        );
         assert_eq!(judged.view, Some(if stage.starts_with("after") { 5 } else { 4 }));
     }
     assert!(seen > 100);
@@ -85,19 +107,36 @@ fn a_real_cluster_is_stable_at_every_stage_and_its_dead_node_is_known_until_it_i
 #[test]
 fn what_no_node_says_is_refused_and_bounded() {
     let deep = "[".repeat(100_000);
-    for body in ["", "{", "[]", "null", "{\"details\":{}}", "{\"details\":{\"configs\":[{}],\"current_view\":1}}", &deep] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"details\":{}}",
+        "{\"details\":{\"configs\":[{}],\"current_view\":1}}",
+        &deep,
+    ] {
         assert!(answers::consensus(body.as_bytes()).is_err(), "{body:.40}");
         assert!(answers::state(body.as_bytes()).is_err());
         assert!(answers::network(body.as_bytes()).is_err());
         assert!(answers::nodes(body.as_bytes()).is_err());
     }
-    let many: Vec<String> = (0..=MOST_NODES).map(|number| format!("\"{number:064x}\":{{\"address\":\"\"}}")).collect();
-    let many = format!("{{\"details\":{{\"configs\":[{{\"idx\":1,\"nodes\":{{{}}}}}],\"current_view\":1}}}}", many.join(","));
+    let many: Vec<String> = (0..=MOST_NODES)
+        .map(|number| format!("\"{number:064x}\":{{\"address\":\"\"}}"))
+        .collect();
+    let many = format!(
+        "{{\"details\":{{\"configs\":[{{\"idx\":1,\"nodes\":{{{}}}}}],\"current_view\":1}}}}",
+        many.join(",")
+    );
     assert!(answers::consensus(many.as_bytes()).unwrap_err().contains("513 nodes"));
     // Data of a node may be anything at all.
-    let odd = format!("{{\"nodes\":[{{\"node_id\":\"{}\",\"status\":\"Trusted\",\"node_data\":{}1{},\"rpc_interfaces\":\
+    let odd = format!(
+        "{{\"nodes\":[{{\"node_id\":\"{}\",\"status\":\"Trusted\",\"node_data\":{}1{},\"rpc_interfaces\":\
         {{\"a\":{{\"published_address\":\"a:1\"}},\"b\":{{\"published_address\":\"a b:1\\u001b\"}},\"c\":3}}}}]}}",
-        id(1).as_str(), "[".repeat(5000), "]".repeat(5000));
+        id(1).as_str(),
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
     assert_eq!(answers::nodes(odd.as_bytes()).unwrap()[0].addresses, ["a:1"]);
 }
 
@@ -106,7 +145,18 @@ fn only_host_and_port_is_an_address() {
     for good in ["a:1", "[::1]:8000", "node-1.example:443", "10.0.0.1:65535"] {
         assert!(is_address(good), "{good}");
     }
-    for bad in ["", "a", ":1", "a:0", "a:65536", "a b:1", "a/b:1", "a:1\r\n", "u@a:1", "\u{202e}:1"] {
+    for bad in [
+        "",
+        "a",
+        ":1",
+        "a:0",
+        "a:65536",
+        "a b:1",
+        "a/b:1",
+        "a:1\r\n",
+        "u@a:1",
+        "\u{202e}:1",
+    ] {
         assert!(!is_address(bad), "{bad}");
     }
 }
