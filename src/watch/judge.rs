@@ -2,7 +2,8 @@
 //!
 //! - **Recovery needed**: in some current configuration so many nodes are lost that no majority can form. *Lost*: no word of life for
 //!   the patience of `settings`, while its machine (or whoever listens at its address now) answers in its place; or for the longer one where
-//!   it only hangs up, or where nothing is there, but somebody else does answer us. Where nothing at all answers, the fault may be ours.
+//!   it only hangs up, or where nothing is there, but somebody else does answer us, and nobody has had a primary for as long. Where
+//!   nothing at all answers, the fault may be ours.
 //! - Held back where a node follows a primary that we can't reach: primaries without a majority step down within an election time-out, and
 //!   who followed them stands within another.
 
@@ -43,7 +44,7 @@ pub fn judge(known: &Known, settings: &Settings, now: Moment) -> Judgement {
         .collect();
     let claims = claims(&seen);
     let agreed = agreed(&configurations, &claims, &seen, settings, now);
-    let followed_unseen = follows_unseen(&seen, settings, now);
+    let followed_unseen = follows_unseen(&seen);
     let astray: BTreeSet<NodeId> = match &agreed {
         Some(claim) => strays(&seen, claim),
         None => BTreeSet::new(),
@@ -58,7 +59,14 @@ pub fn judge(known: &Known, settings: &Settings, now: Moment) -> Judgement {
         claims,
         astray,
     };
-    let cannot_form = judgement.configurations.iter().any(|it| it.left < it.needed);
+    let without_primary = now.saturating_sub(known.agreed.unwrap_or(now));
+    // Where it takes nodes that may only be out of our sight, others would have to have found no primary for as long.
+    let may_be_dark = |id: &&NodeId| is_left(id) || seen.get(id).is_some_and(|it| it.is_lost_in_the_dark);
+    let is_sure = configurations
+        .iter()
+        .any(|it| !is_majority(it.nodes.iter().filter(may_be_dark).count(), it.nodes.len()));
+    let cannot_form = judgement.configurations.iter().any(|it| it.left < it.needed)
+        && (is_sure || without_primary > settings.patience_in_the_dark());
     let is_heard = |id: &&NodeId| {
         seen.get(id)
             .is_some_and(|it| !matches!(it.standing, Standing::Lost | Standing::Silent))
@@ -71,7 +79,6 @@ pub fn judge(known: &Known, settings: &Settings, now: Moment) -> Judgement {
         .astray
         .iter()
         .any(|id| lasts(known.members.get(id).and_then(|member| member.astray)));
-    let without_primary = now.saturating_sub(known.agreed.unwrap_or(now));
     judgement.state = match &agreed {
         _ if cannot_form && followed_unseen.is_none() => match replaced_by(known) {
             Some(_) => State::Replaced,
@@ -137,16 +144,14 @@ fn agreed(
 }
 
 /// A node that follows a primary of whom we hear nothing ourselves: somewhere out of our sight there is a majority.
-fn follows_unseen<'a>(seen: &BTreeMap<&'a NodeId, Seen<'a>>, settings: &Settings, now: Moment) -> Option<&'a NodeId> {
+fn follows_unseen<'a>(seen: &BTreeMap<&'a NodeId, Seen<'a>>) -> Option<&'a NodeId> {
     let follower = seen.values().find(|node| {
-        let lately = |when: Moment| now.saturating_sub(when) <= settings.election;
         let follows = node
             .said
             .and_then(|said| said.claim(node.id))
             .filter(|(primary, _)| primary != node.id);
         let primary = follows.and_then(|(primary, _)| seen.get(&primary));
-        node.standing == Standing::Follows
-            && primary.is_some_and(|it| !it.member.has_answered || !lately(it.member.heard))
+        node.standing == Standing::Follows && primary.is_some_and(|it| it.said.is_none())
     });
     follower.map(|node| node.id)
 }
@@ -187,7 +192,7 @@ fn nothing_known(known: &Known) -> Judgement {
 impl Known {
     /// Keeps what of a judgement the next one needs: since when what lasts.
     pub fn note(&mut self, judgement: &Judgement, now: Moment) {
-        if judgement.primary.is_some() {
+        if judgement.primary.is_some() || judgement.state == State::Stable {
             self.agreed = Some(now);
         }
         self.divided = (judgement.claims.len() > 1).then(|| self.divided.unwrap_or(now));

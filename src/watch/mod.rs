@@ -6,8 +6,8 @@
 //! With an election time-out of E: nodes are asked every E/5, several times at once where answers are slow. A node of which nothing is
 //! heard for 1.5 E (not from itself, nor from a leader that has its acknowledgement, nor from one that follows it) is lost, if its machine
 //! answers in its place. So a loss is declared within 1.5 E and a tick of E/20: two time-outs leave 0.45 E for a busy machine. A node whose
-//! machine says nothing either may only be out of our sight: it is given 4 E, and only where somebody else answers us. An election takes
-//! 0.5 to 1 E, twice that if votes are split, and the living answer meanwhile: it is never near a loss.
+//! machine says nothing either may only be out of our sight: it is given 4 E, and as long without a primary, and only where somebody else
+//! answers us. An election takes 0.5 to 1 E, twice that if votes are split, and the living answer meanwhile: it is never near a loss.
 
 #![cfg_attr(
     not(test),

@@ -31,6 +31,8 @@ pub struct Seen<'a> {
     pub failure: Option<String>,
     /// Since its last word of life.
     pub silent: Moment,
+    /// Whether it is lost without anything in its place that says so.
+    pub is_lost_in_the_dark: bool,
     /// What it said lately; nothing where it is known that it says that no more.
     pub said: Option<&'a Said>,
 }
@@ -112,6 +114,7 @@ impl<'a> Seen<'a> {
             address,
             failure,
             silent,
+            is_lost_in_the_dark: is_lost && !in_its_place,
             said: fresh,
         }
     }
