@@ -26,8 +26,8 @@ use crate::error::Error;
 use crate::net::tls::{Anybody, client_config};
 use crate::shown::excerpt;
 
-/// The largest answer that is read: a thousand nodes with much data each.
-const MOST_BYTES: usize = 4 << 20;
+/// The largest answer that is read: hundreds of nodes with much data each. Of all looks at once, a quarter of a gigabyte at worst.
+const MOST_BYTES: usize = 1 << 20;
 
 /// What all looks share.
 pub struct Looks {

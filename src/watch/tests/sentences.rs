@@ -442,8 +442,8 @@ fn over_seeded_clusters_every_loss_that_can_be_seen_is_declared_in_time_and_noth
                 }
                 let judged = it.judged();
                 let state = judged.state;
-                if state == LOST && was == LOST {
-                    // Taken back with the next look.
+                if state == LOST && (was == LOST || it.now - ended_at <= 200) {
+                    // A loss that lasted is over; the next look takes it back.
                 } else if state == LOST && it.now - ended_at <= 2 * ELECTION && unseen.contains(&true) {
                     // A majority is back, some of it out of our sight: we hear of it when it has elected.
                 } else if state == LOST {
