@@ -106,6 +106,9 @@ fn throw_away() -> Result<Certificates> {
     })
 }
 
+/// A value of a node, where it has one.
+type OfNode = fn(&Node) -> Option<f64>;
+
 fn register(metrics: &Metrics, shown: &Arc<Shown>) {
     let at = Arc::clone(shown);
     metrics.labelled_gauge(
@@ -134,7 +137,7 @@ fn register(metrics: &Metrics, shown: &Arc<Shown>) {
         "Nodes that may be lost before no majority can form; -1 where none can",
         move || at.read(spare).unwrap_or(0.0),
     );
-    let of_nodes: [(&str, &str, fn(&Node) -> Option<f64>); 4] = [
+    let of_nodes: [(&str, &str, OfNode); 4] = [
         ("watch_node_lost", "1 where a node counts as lost", |node| {
             Some(f64::from(u8::from(node.standing == Standing::Lost)))
         }),
