@@ -173,10 +173,14 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
     let mut screen = Screen::new(common.json);
     let began = Instant::now();
     let mut last = State::Unknown;
+    let mut why = Vec::new();
     let mut reached = false;
     let longest_once = plan.settings.patience_in_the_dark() + plan.settings.election;
     let watched = watch(plan, |judgement, events| {
         last = judgement.state;
+        if last == State::Unknown {
+            why.clone_from(&judgement.evidence);
+        }
         shown.show(judgement);
         for event in events {
             screen.tell(event)?;
@@ -201,6 +205,11 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
     };
     screen.end();
     ended?;
+    if last == State::Unknown {
+        // What came of each address is no change of state, and the only help there is.
+        let why: Vec<String> = why.iter().map(|why| format!("rekindle: {}\n", line(why))).collect();
+        output::notice(&why.concat());
+    }
     Ok(match last {
         _ if reached => 0,
         _ if !args.until.is_empty() => 1,
