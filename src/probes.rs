@@ -17,6 +17,7 @@ mod joining;
 mod members;
 mod receipts;
 mod sealed;
+mod watch;
 
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 #[cfg(feature = "canton")]
@@ -30,6 +31,7 @@ pub use joining::join_request;
 pub use members::{governance_request, proposal};
 pub use receipts::receipt_endorsements;
 pub use sealed::sealed_file;
+pub use watch::watch_answers;
 
 use crate::crypto::cose::Sign1;
 use crate::crypto::ecdsa::VerifyingKey;
@@ -82,6 +84,7 @@ pub const ALL: &[Probe] = &[
     ("channel_handshake", channel_handshake),
     ("consensus_messages", consensus_messages),
     ("channel_message", channel_message),
+    ("watch_answers", watch_answers),
     #[cfg(feature = "canton")]
     ("canton_log", canton_log),
     #[cfg(feature = "canton")]

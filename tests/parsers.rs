@@ -110,6 +110,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(receipts());
     seeds.extend(requests());
     seeds.extend(of_a_channel());
+    seeds.extend(of_a_watched_node());
     #[cfg(feature = "canton")]
     seeds.extend(canton::seeds());
     // Shares of both formats, blobs and small trees are nothing but lengths.
@@ -182,6 +183,24 @@ fn requests() -> Vec<Vec<u8>> {
     ];
     seeds.extend(heads.map(|head| head.as_bytes().to_vec()));
     seeds
+}
+
+/// What a node answers to a watch.
+fn of_a_watched_node() -> Vec<Vec<u8>> {
+    let [one, two] = ["1", "2"].map(|digit| digit.repeat(64));
+    let consensus = json!({"details": {
+        "acks": {&two: {"last_received_ms": 71, "seqno": 586}},
+        "configs": [{"idx": 585, "nodes": {&one: {"address": "a:1"}, &two: {"address": "a:2"}}, "rid": 585}],
+        "current_view": 4, "leadership_state": "Leader", "membership_state": "Active", "primary_id": one, "ticking": true,
+    }});
+    let nodes = json!({"nodes": [{"node_id": one, "status": "Trusted", "node_data": null,
+        "rpc_interfaces": {"main": {"bind_address": "a:1", "published_address": "a:1"}}}]});
+    let state = json!({"node_id": one, "state": "PartOfNetwork", "last_signed_seqno": 586});
+    let network = json!({"service_status": "Open", "service_certificate": "", "recovery_count": 1, "current_view": 4});
+    let commit = json!({"transaction_id": "4.586"});
+    [consensus, nodes, state, network, commit]
+        .map(|answer| answer.to_string().into_bytes())
+        .into()
 }
 
 /// What nodes say to each other: payloads, and a stream of frames with them.

@@ -36,6 +36,7 @@ mod snapshot;
 mod text;
 mod unlock;
 mod verify;
+mod watch;
 
 /// Disaster recovery for CCF ledgers: examine what a dead service left behind, before anything is started.
 #[derive(Parser)]
@@ -75,6 +76,7 @@ enum Command {
     Drill(drill::Args),
     Node(node::Args),
     Verify(verify::Args),
+    Watch(Box<watch::Args>),
     Attest(attest::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
@@ -145,6 +147,7 @@ pub fn main() -> u8 {
         Command::Drill(args) => drill::run(&args, &cli.common),
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Watch(args) => watch::run(&args, &cli.common),
         Command::Attest(args) => attest::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),
@@ -198,6 +201,14 @@ impl Cli {
         match &self.command {
             Some(Command::Attest(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
             Some(Command::Verify(args)) => !args.member_key.is_empty(),
+            Some(
+                Command::Verify(_)
+                | Command::Attest(_)
+                | Command::Compare(_)
+                | Command::Watch(_)
+                | Command::Completions { .. }
+                | Command::Man,
+            ) => false,
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
             Some(Command::Receipt(args)) => args.has_keys(),

@@ -86,6 +86,24 @@ impl Metrics {
         });
     }
 
+    /// Adds a gauge with one label, whose values are asked for at each rendering: what the label says, and the value.
+    pub fn labelled_gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: impl Fn() -> Vec<(String, f64)> + Send + Sync + 'static,
+    ) {
+        self.collect(move |mut encoder| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (value_of_label, value) in values() {
+                let labels = [(label, value_of_label.as_str())];
+                ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        });
+    }
+
     /// Adds the open sessions of every interface.
     pub fn sessions(&self, sessions: Arc<Sessions>) {
         self.collect(move |mut encoder| {

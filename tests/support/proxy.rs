@@ -20,6 +20,8 @@ struct Shared {
     to: Mutex<Option<SocketAddr>>,
     /// Nothing goes through; what is under way waits.
     is_held: AtomicBool,
+    /// Nobody is let in: where the queue of those who wait is full, the machine does not answer any more.
+    is_cut: AtomicBool,
     /// How often all connections were broken off.
     breaks: AtomicUsize,
     has_ended: AtomicBool,
@@ -39,16 +41,56 @@ impl Shared {
     }
 }
 
+#[allow(dead_code, reason = "every journey uses its part of this")]
 impl Proxy {
     /// To where is said later; until then, who connects waits.
     pub fn new() -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Proxy::of(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// One whose network can be cut: it has room for one who waits. Within a runtime.
+    pub fn narrow(address: SocketAddr) -> Proxy {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        Proxy::of(socket.listen(1).unwrap().into_std().unwrap())
+    }
+
+    /// As where a process died: who connects is refused, and every connection ends.
+    pub fn refuse(&self) {
+        self.shared.has_ended.store(true, Ordering::SeqCst);
+    }
+
+    /// As where a cable is cut: who connects hears nothing at all. Answers what keeps it so.
+    pub fn cut(&self) -> Vec<TcpStream> {
+        self.hold();
+        self.shared.is_cut.store(true, Ordering::SeqCst);
+        std::thread::sleep(2 * PACE);
+        let mut fill = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&self.address, Duration::from_millis(50)) {
+            fill.push(stream);
+        }
+        fill
+    }
+
+    /// The cable is whole again.
+    pub fn mend(&self, fill: Vec<TcpStream>) {
+        drop(fill);
+        self.shared.is_cut.store(false, Ordering::SeqCst);
+        self.let_go();
+    }
+
+    fn of(listener: TcpListener) -> Proxy {
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let shared = Arc::<Shared>::default();
         let accepts = Arc::clone(&shared);
         std::thread::spawn(move || {
             while !accepts.ended() {
+                if accepts.is_cut.load(Ordering::SeqCst) {
+                    std::thread::sleep(PACE);
+                    continue;
+                }
                 match listener.accept() {
                     Ok((stream, _)) => begin(&accepts, stream),
                     Err(_) => std::thread::sleep(PACE),

@@ -1,0 +1,382 @@
+//! `watch`: is the service stable, and is a recovery needed?
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Common, output};
+use crate::crypto::Certificate;
+use crate::error::{Error, Result};
+use crate::node::config::parse_time;
+use crate::shown::{Show, line};
+use crate::watch::answers::is_address;
+use crate::watch::command::Runner;
+use crate::watch::events::{Event, What};
+use crate::watch::judgement::{Judgement, Node, Standing, State};
+use crate::watch::metrics::{self, Shown};
+use crate::watch::poll::fingerprint;
+use crate::watch::settings::Settings;
+use crate::watch::watcher::{Plan, watch};
+
+/// Watch a living service: is it stable, and is a recovery needed?
+///
+/// Asks the nodes of a CCF or Rekindle service again and again, beginning with those named; who else belongs to it, it says itself. A
+/// recovery is needed when no majority of a current configuration can form: that is declared within two election time-outs of the loss,
+/// and taken back if a majority is heard again. Elections, slow answers, expired certificates, sleep of this machine, and nodes that others
+/// still reach are no reason.
+///
+/// Exit code: 0 the service was stable at the end (or --until was reached), 1 it was not, 3 nothing could be learned of it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Nodes to begin with, such as https://10.0.0.4:8000; one that answers is enough
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
+    /// The service's certificate [default: keep to the service of whoever answers first, and say so]
+    #[arg(long, value_name = "PEM")]
+    pub service_certificate: Option<PathBuf>,
+    /// How often each node is asked; at most a quarter of the election time-out
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub every: Duration,
+    /// `consensus.election_timeout` in the nodes' configuration: they do not tell it. Longer here than there declares later, shorter may
+    /// declare what is none
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub election_timeout: Duration,
+    /// Run this by /bin/sh on every change of state, one at a time: the event is JSON on its standard input, the state in
+    /// REKINDLE_WATCH_STATE, the one before in REKINDLE_WATCH_PREVIOUS
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+    /// How long that may take before it is ended
+    #[arg(long, value_name = "TIME", default_value = "1min", value_parser = duration)]
+    pub exec_timeout: Duration,
+    /// Serve /metrics (for Prometheus) and /watch (JSON) here, in clear text
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Somebody else's HOST:PORT that takes connections whenever this machine's network works: tells a service that has vanished from a
+    /// network that is down here
+    #[arg(long, value_name = "ADDR")]
+    pub witness: Vec<String>,
+    /// End as soon as it is known how the service is
+    #[arg(long, conflicts_with = "until")]
+    pub once: bool,
+    /// End with exit code 0 when the service is in this state (any of several)
+    #[arg(long, value_name = "STATE")]
+    pub until: Vec<Wanted>,
+    /// End after so long
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+}
+
+/// States that can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wanted {
+    /// A majority agrees on a primary.
+    Stable,
+    /// A majority lives and has no primary yet.
+    Election,
+    /// Nodes that live follow different primaries.
+    Partition,
+    /// No primary for long, or no majority heard.
+    Unavailable,
+    /// No majority can form any more.
+    RecoveryNeeded,
+    /// Another service, recovered since, answers in its place.
+    Replaced,
+}
+
+impl Wanted {
+    fn is(self, state: State) -> bool {
+        let wanted = match self {
+            Wanted::Stable => State::Stable,
+            Wanted::Election => State::Election,
+            Wanted::Partition => State::Partition,
+            Wanted::Unavailable => State::Unavailable,
+            Wanted::RecoveryNeeded => State::RecoveryNeeded,
+            Wanted::Replaced => State::Replaced,
+        };
+        wanted == state
+    }
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    parse_time(text).ok_or_else(|| "expected a number with us, ms, s, min or h after it, such as 5s".to_owned())
+}
+
+/// `host:port` of `https://host:port`.
+fn address(url: &str) -> Result<String> {
+    let rest = url
+        .strip_prefix("https://")
+        .map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let with_port = rest.map(|rest| match rest.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => rest.to_owned(),
+        _ => format!("{rest}:443"),
+    });
+    with_port
+        .filter(|address| is_address(address))
+        .ok_or_else(|| Error::Usage(format!("{url:?} is not the URL of a node, expected https://host:port")))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// For arguments that can't be, and where nobody can listen, or write.
+pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let settings = Settings::new(args.every, args.election_timeout)?;
+    let service = args.service_certificate.as_ref().map(|path| {
+        let pem = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Certificate::from_pem(&pem)
+            .map_err(|why| Error::Unreadable(format!("{} is no certificate: {why}", path.shown())))
+    });
+    for witness in &args.witness {
+        if !is_address(witness) {
+            return Err(Error::Usage(format!("--witness {witness:?}: expected HOST:PORT")));
+        }
+    }
+    let plan = Plan {
+        addresses: args.urls.iter().map(|url| address(url)).collect::<Result<_>>()?,
+        service: service.transpose()?,
+        witnesses: args.witness.clone(),
+        settings,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|why| Error::Unreadable(format!("threads can't be started: {why}")))?;
+    runtime.block_on(watching(args, common, &plan))
+}
+
+async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
+    let shown = Arc::new(Shown::default());
+    let _serving = match &args.listen {
+        Some(listen) => {
+            let (running, bound) = metrics::serve(listen, Arc::clone(&shown)).await?;
+            output::notice(&format!("http://{bound}/metrics and http://{bound}/watch are served\n"));
+            Some(running)
+        }
+        None => None,
+    };
+    let tell = |why: &str| output::notice(&format!("rekindle: {}\n", line(why)));
+    let runner = args
+        .exec
+        .clone()
+        .map(|command| Runner::start(command, args.exec_timeout, tell));
+    let runner = runner.transpose()?;
+    let unlistened = |why: std::io::Error| Error::Unreadable(format!("signals can't be waited for: {why}"));
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(unlistened)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(unlistened)?;
+    let mut screen = Screen::new(common.json);
+    let began = Instant::now();
+    let mut last = State::Unknown;
+    let mut why = Vec::new();
+    let mut reached = false;
+    let longest_once = plan.settings.patience_in_the_dark() + plan.settings.election;
+    let watched = watch(plan, |judgement, events| {
+        last = judgement.state;
+        if last == State::Unknown {
+            why.clone_from(&judgement.evidence);
+        }
+        shown.show(judgement);
+        for event in events {
+            screen.tell(event)?;
+            if let Some(runner) = &runner {
+                runner.run_for(event);
+            }
+        }
+        screen.draw(judgement, plan);
+        reached = args.until.iter().any(|wanted| wanted.is(judgement.state));
+        let is_over = args.duration.is_some_and(|duration| began.elapsed() >= duration);
+        let is_clear = matches!(judgement.state, State::Stable | State::RecoveryNeeded | State::Replaced);
+        let is_looked = args.once && (is_clear || began.elapsed() > longest_once);
+        Ok(match reached || is_over || is_looked {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    });
+    let ended = tokio::select! {
+        ended = watched => ended.map(drop),
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    };
+    screen.end();
+    ended?;
+    if last == State::Unknown {
+        // What came of each address is no change of state, and the only help there is.
+        let why: Vec<String> = why.iter().map(|why| format!("rekindle: {}\n", line(why))).collect();
+        output::notice(&why.concat());
+    }
+    Ok(match last {
+        _ if reached => 0,
+        _ if !args.until.is_empty() => 1,
+        State::Stable => 0,
+        State::Unknown => 3,
+        _ => 1,
+    })
+}
+
+/// Where changes are told, and the table is drawn.
+struct Screen {
+    json: bool,
+    table: Option<ProgressBar>,
+    drawn: Option<Instant>,
+}
+
+/// Quicker, and nobody could read it.
+const REDRAW: Duration = Duration::from_millis(200);
+
+impl Screen {
+    fn new(json: bool) -> Screen {
+        let draws = !json && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let table = draws.then(|| {
+            let table = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                table.set_style(style);
+            }
+            table
+        });
+        Screen {
+            json,
+            table,
+            drawn: None,
+        }
+    }
+
+    fn tell(&self, event: &Event) -> Result<()> {
+        match (self.json, &self.table) {
+            (true, _) => output::json(event),
+            (false, None) => output::text(&told(event)),
+            (false, Some(table)) => table.suspend(|| output::text(&told(event))),
+        }
+    }
+
+    fn draw(&mut self, judgement: &Judgement, plan: &Plan) {
+        let Some(table) = &self.table else { return };
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        table.set_message(self::table(judgement, plan));
+    }
+
+    fn end(&self) {
+        if let Some(table) = &self.table {
+            table.finish();
+        }
+    }
+}
+
+/// A state for people.
+fn words(state: State) -> &'static str {
+    match state {
+        State::Stable => "stable",
+        State::Election => "election: no primary yet",
+        State::Partition => "PARTITION: nodes follow different primaries",
+        State::Unavailable => "UNAVAILABLE",
+        State::RecoveryNeeded => "A RECOVERY IS NEEDED",
+        State::Replaced => "REPLACED: another service answers",
+        State::Unknown => "unknown",
+    }
+}
+
+fn told(event: &Event) -> String {
+    let text = match &event.what {
+        What::State {
+            withdrawn, judgement, ..
+        } => {
+            let back = if *withdrawn {
+                ", taken back: a majority is heard again"
+            } else {
+                ""
+            };
+            let why: Vec<String> = judgement
+                .evidence
+                .iter()
+                .map(|why| format!("\n    {}", line(why)))
+                .collect();
+            format!("{}{back}{}", words(event.state), why.concat())
+        }
+        What::Primary { primary, view } => format!("{} leads in view {view}", primary.short()),
+        What::Configuration { seqno, nodes } => {
+            let nodes: Vec<&str> = nodes.iter().map(|id| id.short()).collect();
+            format!("configuration of seqno {seqno}: {}", nodes.join(", "))
+        }
+        What::Node {
+            id, standing, failure, ..
+        } => {
+            let why = failure
+                .as_ref()
+                .map_or(String::new(), |why| format!(" ({})", line(why)));
+            match standing {
+                Standing::Lost => format!("node {} is lost{why}", id.short()),
+                _ => format!("node {} is back", id.short()),
+            }
+        }
+        What::Trusts { address } => format!(
+            "no service certificate was given: keeping to the service that {} answers for, identity {}",
+            line(address),
+            event.service.as_deref().unwrap_or("")
+        ),
+        What::Slept { slept_ms } => format!(
+            "this machine did not run for {:.1} s, which does not count",
+            *slept_ms as f64 / 1e3
+        ),
+    };
+    format!("{} {text}\n", clock(event.at_ms))
+}
+
+/// A time for people and for logs: RFC 3339, UTC.
+fn clock(at_ms: u64) -> String {
+    let form = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
+    time.ok()
+        .and_then(|time| time.format(form).ok())
+        .unwrap_or_else(|| at_ms.to_string())
+}
+
+fn table(judgement: &Judgement, plan: &Plan) -> String {
+    let mut out = words(judgement.state).to_owned();
+    if let (Some(primary), Some(view)) = (&judgement.primary, judgement.view) {
+        out.push_str(&format!(", {} leads in view {view}", primary.short()));
+    }
+    if let Some(service) = &plan.service {
+        out.push_str(&format!(", service {}", fingerprint(service).get(..16).unwrap_or("")));
+    }
+    out.push_str(&format!(
+        "\n{:<10}{:<24}{:<10}{:>8}{:>16}{:>10}  {}\n",
+        "node", "address", "stands", "view", "committed", "silent", "why"
+    ));
+    for node in &judgement.nodes {
+        out.push_str(&row(node));
+    }
+    for why in judgement.evidence.iter().take(12) {
+        out.push_str(&format!("  {}\n", line(why)));
+    }
+    out
+}
+
+fn row(node: &Node) -> String {
+    let stands = match node.standing {
+        Standing::Leads => "leads",
+        Standing::Follows => "follows",
+        Standing::Seeks => "seeks",
+        Standing::Outside => "outside",
+        Standing::HeardOf => "heard of",
+        Standing::Silent => "silent",
+        Standing::Lost => "LOST",
+    };
+    let committed = node.committed.map_or("-".to_owned(), |txid| txid.to_string());
+    let view = node.view.map_or("-".to_owned(), |view| view.to_string());
+    format!(
+        "{:<10}{:<24}{:<10}{view:>8}{committed:>16}{:>9.1}s  {}\n",
+        node.id.short(),
+        line(node.address.as_deref().unwrap_or("-")),
+        stands,
+        node.silent_ms as f64 / 1e3,
+        line(node.failure.as_deref().unwrap_or("")),
+    )
+}

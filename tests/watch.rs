@@ -1,0 +1,206 @@
+//! The watch over real nodes that are killed, stopped and cut off: it declares every loss of a majority in time, and nothing else.
+
+#[path = "support/dice.rs"]
+mod dice;
+#[path = "support/node.rs"]
+mod node;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/storm.rs"]
+mod storm;
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A watch with short times, of these nodes.
+fn watch(arguments: &[&str]) -> Command {
+    let mut command = Command::new(node::program());
+    command
+        .args(["watch", "--every", "200ms", "--election-timeout", "1s"])
+        .args(arguments);
+    command
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn ends(mut child: Child) -> Option<i32> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(began.elapsed() < node::PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What is served in clear text.
+fn fetch(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn what_a_watch_says_it_says_by_exit_code_command_metrics_and_lines() {
+    let scratch = tempfile::tempdir().unwrap();
+    let service = scratch.path().join("service");
+    let options = ["--entries", "60", "--signature-every", "20", "--recoveries", "1"];
+    let made = Command::new(node::program())
+        .arg("fixture")
+        .arg("--out")
+        .arg(&service)
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let place = node::Place::of(&service);
+    let mut node = place.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.wait_for_members();
+    node.wait_for_commit();
+    let url = node.url.clone();
+
+    // A look: trust on first use is said, and stable is 0.
+    let output = watch(&["--once", "--json", &url]).output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let said = lines(&output);
+    let trusts = said
+        .iter()
+        .find(|event| event["event"] == "trusts")
+        .expect("it says whom it trusts");
+    assert_eq!(trusts["service"].as_str().unwrap().len(), 64);
+    let last = said.last().unwrap();
+    assert_eq!(
+        (last["event"].as_str(), last["state"].as_str()),
+        (Some("state"), Some("stable"))
+    );
+    assert_eq!(last["judgement"]["nodes"][0]["standing"], "leads");
+
+    // With its certificate it is the same; with the service's before it, nobody is believed.
+    let certificate = place.directory.join("service_cert.pem");
+    let trusted = watch(&["--once", &url, "--service-certificate", certificate.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(trusted.status.code(), Some(0));
+    assert!(!String::from_utf8_lossy(&trusted.stdout).contains("no service certificate was given"));
+    let old = place.directory.join("common/service_cert.pem");
+    let other = watch(&["--for", "1s", &url, "--service-certificate", old.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(other.stdout).unwrap();
+    assert_eq!(other.status.code(), Some(3), "{text}");
+
+    // A command that is slow, an argument that a shell would run, metrics: while the node is killed.
+    let kept = scratch.path().join("kept");
+    let command = format!(
+        "echo \"$REKINDLE_WATCH_PREVIOUS>$REKINDLE_WATCH_STATE\" >> {0}; cat >> {0}.json; sleep 0.3",
+        kept.display()
+    );
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let mut watching = watch(&[
+        "--exec",
+        &command,
+        "--listen",
+        &free,
+        "--until",
+        "recovery-needed",
+        &url,
+    ]);
+    let mut watching = watching.stdout(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !std::fs::read_to_string(&kept).unwrap_or_default().contains(">stable") {
+        assert!(began.elapsed() < node::PATIENCE && watching.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let metrics = fetch(&free, "/metrics");
+    for line in [
+        "rekindle_watch_state{state=\"stable\"} 1.0",
+        "rekindle_watch_nodes 1.0",
+        "rekindle_watch_spare_nodes 0.0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    assert!(fetch(&free, "/watch").contains("\"state\":\"stable\"") && fetch(&free, "/other").contains("404"));
+    let id = node.state()["node_id"].as_str().unwrap().to_owned();
+    node.kill();
+    let killed = Instant::now();
+    assert_eq!(ends(watching), Some(0), "what was waited for is there");
+    assert!(killed.elapsed() < Duration::from_secs(4));
+    let states = std::fs::read_to_string(&kept).unwrap();
+    assert!(states.ends_with(">recovery_needed\n"), "{states}");
+    let events = std::fs::read_to_string(scratch.path().join("kept.json")).unwrap();
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!(last["judgement"]["nodes"][0]["id"], id.as_str());
+    assert_eq!(last["judgement"]["nodes"][0]["standing"], "lost");
+
+    // Nobody is left who could say what the service is.
+    let nothing = watch(&["--for", "1s", &url]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(3));
+    assert!(
+        String::from_utf8(nothing.stdout)
+            .unwrap()
+            .contains("no node has said yet who belongs to the service")
+    );
+}
+
+#[test]
+fn arguments_that_can_not_be_are_refused_in_a_sentence() {
+    for (arguments, word) in [
+        (&["http://a:1"][..], "https://host:port"),
+        (&["https://a:1/x"], "https://host:port"),
+        (&["https://u@a:1"], "https://host:port"),
+        (&["https://a:1", "--every", "5s"], "too seldom"),
+        (
+            &["https://a:1", "--election-timeout", "1ms", "--every", "1us"],
+            "at least 200 ms",
+        ),
+        (&["https://a:1", "--witness", "nowhere"], "HOST:PORT"),
+        (&["https://a:1", "--listen", "nowhere"], "could not be bound"),
+    ] {
+        let mut command = Command::new(node::program());
+        let output = command.arg("watch").args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_loss_of_the_majority_is_declared_within_two_election_time_outs_and_nothing_else_ever_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let plan = storm::Plan {
+        rounds: 6,
+        seed: 5,
+        election: Duration::from_millis(1500),
+        scratch: scratch.path().to_owned(),
+    };
+    let tally = storm::rage(&plan, &|line| eprintln!("{line}"));
+    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+    assert!(
+        !tally.delays.is_empty(),
+        "no majority was lost in these rounds: {:?}",
+        tally.rounds
+    );
+}
