@@ -31,6 +31,7 @@ mod member;
 mod node;
 mod output;
 mod progress;
+mod salvage;
 mod text;
 mod unlock;
 mod verify;
@@ -78,6 +79,7 @@ enum Command {
     Unlock(unlock::Args),
     Export(export::Args),
     Compare(compare::Args),
+    Salvage(salvage::Args),
     Fixture(fixture::Args),
     Bench(bench::Args),
     Member(member::Args),
@@ -146,6 +148,7 @@ pub fn main() -> u8 {
         Command::Unlock(args) => unlock::run(&args, &cli.common),
         Command::Export(args) => export::run(&args, &cli.common),
         Command::Compare(args) => compare::run(&args, &cli.common),
+        Command::Salvage(args) => salvage::run(&args, &cli.common),
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
@@ -185,6 +188,7 @@ impl Cli {
                 Command::Verify(_)
                 | Command::Attest(_)
                 | Command::Compare(_)
+                | Command::Salvage(_)
                 | Command::Completions { .. }
                 | Command::Man,
             ) => false,
