@@ -22,6 +22,7 @@ use crate::tables::values::HexDigest;
 
 mod bridge;
 mod chunks;
+mod differences;
 mod growth;
 mod mend;
 mod options;
@@ -36,7 +37,7 @@ mod write;
 use growth::{End, Grown, State};
 use pool::Pool;
 use report::{CopyRead, LISTED, Part, Range, SalvageReport};
-use rivals::Settled;
+use rivals::{Settled, Wish};
 
 /// What to salvage, and whereto.
 #[derive(Clone)]
@@ -71,18 +72,21 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
     let start = Grown::from(State::genesis());
     let grown = growth::grow(&pool, start, options.prefer, progress)?;
     progress.end();
-    let wanted = options.service_certificate.as_ref().map(|service| HexDigest(service.key_id()));
+    let wish = Wish {
+        prefer: options.prefer,
+        service: options.service_certificate.as_ref().map(|service| HexDigest(service.key_id())),
+    };
     let Settled {
         grown,
         left_out,
         refused,
-    } = rivals::settle(&mut pool, grown, options.prefer, wanted, &mut findings)?;
+    } = rivals::settle(&mut pool, grown, wish, &mut findings)?;
     let mut report = SalvageReport {
         verdict: Verdict::Ok,
         output: None,
         is_complete: false,
-        last_signed: grown.state.signed,
-        root: grown.state.signed.map(|_| HexDigest(grown.state.accumulator.root())),
+        last_signed: grown.signed.last().copied(),
+        root: grown.root().map(HexDigest),
         last_seqno: grown.last().unwrap_or(0),
         covered_entries: 0,
         unsigned_entries: 0,
@@ -139,7 +143,7 @@ fn write_out(
     progress.begin("write", bytes);
     let written = write::write_ledger(pool, grown, &making.directory("ledger")?, progress)?;
     (report.chunks, report.bytes) = (written.chunks, written.bytes);
-    let last = grown.state.signed.map_or(0, |signed| signed.seqno);
+    let last = grown.signed.last().map_or(0, |signed| signed.seqno);
     for snapshot in bridge::beside(pool, grown, snapshots, last, findings)? {
         report.snapshots.push(bridge::copy(snapshot, &making.directory("snapshots")?)?);
     }
@@ -167,7 +171,7 @@ fn write_out(
 /// Says why the result ends where it ends, and what no copy holds.
 fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings: &mut Findings) {
     let last = grown.last().unwrap_or(0);
-    let signed = grown.state.signed.map_or(0, |signed| signed.seqno);
+    let signed = grown.signed.last().map_or(0, |signed| signed.seqno);
     let after = last.saturating_sub(signed);
     report.covered_entries = grown.covered.min(last).saturating_sub(signed);
     report.unsigned_entries = after - report.covered_entries.min(after);

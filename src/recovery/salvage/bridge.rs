@@ -149,7 +149,7 @@ pub fn over(
             signed: None,
         };
         let mut suffix = grow(pool, Grown::from(state), prefer, progress)?;
-        if suffix.state.signed.is_none() {
+        if suffix.signed.is_empty() {
             // Nothing after it is proven: the snapshot's state is all there is.
             suffix.pieces.clear();
         }
@@ -194,7 +194,7 @@ impl Bridge {
                 from_seqno: last + 1,
                 to_seqno: self.snapshot.seqno,
             },
-            last_signed: self.grown.state.signed,
+            last_signed: self.grown.signed.last().copied(),
             last_seqno: self.grown.last().unwrap_or(self.snapshot.seqno),
         }
     }

@@ -36,6 +36,8 @@ pub struct Chunk {
 struct Said {
     copies: BTreeSet<usize>,
     is_committed: bool,
+    /// Whether a name says that it is not known to be.
+    is_named_open: bool,
     /// Whether its last entry is known to be the one of the result.
     agrees: bool,
 }
@@ -101,7 +103,9 @@ impl Boundaries {
                 }
                 let said = found.ends.entry(first).or_default().entry(last).or_default();
                 said.copies.insert(source.copy);
-                said.is_committed |= source.is_committed();
+                let is_own_name = source.name.as_ref().is_some_and(|name| name.first == first);
+                said.is_committed |= is_own_name && source.is_committed();
+                said.is_named_open |= is_own_name && !source.is_committed();
                 said.agrees |= agrees.is_some();
             }
         }
@@ -218,7 +222,8 @@ fn finished(mut chunk: Chunk, boundaries: &Boundaries, goes_on: bool) -> Chunk {
     let is_open = boundaries.open.get(&first).is_some_and(|&open| open >= last);
     chunk.is_complete = goes_on || said.is_some() || !is_open;
     // Whoever has another one after it, or was told by a name, knows that it was committed.
-    let is_committed = said.map_or(goes_on, |said| said.is_committed);
+    let says = |said: &Said| said.is_committed || (goes_on && !said.is_named_open);
+    let is_committed = said.map_or(goes_on, says);
     if chunk.is_complete && is_committed {
         chunk.name = ChunkName::committed(first, last);
     }

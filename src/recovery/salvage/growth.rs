@@ -17,7 +17,7 @@ use super::tail::tail;
 use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::chunk::Fault;
-use crate::format::{Seqno, TxId, View};
+use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
 use crate::recovery::check::{Check, Outcome};
 use crate::recovery::scan::{SegmentScan, SignatureTx, TrustWrite, scan_segment_for};
@@ -69,11 +69,6 @@ impl State {
             signed: None,
         }
     }
-
-    /// View of the last signature.
-    pub fn view(&self) -> View {
-        self.signed.map_or(0, |signed| signed.view)
-    }
 }
 
 /// Why a history ends where it ends.
@@ -118,6 +113,12 @@ impl Grown {
             end: End::Nothing,
             chosen: Vec::new(),
         }
+    }
+
+    /// The root that the last signature in it signs.
+    pub fn root(&self) -> Option<Digest> {
+        let is_in_it = self.signed.last().is_some() && self.signed.last() == self.state.signed.as_ref();
+        is_in_it.then(|| self.state.accumulator.root())
     }
 
     /// The last entry.
@@ -180,7 +181,15 @@ impl Grown {
 ///
 /// # Errors
 /// If a file can't be read.
-pub fn grow(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn Progress) -> Result<Grown> {
+pub fn grow(pool: &Pool, grown: Grown, prefer: Option<usize>, progress: &dyn Progress) -> Result<Grown> {
+    let mut grown = grow_on(pool, grown, prefer, progress)?;
+    // A signature may be known to be one, while no file holds all of its entry as it was.
+    let last = grown.last().unwrap_or(0);
+    while grown.signed.pop_if(|signed| signed.seqno > last).is_some() {}
+    Ok(grown)
+}
+
+fn grow_on(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn Progress) -> Result<Grown> {
     let mut window = WINDOW_BYTES;
     let mut since_checkpoint = 0;
     loop {

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::growth::{Piece, State, step};
 use super::options::{Choice, options};
 use super::pool::{Found, Pool};
-use crate::crypto::digest::{Digest, sha256};
+use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::cursor::Cursor;
 use crate::format::domain::Maps;
@@ -109,14 +109,14 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
                 let look = |found: Found<'_>| {
                     let tree = tree_in(&found)?;
                     let view = TreeView::parse(tree).ok().filter(|view| view.len() == seqno)?;
-                    Some((sha256(tree), view.flushed, found.view))
+                    Some((view.flushed, found.view, found.leaf()))
                 };
-                let Some((digest, flushed, view)) = pool.with_entry(run, seqno, look)?.flatten() else {
+                let Some((flushed, view, leaf)) = pool.with_entry(run, seqno, look)?.flatten() else {
                     continue;
                 };
                 if absent.is_some_and(|absent| flushed > absent) {
                     beyond += 1;
-                } else if tried.len() < MAX_TREES && tried.insert(digest) {
+                } else if tried.len() < MAX_TREES && tried.insert(leaf) {
                     after += usize::from(missing.is_some());
                     match attempt(pool, state, &Hypothesis { run, seqno }, prefer)? {
                         Some(Mended::Missing { pieces, at, covered }) => {

@@ -24,9 +24,17 @@ const BLOCK: u64 = 256;
 /// # Errors
 /// If a file can't be read.
 pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grown> {
-    let mut view = 0;
     let mut at = grown.state.next;
-    if let Some(signed) = grown.state.signed {
+    let mut view;
+    // Where nothing at all is signed, nothing says whose entries these are.
+    let Some(signed) = grown.state.signed else {
+        grown.end = match pool.runs_at(at).is_empty() {
+            true => End::Nothing,
+            false => End::Unclear(at),
+        };
+        return Ok(grown);
+    };
+    {
         // Any of these proves what comes before; they may differ in bytes that nothing covers.
         let mut own = options(pool, at, &pool.runs_at(at), prefer)?;
         let mut kept = Vec::new();
@@ -36,7 +44,7 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
             }
         }
         let Some(choice) = pick(&kept, prefer).or(kept.first()) else {
-            grown.end = End::Unclear(at);
+            grown.end = End::Missing(at);
             return Ok(grown);
         };
         if kept.len() > 1 {
@@ -55,7 +63,7 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
             };
             let mut choices = options(pool, at, runs, prefer)?;
             choices.retain(|choice| {
-                choice.is_sound && !choice.is_left_over && (view == 0 || is_sound_step(view, choice.view))
+                choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view)
             });
             // A primary of a higher view took the place of the lower one's unsigned entries.
             let highest = choices.iter().map(|choice| choice.view).max().unwrap_or(0);
