@@ -27,6 +27,7 @@ mod growth;
 mod mend;
 mod options;
 mod pool;
+mod related;
 pub mod report;
 mod rivals;
 mod sources;

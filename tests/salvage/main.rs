@@ -1,12 +1,14 @@
 //! `salvage`: what damaged copies hold together.
 
-mod damage;
-#[path = "../support/dice.rs"]
-mod dice;
-mod seeded;
 #[path = "../support/mod.rs"]
 #[macro_use]
 mod support;
+mod damage;
+#[path = "../support/dice.rs"]
+mod dice;
+mod histories;
+mod hostile;
+mod seeded;
 
 use std::path::Path;
 

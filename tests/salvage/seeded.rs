@@ -101,6 +101,6 @@ pub fn many(directory: &Path, seeds: std::ops::Range<u64>) {
     println!("{}: {came:?}", directory.display());
     assert!(wrong.is_empty(), "{} of {seeds:?}: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     let of = |how| came.get(&how).copied().unwrap_or(0);
-    assert!(of(Came::ToTheEnd) > of(Came::ToWhatIsProven), "{came:?}");
-    assert!(of(Came::ToWhatIsMissing) > of(Came::ToWhatIsProven), "{came:?}");
+    let (whole, exact) = (of(Came::ToTheEnd), of(Came::ToWhatIsMissing));
+    assert!(whole > 0 && exact > 0 && whole + exact > 2 * of(Came::ToWhatIsProven), "{came:?}");
 }

@@ -9,6 +9,7 @@ use super::growth::{End, Grown, Piece, is_signed_here};
 use super::mend::{scan_piece, tree_in};
 use super::options::{Choice, options, rank};
 use super::pool::{Found, Pool};
+use super::related::Related;
 use crate::error::Result;
 use crate::format::cursor::Cursor;
 use crate::format::domain::Maps;
@@ -54,14 +55,24 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
         grown.push(piece(choice));
         at += 1;
     }
+    let before = grown.clone();
+    let mut related = Related::to(pool, &before, at - 1);
     loop {
-        let held = pool.held(at, at.saturating_add(BLOCK));
+        let mut held = pool.held(at, at.saturating_add(BLOCK));
         for _ in 0..BLOCK {
-            let Some(runs) = held.get(&at) else {
+            let mut runs = Vec::new();
+            for run in held.remove(&at).unwrap_or_default() {
+                if let Some(of) = pool.runs.get(run)
+                    && related.is(of.source)?
+                {
+                    runs.push(run);
+                }
+            }
+            if runs.is_empty() {
                 grown.end = End::Nothing;
                 return Ok(grown);
-            };
-            let mut choices = options(pool, at, runs, prefer)?;
+            }
+            let mut choices = options(pool, at, &runs, prefer)?;
             choices.retain(|choice| {
                 choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view)
             });
