@@ -93,7 +93,10 @@ fn render(report: &SalvageReport) -> String {
         ));
     }
     if report.unsigned_entries > 0 {
-        line(format!("after it     {} that nothing signs", output::count(report.unsigned_entries)));
+        line(format!(
+            "after it     {} that nothing signs",
+            output::count(report.unsigned_entries)
+        ));
     }
     for copy in &report.copies {
         line(format!(
@@ -109,18 +112,32 @@ fn render(report: &SalvageReport) -> String {
             0 | 1 => String::new(),
             n => format!(" (the same in {n} copies)"),
         };
-        line(format!("from         {} to {}: {}{others}", part.from_seqno, part.to_seqno, part.file));
+        line(format!(
+            "from         {} to {}: {}{others}",
+            part.from_seqno, part.to_seqno, part.file
+        ));
     }
     let more = report.from.len().saturating_sub(SHOWN) + report.from_not_listed;
     if more > 0 {
-        line(format!("from         … and {} more ranges; --json lists them", output::count(more as u64)));
+        line(format!(
+            "from         … and {} more ranges; --json lists them",
+            output::count(more as u64)
+        ));
     }
     for missing in report.missing.iter().take(SHOWN) {
-        line(format!("missing      {} to {}: no copy holds them", missing.from_seqno, missing.to_seqno));
+        line(format!(
+            "missing      {} to {}: no copy holds them",
+            missing.from_seqno, missing.to_seqno
+        ));
     }
     for left in &report.left_out {
-        let signed = left.last_signed.map_or(String::new(), |txid| format!(", signed up to {txid}"));
-        line(format!("left out     from {} on{signed}: {}", left.from_seqno, left.why));
+        let signed = left
+            .last_signed
+            .map_or(String::new(), |txid| format!(", signed up to {txid}"));
+        line(format!(
+            "left out     from {} on{signed}: {}",
+            left.from_seqno, left.why
+        ));
     }
     for snapshot in &report.snapshots {
         line(format!("snapshot     {} from {}", snapshot.name, snapshot.file));
@@ -128,7 +145,11 @@ fn render(report: &SalvageReport) -> String {
     if let Some(bridged) = &report.bridged {
         line(format!(
             "bridged      {}: from the snapshot at {} up to {}; {} to {} are lost with it",
-            bridged.directory, bridged.snapshot_seqno, bridged.last_seqno, bridged.lost.from_seqno, bridged.lost.to_seqno
+            bridged.directory,
+            bridged.snapshot_seqno,
+            bridged.last_seqno,
+            bridged.lost.from_seqno,
+            bridged.lost.to_seqno
         ));
     }
     line(format!("took         {:.3} s", report.elapsed_s));

@@ -65,7 +65,10 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
     let mut findings = Findings::default();
     for (source, survey) in pool.sources.iter().zip(&pool.surveys) {
         if survey.is_cut_short {
-            let text = format!("it is broken into more than {} pieces; what follows them was not looked at", survey::MAX_RUNS);
+            let text = format!(
+                "it is broken into more than {} pieces; what follows them was not looked at",
+                survey::MAX_RUNS
+            );
             findings.push(Finding::new(Code::SalvageBroken, text).file(&source.path));
         }
     }
@@ -75,7 +78,10 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
     progress.end();
     let wish = Wish {
         prefer: options.prefer,
-        service: options.service_certificate.as_ref().map(|service| HexDigest(service.key_id())),
+        service: options
+            .service_certificate
+            .as_ref()
+            .map(|service| HexDigest(service.key_id())),
     };
     let Settled {
         grown,
@@ -108,7 +114,15 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
     if !refused {
         let snapshots = bridge::find(&pool, &mut findings)?;
         let bridge = bridge::over(&pool, &snapshots, &grown, options.prefer, progress)?;
-        write_out(options, &pool, &grown, &snapshots, bridge, (&mut report, &mut findings), progress)?;
+        write_out(
+            options,
+            &pool,
+            &grown,
+            &snapshots,
+            bridge,
+            (&mut report, &mut findings),
+            progress,
+        )?;
     }
     report.findings = findings.finish();
     report.verdict = Verdict::of(&report.findings);
@@ -118,8 +132,19 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
 
 /// Bytes of the copy that has most: about what will be proven.
 fn longest(pool: &Pool) -> u64 {
-    let copies = pool.sources.iter().map(|source| source.copy).max().map_or(0, |last| last + 1);
-    let of = |copy| pool.sources.iter().filter(|source| source.copy == copy).map(|source| source.size).sum();
+    let copies = pool
+        .sources
+        .iter()
+        .map(|source| source.copy)
+        .max()
+        .map_or(0, |last| last + 1);
+    let of = |copy| {
+        pool.sources
+            .iter()
+            .filter(|source| source.copy == copy)
+            .map(|source| source.size)
+            .sum()
+    };
     (0..copies).map(of).max().unwrap_or(0)
 }
 
@@ -146,7 +171,9 @@ fn write_out(
     (report.chunks, report.bytes) = (written.chunks, written.bytes);
     let last = grown.signed.last().map_or(0, |signed| signed.seqno);
     for snapshot in bridge::beside(pool, grown, snapshots, last, findings)? {
-        report.snapshots.push(bridge::copy(snapshot, &making.directory("snapshots")?)?);
+        report
+            .snapshots
+            .push(bridge::copy(snapshot, &making.directory("snapshots")?)?);
     }
     if let Some(bridge) = bridge {
         let below = making.directory("bridged")?;
@@ -177,7 +204,12 @@ fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings
     report.covered_entries = grown.covered.min(last).saturating_sub(signed);
     report.unsigned_entries = after - report.covered_entries.min(after);
     // Whatever stands after the end was there, and so was all before it, unless it is of a history that was left out.
-    let left_out = report.left_out.iter().map(|left| left.from_seqno).min().unwrap_or(Seqno::MAX);
+    let left_out = report
+        .left_out
+        .iter()
+        .map(|left| left.from_seqno)
+        .min()
+        .unwrap_or(Seqno::MAX);
     let mut at = last + 1;
     let mut beyond = false;
     while let Some(held) = pool.next_held(at) {
@@ -194,7 +226,10 @@ fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings
         }
         at = held;
         while pool.next_held(at) == Some(at) {
-            let furthest = pool.runs_over(at, at + 1).into_iter().filter_map(|run| pool.runs.get(run));
+            let furthest = pool
+                .runs_over(at, at + 1)
+                .into_iter()
+                .filter_map(|run| pool.runs.get(run));
             at = furthest.map(|run| run.last).max().unwrap_or(at) + 1;
         }
         if report.missing.len() >= LISTED {
@@ -203,7 +238,10 @@ fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings
     }
     match grown.end {
         End::Missing(at) => {
-            let to = report.missing.first().map_or(grown.covered.max(at), |missing| missing.to_seqno);
+            let to = report
+                .missing
+                .first()
+                .map_or(grown.covered.max(at), |missing| missing.to_seqno);
             if report.missing.first().is_none_or(|missing| missing.from_seqno != at) {
                 let range = Range {
                     from_seqno: at,
@@ -217,7 +255,9 @@ fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings
             findings.push(Finding::new(Code::SalvageMissing, text).seqno(at));
         }
         End::Unclear(at) => {
-            let text = format!("the copies hold entry {at}, but nothing signs what they hold there and they differ, or it can't be read");
+            let text = format!(
+                "the copies hold entry {at}, but nothing signs what they hold there and they differ, or it can't be read"
+            );
             findings.push(Finding::new(Code::SalvageUnclear, text).seqno(at));
         }
         End::Nothing if beyond => {
@@ -277,7 +317,10 @@ fn copies_read(pool: &Pool, grown: &Grown, copies: &[PathBuf]) -> Vec<CopyRead> 
 
 fn parts(pool: &Pool, grown: &Grown, copies: &[PathBuf]) -> Vec<Part> {
     let part = |piece: &growth::Piece| {
-        let path = pool.sources.get(piece.source).map_or(Path::new(""), |source| &source.path);
+        let path = pool
+            .sources
+            .get(piece.source)
+            .map_or(Path::new(""), |source| &source.path);
         let holders = pool.holders(piece.source).iter().filter_map(|&copy| copies.get(copy));
         Part {
             from_seqno: piece.first,

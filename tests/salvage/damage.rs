@@ -100,7 +100,9 @@ impl Copy {
 
     /// Whether these bytes are anywhere in it: a sector written to a wrong place may hold whole entries.
     fn holds_anywhere(&self, wanted: &[u8]) -> bool {
-        self.files.iter().any(|file| memchr::memmem::find(&file.bytes, wanted).is_some())
+        self.files
+            .iter()
+            .any(|file| memchr::memmem::find(&file.bytes, wanted).is_some())
     }
 
     /// One more thing happens to it.
@@ -234,13 +236,22 @@ pub fn signatures(files: &[Original]) -> Vec<(u64, u64)> {
 /// how far the entries in between are right.
 pub fn proven_before(files: &[Original], copies: &[Copy], missing: u64) -> Option<u64> {
     let signatures = signatures(files);
-    let last = signatures.iter().map(|&(seqno, _)| seqno).filter(|&seqno| seqno < missing).max().unwrap_or(0);
+    let last = signatures
+        .iter()
+        .map(|&(seqno, _)| seqno)
+        .filter(|&seqno| seqno < missing)
+        .max()
+        .unwrap_or(0);
     let is_left = |seqno: u64| {
         let (of, file) = files.iter().enumerate().rfind(|(_, file)| file.first <= seqno).unwrap();
         let range = &file.entries[(seqno - file.first) as usize];
-        copies.iter().any(|copy| copy.holds(files, of, range) || copy.holds_anywhere(&file.bytes[range.clone()]))
+        copies
+            .iter()
+            .any(|copy| copy.holds(files, of, range) || copy.holds_anywhere(&file.bytes[range.clone()]))
     };
-    let mut reaching = signatures.iter().filter(|&&(seqno, flushed)| seqno > missing && flushed <= missing);
+    let mut reaching = signatures
+        .iter()
+        .filter(|&&(seqno, flushed)| seqno > missing && flushed <= missing);
     (!reaching.any(|&(seqno, _)| is_left(seqno))).then_some(last)
 }
 
@@ -273,12 +284,15 @@ pub fn holds_after(files: &[Original], copies: &[Copy], seqno: u64) -> bool {
 pub fn complaint(files: &[Original], output: &Path, missing: Option<u64>) -> Option<String> {
     let ledger = output.join("ledger");
     if missing == Some(1) {
-        return ledger.exists().then(|| "nothing could be salvaged, but something was".to_owned());
+        return ledger
+            .exists()
+            .then(|| "nothing could be salvaged, but something was".to_owned());
     }
     let mut found: BTreeMap<String, PathBuf> = match std::fs::read_dir(&ledger) {
-        Ok(listing) => listing.map(|item| item.unwrap().path()).map(|path| {
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), path)
-        }).collect(),
+        Ok(listing) => listing
+            .map(|item| item.unwrap().path())
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+            .collect(),
         Err(why) => return Some(format!("no ledger: {why}")),
     };
     for file in files {

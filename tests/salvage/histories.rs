@@ -32,12 +32,28 @@ fn assert_is(output: &Path, ledger: &Path) {
 #[test]
 fn the_tail_of_a_primary_that_lost_its_place_is_left_out() {
     let service = Service::made(&[
-        "--nodes", "3", "--entries", "90", "--election-every", "45", "--superseded-tail", "25", "--signature-every", "10",
-        "--curve", "p256",
+        "--nodes",
+        "3",
+        "--entries",
+        "90",
+        "--election-every",
+        "45",
+        "--superseded-tail",
+        "25",
+        "--signature-every",
+        "10",
+        "--curve",
+        "p256",
     ]);
     let scratch = scratch();
     let superseded = service.directory.join("superseded/1");
-    for (number, copies) in [[service.ledger(), superseded.clone()], [superseded.clone(), service.ledger()]].iter().enumerate() {
+    for (number, copies) in [
+        [service.ledger(), superseded.clone()],
+        [superseded.clone(), service.ledger()],
+    ]
+    .iter()
+    .enumerate()
+    {
         let output = scratch.path().join(number.to_string());
         let report = run(&[&copies[0], &copies[1]], &output, &[]).expect(0).json();
         assert_is(&output, &service.ledger());
@@ -52,18 +68,39 @@ fn the_tail_of_a_primary_that_lost_its_place_is_left_out() {
 fn a_fork_is_refused_unless_somebody_says_which_to_take() {
     for kind in ["same-view", "committed", "recovery"] {
         let service = Service::made(&[
-            "--entries", "60", "--signature-every", "10", "--fork", kind, "--curve", "p256", "--nodes", "3", "--chunk-size", "3000",
+            "--entries",
+            "60",
+            "--signature-every",
+            "10",
+            "--fork",
+            kind,
+            "--curve",
+            "p256",
+            "--nodes",
+            "3",
+            "--chunk-size",
+            "3000",
         ]);
         let scratch = scratch();
         let fork = service.directory.join("fork/ledger");
         let output = scratch.path().join("refused");
         let report = run(&[&service.ledger(), &fork], &output, &[]).expect(1).json();
         assert!(!output.exists(), "{kind}");
-        let codes: Vec<_> = report["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]).collect();
+        let codes: Vec<_> = report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| &finding["code"])
+            .collect();
         assert!(codes.iter().any(|code| *code == "L1104"), "{kind}: {codes:?}");
         for (number, preferred) in [service.ledger(), fork.clone()].iter().enumerate() {
             let output = scratch.path().join(number.to_string());
-            run(&[&service.ledger(), &fork], &output, &["--prefer", preferred.to_str().unwrap()]).expect(0);
+            run(
+                &[&service.ledger(), &fork],
+                &output,
+                &["--prefer", preferred.to_str().unwrap()],
+            )
+            .expect(0);
             assert_is(&output, preferred);
         }
     }
@@ -73,7 +110,16 @@ fn a_fork_is_refused_unless_somebody_says_which_to_take() {
 fn a_copy_of_another_service_is_never_mixed_in() {
     let (one, other) = (
         Service::made(&["--entries", "40", "--curve", "p256", "--signature-every", "10"]),
-        Service::made(&["--entries", "70", "--curve", "p256", "--signature-every", "10", "--seed", "2"]),
+        Service::made(&[
+            "--entries",
+            "70",
+            "--curve",
+            "p256",
+            "--signature-every",
+            "10",
+            "--seed",
+            "2",
+        ]),
     );
     let scratch = scratch();
     let output = scratch.path().join("refused");
@@ -91,7 +137,13 @@ fn a_copy_of_another_service_is_never_mixed_in() {
 #[test]
 fn what_a_recovery_left_that_did_not_open_is_left_out() {
     let service = Service::made(&[
-        "--entries", "60", "--signature-every", "10", "--unfinished-recovery", "--curve", "p256",
+        "--entries",
+        "60",
+        "--signature-every",
+        "10",
+        "--unfinished-recovery",
+        "--curve",
+        "p256",
     ]);
     let scratch = scratch();
     let output = scratch.path().join("out");
@@ -107,8 +159,20 @@ fn what_a_recovery_left_that_did_not_open_is_left_out() {
 #[test]
 fn recoveries_rekeys_and_snapshots_come_through_and_a_snapshot_bridges_what_is_lost() {
     let service = Service::made(&[
-        "--entries", "300", "--signature-every", "10", "--recoveries", "2", "--rekey-every", "60", "--snapshot-every", "50",
-        "--chunk-size", "6000", "--curve", "p256",
+        "--entries",
+        "300",
+        "--signature-every",
+        "10",
+        "--recoveries",
+        "2",
+        "--rekey-every",
+        "60",
+        "--snapshot-every",
+        "50",
+        "--chunk-size",
+        "6000",
+        "--curve",
+        "p256",
     ]);
     let scratch = scratch();
     let output = scratch.path().join("whole");
@@ -130,7 +194,13 @@ fn recoveries_rekeys_and_snapshots_come_through_and_a_snapshot_bridges_what_is_l
     rekindle!["verify", output.join("ledger")].expect(0);
     let below = output.join("bridged");
     let bridged = rekindle![
-        "verify", "--json", below.join("ledger"), "--snapshots", below.join("snapshots"), "--from-snapshot", "latest"
+        "verify",
+        "--json",
+        below.join("ledger"),
+        "--snapshots",
+        below.join("snapshots"),
+        "--from-snapshot",
+        "latest"
     ]
     .expect(0)
     .json();

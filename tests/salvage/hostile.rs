@@ -10,7 +10,16 @@ use super::seeded::scratch;
 use super::support::{Service, contents, copy_files};
 
 fn small() -> Service {
-    Service::made(&["--entries", "80", "--signature-every", "10", "--chunk-size", "4000", "--curve", "p256"])
+    Service::made(&[
+        "--entries",
+        "80",
+        "--signature-every",
+        "10",
+        "--chunk-size",
+        "4000",
+        "--curve",
+        "p256",
+    ])
 }
 
 /// An entry of this seqno and view that nobody signed.
@@ -48,7 +57,9 @@ fn forged_entries_sizes_and_tables_mislead_nobody() {
     let forged_run: Vec<u8> = (1..100u64).flat_map(|seqno| forged(seqno, 9, b"secret")).collect();
     with_file(&service, "ledger_1", &[&[0; 8], &forged_run[..]].concat());
     // In every view, at one seqno.
-    let many: Vec<u8> = (0..300_000u64).flat_map(|i| forged(17, 1 + i % 50, &i.to_le_bytes())).collect();
+    let many: Vec<u8> = (0..300_000u64)
+        .flat_map(|i| forged(17, 1 + i % 50, &i.to_le_bytes()))
+        .collect();
     with_file(&service, "ledger_17", &[&[0; 8], &many[..]].concat());
     // An entry that claims 4 GiB, and one that claims as much as can be written.
     for size in [u32::MAX as u64, (1 << 48) - 1] {
@@ -74,7 +85,16 @@ fn forged_entries_sizes_and_tables_mislead_nobody() {
 fn a_signature_by_nobody_the_service_knows_proves_nothing() {
     // The whole ledger of another service, but for its first chunk, and so for everything that could be trusted in it.
     let other = Service::made(&[
-        "--entries", "200", "--signature-every", "10", "--chunk-size", "4000", "--curve", "p256", "--seed", "5",
+        "--entries",
+        "200",
+        "--signature-every",
+        "10",
+        "--chunk-size",
+        "4000",
+        "--curve",
+        "p256",
+        "--seed",
+        "5",
     ]);
     let service = small();
     let scratch = scratch();
@@ -117,10 +137,21 @@ fn nothing_is_written_into_a_copy_or_over_anything() {
     std::fs::create_dir(scratch.path().join("elsewhere-empty")).unwrap();
     std::os::unix::fs::symlink(scratch.path().join("elsewhere-empty"), &link).unwrap();
     let before = contents(scratch.path());
-    let places: [&Path; 5] = [&occupied, &file, &link, &service.ledger().join("out"), &scratch.path().join("no/out")];
+    let places: [&Path; 5] = [
+        &occupied,
+        &file,
+        &link,
+        &service.ledger().join("out"),
+        &scratch.path().join("no/out"),
+    ];
     for place in places {
         let refused = run(&[&service.ledger()], place, &[]);
-        assert!(matches!(refused.code, Some(2 | 3)), "{place:?}: {:?} {}", refused.code, refused.stderr);
+        assert!(
+            matches!(refused.code, Some(2 | 3)),
+            "{place:?}: {:?} {}",
+            refused.code,
+            refused.stderr
+        );
         assert!(refused.stdout.is_empty());
     }
     assert!(contents(scratch.path()) == before);

@@ -11,7 +11,9 @@ use super::dice::Dice;
 
 /// In memory where there is such a place: thousands of files are synced.
 pub fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// How far it came.
@@ -48,7 +50,13 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
         prefer: None,
     };
     let missing = first_missing(files, &copies);
-    let said = || copies.iter().map(|copy| copy.said.join(", ")).collect::<Vec<_>>().join("; ");
+    let said = || {
+        copies
+            .iter()
+            .map(|copy| copy.said.join(", "))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
     let report = salvage(&options, &Silent).map_err(|why| format!("seed {seed}: {why}: {}", said()))?;
     // Nobody can tell of entries that no copy knows of.
     let is_told_of = missing.is_some_and(|missing| holds_after(files, &copies, missing));
@@ -80,7 +88,11 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
         };
     }
     match complaint(files, &output, missing) {
-        Some(why) => Err(format!("seed {seed}: missing {missing:?}: {why}: {}; {:?}", said(), report.findings)),
+        Some(why) => Err(format!(
+            "seed {seed}: missing {missing:?}: {why}: {}; {:?}",
+            said(),
+            report.findings
+        )),
         None if missing.is_some() => Ok(Came::ToWhatIsMissing),
         None => Ok(Came::ToTheEnd),
     }
@@ -99,8 +111,16 @@ pub fn many(directory: &Path, seeds: std::ops::Range<u64>) {
         }
     }
     println!("{}: {came:?}", directory.display());
-    assert!(wrong.is_empty(), "{} of {seeds:?}: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    assert!(
+        wrong.is_empty(),
+        "{} of {seeds:?}: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
     let of = |how| came.get(&how).copied().unwrap_or(0);
     let (whole, exact) = (of(Came::ToTheEnd), of(Came::ToWhatIsMissing));
-    assert!(whole > 0 && exact > 0 && whole + exact > 2 * of(Came::ToWhatIsProven), "{came:?}");
+    assert!(
+        whole > 0 && exact > 0 && whole + exact > 2 * of(Came::ToWhatIsProven),
+        "{came:?}"
+    );
 }

@@ -55,7 +55,9 @@ pub fn find(pool: &Pool, findings: &mut Findings) -> Result<Vec<Proven>> {
         match start_from(&source.path) {
             Ok(start) => {
                 let path = source.path.clone();
-                found.entry((start.seqno, start.digest)).or_insert(Proven { path, start });
+                found
+                    .entry((start.seqno, start.digest))
+                    .or_insert(Proven { path, start });
             }
             Err(why @ Error::Io { .. }) => return Err(why),
             Err(why) => findings.push(Finding::new(Code::SalvageSnapshot, why.to_string()).file(&source.path)),
@@ -88,7 +90,11 @@ pub fn beside<'s>(
             kept.push(snapshot);
         } else {
             let text = "it is of another history than the result: the entry at its seqno is another one";
-            findings.push(Finding::new(Code::SalvageSnapshot, text).file(&snapshot.path).seqno(start.seqno));
+            findings.push(
+                Finding::new(Code::SalvageSnapshot, text)
+                    .file(&snapshot.path)
+                    .seqno(start.seqno),
+            );
         }
     }
     Ok(kept)

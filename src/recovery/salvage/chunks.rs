@@ -115,7 +115,9 @@ impl Boundaries {
     /// Where a chunk that begins here ends, if anything says so.
     fn end_of(&self, first: Seqno) -> Option<Seqno> {
         let ends = self.ends.get(&first)?;
-        let best = ends.iter().max_by_key(|(last, said)| (said.agrees, said.copies.len(), **last));
+        let best = ends
+            .iter()
+            .max_by_key(|(last, said)| (said.agrees, said.copies.len(), **last));
         best.map(|(last, _)| *last)
     }
 
@@ -140,7 +142,9 @@ fn agrees(pool: &Pool, grown: &Grown, runs: &[usize], seqno: Seqno) -> Result<Op
     let Some(run) = own.find(|run| (run.first..=run.last).contains(&seqno)) else {
         return Ok(None);
     };
-    let Some((source, offset, end)) = grown.place_of(pool, seqno)? else { return Ok(None) };
+    let Some((source, offset, end)) = grown.place_of(pool, seqno)? else {
+        return Ok(None);
+    };
     let (chunk, other) = (pool.open(run.source)?, pool.open(source)?);
     let bytes = chunk.map.bytes();
     let range = (run.offset_of(bytes, seqno), run.offset_of(bytes, seqno + 1));
@@ -179,7 +183,9 @@ pub fn cut(
                 }
             }
             let current = open.get_or_insert_with(|| {
-                end = boundaries.end_of(seqno).or_else(|| boundaries.end_by_next(seqno, grown));
+                end = boundaries
+                    .end_of(seqno)
+                    .or_else(|| boundaries.end_by_next(seqno, grown));
                 Chunk {
                     name: ChunkName {
                         first: seqno,

@@ -47,7 +47,9 @@ fn compare(pool: &Pool, grown: &Grown, number: usize) -> Result<Difference> {
         run: number,
         ..Difference::default()
     };
-    let Some(run) = pool.runs.get(number) else { return Ok(found) };
+    let Some(run) = pool.runs.get(number) else {
+        return Ok(found);
+    };
     let Some(last) = grown.last() else { return Ok(found) };
     let chunk = pool.open(run.source)?;
     let bytes = chunk.map.bytes();
@@ -58,15 +60,24 @@ fn compare(pool: &Pool, grown: &Grown, number: usize) -> Result<Difference> {
         leaves: 0,
     };
     let begin = grown.pieces.partition_point(|piece| piece.last < run.first);
-    for piece in grown.pieces.iter().skip(begin).take_while(|piece| piece.first <= run.last) {
+    for piece in grown
+        .pieces
+        .iter()
+        .skip(begin)
+        .take_while(|piece| piece.first <= run.last)
+    {
         let (from, to) = (piece.first.max(run.first), piece.last.min(run.last));
-        let Some(own) = run.offset_of(bytes, from) else { continue };
+        let Some(own) = run.offset_of(bytes, from) else {
+            continue;
+        };
         if piece.source == run.source && (piece.offset..piece.end).contains(&own) {
             continue;
         }
         let other = pool.open(piece.source)?;
         let theirs = other.map.bytes();
-        let Some(mut at) = offset_in(pool, piece, theirs, from) else { continue };
+        let Some(mut at) = offset_in(pool, piece, theirs, from) else {
+            continue;
+        };
         let ends = (run.offset_of(bytes, to + 1), offset_in(pool, piece, theirs, to + 1));
         if let (Some(end), Some(their_end)) = ends
             && bytes.get(own as usize..end as usize) == theirs.get(at as usize..their_end as usize)
@@ -75,7 +86,9 @@ fn compare(pool: &Pool, grown: &Grown, number: usize) -> Result<Difference> {
         }
         let mut own = own;
         for seqno in from..=to {
-            let (Some(mine), Some(right)) = (Found::at(bytes, own), Found::at(theirs, at)) else { break };
+            let (Some(mine), Some(right)) = (Found::at(bytes, own), Found::at(theirs, at)) else {
+                break;
+            };
             if mine.entry.raw != right.entry.raw {
                 match found.stretches.last_mut() {
                     Some((_, until, _)) if *until + 1 == seqno => *until = seqno,
@@ -113,8 +126,7 @@ fn offset_in(pool: &Pool, piece: &Piece, bytes: &[u8], seqno: Seqno) -> Option<u
     if seqno == piece.last + 1 {
         return Some(piece.end);
     }
-    let runs = pool.runs_over(seqno, seqno + 1);
-    let own = runs.into_iter().filter_map(|run| pool.runs.get(run)).filter(|run| run.source == piece.source);
+    let own = pool.runs_of(piece.source).iter();
     own.filter_map(|run| run.offset_of(bytes, seqno))
         .find(|offset| (piece.offset..piece.end).contains(offset))
 }
@@ -158,7 +170,9 @@ impl Look<'_> {
 /// # Errors
 /// If its file can't be read.
 pub fn leaf_of(pool: &Pool, grown: &Grown, seqno: Seqno) -> Result<Option<Digest>> {
-    let Some((source, offset, _)) = grown.place_of(pool, seqno)? else { return Ok(None) };
+    let Some((source, offset, _)) = grown.place_of(pool, seqno)? else {
+        return Ok(None);
+    };
     let chunk = pool.open(source)?;
     Ok(Found::at(chunk.map.bytes(), offset).map(|found| found.leaf()))
 }

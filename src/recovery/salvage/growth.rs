@@ -164,9 +164,7 @@ impl Grown {
         };
         let chunk = pool.open(piece.source)?;
         let bytes = chunk.map.bytes();
-        let runs = pool.runs_over(seqno, seqno + 1);
-        let own = runs.into_iter().filter_map(|run| pool.runs.get(run)).filter(|run| run.source == piece.source);
-        for run in own {
+        for run in pool.runs_of(piece.source) {
             if let (Some(offset), Some(end)) = (run.offset_of(bytes, seqno), run.offset_of(bytes, seqno + 1))
                 && (piece.offset..piece.end).contains(&offset)
             {
@@ -211,11 +209,17 @@ fn grow_on(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn 
         since_checkpoint += bytes;
         if since_checkpoint >= CHECKPOINT_BYTES {
             since_checkpoint = 0;
-            grown.checkpoints.push((grown.state.clone(), grown.pieces.len(), grown.signed.len()));
+            grown
+                .checkpoints
+                .push((grown.state.clone(), grown.pieces.len(), grown.signed.len()));
         }
         if joined.is_whole && has_more {
             // Nothing is wrong; a window without a signature is made larger, until it holds one.
-            window = if advanced { (window * 2).min(WINDOW_BYTES) } else { window.saturating_mul(2) };
+            window = if advanced {
+                (window * 2).min(WINDOW_BYTES)
+            } else {
+                window.saturating_mul(2)
+            };
             continue;
         }
         match mend(pool, &grown.state, prefer)? {
@@ -254,7 +258,9 @@ fn pool_piece(pool: &Pool, extent: &Extent, last: Seqno) -> Result<Piece> {
     if last < extent.last {
         let chunk = pool.open(extent.source)?;
         let run = pool.runs.get(extent.run);
-        end = run.and_then(|run| run.offset_of(chunk.map.bytes(), last + 1)).unwrap_or(end);
+        end = run
+            .and_then(|run| run.offset_of(chunk.map.bytes(), last + 1))
+            .unwrap_or(end);
     }
     Ok(Piece {
         source: extent.source,
@@ -271,9 +277,17 @@ fn choose(pool: &Pool, seqno: Seqno, prefer: Option<usize>) -> Result<Option<usi
     let mut best = None;
     for run in pool.runs_at(seqno) {
         let Some(of) = pool.runs.get(run) else { continue };
-        let Some(source) = pool.sources.get(of.source) else { continue };
+        let Some(source) = pool.sources.get(of.source) else {
+            continue;
+        };
         let view = pool.with_entry(run, seqno, |found| found.view)?.unwrap_or(0);
-        let rank = (prefer == Some(source.copy), !source.is_recovery(), view, of.last, std::cmp::Reverse(run));
+        let rank = (
+            prefer == Some(source.copy),
+            !source.is_recovery(),
+            view,
+            of.last,
+            std::cmp::Reverse(run),
+        );
         if best.as_ref().is_none_or(|(other, _)| rank > *other) {
             best = Some((rank, run));
         }
@@ -291,8 +305,12 @@ fn path(pool: &Pool, from: Seqno, bytes: u64, prefer: Option<usize>) -> Result<(
         let Some(run) = pool.runs.get(number) else { break };
         let chunk = pool.open(run.source)?;
         let map = chunk.map.bytes();
-        let Some(offset) = run.offset_of(map, next) else { return Ok((extents, false)) };
-        let last = pool.first_dead(number, next, run.last).map_or(run.last, |dead| dead - 1);
+        let Some(offset) = run.offset_of(map, next) else {
+            return Ok((extents, false));
+        };
+        let last = pool
+            .first_dead(number, next, run.last)
+            .map_or(run.last, |dead| dead - 1);
         // Up to the first remembered place after what is left of the window.
         let limit = offset.saturating_add(left);
         let cut = run.anchors.partition_point(|&(_, at)| at < limit);

@@ -143,10 +143,14 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
 
 /// Tries one tree; nothing comes of it if it is of another history, or nobody's.
 fn attempt(pool: &Pool, state: &State, tried: &Hypothesis, prefer: Option<usize>) -> Result<Option<Mended>> {
-    let Some(of) = pool.runs.get(tried.run) else { return Ok(None) };
+    let Some(of) = pool.runs.get(tried.run) else {
+        return Ok(None);
+    };
     let chunk = pool.open(of.source)?;
     let bytes = chunk.map.bytes();
-    let found = of.offset_of(bytes, tried.seqno).and_then(|offset| Found::at(bytes, offset));
+    let found = of
+        .offset_of(bytes, tried.seqno)
+        .and_then(|offset| Found::at(bytes, offset));
     let Some(found) = found else { return Ok(None) };
     let Some(tree) = tree_in(&found).and_then(|tree| TreeView::parse(tree).ok()) else {
         return Ok(None);
@@ -169,7 +173,9 @@ fn attempt(pool: &Pool, state: &State, tried: &Hypothesis, prefer: Option<usize>
     let until = first_missing.unwrap_or(tried.seqno);
     choices.extend(matched.into_iter().filter(|(seqno, _)| *seqno < until));
     let pieces = pieces_of(choices.into_values());
-    let Some(accumulator) = tree.accumulator(tried.seqno) else { return Ok(None) };
+    let Some(accumulator) = tree.accumulator(tried.seqno) else {
+        return Ok(None);
+    };
     let mut writes = Vec::new();
     for piece in &pieces {
         writes.extend(scan_piece(pool, piece)?.0);
@@ -181,7 +187,9 @@ fn attempt(pool: &Pool, state: &State, tried: &Hypothesis, prefer: Option<usize>
         offset: found.offset,
         end: found.end(),
     };
-    let (_, Some(tx)) = scan_piece(pool, &own)? else { return Ok(None) };
+    let (_, Some(tx)) = scan_piece(pool, &own)? else {
+        return Ok(None);
+    };
     let mut trust = state.trust.clone();
     let root = accumulator.root();
     if tx.recorded_root() != Some(root) {
@@ -227,7 +235,11 @@ fn matching(
                 let of = pool.runs.get(*run);
                 let source = of.and_then(|run| pool.sources.get(run.source));
                 let preferred = source.is_some_and(|source| prefer == Some(source.copy));
-                (!preferred, std::cmp::Reverse(of.map_or(0, |run| run.last - run.first)), *run)
+                (
+                    !preferred,
+                    std::cmp::Reverse(of.map_or(0, |run| run.last - run.first)),
+                    *run,
+                )
             };
             runs.sort_by_key(rank);
             for run in runs {
@@ -252,7 +264,9 @@ fn together(
     prefer: Option<usize>,
 ) -> Result<Option<BTreeMap<Seqno, Choice>>> {
     let (from, until) = (state.next, tree.flushed);
-    let Some(wanted) = tree.accumulator(until) else { return Ok(None) };
+    let Some(wanted) = tree.accumulator(until) else {
+        return Ok(None);
+    };
     let held = pool.held(from, until);
     if held.len() as u64 != until - from {
         return Ok(None);
@@ -271,7 +285,9 @@ fn together(
         let mut chosen = Vec::new();
         for choices in &all {
             let count = choices.len().max(1) as u64;
-            let Some(choice) = choices.get((rest % count) as usize) else { return Ok(None) };
+            let Some(choice) = choices.get((rest % count) as usize) else {
+                return Ok(None);
+            };
             rest /= count;
             accumulator.append(&choice.leaf);
             chosen.push(choice);
@@ -288,7 +304,9 @@ pub fn pieces_of(choices: impl IntoIterator<Item = Choice>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for choice in choices {
         match pieces.last_mut() {
-            Some(last) if last.source == choice.source && last.end == choice.offset && last.last + 1 == choice.seqno => {
+            Some(last)
+                if last.source == choice.source && last.end == choice.offset && last.last + 1 == choice.seqno =>
+            {
                 last.last = choice.seqno;
                 last.end = choice.end;
             }

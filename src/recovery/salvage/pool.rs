@@ -42,6 +42,8 @@ pub struct Pool {
     /// Bucket and run, sorted.
     index: Vec<(u64, usize)>,
     holders: Vec<Vec<usize>>,
+    /// Of each source the runs in it, which stand together.
+    ranges: Vec<std::ops::Range<usize>>,
     mapped: Mutex<HashMap<usize, Arc<OpenChunk>>>,
     /// Entries of runs that belong to a history which was not chosen.
     dead: HashSet<(usize, Seqno)>,
@@ -73,7 +75,13 @@ impl Pool {
                 *place = survey;
             }
         }
-        let runs: Vec<Run> = surveys.iter_mut().flat_map(|survey| std::mem::take(&mut survey.runs)).collect();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut ranges = Vec::new();
+        for survey in &mut surveys {
+            let begin = runs.len();
+            runs.append(&mut survey.runs);
+            ranges.push(begin..runs.len());
+        }
         let mut index = Vec::new();
         for (number, run) in runs.iter().enumerate() {
             index.extend((run.first / BUCKET..=run.last / BUCKET).map(|bucket| (bucket, number)));
@@ -81,6 +89,7 @@ impl Pool {
         index.sort_unstable();
         Ok(Pool {
             holders: holders(&sources),
+            ranges,
             sources,
             surveys,
             runs,
@@ -137,11 +146,21 @@ impl Pool {
         let listed = listed.iter().take_while(|&&(bucket, _)| bucket <= last);
         let mut runs: Vec<usize> = listed
             .map(|&(_, run)| run)
-            .filter(|&run| self.runs.get(run).is_some_and(|run| run.first < until && run.last >= from))
+            .filter(|&run| {
+                self.runs
+                    .get(run)
+                    .is_some_and(|run| run.first < until && run.last >= from)
+            })
             .collect();
         runs.sort_unstable();
         runs.dedup();
         runs
+    }
+
+    /// The runs of a source, in file order.
+    pub fn runs_of(&self, source: usize) -> &[Run] {
+        let range = self.ranges.get(source).cloned().unwrap_or_default();
+        self.runs.get(range).unwrap_or(&[])
     }
 
     /// The runs that hold this seqno, but for those whose entry there belongs to a history that was not chosen.
@@ -174,7 +193,10 @@ impl Pool {
 
     /// The first such entry of a run in `from..=last`.
     pub fn first_dead(&self, run: usize, from: Seqno, last: Seqno) -> Option<Seqno> {
-        let here = self.dead.iter().filter(|&&(of, seqno)| of == run && (from..=last).contains(&seqno));
+        let here = self
+            .dead
+            .iter()
+            .filter(|&&(of, seqno)| of == run && (from..=last).contains(&seqno));
         here.map(|&(_, seqno)| seqno).min()
     }
 

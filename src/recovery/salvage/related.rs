@@ -30,7 +30,10 @@ impl<'a> Related<'a> {
             pool,
             grown,
             last,
-            copies: sources.clone().flat_map(|source| pool.holders(source).iter().copied()).collect(),
+            copies: sources
+                .clone()
+                .flat_map(|source| pool.holders(source).iter().copied())
+                .collect(),
             known: sources.map(|source| (source, true)).collect(),
         }
     }
@@ -66,13 +69,15 @@ impl<'a> Related<'a> {
     /// Whether a file holds an entry of the history; nothing where it begins after it.
     fn holds_some(&self, source: usize) -> Result<Option<bool>> {
         let mut begins_before = false;
-        for run in self.pool.runs.iter().filter(|run| run.source == source && run.first <= self.last) {
+        for run in self.pool.runs_of(source).iter().filter(|run| run.first <= self.last) {
             begins_before = true;
             let until = run.last.min(self.last);
             let chunk = self.pool.open(source)?;
             let bytes = chunk.map.bytes();
             for seqno in (run.first.max(until.saturating_sub(COMPARED))..=until).rev() {
-                let Some((theirs, offset, _)) = self.grown.place_of(self.pool, seqno)? else { continue };
+                let Some((theirs, offset, _)) = self.grown.place_of(self.pool, seqno)? else {
+                    continue;
+                };
                 let other = self.pool.open(theirs)?;
                 let mine = run.offset_of(bytes, seqno).and_then(|at| Found::at(bytes, at));
                 let right = Found::at(other.map.bytes(), offset);

@@ -65,9 +65,13 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
             continue;
         }
         differences = all(pool, &grown)?;
-        let places: BTreeSet<Seqno> = differences.iter().flat_map(|found| found.rivals.iter().copied()).collect();
+        let places: BTreeSet<Seqno> = differences
+            .iter()
+            .flat_map(|found| found.rivals.iter().copied())
+            .collect();
         if places.len() > MAX_PLACES {
-            let text = format!("signatures contradict the result at more than {MAX_PLACES} places; not all were looked into");
+            let text =
+                format!("signatures contradict the result at more than {MAX_PLACES} places; not all were looked into");
             findings.push(Finding::new(Code::SalvageBroken, text));
         }
         let mut replaced = false;
@@ -156,8 +160,16 @@ fn choose(pool: &Pool, one: &Grown, other: &Grown, at: Seqno, wish: Wish) -> Res
         _ => {}
     }
     match (is_unopened(pool, one, at), is_unopened(pool, other, at)) {
-        (false, true) => return Ok(Taken::First("a recovery that did not open, which CCF discards".to_owned())),
-        (true, false) => return Ok(Taken::Second("a recovery that did not open, which CCF discards".to_owned())),
+        (false, true) => {
+            return Ok(Taken::First(
+                "a recovery that did not open, which CCF discards".to_owned(),
+            ));
+        }
+        (true, false) => {
+            return Ok(Taken::Second(
+                "a recovery that did not open, which CCF discards".to_owned(),
+            ));
+        }
         _ => {}
     }
     let (of_one, of_other) = (suffix(pool, one, at)?, suffix(pool, other, at)?);
@@ -192,7 +204,9 @@ fn holds(pool: &Pool, grown: &Grown, at: Seqno, wish: Wish) -> bool {
 }
 
 fn name(pool: &Pool, grown: &Grown, at: Seqno) -> String {
-    let source = sources_from(grown, at).next().and_then(|source| pool.sources.get(source));
+    let source = sources_from(grown, at)
+        .next()
+        .and_then(|source| pool.sources.get(source));
     source.map_or(String::new(), |source| source.path.shown().to_string())
 }
 
@@ -203,7 +217,12 @@ fn suffix(pool: &Pool, grown: &Grown, at: Seqno) -> Result<Suffix> {
         let chunk = pool.open(source)?;
         begins = Found::at(chunk.map.bytes(), offset).map(|found| found.view);
     }
-    let signed: Vec<_> = grown.signed.iter().copied().filter(|signed| signed.seqno >= at).collect();
+    let signed: Vec<_> = grown
+        .signed
+        .iter()
+        .copied()
+        .filter(|signed| signed.seqno >= at)
+        .collect();
     let by = signed.last().map_or(0, |last| last.view);
     let services = grown.state.trust.services();
     let mut commits = Vec::new();
@@ -223,7 +242,10 @@ fn suffix(pool: &Pool, grown: &Grown, at: Seqno) -> Result<Suffix> {
         begins,
         signed,
         commits,
-        service: services.iter().find(|service| service.from_seqno >= at).map(|service| service.identity),
+        service: services
+            .iter()
+            .find(|service| service.from_seqno >= at)
+            .map(|service| service.identity),
     })
 }
 
@@ -234,8 +256,13 @@ fn describe(pool: &Pool, grown: &Grown, at: Seqno, why: String, findings: &mut F
         files.extend(path.filter(|path| !files.contains(path)));
     }
     let last_signed = grown.signed.last().copied().filter(|signed| signed.seqno >= at);
-    let signed = last_signed.map_or("nothing of it is signed".to_owned(), |txid| format!("signed up to {txid}"));
-    let text = format!("what {} holds from seqno {at} on ({signed}) was left out: {why}", files.join(", "));
+    let signed = last_signed.map_or("nothing of it is signed".to_owned(), |txid| {
+        format!("signed up to {txid}")
+    });
+    let text = format!(
+        "what {} holds from seqno {at} on ({signed}) was left out: {why}",
+        files.join(", ")
+    );
     findings.push(Finding::new(Code::SalvageSuperseded, text).seqno(at));
     LeftOut {
         from_seqno: at,
@@ -248,7 +275,10 @@ fn describe(pool: &Pool, grown: &Grown, at: Seqno, why: String, findings: &mut F
 /// Places of files that hold something else than the result, or nothing that can be read.
 fn report_damage(pool: &Pool, differences: &[Difference], findings: &mut Findings) {
     for difference in differences.iter().filter(|difference| difference.rivals.is_empty()) {
-        let source = pool.runs.get(difference.run).and_then(|run| pool.sources.get(run.source));
+        let source = pool
+            .runs
+            .get(difference.run)
+            .and_then(|run| pool.sources.get(run.source));
         let Some(source) = source else { continue };
         for &(first, last, offset) in &difference.stretches {
             let text = match first == last {

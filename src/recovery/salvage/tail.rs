@@ -73,9 +73,7 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
                 return Ok(grown);
             }
             let mut choices = options(pool, at, &runs, prefer)?;
-            choices.retain(|choice| {
-                choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view)
-            });
+            choices.retain(|choice| choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view));
             // A primary of a higher view took the place of the lower one's unsigned entries.
             let highest = choices.iter().map(|choice| choice.view).max().unwrap_or(0);
             choices.retain(|choice| choice.view == highest);
@@ -123,7 +121,9 @@ fn piece(choice: &Choice) -> Piece {
 /// Whether an entry is a signature transaction, sound or not.
 fn is_signature(pool: &Pool, choice: &Choice) -> Result<bool> {
     let chunk = pool.open(choice.source)?;
-    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else { return Ok(true) };
+    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else {
+        return Ok(true);
+    };
     let mut is_one = false;
     let maps = Maps::new(Cursor::starting_at(found.entry.public, found.public.size_bytes()));
     let walked = maps.for_each(|name, _| {
@@ -136,7 +136,9 @@ fn is_signature(pool: &Pool, choice: &Choice) -> Result<bool> {
 fn signs(pool: &Pool, grown: &Grown, choice: &Choice) -> Result<bool> {
     let root = grown.state.accumulator.root();
     let chunk = pool.open(choice.source)?;
-    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else { return Ok(false) };
+    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else {
+        return Ok(false);
+    };
     let tree = tree_in(&found).and_then(|tree| TreeView::parse(tree).ok());
     if tree.and_then(|tree| tree.root()) != Some(root) {
         return Ok(false);

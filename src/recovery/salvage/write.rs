@@ -156,7 +156,9 @@ pub fn write_ledger(pool: &Pool, grown: &Grown, directory: &Path, progress: &dyn
     let mut bytes = 0;
     let mut write_all = |batch: &mut Vec<Chunk>| {
         let each = batch.par_iter().with_max_len(1);
-        let done: Result<Vec<u64>> = each.map(|chunk| write_chunk(pool, chunk, directory, progress)).collect();
+        let done: Result<Vec<u64>> = each
+            .map(|chunk| write_chunk(pool, chunk, directory, progress))
+            .collect();
         written.chunks += batch.len();
         written.bytes += done?.iter().sum::<u64>();
         batch.clear();
@@ -190,7 +192,8 @@ fn write_chunk(pool: &Pool, chunk: &Chunk, directory: &Path, progress: &dyn Prog
     file.write_all(&header).map_err(io("write"))?;
     for &(source, from, until) in &chunk.parts {
         let read = pool.open(source)?;
-        let gone = || Error::io("read", &read.file.path)(std::io::Error::other("the file became shorter while it was read"));
+        let gone =
+            || Error::io("read", &read.file.path)(std::io::Error::other("the file became shorter while it was read"));
         let part = read.map.bytes().get(from as usize..until as usize).ok_or_else(gone)?;
         file.write_all(part).map_err(io("write"))?;
         if read.map.shrank() {
