@@ -44,6 +44,7 @@ use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::node::api::parse_range;
 use crate::recovery::join::{Joiner, Mode, SavedJoiner};
+use crate::recovery::salvage::survey::survey;
 use crate::tables::{codec, names};
 
 /// A probe and its name, which is that of its fuzz target.
@@ -57,6 +58,7 @@ pub const ALL: &[Probe] = &[
     ("snapshot", snapshot),
     ("tree", tree),
     ("receipt", receipt),
+    ("salvage_survey", salvage_survey),
     ("cose", cose),
     ("certificate", certificate),
     ("share", share),
@@ -115,6 +117,21 @@ pub fn domain(bytes: &[u8]) {
     let mut cursor = Cursor::new(bytes);
     if PublicHeader::read(&mut cursor).is_ok() {
         let _ = Maps::new(cursor).for_each(|_, _| ());
+    }
+}
+
+/// A file of any kind, from which a salvage takes what entries it holds.
+pub fn salvage_survey(bytes: &[u8]) {
+    let found = survey(0, bytes, std::iter::empty());
+    for run in found.runs {
+        for seqno in [
+            run.first,
+            run.first + (run.last - run.first) / 2,
+            run.last,
+            run.last + 1,
+        ] {
+            assert!(run.offset_of(bytes, seqno).is_some_and(|at| at <= bytes.len() as u64));
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod bridge;
 mod chunks;
 mod differences;
 mod growth;
+mod history;
+mod joining;
 mod mend;
 mod options;
 mod pool;
@@ -31,11 +33,11 @@ mod related;
 pub mod report;
 mod rivals;
 mod sources;
-mod survey;
+pub mod survey;
 mod tail;
 mod write;
 
-use growth::{End, Grown, State};
+use history::{End, Grown, State};
 use pool::Pool;
 use report::{CopyRead, LISTED, Part, Range, SalvageReport};
 use rivals::{Settled, Wish};
@@ -316,7 +318,7 @@ fn copies_read(pool: &Pool, grown: &Grown, copies: &[PathBuf]) -> Vec<CopyRead> 
 }
 
 fn parts(pool: &Pool, grown: &Grown, copies: &[PathBuf]) -> Vec<Part> {
-    let part = |piece: &growth::Piece| {
+    let part = |piece: &history::Piece| {
         let path = pool
             .sources
             .get(piece.source)

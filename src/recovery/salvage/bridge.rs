@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::growth::{Grown, State, grow};
+use super::growth::grow;
+use super::history::{Grown, State};
 use super::pool::Pool;
 use super::report::{Bridged, Range, SnapshotUsed};
 use super::write::write_ledger;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::growth::{Grown, Piece};
+use super::history::{Grown, Piece};
 use super::pool::{Found, Pool};
 use crate::error::{Error, Result};
 use crate::format::Seqno;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::growth::{Grown, Piece};
+use super::history::{Grown, Piece};
 use super::mend::tree_in;
 use super::pool::{Found, Pool};
 use crate::crypto::digest::Digest;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::growth::{Piece, State, step};
+use super::history::{Piece, State};
+use super::joining::step;
 use super::options::{Choice, options};
 use super::pool::{Found, Pool};
 use crate::crypto::digest::Digest;

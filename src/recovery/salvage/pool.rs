@@ -332,7 +332,7 @@ fn walk_group(sources: &[Source], size: u64, group: &[usize], progress: &dyn Pro
             Some(_) => Survey::default(),
             None => {
                 distinct.push(index);
-                survey(index, &map)
+                survey(index, map.bytes(), map.holes())
             }
         };
         progress.advance(size, 0);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::growth::Grown;
+use super::history::Grown;
 use super::pool::{Found, Pool};
 use crate::error::Result;
 use crate::format::Seqno;

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::differences::{Difference, all, leaf_of};
-use super::growth::{Grown, grow};
+use super::growth::grow;
+use super::history::Grown;
 use super::pool::{Found, Pool};
 use super::report::LeftOut;
 use crate::error::Result;

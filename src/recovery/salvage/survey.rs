@@ -5,12 +5,13 @@
 //! through too: its size may be what is damaged. Every place is looked at once and the walk only goes forward, so it takes time in
 //! proportion to the file, whatever the file says.
 
+use std::ops::Range;
+
 use crate::format::Seqno;
 use crate::format::cursor::Cursor;
 use crate::format::domain::{EntryType, PublicHeader};
 use crate::format::entry::{Entry, FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE, GCM_HEADER_SIZE, HEADER_SIZE, VERSION};
 use crate::format::layout::{FIRST_ENTRY, Layout};
-use crate::format::map::MappedFile;
 
 /// Fewest bytes of an entry.
 const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
@@ -75,9 +76,8 @@ pub fn look(bytes: &[u8], at: u64) -> Option<Standing> {
     })
 }
 
-/// Walks a file.
-pub fn survey(source: usize, map: &MappedFile) -> Survey {
-    let bytes = map.bytes();
+/// Walks a file, whose `holes` were never written, as its file system says.
+pub fn survey(source: usize, bytes: &[u8], holes: impl Iterator<Item = Range<u64>>) -> Survey {
     let size = bytes.len() as u64;
     let layout = Layout::read(bytes).ok();
     let mut found = Survey {
@@ -90,7 +90,7 @@ pub fn survey(source: usize, map: &MappedFile) -> Survey {
     }
     let has_table = |layout: &Layout| layout.position(bytes, 0) == Some(FIRST_ENTRY);
     let entries_end = layout.filter(has_table).map(|layout| layout.entries_end);
-    let mut holes = map.holes().peekable();
+    let mut holes = holes.peekable();
     let mut at = FIRST_ENTRY;
     let mut here = look(bytes, at);
     if here.is_none() {

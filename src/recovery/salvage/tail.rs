@@ -5,7 +5,8 @@
 
 use std::cmp::Reverse;
 
-use super::growth::{End, Grown, Piece, is_signed_here};
+use super::history::{End, Grown, Piece};
+use super::joining::is_signed_here;
 use super::mend::{scan_piece, tree_in};
 use super::options::{Choice, options, rank};
 use super::pool::{Found, Pool};

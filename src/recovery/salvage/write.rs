@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::chunks::{Boundaries, Chunk, cut};
-use super::growth::Grown;
+use super::history::Grown;
 use super::pool::Pool;
 use crate::error::{Error, Result};
 use crate::format::chunk_writer::{OPEN_HEADER, completed_header, positions_table};
