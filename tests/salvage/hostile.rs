@@ -57,7 +57,7 @@ fn forged_entries_sizes_and_tables_mislead_nobody() {
     let forged_run: Vec<u8> = (1..100u64).flat_map(|seqno| forged(seqno, 9, b"secret")).collect();
     with_file(&service, "ledger_1", &[&[0; 8], &forged_run[..]].concat());
     // In every view, at one seqno.
-    let many: Vec<u8> = (0..300_000u64)
+    let many: Vec<u8> = (0..200_000u64)
         .flat_map(|i| forged(17, 1 + i % 50, &i.to_le_bytes()))
         .collect();
     with_file(&service, "ledger_17", &[&[0; 8], &many[..]].concat());
