@@ -48,6 +48,7 @@ use crate::merkle::receipt::Receipt;
 use crate::merkle::tree::TreeView;
 use crate::node::api::parse_range;
 use crate::recovery::join::{Joiner, Mode, SavedJoiner};
+use crate::recovery::salvage::survey::survey;
 use crate::snapshot::content::compare;
 use crate::snapshot::replay::State;
 use crate::tables::{codec, names};
@@ -64,6 +65,7 @@ pub const ALL: &[Probe] = &[
     ("tree", tree),
     ("receipt", receipt),
     ("receipt_endorsements", receipt_endorsements),
+    ("salvage_survey", salvage_survey),
     ("cose", cose),
     ("certificate", certificate),
     ("share", share),
@@ -123,6 +125,21 @@ pub fn domain(bytes: &[u8]) {
     let mut cursor = Cursor::new(bytes);
     if PublicHeader::read(&mut cursor).is_ok() {
         let _ = Maps::new(cursor).for_each(|_, _| ());
+    }
+}
+
+/// A file of any kind, from which a salvage takes what entries it holds.
+pub fn salvage_survey(bytes: &[u8]) {
+    let found = survey(0, bytes, std::iter::empty());
+    for run in found.runs {
+        for seqno in [
+            run.first,
+            run.first + (run.last - run.first) / 2,
+            run.last,
+            run.last + 1,
+        ] {
+            assert!(run.offset_of(bytes, seqno).is_some_and(|at| at <= bytes.len() as u64));
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod node;
 mod output;
 mod progress;
 mod receipt;
+mod salvage;
 mod snapshot;
 mod text;
 mod unlock;
@@ -82,6 +83,7 @@ enum Command {
     Unlock(unlock::Args),
     Export(export::Args),
     Compare(compare::Args),
+    Salvage(salvage::Args),
     Fixture(fixture::Args),
     Bench(bench::Args),
     Member(member::Args),
@@ -153,6 +155,7 @@ pub fn main() -> u8 {
         Command::Unlock(args) => unlock::run(&args, &cli.common),
         Command::Export(args) => export::run(&args, &cli.common),
         Command::Compare(args) => compare::run(&args, &cli.common),
+        Command::Salvage(args) => salvage::run(&args, &cli.common),
         Command::Fixture(args) => fixture::run(&args, &cli.common),
         Command::Bench(args) => bench::run(&args, &cli.common),
         Command::Member(args) => member::run(&args, &cli.common),
@@ -206,6 +209,7 @@ impl Cli {
                 | Command::Attest(_)
                 | Command::Compare(_)
                 | Command::Watch(_)
+                | Command::Salvage(_)
                 | Command::Completions { .. }
                 | Command::Man,
             ) => false,

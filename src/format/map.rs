@@ -116,7 +116,7 @@ impl MappedFile {
 
     /// The parts of the file that were never written, as its file system says: they read as zeros. Up to a bound of their
     /// number; none where the file system does not tell.
-    fn holes(&self) -> impl Iterator<Item = Range<u64>> {
+    pub fn holes(&self) -> impl Iterator<Item = Range<u64>> {
         let size = self.bytes().len() as u64;
         let mut at = 0;
         std::iter::from_fn(move || {

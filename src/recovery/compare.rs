@@ -23,7 +23,7 @@ use crate::shown::Show;
 use crate::tables::values::HexDigest;
 
 mod choice;
-mod contest;
+pub(super) mod contest;
 mod dates;
 
 use choice::{copy_report, is_expected, recommend, standing};

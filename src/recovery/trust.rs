@@ -282,7 +282,8 @@ impl Trust {
             .is_some_and(|service| service.from_seqno == transaction.txid.seqno)
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the service in force has opened.
+    pub fn is_open(&self) -> bool {
         self.service
             .as_ref()
             .is_some_and(|service| service.status == ServiceStatus::Open)

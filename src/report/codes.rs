@@ -261,4 +261,24 @@ register! {
     SnapshotNotProven = "L1216", Error, "verify the ledger: the signature after the evidence, or the evidence itself, was changed";
     /// A snapshot was rebuilt and has no receipt, because its version wrote none.
     SnapshotWithoutReceipt = "L1217", Warning, "its digest is the one in the ledger; CCF since 2.0 does not start from it";
+    /// A signed entry that no copy holds: what is salvaged ends before it.
+    SalvageMissing = "L1101", Error, "look for further copies, backups and read-only ledger directories, and salvage again with them; what is after it can only be reached from a snapshot";
+    /// A place where a copy is damaged; what stood there was found elsewhere.
+    SalvageDamaged = "L1102", Info, "nothing for the ledger; have the disk looked at";
+    /// A signed history that gave way to another was left out.
+    SalvageSuperseded = "L1103", Info, "nothing: a primary that is killed or cut off leaves such a tail, and so does a recovery that did not open";
+    /// Two signed histories contradict each other: nothing is written.
+    SalvageFork = "L1104", Error, "find out which one clients saw; then say whose to take with --service-cert or --prefer, or leave the other copy out";
+    /// A snapshot leads over what no copy holds.
+    SalvageBridged = "L1105", Warning, "recover from the ledger and the snapshot below bridged only if the entries before them are lost for good: their history and receipts are";
+    /// Bytes that no signature covers differ from copy to copy.
+    SalvageChosen = "L1106", Info, "nothing: what depends on them is proven by nobody; a recovery drops unsigned entries";
+    /// Nothing says which of the candidates of an unsigned entry is right.
+    SalvageUnclear = "L1107", Warning, "nothing, if the entries from there on were never signed: a recovery drops them; otherwise look for further copies";
+    /// A snapshot that proves nothing, or belongs to another history.
+    SalvageSnapshot = "L1108", Info, "it was left out; another one, or none, does as well";
+    /// A file is broken into more pieces than are looked at.
+    SalvageBroken = "L1109", Warning, "damage does not do that: find out who made this file; leave it out if the others are complete";
+    /// Nothing provable is in any copy.
+    SalvageNothing = "L1110", Error, "give directories that hold ledger files; if they do, give every copy there is";
 }

@@ -13,15 +13,15 @@ use crate::tables::values::HexDigest;
 
 /// What one copy holds from the first entry on that the other has not.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Suffix {
+pub(in crate::recovery) struct Suffix {
     /// View of the first entry in it; none if that can't be read.
-    pub(super) begins: Option<View>,
+    pub(in crate::recovery) begins: Option<View>,
     /// Proven signatures in it, in order. The first covers the first entry, unless it is that entry.
-    pub(super) signed: Vec<TxId>,
+    pub(in crate::recovery) signed: Vec<TxId>,
     /// Everything that this copy proves to be committed, from the start on.
-    pub(super) commits: Vec<Commit>,
+    pub(in crate::recovery) commits: Vec<Commit>,
     /// The first service identity that appears in it under a signature.
-    pub(super) service: Option<HexDigest>,
+    pub(in crate::recovery) service: Option<HexDigest>,
 }
 
 impl Suffix {
@@ -37,14 +37,14 @@ impl Suffix {
     }
 
     /// The view of its last signature; 0 if there is none.
-    pub(super) fn last_view(&self) -> View {
+    pub(in crate::recovery) fn last_view(&self) -> View {
         self.signed.last().map_or(0, |last| last.view)
     }
 }
 
 /// How two suffixes stand to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Contest {
+pub(in crate::recovery) enum Contest {
     /// At most one of them is signed.
     Unsigned,
     /// The one with the lower last view gave way to the other.
@@ -54,7 +54,7 @@ pub(super) enum Contest {
 }
 
 /// Decides between the suffixes of two copies, which differ from seqno `at` on.
-pub(super) fn decide(at: Seqno, a: (&str, &Suffix), b: (&str, &Suffix)) -> Contest {
+pub(in crate::recovery) fn decide(at: Seqno, a: (&str, &Suffix), b: (&str, &Suffix)) -> Contest {
     let ((a_name, a), (b_name, b)) = (a, b);
     if a.signed.is_empty() || b.signed.is_empty() {
         return Contest::Unsigned;

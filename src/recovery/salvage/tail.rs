@@ -1,0 +1,149 @@
+//! What follows the last signature that proves anything: that signature's own entry, and entries that nothing signs.
+//!
+//! No digest says which bytes are right there. Where the copies agree, or most of them do, that is taken; a recovery drops
+//! unsigned entries, and a result that is to be the whole ledger has them.
+
+use std::cmp::Reverse;
+
+use super::history::{End, Grown, Piece};
+use super::joining::is_signed_here;
+use super::mend::{scan_piece, tree_in};
+use super::options::{Choice, options, rank};
+use super::pool::{Found, Pool};
+use super::related::Related;
+use crate::error::Result;
+use crate::format::cursor::Cursor;
+use crate::format::domain::Maps;
+use crate::merkle::tree::TreeView;
+use crate::recovery::scan::is_sound_step;
+use crate::tables::names;
+
+/// Seqnos whose candidates are looked up together.
+const BLOCK: u64 = 256;
+
+/// Ends a history: adds the last signature's entry, and what is unsigned.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grown> {
+    let mut at = grown.state.next;
+    let mut view;
+    // Where nothing at all is signed, nothing says whose entries these are.
+    let Some(signed) = grown.state.signed else {
+        grown.end = match pool.runs_at(at).is_empty() {
+            true => End::Nothing,
+            false => End::Unclear(at),
+        };
+        return Ok(grown);
+    };
+    {
+        // Any of these proves what comes before; they may differ in bytes that nothing covers.
+        let mut own = options(pool, at, &pool.runs_at(at), prefer)?;
+        let mut kept = Vec::new();
+        for choice in own.drain(..) {
+            if choice.view == signed.view && signs(pool, &grown, &choice)? {
+                kept.push(choice);
+            }
+        }
+        let Some(choice) = pick(&kept, prefer).or(kept.first()) else {
+            grown.end = End::Missing(at);
+            return Ok(grown);
+        };
+        if kept.len() > 1 {
+            grown.chosen.push(at);
+        }
+        view = choice.view;
+        grown.push(piece(choice));
+        at += 1;
+    }
+    let before = grown.clone();
+    let mut related = Related::to(pool, &before, at - 1);
+    loop {
+        let mut held = pool.held(at, at.saturating_add(BLOCK));
+        for _ in 0..BLOCK {
+            let mut runs = Vec::new();
+            for run in held.remove(&at).unwrap_or_default() {
+                if let Some(of) = pool.runs.get(run)
+                    && related.is(of.source)?
+                {
+                    runs.push(run);
+                }
+            }
+            if runs.is_empty() {
+                grown.end = End::Nothing;
+                return Ok(grown);
+            }
+            let mut choices = options(pool, at, &runs, prefer)?;
+            choices.retain(|choice| choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view));
+            // A primary of a higher view took the place of the lower one's unsigned entries.
+            let highest = choices.iter().map(|choice| choice.view).max().unwrap_or(0);
+            choices.retain(|choice| choice.view == highest);
+            let is_one = choices.len() == 1;
+            let picked = pick(&choices, prefer);
+            let unsigned = match picked {
+                Some(choice) => !is_signature(pool, choice)?,
+                None => false,
+            };
+            let Some(choice) = picked.filter(|_| unsigned) else {
+                grown.end = End::Unclear(at);
+                return Ok(grown);
+            };
+            if !is_one {
+                grown.chosen.push(at);
+            }
+            view = choice.view;
+            grown.push(piece(choice));
+            at += 1;
+        }
+    }
+}
+
+/// The one that more copies hold than any other.
+fn pick(choices: &[Choice], prefer: Option<usize>) -> Option<&Choice> {
+    let mut sorted: Vec<&Choice> = choices.iter().collect();
+    sorted.sort_by_key(|choice| Reverse(rank(choice, prefer)));
+    match sorted.as_slice() {
+        [one] => Some(one),
+        [first, second, ..] if rank(first, prefer) > rank(second, prefer) => Some(first),
+        _ => None,
+    }
+}
+
+fn piece(choice: &Choice) -> Piece {
+    Piece {
+        source: choice.source,
+        first: choice.seqno,
+        last: choice.seqno,
+        offset: choice.offset,
+        end: choice.end,
+    }
+}
+
+/// Whether an entry is a signature transaction, sound or not.
+fn is_signature(pool: &Pool, choice: &Choice) -> Result<bool> {
+    let chunk = pool.open(choice.source)?;
+    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else {
+        return Ok(true);
+    };
+    let mut is_one = false;
+    let maps = Maps::new(Cursor::starting_at(found.entry.public, found.public.size_bytes()));
+    let walked = maps.for_each(|name, _| {
+        is_one |= [names::SIGNATURES, names::COSE_SIGNATURES, names::TREE].contains(&name);
+    });
+    Ok(is_one || walked.is_err())
+}
+
+/// Whether the last signature, as it stands here, is over this root, with a tree of it, by who signed it.
+fn signs(pool: &Pool, grown: &Grown, choice: &Choice) -> Result<bool> {
+    let root = grown.state.accumulator.root();
+    let chunk = pool.open(choice.source)?;
+    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else {
+        return Ok(false);
+    };
+    let tree = tree_in(&found).and_then(|tree| TreeView::parse(tree).ok());
+    if tree.and_then(|tree| tree.root()) != Some(root) {
+        return Ok(false);
+    }
+    let (_, tx) = scan_piece(pool, &piece(choice))?;
+    Ok(tx.is_some_and(|tx| tx.recorded_root() == Some(root) && is_signed_here(&grown.state.trust, &tx, root)))
+}

@@ -1,0 +1,212 @@
+//! The result on disk: a new directory that is there as a whole or not at all.
+//!
+//! Everything is written below a directory with a temporary name, synced, and gets its name last. What ends the process before
+//! leaves that temporary directory, whose name says what it is, and never a result that looks whole.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::chunks::{Boundaries, Chunk, cut};
+use super::history::Grown;
+use super::pool::Pool;
+use crate::error::{Error, Result};
+use crate::format::chunk_writer::{OPEN_HEADER, completed_header, positions_table};
+use crate::format::whole_file::directory_of;
+use crate::report::output::refuse_ledger_directories;
+use crate::report::progress::Progress;
+use crate::shown::Show;
+
+/// Chunks that are planned before they are written, on all threads: their positions take a hundredth of that.
+const BATCH_BYTES: u64 = 256 << 20;
+
+/// A directory that is being made.
+pub struct Making {
+    temporary: PathBuf,
+    path: PathBuf,
+    is_done: bool,
+}
+
+/// Turns down a place for the result that is not new or empty, or lies in one of the copies.
+///
+/// # Errors
+/// If it is.
+pub fn refuse_place(path: &Path, copies: &[PathBuf]) -> Result<()> {
+    refuse_ledger_directories(path, copies)?;
+    if path.file_name().is_none() {
+        return Err(Error::Usage(format!("{} is not the name of a directory", path.shown())));
+    }
+    match std::fs::read_dir(path) {
+        Err(why) if why.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(()),
+        Err(_) => Err(Error::Usage(format!(
+            "{} is not a directory; name one that is new or empty",
+            path.shown()
+        ))),
+        Ok(_) if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) => Err(Error::Usage(format!(
+            "{} is a link, and links are not followed; name a directory that is new or empty",
+            path.shown()
+        ))),
+        Ok(mut listing) => match listing.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::Usage(format!(
+                "{} is not empty; name a directory that is new or empty",
+                path.shown()
+            ))),
+        },
+    }
+}
+
+impl Making {
+    /// Begins one that will stand at `path`.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn begin(path: &Path) -> Result<Making> {
+        let name = path.file_name().unwrap_or_default();
+        for number in 0..100 {
+            let mut temporary = OsString::from(".");
+            temporary.push(name);
+            temporary.push(format!(".{}.{number}.partial", std::process::id()));
+            let temporary = directory_of(path).join(temporary);
+            match std::fs::create_dir(&temporary) {
+                Ok(()) => {
+                    return Ok(Making {
+                        temporary,
+                        path: path.to_owned(),
+                        is_done: false,
+                    });
+                }
+                Err(why) if why.kind() == ErrorKind::AlreadyExists => {}
+                Err(why) => return Err(Error::io("create directory", &temporary)(why)),
+            }
+        }
+        Err(Error::Usage(format!(
+            "there are too many unfinished directories beside {}; remove those whose names end in .partial",
+            path.shown()
+        )))
+    }
+
+    /// A directory in it.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.temporary.join(name);
+        std::fs::create_dir_all(&path).map_err(Error::io("create directory", &path))?;
+        Ok(path)
+    }
+
+    /// Gives it its name, once everything in it is on disk.
+    ///
+    /// # Errors
+    /// If it can't be synced or renamed.
+    pub fn finish(mut self) -> Result<()> {
+        sync_tree(&self.temporary)?;
+        std::fs::rename(&self.temporary, &self.path).map_err(Error::io("write", &self.path))?;
+        self.is_done = true;
+        sync_directory(directory_of(&self.path))
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // It was given up; if it can't be removed either, its name says what it is.
+            let _ = std::fs::remove_dir_all(&self.temporary);
+        }
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::io("sync", path))
+}
+
+fn sync_tree(path: &Path) -> Result<()> {
+    for item in std::fs::read_dir(path).map_err(Error::io("list directory", path))? {
+        let item = item.map_err(Error::io("list directory", path))?.path();
+        if item.is_dir() {
+            sync_tree(&item)?;
+        }
+    }
+    sync_directory(path)
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// Chunk files.
+    pub chunks: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Writes a history as chunks into a directory.
+///
+/// # Errors
+/// If a file can't be read or written.
+pub fn write_ledger(pool: &Pool, grown: &Grown, directory: &Path, progress: &dyn Progress) -> Result<Written> {
+    let boundaries = Boundaries::of(pool, grown)?;
+    let mut written = Written::default();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let mut write_all = |batch: &mut Vec<Chunk>| {
+        let each = batch.par_iter().with_max_len(1);
+        let done: Result<Vec<u64>> = each
+            .map(|chunk| write_chunk(pool, chunk, directory, progress))
+            .collect();
+        written.chunks += batch.len();
+        written.bytes += done?.iter().sum::<u64>();
+        batch.clear();
+        Ok(())
+    };
+    cut(pool, grown, &boundaries, |chunk| {
+        bytes += chunk.end;
+        batch.push(chunk);
+        if bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        bytes = 0;
+        write_all(&mut batch)
+    })?;
+    write_all(&mut batch)?;
+    Ok(written)
+}
+
+fn write_chunk(pool: &Pool, chunk: &Chunk, directory: &Path, progress: &dyn Progress) -> Result<u64> {
+    let path = directory.join(chunk.name.to_string());
+    let io = |doing| Error::io(doing, &path);
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(io("create"))?;
+    let header = match chunk.is_complete {
+        true => completed_header(chunk.end),
+        false => OPEN_HEADER,
+    };
+    file.write_all(&header).map_err(io("write"))?;
+    for &(source, from, until) in &chunk.parts {
+        let read = pool.open(source)?;
+        let gone =
+            || Error::io("read", &read.file.path)(std::io::Error::other("the file became shorter while it was read"));
+        let part = read.map.bytes().get(from as usize..until as usize).ok_or_else(gone)?;
+        file.write_all(part).map_err(io("write"))?;
+        if read.map.shrank() {
+            return Err(gone());
+        }
+        progress.advance(until - from, 0);
+    }
+    let mut size = chunk.end;
+    if chunk.is_complete {
+        let table = positions_table(&chunk.positions);
+        file.write_all(&table).map_err(io("write"))?;
+        size += table.len() as u64;
+    }
+    file.sync_all().map_err(io("sync"))?;
+    Ok(size)
+}

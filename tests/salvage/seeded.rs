@@ -1,0 +1,126 @@
+//! Three copies, damaged in seeded ways: whenever every entry is somewhere the result is complete and the same byte for byte;
+//! otherwise it ends exactly before the first entry that no copy holds.
+
+use std::path::Path;
+
+use rekindle::recovery::salvage::{Options, salvage};
+use rekindle::report::progress::Silent;
+
+use super::damage::{Copy, Original, complaint, first_missing, holds_after, proven_before, read};
+use super::dice::Dice;
+
+/// In memory where there is such a place: thousands of files are synced.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// How far it came.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Came {
+    ToTheEnd,
+    ToWhatIsMissing,
+    /// The signature over what is missing is missing, too, so that nothing tells where the sound entries end.
+    ToWhatIsProven,
+}
+
+/// Damages copies of one ledger by a seed, and holds what is salvaged against what must come of it. Answers
+/// how far it came.
+pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> {
+    let mut dice = Dice(seed);
+    let mut copies: Vec<Copy> = (0..3).map(|_| Copy::sound(files)).collect();
+    for copy in &mut copies {
+        for _ in 0..dice.below(heavy) {
+            copy.damage(&mut dice, files);
+        }
+    }
+    let scratch = scratch();
+    let mut directories = Vec::new();
+    for (number, copy) in copies.iter().enumerate() {
+        let directory = scratch.path().join(format!("copy{number}"));
+        copy.write(&directory);
+        directories.push(directory);
+    }
+    let output = scratch.path().join("out");
+    let options = Options {
+        copies: directories,
+        output: output.clone(),
+        service_certificate: None,
+        prefer: None,
+    };
+    let missing = first_missing(files, &copies);
+    let said = || {
+        copies
+            .iter()
+            .map(|copy| copy.said.join(", "))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let report = salvage(&options, &Silent).map_err(|why| format!("seed {seed}: {why}: {}", said()))?;
+    // Nobody can tell of entries that no copy knows of.
+    let is_told_of = missing.is_some_and(|missing| holds_after(files, &copies, missing));
+    if (report.is_complete && is_told_of) || (!report.is_complete && missing.is_none()) {
+        return Err(format!(
+            "seed {seed}: complete is {}, missing {missing:?}, ends at {}: {}; {:?}",
+            report.is_complete,
+            report.last_seqno,
+            said(),
+            report.findings
+        ));
+    }
+    if let Some(missing) = missing
+        && let Some(proven) = proven_before(files, &copies, missing)
+    {
+        let end = report.last_seqno;
+        let signed = report.last_signed.map_or(0, |signed| signed.seqno);
+        let wrong = match end < missing {
+            true => complaint(files, &output, Some(end + 1)),
+            false => None,
+        };
+        return match (wrong, signed == proven && (proven > 0 || end == 0)) {
+            (None, true) => Ok(Came::ToWhatIsProven),
+            (why, _) => Err(format!(
+                "seed {seed}: missing {missing}, proven {proven}, signed {signed}, ends at {end}: {why:?}: {}; {:?}",
+                said(),
+                report.findings
+            )),
+        };
+    }
+    match complaint(files, &output, missing) {
+        Some(why) => Err(format!(
+            "seed {seed}: missing {missing:?}: {why}: {}; {:?}",
+            said(),
+            report.findings
+        )),
+        None if missing.is_some() => Ok(Came::ToWhatIsMissing),
+        None => Ok(Came::ToTheEnd),
+    }
+}
+
+/// So many seeds over one ledger. Some must be mended and some not, or the damage is not what it should be.
+#[track_caller]
+pub fn many(directory: &Path, seeds: std::ops::Range<u64>) {
+    let files = read(directory);
+    let mut wrong = Vec::new();
+    let mut came = std::collections::BTreeMap::new();
+    for seed in seeds.clone() {
+        match one(&files, seed, [3, 6, 12, 24][(seed % 4) as usize]) {
+            Ok(how) => *came.entry(how).or_insert(0) += 1,
+            Err(why) => wrong.push(why),
+        }
+    }
+    println!("{}: {came:?}", directory.display());
+    assert!(
+        wrong.is_empty(),
+        "{} of {seeds:?}: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(5)]
+    );
+    let of = |how| came.get(&how).copied().unwrap_or(0);
+    let (whole, exact) = (of(Came::ToTheEnd), of(Came::ToWhatIsMissing));
+    assert!(
+        whole > 0 && exact > 0 && whole + exact > 2 * of(Came::ToWhatIsProven),
+        "{came:?}"
+    );
+}
