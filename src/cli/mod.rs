@@ -16,6 +16,7 @@ use crate::crypto::process::keep_memory_private;
 use crate::script;
 use crate::shown::{Show, line};
 
+mod archive;
 mod attest;
 mod bench;
 #[cfg(feature = "canton")]
@@ -73,6 +74,7 @@ enum Command {
     Drill(drill::Args),
     Node(node::Args),
     Verify(verify::Args),
+    Archive(archive::Args),
     Attest(attest::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
@@ -141,6 +143,7 @@ pub fn main() -> u8 {
         Command::Drill(args) => drill::run(&args, &cli.common),
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
+        Command::Archive(args) => archive::run(&args, &cli.common),
         Command::Attest(args) => attest::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),
@@ -183,6 +186,7 @@ impl Cli {
         match &self.command {
             Some(
                 Command::Verify(_)
+                | Command::Archive(_)
                 | Command::Attest(_)
                 | Command::Compare(_)
                 | Command::Completions { .. }

@@ -211,4 +211,30 @@ register! {
     PolicyByNobody = "L0922", Warning, "find out who wrote this, and which nodes were let in by it: the members did not decide it";
     /// A node that began a service changed what members had agreed to, or would have in CCF.
     OwnPolicy = "L0951", Warning, "the node that begins a service declares itself good, as in CCF: compare what members want with /gov/service/join-policy, update the node's firmware, or propose set_snp_minimum_tcb_version or add_snp_uvm_endorsement";
+    /// Something in a directory was not archived: a device, a pipe, a socket, or folders in folders without end.
+    ArchiveLeftOut = "L1001", Warning, "nothing, if it is no part of a node's data; otherwise keep it by other means";
+    /// A link was recorded, and what it leads to was not archived.
+    ArchiveLink = "L1002", Warning, "if what it leads to belongs to the node, give that directory too";
+    /// A file changed each time that it was read.
+    ArchiveChanging = "L1003", Warning, "a node still writes to it: stop the node and make the archive again, or rely on the copy's verification, which says how far it reaches";
+    /// A file could not be read.
+    ArchiveUnread = "L1004", Error, "it is not in the archive: find out why, and make another archive";
+    /// A ledger could not be verified while it was archived.
+    ArchiveCopyUnread = "L1005", Error, "its files are in the archive: see what `rekindle verify` says of them";
+    /// One of the two manifests of an archive is missing or damaged.
+    ArchiveManifest = "L1006", Error, "the other one was read, and nothing is lost: copy it over this one";
+    /// A pack of an archive is missing, or some of it that is no block was changed.
+    ArchivePack = "L1007", Error, "look for the pack in another copy of the archive: its name is the digest of its bytes";
+    /// A block of an archive is damaged.
+    ArchiveBlock = "L1008", Error, "look for its pack in another copy of the archive; everything else can be restored";
+    /// A file can't be restored whole from an archive.
+    ArchiveFile = "L1009", Error, "take it from another node's copy in the archive: `rekindle salvage` puts together what all of them hold";
+    /// Something lies among an archive's objects that its manifest does not name.
+    ArchiveForeign = "L1010", Info, "nothing; an interrupted run leaves packs behind that were not needed in the end";
+    /// A link was not restored, because it leads out of the directory that is restored to.
+    ArchiveLinkOut = "L1011", Warning, "make the link yourself if it is wanted";
+    /// A restored file could not be given its time or permissions.
+    ArchiveAttributes = "L1012", Warning, "its bytes are right; restore to another file system";
+    /// A directory holds nothing of a ledger.
+    ArchiveNoLedger = "L1013", Info, "it was archived all the same; see whether it is the directory that was meant";
 }
