@@ -22,6 +22,7 @@ pub mod copies;
 pub mod create;
 pub mod damage;
 pub mod manifest;
+pub mod mounting;
 pub mod open;
 pub mod pack;
 pub mod path;

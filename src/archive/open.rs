@@ -26,6 +26,8 @@ pub struct Archive {
     /// What is wrong with one of its manifests.
     pub findings: Vec<Finding>,
     kept: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
+    /// Held by whoever fetches a pack: others need the same one.
+    fetching: Mutex<()>,
 }
 
 impl Archive {
@@ -34,19 +36,22 @@ impl Archive {
     /// # Errors
     /// If there is none, it was never finished, or neither manifest can be read.
     pub fn open(destination: &Path) -> Result<Archive> {
-        Archive::in_store(store::open(destination)?)
+        let store = store::open(destination)?;
+        match Archive::find(Arc::clone(&store))? {
+            Some(archive) => Ok(archive),
+            None => Err(none_there(store.as_ref())),
+        }
     }
 
-    /// Opens the archive in a store.
+    /// Opens the archive in a store, if there is one.
     ///
     /// # Errors
-    /// As [`Archive::open`].
-    pub fn in_store(store: Arc<dyn Store>) -> Result<Archive> {
-        let read = NAMES.map(|name| store.get(name, MAX_BYTES));
-        let [whole, spare] = read;
+    /// If neither manifest can be read.
+    pub fn find(store: Arc<dyn Store>) -> Result<Option<Archive>> {
+        let [whole, spare] = NAMES.map(|name| store.get(name, MAX_BYTES));
         let (whole, spare) = (whole?, spare?);
         if whole.is_none() && spare.is_none() {
-            return Err(none_there(store.as_ref()));
+            return Ok(None);
         }
         let parsed = [&whole, &spare].map(|bytes| match bytes {
             Some(bytes) => Manifest::parse(bytes),
@@ -75,12 +80,13 @@ impl Archive {
                 )));
             }
         };
-        Ok(Archive {
+        Ok(Some(Archive {
             store,
             manifest,
             findings,
             kept: Mutex::new(VecDeque::new()),
-        })
+            fetching: Mutex::new(()),
+        }))
     }
 
     /// What a person calls it.
@@ -100,8 +106,18 @@ impl Archive {
     /// What keeps it from being read.
     pub fn pack_bytes(&self, pack: usize) -> Result<Option<Arc<Vec<u8>>>> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = kept().iter().find(|(number, _)| *number == pack) {
-            return Ok(Some(Arc::clone(bytes)));
+        let there = || {
+            let kept = kept();
+            kept.iter()
+                .find(|(number, _)| *number == pack)
+                .map(|(_, bytes)| Arc::clone(bytes))
+        };
+        if let Some(bytes) = there() {
+            return Ok(Some(bytes));
+        }
+        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = there() {
+            return Ok(Some(bytes));
         }
         let Some((row, name)) = self.pack(pack) else {
             return Ok(None);

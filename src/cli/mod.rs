@@ -103,6 +103,7 @@ fn began() -> Instant {
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
     began();
+    crate::format::mounts::open_with(crate::archive::mounting::find);
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == script::ARGUMENT) {
         script::run_one();
