@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Some(0)
     );
     let restoring = began.elapsed();
-    let mut dice = Dice::new(args.seed);
+    let mut dice = Dice(args.seed);
     let (mut killed, mut finished, mut round) = (0, 0, 0);
     while killed < args.kills {
         round += 1;

@@ -34,6 +34,8 @@ const HEAD_BYTES: usize = 32;
 pub const MAX_BYTES: u64 = 4 << 30;
 /// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
 const MAX_GROWTH: u64 = 64;
+/// zstd keeps so much of what it has decompressed, as a power of two: at level 3 it asks for 2 MiB.
+const MAX_WINDOW_LOG: u32 = 23;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
 const MAX_NAMED: u128 = 1 << 30;
 /// Bytes that any document may have.
@@ -390,7 +392,11 @@ fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
         ));
     }
     let mut document = Vec::new();
-    zstd::Decoder::new(stored)
+    let bounded = zstd::Decoder::new(stored).and_then(|mut decoder| {
+        decoder.window_log_max(MAX_WINDOW_LOG)?;
+        Ok(decoder)
+    });
+    bounded
         .and_then(|decoder| decoder.take(size.saturating_add(1)).read_to_end(&mut document))
         .map_err(|why| format!("its document does not decompress: {why}"))?;
     if document.len() as u64 != size {
