@@ -581,7 +581,8 @@ fn what_is_no_file_is_named_and_left_out_and_a_file_that_grows_is_archived_as_it
         scope.spawn(|| {
             use std::io::Write;
             let mut file = std::fs::File::options().append(true).open(&growing).unwrap();
-            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+            let began = std::time::Instant::now();
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) && began.elapsed().as_secs() < 120 {
                 file.write_all(&[7; 100]).unwrap();
             }
         });
@@ -609,7 +610,7 @@ fn what_is_no_file_is_named_and_left_out_and_a_file_that_grows_is_archived_as_it
 fn a_destination_that_is_being_written_is_not_written_by_another() {
     let scratch = tempfile::tempdir().unwrap();
     odd_node(&scratch.path().join("node"));
-    let archive = &archive;
+    let archive = scratch.path().join("archive");
     std::fs::create_dir(&archive).unwrap();
     let held = std::fs::File::open(&archive).unwrap();
     rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
