@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::block::{BLOCK_BYTES, ROW_BYTES, Row};
-use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC};
+use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_PACK_BYTES};
 use super::path::{escape, unescape, unescape_part};
 use crate::crypto::digest::Digest;
 use crate::recovery::verify::VerifyReport;
@@ -30,8 +30,8 @@ pub const NAMES: [&str; 2] = ["manifest", "manifest.spare"];
 const MAGIC: [u8; 8] = *b"RKMANI1\n";
 /// Bytes before the document.
 const HEAD_BYTES: usize = 32;
-/// No manifest is larger: seventy terabytes of ledger.
-pub const MAX_BYTES: u64 = 4 << 30;
+/// No manifest is larger: twenty terabytes of ledger.
+pub const MAX_BYTES: u64 = 1 << 30;
 /// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
 const MAX_GROWTH: u64 = 64;
 /// zstd keeps so much of what it has decompressed, as a power of two: at level 3 it asks for 2 MiB.
@@ -270,6 +270,9 @@ impl Manifest {
                 let row = rows.next().ok_or("the packs promise more blocks than there are")?;
                 self.offsets.push(at + HEADER_BYTES as u64);
                 at += HEADER_BYTES as u64 + u64::from(row.stored);
+            }
+            if at > MAX_PACK_BYTES {
+                return Err(format!("pack {} has {at} bytes, more than any pack", pack.number));
             }
             if at != pack.size {
                 let (number, size) = (pack.number, pack.size);

@@ -94,6 +94,11 @@ impl Archive {
         self.store.name()
     }
 
+    /// Where it is on this machine's disk, if it is there.
+    pub fn directory(&self) -> Option<&Path> {
+        self.store.directory()
+    }
+
     /// A pack's row and the name of its object.
     pub fn pack(&self, pack: usize) -> Option<(&Pack, String)> {
         let row = self.manifest.document.packs.get(pack)?;

@@ -124,6 +124,7 @@ pub fn restore(archive: &Archive, out: &Path, progress: &dyn Progress) -> Result
 
 /// Makes the directory, with the file that says that it is not complete.
 fn begin(archive: &Archive, out: &Path) -> Result<(PathBuf, OpenFile)> {
+    refuse_archive(archive, out)?;
     match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(out) {
         Err(why) if why.kind() == ErrorKind::AlreadyExists => {
             return Err(Error::Usage(format!("{} is not a directory", out.shown())));
@@ -175,6 +176,24 @@ fn begin(archive: &Archive, out: &Path) -> Result<(PathBuf, OpenFile)> {
         }
     }
     Ok((mark, lock))
+}
+
+/// An archive is read, and never written to.
+fn refuse_archive(archive: &Archive, out: &Path) -> Result<()> {
+    let Some(root) = archive.directory().and_then(|root| root.canonicalize().ok()) else {
+        return Ok(());
+    };
+    let existing = out.ancestors().find_map(|above| match above.as_os_str().is_empty() {
+        true => Path::new(".").canonicalize().ok(),
+        false => above.canonicalize().ok(),
+    });
+    match existing.is_some_and(|existing| existing.starts_with(&root)) {
+        false => Ok(()),
+        true => Err(Error::Usage(format!(
+            "{} lies in the archive, which is never written to; name a directory elsewhere",
+            out.shown()
+        ))),
+    }
 }
 
 /// What the mark says: which archive it is.

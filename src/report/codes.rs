@@ -228,7 +228,7 @@ register! {
     /// A block of an archive is damaged.
     ArchiveBlock = "L1008", Error, "look for its pack in another copy of the archive; everything else can be restored";
     /// A file can't be restored whole from an archive.
-    ArchiveFile = "L1009", Error, "take it from another node's copy in the archive: `rekindle salvage` puts together what all of them hold";
+    ArchiveFile = "L1009", Error, "take it from the node that it came from, or from another copy of the archive: nodes that had the same bytes share their block; `rekindle salvage` puts together what is left";
     /// Something lies among an archive's objects that its manifest does not name.
     ArchiveForeign = "L1010", Info, "nothing; an interrupted run leaves packs behind that were not needed in the end";
     /// A link was not restored, because it leads out of the directory that is restored to.

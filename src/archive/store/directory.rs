@@ -146,6 +146,10 @@ impl Store for DirectoryStore {
         Ok(found)
     }
 
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn is_far(&self) -> bool {
         false
     }

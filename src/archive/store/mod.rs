@@ -38,6 +38,10 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Whatever keeps it from being listed; also if there are more than a million.
     fn list(&self) -> Result<Vec<(String, u64)>>;
+    /// Where it is on this machine's disk, if it is there.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
     /// Whether many small reads cost much: then whole packs are read.
     fn is_far(&self) -> bool;
 }
