@@ -93,7 +93,7 @@ fn what_is_restored_is_what_was_archived_byte_for_byte_with_names_times_and_perm
     // Not into what is there, nor over the archive.
     rekindle!("archive", "restore", at("archive"), "-o", at("out")).expect_sentence(2, &["not empty"]);
     rekindle!("archive", "restore", at("archive"), "-o", at("archive/x")).expect_sentence(2, &["never written to"]);
-    rekindle!("export", at("archive/b-node"), "-o", at("archive/x")).expect(2);
+    rekindle!("export", at("archive/a-node/ledger"), "-o", at("archive/x")).expect(2);
     create(&[&at("a/node")], &at("archive")).expect_sentence(2, &["whole archive already"]);
     create(&[&at("a/node")], &at("a/node/x")).expect_sentence(2, &["never written to"]);
     create(&[&at("a/node")], &at("b/node")).expect_sentence(2, &["no part of an archive"]);

@@ -39,7 +39,7 @@ const MAX_WINDOW_LOG: u32 = 23;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
 const MAX_NAMED: u128 = 1 << 30;
 /// Bytes that any document may have.
-const SMALL_BYTES: u64 = 1 << 20;
+const SMALL_BYTES: u64 = 60 << 10;
 
 /// The part of a manifest that is JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -394,7 +394,7 @@ fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
             stored.len()
         ));
     }
-    let mut document = Vec::new();
+    let mut document = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
     let bounded = zstd::Decoder::new(stored).and_then(|mut decoder| {
         decoder.window_log_max(MAX_WINDOW_LOG)?;
         Ok(decoder)

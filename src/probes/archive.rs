@@ -32,7 +32,9 @@ pub fn archive(bytes: &[u8]) {
     if let Some((row, rest)) = bytes.split_first_chunk()
         && let Ok(row) = Row::parse(row)
     {
+        // A block of zeros is a few bytes and a megabyte: here it may be no more than a small multiple.
         let row = Row {
+            size: row.size.min((rest.len() as u32).saturating_mul(32)),
             crc: crc32fast::hash(rest),
             stored: (rest.len() as u32).min(row.size),
             ..row
