@@ -8,6 +8,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod archive;
 mod attestation;
 #[cfg(feature = "canton")]
 mod canton;
@@ -19,6 +20,7 @@ mod receipts;
 mod sealed;
 mod watch;
 
+pub use archive::archive;
 pub use attestation::{attestation_endorsements, attestation_report, did_x509, sgx_quote, uvm_endorsements};
 #[cfg(feature = "canton")]
 pub use canton::{
@@ -70,6 +72,7 @@ pub const ALL: &[Probe] = &[
     ("certificate", certificate),
     ("share", share),
     ("gcm_blob", gcm_blob),
+    ("archive", archive),
     ("sealed_file", sealed_file),
     ("file_names", file_names),
     ("table_values", table_values),

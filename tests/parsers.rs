@@ -71,6 +71,8 @@ fn seeds() -> Vec<Vec<u8>> {
         b"snapshot_13_14.committed_16".to_vec(),
         b"141.sealed.json".to_vec(),
         SEALED.as_bytes().to_vec(),
+        ARCHIVED.as_bytes().to_vec(),
+        b"ledger/%E2%80%AEledger_1-2.committed".to_vec(),
         br#"{"previous_secret_stored_version":17,"raw_key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#.to_vec(),
     ];
     for fixture in ["small", "cose", "p256"] {
@@ -109,6 +111,7 @@ fn seeds() -> Vec<Vec<u8>> {
     }
     seeds.extend(receipts());
     seeds.extend(requests());
+    seeds.extend(of_an_archive());
     seeds.extend(of_a_channel());
     seeds.extend(of_a_watched_node());
     #[cfg(feature = "canton")]
@@ -251,6 +254,27 @@ fn of_a_channel() -> Vec<Vec<u8>> {
     payloads.push((FrameType::Unknown(9), stream));
     payloads.into_iter().map(|(_, payload)| payload).collect()
 }
+
+/// The objects of a small archive.
+fn of_an_archive() -> Vec<Vec<u8>> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/small");
+    let scratch = tempfile::tempdir().unwrap();
+    let out = scratch.path().join("archive");
+    let mode = rekindle::recovery::join::Mode::Integrity;
+    rekindle::archive::create::run(&[fixture], &out, mode, &rekindle::report::progress::Silent).unwrap();
+    let manifest = std::fs::read(out.join("manifest")).unwrap();
+    let pack = std::fs::read(&files(&out.join("blocks"))[0]).unwrap();
+    let rows = rekindle::archive::pack::rows(&pack).unwrap();
+    let row = rows.first().unwrap();
+    let first = [&row.to_bytes()[..], &pack[8 + 48..8 + 48 + row.stored as usize]].concat();
+    vec![manifest[..manifest.len() - 32].to_vec(), manifest, pack, first]
+}
+
+/// What a manifest says of an archive in which an empty file and a link are.
+const ARCHIVED: &str = r#"{"made_by":"rekindle","made_at":1,"packs":[],"sources":[{"name":"node0","path":"/n","directories":
+    [{"path":"","modified":{"s":1,"ns":2},"mode":493}],"files":[{"path":"ledger_1","size":0,"modified":{"s":1,"ns":2},"mode":420,
+    "sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","blocks":[]}],
+    "links":[{"path":"a","target":"../b"}],"copies":[{"directories":[""],"snapshots":[],"report":null}]}],"findings":[]}"#;
 
 /// A sealed file, which does not open.
 const SEALED: &str = r#"{"aad_text":"{\"tcb_version\":\"d315000000000004\",\"version\":141}","ciphertext":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;

@@ -17,8 +17,8 @@ use crate::shown::Show;
 /// whoever can write to a copy can start a recovery of his own on top of it, which makes it the longest.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One directory for each copy
-    #[arg(required = true, num_args = 2.., value_name = "DIR")]
+    /// One directory for each copy; an archive stands for all copies in it
+    #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,
     /// The certificate that the service must have which signed last in the copy to recover from
     #[arg(long, value_name = "PEM")]
@@ -27,12 +27,15 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let directories = input::copies(&args.directories)?;
+    if directories.len() < 2 {
+        return Err(Error::Usage(
+            "there is one copy, and nothing to compare it with; give two directories or more, or an archive of several"
+                .to_owned(),
+        ));
+    }
     let mut seen = std::collections::HashSet::new();
-    if let Some(twice) = args
-        .directories
-        .iter()
-        .find(|directory| !seen.insert(directory.as_path()))
-    {
+    if let Some(twice) = directories.iter().find(|directory| !seen.insert(directory.as_path())) {
         return Err(Error::Usage(format!(
             "{} is given twice; give one directory for each copy",
             twice.shown()
@@ -40,8 +43,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     }
     let service = args.service_cert.as_deref().map(input::certificate).transpose()?;
     let progress = progress::for_terminal();
-    let copies = args
-        .directories
+    let copies = directories
         .iter()
         .map(|directory| examine(directory.clone(), service.as_ref(), progress.as_ref()));
     let report = compare(copies.collect::<Result<Vec<_>>>()?)?;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::archive::mounting::ledgers;
 use crate::crypto::x509::Certificate;
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
@@ -67,6 +68,18 @@ pub fn earlier(path: &Path) -> Result<Earlier> {
 /// Lists a ledger's directories.
 pub fn ledger(directories: &[PathBuf], recovery: bool) -> Result<LedgerFiles> {
     LedgerFiles::list(directories, recovery)
+}
+
+/// The copies of a ledger: each directory is one; an archive is all that are in it.
+pub fn copies(directories: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut copies = Vec::new();
+    for directory in directories {
+        match ledgers(directory)? {
+            Some(ledgers) => copies.extend(ledgers),
+            None => copies.push(directory.clone()),
+        }
+    }
+    Ok(copies)
 }
 
 /// The snapshot to start from: a file, or `latest` for the newest committed one of the directories.

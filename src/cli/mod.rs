@@ -16,6 +16,7 @@ use crate::crypto::process::keep_memory_private;
 use crate::script;
 use crate::shown::{Show, line};
 
+mod archive;
 mod attest;
 mod bench;
 #[cfg(feature = "canton")]
@@ -78,6 +79,7 @@ enum Command {
     Node(node::Args),
     Verify(verify::Args),
     Watch(Box<watch::Args>),
+    Archive(archive::Args),
     Attest(attest::Args),
     Inspect(inspect::Args),
     Unlock(unlock::Args),
@@ -109,6 +111,7 @@ fn began() -> Instant {
 /// Runs the command that the process was started with, and returns its exit code.
 pub fn main() -> u8 {
     began();
+    crate::format::mounts::open_with(crate::archive::mounting::find);
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == script::ARGUMENT) {
         script::run_one();
@@ -150,6 +153,7 @@ pub fn main() -> u8 {
         Command::Node(args) => node::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.common),
         Command::Watch(args) => watch::run(&args, &cli.common),
+        Command::Archive(args) => archive::run(&args, &cli.common),
         Command::Attest(args) => attest::run(&args, &cli.common),
         Command::Inspect(args) => inspect::run(&args, &cli.common),
         Command::Unlock(args) => unlock::run(&args, &cli.common),
@@ -202,17 +206,16 @@ impl Cli {
     /// Whether keys, shares or what they open may come into this process.
     fn may_touch_keys(&self) -> bool {
         match &self.command {
-            Some(Command::Attest(_) | Command::Compare(_) | Command::Completions { .. } | Command::Man) => false,
-            Some(Command::Verify(args)) => !args.member_key.is_empty(),
             Some(
-                Command::Verify(_)
+                Command::Archive(_)
                 | Command::Attest(_)
                 | Command::Compare(_)
-                | Command::Watch(_)
-                | Command::Salvage(_)
                 | Command::Completions { .. }
-                | Command::Man,
+                | Command::Man
+                | Command::Salvage(_)
+                | Command::Watch(_),
             ) => false,
+            Some(Command::Verify(args)) => !args.member_key.is_empty(),
             Some(Command::Inspect(args)) => !args.member_key.is_empty(),
             Some(Command::Export(args)) => !args.member_key.is_empty(),
             Some(Command::Receipt(args)) => args.has_keys(),

@@ -45,8 +45,11 @@ impl Progress for Bar {
             && let Some(bar) = slot.as_ref()
         {
             bar.inc(bytes);
-            let rate = entries as f64 / bar.elapsed().as_secs_f64().max(1e-3);
-            bar.set_message(format!("{:.0} entries/s", rate));
+            // Not all work is on entries.
+            if entries > 0 {
+                let rate = entries as f64 / bar.elapsed().as_secs_f64().max(1e-3);
+                bar.set_message(format!("{:.0} entries/s", rate));
+            }
         }
     }
 

@@ -62,10 +62,20 @@ pub struct Args {
     include_recovery: bool,
 }
 
+/// Which signatures are verified.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum ModeName {
+pub(super) enum ModeName {
     Audit,
     Integrity,
+}
+
+impl From<ModeName> for Mode {
+    fn from(mode: ModeName) -> Mode {
+        match mode {
+            ModeName::Audit => Mode::Audit,
+            ModeName::Integrity => Mode::Integrity,
+        }
+    }
 }
 
 /// Runs it.
@@ -87,10 +97,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         false => input::ledger(&args.directories, args.include_recovery)?,
     };
     let options = Options {
-        mode: Some(match args.mode {
-            ModeName::Audit => Mode::Audit,
-            ModeName::Integrity => Mode::Integrity,
-        }),
+        mode: Some(args.mode.into()),
         snapshot_directories: args.snapshots.clone(),
         from_snapshot: match &args.from_snapshot {
             Some(choice) => Some(start_from(&input::start_snapshot(choice, &args.snapshots)?)?),

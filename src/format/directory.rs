@@ -12,6 +12,7 @@ use super::cursor::Cursor;
 use super::domain::PublicHeader;
 use super::entry::Entry;
 use super::map::MappedFile;
+use super::mounts;
 use super::names::{ChunkKind, ChunkName, FileName};
 use crate::error::{Error, Result};
 use crate::shown::Show;
@@ -177,9 +178,12 @@ fn no_ledger(directories: &[PathBuf], notes: &[Note]) -> Error {
         0 => String::new(),
         n => format!(" ({n} files there are of an unfinished recovery or set aside and don't count)"),
     };
+    let advice = match directories.iter().any(|directory| directory.join("manifest").is_file()) {
+        true => "if it is an archive, name one of the ledgers that `rekindle archive list` tells of",
+        false => "give the directory that holds the chunk files, the node's ledger.directory",
+    };
     Error::Unreadable(format!(
-        "no ledger in {}: found no file named ledger_<seqno>{aside}; give the directory that holds the chunk files, \
-         the node's ledger.directory",
+        "no ledger in {}: found no file named ledger_<seqno>{aside}; {advice}",
         names.join(", ")
     ))
 }
@@ -197,12 +201,11 @@ fn list_directory(
             directory.shown()
         )));
     }
-    let listing = std::fs::read_dir(directory).map_err(Error::io("list directory", directory))?;
-    let mut names = Vec::new();
-    for item in listing {
-        let item = item.map_err(Error::io("list directory", directory))?;
-        names.push((item.file_name().to_string_lossy().into_owned(), item.path()));
-    }
+    let listing = mounts::list(directory).map_err(Error::io("list directory", directory))?;
+    let mut names: Vec<(String, PathBuf)> = listing
+        .into_iter()
+        .map(|(name, path)| (name.to_string_lossy().into_owned(), path))
+        .collect();
     names.sort();
     let mut chunks = Vec::new();
     for (name, path) in names {
@@ -277,7 +280,7 @@ fn examine_all(chunks: Vec<(PathBuf, ChunkName)>, main: bool) -> Vec<Examined> {
 
 /// Opens a chunk briefly to see which seqnos it holds.
 fn examine(path: PathBuf, name: ChunkName, main: bool, notes: &mut Vec<Note>) -> Result<Option<ChunkFile>> {
-    if !std::fs::metadata(&path).map_err(Error::io("open", &path))?.is_file() {
+    if !mounts::is_file(&path).map_err(Error::io("open", &path))? {
         notes.push(Note::NotAFile(path));
         return Ok(None);
     }

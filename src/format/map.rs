@@ -18,6 +18,7 @@ use std::sync::{Arc, Once, OnceLock};
 use memmap2::Mmap;
 use rustix::fs::{SeekFrom, seek};
 
+use super::mounts;
 use super::search::Search;
 
 /// Maps that can be alive at once: a window of the engine holds at most a quarter of this.
@@ -44,8 +45,10 @@ static REGISTRY: [Slot; SLOTS] = [const {
 /// A file mapped read-only. Never written through, and never anything but bytes: no value in it is trusted.
 pub struct MappedFile {
     path: PathBuf,
-    file: File,
-    map: Option<Mmap>,
+    /// None for what a container gave.
+    file: Option<File>,
+    map: Option<Arc<Mmap>>,
+    len: usize,
     slot: Option<&'static Slot>,
     search: OnceLock<Arc<Search>>,
 }
@@ -59,7 +62,14 @@ impl MappedFile {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(install_handler);
         // A pipe named like a chunk would block whoever opens it to read; with this flag it opens, and is refused below.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = match opened {
+            Err(why) if mounts::is_elsewhere(&why) => match mounts::load(path) {
+                Some(loaded) => return Self::of_container(path, loaded?),
+                None => return Err(why),
+            },
+            file => file?,
+        };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
@@ -67,8 +77,9 @@ impl MappedFile {
         if metadata.len() == 0 {
             return Ok(MappedFile {
                 path: path.to_owned(),
-                file,
+                file: Some(file),
                 map: None,
+                len: 0,
                 slot: None,
                 search: OnceLock::new(),
             });
@@ -80,9 +91,21 @@ impl MappedFile {
             .ok_or_else(|| io::Error::other("too many files are mapped at once"))?;
         Ok(MappedFile {
             path: path.to_owned(),
-            file,
-            map: Some(map),
+            file: Some(file),
+            len: map.len(),
+            map: Some(Arc::new(map)),
             slot: Some(slot),
+            search: OnceLock::new(),
+        })
+    }
+
+    fn of_container(path: &Path, (map, len): (Arc<Mmap>, usize)) -> io::Result<MappedFile> {
+        Ok(MappedFile {
+            path: path.to_owned(),
+            file: None,
+            map: Some(map),
+            len,
+            slot: None,
             search: OnceLock::new(),
         })
     }
@@ -95,7 +118,7 @@ impl MappedFile {
     /// The bytes.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or(&[])
+        self.map.as_deref().and_then(|map| map.get(..self.len)).unwrap_or(&[])
     }
 
     /// Whether the file has become shorter than it was when it was mapped; then what was read from it can't be relied on.
@@ -104,8 +127,9 @@ impl MappedFile {
         faulted
             || self
                 .file
-                .metadata()
-                .is_ok_and(|metadata| metadata.len() < self.bytes().len() as u64)
+                .as_ref()
+                .and_then(|file| file.metadata().ok())
+                .is_some_and(|metadata| metadata.len() < self.bytes().len() as u64)
     }
 
     /// What is known of where entries begin in it, shared by all who lose their way.
@@ -120,10 +144,9 @@ impl MappedFile {
         let size = self.bytes().len() as u64;
         let mut at = 0;
         std::iter::from_fn(move || {
-            let start = seek(&self.file, SeekFrom::Hole(at))
-                .ok()
-                .filter(|&start| start < size)?;
-            let end = seek(&self.file, SeekFrom::Data(start)).unwrap_or(size).min(size);
+            let file = self.file.as_ref()?;
+            let start = seek(file, SeekFrom::Hole(at)).ok().filter(|&start| start < size)?;
+            let end = seek(file, SeekFrom::Data(start)).unwrap_or(size).min(size);
             at = end;
             Some(start..end)
         })
@@ -135,7 +158,8 @@ impl MappedFile {
         let start = (part.as_ptr() as usize).wrapping_sub(self.bytes().as_ptr() as usize) as u64;
         let end = start.saturating_add(part.len() as u64);
         let inside = end <= self.bytes().len() as u64;
-        inside && !part.is_empty() && seek(&self.file, SeekFrom::Hole(start)).is_ok_and(|hole| hole < end)
+        let hole = self.file.as_ref().map(|file| seek(file, SeekFrom::Hole(start)));
+        inside && !part.is_empty() && hole.is_some_and(|hole| hole.is_ok_and(|hole| hole < end))
     }
 
     /// Tells the kernel that the pages will be read in order, soon.

@@ -21,6 +21,7 @@ pub mod entry;
 pub mod layout;
 pub mod located;
 pub mod map;
+pub mod mounts;
 pub mod names;
 pub mod private;
 pub mod search;

@@ -8,6 +8,7 @@ use crate::crypto::digest::Digest;
 use crate::crypto::x509::Certificate;
 use crate::error::{Error, Result};
 use crate::format::map::MappedFile;
+use crate::format::mounts;
 use crate::format::names::SnapshotName;
 use crate::format::snapshot::Snapshot;
 use crate::format::{Seqno, TxId};
@@ -97,13 +98,9 @@ impl ContentVerdict {
 pub fn list(directories: &[PathBuf]) -> Result<Vec<SnapshotFile>> {
     let mut found = Vec::new();
     for directory in directories {
-        for item in std::fs::read_dir(directory).map_err(Error::io("list directory", directory))? {
-            let item = item.map_err(Error::io("list directory", directory))?;
-            if let Some(name) = SnapshotName::parse(&item.file_name().to_string_lossy()) {
-                found.push(SnapshotFile {
-                    path: item.path(),
-                    name,
-                });
+        for (name, path) in mounts::list(directory).map_err(Error::io("list directory", directory))? {
+            if let Some(name) = SnapshotName::parse(&name.to_string_lossy()) {
+                found.push(SnapshotFile { path, name });
             }
         }
     }

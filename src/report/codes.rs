@@ -281,4 +281,30 @@ register! {
     SalvageBroken = "L1109", Warning, "damage does not do that: find out who made this file; leave it out if the others are complete";
     /// Nothing provable is in any copy.
     SalvageNothing = "L1110", Error, "give directories that hold ledger files; if they do, give every copy there is";
+    /// Something in a directory was not archived: a device, a pipe, a socket, or folders in folders without end.
+    ArchiveLeftOut = "L1001", Warning, "nothing, if it is no part of a node's data; otherwise keep it by other means";
+    /// A link was recorded, and what it leads to was not archived.
+    ArchiveLink = "L1002", Warning, "if what it leads to belongs to the node, give that directory too";
+    /// A file changed each time that it was read.
+    ArchiveChanging = "L1003", Warning, "a node still writes to it: stop the node and make the archive again, or rely on the copy's verification, which says how far it reaches";
+    /// A file could not be read.
+    ArchiveUnread = "L1004", Error, "it is not in the archive: find out why, and make another archive";
+    /// A ledger could not be verified while it was archived.
+    ArchiveCopyUnread = "L1005", Error, "its files are in the archive: see what `rekindle verify` says of them";
+    /// One of the two manifests of an archive is missing or damaged.
+    ArchiveManifest = "L1006", Error, "the other one was read, and nothing is lost: copy it over this one";
+    /// A pack of an archive is missing, or some of it that is no block was changed.
+    ArchivePack = "L1007", Error, "look for the pack in another copy of the archive: its name is the digest of its bytes";
+    /// A block of an archive is damaged.
+    ArchiveBlock = "L1008", Error, "look for its pack in another copy of the archive; everything else can be restored";
+    /// A file can't be restored whole from an archive.
+    ArchiveFile = "L1009", Error, "take it from the node that it came from, or from another copy of the archive: nodes that had the same bytes share their block; `rekindle salvage` puts together what is left";
+    /// Something lies among an archive's objects that its manifest does not name.
+    ArchiveForeign = "L1010", Info, "nothing; an interrupted run leaves packs behind that were not needed in the end";
+    /// A link was not restored, because it leads out of the directory that is restored to.
+    ArchiveLinkOut = "L1011", Warning, "make the link yourself if it is wanted";
+    /// A restored file could not be given its time or permissions.
+    ArchiveAttributes = "L1012", Warning, "its bytes are right; restore to another file system";
+    /// A directory holds nothing of a ledger.
+    ArchiveNoLedger = "L1013", Info, "it was archived all the same; see whether it is the directory that was meant";
 }

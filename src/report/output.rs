@@ -110,11 +110,15 @@ impl Output {
 pub fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<()> {
     let parent = directory_of(path);
     let parent = parent.canonicalize().map_err(Error::io("find directory", parent))?;
-    let inside = |directory: &&PathBuf| {
-        directory
-            .canonicalize()
-            .is_ok_and(|directory| parent.starts_with(directory))
+    // What is not on the disk is in an archive, which is written to as little.
+    let on_disk = |directory: &Path| match directory.canonicalize() {
+        Ok(directory) => Some(directory),
+        Err(_) => directory
+            .ancestors()
+            .find(|above| above.join("manifest").is_file())
+            .and_then(|archive| archive.canonicalize().ok()),
     };
+    let inside = |directory: &&PathBuf| on_disk(directory).is_some_and(|directory| parent.starts_with(directory));
     match forbidden.iter().find(inside) {
         None => Ok(()),
         Some(directory) => Err(Error::Usage(format!(
