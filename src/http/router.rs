@@ -70,6 +70,8 @@ pub struct Route<S> {
     pub(super) headers: Vec<&'static str>,
     pub(super) forwarding: Forwarding,
     pub(super) since: Option<&'static str>,
+    /// What an interface has to have for this route to be there.
+    pub(super) feature: Option<&'static str>,
     pub(super) handler: Handler<S>,
     segments: Vec<Segment>,
 }
@@ -92,6 +94,7 @@ impl<S> Route<S> {
                 _ => Forwarding::Always,
             },
             since: None,
+            feature: None,
             segments: segments(pattern).map(Segment::parse).collect(),
             handler,
             method,
@@ -165,6 +168,13 @@ impl<S> Route<S> {
     /// Versions begin with a date, and are compared as texts.
     pub fn since(mut self, version: &'static str) -> Self {
         self.since = Some(version);
+        self
+    }
+
+    /// There is such a route only on interfaces with this operator feature, whatever their `accepted_endpoints` are; on others it is
+    /// as if there were none.
+    pub fn only_with(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
         self
     }
 
@@ -321,7 +331,7 @@ impl<S> Router<S> {
     /// The future that answers a request that no route matches.
     pub(super) fn call_unknown(&self, state: Arc<S>, request: Request) -> BoxFuture<Result<Response, ApiError>> {
         let tag = segments(&request.path).next().unwrap_or("");
-        let known = self.routes.iter().any(|route| route.tag() == tag);
+        let known = self.knows(tag);
         match self.fallback {
             Some((of, fallback)) if !known || tag == of => match self.forward {
                 Some(forward) => forward(state, request, fallback),
@@ -334,10 +344,16 @@ impl<S> Router<S> {
         }
     }
 
+    /// Whether routes that are everywhere have this tag.
+    fn knows(&self, tag: &str) -> bool {
+        let mut everywhere = self.routes.iter().filter(|route| route.feature.is_none());
+        everywhere.any(|route| route.tag() == tag)
+    }
+
     /// A path as CCF shows it in errors: without the tag, if it has one.
     pub(super) fn shown<'a>(&self, path: &'a str) -> &'a str {
         let tag = segments(path).next().unwrap_or("");
-        let known = self.routes.iter().any(|route| route.tag() == tag);
+        let known = self.knows(tag);
         let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(tag));
         rest.filter(|rest| known && !rest.is_empty()).unwrap_or(path)
     }

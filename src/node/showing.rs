@@ -10,6 +10,18 @@ use crate::core::{Announcement, Effect, state_after};
 use crate::format::{Seqno, TxId};
 use crate::tables::names;
 
+/// Tables whose writes people on a call want to know of.
+const WORTH_TELLING: [(&str, &str); 5] = [
+    (names::PROPOSALS_INFO, "a proposal or a vote on one"),
+    (
+        names::ENCRYPTED_SUBMITTED_SHARES,
+        "recovery shares: one more, or cleared",
+    ),
+    (names::NODES_INFO, "the nodes of the service have changed"),
+    (names::SERVICE_INFO, "the service has changed its status or certificate"),
+    (names::MEMBERS_INFO, "the members have changed"),
+];
+
 impl Driver {
     /// Shows readers what a step has changed, and what its transaction makes known.
     pub(super) fn show(&mut self, effects: &mut [Effect], learned: Learned) {
@@ -34,6 +46,9 @@ impl Driver {
                     self.issuers_changed |= writes.writes_to(names::JWT_ISSUERS);
                     self.learn_addresses(writes);
                     node.status.wrote(*txid);
+                    for (_, what) in WORTH_TELLING.iter().filter(|(table, _)| writes.writes_to(table)) {
+                        node.status.happened.add(format!("{what} (transaction {txid})"));
+                    }
                 }
                 Effect::Announce(Announcement::RolledBack { to }) => {
                     let newest = standing.take_back(*to);

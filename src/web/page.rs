@@ -24,6 +24,8 @@ pub struct Parts<'a> {
     pub style: &'a str,
     /// The script.
     pub script: &'a str,
+    /// After so many seconds a browser that runs no scripts asks again.
+    pub again_s: u32,
 }
 
 /// A document in a file, which needs nothing else and runs nothing. `body` stands in `main`, below the title.
@@ -44,6 +46,7 @@ pub fn served(title: &str, parts: Parts<'_>, body: &Markup) -> String {
     let head = html! {
         link rel="stylesheet" href=(parts.style);
         script src=(parts.script) defer {}
+        noscript { meta http-equiv="refresh" content=(parts.again_s); }
     };
     document(title, &head, body).into_string()
 }
