@@ -126,8 +126,8 @@ class Browser:
             self.media(scheme)
             wrong += [f"contrast in {scheme}: {bad}" for bad in self.driver.execute_script(CONTRAST)]
         self.media("light")
-        shapeless = "return [...document.querySelectorAll('.badge')].filter(b => !b.querySelector('.shape')?.innerText" \
-            " || b.innerText.trim().length < 3).map(b => b.outerHTML)"
+        shapeless = "return [...document.querySelectorAll('.badge')].filter(b => !b.querySelector('.shape')?.textContent" \
+            " || b.textContent.trim().length < 3).map(b => b.outerHTML)"
         wrong += [f"no shape or no word: {badge}" for badge in self.driver.execute_script(shapeless)]
         levels = self.driver.execute_script("return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
         if levels[:1] != [1] or levels.count(1) != 1 or any(b > a + 1 for a, b in zip(levels, levels[1:])):

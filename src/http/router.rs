@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 
 use super::error::ApiError;
 use super::forwarded::Forwarding;
 use super::message::{Request, Response, percent_decode};
+pub use super::parameter::{QueryParameter, SchemaOf, schema};
 
 /// What handlers return.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -23,27 +24,6 @@ pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError
 
 /// Answers a request that belongs to the node that leads: has it answered there, or by the handler here.
 pub type Forward<S> = fn(Arc<S>, Request, Handler<S>) -> BoxFuture<Result<Response, ApiError>>;
-
-/// Makes the JSON schema of a type, for the documentation.
-pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
-
-/// The [`SchemaOf`] of a type: the one that is served, so that the two can't differ.
-pub fn schema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
-
-/// A parameter of the query, for the documentation.
-#[derive(Clone, Copy, Debug)]
-pub struct QueryParameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether the handler refuses a request without it.
-    pub required: bool,
-    /// What it is for.
-    pub description: &'static str,
-    /// What it may be: a type without parts.
-    pub schema: SchemaOf,
-}
 
 /// The body of a success.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use hyper::{Method, StatusCode};
 
 use super::handler;
 use crate::http::{ApiError, ApiResult, Request, Response, Route};
-use crate::node::page::{Hosts, PATH, SCRIPT, SCRIPT_PATH, STYLE_PATH, View, draw};
+use crate::node::page::{Hosts, PATH, SCRIPT, SCRIPT_PATH, STYLE_PATH, draw, view_of};
 use crate::node::shared::Node;
 use crate::web::look::STYLE;
 use crate::web::page::POLICY;
@@ -55,7 +55,7 @@ async fn page(node: Arc<Node>, request: Request) -> ApiResult<Response> {
         return Ok(guarded(busy));
     };
     let shown = Arc::clone(&node);
-    let ready = node.board.look(move || draw(&View::of(&shown))).await;
+    let ready = node.board.look(move || draw(&view_of(&shown))).await;
     let ready = ready.ok_or_else(|| ApiError::internal("The page could not be made: see the node's log."))?;
     let known = request.header(IF_NONE_MATCH.as_str());
     let response = match known.is_some_and(|known| known.split(',').any(|known| known.trim() == ready.tag)) {

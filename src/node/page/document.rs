@@ -4,7 +4,7 @@
 
 use maud::{Markup, html};
 
-use super::figures::{bytes, duration, moment, number};
+use super::figures::{bytes, duration, moment, number, short};
 use super::sections;
 use super::view::View;
 use super::{SCRIPT_PATH, STYLE_PATH};
@@ -52,11 +52,6 @@ fn title(view: &View) -> &'static str {
     }
 }
 
-/// The beginning of an id: enough to tell a few nodes or members apart.
-pub(super) fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
 /// State, in words and as a way with steps, and how far a reading is.
 fn now(view: &View) -> Markup {
     let (kind, sentence) = headline(view);
@@ -69,7 +64,7 @@ fn now(view: &View) -> Markup {
         @if let Some(reading) = reading.filter(|reading| reading.total_bytes > 0) {
             (look::bar(&view.recovery.phase, reading.bytes, reading.total_bytes))
             (look::facts(&[
-                ("Time left", html! { (duration(reading.time_left_s)) }),
+                ("Time left", html! { @if reading.bytes > 0 { (duration(reading.time_left_s)) } @else { "not known yet" } }),
                 ("Read", html! { (bytes(reading.bytes)) " of " (bytes(reading.total_bytes)) }),
                 ("Rate", html! { (bytes(reading.bytes_per_s)) "/s, " (number(reading.entries_per_s)) " entries/s" }),
                 ("Last signature", html! { "seqno " (number(view.recovery.seqno)) }),
@@ -91,7 +86,7 @@ fn headline(view: &View) -> (Kind, String) {
             Kind::Now,
             "This node asks to join the service. Members may have to trust it.".to_owned(),
         ),
-        NodeState::ReadingPublicLedger => (Kind::Now, format!("Reading the public ledger: {phase}.")),
+        NodeState::ReadingPublicLedger => (Kind::Now, format!("Reading the public ledger: {}.", pass(phase))),
         NodeState::PartOfPublicNetwork if phase != "waiting for members" => (Kind::Now, format!("{phase}.")),
         NodeState::PartOfPublicNetwork => match (status, &view.shares) {
             (Some(ServiceStatus::WaitingForRecoveryShares), Some(shares)) => {
@@ -112,11 +107,24 @@ fn headline(view: &View) -> (Kind, String) {
         },
         NodeState::ReadingPrivateLedger => (
             Kind::Now,
-            format!("Enough shares are there. Reading the private ledger: {phase}."),
+            format!(
+                "The ledger's secrets are there. Reading the private ledger: {}.",
+                pass(phase)
+            ),
         ),
         NodeState::PartOfNetwork if phase != "done" => (Kind::Now, format!("The service is open; {phase}.")),
         NodeState::PartOfNetwork if view.users_are_served => (Kind::Good, "The service is open.".to_owned()),
         NodeState::PartOfNetwork => (Kind::Good, "Part of the service.".to_owned()),
+    }
+}
+
+/// A pass over the ledger, by its name.
+fn pass(phase: &str) -> &str {
+    match phase {
+        "verify" => "every entry and signature is checked",
+        "read" => "the state is loaded",
+        "private" => "every private entry is decrypted",
+        _ => phase,
     }
 }
 
@@ -151,6 +159,18 @@ fn way(kind: CommandKind) -> &'static [(NodeState, &'static str)] {
     }
 }
 
+/// The words of a name that is written in one, so that it is broken between them where it does not fit.
+fn words(name: &str) -> Vec<&str> {
+    let (mut words, mut rest) = (Vec::new(), name);
+    while let Some((at, _)) = rest.char_indices().skip(1).find(|(_, c)| c.is_ascii_uppercase()) {
+        let (word, after) = rest.split_at(at);
+        words.push(word);
+        rest = after;
+    }
+    words.push(rest);
+    words
+}
+
 fn steps(view: &View) -> Vec<Markup> {
     let way = way(view.kind);
     let here = way.iter().position(|(state, _)| *state == view.state);
@@ -166,10 +186,10 @@ fn steps(view: &View) -> Vec<Markup> {
         let current = (kind == Kind::Now).then_some("step");
         html! {
             li class=(kind.class()) aria-current=[current] {
-                b { (state.as_str()) }
+                b { @for word in words(state.as_str()) { (word) wbr; } }
                 small {
                     span class="shape" aria-hidden="true" { (kind.shape()) } " " (word) ": " (about)
-                    @if let Some((_, at)) = entered.filter(|_| kind != Kind::Later) { ", after " (duration(*at)) }
+                    @if let Some((_, at)) = entered.filter(|_| kind != Kind::Later) { ", entered after " (duration(*at)) }
                 }
             }
         }

@@ -53,6 +53,11 @@ pub(super) fn number(number: u64) -> String {
     out
 }
 
+/// The beginning of an id: enough to tell a few nodes or members apart.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
 /// A moment.
 pub(super) fn moment(at: SystemTime) -> Markup {
     let text = date(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));

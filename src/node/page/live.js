@@ -21,7 +21,8 @@ function become(old, now) {
     return;
   }
   if (old.hasAttribute("data-own")) return;
-  for (const { name } of [...old.attributes]) if (!now.hasAttribute(name)) old.removeAttribute(name);
+  // What the viewer has opened stays open.
+  for (const { name } of [...old.attributes]) if (name !== "open" && !now.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of now.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   let mine = old.firstChild;
   for (const theirs of [...now.childNodes]) {

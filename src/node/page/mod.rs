@@ -1,8 +1,8 @@
 //! The page that the node serves: where a recovery is, for people who look at it together.
 //!
-//! `view` is what is shown, taken from the status and from a state that is held still (`reading`); `document` draws it; `host`
-//! decides whom it may be shown to. Nothing here changes anything, and nothing secret is read. Recovery specification, sections
-//! 2.9 and 3.
+//! `view` is what is shown, which `reading` takes from the status and from a state that is held still; `document` draws it, part by
+//! part (`sections`); `host` decides whom it may be shown to. Nothing here changes anything, and nothing secret is read. Recovery
+//! specification, sections 2.9 and 3.
 
 mod document;
 mod figures;
@@ -13,6 +13,7 @@ mod view;
 
 pub use document::draw;
 pub use host::Hosts;
+pub use reading::view_of;
 pub use view::View;
 
 /// Where the page is.

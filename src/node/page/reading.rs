@@ -8,10 +8,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::view::{Listed, NodeLine, Person, Proposal, ServiceLine, Shares, Vote};
+use super::view::{Agreement, Listed, NodeLine, Person, Proposal, ServiceLine, Shares, View, Vote};
+use crate::consensus::Role as Part;
 use crate::crypto::{Certificate, Digest, sha256};
 use crate::format::Seqno;
 use crate::kv::store::Frozen;
+use crate::node::membership::Membership;
+use crate::node::shared::Node;
 use crate::service::shares::{Role, holders, threshold};
 use crate::service::value;
 use crate::shown::excerpt;
@@ -36,8 +39,46 @@ static PLAIN_BALLOT: LazyLock<Option<Regex>> = LazyLock::new(|| {
         .ok()
 });
 
+/// What is shown now. Takes the state under the lock for as long as it takes to hold it still.
+pub fn view_of(node: &Node) -> View {
+    let status = &node.status;
+    let primary = node.primary().map(|primary| primary.to_string());
+    let held = node.read(|store| store.freeze()).0;
+    let (service, previous) = service(&held);
+    let members = members(&held);
+    View {
+        node: node.id.clone(),
+        kind: node.config.command.kind,
+        state: status.state(),
+        entered: status.entered(),
+        started: status.started(),
+        stopping: status.is_stopping(),
+        recovery: status.recovery(),
+        users_are_served: status.users_are_served(),
+        service,
+        previous,
+        proposals: proposals(&held, &members),
+        shares: shares(&held, &members),
+        nodes: nodes(&held, primary.as_deref(), &node.id),
+        agreement: node.with_membership(agreement),
+        events: status.happened.newest_first(),
+    }
+}
+
+fn agreement(membership: &Membership) -> Agreement {
+    Agreement {
+        role: match membership.role {
+            Part::Leader => "leads",
+            Part::Candidate => "stands for election",
+            Part::Follower { .. } => "follows",
+        },
+        view: membership.view,
+        missing: membership.missing().iter().map(ToString::to_string).collect(),
+    }
+}
+
 /// The service, and the fingerprint of the one before it.
-pub(super) fn service(state: &Frozen) -> (Option<ServiceLine>, Option<Digest>) {
+fn service(state: &Frozen) -> (Option<ServiceLine>, Option<Digest>) {
     let transaction = state.transaction();
     let info: Option<ServiceInfo> = value(&transaction, names::SERVICE_INFO);
     let previous: Option<String> = value(&transaction, names::PREVIOUS_SERVICE_IDENTITY);
@@ -68,7 +109,7 @@ fn attached(data: &Opaque) -> String {
 }
 
 /// Active members by id.
-pub(super) fn members(state: &Frozen) -> BTreeMap<String, Person> {
+fn members(state: &Frozen) -> BTreeMap<String, Person> {
     let mut members = BTreeMap::new();
     state.for_each(names::MEMBERS_INFO, |id, info| {
         if let Ok(info) = from_json::<MemberInfo>(info)
@@ -95,7 +136,7 @@ fn person(id: &str, members: &BTreeMap<String, Person>) -> Person {
 }
 
 /// The newest proposals.
-pub(super) fn proposals(state: &Frozen, members: &BTreeMap<String, Person>) -> Listed<Proposal> {
+fn proposals(state: &Frozen, members: &BTreeMap<String, Person>) -> Listed<Proposal> {
     let mut written: Vec<(Seqno, Vec<u8>)> = Vec::new();
     state.for_each(names::PROPOSALS_INFO, |id, _| {
         let version = state.get(names::PROPOSALS_INFO, id).map_or(0, |(version, _)| version);
@@ -104,11 +145,15 @@ pub(super) fn proposals(state: &Frozen, members: &BTreeMap<String, Person>) -> L
     written.sort_unstable_by(|one, other| other.cmp(one));
     let all = written.len();
     let shown = written.iter().take(MOST_PROPOSALS);
-    let read = shown.map(|(_, id)| proposal(state, id, members));
+    let info: Option<ServiceInfo> = value(&state.transaction(), names::SERVICE_INFO);
+    let created = info
+        .and_then(|info| info.current_service_create_txid)
+        .map_or(0, |txid| txid.seqno);
+    let read = shown.map(|(version, id)| proposal(state, id, *version < created, members));
     Listed::of(read.collect(), all)
 }
 
-fn proposal(state: &Frozen, id: &[u8], members: &BTreeMap<String, Person>) -> Proposal {
+fn proposal(state: &Frozen, id: &[u8], is_earlier: bool, members: &BTreeMap<String, Person>) -> Proposal {
     let record = state.get(names::PROPOSALS_INFO, id).map(|(_, value)| value);
     let record: Option<Fields> = record
         .filter(|value| value.len() <= MOST_BYTES)
@@ -136,7 +181,8 @@ fn proposal(state: &Frozen, id: &[u8], members: &BTreeMap<String, Person>) -> Pr
     Proposal {
         id: excerpt(&String::from_utf8_lossy(id)),
         proposer: person(&fields.read::<String>("proposer_id").unwrap_or_default(), members),
-        is_open: state_name == "Open",
+        is_open: state_name == "Open" && !is_earlier,
+        is_earlier,
         state: excerpt(&state_name),
         actions: actions(state, id),
         votes: Listed::of(votes.into_iter().take(MOST_LINES).collect(), votes_there),
@@ -170,7 +216,7 @@ fn actions(state: &Frozen, id: &[u8]) -> Listed<String> {
 }
 
 /// Shares that are there and those that are needed.
-pub(super) fn shares(state: &Frozen, members: &BTreeMap<String, Person>) -> Option<Shares> {
+fn shares(state: &Frozen, members: &BTreeMap<String, Person>) -> Option<Shares> {
     let transaction = state.transaction();
     let info: ServiceInfo = value(&transaction, names::SERVICE_INFO)?;
     let submitted = |id: &str| state.get(names::ENCRYPTED_SUBMITTED_SHARES, id.as_bytes()).is_some();
@@ -194,7 +240,7 @@ pub(super) fn shares(state: &Frozen, members: &BTreeMap<String, Person>) -> Opti
 }
 
 /// The nodes of the service.
-pub(super) fn nodes(state: &Frozen, primary: Option<&str>, own: &str) -> Listed<NodeLine> {
+fn nodes(state: &Frozen, primary: Option<&str>, own: &str) -> Listed<NodeLine> {
     let mut nodes = Vec::new();
     state.for_each(names::NODES_INFO, |id, info| {
         let id = String::from_utf8_lossy(id).into_owned();

@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::document::short;
-use super::figures::{moment, number};
+use super::figures::{moment, number, short};
 use super::view::{Listed, Person, Proposal, Shares, View, Vote};
 use crate::shown::line;
 use crate::tables::values::ServiceStatus;
@@ -38,8 +37,8 @@ fn identities(view: &View) -> Markup {
     let service = view.service.as_ref();
     html! {
         p class="quiet" {
-            "Before a member votes, compare the words over the phone with what others see; the digits are those of "
-            code { "openssl x509 -fingerprint -sha256" } "."
+            "Before a member votes, compare the words over the phone with what others see. The digits are the certificate's whole \
+             SHA-256 fingerprint, as openssl prints it."
         }
         div class="identities" {
             div {
@@ -112,9 +111,16 @@ fn more<T>(list: &Listed<T>, what: &str) -> Markup {
 }
 
 fn proposals(proposals: &Listed<Proposal>) -> Markup {
+    let (earlier, own): (Vec<_>, Vec<_>) = proposals.shown.iter().partition(|proposal| proposal.is_earlier);
     html! {
-        @if proposals.shown.is_empty() { p { "There is no proposal." } }
-        @for proposal in &proposals.shown { (self::proposal(proposal)) }
+        @if own.is_empty() { p { "There is no proposal to this service yet." } }
+        @for proposal in &own { (self::proposal(proposal)) }
+        @if !earlier.is_empty() {
+            details {
+                summary { "From before this recovery: " (number(earlier.len() as u64)) }
+                @for proposal in &earlier { (self::proposal(proposal)) }
+            }
+        }
         (more(proposals, "older proposals"))
     }
 }

@@ -2,14 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::reading;
-use crate::consensus::Role;
 use crate::crypto::Digest;
 use crate::format::View as Term;
 use crate::node::config::CommandKind;
 use crate::node::happened::Event;
-use crate::node::membership::Membership;
-use crate::node::shared::Node;
 use crate::node::status::{NodeState, RecoveryStatus};
 use crate::tables::values::ServiceStatus;
 
@@ -70,6 +66,8 @@ pub struct Proposal {
     pub state: String,
     /// Whether members may vote.
     pub is_open: bool,
+    /// Whether it was last written before this service was created: it says nothing of this recovery.
+    pub is_earlier: bool,
     /// Names of its actions.
     pub actions: Listed<String>,
     /// Who voted what.
@@ -169,44 +167,4 @@ pub struct View {
     pub agreement: Option<Agreement>,
     /// The last events, the newest first.
     pub events: Vec<Event>,
-}
-
-impl View {
-    /// As it is now. Takes the state under the lock for as long as it takes to hold it still.
-    pub fn of(node: &Node) -> View {
-        let status = &node.status;
-        let primary = node.primary().map(|primary| primary.to_string());
-        let held = node.read(|store| store.freeze()).0;
-        let (service, previous) = reading::service(&held);
-        let members = reading::members(&held);
-        View {
-            node: node.id.clone(),
-            kind: node.config.command.kind,
-            state: status.state(),
-            entered: status.entered(),
-            started: status.started(),
-            stopping: status.is_stopping(),
-            recovery: status.recovery(),
-            users_are_served: status.users_are_served(),
-            service,
-            previous,
-            proposals: reading::proposals(&held, &members),
-            shares: reading::shares(&held, &members),
-            nodes: reading::nodes(&held, primary.as_deref(), &node.id),
-            agreement: node.with_membership(agreement),
-            events: status.happened.newest_first(),
-        }
-    }
-}
-
-fn agreement(membership: &Membership) -> Agreement {
-    Agreement {
-        role: match membership.role {
-            Role::Leader => "leads",
-            Role::Candidate => "stands for election",
-            Role::Follower { .. } => "follows",
-        },
-        view: membership.view,
-        missing: membership.missing().iter().map(ToString::to_string).collect(),
-    }
 }
