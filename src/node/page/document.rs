@@ -67,7 +67,7 @@ fn now(view: &View) -> Markup {
                 ("Time left", html! { @if reading.bytes > 0 { (duration(reading.time_left_s)) } @else { "not known yet" } }),
                 ("Read", html! { (bytes(reading.bytes)) " of " (bytes(reading.total_bytes)) }),
                 ("Rate", html! { (bytes(reading.bytes_per_s)) "/s, " (number(reading.entries_per_s)) " entries/s" }),
-                ("Last signature", html! { "seqno " (number(view.recovery.seqno)) }),
+                ("Proven to", html! { @if view.recovery.seqno > 0 { "seqno " (number(view.recovery.seqno)) } @else { "not known yet" } }),
             ]))
         }
         ol class="steps" aria-label="The way of this node" { @for step in steps(view) { (step) } }

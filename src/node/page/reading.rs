@@ -32,6 +32,8 @@ const MOST_ACTIONS: usize = 8;
 const MOST_BYTES: usize = 256 << 10;
 /// Characters of what somebody has attached.
 const DATA: usize = 80;
+/// Characters of what is one of a few words in CCF.
+const WORD: usize = 24;
 
 /// A ballot that is for or against whatever it is about. No line break is allowed: it would end `return`.
 static PLAIN_BALLOT: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -100,8 +102,12 @@ fn fingerprint(pem: &str) -> Option<Digest> {
 /// What somebody has attached, as much of it as fits a line.
 fn attached(data: &Opaque) -> String {
     let text: Option<String> = data.read();
-    let text = text.as_deref().unwrap_or(data.text());
-    let end = text.char_indices().nth(DATA).map_or(text.len(), |(at, _)| at);
+    cut(text.as_deref().unwrap_or(data.text()), DATA)
+}
+
+/// At most so many characters of a text.
+fn cut(text: &str, most: usize) -> String {
+    let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
     match end < text.len() {
         true => format!("{}…", excerpt(text.get(..end).unwrap_or_default())),
         false => excerpt(text),
@@ -183,7 +189,7 @@ fn proposal(state: &Frozen, id: &[u8], is_earlier: bool, members: &BTreeMap<Stri
         proposer: person(&fields.read::<String>("proposer_id").unwrap_or_default(), members),
         is_open: state_name == "Open" && !is_earlier,
         is_earlier,
-        state: excerpt(&state_name),
+        state: cut(&state_name, WORD),
         actions: actions(state, id),
         votes: Listed::of(votes.into_iter().take(MOST_LINES).collect(), votes_there),
         silent: Listed::of(silent.into_iter().take(MOST_LINES).collect(), silent_there),
@@ -246,11 +252,7 @@ fn nodes(state: &Frozen, primary: Option<&str>, own: &str) -> Listed<NodeLine> {
         let id = String::from_utf8_lossy(id).into_owned();
         let fields: Fields = from_json(info).unwrap_or_default();
         nodes.push(NodeLine {
-            status: excerpt(
-                &fields
-                    .read::<String>("status")
-                    .unwrap_or_else(|| "unreadable".to_owned()),
-            ),
+            status: cut(fields.read::<String>("status").as_deref().unwrap_or("unreadable"), WORD),
             is_primary: primary == Some(id.as_str()),
             is_own: own == id,
             addresses: addresses(&fields),

@@ -18,6 +18,9 @@ pub(super) const ALL: [(&str, &str); 6] = [
     ("events", "Last events"),
 ];
 
+/// Events that are shown.
+const MOST_EVENTS: usize = 20;
+
 /// All of them.
 pub(super) fn all(view: &View) -> Markup {
     let contents = [
@@ -38,7 +41,7 @@ fn identities(view: &View) -> Markup {
     html! {
         p class="quiet" {
             "Before a member votes, compare the words over the phone with what others see. The digits are the certificate's whole \
-             SHA-256 fingerprint, as openssl prints it."
+             SHA‑256 fingerprint, as openssl prints it."
         }
         div class="identities" {
             div {
@@ -306,7 +309,7 @@ fn sealing(view: &View) -> Markup {
 fn events(view: &View) -> Markup {
     html! {
         ol class="lines" aria-label="Newest first" {
-            @for event in &view.events {
+            @for event in view.events.iter().take(MOST_EVENTS) {
                 li {
                     (moment(event.at)) " " (line(&event.text))
                     @if event.times > 1 { " (" (number(event.times)) " times)" }
