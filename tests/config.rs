@@ -50,7 +50,8 @@ fn every_field() -> Value {
                 "to_primary": {"kind": "NodeByRole", "target": {"role": "primary", "interface": "other"}},
                 "to_backup": {"kind": "StaticAddress", "target": {"address": "balancer.example:443"}}
             },
-            "enabled_operator_features": ["SnapshotRead"]
+            "enabled_operator_features": ["SnapshotRead"],
+            "rekindle_page": true
         }}
     });
     let command = json!({

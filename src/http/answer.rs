@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode, Version};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -154,7 +154,10 @@ async fn respond<S: Send + Sync + 'static>(
                 return (None, Answer::last(body_error(&unread, limit, shared.timeouts.body)));
             }
         };
+    let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
+    let host = || Some(head.headers.get(HOST)?.to_str().ok()?.to_owned());
     let mut request = Request {
+        host: authority.or_else(host),
         path: head.uri.path().to_owned(),
         target: head
             .uri
@@ -172,7 +175,12 @@ async fn respond<S: Send + Sync + 'static>(
     let router = &shared.router;
     let (route, handling) = match router.find(&request.method, &request.path) {
         Found::Nothing => (None, router.call_unknown(shared.state.clone(), request)),
-        Found::Route(route, _) | Found::NotAllowed(route, _) if !interface.accepts(route.pattern) => {
+        Found::Route(route, _) | Found::NotAllowed(route, _) if interface.lacks(route.feature) => {
+            (None, router.call_unknown(shared.state.clone(), request))
+        }
+        Found::Route(route, _) | Found::NotAllowed(route, _)
+            if route.feature.is_none() && !interface.accepts(route.pattern) =>
+        {
             let answer = Answer::of(not_accepted(interface, route.pattern));
             return (Some(route.pattern), answer);
         }

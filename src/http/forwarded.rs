@@ -125,6 +125,7 @@ mod tests {
             method: Method::POST,
             path: "/gov/x".to_owned(),
             target: "/gov/x?api-version=1%202".to_owned(),
+            host: None,
             query: Vec::new(),
             headers,
             body: Bytes::from_static(b"body"),

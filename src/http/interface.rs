@@ -119,6 +119,11 @@ impl Interface {
         }
     }
 
+    /// Whether a route that asks for an operator feature is not there on this interface.
+    pub fn lacks(&self, feature: Option<&str>) -> bool {
+        feature.is_some_and(|feature| !self.has_feature(feature))
+    }
+
     /// Whether what comes in here is what other nodes pass on: nobody can connect to it.
     pub fn is_between_nodes(&self) -> bool {
         self.bind_address.is_empty()

@@ -32,6 +32,9 @@ pub struct Request {
     pub path: String,
     /// Path and query as they were sent.
     pub target: String,
+    /// The host that it is for, with its port if that was sent: from the target where it is there, which is HTTP/2's way, or else from
+    /// the header.
+    pub host: Option<String>,
     /// The query's names and values, decoded, in order; a name may occur more than once.
     pub query: Vec<(String, String)>,
     /// The headers.

@@ -18,6 +18,7 @@ pub mod interface;
 mod memory;
 pub mod message;
 pub mod openapi;
+mod parameter;
 pub mod prometheus;
 mod relay;
 pub mod router;

@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 
 use super::error::ApiError;
 use super::forwarded::Forwarding;
 use super::message::{Request, Response, percent_decode};
+pub use super::parameter::{QueryParameter, SchemaOf, schema};
 
 /// What handlers return.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -23,27 +24,6 @@ pub type Handler<S> = fn(Arc<S>, Request) -> BoxFuture<Result<Response, ApiError
 
 /// Answers a request that belongs to the node that leads: has it answered there, or by the handler here.
 pub type Forward<S> = fn(Arc<S>, Request, Handler<S>) -> BoxFuture<Result<Response, ApiError>>;
-
-/// Makes the JSON schema of a type, for the documentation.
-pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
-
-/// The [`SchemaOf`] of a type: the one that is served, so that the two can't differ.
-pub fn schema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
-
-/// A parameter of the query, for the documentation.
-#[derive(Clone, Copy, Debug)]
-pub struct QueryParameter {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether the handler refuses a request without it.
-    pub required: bool,
-    /// What it is for.
-    pub description: &'static str,
-    /// What it may be: a type without parts.
-    pub schema: SchemaOf,
-}
 
 /// The body of a success.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +50,8 @@ pub struct Route<S> {
     pub(super) headers: Vec<&'static str>,
     pub(super) forwarding: Forwarding,
     pub(super) since: Option<&'static str>,
+    /// What an interface has to have for this route to be there.
+    pub(super) feature: Option<&'static str>,
     pub(super) handler: Handler<S>,
     segments: Vec<Segment>,
 }
@@ -92,6 +74,7 @@ impl<S> Route<S> {
                 _ => Forwarding::Always,
             },
             since: None,
+            feature: None,
             segments: segments(pattern).map(Segment::parse).collect(),
             handler,
             method,
@@ -165,6 +148,13 @@ impl<S> Route<S> {
     /// Versions begin with a date, and are compared as texts.
     pub fn since(mut self, version: &'static str) -> Self {
         self.since = Some(version);
+        self
+    }
+
+    /// There is such a route only on interfaces with this operator feature, whatever their `accepted_endpoints` are; on others it is
+    /// as if there were none.
+    pub fn only_with(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
         self
     }
 
@@ -321,7 +311,7 @@ impl<S> Router<S> {
     /// The future that answers a request that no route matches.
     pub(super) fn call_unknown(&self, state: Arc<S>, request: Request) -> BoxFuture<Result<Response, ApiError>> {
         let tag = segments(&request.path).next().unwrap_or("");
-        let known = self.routes.iter().any(|route| route.tag() == tag);
+        let known = self.knows(tag);
         match self.fallback {
             Some((of, fallback)) if !known || tag == of => match self.forward {
                 Some(forward) => forward(state, request, fallback),
@@ -334,10 +324,16 @@ impl<S> Router<S> {
         }
     }
 
+    /// Whether routes that are everywhere have this tag.
+    fn knows(&self, tag: &str) -> bool {
+        let mut everywhere = self.routes.iter().filter(|route| route.feature.is_none());
+        everywhere.any(|route| route.tag() == tag)
+    }
+
     /// A path as CCF shows it in errors: without the tag, if it has one.
     pub(super) fn shown<'a>(&self, path: &'a str) -> &'a str {
         let tag = segments(path).next().unwrap_or("");
-        let known = self.routes.iter().any(|route| route.tag() == tag);
+        let known = self.knows(tag);
         let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(tag));
         rest.filter(|rest| known && !rest.is_empty()).unwrap_or(path)
     }

@@ -188,6 +188,11 @@ impl Driver {
         }
         let mut known = self.node().membership.write().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != Some(&membership) {
+            let before = known.as_ref().and_then(|known| known.primary);
+            if let Some(primary) = membership.primary.filter(|primary| Some(*primary) != before) {
+                let (happened, view) = (&self.node().status.happened, membership.view);
+                happened.add(format!("node {primary} leads in view {view}"));
+            }
             *known = Some(membership);
         }
     }

@@ -1,7 +1,7 @@
 //! The interfaces of a node: bound, told to whoever asked for their addresses, and served. Recovery specification, sections
 //! 2.1 and 8.7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::{Arc, OnceLock, RwLock};
 
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::api;
+use super::board::Board;
 use super::config::{AppProtocol, Authority, Config, RpcInterface};
 use super::forwards::Forwards;
 use super::healing::generation;
@@ -72,6 +73,7 @@ pub async fn serve(
         files,
         claim: claim.map_or_else(OnceLock::new, OnceLock::from),
         documentation,
+        board: Board::default(),
         sessions: server.sessions(),
         metrics: Arc::clone(&metrics),
         old_secrets: OnceLock::new(),
@@ -144,6 +146,13 @@ fn measure(node: &Arc<Node>, metrics: &Metrics, sessions: Arc<http::Sessions>) {
     });
 }
 
+/// What is served on an interface because its operator says so: the page only by its own field.
+fn features(interface: &RpcInterface) -> BTreeSet<String> {
+    let of_ccf = interface.enabled_operator_features.iter().cloned();
+    let page = interface.rekindle_page.then(|| api::PAGE.to_owned());
+    of_ccf.filter(|name| name != api::PAGE).chain(page).collect()
+}
+
 fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
     let http = &interface.http_configuration;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -170,7 +179,7 @@ fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
         },
         accepted_endpoints: patterns.transpose().map_err(Error::Usage)?,
         http2: interface.app_protocol == AppProtocol::Http2,
-        operator_features: interface.enabled_operator_features.iter().cloned().collect(),
+        operator_features: features(interface),
         ..Interface::new(name, interface.bind_address.to_string())
     })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use super::board::Board;
 use super::config::Config;
 use super::forwards::Forwards;
 use super::healing_calls::HealingCalls;
@@ -51,6 +52,8 @@ pub struct Node {
     pub claim: OnceLock<std::fs::File>,
     /// The documentation of the endpoints, by their first segment.
     pub documentation: BTreeMap<&'static str, Value>,
+    /// The page that shows how far the node is, ready to be sent.
+    pub board: Board,
     /// Open sessions by interface.
     pub sessions: Arc<Sessions>,
     /// Everything counted, for Prometheus.

@@ -5,10 +5,32 @@ use std::sync::{Arc, PoisonError};
 
 use super::afterwards::Learned;
 use super::driver::Driver;
+use super::shared::Node;
 use super::status::NodeState;
 use crate::core::{Announcement, Effect, state_after};
 use crate::format::{Seqno, TxId};
 use crate::tables::names;
+
+/// Tables whose writes people on a call want to know of.
+const WORTH_TELLING: [(&str, &str); 5] = [
+    (names::PROPOSALS_INFO, "a proposal or a vote on one"),
+    (
+        names::ENCRYPTED_SUBMITTED_SHARES,
+        "recovery shares: one more, or cleared",
+    ),
+    (names::NODES_INFO, "the nodes of the service have changed"),
+    (names::SERVICE_INFO, "the service has changed its status or certificate"),
+    (names::MEMBERS_INFO, "the members have changed"),
+];
+
+/// Keeps in mind what people on a call want to know; not what is read again of former times.
+fn tell(node: &Node, txid: TxId, writes_to: impl Fn(&str) -> bool) {
+    for (_, what) in WORTH_TELLING.iter().filter(|(table, _)| writes_to(table)) {
+        if node.with_membership(|membership| membership.view) == Some(txid.view) {
+            node.status.happened.add(format!("{what} (transaction {txid})"));
+        }
+    }
+}
 
 impl Driver {
     /// Shows readers what a step has changed, and what its transaction makes known.
@@ -34,6 +56,7 @@ impl Driver {
                     self.issuers_changed |= writes.writes_to(names::JWT_ISSUERS);
                     self.learn_addresses(writes);
                     node.status.wrote(*txid);
+                    tell(&node, *txid, |table| writes.writes_to(table));
                 }
                 Effect::Announce(Announcement::RolledBack { to }) => {
                     let newest = standing.take_back(*to);

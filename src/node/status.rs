@@ -6,64 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::happened::Happened;
 use super::healing_state::{HealingBoard, HealingState};
+pub use super::node_state::NodeState;
 use super::sealing_state::SealingState;
 use crate::format::{Seqno, TxId, View};
 use crate::recovery::sealed_report::SealedReport;
 use crate::report::progress::Progress;
 use crate::report::{Finding, Severity};
-
-/// States of a node, as CCF spells them in answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[repr(u8)]
-#[schemars(rename = "ccf__NodeStartupState")]
-pub enum NodeState {
-    /// Before anything.
-    Uninitialized,
-    /// The configuration is read, the keys are made.
-    Initialized,
-    /// It asks to be let into a service.
-    Pending,
-    /// The public ledger is replayed.
-    ReadingPublicLedger,
-    /// A new service, which knows the public ledger only.
-    PartOfPublicNetwork,
-    /// The private ledger is decrypted.
-    ReadingPrivateLedger,
-    /// Open.
-    PartOfNetwork,
-}
-
-impl NodeState {
-    const ALL: [NodeState; 7] = [
-        NodeState::Uninitialized,
-        NodeState::Initialized,
-        NodeState::Pending,
-        NodeState::ReadingPublicLedger,
-        NodeState::PartOfPublicNetwork,
-        NodeState::ReadingPrivateLedger,
-        NodeState::PartOfNetwork,
-    ];
-
-    /// The state's name in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            NodeState::Uninitialized => "Uninitialized",
-            NodeState::Initialized => "Initialized",
-            NodeState::Pending => "Pending",
-            NodeState::ReadingPublicLedger => "ReadingPublicLedger",
-            NodeState::PartOfPublicNetwork => "PartOfPublicNetwork",
-            NodeState::ReadingPrivateLedger => "ReadingPrivateLedger",
-            NodeState::PartOfNetwork => "PartOfNetwork",
-        }
-    }
-}
 
 /// How far a recovery is, as `/node/state` shows it. Times are seconds since the node began.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -149,6 +105,7 @@ impl AtomicTxId {
 /// The node's status.
 pub struct Status {
     began: Instant,
+    started: SystemTime,
     state: AtomicU8,
     last_signed: AtomicU64,
     startup_seqno: AtomicU64,
@@ -168,6 +125,8 @@ pub struct Status {
     sealing: Mutex<Option<SealingState>>,
     /// How far self-healing open is.
     pub healing: HealingBoard,
+    /// The last of what has happened.
+    pub happened: Happened,
     /// Told of every commit.
     commits: watch::Sender<Seqno>,
 }
@@ -176,6 +135,7 @@ impl Default for Status {
     fn default() -> Self {
         Status {
             began: Instant::now(),
+            started: SystemTime::now(),
             state: AtomicU8::new(NodeState::Uninitialized as u8),
             last_signed: AtomicU64::new(0),
             startup_seqno: AtomicU64::new(0),
@@ -192,6 +152,7 @@ impl Default for Status {
             durations: Mutex::default(),
             sealing: Mutex::default(),
             healing: HealingBoard::default(),
+            happened: Happened::default(),
             commits: watch::Sender::default(),
         }
     }
@@ -213,9 +174,15 @@ impl Status {
         self.state.store(state as u8, Ordering::Release);
         let at_s = self.began.elapsed().as_secs_f64();
         tracing::info!(from = before.as_str(), to = state.as_str(), at_s, "state");
+        self.happened.add(format!("state {}", state.as_str()));
         if let Ok(mut durations) = self.durations.lock() {
             durations.push((state.as_str(), at_s));
         }
+    }
+
+    /// When the node began.
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// When each state was entered, in seconds since the start.
@@ -238,6 +205,9 @@ impl Status {
 
     /// The ledger's files can't be written for now, or can be again.
     pub fn waits_for(&self, reason: Option<String>) {
+        if let Some(reason) = &reason {
+            self.happened.add(format!("waiting for the disk: {reason}"));
+        }
         if let Ok(mut waits_for) = self.waits_for.lock() {
             *waits_for = reason;
         }
@@ -284,6 +254,7 @@ impl Status {
     /// The node was told to stop.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.happened.add("told to stop");
     }
 
     /// Whether members are served.
@@ -294,6 +265,7 @@ impl Status {
     /// Members are served from here on.
     pub fn open_gov(&self) {
         self.gov_open.store(true, Ordering::Release);
+        self.happened.add("members are served");
     }
 
     /// Whether users are served.
@@ -304,6 +276,7 @@ impl Status {
     /// Users are served from here on.
     pub fn open_users(&self) {
         self.users_open.store(true, Ordering::Release);
+        self.happened.add("users are served");
     }
 
     /// First seqno of each view, from view 1 on.
@@ -342,6 +315,7 @@ impl Status {
             let seqno = finding.seqno;
             let (code, message, next) = (finding.code.as_str(), &finding.message, &finding.next);
             let file = finding.file.as_deref();
+            self.happened.add(format!("finding {code}"));
             match finding.severity {
                 crate::report::Severity::Info => tracing::info!(code, seqno, file, next, "{message}"),
                 crate::report::Severity::Warning => tracing::warn!(code, seqno, file, next, "{message}"),
@@ -477,6 +451,7 @@ impl Progress for Status {
     }
 
     fn begin(&self, phase: &str, total_bytes: u64) {
+        self.happened.add(format!("began: {phase}"));
         self.pass.bytes.store(0, Ordering::Relaxed);
         self.pass.entries.store(0, Ordering::Relaxed);
         self.pass.total_bytes.store(total_bytes, Ordering::Relaxed);

@@ -11,6 +11,7 @@ use crate::crypto::{Certificate, sha256};
 use crate::error::{Error, Result};
 use crate::member::{self, Client, governance};
 use crate::shown::Show;
+use crate::web::words;
 
 /// Propose to open a recovered service
 ///
@@ -103,15 +104,17 @@ fn certificate(name: &str, pem: &str) -> Result<String> {
     Ok(format!("{name:<12} {subject}\n{lines}"))
 }
 
-/// Subject, fingerprint and validity, a line each.
-pub(super) fn in_words(certificate: &Certificate) -> [String; 3] {
+/// Subject, fingerprint, its words to read over a phone, and validity, a line each.
+pub(super) fn in_words(certificate: &Certificate) -> [String; 4] {
+    let digest = sha256(certificate.der());
     let dates = x509_cert::Certificate::from_der(certificate.der()).map(|parsed| {
         let validity = parsed.tbs_certificate().validity();
         format!("{} to {}", validity.not_before, validity.not_after)
     });
     [
         text::clean(&certificate.subject()),
-        format!("sha256 {}", hex::encode(sha256(certificate.der()))),
+        format!("sha256 {}", hex::encode(digest)),
+        format!("words {}", words::of(&digest).join(" ")),
         format!(
             "valid {}",
             dates.unwrap_or_else(|_| "for an unreadable time".to_owned())

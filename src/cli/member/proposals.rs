@@ -155,8 +155,8 @@ fn certificate(pem: &str) -> Option<String> {
     if pem.matches("-----BEGIN").count() != 1 {
         return None;
     }
-    let [subject, sha256, valid] = open::in_words(&Certificate::from_pem(pem).ok()?);
-    Some(format!(" {subject}\n      {sha256}\n      {valid}\n"))
+    let [subject, sha256, words, valid] = open::in_words(&Certificate::from_pem(pem).ok()?);
+    Some(format!(" {subject}\n      {sha256}\n      {words}\n      {valid}\n"))
 }
 
 fn members<'a>(proposal: &'a Value, name: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {

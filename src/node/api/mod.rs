@@ -15,6 +15,7 @@ mod healing;
 mod internal;
 mod join;
 mod nodes;
+mod page;
 mod receipts;
 mod refusals;
 mod state;
@@ -22,6 +23,7 @@ mod users;
 
 pub(crate) use diagnostics::process_memory;
 pub(crate) use files::parse_range;
+pub(crate) use page::PAGE;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub fn router() -> Router<Node> {
     routes.extend(internal::routes());
     routes.extend(join::routes());
     routes.extend(healing::routes());
+    routes.extend(page::routes());
     Router::new(routes)
         .with_fallback("app", handler!(application))
         .with_forwarding(forward::forward)

@@ -53,6 +53,9 @@ pub struct RpcInterface {
     pub redirections: Option<Redirections>,
     /// Operator features served here, such as `SnapshotRead` and `LedgerChunkRead` (section 3.2).
     pub enabled_operator_features: Vec<String>,
+    /// Whether this interface serves the page that shows how far the node is (`/rekindle`). A field of Rekindle's own, where CCF
+    /// accepts any.
+    pub rekindle_page: bool,
 }
 
 impl RpcInterface {
@@ -251,6 +254,7 @@ fn rpc_interface(section: &mut Section<'_>) -> RpcInterface {
             to_backup: section.optional_object("to_backup", redirection).flatten(),
         }),
         enabled_operator_features: section.list("enabled_operator_features", values::text),
+        rekindle_page: section.or("rekindle_page", false, values::boolean),
     }
 }
 
