@@ -95,6 +95,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         checkpoint: args.checkpoint.clone(),
         keep_history: false,
         keep_foundation: false,
+        keep_chronicle: false,
         attest: Some(super::attest::remarking()),
     };
     let mut report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
