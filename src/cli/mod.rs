@@ -24,6 +24,7 @@ mod compare;
 mod drill;
 mod export;
 mod fixture;
+mod html;
 mod input;
 mod inspect;
 mod keys;

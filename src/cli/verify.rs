@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Common, input, output, progress};
+use crate::cli::{Common, html, input, output, progress};
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::whole_file::{Target, target};
@@ -13,6 +13,7 @@ use crate::recovery::verify::{Options, VerifyReport, verify};
 use crate::report::Verdict;
 use crate::report::output::refuse_ledger_directories;
 use crate::shown::Show;
+use crate::web;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
 ///
@@ -53,6 +54,9 @@ pub struct Args {
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
     #[arg(long)]
     include_recovery: bool,
+    /// Write the report as one file for a browser, with pictures, that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -73,6 +77,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
         refuse_what_is_none(checkpoint)?;
     }
+    let inputs = [&args.service_cert, &args.against, &args.checkpoint, &args.from_snapshot];
+    let inputs: Vec<_> = inputs.into_iter().filter_map(|input| input.as_deref()).collect();
+    let read = [args.directories.as_slice(), &args.snapshots].concat();
+    let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     // A snapshot can be all that is left.
     let has_snapshots = args.from_snapshot.is_some() || !snapshots::list(&args.snapshots)?.is_empty();
     let files = match has_snapshots {
@@ -95,7 +103,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         checkpoint: args.checkpoint.clone(),
         keep_history: false,
         keep_foundation: false,
-        keep_chronicle: false,
+        keep_chronicle: html.is_some(),
         attest: Some(super::attest::remarking()),
     };
     let mut report = verify(&files, &options, progress::for_terminal().as_ref())?.timed_from(super::began());
@@ -107,6 +115,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         }
         // A person gets a line; a program, and a later run that takes this report, what was asked for.
         None => report.nodes = None,
+    }
+    if let Some(file) = html {
+        file.finish(&web::verify::document(&web::verify::Verified {
+            report: &report,
+            files: &files,
+            command: html::command(),
+            unix_s: html::now_unix_s(),
+        }))?;
     }
     match common.json {
         true => output::json(&report)?,

@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn class(self) -> &'static str {
+    pub(super) fn class(self) -> &'static str {
         match self {
             Kind::Good => "good",
             Kind::Note => "note",
@@ -44,7 +44,7 @@ impl Kind {
     }
 
     /// A shape that differs from the others' without colour.
-    fn shape(self) -> &'static str {
+    pub(super) fn shape(self) -> &'static str {
         match self {
             Kind::Good => "✓",
             Kind::Note => "i",
@@ -154,13 +154,14 @@ pub fn findings(findings: &[Finding], none: &str) -> Markup {
             p { (badge(Kind::Good, none)) }
         } @else {
             ul class="findings" {
-                @for finding in findings { (self::finding(finding)) }
+                @for finding in findings { (self::finding(None, finding)) }
             }
         }
     }
 }
 
-fn finding(finding: &Finding) -> Markup {
+/// One finding; `id` makes it a place to jump to.
+pub(super) fn finding(id: Option<&str>, finding: &Finding) -> Markup {
     let kind = Kind::from(finding.severity);
     let severity = match finding.severity {
         Severity::Info => "information",
@@ -168,7 +169,7 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Error => "error",
     };
     html! {
-        li class={ "finding " (kind.class()) } {
+        li id=[id] class={ "finding " (kind.class()) } {
             p { (badge(kind, severity)) " " code { (finding.code.as_str()) } " " (line(&finding.message)) }
             @if let Some(place) = place(finding) { p class="place" { (place) } }
             p class="next" { strong { "What to do: " } (line(&finding.next)) }

@@ -84,6 +84,7 @@ pub(super) fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> Co
         verdict: report.verdict,
         last_signed: report.last_signed,
         root: report.root,
+        first_seqno: copy.files.first_seqno(),
         last_seqno: report.last_seqno,
         unsigned_entries: report.unsigned_entries,
         service: report.identity,
