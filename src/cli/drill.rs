@@ -66,7 +66,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let read = args.ledger.iter().chain(&args.snapshots).chain(&args.members);
     let sealed = args.sealed.iter().flatten();
     let read: Vec<PathBuf> = read.chain(sealed).cloned().collect();
-    let inputs: Vec<_> = args.insecure_sealing_key.iter().chain(&args.join_with).map(PathBuf::as_path).collect();
+    let inputs: Vec<_> = args
+        .insecure_sealing_key
+        .iter()
+        .chain(&args.join_with)
+        .map(PathBuf::as_path)
+        .collect();
     let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     let plan = Plan {
         ledger: args.ledger.clone(),
@@ -110,7 +115,14 @@ fn rehearsed(report: &Report) -> web::drill::Rehearsed {
     let mut bars = Vec::new();
     let mut parts = Vec::new();
     if let Some(first) = report.rounds.first() {
-        facts.push(("Ledger", format!("{} entries, {}", output::count(first.entries), output::size(first.bytes))));
+        facts.push((
+            "Ledger",
+            format!(
+                "{} entries, {}",
+                output::count(first.entries),
+                output::size(first.bytes)
+            ),
+        ));
         facts.push((
             "The machine's part of a recovery",
             seconds(first.public_s + first.private_s.unwrap_or(0.0)),
@@ -131,13 +143,23 @@ fn rehearsed(report: &Report) -> web::drill::Rehearsed {
         });
     }
     if let Some(night) = &report.night {
-        facts.push(("Ledger", format!("{} entries, {}", output::count(night.entries), output::size(night.bytes))));
+        facts.push((
+            "Ledger",
+            format!(
+                "{} entries, {}",
+                output::count(night.entries),
+                output::size(night.bytes)
+            ),
+        ));
         facts.push(("Leader at the end", format!("node {}", night.leader)));
         let joined = night.joined.iter().map(|joined| {
             let name = format!("Node {} joined, up to seqno {}", joined.node, joined.seqno);
             (name, vec![("caught up".to_owned(), joined.took_s)])
         });
-        let interrupted = ("Without a commit".to_owned(), vec![("interrupted".to_owned(), night.interrupted_s)]);
+        let interrupted = (
+            "Without a commit".to_owned(),
+            vec![("interrupted".to_owned(), night.interrupted_s)],
+        );
         bars.push(web::drill::Bars {
             caption: "Each node until it had caught up, and the time without a commit".to_owned(),
             bars: joined.chain([interrupted]).collect(),
@@ -151,7 +173,7 @@ fn rehearsed(report: &Report) -> web::drill::Rehearsed {
     facts.extend(report.kept.clone().map(|kept| ("Kept in", kept)));
     web::drill::Rehearsed {
         ok: report.ok,
-        answer: answer.unwrap_or_default().trim().to_owned(),
+        answer: answer.unwrap_or_default().trim().trim_start_matches("ok: ").to_owned(),
         facts,
         bars,
         parts,

@@ -139,7 +139,9 @@ mod tests {
         assert_eq!(density.counts.iter().sum::<u64>(), seqnos.len() as u64);
         for (place, count) in density.counts.iter().enumerate() {
             let from = 1 + place as u64 * density.width;
-            let within = seqnos.iter().filter(|seqno| (from..from + density.width).contains(seqno));
+            let within = seqnos
+                .iter()
+                .filter(|seqno| (from..from + density.width).contains(seqno));
             assert_eq!(within.count() as u64, *count);
         }
     }

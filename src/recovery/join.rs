@@ -204,7 +204,9 @@ impl<'f> Joiner<'f> {
         let mut chronicle = *self.chronicle.take()?;
         chronicle.set_secrets(&self.gathered.historical);
         let evidence = self.evidence.iter();
-        chronicle.snapshots = evidence.map(|evidence| (evidence.seqno, evidence.snapshot_seqno)).collect();
+        chronicle.snapshots = evidence
+            .map(|evidence| (evidence.seqno, evidence.snapshot_seqno))
+            .collect();
         let certificates = self.trust.identities().iter();
         chronicle.certificates = certificates.map(|certificate| sha256(certificate.der())).collect();
         Some(chronicle)

@@ -29,7 +29,10 @@ pub struct Attested<'a> {
 
 const LEGEND: [(Sign, &str); 8] = [
     (Sign::Range(Fill::Sound), "trusted, and its evidence holds"),
-    (Sign::Range(Fill::Damaged), "trusted, and a check of its evidence failed"),
+    (
+        Sign::Range(Fill::Damaged),
+        "trusted, and a check of its evidence failed",
+    ),
     (Sign::Range(Fill::Unsigned), "trusted, and a check could not be made"),
     (Sign::Range(Fill::Other), "trusted, and no hardware vouches for it"),
     (Sign::Range(Fill::Missing), "asked to join"),
@@ -74,13 +77,21 @@ fn standing(node: &NodeReport) -> u8 {
 fn answer(attested: &Attested<'_>) -> Markup {
     let nodes = attested.report.summary.in_words();
     match Verdict::of(attested.findings) {
-        Verdict::Ok => verdict(Kind::Good, "OK", &format!("nothing is wrong with any evidence. Nodes: {nodes}.")),
+        Verdict::Ok => verdict(
+            Kind::Good,
+            "OK",
+            &format!("nothing is wrong with any evidence. Nodes: {nodes}."),
+        ),
         Verdict::Unproven => verdict(
             Kind::Warning,
             "Unproven",
             &format!("nothing ties the ledger to the service that it names. Nodes: {nodes}."),
         ),
-        Verdict::Findings => verdict(Kind::Bad, "Findings", &format!("not everything is as it should be. Nodes: {nodes}.")),
+        Verdict::Findings => verdict(
+            Kind::Bad,
+            "Findings",
+            &format!("not everything is as it should be. Nodes: {nodes}."),
+        ),
     }
 }
 
@@ -106,7 +117,10 @@ fn proves(attested: &Attested<'_>) -> Markup {
 }
 
 fn lives(report: &AttestReport, nodes: &[&NodeReport]) -> Markup {
-    let steps = report.nodes.iter().flat_map(|node| node.steps.iter().map(|step| step.seqno));
+    let steps = report
+        .nodes
+        .iter()
+        .flat_map(|node| node.steps.iter().map(|step| step.seqno));
     let last = steps.fold(report.proven_to, Seqno::max).max(1);
     // In the order in which they came, as they are read.
     let mut drawn: Vec<&NodeReport> = nodes.iter().take(DRAWN).copied().collect();
@@ -134,8 +148,17 @@ fn life(node: &NodeReport, last: Seqno) -> Row {
         "unfinished" => Fill::Unsigned,
         _ => Fill::Other,
     };
-    let ends = node.steps.iter().skip(1).map(|step| step.seqno.saturating_sub(1)).chain([last]);
-    let steps = node.steps.iter().zip(ends).filter(|(step, to)| step.status != "Removed" && *to >= step.seqno);
+    let ends = node
+        .steps
+        .iter()
+        .skip(1)
+        .map(|step| step.seqno.saturating_sub(1))
+        .chain([last]);
+    let steps = node
+        .steps
+        .iter()
+        .zip(ends)
+        .filter(|(step, to)| step.status != "Removed" && *to >= step.seqno);
     let ranges = steps.map(|(step, to)| {
         let fill = match step.status.as_str() {
             "Trusted" => trusted,
@@ -152,6 +175,7 @@ fn life(node: &NodeReport, last: Seqno) -> Row {
         .map(|seqno| picture::Mark {
             at: *seqno as f64,
             shape: Shape::Cross,
+            label: String::new(),
             title: format!("its evidence was changed at seqno {seqno}"),
             link: None,
         })
@@ -160,6 +184,7 @@ fn life(node: &NodeReport, last: Seqno) -> Row {
         marks.push(picture::Mark {
             at: node.from_seqno as f64,
             shape: Shape::Diamond,
+            label: String::new(),
             title: format!("began a service at seqno {}, and declared itself good", node.from_seqno),
             link: None,
         });
@@ -235,7 +260,10 @@ fn card(node: &NodeReport) -> Markup {
     let signed_by = node.did.as_ref().or(node.signer.as_ref()).cloned();
     let proposals = (!node.proposals.is_empty()).then(|| node.proposals.join(", "));
     let known = [
-        ("How it came", Some(format!("{} at seqno {}", node.how.as_str(), count(node.from_seqno)))),
+        (
+            "How it came",
+            Some(format!("{} at seqno {}", node.how.as_str(), count(node.from_seqno))),
+        ),
         ("By proposals", proposals),
         ("TCB", tcb),
         ("Measurement", node.measurement.clone()),
@@ -250,7 +278,12 @@ fn card(node: &NodeReport) -> Markup {
         .into_iter()
         .filter_map(|(name, value)| Some((name, html! { code { (excerpt(&value?)) } })))
         .collect();
-    let steps: Vec<String> = node.steps.iter().take(12).map(|step| format!("{} {}", step.status, step.seqno)).collect();
+    let steps: Vec<String> = node
+        .steps
+        .iter()
+        .take(12)
+        .map(|step| format!("{} {}", step.status, step.seqno))
+        .collect();
     html! {
         h3 { "Node " code { (excerpt(&node.node)) } }
         p { (badge(kind, &format!("{}: {words}", node.kind()))) }

@@ -26,7 +26,10 @@ pub struct Compared<'a> {
 const LEGEND: [(Sign, &str); 11] = [
     (Sign::Range(Fill::Sound), "proven, and another copy has the same"),
     (Sign::Range(Fill::Only), "proven, and in this copy alone"),
-    (Sign::Range(Fill::Superseded), "superseded: a later view went on without it"),
+    (
+        Sign::Range(Fill::Superseded),
+        "superseded: a later view went on without it",
+    ),
     (Sign::Range(Fill::Fork), "a fork: signed, and contradicts another copy"),
     (Sign::Range(Fill::Unsigned), "after the last signature"),
     (Sign::Range(Fill::Damaged), "not proven: damaged, or after damage"),
@@ -72,21 +75,40 @@ fn number_of(report: &CompareReport, copy: &CopyReport) -> usize {
 }
 
 fn answer(report: &CompareReport) -> Markup {
-    let kind = match report.verdict {
-        Verdict::Ok => Kind::Good,
-        Verdict::Unproven => Kind::Warning,
-        Verdict::Findings => Kind::Bad,
+    // What is wrong with another copy does not make this one a worse choice; a contradiction does.
+    let kind = match report
+        .findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+    {
+        true => Kind::Warning,
+        false => Kind::Good,
     };
-    match &report.recommended {
-        Some(directory) => verdict(kind, &format!("Recover from {directory}"), &format!("{}.", report.reason)),
-        None => verdict(Kind::Bad, "No copy is recommended", &format!("{}.", report.reason)),
+    html! {
+        @match &report.recommended {
+            Some(directory) => (verdict(kind, &format!("Recover from {directory}"), &format!("{}.", report.reason))),
+            None => (verdict(Kind::Bad, "No copy is recommended", &format!("{}.", report.reason))),
+        }
+        @if report.verdict != Verdict::Ok {
+            p { (badge(Kind::Warning, "Something is wrong in a copy or between them: see the findings")) }
+        }
     }
 }
 
 fn pictures(report: &CompareReport, findings: &[Numbered<'_>]) -> Markup {
-    let last = report.copies.iter().map(|copy| copy.last_seqno).max().unwrap_or(0).max(1);
+    let last = report
+        .copies
+        .iter()
+        .map(|copy| copy.last_seqno)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let differs = report.pairs.iter().filter_map(|pair| pair.first_difference).min();
-    let ends = report.copies.iter().filter_map(|copy| Some(copy.last_signed?.seqno)).min();
+    let ends = report
+        .copies
+        .iter()
+        .filter_map(|copy| Some(copy.last_signed?.seqno))
+        .min();
     let at = differs.into_iter().chain(ends).min().unwrap_or(last).min(last);
     let from = at.saturating_sub(((last - at) / 4).max(10)).max(1);
     html! {
@@ -100,7 +122,12 @@ fn pictures(report: &CompareReport, findings: &[Numbered<'_>]) -> Markup {
     }
 }
 
-fn of_part(report: &CompareReport, findings: &[Numbered<'_>], (first, last): (Seqno, Seqno), caption: String) -> Picture {
+fn of_part(
+    report: &CompareReport,
+    findings: &[Numbered<'_>],
+    (first, last): (Seqno, Seqno),
+    caption: String,
+) -> Picture {
     let mut picture = Picture {
         caption,
         unit: "seqno",
@@ -187,7 +214,11 @@ fn ranges_of(report: &CompareReport, copy: &CopyReport) -> Vec<Range> {
             if shared >= first {
                 parts.push((first, Fill::Sound, "the same"));
             }
-            parts.push((shared.max(first.saturating_sub(1)).saturating_add(1), Fill::Only, "only here"));
+            parts.push((
+                shared.max(first.saturating_sub(1)).saturating_add(1),
+                Fill::Only,
+                "only here",
+            ));
         }
     }
     if let Some((at, fill)) = contested {
@@ -206,18 +237,36 @@ fn ranges_of(report: &CompareReport, copy: &CopyReport) -> Vec<Range> {
         parts.retain(|(from, ..)| *from < unsigned_from);
         parts.push((unsigned_from, fill, label));
     }
-    let ends = parts.iter().skip(1).map(|(from, ..)| from.saturating_sub(1)).chain([last]);
+    let ends = parts
+        .iter()
+        .skip(1)
+        .map(|(from, ..)| from.saturating_sub(1))
+        .chain([last]);
     let ranges = parts.iter().zip(ends).filter(|((from, ..), to)| to >= from);
+    let gaps = copy.gaps.iter().map(|(from, to)| {
+        let title = format!("{}: seqnos {from} to {to} are in no file", copy.directory);
+        seqnos(*from, *to, Fill::Missing, "missing", title)
+    });
+    let gaps: Vec<Range> = gaps.take(TABLE_ROWS).collect();
     ranges
         .map(|((from, fill, label), to)| {
             let title = format!("{}: {label}, seqnos {from} to {to}", copy.directory);
             seqnos(*from, to, *fill, *label, title)
         })
+        .chain(gaps)
         .collect()
 }
 
 fn choices(report: &CompareReport) -> Markup {
-    let heads = ["Copy", "Rank", "Proven up to", "Last entry", "Would lose", "Service", "Verdict"];
+    let heads = [
+        "Copy",
+        "Rank",
+        "Proven up to",
+        "Last entry",
+        "Would lose",
+        "Service",
+        "Verdict",
+    ];
     first_rows("The best first", &heads, &report.copies, |copy| {
         vec![
             html! { code { (line(&copy.directory)) } },

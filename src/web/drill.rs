@@ -55,17 +55,23 @@ pub struct Step {
     pub took_s: Option<f64>,
 }
 
-const LEGEND: [(Sign, &str); 4] = [
+const DURATIONS: [(Sign, &str); 3] = [
+    (Sign::Range(Fill::Time), "the public part"),
+    (Sign::Range(Fill::Band(false)), "the private part"),
+    (Sign::Range(Fill::Sound), "a duration"),
+];
+const STEPS: [(Sign, &str); 2] = [
     (Sign::Range(Fill::Time), "the machine's time"),
-    (Sign::Range(Fill::Unsigned), "members, and what was waited for"),
-    (Sign::Range(Fill::Band(false)), "a duration"),
     (Sign::Mark(Shape::Bar), "it happened here"),
 ];
 
 /// The document.
 pub fn document(rehearsed: &Rehearsed) -> String {
-    let known: Vec<(&str, Markup)> =
-        rehearsed.facts.iter().map(|(name, value)| (*name, html! { (line(value)) })).collect();
+    let known: Vec<(&str, Markup)> = rehearsed
+        .facts
+        .iter()
+        .map(|(name, value)| (*name, html! { (line(value)) }))
+        .collect();
     let body = html! {
         @match rehearsed.ok {
             true => (verdict(Kind::Good, "It worked", &rehearsed.answer)),
@@ -94,9 +100,9 @@ fn durations(bars: &Bars) -> Picture {
                 from,
                 to: from + took.max(0.0),
                 fill: match words.as_str() {
-                    "members" => Fill::Unsigned,
-                    "public" | "private" => Fill::Time,
-                    _ => Fill::Band(false),
+                    "public" => Fill::Time,
+                    "private" => Fill::Band(false),
+                    _ => Fill::Sound,
                 },
                 label: format!("{words} {}", seconds(*took)),
                 title: format!("{name}: {words} {}", seconds(*took)),
@@ -104,7 +110,10 @@ fn durations(bars: &Bars) -> Picture {
             from = range.to;
             range
         });
-        let said: Vec<String> = parts.iter().map(|(words, took)| format!("{words} {}", seconds(*took))).collect();
+        let said: Vec<String> = parts
+            .iter()
+            .map(|(words, took)| format!("{words} {}", seconds(*took)))
+            .collect();
         Row {
             name: name.clone(),
             ranges: ranges.collect(),
@@ -118,7 +127,7 @@ fn durations(bars: &Bars) -> Picture {
         from: 0.0,
         to: longest,
         rows: bars.bars.iter().map(row).collect(),
-        legend: LEGEND.to_vec(),
+        legend: DURATIONS.to_vec(),
     }
 }
 
@@ -147,6 +156,7 @@ fn of_part(part: &Part) -> Markup {
             None => vec![Mark {
                 at: step.at_s,
                 shape: Shape::Bar,
+                label: String::new(),
                 title: format!("{} at {}", step.what, seconds(step.at_s)),
                 link: None,
             }],
@@ -158,7 +168,7 @@ fn of_part(part: &Part) -> Markup {
         from: 0.0,
         to: until,
         rows: part.steps.iter().take(super::parts::TABLE_ROWS).map(row).collect(),
-        legend: LEGEND.to_vec(),
+        legend: STEPS.to_vec(),
     };
     html! {
         p { @match part.ok {

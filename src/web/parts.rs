@@ -16,7 +16,7 @@ use super::picture::{Fill, Mark, Picture, Range, Row, Shape, seqnos};
 /// Marks that one row of a picture has at most; what lies closer shares one.
 const PLACES: f64 = 120.0;
 /// Bands with a frame of their own; where there are more, how many begin where is drawn.
-const BANDS: usize = 80;
+const BANDS: usize = 60;
 /// Rows of a table: more help nobody who looks at a page.
 pub const TABLE_ROWS: usize = 100;
 /// Bytes of findings that one list has, roughly; every kind is there at least once.
@@ -59,11 +59,19 @@ pub fn bands(row: Row, began: &[(Seqno, String, String)], until: Seqno, picture:
         let places = began.iter().map(|(from, ..)| *from as f64);
         return heights(row, places, picture);
     }
-    let ends = began.iter().skip(1).map(|(from, ..)| from.saturating_sub(1)).chain([until]);
-    let ranges = began.iter().zip(ends).enumerate().map(|(place, ((from, label, title), to))| {
-        let fill = Fill::Band(place % 2 == 1);
-        seqnos(*from, to.max(*from), fill, label.as_str(), title.as_str())
-    });
+    let ends = began
+        .iter()
+        .skip(1)
+        .map(|(from, ..)| from.saturating_sub(1))
+        .chain([until]);
+    let ranges = began
+        .iter()
+        .zip(ends)
+        .enumerate()
+        .map(|(place, ((from, label, title), to))| {
+            let fill = Fill::Band(place % 2 == 1);
+            seqnos(*from, to.max(*from), fill, label.as_str(), title.as_str())
+        });
     Row {
         ranges: ranges.collect(),
         ..row
@@ -123,6 +131,7 @@ pub fn marks(shape: Shape, places: &[(f64, String)], picture: &Picture) -> Vec<M
         Some(Mark {
             at: first.0,
             shape,
+            label: String::new(),
             title: together(&words, indices.len()),
             link: None,
         })
@@ -214,7 +223,13 @@ impl<'a> Numbered<'a> {
         let words: Vec<String> = words
             .into_iter()
             .filter(|(count, ..)| *count > 0)
-            .map(|(count, one, many)| format!("{} {}", number::count(count as u64), if count == 1 { one } else { many }))
+            .map(|(count, one, many)| {
+                format!(
+                    "{} {}",
+                    number::count(count as u64),
+                    if count == 1 { one } else { many }
+                )
+            })
             .collect();
         match words.is_empty() {
             true => "none".to_owned(),
@@ -248,6 +263,10 @@ impl<'a> Numbered<'a> {
                     Severity::Warning => Shape::Triangle,
                     Severity::Info => Shape::Ring,
                 },
+                label: match indices.len() {
+                    1 => worst.code.as_str().to_owned(),
+                    count => format!("{} ×{count}", worst.code.as_str()),
+                },
                 title: together(&words, indices.len()),
                 link: Some(self.id(*index)),
             })
@@ -280,7 +299,9 @@ impl<'a> Numbered<'a> {
 }
 
 fn in_short(finding: &Finding) -> String {
-    let at = finding.seqno.map_or(String::new(), |seqno| format!(" at seqno {seqno}"));
+    let at = finding
+        .seqno
+        .map_or(String::new(), |seqno| format!(" at seqno {seqno}"));
     format!("{}{at}", finding.code.as_str())
 }
 
@@ -377,13 +398,19 @@ mod tests {
         ranges[50_000].fill = Fill::Missing;
         let merged = merged(ranges);
         assert!(merged.len() <= BANDS * 2);
-        assert!(merged.iter().any(|range| range.fill == Fill::Missing && range.from == 500_001.0));
+        assert!(
+            merged
+                .iter()
+                .any(|range| range.fill == Fill::Missing && range.from == 500_001.0)
+        );
         assert_eq!(merged.last().unwrap().to, 1_000_001.0);
     }
 
     #[test]
     fn a_thousand_views_are_drawn_as_how_many_begin_where() {
-        let began: Vec<_> = (0..1000u64).map(|at| (at * 1000 + 1, String::new(), String::new())).collect();
+        let began: Vec<_> = (0..1000u64)
+            .map(|at| (at * 1000 + 1, String::new(), String::new()))
+            .collect();
         let row = bands(Row::default(), &began, 1_000_000, &picture());
         let (_, _, counts) = row.heights.unwrap();
         assert!(row.ranges.is_empty());

@@ -13,6 +13,8 @@ pub const STYLE: &str = include_str!("picture.css");
 
 /// Narrowest range that is given its label, in percent of the width.
 const LABELLED_PERCENT: f64 = 5.0;
+/// Room that a mark's label needs, in percent of the width.
+const LABEL_PERCENT: f64 = 15.0;
 /// Height of a row in pixels.
 const ROW: u32 = 30;
 /// Height of the axis in pixels.
@@ -141,6 +143,8 @@ pub struct Mark {
     pub at: f64,
     /// What.
     pub shape: Shape,
+    /// A word that stands beside it where there is room.
+    pub label: String,
     /// In words.
     pub title: String,
     /// The `id` in this document that says more.
@@ -242,7 +246,9 @@ impl Picture {
                     rect class="track" x="0" y="3" width="100%" height=(ROW - 6) {}
                     @for range in &row.ranges { (self.range(range)) }
                     @if let Some((from, width, counts)) = &row.heights { (self.heights(*from, *width, counts)) }
-                    @for mark in &row.marks { (self.mark(mark)) }
+                    @for (place, mark) in row.marks.iter().enumerate() {
+                        (self.mark(mark, row.marks.get(place + 1).map_or(100.0, |next| self.percent(next.at))))
+                    }
                 }
             }
         }
@@ -254,18 +260,22 @@ impl Picture {
         if width < 0.0 || from > 100.0 {
             return html! {};
         }
+        let title = excerpt(&range.title);
+        let class = range.fill.class();
         html! {
-            g class={ "range " (range.fill.class()) } {
-                title { (excerpt(&range.title)) }
-                // What is too narrow to be seen is two pixels wide.
-                @if width < 0.5 {
-                    svg x=(Percent(from)) y="3" overflow="visible" { (filled(range.fill, "3")) }
-                } @else {
-                    svg x=(Percent(from)) y="3" width=(Percent(width)) height=(ROW - 6) {
-                        (filled(range.fill, "100%"))
-                        @if width >= LABELLED_PERCENT && !range.label.is_empty() {
-                            text x="6" y="16" { (excerpt(&range.label)) }
-                        }
+            // What is too narrow to be seen is three pixels wide, to the side where there is room.
+            @if width < 0.5 {
+                @let x = if from > 50.0 { "-3" } else { "0" };
+                svg class={ "range " (class) } x=(Percent(from)) y="3" overflow="visible" {
+                    title { (title) }
+                    rect x=(x) width="3" height=(ROW - 6) {}
+                }
+            } @else {
+                svg class={ "range " (class) } x=(Percent(from)) y="3" width=(Percent(width)) height=(ROW - 6) {
+                    title { (title) }
+                    rect width="100%" height=(ROW - 6) {}
+                    @if width >= LABELLED_PERCENT && !range.label.is_empty() {
+                        text x="10" y="16" { (excerpt(&range.label)) }
                     }
                 }
             }
@@ -294,14 +304,17 @@ impl Picture {
         }
     }
 
-    fn mark(&self, mark: &Mark) -> Markup {
-        // A mark at either end is seen as a whole.
-        let at = Percent(self.percent(mark.at).clamp(0.0, 100.0));
+    /// A mark, of which the next one to the right is at `next` percent.
+    fn mark(&self, mark: &Mark, next: f64) -> Markup {
+        let at = self.percent(mark.at).clamp(0.0, 100.0);
+        let has_room = !mark.label.is_empty() && next - at > LABEL_PERCENT;
+        let at = Percent(at);
         let drawn = html! {
             svg x=(at) overflow="visible" class={ "mark " (mark.shape.class()) } {
                 title { (excerpt(&mark.title)) }
                 rect class="touch" x="-9" y="0" width="18" height=(ROW) {}
                 path d=(mark.shape.path()) {}
+                @if has_room { text class="code" x="13" y="19" { (excerpt(&mark.label)) } }
             }
         };
         match &mark.link {
@@ -323,17 +336,6 @@ impl Picture {
                 }
             }
         }
-    }
-}
-
-/// A range's ground and what lies over it.
-fn filled(fill: Fill, width: &str) -> Markup {
-    html! {
-        @match fill.pattern() {
-            Some((name, ..)) => rect width=(width) height=(ROW - 6) fill={ "url(#" (name) ")" } {},
-            None => rect width=(width) height=(ROW - 6) class={ "ground " (fill.class()) } {},
-        }
-        rect class={ "frame " (fill.class()) } width=(width) height=(ROW - 6) {}
     }
 }
 
@@ -362,9 +364,8 @@ fn swatch(sign: Sign) -> Markup {
     html! {
         svg width="26" height="18" aria-hidden="true" focusable="false" {
             @match sign {
-                Sign::Range(fill) => svg x="1" y="1" width="24" height="16" {
-                    g class={ "range " (fill.class()) } { (filled(fill, "100%")) }
-                    rect class={ "frame " (fill.class()) } width="24" height="16" {}
+                Sign::Range(fill) => svg class={ "range " (fill.class()) } {
+                    rect x="1" y="1" width="24" height="16" {}
                 },
                 Sign::Mark(shape) => svg x="13" y="-6" overflow="visible" class={ "mark " (shape.class()) } {
                     path d=(shape.path()) {}
@@ -397,29 +398,32 @@ fn ticks(from: f64, to: f64) -> Vec<(f64, String)> {
     let first = (from / step).ceil();
     let places = (0..7).map(|number| (first + f64::from(number)) * step);
     let ticks = places.take_while(|place| *place <= to);
-    ticks.map(|place| (place, short_in_steps(place, step))).collect()
+    ticks.map(|place| (place, short_in_steps(place, step, to))).collect()
 }
 
-/// A number on an axis whose neighbours are `step` away: as short as tells them apart.
-fn short_in_steps(number: f64, step: f64) -> String {
+/// A number on an axis whose neighbours are `step` away and whose last is `most`: as short as tells them apart.
+fn short_in_steps(number: f64, step: f64, most: f64) -> String {
     let unit = |size: f64, letter: &str| {
         let digits = (size / step).log10().ceil().clamp(0.0, 12.0) as usize;
         (digits <= 2).then(|| format!("{:.digits$}{letter}", number / size))
     };
-    let of_size = match number {
+    let of_size = match most {
         1e9.. => unit(1e9, " G"),
         1e6.. => unit(1e6, " M"),
         1e4.. => unit(1e3, " k"),
         _ => None,
     };
     of_size.unwrap_or_else(|| match step {
-        ..1.0 => format!("{number:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        ..1.0 => format!("{number:.3}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
         _ => number::count(number as u64),
     })
 }
 
 fn short(number: f64) -> String {
-    short_in_steps(number, number.max(1.0))
+    short_in_steps(number, number.max(1.0), number)
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ pub struct Verified<'a> {
 /// What the patterns and shapes of a ledger's picture mean.
 const LEGEND: [(Sign, &str); 9] = [
     (Sign::Range(Fill::Sound), "proven by a signature"),
-    (Sign::Range(Fill::Unsigned), "after the last signature: a recovery drops it"),
+    (
+        Sign::Range(Fill::Unsigned),
+        "after the last signature: a recovery drops it",
+    ),
     (Sign::Range(Fill::Damaged), "not proven"),
     (Sign::Range(Fill::Missing), "in no file"),
     (Sign::Mark(Shape::Diamond), "a new ledger secret"),
@@ -67,7 +70,10 @@ fn answer(report: &VerifyReport) -> Markup {
         Some(txid) => format!("everything up to {txid} is proven"),
         None => "nothing is proven".to_owned(),
     };
-    let has_error = report.findings.iter().any(|finding| finding.severity == Severity::Error);
+    let has_error = report
+        .findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
     match (report.verdict, has_error) {
         (Verdict::Ok, _) => verdict(Kind::Good, "OK", &format!("{proven}.")),
         (Verdict::Unproven, _) => verdict(
@@ -143,7 +149,9 @@ fn pictures(verified: &Verified<'_>, findings: &Numbered<'_>) -> Markup {
     let (first, last) = reach(verified);
     let proven = verified.report.last_signed.map_or(0, |txid| txid.seqno);
     let tail = last.saturating_sub(proven).max(1);
-    let end = proven.saturating_sub(tail.saturating_mul(3).max(BEFORE_THE_END)).max(first);
+    let end = proven
+        .saturating_sub(tail.saturating_mul(3).max(BEFORE_THE_END))
+        .max(first);
     let whole = last.saturating_sub(first);
     let is_magnified = whole / MAGNIFIED > last.saturating_sub(end);
     let caption = format!("The whole ledger, seqno {} to {}", count(first), count(last));
@@ -160,7 +168,12 @@ fn pictures(verified: &Verified<'_>, findings: &Numbered<'_>) -> Markup {
     }
 }
 
-fn of_part(verified: &Verified<'_>, findings: &Numbered<'_>, (first, last): (Seqno, Seqno), caption: String) -> Picture {
+fn of_part(
+    verified: &Verified<'_>,
+    findings: &Numbered<'_>,
+    (first, last): (Seqno, Seqno),
+    caption: String,
+) -> Picture {
     let report = verified.report;
     let mut picture = Picture {
         caption,
@@ -185,7 +198,8 @@ fn of_part(verified: &Verified<'_>, findings: &Numbered<'_>, (first, last): (Seq
     });
     // What nobody would see is not written either.
     for row in &mut rows {
-        row.ranges.retain(|range| range.from < picture.to && range.to > picture.from);
+        row.ranges
+            .retain(|range| range.from < picture.to && range.to > picture.from);
     }
     picture.rows = rows;
     picture
@@ -213,8 +227,8 @@ fn proven_row(verified: &Verified<'_>) -> Row {
             true => (Fill::Damaged, "not proven"),
             false => (Fill::Unsigned, "unsigned"),
         };
-        let title = format!("{label}: seqnos {} to {}", proven + 1, report.last_seqno);
-        ranges.push(seqnos(proven + 1, report.last_seqno, fill, label, title));
+        let title = format!("{label}: seqnos {} to {}", proven.saturating_add(1), report.last_seqno);
+        ranges.push(seqnos(proven.saturating_add(1), report.last_seqno, fill, label, title));
     }
     let note = match report.last_signed {
         Some(txid) => format!("up to {txid}; {} after it", count(report.unsigned_entries)),
@@ -312,16 +326,28 @@ fn step_in_words(step: SecretStep) -> &'static str {
 }
 
 fn snapshots_row(report: &VerifyReport, picture: &Picture) -> Option<Row> {
-    let evidence = report.chronicle.as_deref().map_or(&[][..], |chronicle| &chronicle.snapshots);
+    let evidence = report
+        .chronicle
+        .as_deref()
+        .map_or(&[][..], |chronicle| &chronicle.snapshots);
     if evidence.is_empty() && report.snapshots.is_empty() {
         return None;
     }
     let files = report.snapshots.iter().map(|snapshot| {
-        let verdict = if snapshot.verdict == Verdict::Ok { "holds" } else { "see findings" };
-        (snapshot.seqno as f64, format!("the file {} at seqno {}: {verdict}", snapshot.file, snapshot.seqno))
+        let verdict = if snapshot.verdict == Verdict::Ok {
+            "holds"
+        } else {
+            "see findings"
+        };
+        (
+            snapshot.seqno as f64,
+            format!("the file {} at seqno {}: {verdict}", snapshot.file, snapshot.seqno),
+        )
     });
     let files: Vec<_> = files.collect();
-    let told = evidence.iter().map(|(at, of)| (*at as f64, format!("evidence at seqno {at} of a snapshot at {of}")));
+    let told = evidence
+        .iter()
+        .map(|(at, of)| (*at as f64, format!("evidence at seqno {at} of a snapshot at {of}")));
     let told: Vec<_> = told.collect();
     let mut drawn = marks(Shape::Bar, &told, picture);
     drawn.extend(marks(Shape::Square, &files, picture));
@@ -357,7 +383,11 @@ fn files_row(verified: &Verified<'_>) -> Row {
     let spares = verified.files.spares.len();
     let note = match spares {
         0 => format!("{} chunks", count(chunks.len() as u64)),
-        spares => format!("{} chunks, and {} that hold the same seqnos", count(chunks.len() as u64), count(spares as u64)),
+        spares => format!(
+            "{} chunks, and {} that hold the same seqnos",
+            count(chunks.len() as u64),
+            count(spares as u64)
+        ),
     };
     // Frames of a pixel beside each other say nothing: then it is one kind, with its gaps.
     if ranges.len() > 160 {
@@ -374,8 +404,15 @@ fn files_row(verified: &Verified<'_>) -> Row {
 
 /// The last service identity, and the one before, as they are read over a phone.
 fn identities(report: &VerifyReport) -> Markup {
-    let certificates = report.chronicle.as_deref().map_or(&[][..], |chronicle| &chronicle.certificates);
-    let services: Vec<_> = report.services.iter().zip(certificates.iter().map(Some).chain(std::iter::repeat(None))).collect();
+    let certificates = report
+        .chronicle
+        .as_deref()
+        .map_or(&[][..], |chronicle| &chronicle.certificates);
+    let services: Vec<_> = report
+        .services
+        .iter()
+        .zip(certificates.iter().map(Some).chain(std::iter::repeat(None)))
+        .collect();
     let named = services.iter().rev().zip(["The last identity", "The one before"]);
     html! {
         @if services.is_empty() {
@@ -441,3 +478,6 @@ fn tables(verified: &Verified<'_>) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

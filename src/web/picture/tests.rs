@@ -22,7 +22,10 @@ fn a_range_lies_where_its_seqnos_are() {
         ..Row::default()
     };
     let text = picture(vec![row]).render().into_string();
-    assert!(text.contains("<svg x=\"0%\" y=\"3\" width=\"50%\""), "{text}");
+    assert!(
+        text.contains("<svg class=\"range r-sound\" x=\"0%\" y=\"3\" width=\"50%\""),
+        "{text}"
+    );
     assert!(text.contains("<title>the first half</title>") && text.contains(">half</text>"));
 }
 
@@ -90,9 +93,15 @@ fn no_width_is_no_reason_to_fail() {
 #[test]
 fn every_fill_and_every_shape_is_another_one() {
     let paths = Fill::PATTERNED.map(|fill| fill.pattern().map(|(name, _, path)| (name, path)));
-    assert_eq!(paths.iter().collect::<std::collections::BTreeSet<_>>().len(), paths.len());
+    assert_eq!(
+        paths.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        paths.len()
+    );
     for fill in Fill::PATTERNED {
-        assert!(STYLE.contains(&format!(".lines.{}", fill.class())), "{fill:?}");
+        let name = fill.pattern().unwrap().0;
+        for rule in [format!(".lines.{}", fill.class()), format!("url(#{name})")] {
+            assert!(STYLE.contains(&rule), "{rule}");
+        }
     }
     let shapes = [
         Shape::Ring,
