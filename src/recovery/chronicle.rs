@@ -30,6 +30,7 @@ pub struct Chronicle {
     /// SHA-256 of the certificate under which each of the report's services first appeared, in their order.
     pub certificates: Vec<Digest>,
     last_signed: Seqno,
+    last_view: View,
 }
 
 /// Why a ledger secret was written.
@@ -58,13 +59,13 @@ impl Chronicle {
     pub fn sign(&mut self, txid: TxId) {
         self.signatures.add(txid.seqno);
         let first = self.last_signed.saturating_add(1);
-        if self.views.last().is_none_or(|(view, _)| *view != txid.view) {
+        if self.last_view != txid.view {
             match self.views.len() < MAX_VIEWS {
                 true => self.views.push((txid.view, first)),
                 false => self.further_views += 1,
             }
         }
-        self.last_signed = txid.seqno;
+        (self.last_view, self.last_signed) = (txid.view, txid.seqno);
     }
 
     /// The writes of secrets that were met.

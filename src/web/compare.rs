@@ -55,7 +55,7 @@ pub fn document(compared: &Compared<'_>) -> String {
     let body = html! {
         (answer(report))
         (patterns())
-        (section("copies", "The copies side by side", &pictures(report, &findings)))
+        (section("copies", "The copies side by side", &pictures(report, &findings, &between)))
         (section("choice", "What each choice would lose", &choices(report)))
         (section("pairs", "How they stand to each other", &pairs(report)))
         (section("findings", "What is wrong between them", &between.render()))
@@ -95,7 +95,7 @@ fn answer(report: &CompareReport) -> Markup {
     }
 }
 
-fn pictures(report: &CompareReport, findings: &[Numbered<'_>]) -> Markup {
+fn pictures(report: &CompareReport, findings: &[Numbered<'_>], between: &Numbered<'_>) -> Markup {
     let last = report
         .copies
         .iter()
@@ -112,9 +112,9 @@ fn pictures(report: &CompareReport, findings: &[Numbered<'_>]) -> Markup {
     let at = differs.into_iter().chain(ends).min().unwrap_or(last).min(last);
     let from = at.saturating_sub(((last - at) / 4).max(10)).max(1);
     html! {
-        (of_part(report, findings, (1, last), format!("From the first entry to the last: seqno 1 to {}", count(last))))
+        (of_part(report, (findings, between), (1, last), format!("From the first entry to the last: seqno 1 to {}", count(last))))
         @if last / MAGNIFIED > last - from {
-            (of_part(report, findings, (from, last), format!("Where they differ, magnified: seqno {} to {}", count(from), count(last))))
+            (of_part(report, (findings, between), (from, last), format!("Where they differ, magnified: seqno {} to {}", count(from), count(last))))
         }
         @if report.copies.len() > TABLE_ROWS {
             p class="quiet" { (count((report.copies.len() - TABLE_ROWS) as u64)) " more copies are not drawn." }
@@ -124,7 +124,7 @@ fn pictures(report: &CompareReport, findings: &[Numbered<'_>]) -> Markup {
 
 fn of_part(
     report: &CompareReport,
-    findings: &[Numbered<'_>],
+    (findings, between): (&[Numbered<'_>], &Numbered<'_>),
     (first, last): (Seqno, Seqno),
     caption: String,
 ) -> Picture {
@@ -154,7 +154,14 @@ fn of_part(
             marks: findings.marks(&picture),
         }
     });
-    let rows = rows.collect();
+    let between = Row {
+        name: "Between them".to_owned(),
+        note: between.in_words(),
+        marks: between.marks(&picture),
+        ..Row::default()
+    };
+    let has_between = !report.findings.is_empty();
+    let rows = rows.chain(has_between.then_some(between)).collect();
     picture.rows = rows;
     picture
 }

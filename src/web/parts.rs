@@ -14,13 +14,13 @@ use super::number;
 use super::picture::{Fill, Mark, Picture, Range, Row, Shape, seqnos};
 
 /// Marks that one row of a picture has at most; what lies closer shares one.
-const PLACES: f64 = 120.0;
+const PLACES: f64 = 90.0;
 /// Bands with a frame of their own; where there are more, how many begin where is drawn.
 const BANDS: usize = 60;
 /// Rows of a table: more help nobody who looks at a page.
-pub const TABLE_ROWS: usize = 100;
+pub const TABLE_ROWS: usize = 60;
 /// Bytes of findings that one list has, roughly; every kind is there at least once.
-pub const FINDINGS_BYTES: usize = 90_000;
+pub const FINDINGS_BYTES: usize = 80_000;
 
 /// The answer, in large letters.
 pub fn verdict(kind: Kind, word: &str, sentence: &str) -> Markup {
@@ -263,10 +263,12 @@ impl<'a> Numbered<'a> {
                     Severity::Warning => Shape::Triangle,
                     Severity::Info => Shape::Ring,
                 },
-                label: match indices.len() {
-                    1 => worst.code.as_str().to_owned(),
-                    count => format!("{} ×{count}", worst.code.as_str()),
-                },
+                label: label_of(
+                    indices
+                        .iter()
+                        .filter_map(|index| placed.get(*index))
+                        .map(|(_, finding, _)| *finding),
+                ),
                 title: together(&words, indices.len()),
                 link: Some(self.id(*index)),
             })
@@ -295,6 +297,21 @@ impl<'a> Numbered<'a> {
                 }
             }
         }
+    }
+}
+
+/// The code of the worst of these, which come worst first, and how many there are. That something is after the last signature
+/// says less than why.
+fn label_of<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+    let findings: Vec<&Finding> = findings.collect();
+    let worst = findings.first().map(|finding| finding.severity);
+    let mut worst = findings.iter().filter(|finding| Some(finding.severity) == worst);
+    let first = worst.clone().next();
+    let telling = worst.find(|finding| finding.code != Code::Unsigned).or(first);
+    let code = telling.map_or("", |finding| finding.code.as_str());
+    match findings.len() {
+        0 | 1 => code.to_owned(),
+        count => format!("{code} ×{count}"),
     }
 }
 

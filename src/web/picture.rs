@@ -13,6 +13,8 @@ pub const STYLE: &str = include_str!("picture.css");
 
 /// Narrowest range that is given its label, in percent of the width.
 const LABELLED_PERCENT: f64 = 5.0;
+/// The same on a phone.
+const PHONE_PERCENT: f64 = 15.0;
 /// Room that a mark's label needs, in percent of the width.
 const LABEL_PERCENT: f64 = 15.0;
 /// Height of a row in pixels.
@@ -184,6 +186,12 @@ pub struct Picture {
     pub legend: Vec<(Sign, &'static str)>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
 /// What a legend explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
@@ -246,9 +254,7 @@ impl Picture {
                     rect class="track" x="0" y="3" width="100%" height=(ROW - 6) {}
                     @for range in &row.ranges { (self.range(range)) }
                     @if let Some((from, width, counts)) = &row.heights { (self.heights(*from, *width, counts)) }
-                    @for (place, mark) in row.marks.iter().enumerate() {
-                        (self.mark(mark, row.marks.get(place + 1).map_or(100.0, |next| self.percent(next.at))))
-                    }
+                    @for (mark, side) in row.marks.iter().zip(self.sides(&row.marks)) { (self.mark(mark, side)) }
                 }
             }
         }
@@ -275,7 +281,8 @@ impl Picture {
                     title { (title) }
                     rect width="100%" height=(ROW - 6) {}
                     @if width >= LABELLED_PERCENT && !range.label.is_empty() {
-                        text x="10" y="16" { (excerpt(&range.label)) }
+                        @let class = (width < PHONE_PERCENT).then_some("narrow");
+                        text class=[class] x="10" y="16" { (excerpt(&range.label)) }
                     }
                 }
             }
@@ -304,17 +311,36 @@ impl Picture {
         }
     }
 
-    /// A mark, of which the next one to the right is at `next` percent.
-    fn mark(&self, mark: &Mark, next: f64) -> Markup {
-        let at = self.percent(mark.at).clamp(0.0, 100.0);
-        let has_room = !mark.label.is_empty() && next - at > LABEL_PERCENT;
-        let at = Percent(at);
+    /// On which side of each mark its label has room, if on any.
+    fn sides(&self, marks: &[Mark]) -> Vec<Option<Side>> {
+        let mut free_from = 0.0;
+        let places: Vec<f64> = marks.iter().map(|mark| self.percent(mark.at)).collect();
+        let nexts = places.iter().skip(1).copied().chain([100.0]);
+        let sides = marks.iter().zip(&places).zip(nexts).map(|((mark, at), next)| {
+            let side = match () {
+                () if mark.label.is_empty() => None,
+                () if next - at > LABEL_PERCENT => Some(Side::Right),
+                () if at - free_from > LABEL_PERCENT => Some(Side::Left),
+                () => None,
+            };
+            free_from = at + if side == Some(Side::Right) { LABEL_PERCENT } else { 2.0 };
+            side
+        });
+        sides.collect()
+    }
+
+    fn mark(&self, mark: &Mark, side: Option<Side>) -> Markup {
+        let at = Percent(self.percent(mark.at).clamp(0.0, 100.0));
         let drawn = html! {
             svg x=(at) overflow="visible" class={ "mark " (mark.shape.class()) } {
                 title { (excerpt(&mark.title)) }
                 rect class="touch" x="-9" y="0" width="18" height=(ROW) {}
                 path d=(mark.shape.path()) {}
-                @if has_room { text class="code" x="13" y="19" { (excerpt(&mark.label)) } }
+                @match side {
+                    Some(Side::Right) => text class="code" x="13" y="19" { (excerpt(&mark.label)) },
+                    Some(Side::Left) => text class="code" x="-13" y="19" text-anchor="end" { (excerpt(&mark.label)) },
+                    None => {},
+                }
             }
         };
         match &mark.link {

@@ -74,6 +74,23 @@ fn ticks_are_round_few_and_told_apart() {
 }
 
 #[test]
+fn a_label_stands_where_it_covers_no_other_mark() {
+    let mark = |at: f64| Mark {
+        at,
+        shape: Shape::Cross,
+        label: "L0208".to_owned(),
+        title: String::new(),
+        link: None,
+    };
+    let sides = |places: &[f64]| picture(Vec::new()).sides(&places.iter().map(|at| mark(*at)).collect::<Vec<_>>());
+    assert_eq!(sides(&[11.0]), [Some(Side::Right)]);
+    assert_eq!(sides(&[96.0]), [Some(Side::Left)]);
+    assert_eq!(sides(&[50.0, 55.0]), [Some(Side::Left), Some(Side::Right)]);
+    assert_eq!(sides(&[50.0, 70.0, 75.0]), [Some(Side::Right), None, Some(Side::Right)]);
+    assert_eq!(sides(&[1.0, 5.0, 8.0]), [None, None, Some(Side::Right)]);
+}
+
+#[test]
 fn no_width_is_no_reason_to_fail() {
     for (from, to) in [(5.0, 5.0), (7.0, 3.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
         let drawn = Picture {
