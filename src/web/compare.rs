@@ -75,19 +75,23 @@ fn number_of(report: &CompareReport, copy: &CopyReport) -> usize {
 }
 
 fn answer(report: &CompareReport) -> Markup {
-    // What is wrong with another copy does not make this one a worse choice; a contradiction does.
-    let kind = match report
-        .findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error)
-    {
-        true => Kind::Warning,
-        false => Kind::Good,
+    let reason = format!("{}.", report.reason);
+    let contested = |directory: &str| {
+        let of_it = |pair: &&PairReport| pair.a == directory || pair.b == directory;
+        report
+            .pairs
+            .iter()
+            .filter(of_it)
+            .any(|pair| pair.relation == Relation::Fork)
     };
     html! {
         @match &report.recommended {
-            Some(directory) => (verdict(kind, &format!("Recover from {directory}"), &format!("{}.", report.reason))),
-            None => (verdict(Kind::Bad, "No copy is recommended", &format!("{}.", report.reason))),
+            // What is wrong with another copy does not make this one a worse choice; a contradiction does.
+            Some(directory) if contested(directory) => {
+                (verdict(Kind::Bad, "Do not choose yet", &format!("{directory}: {reason}")))
+            },
+            Some(directory) => (verdict(Kind::Good, &format!("Recover from {directory}"), &reason)),
+            None => (verdict(Kind::Bad, "No copy is recommended", &reason)),
         }
         @if report.verdict != Verdict::Ok {
             p { (badge(Kind::Warning, "Something is wrong in a copy or between them: see the findings")) }
@@ -147,7 +151,7 @@ fn of_part(
                 "signed up to {}, last entry {}{}",
                 signed(copy),
                 count(copy.last_seqno),
-                if is_recommended { "; recover from this one" } else { "" }
+                if is_recommended { "; recommended" } else { "" }
             ),
             ranges,
             heights: None,

@@ -78,10 +78,10 @@ pub fn document(rehearsed: &Rehearsed) -> String {
             false => (verdict(Kind::Bad, "It did not work", &rehearsed.answer)),
         }
         (patterns())
-        (section("rehearsed", "What was rehearsed", &facts(&known)))
         @if !rehearsed.bars.is_empty() {
             (section("durations", "How long it took", &html! { @for bars in &rehearsed.bars { (durations(bars)) } }))
         }
+        (section("rehearsed", "What was rehearsed", &facts(&known)))
         @for (part, number) in rehearsed.parts.iter().zip(1..) {
             (section(&format!("part-{number}"), &part.name, &of_part(part)))
         }

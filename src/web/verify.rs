@@ -55,8 +55,8 @@ pub fn document(verified: &Verified<'_>) -> String {
     let body = html! {
         (answer(report))
         (patterns())
-        (section("proven", "What is proven", &proven(report)))
         (section("ledger", "The ledger's life", &pictures(verified, &findings)))
+        (section("proven", "What is proven", &proven(report)))
         (section("identities", "Service identities", &identities(report)))
         (section("findings", "Findings and what to do", &findings.render()))
         (section("tables", "The same in tables", &tables(verified)))
