@@ -160,15 +160,6 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     };
     let findings = all_findings(&report, attested);
     let verdict = Verdict::of(&findings);
-    if let Some(file) = html {
-        file.finish(&web::attest::document(&web::attest::Attested {
-            report: attested,
-            findings: &findings,
-            last_signed: report.last_signed,
-            command: html::command(),
-            unix_s: html::now_unix_s(),
-        }))?;
-    }
     match common.json {
         true => output::json(&Document {
             verdict,
@@ -179,6 +170,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             findings: &findings,
         })?,
         false => output::text(&render(&report, attested, &findings, verdict))?,
+    }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::attest::document(&web::attest::Attested {
+            report: attested,
+            findings: &findings,
+            last_signed: report.last_signed,
+            command: html::command(),
+            unix_s: html::now_unix_s(),
+        }))?;
     }
     Ok(verdict.exit_code())
 }

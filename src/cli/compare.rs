@@ -51,16 +51,17 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         .iter()
         .map(|directory| examine(directory.clone(), service.as_ref(), progress.as_ref()));
     let report = compare(copies.collect::<Result<Vec<_>>>()?)?;
+    match common.json {
+        true => output::json(&report)?,
+        false => output::text(&render(&report))?,
+    }
+    // What was found is said even where it can't be written.
     if let Some(file) = html {
         file.finish(&web::compare::document(&web::compare::Compared {
             report: &report,
             command: html::command(),
             unix_s: html::now_unix_s(),
         }))?;
-    }
-    match common.json {
-        true => output::json(&report)?,
-        false => output::text(&render(&report))?,
     }
     Ok(report.verdict.exit_code())
 }

@@ -97,12 +97,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         false => drop(output::text(&format!("{line}\n"))),
     };
     let report = rehearse(&plan, progress::for_terminal().as_ref(), &tell)?;
-    if let Some(file) = html {
-        file.finish(&web::drill::document(&rehearsed(&report)))?;
-    }
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
+    }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::drill::document(&rehearsed(&report)))?;
     }
     Ok(u8::from(!report.ok))
 }

@@ -116,6 +116,11 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         // A person gets a line; a program, and a later run that takes this report, what was asked for.
         None => report.nodes = None,
     }
+    match common.json {
+        true => output::json(&report)?,
+        false => output::text(&render(&report))?,
+    }
+    // What was found is said even where it can't be written.
     if let Some(file) = html {
         file.finish(&web::verify::document(&web::verify::Verified {
             report: &report,
@@ -123,10 +128,6 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             command: html::command(),
             unix_s: html::now_unix_s(),
         }))?;
-    }
-    match common.json {
-        true => output::json(&report)?,
-        false => output::text(&render(&report))?,
     }
     Ok(report.verdict.exit_code())
 }

@@ -115,10 +115,26 @@ pub fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
         }
         ranges = fewer;
         if ranges.len() == count {
-            ranges.truncate(BANDS * 2);
+            ranges = ranges.chunks(2).filter_map(in_pairs).collect();
         }
     }
     ranges
+}
+
+/// Two neighbours of different kinds as one: that something is missing weighs more.
+fn in_pairs(pair: &[Range]) -> Option<Range> {
+    let (first, last) = (pair.first()?, pair.last()?);
+    let gap = pair.iter().find(|range| range.fill == Fill::Missing);
+    Some(Range {
+        to: last.to,
+        fill: gap.unwrap_or(first).fill,
+        label: String::new(),
+        title: format!(
+            "several, some of them not there, up to {}",
+            number::count((last.to - 1.0).max(0.0) as u64)
+        ),
+        ..first.clone()
+    })
 }
 
 /// Marks, of which those that would lie on each other are one: each `(at, words)`.
@@ -421,6 +437,16 @@ mod tests {
                 .any(|range| range.fill == Fill::Missing && range.from == 500_001.0)
         );
         assert_eq!(merged.last().unwrap().to, 1_000_001.0);
+    }
+
+    #[test]
+    fn where_every_second_chunk_is_missing_all_of_the_ledger_is_still_drawn() {
+        let fills = [Fill::Band(false), Fill::Missing];
+        let ranges = (0..10_000u64).map(|number| seqnos(number + 1, number + 1, fills[number as usize % 2], "", ""));
+        let merged = merged(ranges.collect());
+        assert!(merged.len() <= BANDS * 2);
+        assert_eq!((merged[0].from, merged.last().unwrap().to), (1.0, 10_001.0));
+        assert!(merged.iter().any(|range| range.fill == Fill::Missing));
     }
 
     #[test]
