@@ -32,7 +32,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) fn class(self) -> &'static str {
+    /// Its class in the style sheet.
+    pub fn class(self) -> &'static str {
         match self {
             Kind::Good => "good",
             Kind::Note => "note",
@@ -44,7 +45,7 @@ impl Kind {
     }
 
     /// A shape that differs from the others' without colour.
-    pub(super) fn shape(self) -> &'static str {
+    pub fn shape(self) -> &'static str {
         match self {
             Kind::Good => "✓",
             Kind::Note => "i",
