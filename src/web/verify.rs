@@ -21,6 +21,8 @@ pub struct Verified<'a> {
     pub report: &'a VerifyReport,
     /// The ledger's files.
     pub files: &'a LedgerFiles,
+    /// The seqno of the snapshot that the run began after, if it did: nothing before was read.
+    pub began_after: Option<Seqno>,
     /// The command that was run, as it can be shown.
     pub command: String,
     /// When, in seconds since 1970.
@@ -28,7 +30,7 @@ pub struct Verified<'a> {
 }
 
 /// What the patterns and shapes of a ledger's picture mean.
-const LEGEND: [(Sign, &str); 9] = [
+const LEGEND: [(Sign, &str); 10] = [
     (Sign::Range(Fill::Sound), "proven by a signature"),
     (
         Sign::Range(Fill::Unsigned),
@@ -36,6 +38,7 @@ const LEGEND: [(Sign, &str); 9] = [
     ),
     (Sign::Range(Fill::Damaged), "not proven"),
     (Sign::Range(Fill::Missing), "in no file"),
+    (Sign::Range(Fill::Other), "not read: the run began after a snapshot"),
     (Sign::Mark(Shape::Diamond), "a new ledger secret"),
     (Sign::Mark(Shape::Square), "a snapshot"),
     (Sign::Mark(Shape::Cross), "an error"),
@@ -53,7 +56,7 @@ pub fn document(verified: &Verified<'_>) -> String {
     let report = verified.report;
     let findings = Numbered::new("finding", &report.findings, FINDINGS_BYTES);
     let body = html! {
-        (answer(report))
+        (answer(verified))
         (patterns())
         (section("ledger", "The ledger's life", &pictures(verified, &findings)))
         (section("proven", "What is proven", &proven(report)))
@@ -65,10 +68,12 @@ pub fn document(verified: &Verified<'_>) -> String {
     file_with("Verification of a ledger", picture::STYLE, &body)
 }
 
-fn answer(report: &VerifyReport) -> Markup {
-    let proven = match report.last_signed {
-        Some(txid) => format!("everything up to {txid} is proven"),
-        None => "nothing is proven".to_owned(),
+fn answer(verified: &Verified<'_>) -> Markup {
+    let report = verified.report;
+    let proven = match (report.last_signed, verified.began_after) {
+        (Some(txid), None) => format!("everything up to {txid} is proven"),
+        (Some(txid), Some(after)) => format!("everything after the snapshot at {after} up to {txid} is proven"),
+        (None, _) => "nothing is proven".to_owned(),
     };
     let has_error = report
         .findings
@@ -210,11 +215,19 @@ fn proven_row(verified: &Verified<'_>) -> Row {
     let proven = report.last_signed.map_or(0, |txid| txid.seqno);
     let first = verified.files.chunks.first().map_or(1, |chunk| chunk.use_from);
     let mut ranges = Vec::new();
-    if first > 1 && proven >= first {
+    let first = match verified.began_after {
+        Some(after) => {
+            let title = format!("seqnos 1 to {after} were not read: the run began after the snapshot at {after}");
+            ranges.push(seqnos(1, after, Fill::Other, "not read", title));
+            after.saturating_add(1)
+        }
+        None => first,
+    };
+    if first > 1 && proven >= first && ranges.is_empty() {
         let title = format!("seqnos 1 to {} are in no file that was given", first - 1);
         ranges.push(seqnos(1, first - 1, Fill::Missing, "not given", title));
     }
-    if proven > 0 {
+    if proven > 0 && (verified.began_after.is_none() || proven >= first) {
         let title = format!("proven by signatures: up to seqno {proven}");
         ranges.push(seqnos(first.min(proven), proven, Fill::Sound, "proven", title));
     }
