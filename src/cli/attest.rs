@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::attestation::{Anchors, Time, Verifier};
-use crate::cli::{Common, input, output, progress};
+use crate::cli::{Common, html, input, output, progress};
 use crate::error::{Error, Result};
 use crate::format::TxId;
 use crate::format::directory::LedgerFiles;
@@ -18,6 +18,7 @@ use crate::recovery::snapshots::{self, start_from};
 use crate::recovery::verify::{Options, VerifyReport, verify};
 use crate::report::{Code, Finding, Verdict};
 use crate::shown::Show;
+use crate::web;
 
 /// Say which machines, running which code, under whose policy, held this service's keys throughout its life
 ///
@@ -46,6 +47,9 @@ pub struct Args {
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
     #[arg(long)]
     include_recovery: bool,
+    /// Write the report as one file for a browser, with pictures, that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy)]
@@ -138,6 +142,9 @@ struct Document<'a> {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let inputs: Vec<_> = args.crl.iter().chain(&args.minimum_tcb).map(PathBuf::as_path).collect();
+    let read = [args.directories.as_slice(), &args.snapshots].concat();
+    let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     let settings = Arc::new(settings(args)?);
     let files = input::ledger(&args.directories, args.include_recovery)?;
     let from_snapshot = completing(&files, &args.snapshots)?;
@@ -163,6 +170,16 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             findings: &findings,
         })?,
         false => output::text(&render(&report, attested, &findings, verdict))?,
+    }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::attest::document(&web::attest::Attested {
+            report: attested,
+            findings: &findings,
+            last_signed: report.last_signed,
+            command: html::command(),
+            unix_s: html::now_unix_s(),
+        }))?;
     }
     Ok(verdict.exit_code())
 }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Common, input, output, progress};
+use crate::cli::{Common, html, input, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::compare::{CompareReport, Relation, compare, examine};
 use crate::shown::Show;
+use crate::web;
 
 /// Compare copies of one ledger, rank them, and say what would be lost by choosing each
 ///
@@ -23,6 +24,9 @@ pub struct Args {
     /// The certificate that the service must have which signed last in the copy to recover from
     #[arg(long, value_name = "PEM")]
     service_cert: Option<PathBuf>,
+    /// Write the report as one file for a browser, with pictures, that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -41,6 +45,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             twice.shown()
         )));
     }
+    let inputs: Vec<_> = args.service_cert.as_deref().into_iter().collect();
+    let html = html::Html::begin(args.html.as_deref(), &args.directories, &inputs)?;
     let service = args.service_cert.as_deref().map(input::certificate).transpose()?;
     let progress = progress::for_terminal();
     let copies = directories
@@ -50,6 +56,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
+    }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::compare::document(&web::compare::Compared {
+            report: &report,
+            command: html::command(),
+            unix_s: html::now_unix_s(),
+        }))?;
     }
     Ok(report.verdict.exit_code())
 }

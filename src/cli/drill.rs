@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Common, output, progress};
-use crate::drill::{KillAt, Night, NightPlan, Plan, Report, Round, SealingPlan, run as rehearse};
+use super::{Common, html, output, progress};
+use crate::drill::{KillAt, Night, NightPlan, Plan, Report, Round, SealingPlan, Step, run as rehearse};
 use crate::error::Result;
+use crate::web;
+use crate::web::number::seconds;
 
 /// Rehearse the whole disaster on this machine: a real node recovers a copy of a ledger, members vote and submit their
 /// shares, the result is verified and recovered once more
@@ -51,6 +53,9 @@ pub struct Args {
     /// Application entries of the ledger that is made up
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub entries: u64,
+    /// Write the report as one file for a browser, with pictures, that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -58,6 +63,16 @@ pub struct Args {
 /// # Errors
 /// As [`rehearse`].
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let read = args.ledger.iter().chain(&args.snapshots).chain(&args.members);
+    let sealed = args.sealed.iter().flatten();
+    let read: Vec<PathBuf> = read.chain(sealed).cloned().collect();
+    let inputs: Vec<_> = args
+        .insecure_sealing_key
+        .iter()
+        .chain(&args.join_with)
+        .map(PathBuf::as_path)
+        .collect();
+    let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     let plan = Plan {
         ledger: args.ledger.clone(),
         snapshots: args.snapshots.clone(),
@@ -86,7 +101,100 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
     }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::drill::document(&rehearsed(&report)))?;
+    }
     Ok(u8::from(!report.ok))
+}
+
+/// The same as a document shows it.
+fn rehearsed(report: &Report) -> web::drill::Rehearsed {
+    let text = render(report);
+    let answer = text.lines().find_map(|line| line.strip_prefix("verdict "));
+    let mut facts = vec![("All of it took", seconds(report.elapsed_s))];
+    let mut bars = Vec::new();
+    let mut parts = Vec::new();
+    if let Some(first) = report.rounds.first() {
+        facts.push((
+            "Ledger",
+            format!(
+                "{} entries, {}",
+                output::count(first.entries),
+                output::size(first.bytes)
+            ),
+        ));
+        facts.push((
+            "The machine's part of a recovery",
+            seconds(first.public_s + first.private_s.unwrap_or(0.0)),
+        ));
+        let memory = report.rounds.iter().map(|round| round.peak_memory).max();
+        facts.push(("Most memory of a node", output::size(memory.unwrap_or(0))));
+        bars.push(web::drill::Bars {
+            caption: "The machine's part of each recovery: public and private".to_owned(),
+            bars: report.rounds.iter().map(bar).collect(),
+        });
+    }
+    for round in &report.rounds {
+        let opened = round.opened_by.map_or(String::new(), |by| format!(", opened by {by}"));
+        parts.push(web::drill::Part {
+            name: format!("Recovery {}{opened}", round.number),
+            ok: round.verified && round.as_expected,
+            steps: round.steps.iter().map(step).collect(),
+        });
+    }
+    if let Some(night) = &report.night {
+        facts.push((
+            "Ledger",
+            format!(
+                "{} entries, {}",
+                output::count(night.entries),
+                output::size(night.bytes)
+            ),
+        ));
+        facts.push(("Leader at the end", format!("node {}", night.leader)));
+        let joined = night.joined.iter().map(|joined| {
+            let name = format!("Node {} joined, up to seqno {}", joined.node, joined.seqno);
+            (name, vec![("caught up".to_owned(), joined.took_s)])
+        });
+        let interrupted = (
+            "Without a commit".to_owned(),
+            vec![("interrupted".to_owned(), night.interrupted_s)],
+        );
+        bars.push(web::drill::Bars {
+            caption: "Each node until it had caught up, and the time without a commit".to_owned(),
+            bars: joined.chain([interrupted]).collect(),
+        });
+        parts.push(web::drill::Part {
+            name: "The night".to_owned(),
+            ok: night.verified && night.agree,
+            steps: night.steps.iter().map(step).collect(),
+        });
+    }
+    facts.extend(report.kept.clone().map(|kept| ("Kept in", kept)));
+    web::drill::Rehearsed {
+        ok: report.ok,
+        answer: answer.unwrap_or_default().trim().trim_start_matches("ok: ").to_owned(),
+        facts,
+        bars,
+        parts,
+        command: html::command(),
+        unix_s: html::now_unix_s(),
+    }
+}
+
+fn bar(round: &Round) -> (String, Vec<(String, f64)>) {
+    let private = round.private_s.map(|seconds| ("private".to_owned(), seconds));
+    let parts = std::iter::once(("public".to_owned(), round.public_s)).chain(private);
+    (format!("Recovery {}", round.number), parts.collect())
+}
+
+fn step(step: &Step) -> web::drill::Step {
+    web::drill::Step {
+        at_s: step.at_s,
+        what: step.what.clone(),
+        took_s: step.took_s,
+    }
 }
 
 fn render(report: &Report) -> String {

@@ -25,6 +25,7 @@ mod compare;
 mod drill;
 mod export;
 mod fixture;
+mod html;
 mod input;
 mod inspect;
 mod keys;

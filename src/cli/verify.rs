@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Common, input, keys, output, progress};
+use crate::cli::{Common, html, input, keys, output, progress};
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::whole_file::{Target, target};
@@ -17,6 +17,7 @@ use crate::report::progress::Progress;
 use crate::shown::Show;
 use crate::snapshot::check::check;
 use crate::snapshot::replay::Replay;
+use crate::web;
 
 /// Check a whole ledger: every digest, root and signature, every identity, and say up to where it is proven
 ///
@@ -60,6 +61,9 @@ pub struct Args {
     /// Read chunks of an unfinished recovery (.recovery) as part of the ledger
     #[arg(long)]
     include_recovery: bool,
+    /// Write the report as one file for a browser, with pictures, that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Which signatures are verified.
@@ -90,6 +94,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
         refuse_what_is_none(checkpoint)?;
     }
+    let inputs = [&args.service_cert, &args.against, &args.checkpoint, &args.from_snapshot];
+    let inputs: Vec<_> = inputs.into_iter().filter_map(|input| input.as_deref()).collect();
+    let read = [args.directories.as_slice(), &args.snapshots].concat();
+    let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     // A snapshot can be all that is left.
     let has_snapshots = args.from_snapshot.is_some() || !snapshots::list(&args.snapshots)?.is_empty();
     let files = match has_snapshots {
@@ -109,6 +117,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         checkpoint: args.checkpoint.clone(),
         keep_history: false,
         keep_foundation: false,
+        keep_chronicle: html.is_some(),
         attest: Some(super::attest::remarking()),
     };
     let progress = progress::for_terminal();
@@ -135,6 +144,15 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     match common.json {
         true => output::json(&report)?,
         false => output::text(&render(&report))?,
+    }
+    // What was found is said even where it can't be written.
+    if let Some(file) = html {
+        file.finish(&web::verify::document(&web::verify::Verified {
+            report: &report,
+            files: &files,
+            command: html::command(),
+            unix_s: html::now_unix_s(),
+        }))?;
     }
     Ok(report.verdict.exit_code())
 }

@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub use clock::Step;
 pub use night::{KillAt, Night, NightPlan};
 pub use round::Round;
 

@@ -54,6 +54,12 @@ pub struct CopyReport {
     pub last_signed: Option<TxId>,
     /// The root it signs.
     pub root: Option<HexDigest>,
+    /// The first entry of its files.
+    #[serde(skip)]
+    pub first_seqno: Seqno,
+    /// First and last seqnos of what none of its files holds between others.
+    #[serde(skip)]
+    pub gaps: Vec<(Seqno, Seqno)>,
     /// The last entry that can be read.
     pub last_seqno: Seqno,
     /// Entries after the last signed one.

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::crypto::digest::Digest;
+use crate::crypto::digest::{Digest, sha256};
 use crate::crypto::x509::Certificate;
 use crate::format::chunk::Fault;
 use crate::format::directory::{LedgerFiles, Note};
 use crate::format::{Seqno, TxId, View};
 use crate::merkle::Accumulator;
 use crate::recovery::check::{Check, Outcome};
+use crate::recovery::chronicle::Chronicle;
 use crate::recovery::faults::{self, Described};
 use crate::recovery::gathered::Gathered;
 use crate::recovery::scan::{Flagged, Run, SegmentScan, TrustWrite, scan_segment};
@@ -130,6 +131,8 @@ pub struct Joiner<'f> {
     types: TypesSeen,
     /// Every signature's root, kept only when asked for.
     pub(super) history: Option<Vec<SignedRoot>>,
+    /// What a picture shows, kept only when asked for.
+    chronicle: Option<Box<Chronicle>>,
     /// What signature transactions say was committed, kept with the history.
     pub(super) claims: Vec<(TxId, Seqno)>,
     /// The signature at the seqno that an earlier report ended at.
@@ -178,6 +181,7 @@ impl<'f> Joiner<'f> {
             types: TypesSeen::default(),
             history: None,
             claims: Vec::new(),
+            chronicle: None,
             against: None,
             checks: Vec::new(),
             read_again: 0,
@@ -188,6 +192,24 @@ impl<'f> Joiner<'f> {
     /// Keeps the root of every signature that is found right.
     pub fn keep_history(&mut self) {
         self.history = Some(Vec::new());
+    }
+
+    /// Notes what a picture shows, from here on.
+    pub fn keep_chronicle(&mut self) {
+        self.chronicle = Some(Box::new(Chronicle::from(self.next)));
+    }
+
+    /// What was noted for a picture, if it was asked for.
+    pub(super) fn take_chronicle(&mut self) -> Option<Chronicle> {
+        let mut chronicle = *self.chronicle.take()?;
+        chronicle.set_secrets(&self.gathered.historical);
+        let evidence = self.evidence.iter();
+        chronicle.snapshots = evidence
+            .map(|evidence| (evidence.seqno, evidence.snapshot_seqno))
+            .collect();
+        let certificates = self.trust.identities().iter();
+        chronicle.certificates = certificates.map(|certificate| sha256(certificate.der())).collect();
+        Some(chronicle)
     }
 
     /// Remembers the root signed at this seqno, if one is.

@@ -10,6 +10,7 @@ pub mod attest;
 pub mod bench;
 pub mod check;
 pub mod checkpoint;
+pub mod chronicle;
 pub mod commits;
 pub mod compare;
 mod faults;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::format::{Seqno, TxId};
 use crate::recovery::attest::{AttestReport, NodesSummary};
+use crate::recovery::chronicle::Chronicle;
 use crate::recovery::commits::Commit;
 use crate::recovery::foundation::Foundation;
 use crate::recovery::join::{Mode, SignedRoot};
@@ -75,6 +76,9 @@ pub struct VerifyReport {
     /// What a recovery would build on, where it was asked for.
     #[serde(skip)]
     pub foundation: Option<Box<Foundation>>,
+    /// What a picture shows beside all this, where it was asked for.
+    #[serde(skip)]
+    pub chronicle: Option<Box<Chronicle>>,
 }
 
 impl VerifyReport {

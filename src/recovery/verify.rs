@@ -55,6 +55,8 @@ pub struct Options {
     pub keep_history: bool,
     /// Gather what a recovery builds on. Not to be had from a checkpoint.
     pub keep_foundation: bool,
+    /// Note what a picture of the ledger shows.
+    pub keep_chronicle: bool,
     /// Judge the evidence of every node too, by these.
     pub attest: Option<Arc<attest::Settings>>,
 }
@@ -88,6 +90,9 @@ pub fn verify(files: &LedgerFiles, options: &Options, progress: &dyn Progress) -
     }
     if options.keep_history {
         joiner.keep_history();
+    }
+    if options.keep_chronicle {
+        joiner.keep_chronicle();
     }
 
     progress.begin("verify", files.size_bytes());
@@ -321,6 +326,7 @@ fn report(
         false => None,
     };
     let commits = commits::in_entries(&joiner, proven_to);
+    let chronicle = joiner.take_chronicle().map(Box::new);
     let mut history = joiner.history.take().unwrap_or_default();
     history.retain(|signed| signed.txid.seqno <= proven_to);
     let findings = joiner.findings.finish();
@@ -347,6 +353,7 @@ fn report(
         history,
         commits,
         foundation,
+        chronicle,
         nodes: None,
         attestation: None,
     }

@@ -155,13 +155,14 @@ pub fn findings(findings: &[Finding], none: &str) -> Markup {
             p { (badge(Kind::Good, none)) }
         } @else {
             ul class="findings" {
-                @for finding in findings { (self::finding(finding)) }
+                @for finding in findings { (self::finding(None, finding)) }
             }
         }
     }
 }
 
-fn finding(finding: &Finding) -> Markup {
+/// One finding; `id` makes it a place to jump to.
+pub(super) fn finding(id: Option<&str>, finding: &Finding) -> Markup {
     let kind = Kind::from(finding.severity);
     let severity = match finding.severity {
         Severity::Info => "information",
@@ -169,7 +170,7 @@ fn finding(finding: &Finding) -> Markup {
         Severity::Error => "error",
     };
     html! {
-        li class={ "finding " (kind.class()) } {
+        li id=[id] class={ "finding " (kind.class()) } {
             p { (badge(kind, severity)) " " code { (finding.code.as_str()) } " " (line(&finding.message)) }
             @if let Some(place) = place(finding) { p class="place" { (place) } }
             p class="next" { strong { "What to do: " } (line(&finding.next)) }

@@ -30,13 +30,19 @@ pub struct Parts<'a> {
 
 /// A document in a file, which needs nothing else and runs nothing. `body` stands in `main`, below the title.
 pub fn file(title: &str, body: &Markup) -> String {
+    file_with(title, "", body)
+}
+
+/// The same, with rules of its own after [`STYLE`].
+pub fn file_with(title: &str, rules: &str, body: &Markup) -> String {
+    let style = [STYLE, rules].concat();
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
-        BASE64.encode(sha256(STYLE.as_bytes()))
+        BASE64.encode(sha256(style.as_bytes()))
     );
     let head = html! {
         meta http-equiv="Content-Security-Policy" content=(policy);
-        style { (PreEscaped(STYLE)) }
+        style { (PreEscaped(&style)) }
     };
     document(title, &head, body).into_string()
 }

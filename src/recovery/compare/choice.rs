@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use super::{Copy, CopyReport, Loss, PairReport, Relation, name};
 use crate::crypto::digest::Digest;
-use crate::format::TxId;
+use crate::format::directory::Note;
+use crate::format::{Seqno, TxId};
 
 /// What copies are ranked by: whether the service that was asked for stands behind what is signed, or any service at all, and
 /// then how far that reaches.
@@ -84,12 +85,21 @@ pub(super) fn copy_report(copy: &Copy, all: &[Copy], pairs: &[PairReport]) -> Co
         verdict: report.verdict,
         last_signed: report.last_signed,
         root: report.root,
+        first_seqno: copy.files.first_seqno(),
+        gaps: copy.files.notes.iter().filter_map(gap).collect(),
         last_seqno: report.last_seqno,
         unsigned_entries: report.unsigned_entries,
         service: report.identity,
         is_expected_service: is_expected(copy),
         loses,
         findings: report.findings.clone(),
+    }
+}
+
+fn gap(note: &Note) -> Option<(Seqno, Seqno)> {
+    match note {
+        Note::Gap { from, to } => Some((*from, *to)),
+        _ => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::diagnose::{self, Diagnosis};
 use super::{Evidence, Joiner, Mode, SignedRoot, breaks_proof};
 use crate::crypto::digest::Digest;
-use crate::format::Seqno;
 use crate::format::entry::FLAG_CHUNK_BEFORE;
+use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
 use crate::recovery::check::Check;
 use crate::recovery::scan::{Flagged, SignatureTx, TrustTable, TrustWrite};
@@ -18,6 +18,12 @@ impl Joiner<'_> {
         self.counts.signature_transactions += 1;
         self.counts.signatures += u64::from(tx.node.is_some());
         self.counts.cose_signatures += u64::from(tx.cose.is_some());
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.sign(TxId {
+                view: tx.view,
+                seqno: tx.seqno,
+            });
+        }
         let root = self.accumulator.as_ref().map(Accumulator::root);
         let recorded = tx.recorded_root();
         let is_recorded = root.is_some() && root == recorded;
