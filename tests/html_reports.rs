@@ -106,6 +106,23 @@ fn a_whole_life_is_drawn_and_its_identities_are_those_of_the_certificate() {
 }
 
 #[test]
+fn what_lies_before_the_snapshot_that_a_run_began_after_is_not_called_proven() {
+    let service = Service::made(&["--entries", "400", "--snapshot-every", "100"]);
+    let snapshots = service.directory.join("snapshots");
+    let verify = arguments![
+        "verify",
+        service.ledger(),
+        "--snapshots",
+        snapshots,
+        "--from-snapshot",
+        "latest"
+    ];
+    let (_, document) = written(&verify, 0);
+    assert!(document.source.contains("class=\"range r-other\"") && document.text.contains("were not read"));
+    assert!(document.text.contains("everything after the snapshot at"));
+}
+
+#[test]
 fn a_report_is_the_same_with_a_picture_and_without() {
     let service = Service::made(&["--entries", "300", "--recoveries", "1", "--rekey-every", "100"]);
     let timeless = |mut report: Value| {

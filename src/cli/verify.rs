@@ -150,6 +150,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         file.finish(&web::verify::document(&web::verify::Verified {
             report: &report,
             files: &files,
+            began_after: options.from_snapshot.as_ref().map(|start| start.seqno),
             command: html::command(),
             unix_s: html::now_unix_s(),
         }))?;

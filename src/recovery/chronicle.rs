@@ -44,6 +44,17 @@ pub enum SecretStep {
     Rekeyed,
 }
 
+impl SecretStep {
+    /// In words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            SecretStep::First => "the first secret",
+            SecretStep::Recovered => "the secret of a recovered service",
+            SecretStep::Rekeyed => "a rekey",
+        }
+    }
+}
+
 impl Chronicle {
     /// Begins at this seqno.
     pub fn from(seqno: Seqno) -> Chronicle {

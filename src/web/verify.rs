@@ -269,14 +269,25 @@ fn services_row(report: &VerifyReport, last: Seqno, picture: &Picture) -> Row {
         .collect();
     let row = Row {
         name: "Services".to_owned(),
-        note: match report.services.len() {
-            0 => "none".to_owned(),
-            1 => "one, never recovered".to_owned(),
-            services => format!("{}, each after the first began with a recovery", count(services as u64)),
-        },
+        note: services_in_words(report),
         ..Row::default()
     };
     bands(row, &began, last, picture)
+}
+
+fn services_in_words(report: &VerifyReport) -> String {
+    match report.services.as_slice() {
+        [] => "none".to_owned(),
+        [only] => match only.recovery_count {
+            Some(0) => "one, never recovered".to_owned(),
+            Some(recoveries) => format!("one, after {} recoveries", count(recoveries)),
+            None => "one".to_owned(),
+        },
+        services => format!(
+            "{}, each after the first began with a recovery",
+            count(services.len() as u64)
+        ),
+    }
 }
 
 fn chronicle_rows(chronicle: &Chronicle, last: Seqno, picture: &Picture) -> [Row; 3] {
@@ -313,7 +324,7 @@ fn chronicle_rows(chronicle: &Chronicle, last: Seqno, picture: &Picture) -> [Row
     let places: Vec<_> = chronicle
         .secrets
         .iter()
-        .map(|(seqno, step)| (*seqno as f64, format!("{} at seqno {seqno}", step_in_words(*step))))
+        .map(|(seqno, step)| (*seqno as f64, format!("{} at seqno {seqno}", step.in_words())))
         .collect();
     let of = |wanted: SecretStep| chronicle.secrets.iter().filter(|(_, step)| *step == wanted).count() as u64;
     let secrets = Row {
@@ -328,14 +339,6 @@ fn chronicle_rows(chronicle: &Chronicle, last: Seqno, picture: &Picture) -> [Row
         ..Row::default()
     };
     [bands(views, &began, last, picture), signatures, secrets]
-}
-
-fn step_in_words(step: SecretStep) -> &'static str {
-    match step {
-        SecretStep::First => "the first secret",
-        SecretStep::Recovered => "the secret of a recovered service",
-        SecretStep::Rekeyed => "a rekey",
-    }
 }
 
 fn snapshots_row(report: &VerifyReport, picture: &Picture) -> Option<Row> {
@@ -486,7 +489,7 @@ fn tables(verified: &Verified<'_>) -> Markup {
             ]))
             (first_rows("Ledger secrets", &["At seqno", "What"], &chronicle.secrets, |(seqno, step)| vec![
                 html! { (count(*seqno)) },
-                html! { (step_in_words(*step)) },
+                html! { (step.in_words()) },
             ]))
         }
     }

@@ -54,6 +54,7 @@ fn written(report: &VerifyReport, files: &LedgerFiles) -> String {
     document(&Verified {
         report,
         files,
+        began_after: None,
         command: "rekindle verify".to_owned(),
         unix_s: 0,
     })
@@ -117,6 +118,27 @@ fn what_lies_after_damage_is_not_called_unsigned() {
         .push(Finding::new(Code::EntryDiffers, "changed").seqno(LAST - 1));
     let text = written(&report, &files);
     assert!(text.contains("not proven: seqnos 99999998 to 100000000") && !text.contains("unsigned: seqnos"));
+}
+
+#[test]
+fn what_was_not_read_is_not_called_proven() {
+    let (report, files) = (report(), files([chunk(1, LAST)].into_iter()));
+    let text = document(&Verified {
+        report: &report,
+        files: &files,
+        began_after: Some(LAST / 2),
+        command: String::new(),
+        unix_s: 0,
+    });
+    assert!(
+        text.contains("everything after the snapshot at 50000000 up to 9.99999997 is proven"),
+        "{text}"
+    );
+    assert!(
+        text.contains("x=\"50%\" y=\"3\" width=\"50%\" height=\"24\"><title>proven by"),
+        "{text}"
+    );
+    assert!(text.contains("seqnos 1 to 50000000 were not read"));
 }
 
 #[test]
