@@ -138,3 +138,16 @@ pub fn ledgers(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     }
     Ok(Some(ledgers))
 }
+
+/// The folders of an archive, one for each node or whatever was copied, as paths in it; none if it is no archive.
+///
+/// # Errors
+/// If it is one and can't be read.
+pub fn folders(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    let Some(archive) = archive_at(path, is_url(path))? else {
+        return Ok(None);
+    };
+    let sources = archive.manifest.document.sources.iter();
+    let roots = sources.map(|source| Ok(path.join(unescape_part(&source.name).map_err(Error::Unreadable)?)));
+    roots.collect::<Result<Vec<_>>>().map(Some)
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::archive::mounting::ledgers;
+use crate::archive::mounting::{self, ledgers};
 use crate::crypto::x509::Certificate;
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
@@ -80,6 +80,18 @@ pub fn copies(directories: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(copies)
+}
+
+/// Directories with whatever nodes left behind; an archive is all the folders in it.
+pub fn folders(directories: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for directory in directories {
+        match mounting::folders(directory)? {
+            Some(folders) => all.extend(folders),
+            None => all.push(directory.clone()),
+        }
+    }
+    Ok(all)
 }
 
 /// The snapshot to start from: a file, or `latest` for the newest committed one of the directories.

@@ -18,7 +18,7 @@ use crate::shown::Show;
 /// not touched.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One directory for each copy
+    /// One directory for each copy, or an archive of several
     #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,
     /// Directory to write: new or empty, and outside of the copies
@@ -34,10 +34,11 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
+    let copies = input::folders(&args.directories)?;
     let prefer = match &args.prefer {
         None => None,
         Some(directory) => {
-            let at = args.directories.iter().position(|copy| copy == directory);
+            let at = copies.iter().position(|copy| copy == directory);
             Some(at.ok_or_else(|| {
                 Error::Usage(format!(
                     "--prefer {} is not one of the directories given; name it as it was given",
@@ -47,7 +48,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         }
     };
     let options = Options {
-        copies: args.directories.clone(),
+        copies,
         output: args.output.clone(),
         service_certificate: args.service_cert.as_deref().map(input::certificate).transpose()?,
         prefer,

@@ -110,6 +110,17 @@ pub fn is_file(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Whether a path is in a container that was opened.
+pub fn is_mounted(path: &Path) -> bool {
+    at(path).is_some()
+}
+
+/// Size of a file of a container that was opened, in bytes; none of a directory, and of what is on the disk.
+pub fn size(path: &Path) -> Option<u64> {
+    let (container, inside) = at(path)?;
+    container.size(&inside)
+}
+
 /// Whether what the disk answers means that a container may have it.
 pub(super) fn is_elsewhere(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

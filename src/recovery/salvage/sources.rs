@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::format::mounts;
 use crate::format::names::{ChunkName, FileName};
 use crate::shown::Show;
 
@@ -66,20 +67,31 @@ pub fn list(copies: &[PathBuf]) -> Result<Vec<Source>> {
     for (copy, directory) in copies.iter().enumerate() {
         let mut waiting = vec![(directory.clone(), 0)];
         while let Some((directory, depth)) = waiting.pop() {
-            let listing = std::fs::read_dir(&directory).map_err(Error::io("list directory", &directory))?;
-            let mut paths = Vec::new();
-            for item in listing {
-                paths.push(item.map_err(Error::io("list directory", &directory))?.path());
-                if found.len() + paths.len() > MAX_FILES {
-                    let text = format!(
-                        "there are more than {MAX_FILES} files below {}; name directories with ledger files alone",
-                        directory.shown()
-                    );
-                    return Err(Error::Unreadable(text));
-                }
+            let listing = mounts::list(&directory).map_err(Error::io("list directory", &directory))?;
+            let mut paths: Vec<_> = listing.into_iter().map(|(_, path)| path).collect();
+            if found.len() + paths.len() > MAX_FILES {
+                let text = format!(
+                    "there are more than {MAX_FILES} files below {}; name directories with ledger files alone",
+                    directory.shown()
+                );
+                return Err(Error::Unreadable(text));
             }
             paths.sort_unstable();
             for path in paths {
+                if mounts::is_mounted(&path) {
+                    match mounts::size(&path) {
+                        Some(size) => found.push(Source {
+                            name: name_of(&path),
+                            path,
+                            copy,
+                            size,
+                            same_as: None,
+                        }),
+                        None if depth < MAX_DEPTH => waiting.push((path, depth + 1)),
+                        None => {}
+                    }
+                    continue;
+                }
                 let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
                 // What vanished, or is a link that leads nowhere, holds no entries.
                 let Ok(metadata) = path.metadata() else { continue };
