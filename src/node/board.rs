@@ -13,7 +13,7 @@ use crate::crypto::sha256;
 /// Bytes are made anew after this time, if anybody asks.
 const FRESH: Duration = Duration::from_millis(500);
 /// Answers a second that viewers are asked to keep to.
-const WANTED_A_SECOND: u32 = 100;
+const WANTED_A_SECOND: u32 = 50;
 /// Answers a second beyond which viewers are refused.
 const MOST_A_SECOND: u32 = 400;
 /// Between two looks of one viewer.
@@ -161,9 +161,9 @@ mod tests {
         let began = rate.since;
         let second = |n: u64| began + Duration::from_secs(n);
         assert_eq!(rate.admit(second(0)), Some(SOONEST));
-        let refused = (0..1000).filter(|_| rate.admit(second(0)).is_none()).count();
-        assert_eq!(refused, 1001 - MOST_A_SECOND as usize);
-        // A thousand a second, each told to wait one: together they may ask every ten.
+        let refused = (0..600).filter(|_| rate.admit(second(0)).is_none()).count();
+        assert_eq!(refused, 601 - MOST_A_SECOND as usize);
+        // Six hundred a second, each told to wait one: each may ask every twelve.
         let wait = rate.admit(second(1)).unwrap();
         assert!(wait > Duration::from_secs(9) && wait < LATEST, "{wait:?}");
         // They did: the same again, and when they are gone everybody may look often.

@@ -11,9 +11,11 @@ pub(super) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds >= 360_000.0 {
         return "more than 100 h".to_owned();
     }
-    let whole = seconds.max(0.0).ceil() as u64;
+    if seconds < 9.95 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    let whole = seconds.ceil() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, s) if s < 10 && seconds < 9.95 => format!("{:.1} s", seconds.max(0.0)),
         (0, 0, s) => format!("{s} s"),
         (0, min, s) => format!("{min} min {s} s"),
         (h, min, _) => format!("{h} h {min} min"),
