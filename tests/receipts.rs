@@ -442,7 +442,7 @@ fn what_has_no_receipt_is_told_with_what_is_there_instead() {
 fn what_was_rolled_back_after_it_was_signed_has_a_receipt_with_a_warning_that_the_ledger_contradicts() {
     let service = Service::made(&[
         "--entries",
-        "60",
+        "140",
         "--signature-every",
         "10",
         "--nodes",
@@ -512,6 +512,20 @@ fn what_was_rolled_back_after_it_was_signed_has_a_receipt_with_a_warning_that_th
             report["proven"][0].as_str().unwrap().contains(&txid.to_string()),
             "{report:#}"
         );
+        // Nor do committed chunks after it say that it was.
+        let gap = scratch.path().join("gap");
+        if !gap.exists() {
+            copy_files(&copy, &gap);
+            for (first, path) in chunks(&service.ledger()) {
+                if first > last.seqno && path.extension().is_some() {
+                    std::fs::copy(&path, gap.join(path.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        assert!(chunks(&gap).last().unwrap().0 > last.seqno);
+        let of_gap = scratch.path().join("of_gap");
+        let run = rekindle!["receipt", &gap, "--txid", txid.to_string(), "-o", &of_gap];
+        assert!(run.expect(1).text().contains("L1323"));
         // A stranger's is a stranger's, whatever the ledger says.
         let strange = rekindle![
             "receipt",
@@ -549,6 +563,39 @@ fn what_is_damaged_gives_no_receipt() {
     let report = run.expect(1).json();
     assert!(codes(&report).contains(&"L1302"), "{report:#}");
     assert!(!file.exists());
+    // In the root that the first signature after it signs: the one after that serves.
+    let signature = transactions(&files)
+        .into_iter()
+        .find(|(of, signs)| *signs && of.seqno > txid.seqno);
+    let signature = signature.unwrap().0;
+    for (field, at) in [("\"root\":\"", 20), ("\"sig\":\"", 30)] {
+        let mut other = bytes.clone();
+        let place = other
+            .windows(field.len())
+            .position(|window| window == field.as_bytes())
+            .unwrap();
+        let byte = &mut other[place + field.len() + at];
+        *byte = if *byte == b'a' { b'b' } else { b'a' };
+        std::fs::write(&chunk, &other).unwrap();
+        let run = receipt(&service, txid, &["--json"], &file).expect(0).json();
+        // The root that is proven comes from the path: one that is written down beside it need not be right.
+        let signed_in: TxId = run["signed_in"].as_str().unwrap().parse().unwrap();
+        assert!(
+            field != "\"sig\":\"" || signed_in.seqno > signature.seqno,
+            "{field} {run:#}"
+        );
+        let verified = rekindle![
+            "receipt",
+            "verify",
+            &file,
+            "--service-certificate",
+            certificate(&service)
+        ];
+        verified.expect(0);
+        std::fs::remove_file(&file).unwrap();
+        // The signature transaction itself has none.
+        receipt(&service, signature, &["--json"], &file).expect(1);
+    }
 }
 
 #[test]
@@ -757,6 +804,10 @@ fn hostile_files_are_refused_with_a_finding() {
         let run = rekindle!["receipt", "verify", &file, "--service-certificate", &trusted, "--json"].expect(1);
         assert_eq!(codes(&run.json()), ["L1301"], "{bytes:.20?}");
     }
+    // What a node answers before it has read the signature.
+    std::fs::write(&file, "").unwrap();
+    let run = rekindle!["receipt", "verify", &file, "--service-certificate", &trusted].expect(1);
+    assert!(run.text().contains("status 202"), "{}", run.text());
     receipt(&service, TxId { view: 2, seqno: 7 }, &[], &file).expect(0);
     let list = scratch.path().join("list");
     std::fs::write(&list, many).unwrap();

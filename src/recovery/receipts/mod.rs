@@ -25,6 +25,9 @@ pub use services::all_endorsements as ledger_endorsements;
 use judge::{Expected, InLedger, ReceiptReport, Trusted, judge};
 use lookup::{Entry, Found, Signed, find, path};
 
+/// Signatures after a transaction that are tried, where the first ones do not hold.
+const MAX_SIGNATURES_TRIED: usize = 8;
+
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -69,21 +72,38 @@ type Refusal = Box<Finding>;
 /// If the ledger can't be read.
 pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::Result<Made, Vec<Finding>>> {
     let txid = request.txid;
-    let wanted = |signed: &Signed| match request.form {
-        Form::Json => signed.signature.is_some(),
-        Form::Cose => signed.cose.is_some(),
-    };
-    let Some(found) = find(files, txid.seqno, wanted)? else {
-        return Ok(Err(vec![absent(files, txid)]));
-    };
-    if found.entry.txid.view != txid.view {
-        return Ok(Err(vec![other_view(txid, found.entry.txid)]));
+    let (mut after, mut first) = (txid.seqno, None);
+    for _ in 0..MAX_SIGNATURES_TRIED {
+        let wanted = |signed: &Signed| {
+            signed.txid.seqno > after
+                && match request.form {
+                    Form::Json => signed.signature.is_some(),
+                    Form::Cose => signed.cose.is_some(),
+                }
+        };
+        let Some(found) = find(files, txid.seqno, wanted)? else {
+            return Ok(Err(vec![absent(files, txid)]));
+        };
+        if found.entry.txid.view != txid.view {
+            return Ok(Err(vec![other_view(txid, found.entry.txid)]));
+        }
+        let outcome = match draft(&found, request, files) {
+            Ok(drafted) => complete(files, request, &found, drafted),
+            Err(why) => Err(vec![*why]),
+        };
+        let findings = match outcome {
+            Ok(made) => return Ok(Ok(made)),
+            Err(findings) => findings,
+        };
+        // Where it is the signature that is damaged, and not the entry, one after it serves.
+        let may_be_signature = findings.iter().any(|finding| finding.code == Code::ReceiptSignature);
+        first.get_or_insert(findings);
+        match found.signed {
+            Some(signed) if may_be_signature => after = signed.txid.seqno,
+            _ => break,
+        }
     }
-    let drafted = match draft(&found, request, files) {
-        Ok(drafted) => drafted,
-        Err(why) => return Ok(Err(vec![*why])),
-    };
-    Ok(complete(files, request, &found, drafted))
+    Ok(Err(first.unwrap_or_default()))
 }
 
 /// A receipt before it is known whose it is.
@@ -338,7 +358,9 @@ fn notes(
 ) {
     let txid = request.txid;
     if !is_committed(files, txid) {
-        let why = format!("{txid} is signed, but the name of no chunk says that it was committed");
+        let why = format!(
+            "{txid} is signed, but the name of the chunk that it is read from does not say that it was committed"
+        );
         report.findings.push(about(Code::NotKnownCommitted, txid, why));
     }
     let newest = services::by_chunks(files, u64::MAX).next();
@@ -353,14 +375,13 @@ fn notes(
     report.verdict = crate::report::Verdict::of(&report.findings);
 }
 
-/// Whether the name of a chunk says so: nodes name it when everything in it is.
+/// Whether the name of the chunk that it is read from says so: nodes name it when everything in it is. Later chunks say
+/// nothing of what an open one holds: they may go on from another history.
 fn is_committed(files: &LedgerFiles, txid: TxId) -> bool {
+    let mut from = files.chunks.iter().rev();
     // What an unfinished recovery committed is given up by the next one.
-    let mut committed = files
-        .chunks
-        .iter()
-        .filter(|chunk| chunk.file.name.kind == ChunkKind::Committed);
-    committed.any(|chunk| chunk.file.last >= txid.seqno)
+    from.find(|chunk| chunk.use_from <= txid.seqno)
+        .is_some_and(|chunk| chunk.file.name.kind == ChunkKind::Committed)
 }
 
 /// What is said where no file has the entry.
