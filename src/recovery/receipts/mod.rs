@@ -25,9 +25,6 @@ pub use services::all_endorsements as ledger_endorsements;
 use judge::{Expected, InLedger, ReceiptReport, Trusted, judge};
 use lookup::{Entry, Found, Signed, find, path};
 
-/// Signatures after a transaction that are tried, where the first ones do not hold.
-const MAX_SIGNATURES_TRIED: usize = 8;
-
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -72,38 +69,21 @@ type Refusal = Box<Finding>;
 /// If the ledger can't be read.
 pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::Result<Made, Vec<Finding>>> {
     let txid = request.txid;
-    let (mut after, mut first) = (txid.seqno, None);
-    for _ in 0..MAX_SIGNATURES_TRIED {
-        let wanted = |signed: &Signed| {
-            signed.txid.seqno > after
-                && match request.form {
-                    Form::Json => signed.signature.is_some(),
-                    Form::Cose => signed.cose.is_some(),
-                }
-        };
-        let Some(found) = find(files, txid.seqno, wanted)? else {
-            return Ok(Err(vec![absent(files, txid)]));
-        };
-        if found.entry.txid.view != txid.view {
-            return Ok(Err(vec![other_view(txid, found.entry.txid)]));
-        }
-        let outcome = match draft(&found, request, files) {
-            Ok(drafted) => complete(files, request, &found, drafted),
-            Err(why) => Err(vec![*why]),
-        };
-        let findings = match outcome {
-            Ok(made) => return Ok(Ok(made)),
-            Err(findings) => findings,
-        };
-        // Where it is the signature that is damaged, and not the entry, one after it serves.
-        let may_be_signature = findings.iter().any(|finding| finding.code == Code::ReceiptSignature);
-        first.get_or_insert(findings);
-        match found.signed {
-            Some(signed) if may_be_signature => after = signed.txid.seqno,
-            _ => break,
-        }
+    let wanted = |signed: &Signed| match request.form {
+        Form::Json => signed.signature.is_some(),
+        Form::Cose => signed.cose.is_some(),
+    };
+    let Some(found) = find(files, txid.seqno, wanted)? else {
+        return Ok(Err(vec![absent(files, txid)]));
+    };
+    if found.entry.txid.view != txid.view {
+        return Ok(Err(vec![other_view(txid, found.entry.txid)]));
     }
-    Ok(Err(first.unwrap_or_default()))
+    let drafted = match draft(&found, request, files) {
+        Ok(drafted) => drafted,
+        Err(why) => return Ok(Err(vec![*why])),
+    };
+    Ok(complete(files, request, &found, drafted))
 }
 
 /// A receipt before it is known whose it is.
