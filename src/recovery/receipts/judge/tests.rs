@@ -266,7 +266,8 @@ fn a_bare_leaf_proves_no_more_than_it_can() {
     assert_eq!(holds(&plain(leaf, &path), &held).transaction, Some(OF));
     // An inner node of the tree is no transaction of it.
     let inner = crate::merkle::tree::fold(leaf, &path[..1]);
-    refused(&plain(inner, &path[1..]), &held, &[Code::ReceiptOtherLedger]);
+    let report = refused(&plain(inner, &path[1..]), &held, &[Code::ReceiptOtherLedger]);
+    assert_eq!(report.transaction, None);
     // A signature transaction: the leaf is the root.
     let root = tree().root();
     let report = holds(&plain(root, &[]), &trusting(&[&service]));
