@@ -12,7 +12,7 @@ use crate::merkle::presented::write_endorsements;
 use crate::recovery::receipts::judge::{ReceiptReport, Trusted};
 use crate::recovery::receipts::{Form, Made, Request, make};
 use crate::report::Verdict;
-use crate::report::output::refuse_ledger_directories;
+use crate::report::output::{refuse_inputs, refuse_ledger_directories};
 use crate::shown::{Show, line};
 
 mod verify;
@@ -122,6 +122,7 @@ fn run_make(args: &MakeArgs, common: &Common) -> Result<u8> {
     for path in file.into_iter().chain(&beside) {
         if target(path)? == Target::File {
             refuse_ledger_directories(path, &forbidden)?;
+            refuse_inputs(path, args.member_key.iter().chain(&args.service_certificate))?;
         }
     }
     let service = args.service_certificate.as_deref().map(trusted).transpose()?;

@@ -148,7 +148,11 @@ impl Presented {
                 bytes.len()
             ))),
             Some(0xd2) => Self::parse_cose(bytes),
-            Some(_) => Self::parse_json(bytes),
+            // Lists would be read as well, member for member.
+            Some(_) if bytes.trim_ascii_start().starts_with(b"{") => Self::parse_json(bytes),
+            Some(_) => Err(unreadable(
+                "it begins neither like JSON ({) nor like COSE (0xD2: tag 18)",
+            )),
         }
     }
 

@@ -129,6 +129,25 @@ pub fn refuse_ledger_directories(path: &Path, forbidden: &[PathBuf]) -> Result<(
     }
 }
 
+/// Refuses a file to write that is read as well, under whatever name: it would be gone.
+///
+/// # Errors
+/// If it is one of them.
+pub fn refuse_inputs<'p>(path: &Path, inputs: impl IntoIterator<Item = &'p PathBuf>) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let is_it = |input: &&PathBuf| *input == path || place(path).is_some_and(|here| Some(here) == place(input));
+    // What is a device or a pipe keeps nothing that could be lost.
+    let is_file = path.is_file();
+    match inputs.into_iter().find(|input| is_file && is_it(input)) {
+        None => Ok(()),
+        Some(_) => Err(Error::Usage(format!(
+            "{} is being read and never written to; name another file",
+            path.shown()
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,10 @@ fn what_is_no_receipt_is_refused_with_the_reason() {
     assert!(refused(&deep).contains("receipt can't be read"));
     assert!(refused(&" ".repeat(2 << 20)).contains("at most 1048576"));
     assert!(refused(r#"{"cert":"","cert":""}"#).contains("duplicate field"));
+    // Not member for member, either, in a list.
+    for list in [r#"["",[],null,null,"",[],[],""]"#, "\u{feff}{}", "x", " "] {
+        assert!(refused(list).contains("begins neither like JSON"), "{list}");
+    }
     let with =
         |leaf: &str, proof: &str| format!(r#"{{"cert":"","node_id":"","signature":"",{leaf}"proof":[{proof}]}}"#);
     assert!(refused(&with("", "")).contains("neither"));

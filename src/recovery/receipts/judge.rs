@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::chain::{Chain, KnownKey, follow};
+use super::chain::{Chain, Epoch, KnownKey, follow};
 use crate::crypto::cose::Sign1;
 use crate::crypto::digest::Digest;
 use crate::crypto::ecdsa::VerifyingKey;
@@ -68,6 +68,8 @@ pub struct Expected {
     pub write_set: Option<ExpectedDigest>,
     /// The entry that it must be of.
     pub in_ledger: Option<InLedger>,
+    /// Why there is no such entry in the ledger that it is held against.
+    pub not_in_ledger: Option<Finding>,
 }
 
 /// What a receipt proves. Serialised, it is the document that `--json` prints.
@@ -279,20 +281,21 @@ impl Judge<'_> {
     }
 
     fn epoch(&mut self, signed: &SignedBy, txid: TxId) {
-        // A certificate that an endorsed service gave to an earlier one vouches for what was before its own time.
-        let Some(epoch) = signed.known.epoch.filter(|_| signed.certificates == 0) else {
+        let Some(Epoch { begin, end }) = signed.known.epoch else {
             return;
         };
-        if !epoch.covers(txid) {
-            self.say(
-                Code::ReceiptEpoch,
-                format!(
-                    "service {} is vouched for from {} to {}, which {txid} is not in",
-                    hex::encode(signed.service),
-                    epoch.begin,
-                    epoch.end
-                ),
-            );
+        let service = hex::encode(signed.service);
+        if signed.certificates > 0 {
+            // A certificate that an endorsed service gave to an earlier one vouches for what was before its own time.
+            if txid.seqno >= begin.seqno || txid.view >= begin.view {
+                let text = format!(
+                    "service {service} is vouched for up to {begin}, when another one began, but {txid} is not before that"
+                );
+                self.say(Code::ReceiptEpoch, text);
+            }
+        } else if !(Epoch { begin, end }).covers(txid) {
+            let text = format!("service {service} is vouched for from {begin} to {end}, which {txid} is not in");
+            self.say(Code::ReceiptEpoch, text);
         }
     }
 
@@ -349,6 +352,7 @@ impl Judge<'_> {
                 _ => {}
             }
         }
+        self.findings.extend(self.expected.not_in_ledger.clone());
         if let Some(there) = self.expected.in_ledger.clone() {
             let leaf = match self.receipt.is_of_signature() {
                 true => there.root,
@@ -384,7 +388,10 @@ impl Judge<'_> {
     fn report(self, signed: Option<SignedBy>, transaction: Option<TxId>, root: Digest) -> ReceiptReport {
         let parts = self.parts().cloned();
         let verdict = Verdict::of(&self.findings);
-        let holds = verdict == Verdict::Ok;
+        // Where it names its transaction, that a ledger has another there does not take from what it proves.
+        let of_ledger = [Code::ReceiptOtherLedger, Code::NoSuchTransaction];
+        let mut against = self.findings.iter();
+        let holds = against.all(|finding| parts.is_some() && of_ledger.contains(&finding.code));
         let (form, node, message) = match &self.receipt.signer {
             Signer::Node { certificate, .. } => ("json", Some(certificate.key_id()), None),
             Signer::Service(message) => ("cose", None, Some(message)),
@@ -420,6 +427,7 @@ impl Judge<'_> {
                 self.receipt,
                 self.expected,
                 message.and_then(|m| m.issued_at()),
+                signed.as_ref().and_then(|signed| signed.known.epoch),
             );
         } else {
             report.not_proven.push("anything: see the findings".to_owned());

@@ -14,6 +14,7 @@ use crate::crypto::x509::Certificate;
 use crate::error::Result;
 use crate::format::TxId;
 use crate::format::directory::{LedgerFiles, Note};
+use crate::format::names::ChunkKind;
 use crate::merkle::presented::{Leaf, Parts, Presented, write_json_receipt};
 use crate::merkle::receipt::{LeafComponents, write_cbor_proof};
 use crate::recovery::secrets::LedgerSecrets;
@@ -306,6 +307,14 @@ fn complete(
     };
     let mut report = judge(&presented, &expected);
     if report.verdict != crate::report::Verdict::Ok {
+        let out_of_time = report.findings.iter().all(|finding| finding.code == Code::ReceiptEpoch);
+        let of_next = out_of_time && services::by_chunks(files, signed_in.seqno).any(|next| next.seqno > txid.seqno);
+        if request.form == Form::Cose && found.own.is_some() && of_next {
+            let why = format!(
+                "{txid} is the last signature of its service: the first one in COSE over it, {signed_in}, is the next service's, which is vouched for in its own time only"
+            );
+            return Err(vec![about(Code::NoReceipt, txid, why).next("ask for --format json")]);
+        }
         return Err(report.findings);
     }
     report.signed_in = report.signed_in.or(Some(signed_in));
@@ -329,7 +338,9 @@ fn notes(
 ) {
     let txid = request.txid;
     if !is_committed(files, txid) {
-        let why = format!("{txid} is signed, but the name of no chunk says that it was committed");
+        let why = format!(
+            "{txid} is signed, but the name of the chunk that it is read from does not say that it was committed"
+        );
         report.findings.push(about(Code::NotKnownCommitted, txid, why));
     }
     let newest = services::by_chunks(files, u64::MAX).next();
@@ -344,10 +355,13 @@ fn notes(
     report.verdict = crate::report::Verdict::of(&report.findings);
 }
 
-/// Whether the name of a chunk says so: nodes name it when everything in it is.
+/// Whether the name of the chunk that it is read from says so: nodes name it when everything in it is. Later chunks say
+/// nothing of what an open one holds: they may go on from another history.
 fn is_committed(files: &LedgerFiles, txid: TxId) -> bool {
-    let mut committed = files.chunks.iter().filter(|chunk| chunk.file.name.kind.is_committed());
-    committed.any(|chunk| chunk.file.last >= txid.seqno)
+    let mut from = files.chunks.iter().rev();
+    // What an unfinished recovery committed is given up by the next one.
+    from.find(|chunk| chunk.use_from <= txid.seqno)
+        .is_some_and(|chunk| chunk.file.name.kind == ChunkKind::Committed)
 }
 
 /// What is said where no file has the entry.
@@ -382,7 +396,10 @@ fn other_view(asked: TxId, there: TxId) -> Finding {
 pub fn in_ledger(files: &LedgerFiles, txid: TxId) -> Result<std::result::Result<InLedger, Finding>> {
     Ok(match find(files, txid.seqno, |_| true)? {
         None => Err(absent(files, txid)),
-        Some(found) if found.entry.txid != txid => Err(other_view(txid, found.entry.txid)),
+        Some(found) if found.entry.txid != txid => {
+            let why = other_view(txid, found.entry.txid).message;
+            Err(about(Code::ReceiptOtherLedger, txid, why))
+        }
         Some(found) => Ok(InLedger {
             txid,
             leaf: found.entry.leaf,

@@ -214,8 +214,23 @@ fn what_is_expected_is_what_must_be_proven() {
             ),
         ];
         for (code, expected) in wrong {
-            refused(&receipt, &expected, &[code]);
+            match code {
+                // What it proves, it proves, all the more where a ledger has something else.
+                Code::ReceiptOtherLedger => differs(&receipt, &expected, code),
+                _ => drop(refused(&receipt, &expected, &[code])),
+            }
         }
+        let nowhere = Expected {
+            not_in_ledger: Some(Finding::new(Code::NoSuchTransaction, "the ledger ends before it")),
+            ..trusting()
+        };
+        differs(&receipt, &nowhere, Code::NoSuchTransaction);
+        // A forged one is forged, whatever the ledger has.
+        let stranger = Expected {
+            trusted: self::trusting(&[&self::service(5)]).trusted,
+            ..nowhere
+        };
+        refused(&receipt, &stranger, &[Code::ReceiptStrange, Code::NoSuchTransaction]);
     }
 }
 
@@ -251,7 +266,8 @@ fn a_bare_leaf_proves_no_more_than_it_can() {
     assert_eq!(holds(&plain(leaf, &path), &held).transaction, Some(OF));
     // An inner node of the tree is no transaction of it.
     let inner = crate::merkle::tree::fold(leaf, &path[..1]);
-    refused(&plain(inner, &path[1..]), &held, &[Code::ReceiptOtherLedger]);
+    let report = refused(&plain(inner, &path[1..]), &held, &[Code::ReceiptOtherLedger]);
+    assert_eq!(report.transaction, None);
     // A signature transaction: the leaf is the root.
     let root = tree().root();
     let report = holds(&plain(root, &[]), &trusting(&[&service]));

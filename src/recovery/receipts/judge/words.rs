@@ -1,6 +1,6 @@
 //! What a receipt that holds proves, and what it does not, in sentences.
 
-use super::{Expected, ReceiptReport};
+use super::{Epoch, Expected, ReceiptReport};
 use crate::merkle::presented::{Leaf, Presented};
 use crate::shown::date;
 
@@ -9,6 +9,7 @@ pub(super) fn say_what_is_proven(
     receipt: &Presented,
     expected: &Expected,
     issued_at: Option<i64>,
+    epoch: Option<Epoch>,
 ) {
     let service = report.service.map_or(String::new(), |id| hex::encode(id.0));
     let what = match report.transaction {
@@ -20,10 +21,13 @@ pub(super) fn say_what_is_proven(
     let mut proven = vec![format!("{what} is in the ledger of service {service}")];
     let mut not_proven = Vec::new();
     match (&receipt.leaf, report.of_signature) {
-        (Leaf::Parts(_), _) => proven.push(
-            "its commit evidence is shown: that takes the ledger secret, and a node does it once the transaction is committed"
-                .to_owned(),
-        ),
+        (Leaf::Parts(_), _) => {
+            proven.push("its commit evidence is shown, which takes the ledger secret".to_owned());
+            not_proven.push(
+                "that it was committed, unless a node gave the receipt out: nodes do so once it is, but whoever has the ledger secret can for what was signed and rolled back"
+                    .to_owned(),
+            );
+        }
         (Leaf::Plain(_), true) => {
             not_proven.push("that everything before it was committed: a receipt of a signature says that it was signed".to_owned());
         }
@@ -57,9 +61,21 @@ pub(super) fn say_what_is_proven(
     if report.transaction.is_none() {
         let how = "give --ledger and --txid to hold it against the ledger's own entry";
         not_proven.push(format!("which transaction it is: the receipt does not name it; {how}"));
+        if let Some(Epoch { begin, end }) = epoch {
+            not_proven.push(format!(
+                "that it is from {begin} to {end}, for which that service is vouched for: nodes that a recovery left behind may sign on"
+            ));
+        }
     }
-    if let Some(there) = &expected.in_ledger {
-        proven.push(format!("it is of the very bytes that the ledger has at {}", there.txid));
+    let is_there = report.findings.is_empty();
+    if let Some(there) = expected.in_ledger.as_ref().filter(|_| is_there) {
+        proven.push(match report.of_signature {
+            true => format!(
+                "its root is the one that the ledger's signature at {} is over",
+                there.txid
+            ),
+            false => format!("it is of the very bytes that the ledger has at {}", there.txid),
+        });
     } else if let Some(write_set) = &expected.write_set {
         proven.push(format!("{} holds the bytes of its entry", write_set.name));
     } else {

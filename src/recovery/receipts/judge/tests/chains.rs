@@ -4,6 +4,7 @@ use ciborium::Value;
 
 use super::made::*;
 use crate::crypto::cose::sign_endorsement;
+use crate::crypto::x509::endorse_service;
 use crate::merkle::receipt::write_cbor_proof;
 use crate::recovery::receipts::judge::*;
 
@@ -77,6 +78,50 @@ fn a_service_is_vouched_for_in_its_own_time_only() {
             };
             refused(&receipt, &beside, &[Code::ReceiptEpoch]);
         }
+    }
+}
+
+#[test]
+fn a_bare_leaf_of_a_service_that_is_vouched_for_may_be_of_another_time() {
+    let (first, second) = (service(1), service(2));
+    let node = node(10, &first);
+    let chain = [endorse(&second, &first, "2.1", "2.10")];
+    let (pem, id) = (node.certificate.to_pem(), hex::encode(node.certificate.key_id()));
+    let signature = node.key.sign_prehashed_der(&tree().root());
+    let path = tree().path(OF.seqno).unwrap();
+    let leaf = Leaf::Plain(parts().leaf());
+    let receipt = crate::merkle::presented::write_json_receipt(&leaf, &path, (&pem, &id), &signature, &chain);
+    let says = |report: &ReceiptReport| report.not_proven.iter().any(|words| words.contains("from 2.1 to 2.10"));
+    assert!(says(&holds(&receipt, &trusting(&[&second]))));
+    assert!(!says(&holds(&receipt, &trusting(&[&first]))));
+    let held = Expected {
+        in_ledger: Some(InLedger {
+            txid: OF,
+            leaf: parts().leaf(),
+            root: None,
+        }),
+        ..trusting(&[&second])
+    };
+    refused(&receipt, &held, &[Code::ReceiptEpoch]);
+}
+
+#[test]
+fn a_certificate_from_a_service_that_is_vouched_for_is_of_what_was_before_its_time() {
+    let (first, second, third) = (service(1), service(2), service(3));
+    let validity = second.certificate.validity().unwrap();
+    let link = endorse_service(&first.certificate, &second.certificate, &second.key, validity, [9; 16]).unwrap();
+    let plain = json(&node(10, &first), &[]);
+    let receipt = changed(&plain, |receipt| {
+        receipt["service_endorsements"] = vec![link.to_pem()].into()
+    });
+    let vouched = |begin: &str| Expected {
+        endorsements: vec![endorse(&third, &second, begin, "9.99")],
+        ..trusting(&[&third])
+    };
+    holds(&receipt, &vouched("4.18"));
+    // The transaction is 2.17: its service was over by then, and its nodes signed on.
+    for begin in ["4.17", "4.1", "2.18", "1.1"] {
+        refused(&receipt, &vouched(begin), &[Code::ReceiptEpoch]);
     }
 }
 

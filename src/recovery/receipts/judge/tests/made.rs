@@ -134,6 +134,22 @@ pub(super) fn refused(receipt: &[u8], expected: &Expected, codes: &[Code]) -> Re
     report
 }
 
+/// It holds, and a ledger has something else.
+#[track_caller]
+pub(super) fn differs(receipt: &[u8], expected: &Expected, code: Code) {
+    let report = judged(receipt, expected);
+    let found: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(found, [code]);
+    assert_eq!(report.verdict, Verdict::Findings);
+    assert!(
+        report.proven[0].contains("is in the ledger of service"),
+        "{:?}",
+        report.proven
+    );
+    let words = |word: &str| report.proven.iter().any(|sentence| sentence.contains(word));
+    assert!(!words("very bytes"), "{:?}", report.proven);
+}
+
 /// A changed JSON document.
 pub(super) fn changed(receipt: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
     let mut value = serde_json::from_slice(receipt).unwrap();
