@@ -162,6 +162,19 @@ fn empty_maps_of_no_version_are_left_to_who_knows_what_came_later() {
 }
 
 #[test]
+fn an_empty_map_in_the_domain_of_the_others_is_nobodys() {
+    let state = state();
+    for (public, name) in [(true, "secrets"), (false, "public:a"), (true, ""), (true, "public")] {
+        let mut rows = truth(&state, public);
+        let at = rows.partition_point(|row| row.0 < name);
+        rows.insert(at, (name, 0, vec![]));
+        let comparison = compared(&state, public, &rows);
+        assert!(comparison.born.is_empty(), "{name}: {comparison:?}");
+        assert_eq!(comparison.first.unwrap().kind, Kind::ExtraMap, "{name}");
+    }
+}
+
+#[test]
 fn no_value_is_shown() {
     let state = state();
     let changes: [fn(&mut Rows<'_>); 3] = [
