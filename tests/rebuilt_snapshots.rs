@@ -218,7 +218,7 @@ fn what_a_changed_snapshot_says_is_named_beside_its_broken_receipt() {
     assert!(codes(&report).contains(&"L1201"), "{report}");
     assert!(codes(&report).contains(&"L0502"), "{report}");
     // Damage of any kind ends in an answer.
-    for at in (0..bytes.len()).step_by(bytes.len() / 40) {
+    for at in (0..bytes.len()).step_by(bytes.len() / 12) {
         for value in [0, 0xff, bytes[at] ^ 0x10] {
             let mut changed = bytes.clone();
             changed[at] = value;
@@ -446,4 +446,24 @@ fn nothing_is_written_into_what_is_read_nor_over_what_is_there() {
     assert!(before == contents(&service.directory));
     rekindle!["snapshot", service.ledger(), "--all"].expect_sentence(2, &["-o DIR"]);
     rekindle!["snapshot", service.ledger(), "-o", "/none/such/place", "--at", "1"].expect_sentence(3, &["/none/such"]);
+}
+
+#[test]
+fn what_is_no_key_is_refused_before_the_ledger_is_read() {
+    let service = made(&["--entries", "60"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let checkpoint = scratch.path().join("checkpoint");
+    let certificate = service.directory.join("common/member0_cert.pem");
+    let run = rekindle![
+        "verify",
+        service.ledger(),
+        "--snapshots",
+        service.snapshots(),
+        "--checkpoint",
+        &checkpoint,
+        "--member-key",
+        certificate
+    ];
+    run.expect_sentence(2, &["member0_cert.pem", "is not a member's share-encryption key"]);
+    assert!(!checkpoint.exists(), "the ledger was verified first");
 }

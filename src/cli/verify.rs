@@ -80,6 +80,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         refuse_ledger_directories(checkpoint, &[args.directories.as_slice(), &args.snapshots].concat())?;
         refuse_what_is_none(checkpoint)?;
     }
+    // A file that is no key is said to be none before the ledger is read, which can take long.
+    keys::read(&args.member_key, &[])?;
     // A snapshot can be all that is left.
     let has_snapshots = args.from_snapshot.is_some() || !snapshots::list(&args.snapshots)?.is_empty();
     let files = match has_snapshots {
