@@ -204,6 +204,21 @@ mod tests {
     use crate::format::snapshot::write_header;
 
     #[test]
+    fn an_empty_map_that_no_later_transaction_began_is_nobodys() {
+        let later = vec![(62, "public:later".to_owned()), (63, "later".to_owned())];
+        let mut comparison = Comparison {
+            born: vec!["public:later".to_owned(), "later".to_owned()],
+            ..Comparison::default()
+        };
+        explain_born(&mut comparison, &later);
+        assert_eq!(comparison.differences, 0);
+        comparison.born = vec!["public:later".to_owned(), "public:nobody".to_owned()];
+        explain_born(&mut comparison, &later);
+        assert_eq!(comparison.differences, 1);
+        assert_eq!(comparison.first.unwrap().table.as_deref(), Some("public:nobody"));
+    }
+
+    #[test]
     fn a_file_that_becomes_shorter_while_it_is_read_is_no_snapshot_of_another_state() {
         let (mut public, mut bytes) = (Vec::new(), Vec::new());
         write_header(&mut public, 61, &[3; 32], &[1]);

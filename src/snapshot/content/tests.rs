@@ -65,7 +65,7 @@ fn every_change_of_one_thing_is_named() {
     // The keys of public:a in the order of a snapshot.
     let order: Vec<&[u8]> = truth(&state, true)[0].2.iter().map(|row| row.0).collect();
     type Change = fn(&mut Rows<'_>);
-    let changes: [(Kind, usize, Change); 16] = [
+    let changes: [(Kind, usize, Change); 18] = [
         (Kind::Value, 0, |rows| rows[0].2[0].2 = b"zzzz"),
         (Kind::Value, 1, |rows| rows[0].2[1].2 = b""),
         (Kind::Version, 2, |rows| rows[0].2[2].1 += 1),
@@ -81,6 +81,13 @@ fn every_change_of_one_thing_is_named() {
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"other", -8, b""))),
         (Kind::MapVersion, 9, |rows| rows[1].1 = 6),
         (Kind::ExtraMap, 9, |rows| rows.push(("public:d", 3, vec![]))),
+        (Kind::ExtraMap, 9, |rows| {
+            rows.push(("public:d", 3, vec![(b"one", 3, b"x"), (b"two", 3, b"x")]));
+        }),
+        // Of maps that began later: nothing but their order shows them.
+        (Kind::Order, 9, |rows| {
+            rows.extend([("public:e", 0, vec![]), ("public:d", 0, vec![])]);
+        }),
         (Kind::MissingMap, 9, |rows| drop(rows.remove(2))),
         (Kind::Order, 9, |rows| rows.push(("public:c", 0, vec![]))),
         (Kind::Order, 0, |rows| {
