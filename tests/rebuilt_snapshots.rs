@@ -218,7 +218,7 @@ fn what_a_changed_snapshot_says_is_named_beside_its_broken_receipt() {
     assert!(codes(&report).contains(&"L1201"), "{report}");
     assert!(codes(&report).contains(&"L0502"), "{report}");
     // Damage of any kind ends in an answer.
-    for at in (0..bytes.len()).step_by(bytes.len() / 40) {
+    for at in (0..bytes.len()).step_by(bytes.len() / 12) {
         for value in [0, 0xff, bytes[at] ^ 0x10] {
             let mut changed = bytes.clone();
             changed[at] = value;
@@ -313,25 +313,53 @@ fn evidence_that_nothing_signed_covers_gives_no_snapshot() {
     assert_eq!(files(scratch.path()).len(), 1);
 }
 
+/// Where an entry begins in the bytes of a chunk that begins at seqno 1.
+fn offset_of(bytes: &[u8], seqno: u64) -> usize {
+    use rekindle::format::chunk::{Layout, Step, Walker};
+    let (mut walker, mut faults) = (Walker::new(bytes, Layout::read(bytes).unwrap(), 1), Vec::new());
+    while let Step::Entry(located) = walker.step(&mut faults) {
+        if located.seqno == seqno {
+            return located.offset as usize;
+        }
+    }
+    panic!("no entry {seqno}");
+}
+
 /// Ends a ledger of one open chunk before the entry `next`.
 fn cut_before(ledger: &Path, next: u64) {
-    use rekindle::format::chunk::{Layout, Step, Walker};
     let all = chunks(ledger);
     let [(first, path)] = all.as_slice() else {
         panic!("{all:?}")
     };
     let mut bytes = std::fs::read(path).unwrap();
-    let (mut walker, mut faults) = (Walker::new(&bytes, Layout::read(&bytes).unwrap(), *first), Vec::new());
-    let mut end = 0;
-    while let Step::Entry(located) = walker.step(&mut faults) {
-        if located.seqno == next {
-            end = located.offset as usize;
-        }
-    }
+    let end = offset_of(&bytes, next);
     bytes.truncate(end);
     bytes[..8].fill(0);
     std::fs::remove_file(path).unwrap();
     std::fs::write(ledger.join(format!("ledger_{first}")), bytes).unwrap();
+}
+
+#[test]
+fn a_snapshot_whose_receipt_would_not_verify_is_not_written() {
+    let service = made(&["--entries", "60", "--chunk-size", "1000000"]);
+    let listing = rekindle!["snapshot", service.ledger(), "--json"].expect(0).json();
+    let first = listing["snapshots"].as_array().unwrap().first().unwrap().clone();
+    let path = chunks(&service.ledger()).remove(0).1;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = offset_of(&bytes, first["signed_at"].as_u64().unwrap());
+    // A signature of the node in the transaction that signs the evidence: its state and digest are as they were.
+    let field = b"\"sig\":\"";
+    let found = bytes[at..].windows(field.len()).position(|window| window == field);
+    let letter = at + found.unwrap() + field.len() + 40;
+    bytes[letter] = if bytes[letter] == b'A' { b'B' } else { b'A' };
+    std::fs::write(&path, bytes).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let at = first["seqno"].to_string();
+    let report = rebuild(&[service.ledger()], &service.keys(), out.path(), &["--at", &at])
+        .expect(1)
+        .json();
+    assert_eq!(codes(&report), ["L1216"], "{report}");
+    assert!(files(out.path()).is_empty());
 }
 
 #[test]
@@ -446,4 +474,22 @@ fn nothing_is_written_into_what_is_read_nor_over_what_is_there() {
     assert!(before == contents(&service.directory));
     rekindle!["snapshot", service.ledger(), "--all"].expect_sentence(2, &["-o DIR"]);
     rekindle!["snapshot", service.ledger(), "-o", "/none/such/place", "--at", "1"].expect_sentence(3, &["/none/such"]);
+}
+
+#[test]
+fn what_is_no_key_is_refused_before_the_ledger_is_read() {
+    let service = made(&["--entries", "60"]);
+    let certificate = service.directory.join("common/member0_cert.pem");
+    // A ledger that is not there would be noticed first if it were looked at first.
+    for ledger in [service.ledger(), service.directory.join("none")] {
+        let run = rekindle![
+            "verify",
+            ledger,
+            "--snapshots",
+            service.snapshots(),
+            "--member-key",
+            &certificate
+        ];
+        run.expect_sentence(2, &["member0_cert.pem", "is not a member's share-encryption key"]);
+    }
 }

@@ -163,6 +163,7 @@ fn render(report: &Report, forgotten: u64) -> String {
             Outcome::CanBeRebuilt => "can be rebuilt".to_owned(),
             Outcome::Unsigned => "no signature covers its evidence".to_owned(),
             Outcome::BeforeTheLedger => "its state is before what is read".to_owned(),
+            Outcome::Impossible => "its evidence is not after its state".to_owned(),
             Outcome::Refused => "see findings".to_owned(),
             Outcome::Rebuilt => format!(
                 "rebuilt, {}, with the digest of its evidence: {}",

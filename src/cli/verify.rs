@@ -98,6 +98,8 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     let inputs: Vec<_> = inputs.into_iter().filter_map(|input| input.as_deref()).collect();
     let read = [args.directories.as_slice(), &args.snapshots].concat();
     let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
+    // A file that is no key is said to be none before the ledger is read, which can take long.
+    keys::read(&args.member_key, &[])?;
     // A snapshot can be all that is left.
     let has_snapshots = args.from_snapshot.is_some() || !snapshots::list(&args.snapshots)?.is_empty();
     let files = match has_snapshots {

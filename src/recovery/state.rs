@@ -196,6 +196,11 @@ impl MappedSnapshot {
         Ok(!self.parsed()?.entry.private.is_empty())
     }
 
+    /// Whether the file has become shorter since it was opened: what was read from it can't be relied on.
+    pub fn shrank(&self) -> bool {
+        self.map.shrank()
+    }
+
     fn parsed(&self) -> Result<Snapshot<'_>> {
         Snapshot::parse(self.map.bytes()).map_err(|why| self.unreadable(&why.to_string()))
     }

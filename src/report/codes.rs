@@ -248,7 +248,7 @@ register! {
     /// A snapshot holds another state than the entries up to its seqno give.
     SnapshotContent = "L1201", Error, "no node may start from it: use another snapshot, or none. Where its receipt verifies, the service that wrote it signed a state that is not its ledger's: find out who ran it";
     /// The ledger holds no evidence of a snapshot at that seqno.
-    SnapshotNoEvidence = "L1211", Error, "none can be had: what a node would have written there is not known to the digest; recover from the ledger itself, or from a snapshot that the list names";
+    SnapshotNoEvidence = "L1211", Error, "none can be had: nothing tells the digest of what a node would have written there; recover from the ledger itself, or from a snapshot that the list names";
     /// No signature covers the evidence of a snapshot, so there is no receipt for it.
     SnapshotEvidenceUnsigned = "L1212", Warning, "look for a copy of the ledger that reaches further; nodes start from no snapshot without a receipt";
     /// A snapshot's state can't be had, because entries before it are missing or can't be read.

@@ -1,12 +1,12 @@
 //! `verify --snapshots`: the content of each snapshot against the state that the verified ledger gives, in one replay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::content::{Comparison, compare, compare_views, extra_map};
 use super::rebuild::{Born, maps_after};
 use super::replay::{Replay, State};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Seqno;
 use crate::format::snapshot::private_parts;
 use crate::recovery::join::MAX_VIEW;
@@ -145,7 +145,13 @@ fn walk(snapshot: &MappedSnapshot, state: &State, secrets: Option<&LedgerSecrets
     comparison.add(public?);
     let (more, private) = private?;
     comparison.add(more);
-    Ok((comparison, private))
+    match snapshot.shrank() {
+        // What was missing was read as zeros.
+        true => Err(Error::Unreadable(
+            "the file became shorter while it was read".to_owned(),
+        )),
+        false => Ok((comparison, private)),
+    }
 }
 
 fn walk_private(
@@ -183,9 +189,55 @@ fn walk_private(
 
 /// Empty maps that the state does not have must begin in the entries up to the evidence.
 fn explain_born(comparison: &mut Comparison, later: &Born) {
+    let known: HashSet<&str> = later.iter().map(|(_, name)| name.as_str()).collect();
     for name in std::mem::take(&mut comparison.born) {
-        if !later.iter().any(|(_, known)| *known == name) {
+        if !known.contains(name.as_str()) {
             comparison.differ(|| extra_map(&name, 0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::entry::{EntryIv, write_entry};
+    use crate::format::snapshot::write_header;
+
+    #[test]
+    fn an_empty_map_that_no_later_transaction_began_is_nobodys() {
+        let later = vec![(62, "public:later".to_owned()), (63, "later".to_owned())];
+        let mut comparison = Comparison {
+            born: vec!["public:later".to_owned(), "later".to_owned()],
+            ..Comparison::default()
+        };
+        explain_born(&mut comparison, &later);
+        assert_eq!(comparison.differences, 0);
+        comparison.born = vec!["public:later".to_owned(), "public:nobody".to_owned()];
+        explain_born(&mut comparison, &later);
+        assert_eq!(comparison.differences, 1);
+        assert_eq!(comparison.first.unwrap().table.as_deref(), Some("public:nobody"));
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_while_it_is_read_is_no_snapshot_of_another_state() {
+        let (mut public, mut bytes) = (Vec::new(), Vec::new());
+        write_header(&mut public, 61, &[3; 32], &[1]);
+        let iv = EntryIv {
+            seqno: 61,
+            view: 0,
+            snapshot: true,
+        };
+        write_entry(&mut bytes, 0, &[0; 16], iv, &public, b"").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot_61_62.committed");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut state = State::default();
+        (state.at, state.view_history) = (61, vec![1]);
+        let snapshot = MappedSnapshot::open(&path).unwrap();
+        assert_eq!(walk(&snapshot, &state, None).unwrap().0.differences, 0);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(bytes.len() as u64 - 1).unwrap();
+        let why = walk(&snapshot, &state, None).err().unwrap().to_string();
+        assert!(why.contains("became shorter"), "{why}");
     }
 }

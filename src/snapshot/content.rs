@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::replay::State;
 use crate::format::Seqno;
+use crate::format::domain::is_public;
 use crate::format::snapshot::{Part, StateEntry, key_order};
 use crate::kv::base::{Base, Live};
 use crate::shown::excerpt;
@@ -143,6 +144,7 @@ pub fn compare<'s, E>(
     walk: impl Fn(&mut dyn FnMut(Part<'s>)) -> Result<(), E>,
 ) -> Result<Comparison, E> {
     let mut walker = Walker {
+        public,
         base: state.maps(public),
         graves: state.graves.as_ref(),
         expected: state.maps(public).maps().into_iter().peekable(),
@@ -183,6 +185,7 @@ pub fn compare<'s, E>(
 }
 
 struct Walker<'b, 's> {
+    public: bool,
     base: &'b Base,
     graves: Option<&'b Base>,
     expected: Peekable<IntoIter<(&'b str, Seqno)>>,
@@ -278,7 +281,10 @@ impl<'s> Walker<'_, 's> {
         let Some(map) = self.map.take() else { return };
         if !map.known {
             match (map.entries, map.version) {
-                (0, 0) if self.comparison.born.len() < MAX_BORN => self.comparison.born.push(map.name.to_owned()),
+                // Of its own domain: what comes later explains no private map in the public one.
+                (0, 0) if is_public(map.name) == self.public && self.comparison.born.len() < MAX_BORN => {
+                    self.comparison.born.push(map.name.to_owned())
+                }
                 (0, version) => self.comparison.differ(|| extra_map(map.name, version)),
                 _ => {} // said at its first key
             }

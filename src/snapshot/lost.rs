@@ -31,6 +31,8 @@ pub enum Outcome {
     Unsigned,
     /// Its state is before what is read.
     BeforeTheLedger,
+    /// Its evidence says that its state is that of the evidence itself, or of a later transaction.
+    Impossible,
     /// It was rebuilt: it has the digest of its evidence.
     Rebuilt,
     /// It could not be; a finding says why.
@@ -61,7 +63,8 @@ pub fn rows(found: &Found, begins_at: Seqno) -> Vec<Row> {
         evidence: *evidence,
         name: name(evidence).to_string(),
         outcome: match evidence.signed_at {
-            _ if evidence.seqno < begins_at || evidence.seqno >= evidence.evidence.seqno => Outcome::BeforeTheLedger,
+            _ if evidence.seqno >= evidence.evidence.seqno => Outcome::Impossible,
+            _ if evidence.seqno < begins_at => Outcome::BeforeTheLedger,
             None => Outcome::Unsigned,
             Some(_) => Outcome::CanBeRebuilt,
         },
@@ -172,6 +175,13 @@ pub fn hopeless(row: &Row, asked_for: bool) -> Option<Finding> {
                 row.evidence.evidence
             ),
         ),
+        Outcome::Impossible => (
+            Code::SnapshotStateLost,
+            format!(
+                "its evidence is transaction {}, which says that its state is of transaction {}: no service wrote that",
+                row.evidence.evidence, row.evidence.seqno
+            ),
+        ),
         Outcome::BeforeTheLedger => (
             Code::SnapshotStateLost,
             format!(
@@ -268,4 +278,46 @@ pub fn rebuild(
         Ok(())
     })?;
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::TxId;
+    use crate::tables::values::HexDigest;
+
+    #[test]
+    fn evidence_of_a_state_that_comes_later_is_said_to_be_that() {
+        let evidence = |seqno| Evidence {
+            seqno,
+            evidence: TxId { view: 2, seqno: 42 },
+            digest: HexDigest([0; 32]),
+            signed_at: Some(43),
+        };
+        let found = Found {
+            evidence: [0, 9, 10, 41, 42, 99, Seqno::MAX].map(evidence).to_vec(),
+            ..Found::default()
+        };
+        let rows = rows(&found, 10);
+        let outcomes: Vec<Outcome> = rows.iter().map(|row| row.outcome).collect();
+        let (before, possible, impossible) = (Outcome::BeforeTheLedger, Outcome::CanBeRebuilt, Outcome::Impossible);
+        assert_eq!(
+            outcomes,
+            [before, before, possible, possible, impossible, impossible, impossible]
+        );
+        assert_eq!(choose(&rows, None, true), [2, 3]);
+        for row in &rows[4..] {
+            let finding = hopeless(row, true).unwrap();
+            assert_eq!(
+                (finding.code, finding.severity),
+                (Code::SnapshotStateLost, Severity::Error)
+            );
+            let seqno = row.evidence.seqno;
+            assert!(
+                finding.message.contains(&format!("is of transaction {seqno}:")),
+                "{}",
+                finding.message
+            );
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! Segments are read and decrypted in parallel, a group at a time; while the next group is read, the writes of the one
 //! before are applied, in order. Memory follows what is alive, and a group of segments.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -168,6 +170,8 @@ struct Batch {
     /// Keys and values, one after the other.
     bytes: Zeroizing<Vec<u8>>,
     tables: Vec<String>,
+    /// Their places.
+    numbers: HashMap<String, u32>,
     events: Vec<Event>,
     findings: Vec<Finding>,
     locked: bool,
@@ -222,12 +226,13 @@ impl Batch {
     }
 
     fn table(&mut self, name: &str) -> u32 {
-        let known = self.tables.iter().rposition(|known| known == name);
-        let number = known.unwrap_or_else(|| {
-            self.tables.push(name.to_owned());
-            self.tables.len() - 1
-        });
-        number as u32
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.tables.len() as u32;
+        self.tables.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
     }
 
     /// Applies its events in order; `before` is called ahead of the first one of each transaction.

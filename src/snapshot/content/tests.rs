@@ -65,7 +65,7 @@ fn every_change_of_one_thing_is_named() {
     // The keys of public:a in the order of a snapshot.
     let order: Vec<&[u8]> = truth(&state, true)[0].2.iter().map(|row| row.0).collect();
     type Change = fn(&mut Rows<'_>);
-    let changes: [(Kind, usize, Change); 16] = [
+    let changes: [(Kind, usize, Change); 18] = [
         (Kind::Value, 0, |rows| rows[0].2[0].2 = b"zzzz"),
         (Kind::Value, 1, |rows| rows[0].2[1].2 = b""),
         (Kind::Version, 2, |rows| rows[0].2[2].1 += 1),
@@ -81,6 +81,13 @@ fn every_change_of_one_thing_is_named() {
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"other", -8, b""))),
         (Kind::MapVersion, 9, |rows| rows[1].1 = 6),
         (Kind::ExtraMap, 9, |rows| rows.push(("public:d", 3, vec![]))),
+        (Kind::ExtraMap, 9, |rows| {
+            rows.push(("public:d", 3, vec![(b"one", 3, b"x"), (b"two", 3, b"x")]));
+        }),
+        // Of maps that began later: nothing but their order shows them.
+        (Kind::Order, 9, |rows| {
+            rows.extend([("public:e", 0, vec![]), ("public:d", 0, vec![])]);
+        }),
         (Kind::MissingMap, 9, |rows| drop(rows.remove(2))),
         (Kind::Order, 9, |rows| rows.push(("public:c", 0, vec![]))),
         (Kind::Order, 0, |rows| {
@@ -159,6 +166,19 @@ fn empty_maps_of_no_version_are_left_to_who_knows_what_came_later() {
         (comparison.differences, comparison.born.as_slice()),
         (0, &["public:later".to_owned()][..])
     );
+}
+
+#[test]
+fn an_empty_map_in_the_domain_of_the_others_is_nobodys() {
+    let state = state();
+    for (public, name) in [(true, "secrets"), (false, "public:a"), (true, ""), (true, "public")] {
+        let mut rows = truth(&state, public);
+        let at = rows.partition_point(|row| row.0 < name);
+        rows.insert(at, (name, 0, vec![]));
+        let comparison = compared(&state, public, &rows);
+        assert!(comparison.born.is_empty(), "{name}: {comparison:?}");
+        assert_eq!(comparison.first.unwrap().kind, Kind::ExtraMap, "{name}");
+    }
 }
 
 #[test]
