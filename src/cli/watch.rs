@@ -99,7 +99,8 @@ impl Wanted {
             Wanted::RecoveryNeeded => State::RecoveryNeeded,
             Wanted::Replaced => State::Replaced,
         };
-        wanted == state
+        // Whoever answers in place of a service that is lost can't prove that it comes after it: that must not silence the alarm.
+        wanted == state || (self == Wanted::RecoveryNeeded && state == State::Replaced)
     }
 }
 
