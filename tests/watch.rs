@@ -345,3 +345,42 @@ fn a_node_that_answers_each_question_late_lives() {
         assert!(!states.contains(&"recovery_needed".to_owned()), "{slow}: {states:?}");
     }
 }
+
+#[test]
+fn a_watch_whose_output_nobody_reads_still_runs_its_command_and_ends_when_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = a_service(scratch.path(), "3");
+    let node = opened(&place);
+    let kept = scratch.path().join("kept");
+    let command = format!("echo $REKINDLE_WATCH_STATE >> {}", kept.display());
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    // A stream that is full before the watch says a word.
+    theirs.set_nonblocking(true).unwrap();
+    while (&theirs).write(&[b'x'; 4096]).is_ok() {}
+    while (&theirs).write(b"x").is_ok() {}
+    theirs.set_nonblocking(false).unwrap();
+    let mut watching = watch(&["--json", "--exec", &command, &node.url]);
+    let mut watching = watching.stdout(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
+    let began = Instant::now();
+    let has_run = |state: &str| std::fs::read_to_string(&kept).unwrap_or_default().contains(state);
+    while !has_run("stable") && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    node.signal(rustix::process::Signal::KILL);
+    let killed = Instant::now();
+    while !has_run("recovery_needed") && killed.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let alarmed = has_run("recovery_needed");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(watching.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let told = Instant::now();
+    while watching.try_wait().unwrap().is_none() && told.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = watching.try_wait().unwrap();
+    let _ = watching.kill();
+    drop(ours);
+    assert!(alarmed, "the command did not run");
+    assert_eq!(ended.expect("it does not end").code(), Some(1));
+}
