@@ -11,6 +11,8 @@ mod storm;
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -172,6 +174,7 @@ fn arguments_that_can_not_be_are_refused_in_a_sentence() {
         (&["https://a:1/x"], "https://host:port"),
         (&["https://u@a:1"], "https://host:port"),
         (&["https://a:1", "--every", "5s"], "too seldom"),
+        (&["https://a:1", "--every", "1us"], "a burden"),
         (
             &["https://a:1", "--election-timeout", "1ms", "--every", "1us"],
             "at least 200 ms",
@@ -203,4 +206,181 @@ fn a_loss_of_the_majority_is_declared_within_two_election_time_outs_and_nothing_
         "no majority was lost in these rounds: {:?}",
         tally.rounds
     );
+}
+
+/// A node of a service of its own, made of `seed`.
+fn a_service(scratch: &std::path::Path, seed: &str) -> node::Place {
+    let service = scratch.join(format!("service-{seed}"));
+    let made = Command::new(node::program())
+        .arg("fixture")
+        .arg("--out")
+        .arg(&service)
+        .args([
+            "--entries",
+            "60",
+            "--signature-every",
+            "20",
+            "--recoveries",
+            "1",
+            "--seed",
+            seed,
+        ])
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    node::Place::of(&service)
+}
+
+fn opened(place: &node::Place) -> node::Node<'_> {
+    let mut node = place.start();
+    node.wait_for("PartOfPublicNetwork");
+    node.wait_for_members();
+    node.wait_for_commit();
+    node
+}
+
+/// A way to `to` on which every answer takes so many milliseconds longer, as over a far network or from a node that is overloaded.
+fn slow_way(to: &Arc<OnceLock<String>>, delay_ms: &Arc<AtomicU64>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let to = Arc::clone(to);
+    let delay_ms = Arc::clone(delay_ms);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let server = std::net::TcpStream::connect(to.get().expect("the node is there before who asks it"));
+            let (mut client, mut server) = (client.unwrap(), server.unwrap());
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_server);
+                let _ = to_server.shutdown(std::net::Shutdown::Both);
+            });
+            let (late, comes) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+            let delay_ms = Arc::clone(&delay_ms);
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 16];
+                let delay = || Duration::from_millis(delay_ms.load(Ordering::SeqCst));
+                while let Ok(count @ 1..) = server.read(&mut buffer) {
+                    let _ = late.send((Instant::now() + delay(), buffer[..count].to_vec()));
+                }
+            });
+            std::thread::spawn(move || {
+                for (when, bytes) in comes {
+                    std::thread::sleep(when.saturating_duration_since(Instant::now()));
+                    if client.write_all(&bytes).is_err() {
+                        return;
+                    }
+                }
+                let _ = client.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+fn states(output: &Output) -> Vec<String> {
+    let said = lines(output);
+    let states = said.iter().filter(|event| event["event"] == "state");
+    states
+        .map(|event| event["state"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn of_two_services_that_answer_first_at_once_one_is_watched_and_the_other_is_nobody() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (one, other) = (a_service(scratch.path(), "3"), a_service(scratch.path(), "4"));
+    let nodes = [opened(&one), opened(&other)];
+    for _ in 0..6 {
+        // With so long a time-out both answer between two judgements.
+        let mut watching = Command::new(node::program());
+        watching.args([
+            "watch",
+            "--json",
+            "--every",
+            "1s",
+            "--election-timeout",
+            "5s",
+            "--for",
+            "1500ms",
+        ]);
+        let said = lines(&watching.args(nodes.iter().map(|node| &node.url)).output().unwrap());
+        let trusts: Vec<&Value> = said.iter().filter(|event| event["event"] == "trusts").collect();
+        assert_eq!(trusts.len(), 1, "{said:#?}");
+        let address = trusts[0]["address"].as_str().unwrap();
+        let trusted = nodes.iter().find(|node| node.url.ends_with(address)).unwrap();
+        for event in said.iter().filter(|event| event["event"] == "configuration") {
+            assert_eq!(
+                event["nodes"],
+                serde_json::json!([trusted.state()["node_id"]]),
+                "{said:#?}"
+            );
+        }
+        assert_eq!(said.last().unwrap()["state"], "stable");
+    }
+}
+
+#[test]
+fn a_node_that_answers_each_question_late_lives() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut place = a_service(scratch.path(), "3");
+    let (listens, delay) = (Arc::new(OnceLock::new()), Arc::new(AtomicU64::new(0)));
+    let way = slow_way(&listens, &delay);
+    place.config["network"]["rpc_interfaces"]["test"]["published_address"] = serde_json::json!(way);
+    let node = opened(&place);
+    listens
+        .set(node.url.strip_prefix("https://").unwrap().to_owned())
+        .unwrap();
+    let certificate = place.directory.join("service_cert.pem");
+    let url = format!("https://{way}");
+    for slow in [450, 700] {
+        delay.store(0, Ordering::SeqCst);
+        let trusted = ["--service-certificate", certificate.to_str().unwrap()];
+        let mut watching = watch(&["--json", "--for", "9s", &url]);
+        let watching = watching.args(trusted).stdout(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        delay.store(slow, Ordering::SeqCst);
+        let output = watching.wait_with_output().unwrap();
+        let states = states(&output);
+        assert!(states.contains(&"stable".to_owned()), "{slow}: {states:?}");
+        assert!(!states.contains(&"recovery_needed".to_owned()), "{slow}: {states:?}");
+    }
+}
+
+#[test]
+fn a_watch_whose_output_nobody_reads_still_runs_its_command_and_ends_when_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = a_service(scratch.path(), "3");
+    let node = opened(&place);
+    let kept = scratch.path().join("kept");
+    let command = format!("echo $REKINDLE_WATCH_STATE >> {}", kept.display());
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    // A stream that is full before the watch says a word.
+    theirs.set_nonblocking(true).unwrap();
+    while (&theirs).write(&[b'x'; 4096]).is_ok() {}
+    while (&theirs).write(b"x").is_ok() {}
+    theirs.set_nonblocking(false).unwrap();
+    let mut watching = watch(&["--json", "--exec", &command, &node.url]);
+    let mut watching = watching.stdout(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
+    let began = Instant::now();
+    let has_run = |state: &str| std::fs::read_to_string(&kept).unwrap_or_default().contains(state);
+    while !has_run("stable") && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    node.signal(rustix::process::Signal::KILL);
+    let killed = Instant::now();
+    while !has_run("recovery_needed") && killed.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let alarmed = has_run("recovery_needed");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(watching.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let told = Instant::now();
+    while watching.try_wait().unwrap().is_none() && told.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = watching.try_wait().unwrap();
+    let _ = watching.kill();
+    drop(ours);
+    assert!(alarmed, "the command did not run");
+    assert_eq!(ended.expect("it does not end").code(), Some(1));
 }

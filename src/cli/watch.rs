@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -99,7 +101,8 @@ impl Wanted {
             Wanted::RecoveryNeeded => State::RecoveryNeeded,
             Wanted::Replaced => State::Replaced,
         };
-        wanted == state
+        // Whoever answers in place of a service that is lost can't prove that it comes after it: that must not silence the alarm.
+        wanted == state || (self == Wanted::RecoveryNeeded && state == State::Replaced)
     }
 }
 
@@ -170,7 +173,7 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
     let unlistened = |why: std::io::Error| Error::Unreadable(format!("signals can't be waited for: {why}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unlistened)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unlistened)?;
-    let mut screen = Screen::new(common.json);
+    let mut screen = Screen::new(common.json)?;
     let began = Instant::now();
     let mut last = State::Unknown;
     let mut why = Vec::new();
@@ -183,10 +186,10 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
         }
         shown.show(judgement);
         for event in events {
-            screen.tell(event)?;
             if let Some(runner) = &runner {
                 runner.run_for(event);
             }
+            screen.tell(event)?;
         }
         screen.draw(judgement, plan);
         reached = args.until.iter().any(|wanted| wanted.is(judgement.state));
@@ -198,13 +201,22 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
             false => ControlFlow::Continue(()),
         })
     });
-    let ended = tokio::select! {
-        ended = watched => ended.map(drop),
-        _ = interrupted.recv() => Ok(()),
-        _ = terminated.recv() => Ok(()),
+    let (ended, was_told) = tokio::select! {
+        ended = watched => (ended.map(drop), false),
+        _ = interrupted.recv() => (Ok(()), true),
+        _ = terminated.recv() => (Ok(()), true),
     };
-    screen.end();
+    // What is to be written yet, and a command that runs, are waited for: another signal ends that as well.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    let written = screen.end(was_told);
     ended?;
+    written?;
     if last == State::Unknown {
         // What came of each address is no change of state, and the only help there is.
         let why: Vec<String> = why.iter().map(|why| format!("rekindle: {}\n", line(why))).collect();
@@ -219,55 +231,110 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
     })
 }
 
-/// Where changes are told, and the table is drawn.
+/// Where changes are told, and the table is drawn: by a thread of its own. A terminal that is held (Ctrl-S), or a pipe that nobody reads,
+/// would otherwise hold the watch with it, its command and its alarm.
 struct Screen {
-    json: bool,
-    table: Option<ProgressBar>,
+    says: Option<SyncSender<Say>>,
+    thread: Option<JoinHandle<Result<()>>>,
+    draws: bool,
     drawn: Option<Instant>,
+    unsaid: usize,
+}
+
+enum Say {
+    Change(Box<Event>),
+    Table(String),
 }
 
 /// Quicker, and nobody could read it.
 const REDRAW: Duration = Duration::from_millis(200);
+/// Changes that wait for a reader.
+const MOST_UNREAD: usize = 1024;
+/// How long is waited for a reader by who was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Screen {
-    fn new(json: bool) -> Screen {
+    fn new(json: bool) -> Result<Screen> {
         let draws = !json && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let table = draws.then(|| {
-            let table = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                table.set_style(style);
-            }
-            table
-        });
-        Screen {
-            json,
-            table,
+        let (says, hears) = sync_channel(MOST_UNREAD);
+        let thread = std::thread::Builder::new().name("screen".to_owned());
+        let thread = thread.spawn(move || write(&hears, json, draws));
+        let thread =
+            thread.map_err(|why| Error::Unreadable(format!("the thread that writes can't be started: {why}")))?;
+        Ok(Screen {
+            says: Some(says),
+            thread: Some(thread),
+            draws,
             drawn: None,
-        }
+            unsaid: 0,
+        })
     }
 
-    fn tell(&self, event: &Event) -> Result<()> {
-        match (self.json, &self.table) {
-            (true, _) => output::json(event),
-            (false, None) => output::text(&told(event)),
-            (false, Some(table)) => table.suspend(|| output::text(&told(event))),
+    /// Ends with an error where nothing can be written any more; where it only takes time, it goes on.
+    fn tell(&mut self, event: &Event) -> Result<()> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            return self.end(false);
         }
+        if let Some(says) = &self.says
+            && says.try_send(Say::Change(Box::new(event.clone()))).is_err()
+        {
+            self.unsaid += 1;
+        }
+        Ok(())
     }
 
     fn draw(&mut self, judgement: &Judgement, plan: &Plan) {
-        let Some(table) = &self.table else { return };
-        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+        if !self.draws || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
             return;
         }
         self.drawn = Some(Instant::now());
-        table.set_message(self::table(judgement, plan));
-    }
-
-    fn end(&self) {
-        if let Some(table) = &self.table {
-            table.finish();
+        if let Some(says) = &self.says {
+            // One that nobody looks at is no loss.
+            let _ = says.try_send(Say::Table(table(judgement, plan)));
         }
     }
+
+    /// Waits until all is written; not for long where it was told to end.
+    fn end(&mut self, was_told: bool) -> Result<()> {
+        self.says.take();
+        let began = Instant::now();
+        while was_told && began.elapsed() < LAST_WORDS && self.thread.as_ref().is_some_and(|it| !it.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.unsaid > 0 {
+            output::notice(&format!(
+                "rekindle: {} changes were not written: nobody read\n",
+                self.unsaid
+            ));
+        }
+        match self.thread.take() {
+            Some(thread) if !was_told || thread.is_finished() => thread.join().unwrap_or(Ok(())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write(hears: &Receiver<Say>, json: bool, draws: bool) -> Result<()> {
+    let table = draws.then(|| {
+        let table = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            table.set_style(style);
+        }
+        table
+    });
+    for say in hears {
+        match (say, &table) {
+            (Say::Change(event), _) if json => output::json(&event)?,
+            (Say::Change(event), None) => output::text(&told(&event))?,
+            (Say::Change(event), Some(table)) => table.suspend(|| output::text(&told(&event)))?,
+            (Say::Table(text), Some(table)) => table.set_message(text),
+            (Say::Table(_), None) => {}
+        }
+    }
+    if let Some(table) = &table {
+        table.finish();
+    }
+    Ok(())
 }
 
 /// A state for people.

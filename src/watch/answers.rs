@@ -1,6 +1,7 @@
 //! What one look at one address answered, parsed from whatever was sent and bounded, or how it failed. Recovery specification, 3.2.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -138,6 +139,22 @@ pub struct Answered {
     pub endorser: Option<Certificate>,
 }
 
+impl Answered {
+    /// That it answers, and no more.
+    pub fn nothing(vouched: Vouched, id: NodeId) -> Answered {
+        Answered {
+            vouched,
+            id,
+            state: None,
+            consensus: None,
+            network: None,
+            nodes: None,
+            committed: None,
+            endorser: None,
+        }
+    }
+}
+
 /// How a look failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,6 +221,13 @@ pub fn is_address(text: &str) -> bool {
         && !host.is_empty()
         && host.chars().all(fits)
         && port.parse::<u16>().is_ok_and(|it| it > 0)
+}
+
+/// Whether it stands for every interface of whichever machine reads it, as `0.0.0.0:8000`: followed, it would lead to ourselves.
+fn is_anywhere(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(|host| host.is_unspecified())
 }
 
 fn value(body: &[u8]) -> Result<Value, String> {
@@ -318,7 +342,7 @@ pub fn nodes(body: &[u8]) -> Result<Vec<Listed>, String> {
             let published = interface.get("published_address").and_then(Value::as_str);
             let bound = interface.get("bind_address").and_then(Value::as_str);
             let address = published.filter(|it| !it.is_empty()).or(bound)?;
-            is_address(address).then(|| address.to_owned())
+            (is_address(address) && !is_anywhere(address)).then(|| address.to_owned())
         });
         Some(Listed {
             id: id(node, "node_id")?,

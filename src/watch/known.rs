@@ -91,6 +91,16 @@ pub struct Place {
     pub last: Option<(Moment, Moment, Last)>,
     /// The first look after that one which has got a connection and nothing more yet: when it began, and when it connected.
     pub waits: Option<(Moment, Moment)>,
+    /// Since when something there, and nothing but that, has said that no node of the service is there.
+    pub denies: Option<Moment>,
+}
+
+impl Place {
+    /// Whether it has denied a node that lived, for so long that it can't have been on its way down or up: an address that means
+    /// something else where we are, or one that lets us not in. What it says of that node's end is worth nothing until the node answers there.
+    pub fn belies(&self, member: &Member, patience: Duration) -> bool {
+        self.denies.is_some_and(|since| member.life() > since + patience)
+    }
 }
 
 /// Everything.
@@ -169,6 +179,11 @@ impl Known {
         if let Some(place) = self.places.get_mut(address)
             && place.last.as_ref().is_none_or(|(before, _, _)| asked >= *before)
         {
+            match &last {
+                Last::Answered(_) => place.denies = None,
+                Last::Failed(failure, _) if !failure.is_of_the_node() => {}
+                Last::Failed(..) | Last::Stranger(..) => _ = place.denies.get_or_insert(at),
+            }
             place.last = Some((asked, at, last));
             place.waits.take_if(|(began, _)| *began <= asked);
         }
@@ -222,6 +237,7 @@ impl Known {
             if let Some(state) = state
                 && member.said.as_ref().is_none_or(|before| asked >= before.asked)
             {
+                let committed = committed.or(member.said.as_ref().and_then(|before| before.committed));
                 member.said = Some(Said {
                     asked,
                     at,

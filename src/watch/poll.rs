@@ -89,7 +89,8 @@ impl Looks {
                 format!("{address} takes connections, and answers nothing"),
             )
         };
-        let answered = timeout_at(until, self.ask(address, tcp, wanted)).await;
+        let lives = |answered: Answered| tell(Outcome::Answered(Box::new(answered)));
+        let answered = timeout_at(until, self.ask(address, tcp, wanted, &lives)).await;
         tell(match answered.unwrap_or_else(|_| Err(late())) {
             Ok(answered) => Outcome::Answered(Box::new(answered)),
             Err((failure, why)) => Outcome::Failed(failure, why),
@@ -126,7 +127,13 @@ impl Looks {
         Ok(tcp)
     }
 
-    async fn ask(&self, address: &str, tcp: TcpStream, wanted: &Wanted) -> Result<Answered, Failed> {
+    async fn ask(
+        &self,
+        address: &str,
+        tcp: TcpStream,
+        wanted: &Wanted,
+        lives: &impl Fn(Answered),
+    ) -> Result<Answered, Failed> {
         let closed = |why: String| (Failure::Closed, format!("{address} hangs up: {}", excerpt(&why)));
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -149,10 +156,13 @@ impl Looks {
         let driving = tokio::spawn(connection);
         let _ends = Ends(driving);
         let mut session = Session { sender, address };
-        session.answers(&presented, wanted).await.map_err(|why| match why {
-            Wrong::Closed(why) => closed(why),
-            Wrong::Nonsense(why) => (Failure::Nonsense, format!("{address}: {why}")),
-        })
+        session
+            .answers(&presented, wanted, lives)
+            .await
+            .map_err(|why| match why {
+                Wrong::Closed(why) => closed(why),
+                Wrong::Nonsense(why) => (Failure::Nonsense, format!("{address}: {why}")),
+            })
     }
 }
 
@@ -194,9 +204,22 @@ impl Session<'_> {
         Ok((status == StatusCode::OK).then(|| body.to_bytes()))
     }
 
-    async fn answers(&mut self, presented: &Certificate, wanted: &Wanted) -> Result<Answered, Wrong> {
+    /// All answers. What is known before the last of them is told to `lives`: a service that is slow is no service that is silent.
+    async fn answers(
+        &mut self,
+        presented: &Certificate,
+        wanted: &Wanted,
+        lives: &impl Fn(Answered),
+    ) -> Result<Answered, Wrong> {
         let by_key = NodeId::parse(&hex::encode(presented.key_id()));
         let by_key = by_key.ok_or_else(|| Wrong::Nonsense("a key without a digest".to_owned()))?;
+        let service = wanted.service.as_deref();
+        let is_the_services = service.is_some_and(|service| presented.key() == service.key());
+        let vouched_by_key = vouched(presented, service, &by_key, &by_key);
+        if service.is_some() && !is_the_services {
+            // It has just shown that it has the key: no more is needed to be alive.
+            lives(Answered::nothing(vouched_by_key, by_key.clone()));
+        }
         let state = self.get("/node/state").await?;
         let state = state.map(|body| answers::state(&body));
         let (id, state) = match state {
@@ -204,21 +227,23 @@ impl Session<'_> {
             // Whoever has the key lives, whatever it answers: too many sessions, or a version that says it in another way.
             Some(Err(_)) | None => (by_key.clone(), None),
         };
-        let mut vouched = vouched(presented, wanted.service.as_deref(), &id, &by_key);
+        let mut vouched = vouched(presented, service, &id, &by_key);
+        if vouched == Vouched::ByService && !is_the_services && id != by_key {
+            return Err(Wrong::Nonsense(format!(
+                "it has the key of node {}, and says that it is node {}",
+                by_key.short(),
+                id.short()
+            )));
+        }
         let is_stranger = vouched != Vouched::ByService;
-        let mut answered = Answered {
-            vouched: Vouched::ByService,
-            id,
-            state,
-            consensus: None,
-            network: None,
-            nodes: None,
-            committed: None,
-            endorser: None,
-        };
+        let mut answered = Answered::nothing(vouched.clone(), id);
+        answered.state = state;
         // What else there is may fail: that it answers is known.
         let consensus = self.get("/node/consensus").await.ok().flatten();
         answered.consensus = consensus.and_then(|body| answers::consensus(&body).ok());
+        if service.is_some() && !matches!(vouched, Vouched::ByNobody(_)) {
+            lives(answered.clone());
+        }
         let commit = self.get("/node/commit").await.ok().flatten();
         answered.committed = commit.and_then(|body| answers::committed(&body));
         if wanted.is_thorough || is_stranger {

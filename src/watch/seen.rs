@@ -46,7 +46,9 @@ impl<'a> Seen<'a> {
         let (mut answers, mut excluded) = (false, None);
         for (at, place) in looks(known, id, member) {
             address.get_or_insert_with(|| at.clone());
+            let is_believed = !place.belies(member, settings.patience());
             if let Some((_, connected)) = place.waits
+                && is_believed
                 && connected > life
                 && now.saturating_sub(connected) > settings.connect()
             {
@@ -67,7 +69,7 @@ impl<'a> Seen<'a> {
             if excludes {
                 excluded = excluded.max(Some(*when));
             }
-            if *when > life {
+            if *when > life && is_believed {
                 in_its_place |= excludes;
                 hangs_up |= matches!(last, Last::Failed(Failure::Closed, _));
             }

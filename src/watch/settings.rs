@@ -32,6 +32,15 @@ impl Settings {
                 SHORTEST.as_millis()
             )));
         }
+        if every < election / 100 {
+            return Err(Error::Usage(format!(
+                "asking every {} us is of no use for an election time-out of {} ms, and a burden to a service that may be in need: give \
+                 --every {}ms or more",
+                every.as_micros(),
+                election.as_millis(),
+                (election / 100).as_millis().max(1)
+            )));
+        }
         if every > election / 4 {
             return Err(Error::Usage(format!(
                 "asking every {} ms is too seldom for an election time-out of {} ms: a loss is declared within two time-outs only if nodes \

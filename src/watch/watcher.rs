@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::answers::{Observation, Outcome};
+use super::answers::{Observation, Outcome, Vouched};
 use super::clock::{Clock, Moment, wall_ms};
 use super::events::{Changes, Event};
 use super::judge::judge;
@@ -99,8 +99,8 @@ pub async fn watch(
         while let Ok(seen) = sees.try_recv() {
             match seen {
                 Seen::Witness(at) => known.witnessed = known.witnessed.max(Some(at)),
-                Seen::Node(observation) => {
-                    events.extend(pin(&shared, &mut changes, &observation));
+                Seen::Node(mut observation) => {
+                    events.extend(pin(&shared, &mut changes, &mut observation));
                     known.absorb(observation);
                 }
             }
@@ -120,20 +120,25 @@ pub async fn watch(
     }
 }
 
-/// Keeps to the first service that answers, where none was given.
-fn pin(shared: &Shared, changes: &mut Changes, observation: &Observation) -> Option<Event> {
-    let Outcome::Answered(answered) = &observation.outcome else {
+/// Keeps to the first service that answers, where none was given. Here, where one thing is taken in after the other: looks that were
+/// under way together have none of them heard of a first one yet.
+fn pin(shared: &Shared, changes: &mut Changes, observation: &mut Observation) -> Option<Event> {
+    let Outcome::Answered(answered) = &mut observation.outcome else {
         return None;
     };
-    let endorser = answered.endorser.as_ref()?;
-    let is_new = shared.wanted.send_if_modified(|wanted| {
-        let is_new = wanted.service.is_none();
-        if is_new {
-            wanted.service = Some(Arc::new(endorser.clone()));
+    let endorser = answered.endorser.take()?;
+    let identity = fingerprint(&endorser);
+    let first = shared.wanted.borrow().service.clone();
+    if let Some(first) = first {
+        if first.key() != endorser.key() {
+            answered.vouched = Vouched::ByNobody(format!("another service answers, identity {identity}"));
         }
-        is_new
-    });
-    is_new.then(|| changes.trusts(&fingerprint(endorser), &observation.address, observation.wall_ms))
+        return None;
+    }
+    shared
+        .wanted
+        .send_modify(|wanted| wanted.service = Some(Arc::new(endorser)));
+    Some(changes.trusts(&identity, &observation.address, observation.wall_ms))
 }
 
 struct Ends(JoinHandle<()>);
@@ -183,29 +188,11 @@ async fn look(shared: &Shared, address: &str, turn: u64) {
     };
     let mut wanted = shared.wanted.borrow().clone();
     wanted.is_thorough |= turn.is_multiple_of(THOROUGH_EVERY) || wanted.service.is_none();
-    let is_first_use = wanted.service.is_none();
-    let tell = |mut observation: Observation| {
-        if let Outcome::Answered(answered) = &mut observation.outcome
-            && is_first_use
-        {
-            keep_to_the_first(shared, answered);
-        }
+    let tell = |observation: Observation| {
         // Never full: as many connections as there may be end in far fewer words, and they are taken in at every tick.
         let _ = shared.seen.try_send(Seen::Node(observation));
     };
     shared.looks.look(address, &wanted, tell).await;
-}
-
-/// Two services that answer first at the same time: only one of them is watched.
-fn keep_to_the_first(shared: &Shared, answered: &mut super::answers::Answered) {
-    let first = shared.wanted.borrow().service.clone();
-    if let (Some(first), Some(endorser)) = (first, &answered.endorser)
-        && first.key() != endorser.key()
-    {
-        let why = format!("another service answers, identity {}", fingerprint(endorser));
-        answered.vouched = super::answers::Vouched::ByNobody(why);
-        answered.endorser = None;
-    }
 }
 
 async fn hear_witness(shared: Arc<Shared>, address: String) {
