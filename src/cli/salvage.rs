@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{Common, input, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::salvage::report::SalvageReport;
-use crate::recovery::salvage::{Options, salvage};
+use crate::recovery::salvage::{Options, salvage, unfinished};
 use crate::shown::Show;
 
 /// Mend a ledger: from all copies together, the longest one that signatures prove
@@ -53,6 +53,12 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         service_certificate: args.service_cert.as_deref().map(input::certificate).transpose()?,
         prefer,
     };
+    for left in unfinished(&args.output)? {
+        output::notice(&format!(
+            "{} is of a salvage that did not end; nothing in it is used: remove it, unless another one is writing it now",
+            left.shown()
+        ));
+    }
     let report = salvage(&options, progress::for_terminal().as_ref())?;
     match common.json {
         true => output::json(&report)?,
@@ -79,7 +85,10 @@ fn render(report: &SalvageReport) -> String {
         )),
         None => line("written      nothing".to_owned()),
     }
-    line(format!("entries      1 to {}", report.last_seqno));
+    match report.last_seqno {
+        0 => line("entries      none from the start on".to_owned()),
+        last => line(format!("entries      1 to {last}")),
+    }
     match report.last_signed {
         Some(txid) => line(format!("last signed  {txid}")),
         None => line("last signed  nothing".to_owned()),

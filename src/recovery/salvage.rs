@@ -37,6 +37,8 @@ pub mod survey;
 mod tail;
 mod write;
 
+pub use write::unfinished;
+
 use history::{End, Grown, State};
 use pool::Pool;
 use report::{CopyRead, LISTED, Part, Range, SalvageReport};
@@ -88,8 +90,12 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
     let Settled {
         grown,
         left_out,
-        refused,
+        mut refused,
+        differences,
     } = rivals::settle(&mut pool, grown, wish, &mut findings)?;
+    if !refused {
+        rivals::report_damage(&pool, &differences, &mut findings);
+    }
     let mut report = SalvageReport {
         verdict: Verdict::Ok,
         output: None,
@@ -113,9 +119,21 @@ pub fn salvage(options: &Options, progress: &dyn Progress) -> Result<SalvageRepo
         elapsed_s: 0.0,
     };
     describe_end(&pool, &grown, &mut report, &mut findings);
+    let snapshots = bridge::find(&pool, &mut findings)?;
+    let mut bridge = None;
     if !refused {
-        let snapshots = bridge::find(&pool, &mut findings)?;
-        let bridge = bridge::over(&pool, &snapshots, &grown, options.prefer, progress)?;
+        let found = bridge::over(&mut pool, &snapshots, &grown, wish, &mut findings, progress)?;
+        (bridge, refused) = (found.bridge, found.refused);
+    }
+    if let Some(bridge) = &mut bridge {
+        report.left_out.extend(bridge.take_left_out(&mut findings));
+    }
+    if !refused {
+        let ends_with = bridge.as_ref().map_or(grown.service(), bridge::Bridge::service);
+        if wish.service.is_some() && ends_with.is_some() && ends_with != wish.service {
+            let text = "what is written does not end with the service whose certificate was given";
+            findings.push(Finding::new(Code::ServiceCertificate, text));
+        }
         write_out(
             options,
             &pool,
@@ -155,7 +173,7 @@ fn write_out(
     pool: &Pool,
     grown: &Grown,
     snapshots: &[bridge::Proven],
-    bridge: Option<bridge::Bridge>,
+    bridge: Option<bridge::Bridge<'_>>,
     (report, findings): (&mut SalvageReport, &mut Findings),
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -169,8 +187,10 @@ fn write_out(
     let making = write::Making::begin(&options.output)?;
     let bytes = grown.pieces.iter().map(|piece| piece.end - piece.offset).sum();
     progress.begin("write", bytes);
-    let written = write::write_ledger(pool, grown, &making.directory("ledger")?, progress)?;
-    (report.chunks, report.bytes) = (written.chunks, written.bytes);
+    if !grown.pieces.is_empty() {
+        let written = write::write_ledger(pool, grown, &making.directory("ledger")?, progress)?;
+        (report.chunks, report.bytes) = (written.chunks, written.bytes);
+    }
     let last = grown.signed.last().map_or(0, |signed| signed.seqno);
     for snapshot in bridge::beside(pool, grown, snapshots, last, findings)? {
         report

@@ -3,11 +3,13 @@
 #[path = "../support/mod.rs"]
 #[macro_use]
 mod support;
+mod bridges;
 mod damage;
 #[path = "../support/dice.rs"]
 mod dice;
 mod histories;
 mod hostile;
+mod places;
 mod seeded;
 
 use std::path::Path;
@@ -19,7 +21,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
 /// So many seeds of each: more with REKINDLE_SALVAGE_SEEDS.
 fn seeds() -> std::ops::Range<u64> {
     let more = std::env::var("REKINDLE_SALVAGE_SEEDS").ok();
-    0..more.map_or(60, |more| more.parse().unwrap())
+    0..more.map_or(40, |more| more.parse().unwrap())
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::format::{Seqno, TxId};
 use crate::merkle::Accumulator;
 use crate::recovery::trust::Trust;
+use crate::tables::values::HexDigest;
 
 /// Entries in one file that go into the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,11 @@ impl Grown {
     pub fn root(&self) -> Option<Digest> {
         let is_in_it = self.signed.last().is_some() && self.signed.last() == self.state.signed.as_ref();
         is_in_it.then(|| self.state.accumulator.root())
+    }
+
+    /// The service that it ends with.
+    pub fn service(&self) -> Option<HexDigest> {
+        self.state.trust.services().last().map(|service| service.identity)
     }
 
     /// The last entry.

@@ -311,6 +311,25 @@ impl<'a> Found<'a> {
 /// A source, the one whose bytes it has, and what it holds if it is the first with these.
 type Surveyed = (usize, Option<usize>, Survey);
 
+/// Whether two files of one size have the same bytes, and the same holes in them: those are not read, as reading makes pages of
+/// them.
+fn is_same(one: &MappedFile, other: &MappedFile) -> bool {
+    if !one.holes().eq(other.holes()) {
+        return false;
+    }
+    let mut at = 0;
+    let size = one.bytes().len() as u64;
+    let ends = one.holes().chain(std::iter::once(size..size));
+    for hole in ends {
+        let data = at as usize..hole.start.max(at) as usize;
+        if one.bytes().get(data.clone()) != other.bytes().get(data) {
+            return false;
+        }
+        at = hole.end.max(at);
+    }
+    true
+}
+
 /// Walks files of one size: those that are the same as one before are only compared with it.
 fn walk_group(sources: &[Source], size: u64, group: &[usize], progress: &dyn Progress) -> Result<Vec<Surveyed>> {
     let mut distinct: Vec<usize> = Vec::new();
@@ -323,7 +342,7 @@ fn walk_group(sources: &[Source], size: u64, group: &[usize], progress: &dyn Pro
         for &other in distinct.iter().rev().take(COMPARED) {
             let Some(before) = sources.get(other) else { continue };
             let before = MappedFile::open(&before.path).map_err(Error::io("open", &before.path))?;
-            if before.bytes() == map.bytes() {
+            if is_same(&before, &map) {
                 same_as = Some(other);
                 break;
             }

@@ -33,6 +33,8 @@ pub struct Settled {
     pub left_out: Vec<LeftOut>,
     /// Whether two contradict each other, and nobody said which to take.
     pub refused: bool,
+    /// What the files hold that is not in it.
+    pub differences: Vec<Difference>,
 }
 
 /// What the operator said.
@@ -45,13 +47,16 @@ pub struct Wish {
 }
 
 /// Which of two histories is taken.
-enum Taken {
+pub enum Taken {
+    /// The first; why not the second.
     First(String),
+    /// The second; why not the first.
     Second(String),
+    /// They contradict each other; how.
     Neither(String),
 }
 
-/// Decides between what was grown and everything that contradicts it, and lists what is damaged.
+/// Decides between what was grown and everything that contradicts it.
 ///
 /// # Errors
 /// If a file can't be read.
@@ -102,6 +107,7 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
                         grown,
                         left_out,
                         refused: true,
+                        differences,
                     });
                 }
             }
@@ -110,11 +116,11 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
             break;
         }
     }
-    report_damage(pool, &differences, findings);
     Ok(Settled {
         grown,
         left_out,
         refused: false,
+        differences,
     })
 }
 
@@ -147,14 +153,17 @@ fn is_unopened(pool: &Pool, grown: &Grown, at: Seqno) -> bool {
 fn begins_unopened(pool: &Pool, grown: &Grown) -> Option<Seqno> {
     let last = grown.state.trust.services().last()?;
     let from = last.from_seqno;
-    (from > 1 && is_unopened(pool, grown, from)).then_some(from)
+    // A history that begins with a snapshot may begin later.
+    let begins_before = grown.pieces.first().is_some_and(|piece| piece.first <= from);
+    (from > 1 && begins_before && is_unopened(pool, grown, from)).then_some(from)
 }
 
-fn choose(pool: &Pool, one: &Grown, other: &Grown, at: Seqno, wish: Wish) -> Result<Taken> {
-    let is_wanted = |grown: &Grown| {
-        let last = grown.state.trust.services().last();
-        wish.service.is_some() && last.map(|service| service.identity) == wish.service
-    };
+/// Which of two histories is taken, that differ in the entry of this seqno, which both have.
+///
+/// # Errors
+/// If a file can't be read.
+pub fn choose(pool: &Pool, one: &Grown, other: &Grown, at: Seqno, wish: Wish) -> Result<Taken> {
+    let is_wanted = |grown: &Grown| wish.service.is_some() && grown.service() == wish.service;
     match (is_wanted(one), is_wanted(other)) {
         (true, false) => return Ok(Taken::First("it is not of the service that was asked for".to_owned())),
         (false, true) => return Ok(Taken::Second("it is not of the service that was asked for".to_owned())),
@@ -274,7 +283,7 @@ fn describe(pool: &Pool, grown: &Grown, at: Seqno, why: String, findings: &mut F
 }
 
 /// Places of files that hold something else than the result, or nothing that can be read.
-fn report_damage(pool: &Pool, differences: &[Difference], findings: &mut Findings) {
+pub fn report_damage(pool: &Pool, differences: &[Difference], findings: &mut Findings) {
     for difference in differences.iter().filter(|difference| difference.rivals.is_empty()) {
         let source = pool
             .runs

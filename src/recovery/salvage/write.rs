@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -36,6 +38,16 @@ pub struct Making {
 /// If it is.
 pub fn refuse_place(path: &Path, copies: &[PathBuf]) -> Result<()> {
     refuse_ledger_directories(path, copies)?;
+    let is_copy = |copy: &&PathBuf| {
+        copy.canonicalize()
+            .is_ok_and(|copy| path.canonicalize().is_ok_and(|path| path == copy))
+    };
+    if let Some(copy) = copies.iter().find(is_copy) {
+        return Err(Error::Usage(format!(
+            "{} is one of the copies, which are never written to; name another directory",
+            copy.shown()
+        )));
+    }
     if path.file_name().is_none() {
         return Err(Error::Usage(format!("{} is not the name of a directory", path.shown())));
     }
@@ -50,6 +62,10 @@ pub fn refuse_place(path: &Path, copies: &[PathBuf]) -> Result<()> {
             path.shown()
         ))),
         Ok(mut listing) => match listing.next() {
+            None if is_mount_point(path) => Err(Error::Usage(format!(
+                "{} is where a file system is mounted, so the result can't get that name when it is done; name a new directory in it",
+                path.shown()
+            ))),
             None => Ok(()),
             Some(_) => Err(Error::Usage(format!(
                 "{} is not empty; name a directory that is new or empty",
@@ -57,6 +73,34 @@ pub fn refuse_place(path: &Path, copies: &[PathBuf]) -> Result<()> {
             ))),
         },
     }
+}
+
+/// Whether an empty directory can't be replaced by another one, because it is on another file system than its own directory.
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    device(path) != device(directory_of(path))
+}
+
+/// What salvages into this directory left that did not end, or have not ended yet.
+///
+/// # Errors
+/// If its own directory can't be listed.
+pub fn unfinished(path: &Path) -> Result<Vec<PathBuf>> {
+    let above = directory_of(path);
+    let mut begin = OsString::from(".");
+    begin.push(path.file_name().unwrap_or_default());
+    begin.push(".");
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(above).map_err(Error::io("list directory", above))? {
+        let name = item.map_err(Error::io("list directory", above))?.file_name();
+        let rest = name.as_bytes().strip_prefix(begin.as_bytes());
+        let numbers = rest.and_then(|rest| rest.strip_suffix(b".partial"));
+        if numbers.is_some_and(|numbers| numbers.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')) {
+            found.push(above.join(name));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 impl Making {
