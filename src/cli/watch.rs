@@ -151,7 +151,10 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|why| Error::Unreadable(format!("threads can't be started: {why}")))?;
-    runtime.block_on(watching(args, common, &plan))
+    let ended = runtime.block_on(watching(args, common, &plan));
+    // A name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
