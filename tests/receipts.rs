@@ -455,7 +455,7 @@ fn what_was_rolled_back_after_it_was_signed_has_a_receipt_with_a_warning_that_th
         "6000",
     ]);
     let copy = service.directory.join("superseded/1");
-    let lost = LedgerFiles::list(&[copy.clone()], false).unwrap();
+    let lost = LedgerFiles::list(std::slice::from_ref(&copy), false).unwrap();
     // Signed by a primary that lost the election: everything before the last signature, in that copy alone.
     let all = transactions(&lost);
     let last = all.iter().rfind(|(_, signs)| *signs).unwrap().0;

@@ -127,8 +127,10 @@ fn keys_and_maps_out_of_order_are_named_although_nothing_is_missing() {
 
 #[test]
 fn what_1x_and_2x_keep_of_removed_keys_is_no_difference() {
+    /// Name and version of a map, and its keys with versions and values.
+    type Owned = (String, u64, Vec<(Vec<u8>, i64, Vec<u8>)>);
     let mut state = state();
-    let rows = |state: &State| -> Vec<(String, u64, Vec<(Vec<u8>, i64, Vec<u8>)>)> {
+    let rows = |state: &State| -> Vec<Owned> {
         let mut rows: Vec<_> = truth(state, true)
             .into_iter()
             .map(|(name, version, keys)| {
@@ -140,7 +142,7 @@ fn what_1x_and_2x_keep_of_removed_keys_is_no_difference() {
         rows
     };
     let owned = rows(&state);
-    let borrowed = |owned: &[(String, u64, Vec<(Vec<u8>, i64, Vec<u8>)>)], state: &State| -> Comparison {
+    let borrowed = |owned: &[Owned], state: &State| -> Comparison {
         let rows: Rows<'_> = owned
             .iter()
             .map(|(name, version, keys)| {

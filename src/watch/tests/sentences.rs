@@ -398,7 +398,7 @@ fn over_seeded_clusters_every_loss_that_can_be_seen_is_declared_in_time_and_noth
             while it.now < end {
                 it.now += 50;
                 let lives = |number: u8| up[usize::from(number - 1)];
-                if leader.is_some_and(|leader| lives(leader)) && living >= majority {
+                if leader.is_some_and(lives) && living >= majority {
                     led_until = it.now;
                 }
                 // Elections take a time-out and some more.
@@ -410,7 +410,7 @@ fn over_seeded_clusters_every_loss_that_can_be_seen_is_declared_in_time_and_noth
                     view += 1;
                     led_until = it.now;
                 }
-                if it.now % 200 == 0 {
+                if it.now.is_multiple_of(200) {
                     for number in 1..=of {
                         let at = usize::from(number - 1);
                         if unseen[at] {
