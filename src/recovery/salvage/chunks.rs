@@ -177,10 +177,10 @@ pub fn cut(
             let size = found.entry.raw.len() as u64;
             let flags = found.entry.flags;
             let is_full = open.as_ref().is_some_and(|open| open.end + size > u64::from(u32::MAX));
-            if flags & FLAG_CHUNK_BEFORE != 0 || is_full {
-                if let Some(done) = open.take() {
-                    each(finished(done, boundaries, true))?;
-                }
+            if (flags & FLAG_CHUNK_BEFORE != 0 || is_full)
+                && let Some(done) = open.take()
+            {
+                each(finished(done, boundaries, true))?;
             }
             let current = open.get_or_insert_with(|| {
                 end = boundaries

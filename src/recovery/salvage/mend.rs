@@ -345,6 +345,6 @@ pub fn scan_piece(pool: &Pool, piece: &Piece) -> Result<(Vec<TrustWrite>, Option
         size_bytes: piece.end - piece.offset,
     };
     let scan = scan_segment_for(segment, &[], false);
-    let signature = scan.runs.into_iter().filter_map(|run| run.signature).last();
+    let signature = scan.runs.into_iter().filter_map(|run| run.signature).next_back();
     Ok((scan.writes, signature))
 }
