@@ -148,7 +148,8 @@ fn a_bridge_over_a_recovery_needs_the_word_of_the_operator() {
         "{report:#}"
     );
     assert_bridged(&output, &certificate);
-    let other = made(&["--seed", "9"]).common("service_cert.pem");
+    let stranger = made(&["--seed", "9"]);
+    let other = stranger.common("service_cert.pem");
     let output = scratch.path().join("other");
     let report = run(&[&copy], &output, &["--service-cert", other.to_str().unwrap()])
         .expect(1)

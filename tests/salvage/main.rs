@@ -21,7 +21,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
 /// So many seeds of each: more with REKINDLE_SALVAGE_SEEDS.
 fn seeds() -> std::ops::Range<u64> {
     let more = std::env::var("REKINDLE_SALVAGE_SEEDS").ok();
-    0..more.map_or(40, |more| more.parse().unwrap())
+    0..more.map_or(20, |more| more.parse().unwrap())
 }
 
 #[test]

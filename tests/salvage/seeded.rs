@@ -19,10 +19,10 @@ pub fn scratch() -> tempfile::TempDir {
 /// How far it came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Came {
-    ToTheEnd,
-    ToWhatIsMissing,
+    Whole,
+    UpToTheGap,
     /// The signature over what is missing is missing, too, so that nothing tells where the sound entries end.
-    ToWhatIsProven,
+    Proven,
 }
 
 /// Damages copies of one ledger by a seed, and holds what is salvaged against what must come of it. Answers
@@ -79,7 +79,7 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
             false => None,
         };
         return match (wrong, signed == proven && (proven > 0 || end == 0)) {
-            (None, true) => Ok(Came::ToWhatIsProven),
+            (None, true) => Ok(Came::Proven),
             (why, _) => Err(format!(
                 "seed {seed}: missing {missing}, proven {proven}, signed {signed}, ends at {end}: {why:?}: {}; {:?}",
                 said(),
@@ -93,8 +93,8 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
             said(),
             report.findings
         )),
-        None if missing.is_some() => Ok(Came::ToWhatIsMissing),
-        None => Ok(Came::ToTheEnd),
+        None if missing.is_some() => Ok(Came::UpToTheGap),
+        None => Ok(Came::Whole),
     }
 }
 
@@ -118,9 +118,9 @@ pub fn many(directory: &Path, seeds: std::ops::Range<u64>) {
         &wrong[..wrong.len().min(5)]
     );
     let of = |how| came.get(&how).copied().unwrap_or(0);
-    let (whole, exact) = (of(Came::ToTheEnd), of(Came::ToWhatIsMissing));
+    let (whole, exact) = (of(Came::Whole), of(Came::UpToTheGap));
     assert!(
-        whole > 0 && exact > 0 && whole + exact > 2 * of(Came::ToWhatIsProven),
+        whole > 0 && exact > 0 && whole + exact > 2 * of(Came::Proven),
         "{came:?}"
     );
 }

@@ -32,8 +32,8 @@ const MAX_TREES: usize = 256;
 const MAX_BEYOND: usize = 8;
 /// Trees that are looked at after one that says which entry is missing: another history may have it.
 const MAX_AFTER: usize = 16;
-/// Digests that are made to find out which of several candidates were signed together.
-const MAX_TRIES: u64 = 1 << 20;
+/// Digests that are made for one interval, over all its trees, to find out which of several candidates were signed together.
+const MAX_TRIES: u64 = 1 << 18;
 
 /// What came of an interval.
 pub enum Mended {
@@ -94,6 +94,7 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
     let mut tried: HashSet<Digest> = HashSet::new();
     let mut missing: Option<(u64, Seqno, Mended)> = None;
     let (mut beyond, mut after) = (0, 0);
+    let mut tries_left = MAX_TRIES;
     let mut absent: Option<Seqno> = None;
     let mut at = state.next + u64::from(state.signed.is_some());
     if pool.runs_at(state.next).is_empty() {
@@ -119,7 +120,7 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
                     beyond += 1;
                 } else if tried.len() < MAX_TREES && tried.insert(leaf) {
                     after += usize::from(missing.is_some());
-                    match attempt(pool, state, &Hypothesis { run, seqno }, prefer)? {
+                    match attempt(pool, state, &Hypothesis { run, seqno }, prefer, &mut tries_left)? {
                         Some(Mended::Missing { pieces, at, covered }) => {
                             let rank = (view, at);
                             if missing.as_ref().is_none_or(|(v, a, _)| rank > (*v, *a)) {
@@ -143,7 +144,13 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
 }
 
 /// Tries one tree; nothing comes of it if it is of another history, or nobody's.
-fn attempt(pool: &Pool, state: &State, tried: &Hypothesis, prefer: Option<usize>) -> Result<Option<Mended>> {
+fn attempt(
+    pool: &Pool,
+    state: &State,
+    tried: &Hypothesis,
+    prefer: Option<usize>,
+    tries_left: &mut u64,
+) -> Result<Option<Mended>> {
     let Some(of) = pool.runs.get(tried.run) else {
         return Ok(None);
     };
@@ -163,7 +170,7 @@ fn attempt(pool: &Pool, state: &State, tried: &Hypothesis, prefer: Option<usize>
         }
         state.next
     } else {
-        match together(pool, state, &tree, prefer)? {
+        match together(pool, state, &tree, prefer, tries_left)? {
             Some(chosen) => choices.extend(chosen),
             None => return Ok(None),
         }
@@ -263,6 +270,7 @@ fn together(
     state: &State,
     tree: &TreeView<'_>,
     prefer: Option<usize>,
+    tries_left: &mut u64,
 ) -> Result<Option<BTreeMap<Seqno, Choice>>> {
     let (from, until) = (state.next, tree.flushed);
     let Some(wanted) = tree.accumulator(until) else {
@@ -279,8 +287,10 @@ fn together(
         combinations = combinations.saturating_mul(choices.len() as u64);
         all.push(choices);
     }
-    let tries = combinations.min(MAX_TRIES / (until - from).max(1)).max(1);
+    let each = (until - from).max(1);
+    let tries = combinations.min(*tries_left / each).max(1);
     for number in 0..tries {
+        *tries_left = tries_left.saturating_sub(each);
         let mut rest = number;
         let mut accumulator = state.accumulator.clone();
         let mut chosen = Vec::new();
