@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::process::Command;
 
 use super::super::execute::{Answer, Ended, Hands, execute};
 use super::super::journal::{How, Journal, NotThis};
+use super::journaling::open;
 use super::*;
 use crate::canton::Code;
 use crate::error::Result;
@@ -115,20 +115,6 @@ impl Hands for World {
     }
 
     fn say(&mut self, _: &str) {}
-}
-
-fn open(path: &std::path::Path, plan: &Plan) -> Journal {
-    // A process that another test forks has all descriptors until it becomes its program, the lock too.
-    for _ in 0..200 {
-        match Journal::open(path, plan, now()) {
-            Ok(journal) => return journal,
-            Err(NotThis::Error(why)) if why.to_string().contains("in use") => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            Err(why) => panic!("{why:?}"),
-        }
-    }
-    panic!("it stays locked")
 }
 
 #[test]
@@ -486,23 +472,4 @@ fn a_journal_that_is_cut_off_anywhere_goes_on_and_one_that_is_none_is_refused() 
     assert!(matches!(Journal::open(&path, &plan, now()), Err(NotThis::Error(_))));
     std::os::unix::fs::symlink("/etc/hostname", directory.path().join("link")).unwrap();
     assert!(Journal::open(&directory.path().join("link"), &plan, now()).is_err());
-}
-
-#[test]
-fn two_runs_cannot_have_one_journal_and_a_command_that_is_left_over_keeps_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("journal");
-    let plan = plan(Kind::Restore, "0.5.4").unwrap();
-    let journal = open(&path, &plan);
-    assert!(matches!(Journal::open(&path, &plan, now()), Err(NotThis::Error(why)) if why.exit_code() == 2));
-    let mut left_over = Command::new("sleep")
-        .arg("30")
-        .stdin(journal.lock().unwrap())
-        .spawn()
-        .unwrap();
-    drop(journal);
-    assert!(Journal::open(&path, &plan, now()).is_err());
-    left_over.kill().unwrap();
-    left_over.wait().unwrap();
-    open(&path, &plan);
 }

@@ -1,6 +1,7 @@
 //! Plans of every kind and release, rendered, carried out and interrupted.
 
 mod executing;
+mod journaling;
 mod planning;
 
 use super::*;
