@@ -168,6 +168,16 @@ fn what_a_watch_says_it_says_by_exit_code_command_metrics_and_lines() {
 }
 
 #[test]
+fn how_often_nodes_are_asked_follows_from_the_election_time_out() {
+    let output = Command::new(node::program())
+        .args(["watch", "https://127.0.0.1:1", "--once", "--election-timeout", "400ms"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+}
+
+#[test]
 fn arguments_that_can_not_be_are_refused_in_a_sentence() {
     for (arguments, word) in [
         (&["http://a:1"][..], "https://host:port"),

@@ -42,9 +42,9 @@ pub struct Args {
     /// The service's certificate [default: keep to the service of whoever answers first, and say so]
     #[arg(long, value_name = "PEM")]
     pub service_certificate: Option<PathBuf>,
-    /// How often each node is asked; at most a quarter of the election time-out
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub every: Duration,
+    /// How often each node is asked; at most a quarter of the election time-out [default: a fifth of it, and no more than 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub every: Option<Duration>,
     /// `consensus.election_timeout` in the nodes' configuration: they do not tell it. Longer here than there declares later, shorter may
     /// declare what is none
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
@@ -129,7 +129,8 @@ fn address(url: &str) -> Result<String> {
 /// # Errors
 /// For arguments that can't be, and where nobody can listen, or write.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    let settings = Settings::new(args.every, args.election_timeout)?;
+    let usual = (args.election_timeout / 5).min(Duration::from_secs(1));
+    let settings = Settings::new(args.every.unwrap_or(usual), args.election_timeout)?;
     let service = args.service_certificate.as_ref().map(|path| {
         let pem = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         Certificate::from_pem(&pem)
