@@ -360,7 +360,8 @@ fn keys_of_token_issuers_are_fetched_at_once_and_again_and_again() {
             (metrics(node).1 > before + 1).then_some(())
         });
     }
-    assert!(metrics(&node).1 >= failures + 10);
+    // One that was on its way when they were counted first, and succeeded, was counted as a failure then.
+    assert!(metrics(&node).1 >= failures + 9);
     assert_eq!(keys(&node).len(), 2);
     // Who is no longer to be asked is not.
     run(&node, &set("jwt.issuers", &name, &json!({"auto_refresh": false})));
