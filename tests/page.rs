@@ -317,7 +317,7 @@ fn a_whole_recovery_is_seen_in_a_browser() {
     browser.look("6-one-share");
 
     // The private ledger, and the end.
-    let slow = Slowed::down(node.pid(), Duration::from_millis(80), Duration::from_millis(20));
+    let slow = Slowed::down(node.pid(), Duration::from_millis(190), Duration::from_millis(10));
     node.submit_share(&keys[3]).unwrap();
     browser.shows(&["Reading the private ledger"]);
     browser.picture("7-reading-private-ledger");

@@ -88,7 +88,7 @@ fn every_change_of_one_thing_is_named() {
         (Kind::Order, 9, |rows| {
             rows.extend([("public:e", 0, vec![]), ("public:d", 0, vec![])]);
         }),
-        (Kind::MissingMap, 9, |rows| drop(rows.remove(2))),
+        (Kind::MissingMap, 9, |rows| drop(rows.remove(0))),
         (Kind::Order, 9, |rows| rows.push(("public:c", 0, vec![]))),
         (Kind::Order, 0, |rows| {
             let first = rows[0].2[0];
@@ -123,6 +123,15 @@ fn keys_and_maps_out_of_order_are_named_although_nothing_is_missing() {
     let mut rows = truth(&state, true);
     rows.swap(0, 1);
     assert!(compared(&state, true, &rows).differences > 0);
+}
+
+#[test]
+fn a_map_without_keys_may_be_missing() {
+    let state = state();
+    let mut rows = truth(&state, true);
+    let empty = rows.remove(2);
+    assert!(empty.2.is_empty());
+    assert_eq!(compared(&state, true, &rows).differences, 0);
 }
 
 #[test]
