@@ -79,7 +79,7 @@ fn every_change_of_one_thing_is_named() {
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"gone", -7, b""))),
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"gone", -8, b"more"))),
         (Kind::ExtraKey, 9, |rows| rows[1].2.push((b"other", -8, b""))),
-        (Kind::MapVersion, 9, |rows| rows[1].1 = 6),
+        (Kind::MapVersion, 9, |rows| rows[1].1 = 9),
         (Kind::ExtraMap, 9, |rows| rows.push(("public:d", 3, vec![]))),
         (Kind::ExtraMap, 9, |rows| {
             rows.push(("public:d", 3, vec![(b"one", 3, b"x"), (b"two", 3, b"x")]));
