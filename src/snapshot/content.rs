@@ -43,7 +43,7 @@ pub enum Kind {
     ExtraKey,
     /// A key that only the ledger's state has.
     MissingKey,
-    /// A map said to have changed last with another transaction.
+    /// A map said to have changed last with a later transaction than any that changed it.
     MapVersion,
     /// A map that the ledger's state does not have.
     ExtraMap,
