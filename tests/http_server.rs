@@ -37,6 +37,25 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// A crowd waits its turn; whoever comes later is let in all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_begin_at_the_rate_of_their_interface() {
+    let paced = Interface {
+        sessions_a_second: Some(20),
+        ..interface()
+    };
+    let service = Service::start(paced).await;
+    let client = tls_client();
+    let begun = Instant::now();
+    for _ in 0..25 {
+        let mut stream = connect(service.address(), &client).await.unwrap();
+        assert_eq!(exchange(&mut stream, STATE).await.status, 200);
+    }
+    // The first ten at once, and one before the first wait.
+    let least = Duration::from_millis(50 * (25 - 11));
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_groups_p384_and_p256_are_negotiated() {
     let service = Service::start(interface()).await;

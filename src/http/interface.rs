@@ -84,6 +84,8 @@ pub struct Interface {
     pub max_open_sessions_soft: usize,
     /// Connections beyond this are closed as soon as they are accepted.
     pub max_open_sessions_hard: usize,
+    /// Sessions that may begin in a second, on average: others wait until they are accepted. `None`: as many as come.
+    pub sessions_a_second: Option<u32>,
     /// Limits of a request.
     pub limits: HttpLimits,
     /// `None`: every endpoint, or no endpoint where the interface is unsecured.
@@ -104,6 +106,7 @@ impl Interface {
             authority: Authority::Service,
             max_open_sessions_soft: 1000,
             max_open_sessions_hard: 1010,
+            sessions_a_second: None,
             limits: HttpLimits::default(),
             accepted_endpoints: None,
             http2: false,

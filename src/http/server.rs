@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{ServedInterface, Shared, Visit, answer};
@@ -36,6 +36,8 @@ use crate::error::{Error, Result};
 const WORKER_THREADS: usize = 2;
 /// After an accept that failed (no file descriptors left), time for sessions to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Where sessions begin at a bounded rate: so many may begin at once, if none has begun for a while.
+const SESSIONS_AT_ONCE: u32 = 10;
 /// The smallest buffer that headers are read into; hyper needs 8 KiB.
 const SMALLEST_BUFFER: usize = 64 << 10;
 /// Allowance for headers that is kept per request at work, whatever is configured.
@@ -227,7 +229,11 @@ async fn accept<S: Send + Sync + 'static>(
     done: mpsc::Sender<Infallible>,
 ) {
     let mut phase = served.shared.phase.clone();
+    let mut pace = served.interface.sessions_a_second.map(Pace::new);
     loop {
+        if let Some(pace) = &mut pace {
+            pace.turn().await;
+        }
         let accepted = tokio::select! {
             _ = phase.changed() => return,
             accepted = listener.accept() => accepted,
@@ -246,6 +252,29 @@ async fn accept<S: Send + Sync + 'static>(
             Admission::Close => continue,
         };
         tokio::spawn(open(served.clone(), socket, session, refused, done.clone()));
+    }
+}
+
+/// Lets things happen at a bounded rate.
+struct Pace {
+    every: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(a_second: u32) -> Pace {
+        Pace {
+            every: Duration::from_secs(1) / a_second.max(1),
+            next: Instant::now(),
+        }
+    }
+
+    /// Waits until the next one may happen.
+    async fn turn(&mut self) {
+        tokio::time::sleep_until(self.next).await;
+        let saved = self.every * SESSIONS_AT_ONCE;
+        let earliest = Instant::now().checked_sub(saved).unwrap_or(self.next);
+        self.next = self.next.max(earliest) + self.every;
     }
 }
 

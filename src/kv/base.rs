@@ -66,15 +66,15 @@ impl Base {
     pub fn insert_if_absent(&mut self, map: &str, key: &[u8], version: Seqno, value: Option<&[u8]>) {
         let map = self.table_number(map);
         let hash = self.hasher.hash_one(key);
-        if self.find(map, hash, key).is_some() {
-            return;
-        }
         let record = Record {
             map: map as u32,
             version,
             key,
             value,
         };
+        if let Some(known) = self.find(map, hash, key) {
+            return self.meet_older(map, hash, known, record);
+        }
         self.add(map, hash, record);
         if let Some(table) = self.tables.get_mut(map) {
             match value {
@@ -84,7 +84,7 @@ impl Base {
         }
     }
 
-    /// A map that is there, with nothing in it yet, and was changed last at `version`: as a snapshot says, from which a
+    /// A map that is there, whether or not anything is in it, and was changed at `version`: as a snapshot says, from which a
     /// state goes on.
     pub fn begin_map(&mut self, map: &str, version: Seqno) {
         let map = self.table_number(map);
@@ -259,11 +259,7 @@ impl Base {
             Some(old) => {
                 self.forget(old, map);
                 self.live_bytes += (key.len() + value.len()) as u64;
-                if !self.arena.replace_in_place(old, record) {
-                    let new = self.arena.push(record);
-                    self.point(map, hash, old, new);
-                    self.release(old);
-                }
+                self.replace(map, hash, old, record);
             }
         }
         if let Some(table) = self.tables.get_mut(map) {
@@ -284,6 +280,32 @@ impl Base {
             }
         }
         self.release(place);
+    }
+
+    /// Takes notice of a write to a key that a newer one is known of. A removal changes its map only where it finds a value:
+    /// it is the first one after that value that did.
+    fn meet_older(&mut self, map: usize, hash: u64, known: Place, older: Record<'_>) {
+        let Some(removal) = self.arena.get(known).filter(|known| known.value.is_none()) else {
+            return;
+        };
+        let removed_at = removal.version;
+        match older.value {
+            Some(_) => {
+                if let Some(table) = self.tables.get_mut(map) {
+                    table.version = table.version.max(removed_at);
+                }
+            }
+            None => self.replace(map, hash, known, older),
+        }
+    }
+
+    /// Puts a record in the place of another one of the same key.
+    fn replace(&mut self, map: usize, hash: u64, old: Place, record: Record<'_>) {
+        if !self.arena.replace_in_place(old, record) {
+            let new = self.arena.push(record);
+            self.point(map, hash, old, new);
+            self.release(old);
+        }
     }
 
     /// Adds a record whose key is in no record of the map.

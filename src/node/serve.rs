@@ -25,6 +25,10 @@ use crate::error::{Error, Result};
 use crate::http::{self, AcceptedEndpoints, Certificates, HttpLimits, Interface, Metrics, Server, Timeouts};
 use crate::service::identity::NodeIdentity;
 
+/// Where the page is served, so many sessions may begin in a second: a handshake takes half a millisecond of a processor, which a
+/// recovery needs more than a crowd does.
+const VIEWERS_A_SECOND: u32 = 50;
+
 /// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `ends`.
 /// `claim` keeps other nodes out of the ledger.
 ///
@@ -169,6 +173,7 @@ fn interface_of(name: &str, interface: &RpcInterface) -> Result<Interface> {
         },
         max_open_sessions_soft: size(interface.max_open_sessions_soft),
         max_open_sessions_hard: size(interface.max_open_sessions_hard),
+        sessions_a_second: interface.rekindle_page.then_some(VIEWERS_A_SECOND),
         limits: HttpLimits {
             max_body_size: size(http.max_body_size),
             max_header_size: size(http.max_header_size),

@@ -10,12 +10,12 @@ use super::fingerprint::Fingerprint;
 use super::loading::{Batch, Loading, newest_first};
 use super::secrets::LedgerSecrets;
 use super::segments::Segment;
-use super::state::MappedSnapshot;
+use super::state::{MappedSnapshot, older_parts};
 use super::writes::{Reader, finding, gaps, undecryptable};
 use crate::error::Result;
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::Maps;
-use crate::format::snapshot::private_state;
+use crate::format::snapshot::private_parts;
 use crate::format::{Malformed, Seqno};
 use crate::kv::base::Base;
 use crate::report::progress::Progress;
@@ -157,13 +157,7 @@ fn load_snapshot(
         return Ok(());
     };
     let plaintext = snapshot.private_plaintext(&secret.aead)?;
-    let loaded = private_state(&plaintext, |table, entry| {
-        // A negative version is a removed key, which 1.x and 2.x keep.
-        if let Ok(version) = Seqno::try_from(entry.version) {
-            base.insert_if_absent(table, entry.key, version, Some(entry.value));
-        }
-    });
-    if let Err(why) = loaded {
+    if let Err(why) = private_parts(&plaintext, older_parts(base, |_| true)) {
         findings.push(
             Finding::new(Code::PrivateWrites, format!("the snapshot's private part: {why}")).file(snapshot.path()),
         );

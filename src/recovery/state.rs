@@ -24,7 +24,7 @@ use crate::format::directory::LedgerFiles;
 use crate::format::domain::is_public;
 use crate::format::map::MappedFile;
 use crate::format::names::SnapshotName;
-use crate::format::snapshot::{Part, Snapshot, StateEntry, private_state};
+use crate::format::snapshot::{Part, Snapshot, StateEntry, private_parts, private_state};
 use crate::kv::base::{Base, Live};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
@@ -241,17 +241,10 @@ impl MappedSnapshot {
     fn load_into(&self, base: &mut Base, selection: &Selection<'_>, tally: &mut Tally) -> Result<()> {
         let unreadable = |why: String| Error::Unreadable(format!("{}: {why}", self.path().shown()));
         let snapshot = Snapshot::parse(self.map.bytes()).map_err(|why| unreadable(why.to_string()))?;
-        let mut load = |table: &str, entry: StateEntry<'_>| {
-            // A negative version is a removed key, which 1.x and 2.x keep.
-            if let Ok(version) = Seqno::try_from(entry.version)
-                && selection.tables.is_none_or(|pattern| pattern.is_match(table))
-            {
-                base.insert_if_absent(table, entry.key, version, Some(entry.value));
-            }
-        };
+        let wanted = |table: &str| selection.tables.is_none_or(|pattern| pattern.is_match(table));
         self.check_written(snapshot.entry.public)?;
         snapshot
-            .public_state(&mut load)
+            .public_parts(older_parts(base, wanted))
             .map_err(|why| unreadable(why.to_string()))?;
         let entry = &snapshot.entry;
         if entry.private.is_empty() {
@@ -263,7 +256,27 @@ impl MappedSnapshot {
             return Ok(());
         };
         let plaintext = self.private_plaintext(key)?;
-        private_state(&plaintext, &mut load).map_err(|why| unreadable(format!("private part: {why}")))
+        private_parts(&plaintext, older_parts(base, wanted)).map_err(|why| unreadable(format!("private part: {why}")))
+    }
+}
+
+/// Loads the pieces of a snapshot, which is older than all that was loaded before: of the maps that are `wanted`, what is in
+/// them and when they were changed last. An empty map is there, too.
+pub fn older_parts<'p>(base: &mut Base, wanted: impl Fn(&str) -> bool) -> impl FnMut(Part<'p>) {
+    let mut map = None;
+    move |part| match part {
+        Part::Map { name, version } => {
+            map = wanted(name).then_some(name);
+            if map.is_some() {
+                base.begin_map(name, version);
+            }
+        }
+        Part::Entry(entry) => {
+            // A negative version is a removed key, which 1.x and 2.x keep.
+            if let (Some(map), Ok(version)) = (map, Seqno::try_from(entry.version)) {
+                base.insert_if_absent(map, entry.key, version, Some(entry.value));
+            }
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Kind {
     ExtraKey,
     /// A key that only the ledger's state has.
     MissingKey,
-    /// A map said to have changed last with a later transaction than any that changed it.
+    /// A map said to have changed last with another transaction.
     MapVersion,
     /// A map that the ledger's state does not have.
     ExtraMap,
@@ -221,9 +221,7 @@ impl<'s> Walker<'_, 's> {
         self.missing_maps(Some(name));
         let known = match self.expected.peek() {
             Some((expected, wanted)) if *expected == name => {
-                // The removal of a key is a change of its map too, which a node that began with a snapshot before it may not
-                // remember; no key and no value differs by it. A later change than any in the ledger is one that never was.
-                if *wanted < version {
+                if *wanted != version {
                     let (found, wanted) = (version_cell(version), version_cell(*wanted));
                     let text = format!(
                         "it says that the last change of this map is transaction {version}, by the ledger it is {}",
@@ -311,10 +309,6 @@ impl<'s> Walker<'_, 's> {
             .next_if(|(expected, _)| next.is_none_or(|next| *expected < next))
         {
             let keys = self.base.len_of(name);
-            // A node that began with a snapshot may not know of a map in which nothing is: the state is the same.
-            if keys == 0 {
-                continue;
-            }
             let text = format!("it lacks this map, which has {keys} keys by the ledger");
             self.comparison
                 .differ(|| Difference::of_map(Kind::MissingMap, name, None, Some(version_cell(version)), text));

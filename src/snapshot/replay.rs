@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::is_public;
-use crate::format::snapshot::{Part, private_parts};
+use crate::format::snapshot::private_parts;
 use crate::format::{Seqno, View};
 use crate::kv::base::Base;
 use crate::recovery::join::MAX_VIEW;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::segments::Segment;
-use crate::recovery::state::MappedSnapshot;
+use crate::recovery::state::{MappedSnapshot, older_parts};
 use crate::recovery::writes::{Keys, Order, Reader, Written, gaps, in_groups};
 use crate::report::Finding;
 use crate::report::progress::Progress;
@@ -131,35 +131,19 @@ impl State {
             last_signature: snapshot.seqno,
             ..State::default()
         };
-        snapshot.public_parts(&mut load_into(&mut state.public))?;
+        snapshot.public_parts(older_parts(&mut state.public, |_| true))?;
         state.view_history = snapshot.view_history(MAX_VIEW)?;
         if snapshot.has_private_part()? {
             match secrets.and_then(|secrets| secrets.key_at(snapshot.seqno)) {
                 None => state.locked = Some(snapshot.seqno),
                 Some(key) => {
                     let plaintext = snapshot.private_plaintext(key)?;
-                    private_parts(&plaintext, load_into(&mut state.private))
+                    private_parts(&plaintext, older_parts(&mut state.private, |_| true))
                         .map_err(|why| Error::Unreadable(format!("private part of the snapshot: {why}")))?;
                 }
             }
         }
         Ok(state)
-    }
-}
-
-/// Loads the pieces of a snapshot into a state.
-fn load_into<'p>(base: &mut Base) -> impl FnMut(Part<'p>) {
-    let mut map = "";
-    move |part| match part {
-        Part::Map { name, version } => {
-            map = name;
-            base.begin_map(name, version);
-        }
-        Part::Entry(entry) => {
-            if let Ok(version) = Seqno::try_from(entry.version) {
-                base.insert(map, entry.key, version, Some(entry.value));
-            }
-        }
     }
 }
 

@@ -61,6 +61,7 @@ proptest! {
             let bytes: usize = model.iter().map(|((_, k), (_, v))| k.len() + v.len()).sum();
             prop_assert_eq!(base.live_bytes(), bytes as u64);
         }
+        prop_assert_eq!(forwards.maps(), backwards.maps());
         for ((map, key), (version, value)) in &model {
             let live = Live { key, value, version: *version };
             prop_assert_eq!(forwards.get(map, key), Some(live));
@@ -132,4 +133,30 @@ fn a_map_version_is_that_of_its_last_effective_change() {
     assert_eq!(base.maps(), [("m", 3)]);
     base.insert("m", b"a", 6, None);
     assert_eq!(base.maps(), [("m", 6)]);
+}
+
+#[test]
+fn a_removal_that_finds_nothing_changes_no_map_in_either_direction() {
+    type Write = (u64, Option<&'static [u8]>);
+    let cases: [(&[Write], u64); 5] = [
+        (&[(5, Some(b"x")), (7, None), (9, None)], 7),
+        (
+            &[(1, Some(b"x")), (3, None), (5, Some(b"y")), (700, None), (90_000, None)],
+            700,
+        ),
+        (&[(5, Some(b"x")), (7, None), (9, Some(b"y"))], 9),
+        (&[(7, None), (9, None)], 0),
+        (&[(5, Some(b"x")), (7, Some(b"y"))], 7),
+    ];
+    for (writes, version) in cases {
+        let (mut forwards, mut backwards) = (Base::new(), Base::new());
+        writes
+            .iter()
+            .for_each(|(at, value)| forwards.insert("m", b"a", *at, *value));
+        let newest_first = writes.iter().rev();
+        newest_first.for_each(|(at, value)| backwards.insert_if_absent("m", b"a", *at, *value));
+        backwards.finish_loading();
+        assert_eq!(forwards.maps(), [("m", version)], "{writes:?}");
+        assert_eq!(backwards.maps(), [("m", version)], "{writes:?}");
+    }
 }
