@@ -65,7 +65,7 @@ fn every_change_of_one_thing_is_named() {
     // The keys of public:a in the order of a snapshot.
     let order: Vec<&[u8]> = truth(&state, true)[0].2.iter().map(|row| row.0).collect();
     type Change = fn(&mut Rows<'_>);
-    let changes: [(Kind, usize, Change); 18] = [
+    let changes: [(Kind, usize, Change); 19] = [
         (Kind::Value, 0, |rows| rows[0].2[0].2 = b"zzzz"),
         (Kind::Value, 1, |rows| rows[0].2[1].2 = b""),
         (Kind::Version, 2, |rows| rows[0].2[2].1 += 1),

@@ -1,0 +1,28 @@
+//! The commands that read what is left of a service: each journey through the real binary, on made-up and on real ledgers.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+mod archive;
+#[cfg(feature = "object-store")]
+mod archive_stores;
+mod attest;
+mod attestation;
+mod bad_input;
+mod cli;
+mod compare;
+#[path = "../support/dice.rs"]
+mod dice;
+#[path = "../support/document.rs"]
+mod document;
+mod export;
+mod fixtures;
+mod governance;
+mod html_reports;
+mod inspect;
+mod long_runs;
+mod official_recovery;
+mod oracle;
+mod rebuilt_snapshots;
+mod unlock;
+mod verify;
