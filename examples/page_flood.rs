@@ -132,9 +132,9 @@ fn recover(service: &Path, viewers: usize, rude: bool) -> (f64, u64, f64) {
     let addresses = std::fs::read(place.directory.join("rpc_addresses.json")).expect("addresses");
     let addresses: Value = serde_json::from_slice(&addresses).expect("JSON");
     let mut crowd = (viewers > 0).then(|| {
-        // They would be elsewhere: what they do themselves is not to count.
-        Command::new("nice")
-            .args(["-n", "19"])
+        // They would be elsewhere: what they do themselves is not to count. They get what nobody else wants.
+        Command::new("chrt")
+            .args(["--idle", "0"])
             .arg(node::program())
             .args(["viewers", addresses["viewers"].as_str().expect("an address")])
             .args([viewers.to_string(), rude.to_string()])

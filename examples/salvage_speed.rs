@@ -26,8 +26,14 @@ const SECTOR: u64 = 4096;
 #[derive(Parser)]
 struct Args {
     /// Entries of the made-up ledger
-    #[arg(long, default_value_t = 1_600_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     entries: u64,
+    /// Bytes of each value
+    #[arg(long, default_value_t = 900)]
+    value_size: u64,
+    /// Entries between two signatures: the fewer, the less there is to verify beside what there is to read
+    #[arg(long, default_value_t = 1_000)]
+    signature_every: u64,
     /// Sectors that are overwritten in each copy
     #[arg(long, default_value_t = 300)]
     damages: usize,
@@ -49,8 +55,19 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let service = scratch.path().join("service");
-    let entries = args.entries.to_string();
-    timed(&["fixture", "--entries", &entries, "--out"], &[&service]);
+    let [entries, value_size, signature_every] =
+        [args.entries, args.value_size, args.signature_every].map(|number| number.to_string());
+    let made = [
+        "fixture",
+        "--entries",
+        &entries,
+        "--value-size",
+        &value_size,
+        "--signature-every",
+        &signature_every,
+        "--out",
+    ];
+    timed(&made, &[&service]);
     let ledger = service.join("ledger");
     let files = listing(&ledger);
     let bytes: u64 = files.iter().map(|file| length(file)).sum();

@@ -13,13 +13,13 @@ use crate::crypto::sha256;
 /// Bytes are made anew after this time, if anybody asks.
 const FRESH: Duration = Duration::from_millis(500);
 /// Answers a second that viewers are asked to keep to.
-const WANTED_A_SECOND: u32 = 50;
+const WANTED_A_SECOND: u32 = 25;
 /// Answers a second beyond which viewers are refused.
 const MOST_A_SECOND: u32 = 400;
 /// Between two looks of one viewer.
 const SOONEST: Duration = Duration::from_secs(1);
 /// The same, with any number of them.
-const LATEST: Duration = Duration::from_secs(15);
+const LATEST: Duration = Duration::from_secs(20);
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// What is sent.

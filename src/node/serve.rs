@@ -27,7 +27,7 @@ use crate::service::identity::NodeIdentity;
 
 /// Where the page is served, so many sessions may begin in a second: a handshake takes half a millisecond of a processor, which a
 /// recovery needs more than a crowd does.
-const VIEWERS_A_SECOND: u32 = 50;
+const VIEWERS_A_SECOND: u32 = 25;
 
 /// Binds and serves every interface, and then writes the files that say where. What ends the node is sent to `ends`.
 /// `claim` keeps other nodes out of the ledger.
