@@ -11,7 +11,7 @@ use std::fs::File;
 
 use super::journal::{How, Journal};
 use super::plan::Plan;
-use super::step::{Check, Doing, Invocation, Overruling, Step, Test, Word};
+use super::step::{Check, Doing, GOES_ON, Invocation, Overruling, Step, Test, Word};
 use crate::canton::finding::Ending;
 use crate::canton::{Code, Finding};
 use crate::error::Result;
@@ -300,9 +300,6 @@ impl Run<'_> {
         Ok(None)
     }
 }
-
-/// The exit code by which the operator's own check says that what was begun still goes on: `EX_TEMPFAIL` of sysexits.
-pub const GOES_ON: i32 = 75;
 
 /// A check that does not hold.
 struct Failing<'c> {

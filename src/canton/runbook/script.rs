@@ -1,10 +1,11 @@
 //! A plan as a POSIX shell script: asks before what can't be undone, and stops at a check that fails.
 //!
 //! It has no journal. A step whose check afterwards holds already is passed over ([`Step::can_be_found`]); for the rest it
-//! asks, so that a script that is run again does nothing destructive by itself.
+//! asks, so that a script that is run again does nothing destructive by itself. What the operator's own check says still goes
+//! on ([`GOES_ON`]) is waited for, and never begun a second time.
 
 use super::plan::Plan;
-use super::step::{Check, Doing, Invocation, Overruling, Step, Test, Word};
+use super::step::{Check, Doing, GOES_ON, Invocation, Overruling, Step, Test, Word};
 use super::variable;
 use crate::canton::shell::quoted;
 
@@ -27,6 +28,19 @@ agree() {
   [ "$answer" = yes ] || stop 'not agreed to'
 }
 
+# The operator's own check, once nothing goes on any more.
+holds() {
+  while :; do
+    code=0
+    sh -c "$1" </dev/null || code=$?
+    [ "$code" = @GOES_ON@ ] || break
+    went_on=yes
+    say "  $step still goes on"
+    sleep "${REKINDLE_LOOK_AGAIN_S:-60}"
+  done
+  [ "$code" = 0 ]
+}
+
 need() {
   printf '%s: ' "$1" >&2
   read -r answer || answer=
@@ -44,7 +58,7 @@ pub fn render(plan: &Plan) -> String {
         at.serial,
         plan.digest()
     );
-    out.push_str(FUNCTIONS);
+    out.push_str(&FUNCTIONS.replace("@GOES_ON@", &GOES_ON.to_string()));
     let mut asked = Vec::new();
     for (number, step) in plan.steps.iter().enumerate() {
         let place = format!("{}/{}", number + 1, plan.steps.len());
@@ -74,8 +88,17 @@ fn render_step(place: &str, step: &Step, asked: &mut Vec<&'static str>) -> Strin
             ));
         }
     }
-    let looks = step.after.iter().filter(|_| step.can_be_found(false));
-    let done: Vec<String> = looks.map(|check| test(&check.test, true)).collect();
+    let (found, found_going_on) = (step.can_be_found(false), step.can_be_found(true));
+    // The operator's own checks first: what goes on must not be begun again, whatever the others say.
+    let mut looks: Vec<&Test> = step.after.iter().map(|check| &check.test).collect();
+    looks.retain(|_| found_going_on);
+    looks.sort_by_key(|test| !matches!(test, Test::Shell(_)));
+    let mut done: Vec<String> = looks.into_iter().map(|look| test(look, true)).collect();
+    if found_going_on && !found {
+        // That it is complete says nothing of when it was begun, unless it was seen to go on.
+        out.push_str("went_on=no\n");
+        done.push("[ $went_on = yes ]".to_owned());
+    }
     let body = body(step);
     match done.is_empty() {
         true => out.push_str(&body),
@@ -174,7 +197,9 @@ fn test(test: &Test, is_quiet: bool) -> String {
     match test {
         Test::Command(command) if is_quiet => format!("{}{quiet}", invocation(&command.at_once())),
         Test::Command(command) => invocation(command),
-        Test::Shell(command) => format!("sh -c {} </dev/null{quiet}", quoted(command)),
+        // What it says while it waits is shown all the same.
+        Test::Shell(command) if is_quiet => format!("holds {} >/dev/null", quoted(command)),
+        Test::Shell(command) => format!("holds {}", quoted(command)),
         Test::File(path) => format!("[ -s {} ]", word(path)),
     }
 }

@@ -232,6 +232,9 @@ pub struct Step {
     pub after: Vec<Check>,
 }
 
+/// The exit code by which the operator's own check says that what was begun still goes on: `EX_TEMPFAIL` of sysexits.
+pub const GOES_ON: i32 = 75;
+
 impl Step {
     /// A step that runs a command of ours.
     pub fn ours(id: &'static str, title: &'static str, what: impl Into<String>, command: Invocation) -> Step {

@@ -26,7 +26,7 @@ pub(super) fn backups(directory: &Path) {
     std::fs::write(directory.join("participant.sql"), dump(2, participant)).unwrap();
 }
 
-const RESTORE: [&str; 9] = [
+pub(super) const RESTORE: [&str; 9] = [
     "restore",
     "--splice",
     "0.6.7",
