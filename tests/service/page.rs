@@ -178,7 +178,7 @@ fn a_whole_recovery_is_seen_in_a_browser() {
     let Some(mut browser) = Browser::start() else { return };
     let service = Service::made(&[
         "--entries",
-        "60000",
+        "30000",
         "--value-size",
         "1500",
         "--signature-every",
