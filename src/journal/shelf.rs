@@ -3,9 +3,10 @@
 //! Somebody else writes and renames these files at the same time: `ledger_S` grows and becomes `ledger_S-E.committed`,
 //! `.recovery` falls off, an open chunk is cut and written again. So a name is a hint, looked up again where it has gone; and
 //! whatever is given out was walked entry by entry in the moment of reading: the sizes in the headers lead exactly from one
-//! start to the next, and each nonce holds the expected seqno. Contents are not verified: whoever gets them does that.
+//! start to the next, and each nonce holds the expected seqno. A positions table that says otherwise is passed over, as a
+//! recovery has passed over it. Contents are not verified: whoever gets them does that.
 //!
-//! Memory: a few mapped files, and eight bytes for each entry of an open chunk among them.
+//! Memory: a few mapped files, and eight bytes for each entry of one among them that is open, or whose table is damaged.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -223,7 +224,18 @@ fn choose(listed: &[Listed], seqno: Seqno) -> Option<&Listed> {
 
 impl Opened {
     fn new(name: ChunkName, map: MappedFile, stamp: Stamp, mut ends: Vec<u64>) -> Result<Opened> {
-        let layout = Layout::read(map.bytes()).map_err(|why| complaint(&map, why.offset, &why.what))?;
+        let promised = name.last.map(|last| last.saturating_sub(name.first).saturating_add(1));
+        let layout = match Layout::read(map.bytes()) {
+            Ok(layout) if layout.table_len.is_none() || promised.is_none() || layout.table_len == promised => layout,
+            read => {
+                let by_count = || Layout::by_count(map.bytes(), promised?);
+                let usable = by_count().or_else(|| Layout::by_headers(map.bytes()));
+                match usable {
+                    Some(layout) => layout,
+                    None => read.map_err(|why| complaint(&map, why.offset, &why.what))?,
+                }
+            }
+        };
         if ends.is_empty() {
             ends.push(FIRST_ENTRY);
         }
@@ -300,14 +312,20 @@ impl Opened {
 
     /// Appends the entries from `from` up to `through`, or up to the chunk's last, and answers the last.
     fn copy(&mut self, from: Seqno, through: Seqno, max_bytes: usize, out: &mut Vec<u8>) -> Result<Sought<Seqno>> {
-        // An open chunk that was cut and written again has other entries where these were.
-        match self.copy_once(from, through, max_bytes, out) {
-            Err(_) if self.layout.table_len.is_none() => {
-                self.ends = vec![FIRST_ENTRY];
-                self.copy_once(from, through, max_bytes, out)
-            }
-            copied => copied,
+        let copied = self.copy_once(from, through, max_bytes, out);
+        if copied.is_ok() {
+            return copied;
         }
+        if self.layout.table_len.is_some() {
+            // The entries themselves may know better than their table where they are.
+            let Some(layout) = Layout::by_headers(self.map.bytes()) else {
+                return copied;
+            };
+            self.layout = layout;
+        }
+        // An open chunk that was cut and written again has other entries where these were.
+        self.ends = vec![FIRST_ENTRY];
+        self.copy_once(from, through, max_bytes, out)
     }
 
     fn copy_once(&mut self, from: Seqno, through: Seqno, max_bytes: usize, out: &mut Vec<u8>) -> Result<Sought<Seqno>> {

@@ -9,7 +9,7 @@ use crate::joiners::{
     place_with, primary, snapshots, status, trust, verify, verify_from, wait_for_leader, wait_for_seqno,
 };
 use crate::node::{Node, Place};
-use crate::support::Service;
+use crate::support::{self, Service};
 use serde_json::{Value, json};
 
 #[test]
@@ -49,6 +49,34 @@ fn a_node_joins_the_public_network_and_both_end_as_parts_of_the_open_one() {
     verify(&beside.ledger(), last);
     place.verify();
     rekindle!["compare", "--json", place.ledger(), beside.ledger()].expect(0);
+}
+
+/// A recovery passes over a positions table that was damaged, for the entries say the same; so does whoever needs them.
+#[test]
+fn a_node_joins_one_whose_positions_tables_are_damaged() {
+    let place = place();
+    let complete: Vec<_> = support::chunks(&place.ledger())
+        .into_iter()
+        .map(|(_, path)| path)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "committed"))
+        .collect();
+    assert!(complete.len() > 3, "{complete:?}");
+    let damage = |path: &std::path::Path, how: fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(path).unwrap();
+        how(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
+    };
+    damage(&complete[0], |bytes| bytes.extend([0x2a; 100]));
+    damage(&complete[1], |bytes| *bytes.last_mut().unwrap() ^= 1);
+    damage(&complete[2], |bytes| bytes[2] ^= 1);
+    let mut leader = place.start();
+    leader.wait_for("PartOfPublicNetwork");
+    leader.wait_for_commit();
+    let beside = joiner(&place, &leader.url, "follower");
+    let mut follower = beside.start();
+    follower.wait_for_members();
+    wait_for_seqno(&mut follower, committed(&leader));
+    verify(&beside.ledger(), committed(&leader));
 }
 
 #[test]
