@@ -22,7 +22,6 @@ use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::{PrivateState, load_private};
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
-use crate::report::Severity;
 use crate::service::identity::now_s;
 use crate::service::open::{Opening, open_recovered};
 use crate::service::service_info;
@@ -133,11 +132,7 @@ fn read_private(
     let state = load_private(&files, snapshot.as_ref(), secrets, last, &*node.status)?;
     tracing::info!(took_s = began.elapsed().as_secs_f64(), "the private ledger is read");
     node.status.find(&state.findings);
-    if let Some(first) = state
-        .findings
-        .iter()
-        .find(|finding| finding.severity == Severity::Error)
-    {
+    if let Some(first) = state.findings.iter().find(|finding| finding.costs_entries()) {
         return Err(Error::Unreadable(format!(
             "Private recovery did not reach public ledger seqno: {}/{last}: {} {}; {}",
             first.seqno.unwrap_or(0),

@@ -154,7 +154,7 @@ pub fn recover_public(
         "the public state is loaded"
     );
     let unread: Vec<Finding> = state.tally.findings.finish();
-    if unread.iter().any(|finding| finding.severity == Severity::Error) {
+    if unread.iter().any(Finding::costs_entries) {
         status.find(&unread);
         return Err(Error::Unreadable(
             "the ledger changed between two readings; does something else write to it?".to_owned(),

@@ -58,6 +58,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it is an error in what a reader was to get. Where a chunk's positions table or the word that leads to it is
+    /// damaged, the entries are read by their own headers, and nothing is missing.
+    pub fn costs_entries(&self) -> bool {
+        self.severity == Severity::Error && !matches!(self.code, Code::ChunkHeader | Code::Position)
+    }
+
     /// A finding of this kind, with nothing known about the place yet.
     pub fn new(code: Code, message: impl Into<String>) -> Finding {
         Finding {

@@ -33,7 +33,6 @@ use crate::recovery::fingerprint::Fingerprint;
 use crate::recovery::private::load_private;
 use crate::recovery::secrets::LedgerSecrets;
 use crate::recovery::state::MappedSnapshot;
-use crate::report::Severity;
 use crate::report::progress::Silent;
 use crate::service::create::{Founder, SealingPlan};
 use crate::service::identity::{NodeIdentity, ServiceIdentity, ServiceName};
@@ -239,11 +238,7 @@ pub(super) fn read_private(
         .transpose()
         .map_err(of_error)?;
     let state = load_private(&files, snapshot.as_ref(), secrets, old.last, &Silent).map_err(of_error)?;
-    if let Some(error) = state
-        .findings
-        .iter()
-        .find(|finding| finding.severity == Severity::Error)
-    {
+    if let Some(error) = state.findings.iter().find(|finding| finding.costs_entries()) {
         return Err(format!("the private ledger: {} {}", error.code.as_str(), error.message));
     }
     match state.fingerprint == old.fingerprint {

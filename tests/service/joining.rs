@@ -75,8 +75,10 @@ fn a_node_joins_one_whose_positions_tables_are_damaged() {
     let beside = joiner(&place, &leader.url, "follower");
     let mut follower = beside.start();
     follower.wait_for_members();
-    wait_for_seqno(&mut follower, committed(&leader));
-    verify(&beside.ledger(), committed(&leader));
+    let reached = committed(&leader);
+    wait_for_seqno(&mut follower, reached);
+    follower.stop();
+    verify(&beside.ledger(), reached);
 }
 
 #[test]
