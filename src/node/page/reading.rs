@@ -344,7 +344,7 @@ mod tests {
                 json!({"status": hostile, "node_data": hostile, "rpc_interfaces": {&hostile: {"published_address": hostile}}}),
             );
         }
-        for number in 0..300 {
+        for number in 0..100 {
             let ballots: BTreeMap<String, &str> = (0..60).map(|voter| (id(voter), "export function vote")).collect();
             put(
                 names::PROPOSALS_INFO,
@@ -365,7 +365,7 @@ mod tests {
         status.find(&vec![
             Finding::new(Code::EntryDiffers, hostile.repeat(50))
                 .next(hostile.repeat(50));
-            100_000
+            200
         ]);
         let (service, previous) = service(&held);
         let view = View {
@@ -398,7 +398,7 @@ mod tests {
         for said in [
             "1 460 nodes more",
             "1 460 members more",
-            "288 older proposals more",
+            "88 older proposals more",
             "20 votes more",
         ] {
             assert!(page.contains(&said.replacen("1 460", "1\u{a0}460", 1)), "{said}");
