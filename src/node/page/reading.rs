@@ -317,14 +317,15 @@ mod tests {
     #[test]
     fn whatever_the_state_holds_the_page_is_bounded_and_text() {
         let hostile = "\u{202e}\u{1b}[2J</code><script>\"é".repeat(120);
+        const KEY: &str = "\0\0\0\0\0\0\0\0";
         let mut writes = WriteSet::default();
         let mut put = |map: &str, key: &str, value: serde_json::Value| writes.put(map, key, value.to_string());
         put(
             names::SERVICE_INFO,
-            "",
+            KEY,
             json!({"cert": hostile, "status": "WaitingForRecoveryShares", "service_data": hostile}),
         );
-        put(names::SERVICE_CONFIG, "", json!({"recovery_threshold": u64::MAX}));
+        put(names::SERVICE_CONFIG, KEY, json!({"recovery_threshold": u64::MAX}));
         let id = |number: usize| format!("{number:04}{hostile}");
         for number in 0..1500 {
             let data = if number == 7 {
