@@ -44,9 +44,33 @@ for (let text; (text = walker.nextNode()); ) {
     if (found.length === 3 || found[3] > 0) { ground = found; break; }
   }
   const style = getComputedStyle(own);
-  const [a, b] = [light(colour(style.color)), light(ground)].sort((x, y) => y - x);
+  let ink = style.color;
+  if (own.ownerSVGElement) {
+    // Letters in a picture stand on their own outline, or on the rectangle that they are in.
+    if (style.display === "none" || own.tagName === "title") continue;
+    ink = style.fill;
+    const rect = own.parentElement.querySelector("rect");
+    if (style.stroke !== "none") ground = colour(style.stroke);
+    else if (rect && !getComputedStyle(rect).fill.startsWith("url")) ground = colour(getComputedStyle(rect).fill);
+  }
+  const [a, b] = [light(colour(ink)), light(ground)].sort((x, y) => y - x);
   const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.6 && style.fontWeight >= 700);
   if ((a + 0.05) / (b + 0.05) < (large ? 3 : 4.5)) bad.push(text.data.trim() + " " + ((a + 0.05) / (b + 0.05)).toFixed(2));
+}
+return bad;
+"""
+
+# Text outside of the window's width, or clipped by what it stands in.
+OUTSIDE = """
+const bad = [];
+const wide = document.documentElement.clientWidth;
+for (const element of document.body.querySelectorAll("*")) {
+  const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  const style = getComputedStyle(element);
+  if (!own || element.tagName === "title" || style.display === "none" || style.clipPath !== "none" || element.closest("thead")) continue;
+  for (const box of element.getClientRects()) {
+    if (box.width > 1 && (box.right > wide + 1 || box.left < -1)) bad.push(element.tagName + " " + element.textContent.trim().slice(0, 60));
+  }
 }
 return bad;
 """
@@ -61,7 +85,7 @@ class Browser:
         for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars",
                          "--ignore-certificate-errors", "--disable-background-networking", "--disable-gpu"]:
             options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
         self.driver.set_page_load_timeout(60)
         self.cdp("Page.addScriptToEvaluateOnNewDocument", source=WITNESS)
@@ -82,6 +106,23 @@ class Browser:
     def open(self, url):
         self.driver.get(url)
         return self.text()
+
+    def requests(self):
+        """What the browser has asked for since this was asked last, whether it was let or not."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+    def unreadable(self, width):
+        """Text that is cut off, or that lies beyond the sides of the page."""
+        self.size(width, 900)
+        found = self.driver.execute_script(OUTSIDE)
+        self.size(1100, 900)
+        return found
+
+    def printed(self, path):
+        """As it would be on paper."""
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(self.cdp("Page.printToPDF", printBackground=False)["data"]))
 
     def wait(self, texts, seconds):
         """Until all of these are shown; the time that it took."""

@@ -95,7 +95,9 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         refuse_what_is_none(checkpoint)?;
     }
     let inputs = [&args.service_cert, &args.against, &args.checkpoint, &args.from_snapshot];
-    let inputs: Vec<_> = inputs.into_iter().filter_map(|input| input.as_deref()).collect();
+    let inputs = inputs.into_iter().filter_map(|input| input.as_deref());
+    // A key most of all: there may be no other copy of it.
+    let inputs: Vec<_> = inputs.chain(args.member_key.iter().map(PathBuf::as_path)).collect();
     let read = [args.directories.as_slice(), &args.snapshots].concat();
     let html = html::Html::begin(args.html.as_deref(), &read, &inputs)?;
     // A file that is no key is said to be none before the ledger is read, which can take long.

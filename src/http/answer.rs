@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::body::{self, Content, FILE_BYTES, Outgoing, Unread};
+use super::callers::Entrance;
 use super::connection::{Activity, Phase};
 use super::error::ApiError;
 use super::interface::Interface;
@@ -51,6 +52,8 @@ pub(super) struct Visit<S> {
     pub(super) activity: Arc<Activity>,
     pub(super) allowance: Arc<Allowance>,
     pub(super) peer_certificate: Option<Bytes>,
+    /// Where sessions begin at a bounded rate.
+    pub(super) entrance: Option<Entrance>,
     pub(super) passed_on: Arc<PassedOn>,
     pub(super) refused: bool,
 }
@@ -95,7 +98,8 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
     let _handling = visit.activity.request_begins();
     let begun = Instant::now();
     let (method, version) = (request.method().clone(), request.version());
-    let (route, answer) = match visit.allowance.begin(&visit.served.shared.budget) {
+    let is_due = is_due(visit).await;
+    let (route, answer) = match visit.allowance.begin(&visit.served.shared.budget).filter(|_| is_due) {
         Some(at_work) => respond(visit, request, at_work).await,
         // Without a body, which would have to wait for the client too.
         None => {
@@ -116,6 +120,18 @@ pub(super) async fn answer<S: Send + Sync + 'static>(
         interface = visit.served.interface.name, %method, route, status = response.status().as_u16(), "answered"
     );
     response
+}
+
+/// Waits until a request may be looked at, where that is bounded; a session that asks far too much is ended instead.
+async fn is_due<S>(visit: &Visit<S>) -> bool {
+    let Some(entrance) = &visit.entrance else {
+        return true;
+    };
+    match entrance.request(tokio::time::Instant::now()) {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => visit.activity.dismiss(),
+    }
+    !visit.activity.is_dismissed()
 }
 
 /// The answer to a request, and the pattern of the route it is for.

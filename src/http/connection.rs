@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ pub(super) struct Activity {
     /// Answers that are not written yet, and since when none of them moved.
     unsent: AtomicUsize,
     unsent_ms: AtomicU64,
+    dismissed: AtomicBool,
 }
 
 /// A request that is being handled.
@@ -53,6 +54,7 @@ impl Activity {
             answered: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             unsent_ms: AtomicU64::new(0),
+            dismissed: AtomicBool::new(false),
         })
     }
 
@@ -70,6 +72,16 @@ impl Activity {
 
     fn on_write(&self) {
         self.last_ms.store(self.now_ms(), Relaxed);
+    }
+
+    /// The session is to end, whatever it still asks.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Relaxed);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Relaxed)
     }
 
     /// There is an answer to be written.
@@ -220,6 +232,9 @@ impl Driver<'_> {
                     }
                 }
                 _ = ticks.tick() => {
+                    if self.activity.is_dismissed() {
+                        return None;
+                    }
                     if self.activity.is_overdue(headers, idle) {
                         // Once politely, so that TLS is closed as it should be.
                         if winding_down {

@@ -84,7 +84,8 @@ pub struct Interface {
     pub max_open_sessions_soft: usize,
     /// Connections beyond this are closed as soon as they are accepted.
     pub max_open_sessions_hard: usize,
-    /// Sessions that may begin in a second, on average: others wait until they are accepted. `None`: as many as come.
+    /// Sessions that may begin in a second, of all addresses from which they come often; what one address asks and holds is bounded
+    /// then, too. `None`: as many as come.
     pub sessions_a_second: Option<u32>,
     /// Limits of a request.
     pub limits: HttpLimits,

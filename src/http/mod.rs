@@ -2,8 +2,9 @@
 //!
 //! `server` accepts, counts (`sessions`), shakes hands (`tls`) and reads whole requests within the limits of their
 //! `interface`; `router` finds the route, whose handler gets a `message::Request` and gives a `message::Response` or an
-//! `ApiError`. What other nodes pass on comes in by `relay`, and what is passed on to them is written and read by `forwarded`. Whatever a client sends, memory and time per session are bounded, and a handler that panics costs
-//! one answer. The OpenAPI document is made from the table of routes, so that they can't disagree.
+//! `ApiError`. What other nodes pass on comes in by `relay`, and what is passed on to them is written and read by `forwarded`.
+//! Whatever a client sends, memory and time per session are bounded, and where it is asked for (`callers`) what one address takes; a
+//! handler that panics costs one answer. The OpenAPI document is made from the table of routes, so that they can't disagree.
 
 #![cfg_attr(
     not(test),
@@ -11,6 +12,7 @@
 )]
 mod answer;
 mod body;
+mod callers;
 mod connection;
 pub mod error;
 mod forwarded;

@@ -17,10 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{ServedInterface, Shared, Visit, answer};
+use super::callers::{Callers, Entrance};
 use super::connection::{Activity, Driver, Phase, Watched};
 use super::interface::{Authority, Interface};
 use super::memory::{Allowance, Budget};
@@ -36,8 +37,6 @@ use crate::error::{Error, Result};
 const WORKER_THREADS: usize = 2;
 /// After an accept that failed (no file descriptors left), time for sessions to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Where sessions begin at a bounded rate: so many may begin at once, if none has begun for a while.
-const SESSIONS_AT_ONCE: u32 = 10;
 /// The smallest buffer that headers are read into; hyper needs 8 KiB.
 const SMALLEST_BUFFER: usize = 64 << 10;
 /// Allowance for headers that is kept per request at work, whatever is configured.
@@ -164,7 +163,7 @@ impl Server {
             tls: None,
         });
         let relay = Relay::new(Handle::current(), move |stream, client| {
-            Box::pin(drive(inner.clone(), stream, client, Kind::Single))
+            Box::pin(drive(inner.clone(), stream, client, None, Kind::Single))
         });
         for (index, (interface, listener)) in self.bound.into_iter().enumerate() {
             let slot = match interface.authority {
@@ -229,52 +228,37 @@ async fn accept<S: Send + Sync + 'static>(
     done: mpsc::Sender<Infallible>,
 ) {
     let mut phase = served.shared.phase.clone();
-    let mut pace = served.interface.sessions_a_second.map(Pace::new);
+    let most = served.interface.max_open_sessions_soft;
+    let callers = served
+        .interface
+        .sessions_a_second
+        .map(|a_second| Callers::new(a_second, most, Instant::now()));
     loop {
-        if let Some(pace) = &mut pace {
-            pace.turn().await;
-        }
         let accepted = tokio::select! {
             _ = phase.changed() => return,
             accepted = listener.accept() => accepted,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(interface = served.interface.name, %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let entrance = match &callers {
+            Some(callers) => match callers.admit(address.ip(), Instant::now()) {
+                None => continue,
+                entrance => entrance,
+            },
+            None => None,
+        };
         let (session, refused) = match served.shared.sessions.admit(served.index) {
             Admission::Serve(session) => (session, false),
             Admission::Refuse(session) => (session, true),
             Admission::Close => continue,
         };
-        tokio::spawn(open(served.clone(), socket, session, refused, done.clone()));
-    }
-}
-
-/// Lets things happen at a bounded rate.
-struct Pace {
-    every: Duration,
-    next: Instant,
-}
-
-impl Pace {
-    fn new(a_second: u32) -> Pace {
-        Pace {
-            every: Duration::from_secs(1) / a_second.max(1),
-            next: Instant::now(),
-        }
-    }
-
-    /// Waits until the next one may happen.
-    async fn turn(&mut self) {
-        tokio::time::sleep_until(self.next).await;
-        let saved = self.every * SESSIONS_AT_ONCE;
-        let earliest = Instant::now().checked_sub(saved).unwrap_or(self.next);
-        self.next = self.next.max(earliest) + self.every;
+        tokio::spawn(open(served.clone(), socket, entrance, session, refused, done.clone()));
     }
 }
 
@@ -282,6 +266,7 @@ impl Pace {
 async fn open<S: Send + Sync + 'static>(
     served: Arc<ServedInterface<S>>,
     socket: TcpStream,
+    entrance: Option<Entrance>,
     session: Session,
     refused: bool,
     done: mpsc::Sender<Infallible>,
@@ -289,8 +274,14 @@ async fn open<S: Send + Sync + 'static>(
     // Answers are small and written whole: waiting to fill packets would only add to their latency.
     let _ = socket.set_nodelay(true);
     let mut phase = served.shared.phase.clone();
+    if let Some(entrance) = &entrance {
+        tokio::select! {
+            _ = phase.changed() => return,
+            () = sleep_until(entrance.at) => {}
+        }
+    }
     let Some(tls) = served.tls.clone() else {
-        drive(served, socket, None, Kind::of(false, refused)).await;
+        drive(served, socket, None, entrance, Kind::of(false, refused)).await;
         return drop((session, done));
     };
     let handshake = timeout(served.shared.timeouts.handshake, tls.accept(socket));
@@ -304,7 +295,7 @@ async fn open<S: Send + Sync + 'static>(
             let http2 = tls.alpn_protocol() == Some(b"h2");
             let own = tls.peer_certificates().and_then(|chain| chain.first());
             let peer = own.map(|certificate| Bytes::copy_from_slice(certificate));
-            drive(served, stream, peer, Kind::of(http2, refused)).await;
+            drive(served, stream, peer, entrance, Kind::of(http2, refused)).await;
         }
         Ok(Err(error)) => tracing::debug!(interface = served.interface.name, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(interface = served.interface.name, "a TLS handshake took too long"),
@@ -339,6 +330,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
     served: Arc<ServedInterface<S>>,
     stream: T,
     peer_certificate: Option<Bytes>,
+    entrance: Option<Entrance>,
     kind: Kind,
 ) {
     let http2 = matches!(kind, Kind::Http2 | Kind::Refused { http2: true });
@@ -349,6 +341,7 @@ async fn drive<S: Send + Sync + 'static, T: AsyncRead + AsyncWrite + Send + Unpi
         activity: activity.clone(),
         allowance: Arc::new(Allowance::new(served.interface.limits.max_body_size)),
         peer_certificate,
+        entrance,
         passed_on: Arc::default(),
         refused,
     });

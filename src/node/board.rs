@@ -1,4 +1,5 @@
-//! Bytes that many look at and one makes: at most twice a second, whatever the number of viewers, who all get the same ones.
+//! Bytes that many look at and one makes: at most twice a second, whatever the number of viewers, who all get the same ones; less
+//! often where they take long to make, so that little of a processor goes into them whatever they are made of.
 //!
 //! Viewers are also told how long to wait until they look again: so long that all of them together ask [`WANTED_A_SECOND`] times a
 //! second. Those who don't care are refused beyond [`MOST_A_SECOND`], before anything is done for them.
@@ -12,6 +13,10 @@ use crate::crypto::sha256;
 
 /// Bytes are made anew after this time, if anybody asks.
 const FRESH: Duration = Duration::from_millis(500);
+/// Bytes that took some time to make are made anew after so many times that time, if that is longer.
+const COST: u32 = 20;
+/// But not later than after this time.
+const STALE: Duration = Duration::from_secs(30);
 /// Answers a second that viewers are asked to keep to.
 const WANTED_A_SECOND: u32 = 25;
 /// Answers a second beyond which viewers are refused.
@@ -34,7 +39,7 @@ pub struct Ready {
 /// See the head of the module.
 #[derive(Default)]
 pub struct Board {
-    ready: RwLock<Option<(Instant, Arc<Ready>)>>,
+    ready: RwLock<Option<(Fresh, Arc<Ready>)>>,
     turn: tokio::sync::Mutex<()>,
     rate: Mutex<Rate>,
 }
@@ -44,7 +49,7 @@ impl Board {
     /// none waits. Nothing if `make` panics.
     pub async fn look(&self, make: impl FnOnce() -> String + Send + 'static) -> Option<Arc<Ready>> {
         let before = match self.known() {
-            Some((made, ready)) if made.elapsed() < FRESH => return Some(ready),
+            Some((fresh, ready)) if fresh.is() => return Some(ready),
             before => before,
         };
         let _turn = match (self.turn.try_lock(), before) {
@@ -53,19 +58,21 @@ impl Board {
             (Err(_), None) => self.turn.lock().await,
         };
         // Somebody else may have made them while this one waited.
-        if let Some((made, ready)) = self.known()
-            && made.elapsed() < FRESH
+        if let Some((fresh, ready)) = self.known()
+            && fresh.is()
         {
             return Some(ready);
         }
+        let began = Instant::now();
         let made = tokio::task::spawn_blocking(make).await.ok()?;
+        let fresh = Fresh::after(began.elapsed());
         let digest = sha256(made.as_bytes());
         let ready = Arc::new(Ready {
             tag: format!("\"{}\"", hex::encode(digest.first_chunk::<16>()?)),
             bytes: made.into(),
         });
         let mut known = self.ready.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Some((Instant::now(), Arc::clone(&ready)));
+        *known = Some((fresh, Arc::clone(&ready)));
         Some(ready)
     }
 
@@ -75,8 +82,29 @@ impl Board {
         rate.admit(Instant::now())
     }
 
-    fn known(&self) -> Option<(Instant, Arc<Ready>)> {
+    fn known(&self) -> Option<(Fresh, Arc<Ready>)> {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Since when bytes are there, and how long they will do.
+#[derive(Clone, Copy)]
+struct Fresh {
+    since: Instant,
+    lasts: Duration,
+}
+
+impl Fresh {
+    /// From now on, for bytes that took so long to make.
+    fn after(took: Duration) -> Fresh {
+        Fresh {
+            since: Instant::now(),
+            lasts: took.saturating_mul(COST).clamp(FRESH, STALE),
+        }
+    }
+
+    fn is(self) -> bool {
+        self.since.elapsed() < self.lasts
     }
 }
 
@@ -144,6 +172,25 @@ mod tests {
         }
         let most = 1 + began.elapsed().as_millis() / FRESH.as_millis();
         assert!(made.load(Ordering::SeqCst) as u128 <= most);
+    }
+
+    #[test]
+    fn what_takes_long_to_make_is_made_less_often() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (board, made) = (Board::default(), Arc::new(AtomicUsize::new(0)));
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1500) {
+            let count = Arc::clone(&made);
+            let make = move || {
+                std::thread::sleep(Duration::from_millis(100));
+                format!("page {}", count.fetch_add(1, Ordering::SeqCst))
+            };
+            runtime.block_on(board.look(make)).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        assert_eq!(Fresh::after(Duration::ZERO).lasts, FRESH);
+        assert_eq!(Fresh::after(Duration::from_secs(3600)).lasts, STALE);
     }
 
     #[test]

@@ -323,8 +323,9 @@ impl Status {
             }
         }
         if let Ok(mut findings) = self.findings.lock() {
-            let room = MAX_FINDINGS.saturating_sub(findings.len());
-            findings.extend(found.iter().take(room).cloned());
+            for finding in found {
+                keep_the_worst(&mut findings, finding);
+            }
         }
     }
 
@@ -431,7 +432,20 @@ impl Status {
     }
 }
 
-/// Findings shown at most: the log has all of them.
+/// One more finding, in the place of a lesser one where there are many.
+fn keep_the_worst(findings: &mut Vec<Finding>, found: &Finding) {
+    if findings.len() >= MAX_FINDINGS {
+        let severities = findings.iter().map(|finding| finding.severity).enumerate();
+        let least = severities.min_by_key(|(place, severity)| (*severity, std::cmp::Reverse(*place)));
+        match least {
+            Some((place, severity)) if severity < found.severity => findings.remove(place),
+            _ => return,
+        };
+    }
+    findings.push(found.clone());
+}
+
+/// Findings shown at most, the worst: the log has all of them.
 const MAX_FINDINGS: usize = 100;
 
 fn round(seconds: f64) -> f64 {

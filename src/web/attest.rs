@@ -9,9 +9,8 @@ use crate::shown::{excerpt, line};
 
 use super::look::{Kind, badge, facts, section};
 use super::number::count;
-use super::page::file_with;
-use super::parts::{FINDINGS_BYTES, Numbered, made, verdict};
-use super::picture::{self, Fill, Picture, Row, Shape, Sign, patterns, seqnos};
+use super::parts::{FINDINGS_BYTES, Made, Numbered, report as report_of, verdict};
+use super::picture::{self, Fill, Picture, Row, Shape, Sign, seqnos};
 
 /// What was judged.
 pub struct Attested<'a> {
@@ -52,16 +51,17 @@ pub fn document(attested: &Attested<'_>) -> String {
     let mut nodes: Vec<&NodeReport> = report.nodes.iter().collect();
     nodes.sort_by_key(|node| (standing(node), node.from_seqno));
     let findings = Numbered::new("finding", attested.findings, FINDINGS_BYTES);
-    let body = html! {
-        (answer(attested))
-        (patterns())
+    let rest = html! {
         (section("proves", "What this proves", &proves(attested)))
         (section("lives", "The lives of the nodes", &lives(report, &nodes)))
         (section("findings", "Findings and what to do", &findings.render()))
         (section("nodes", "Node by node", &cards(&nodes)))
-        (made(&attested.command, attested.unix_s))
     };
-    file_with("The evidence of a ledger's nodes", picture::STYLE, &body)
+    let made = Made {
+        command: &attested.command,
+        unix_s: attested.unix_s,
+    };
+    report_of("The evidence of a ledger's nodes", &answer(attested), &rest, &made)
 }
 
 /// The worst first.

@@ -9,9 +9,8 @@ use crate::shown::line;
 
 use super::look::{Kind, badge, section};
 use super::number::count;
-use super::page::file_with;
-use super::parts::{FINDINGS_BYTES, Numbered, TABLE_ROWS, first_rows, made, verdict};
-use super::picture::{self, Fill, Picture, Range, Row, Shape, Sign, patterns, seqnos};
+use super::parts::{FINDINGS_BYTES, Made, Numbered, TABLE_ROWS, first_rows, legend, report as report_of, verdict};
+use super::picture::{Fill, Picture, Range, Row, Sign, seqnos};
 
 /// What was compared.
 pub struct Compared<'a> {
@@ -23,7 +22,7 @@ pub struct Compared<'a> {
     pub unix_s: u64,
 }
 
-const LEGEND: [(Sign, &str); 11] = [
+const LEGEND: [(Sign, &str); 8] = [
     (Sign::Range(Fill::Sound), "proven, and another copy has the same"),
     (Sign::Range(Fill::Only), "proven, and in this copy alone"),
     (
@@ -35,9 +34,6 @@ const LEGEND: [(Sign, &str); 11] = [
     (Sign::Range(Fill::Damaged), "not proven: damaged, or after damage"),
     (Sign::Range(Fill::Missing), "in no file of this copy"),
     (Sign::Range(Fill::Other), "of another service"),
-    (Sign::Mark(Shape::Cross), "an error"),
-    (Sign::Mark(Shape::Triangle), "a warning"),
-    (Sign::Mark(Shape::Ring), "worth knowing"),
 ];
 
 /// Where what differs is less than one in so many of all, it is drawn again, larger.
@@ -52,9 +48,7 @@ pub fn document(compared: &Compared<'_>) -> String {
         .map(|(number, copy): (usize, _)| Numbered::new(&format!("copy-{number}"), &copy.findings, bytes))
         .collect();
     let between = Numbered::new("between", &report.findings, FINDINGS_BYTES);
-    let body = html! {
-        (answer(report))
-        (patterns())
+    let rest = html! {
         (section("copies", "The copies side by side", &pictures(report, &findings, &between)))
         (section("choice", "What each choice would lose", &choices(report)))
         (section("pairs", "How they stand to each other", &pairs(report)))
@@ -64,9 +58,12 @@ pub fn document(compared: &Compared<'_>) -> String {
                 (section(&format!("in-{}", number_of(report, copy)), &format!("What is wrong in {}", copy.directory), &findings.render()))
             }
         }
-        (made(&compared.command, compared.unix_s))
     };
-    file_with("Copies of a ledger, compared", picture::STYLE, &body)
+    let made = Made {
+        command: &compared.command,
+        unix_s: compared.unix_s,
+    };
+    report_of("Copies of a ledger, compared", &answer(report), &rest, &made)
 }
 
 fn number_of(report: &CompareReport, copy: &CopyReport) -> usize {
@@ -138,7 +135,7 @@ fn of_part(
         from: first as f64,
         to: last as f64 + 1.0,
         rows: Vec::new(),
-        legend: LEGEND.to_vec(),
+        legend: legend(&LEGEND),
     };
     let rows = report.copies.iter().zip(findings).take(TABLE_ROWS);
     let rows = rows.map(|(copy, findings)| {
@@ -320,7 +317,10 @@ fn pairs(report: &CompareReport) -> Markup {
                 @for evidence in &pair.evidence {
                     p {
                         (evidence.txid) " in " code { (line(&evidence.directory)) } " by "
-                        (evidence.signer.map_or("the service".to_owned(), |node| format!("node {}", hex::encode(node.0))))
+                        @match evidence.signer {
+                            Some(node) => { "node " code { (hex::encode(node.0)) } },
+                            None => "the service",
+                        }
                         ", root " code { (hex::encode(evidence.root.0)) }
                     }
                 }

@@ -4,9 +4,8 @@ use maud::{Markup, html};
 
 use super::look::{Kind, badge, facts, section};
 use super::number::seconds;
-use super::page::file_with;
-use super::parts::{first_rows, made, verdict};
-use super::picture::{self, Fill, Mark, Picture, Range, Row, Shape, Sign, patterns};
+use super::parts::{Made, first_rows, report, verdict};
+use super::picture::{Fill, Mark, Picture, Range, Row, Shape, Sign};
 use crate::shown::line;
 
 /// What was rehearsed, in seconds and words.
@@ -72,12 +71,11 @@ pub fn document(rehearsed: &Rehearsed) -> String {
         .iter()
         .map(|(name, value)| (*name, html! { (line(value)) }))
         .collect();
-    let body = html! {
-        @match rehearsed.ok {
-            true => (verdict(Kind::Good, "It worked", &rehearsed.answer)),
-            false => (verdict(Kind::Bad, "It did not work", &rehearsed.answer)),
-        }
-        (patterns())
+    let answer = match rehearsed.ok {
+        true => verdict(Kind::Good, "It worked", &rehearsed.answer),
+        false => verdict(Kind::Bad, "It did not work", &rehearsed.answer),
+    };
+    let rest = html! {
         @if !rehearsed.bars.is_empty() {
             (section("durations", "How long it took", &html! { @for bars in &rehearsed.bars { (durations(bars)) } }))
         }
@@ -85,9 +83,12 @@ pub fn document(rehearsed: &Rehearsed) -> String {
         @for (part, number) in rehearsed.parts.iter().zip(1..) {
             (section(&format!("part-{number}"), &part.name, &of_part(part)))
         }
-        (made(&rehearsed.command, rehearsed.unix_s))
     };
-    file_with("A rehearsed recovery", picture::STYLE, &body)
+    let made = Made {
+        command: &rehearsed.command,
+        unix_s: rehearsed.unix_s,
+    };
+    report("A rehearsed recovery", &answer, &rest, &made)
 }
 
 fn durations(bars: &Bars) -> Picture {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::crypto::Digest;
 use crate::report::{Finding, Severity};
-use crate::shown::line;
+use crate::shown::{excerpt, line};
 
 use super::words;
 
@@ -148,20 +148,27 @@ pub fn fingerprint(fingerprint: &Digest) -> Markup {
     }
 }
 
-/// Findings, each with what to do next; `none` is said where there are none.
-pub fn findings(findings: &[Finding], none: &str) -> Markup {
+/// Findings that [`findings`] shows.
+const MOST_FINDINGS: usize = 40;
+
+/// Findings, the worst first, each with what to do next; `none` is said where there are none, and `more` where not all are shown.
+pub fn findings(findings: &[Finding], none: &str, more: &str) -> Markup {
+    let mut worst_first: Vec<&Finding> = findings.iter().collect();
+    worst_first.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let rest = findings.len().saturating_sub(MOST_FINDINGS);
     html! {
         @if findings.is_empty() {
             p { (badge(Kind::Good, none)) }
         } @else {
             ul class="findings" {
-                @for finding in findings { (self::finding(None, finding)) }
+                @for finding in worst_first.into_iter().take(MOST_FINDINGS) { (self::finding(None, finding)) }
             }
+            @if rest > 0 { p class="quiet" { (rest) " more: " (more) } }
         }
     }
 }
 
-/// One finding; `id` makes it a place to jump to.
+/// One finding; `id` makes it a place to jump to. It may quote what is foreign, of any length: as much is shown as helps.
 pub(super) fn finding(id: Option<&str>, finding: &Finding) -> Markup {
     let kind = Kind::from(finding.severity);
     let severity = match finding.severity {
@@ -171,16 +178,16 @@ pub(super) fn finding(id: Option<&str>, finding: &Finding) -> Markup {
     };
     html! {
         li id=[id] class={ "finding " (kind.class()) } {
-            p { (badge(kind, severity)) " " code { (finding.code.as_str()) } " " (line(&finding.message)) }
+            p { (badge(kind, severity)) " " code { (finding.code.as_str()) } " " (excerpt(&finding.message)) }
             @if let Some(place) = place(finding) { p class="place" { (place) } }
-            p class="next" { strong { "What to do: " } (line(&finding.next)) }
+            p class="next" { strong { "What to do: " } (excerpt(&finding.next)) }
         }
     }
 }
 
 fn place(finding: &Finding) -> Option<String> {
     let places = [
-        finding.file.as_deref().map(|file| line(file).into_owned()),
+        finding.file.as_deref().map(excerpt),
         finding.offset.map(|offset| format!("byte {offset}")),
         finding.seqno.map(|seqno| format!("seqno {seqno}")),
         finding.proven_to.map(|seqno| format!("proven up to seqno {seqno}")),
@@ -213,13 +220,24 @@ mod tests {
             facts(&[(hostile, html! { (hostile) })]),
             table(hostile, &[hostile], &[vec![html! { (line(hostile)) }]]),
             bar(hostile, 1, 2),
-            findings(&[found], ""),
+            findings(&[found], "", ""),
         ];
         for markup in all {
             let text = markup.into_string();
             assert!(!text.contains("<script") && !text.contains("\" onload"), "{text}");
         }
         assert!(!badge(Kind::Bad, hostile).into_string().contains(['\u{202e}', '\u{1b}']));
+    }
+
+    #[test]
+    fn of_many_findings_the_worst_are_shown_and_none_is_long() {
+        let long = "x".repeat(1 << 20);
+        let note = Finding::new(Code::Unsigned, long.as_str()).next(long.as_str());
+        let mut found = vec![note; 99];
+        found.push(Finding::new(Code::EntryDiffers, "the worst"));
+        let text = findings(&found, "", "in the log").into_string();
+        assert!(text.len() < 100_000, "{}", text.len());
+        assert!(text.contains("the worst") && text.contains("60 more: in the log"));
     }
 
     #[test]

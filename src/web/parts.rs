@@ -7,11 +7,12 @@ use maud::{Markup, Render, html};
 
 use crate::format::Seqno;
 use crate::report::{Code, Finding, Severity};
-use crate::shown::{excerpt, line};
+use crate::shown::line;
 
 use super::look::{self, Kind, badge, table};
 use super::number;
-use super::picture::{Fill, Mark, Picture, Range, Row, Shape, seqnos};
+use super::page::file_with;
+use super::picture::{self, Fill, Mark, Picture, Range, Row, Shape, Sign, patterns, seqnos};
 
 /// Marks that one row of a picture has at most; what lies closer shares one.
 const PLACES: f64 = 90.0;
@@ -19,6 +20,8 @@ const PLACES: f64 = 90.0;
 const BANDS: usize = 60;
 /// Rows of a table: more help nobody who looks at a page.
 pub const TABLE_ROWS: usize = 60;
+/// Characters of the command that is shown: more are the names of thousands of files.
+const COMMAND: usize = 4000;
 /// Bytes of findings that one list has, roughly; every kind is there at least once.
 pub const FINDINGS_BYTES: usize = 80_000;
 
@@ -32,14 +35,45 @@ pub fn verdict(kind: Kind, word: &str, sentence: &str) -> Markup {
     }
 }
 
-/// What made the file, at the end of it.
-pub fn made(command: &str, unix_s: u64) -> Markup {
-    html! {
+/// What the marks of findings mean, in every picture that has some.
+const SEVERITIES: [(Sign, &str); 3] = [
+    (Sign::Mark(Shape::Cross), "an error"),
+    (Sign::Mark(Shape::Triangle), "a warning"),
+    (Sign::Mark(Shape::Ring), "worth knowing"),
+];
+
+/// What a picture of findings has to explain: its own signs, and the marks of findings.
+pub fn legend(own: &[(Sign, &'static str)]) -> Vec<(Sign, &'static str)> {
+    own.iter().chain(&SEVERITIES).copied().collect()
+}
+
+/// What made a report: the command as it can be shown, and when, in seconds since 1970.
+pub struct Made<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// The time.
+    pub unix_s: u64,
+}
+
+/// A report as a file: the answer, the rest, and what made it.
+pub fn report(title: &str, answer: &Markup, rest: &Markup, made: &Made<'_>) -> String {
+    let end = made
+        .command
+        .char_indices()
+        .nth(COMMAND)
+        .map_or(made.command.len(), |(at, _)| at);
+    let shown = made.command.get(..end).unwrap_or_default();
+    let body = html! {
+        (answer)
+        (patterns())
+        (rest)
         p class="made" {
-            "Written by rekindle " (env!("CARGO_PKG_VERSION")) ", " code { (line(command)) } ", on "
-            (crate::shown::date(unix_s)) ". This file needs nothing else and holds no secret."
+            "Written by rekindle " (env!("CARGO_PKG_VERSION")) ", "
+            code { (line(shown)) @if end < made.command.len() { "..." } } ", on "
+            (crate::shown::date(made.unix_s)) ". This file needs nothing else and holds no secret."
         }
-    }
+    };
+    file_with(title, picture::STYLE, &body)
 }
 
 /// A table of which only the first rows are shown.
@@ -352,23 +386,13 @@ impl Render for Numbered<'_> {
                 ul class="findings" {
                     @for index in &self.listed {
                         @if let Some(finding) = self.all.get(*index) {
-                            (look::finding(Some(&self.id(*index)), &shortened(finding)))
+                            (look::finding(Some(&self.id(*index)), finding))
                         }
                     }
                 }
                 (self.kinds())
             }
         }
-    }
-}
-
-/// A finding may quote what is foreign, of any length.
-fn shortened(finding: &Finding) -> Finding {
-    Finding {
-        message: excerpt(&finding.message),
-        file: finding.file.as_deref().map(excerpt),
-        next: excerpt(&finding.next),
-        ..finding.clone()
     }
 }
 

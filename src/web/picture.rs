@@ -15,6 +15,8 @@ pub const STYLE: &str = include_str!("picture.css");
 const LABELLED_PERCENT: f64 = 5.0;
 /// The same on a phone.
 const PHONE_PERCENT: f64 = 15.0;
+/// Room that a letter of a label needs on a phone.
+const LETTER_PERCENT: f64 = 2.8;
 /// Room that a mark's label needs, in percent of the width.
 const LABEL_PERCENT: f64 = 15.0;
 /// Height of a row in pixels.
@@ -281,7 +283,8 @@ impl Picture {
                     title { (title) }
                     rect width="100%" height=(ROW - 6) {}
                     @if width >= LABELLED_PERCENT && !range.label.is_empty() {
-                        @let class = (width < PHONE_PERCENT).then_some("narrow");
+                        @let letters = range.label.chars().take(100).count() as f64;
+                        @let class = (width < PHONE_PERCENT.max(letters * LETTER_PERCENT)).then_some("narrow");
                         text class=[class] x="10" y="16" { (excerpt(&range.label)) }
                     }
                 }
@@ -291,21 +294,31 @@ impl Picture {
 
     fn heights(&self, from: f64, width: f64, counts: &[u64]) -> Markup {
         let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+        let (left, right) = (from.max(self.from), (from + width * counts.len() as f64).min(self.to));
         let mut path = String::from("M0 100");
+        let mut begin = from;
         for count in counts {
+            // Of a magnified part, what is in it.
+            let seen = ((begin + width).min(right) - begin.max(left)) / width;
+            begin += width;
+            if seen.is_nan() || seen <= 0.0 {
+                continue;
+            }
             // What is there at all is seen.
             let high = match count {
                 0 => 0.0,
                 count => 8.0 + *count as f64 / most * 92.0,
             };
-            path.push_str(&format!("V{:.0}h1", 100.0 - high));
+            path.push_str(&format!("V{:.0}h{}", 100.0 - high, (seen * 1000.0).round() / 1000.0));
         }
         path.push_str("V100z");
-        let end = from + width * counts.len() as f64;
-        let (from, to) = (self.percent(from), self.percent(end));
+        if right <= left {
+            return html! {};
+        }
+        let (from, to) = (self.percent(left), self.percent(right));
         html! {
             svg x=(Percent(from)) y="3" width=(Percent(to - from)) height=(ROW - 6)
-                viewBox={ "0 0 " (counts.len().max(1)) " 100" } preserveAspectRatio="none" {
+                viewBox={ "0 0 " ((right - left) / width) " 100" } preserveAspectRatio="none" {
                 path class="heights" d=(path) {}
             }
         }

@@ -9,11 +9,10 @@ use crate::recovery::verify::VerifyReport;
 use crate::report::{Severity, Verdict};
 use crate::shown::{Show, line};
 
-use super::look::{Kind, badge, facts, fingerprint, section};
+use super::look::{Kind, facts, section};
 use super::number::{count, size};
-use super::page::file_with;
-use super::parts::{FINDINGS_BYTES, Numbered, bands, first_rows, made, marks, merged, verdict};
-use super::picture::{self, Fill, Picture, Range, Row, Shape, Sign, patterns, seqnos};
+use super::parts::{FINDINGS_BYTES, Made, Numbered, bands, legend, marks, merged, report as report_of, verdict};
+use super::picture::{Fill, Picture, Range, Row, Shape, Sign, seqnos};
 
 /// What was verified.
 pub struct Verified<'a> {
@@ -30,7 +29,7 @@ pub struct Verified<'a> {
 }
 
 /// What the patterns and shapes of a ledger's picture mean.
-const LEGEND: [(Sign, &str); 10] = [
+const LEGEND: [(Sign, &str); 7] = [
     (Sign::Range(Fill::Sound), "proven by a signature"),
     (
         Sign::Range(Fill::Unsigned),
@@ -41,9 +40,6 @@ const LEGEND: [(Sign, &str); 10] = [
     (Sign::Range(Fill::Other), "not read: the run began after a snapshot"),
     (Sign::Mark(Shape::Diamond), "a new ledger secret"),
     (Sign::Mark(Shape::Square), "a snapshot"),
-    (Sign::Mark(Shape::Cross), "an error"),
-    (Sign::Mark(Shape::Triangle), "a warning"),
-    (Sign::Mark(Shape::Ring), "worth knowing"),
 ];
 
 /// Where the last part of a ledger is less than one in so many of all, it is drawn again, larger.
@@ -55,17 +51,18 @@ const BEFORE_THE_END: u64 = 20;
 pub fn document(verified: &Verified<'_>) -> String {
     let report = verified.report;
     let findings = Numbered::new("finding", &report.findings, FINDINGS_BYTES);
-    let body = html! {
-        (answer(verified))
-        (patterns())
+    let rest = html! {
         (section("ledger", "The ledger's life", &pictures(verified, &findings)))
         (section("proven", "What is proven", &proven(report)))
-        (section("identities", "Service identities", &identities(report)))
+        (section("identities", "Service identities", &tables::identities(report)))
         (section("findings", "Findings and what to do", &findings.render()))
-        (section("tables", "The same in tables", &tables(verified)))
-        (made(&verified.command, verified.unix_s))
+        (section("tables", "The same in tables", &tables::all(verified)))
     };
-    file_with("Verification of a ledger", picture::STYLE, &body)
+    let made = Made {
+        command: &verified.command,
+        unix_s: verified.unix_s,
+    };
+    report_of("Verification of a ledger", &answer(verified), &rest, &made)
 }
 
 fn answer(verified: &Verified<'_>) -> Markup {
@@ -186,7 +183,7 @@ fn of_part(
         from: first as f64,
         to: last as f64 + 1.0,
         rows: Vec::new(),
-        legend: LEGEND.to_vec(),
+        legend: legend(&LEGEND),
     };
     let mut rows = vec![proven_row(verified)];
     rows.extend([services_row(report, last, &picture)]);
@@ -418,82 +415,6 @@ fn files_row(verified: &Verified<'_>) -> Row {
     }
 }
 
-/// The last service identity, and the one before, as they are read over a phone.
-fn identities(report: &VerifyReport) -> Markup {
-    let certificates = report
-        .chronicle
-        .as_deref()
-        .map_or(&[][..], |chronicle| &chronicle.certificates);
-    let services: Vec<_> = report
-        .services
-        .iter()
-        .zip(certificates.iter().map(Some).chain(std::iter::repeat(None)))
-        .collect();
-    let named = services.iter().rev().zip(["The last identity", "The one before"]);
-    html! {
-        @if services.is_empty() {
-            p { (badge(Kind::Warning, "The ledger names no service")) }
-        }
-        @for ((service, certificate), name) in named {
-            div class="identity" {
-                h3 { (name) ", from seqno " (count(service.from_seqno)) }
-                @if let Some(certificate) = certificate {
-                    p class="quiet" { "Its certificate, as words to read over a phone and as SHA-256:" }
-                    (fingerprint(certificate))
-                }
-                p { "Its key: " code { (hex::encode(service.identity.0)) } }
-                @match report.identity {
-                    Some(identity) if identity == service.identity => p { (badge(Kind::Good, "It stands behind what is signed last")) },
-                    _ => {},
-                }
-            }
-        }
-        @if report.services.len() > 1 {
-            (first_rows("All of them", &["Service", "From seqno", "Recoveries before", "Key"], &numbered(&report.services), |(number, service)| vec![
-                html! { (number) },
-                html! { (count(service.from_seqno)) },
-                html! { (service.recovery_count.map_or("not said".to_owned(), count)) },
-                html! { code { (hex::encode(service.identity.0)) } },
-            ]))
-        }
-    }
-}
-
-fn numbered<T>(items: &[T]) -> Vec<(u64, &T)> {
-    (1u64..).zip(items).collect()
-}
-
-fn tables(verified: &Verified<'_>) -> Markup {
-    let report = verified.report;
-    let heads = ["File", "Seqnos", "Size"];
-    html! {
-        (first_rows("Chunks", &heads, &verified.files.chunks, |chunk| vec![
-            html! { code { (chunk.file.path.shown().to_string()) } },
-            html! { (count(chunk.use_from)) " to " (count(chunk.file.last)) },
-            html! { (size(chunk.file.size)) },
-        ]))
-        @if !report.snapshots.is_empty() {
-            (first_rows("Snapshots", &["File", "Seqno", "Verdict"], &report.snapshots, |snapshot| vec![
-                html! { code { (line(&snapshot.file)) } },
-                html! { (count(snapshot.seqno)) },
-                html! { @match snapshot.verdict {
-                    Verdict::Ok => (badge(Kind::Good, "holds")),
-                    _ => (badge(Kind::Warning, "see findings")),
-                } },
-            ]))
-        }
-        @if let Some(chronicle) = &report.chronicle {
-            (first_rows("Views", &["View", "From seqno"], &chronicle.views, |(view, from)| vec![
-                html! { (view) },
-                html! { (count(*from)) },
-            ]))
-            (first_rows("Ledger secrets", &["At seqno", "What"], &chronicle.secrets, |(seqno, step)| vec![
-                html! { (count(*seqno)) },
-                html! { (step.in_words()) },
-            ]))
-        }
-    }
-}
-
+mod tables;
 #[cfg(test)]
 mod tests;

@@ -342,6 +342,24 @@ fn a_report_is_written_over_nothing_that_is_read() {
     let detour = service.directory.join("common/../common/service_cert.pem");
     rekindle!["verify", &ledger, "--service-cert", &certificate, "--html", &detour]
         .expect_sentence(2, &["name another file"]);
+    let keys: Vec<_> = (0..3)
+        .map(|member| service.directory.join(format!("common/member{member}_enc_privk.pem")))
+        .collect();
+    for key in &keys {
+        rekindle![
+            "verify",
+            &ledger,
+            "--snapshots",
+            &snapshots,
+            "--member-key",
+            &keys[0],
+            &keys[1],
+            &keys[2],
+            "--html",
+            key
+        ]
+        .expect_sentence(2, &["name another file"]);
+    }
     rekindle!["verify", &ledger, "--html", &service.directory].expect_sentence(2, &["a directory"]);
     rekindle!["verify", &ledger, "--html", "/dev/stdout"].expect(2);
     rekindle!["verify", &ledger, "--html", service.directory.join("none/report.html")].expect(3);

@@ -9,6 +9,12 @@ mod archive_stores;
 mod attest;
 mod attestation;
 mod bad_input;
+#[path = "../support/browser.rs"]
+#[allow(
+    dead_code,
+    reason = "reports change while nobody looks, and pages don't fetch: each asks for what is its own"
+)]
+mod browser;
 mod cli;
 mod compare;
 #[path = "../support/dice.rs"]
@@ -18,6 +24,7 @@ mod document;
 mod export;
 mod fixtures;
 mod governance;
+mod html_in_a_browser;
 mod html_reports;
 mod inspect;
 mod long_runs;

@@ -61,6 +61,14 @@ impl Client {
         self.verifier.1.lock().unwrap().clone()
     }
 
+    /// A session over a connection that is there.
+    pub async fn over(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        // Or the first request would wait until the server has acknowledged the end of the handshake.
+        socket.set_nodelay(true)?;
+        let name = ServerName::from(socket.peer_addr()?.ip());
+        TlsConnector::from(Arc::new(self.config())).connect(name, socket).await
+    }
+
     fn config(&self) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&self.versions)
@@ -77,13 +85,7 @@ impl Client {
 }
 
 pub async fn connect(address: SocketAddr, client: &Client) -> std::io::Result<TlsStream<TcpStream>> {
-    let socket = TcpStream::connect(address).await?;
-    // Or the first request would wait until the server has acknowledged the end of the handshake.
-    socket.set_nodelay(true)?;
-    let name = ServerName::from(address.ip());
-    TlsConnector::from(Arc::new(client.config()))
-        .connect(name, socket)
-        .await
+    client.over(TcpStream::connect(address).await?).await
 }
 
 /// An answer as it came.

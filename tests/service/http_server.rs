@@ -1,5 +1,6 @@
 //! The node's HTTPS against real clients, well behaved and not. Recovery specification, sections 3 and 8.7.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::http;
@@ -11,7 +12,8 @@ use rekindle::http::{AcceptedEndpoints, Authority, Interface};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
 
 const STATE: &str = "GET /node/state HTTP/1.1\r\nhost: n\r\n\r\n";
 
@@ -47,9 +49,105 @@ async fn sessions_begin_at_the_rate_of_their_interface() {
         let mut stream = connect(service.address(), &client).await.unwrap();
         assert_eq!(exchange(&mut stream, STATE).await.status, 200);
     }
-    // The first ten at once, and one before the first wait.
-    let least = Duration::from_millis(50 * (25 - 11));
+    // The first ten at once, one before the first wait, and two that the address has for itself meanwhile.
+    let least = Duration::from_millis(50 * (25 - 13));
     assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+}
+
+/// A session that comes from another address of this machine.
+async fn connect_from(own: &str, to: SocketAddr, client: &Client) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(format!("{own}:0").parse().unwrap())?;
+    client.over(socket.connect(to).await?).await
+}
+
+/// Nobody waits behind a rude client: not for what it opens and leaves, and not for what it opens and keeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_rude_client_keeps_nobody_else_out_where_sessions_are_paced() {
+    let mut paced = interface();
+    paced.sessions_a_second = Some(20);
+    (paced.max_open_sessions_soft, paced.max_open_sessions_hard) = (40, 45);
+    let service = Service::start(paced).await;
+    let (client, address) = (tls_client(), service.address());
+    // Connections that say nothing, as many as the system takes, and again as soon as they are closed.
+    let rude: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                loop {
+                    let held: Vec<_> = (0..100).map(|_| TcpStream::connect(address)).collect();
+                    for connecting in held {
+                        let _ = tokio::time::timeout(Duration::from_millis(200), connecting).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut longest = Duration::ZERO;
+    for _ in 0..10 {
+        let begun = Instant::now();
+        let mut stream = connect_from("127.0.0.2", address, &client).await.unwrap();
+        assert_eq!(exchange(&mut stream, STATE).await.status, 200);
+        longest = longest.max(begun.elapsed());
+    }
+    rude.iter().for_each(|task| task.abort());
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+
+    // Sessions that are held: half of them, and not one more.
+    let mut held = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(2), connect(address, &client)).await {
+        held.push(stream);
+        if held.len() == 30 {
+            break;
+        }
+        let mut stream = connect_from("127.0.0.2", address, &client).await.unwrap();
+        assert_eq!(exchange(&mut stream, STATE).await.status, 200, "{}", held.len());
+    }
+    assert!(held.len() <= 30, "{}", held.len());
+}
+
+/// Whoever asks as fast as it can on one session is answered no faster than others need, and is sent away if it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_is_answered_at_a_bounded_rate_where_sessions_are_paced() {
+    let mut paced = interface();
+    (paced.sessions_a_second, paced.http2) = (Some(20), true);
+    let service = Service::start(paced).await;
+    let mut client = tls_client();
+    client.alpn = vec![b"h2".to_vec()];
+    let begun = Instant::now();
+    let (mut served, mut sent_away) = (0, 0);
+    while begun.elapsed() < Duration::from_secs(3) {
+        let stream = connect(service.address(), &client).await.unwrap();
+        let sender = http::client::http2(stream).await;
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let mut sender = sender.clone();
+                tokio::spawn(async move {
+                    let mut answered = 0;
+                    while begun.elapsed() < Duration::from_secs(3) {
+                        let request = http::client::request(&mut sender, Method::GET, "state", "");
+                        answered += usize::from(request.await.0 == StatusCode::OK);
+                    }
+                    answered
+                })
+            })
+            .collect();
+        for task in asking {
+            match task.await {
+                Ok(answered) => served += answered,
+                Err(_) => sent_away += 1,
+            }
+        }
+    }
+    // Four hundred at once, two hundred a second, and what waits at the end.
+    assert!(served > 300 && served <= 400 + 200 * 4 + 100, "{served}, {sent_away}");
+    // Others are answered meanwhile.
+    let mut stream = connect_from("127.0.0.2", service.address(), &tls_client())
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    assert_eq!(exchange(&mut stream, STATE).await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

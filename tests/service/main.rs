@@ -3,6 +3,12 @@
 #[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/browser.rs"]
+#[allow(
+    dead_code,
+    reason = "reports change while nobody looks, and pages don't fetch: each asks for what is its own"
+)]
+mod browser;
 #[path = "../support/dice.rs"]
 mod dice;
 #[path = "../support/identity.rs"]

@@ -1,18 +1,14 @@
 //! The page that a node serves, in a real browser through a whole recovery: before, during and after, with a finding, three nodes and
 //! a restart in the middle; and what a browser is told by its headers.
-//!
-//! Needs Chromium and its driver (`apt-get install chromium chromium-driver`) and a Python with selenium: REKINDLE_BROWSER_PYTHON, or
-//! the one in target/ccf-venv. Without them the test of the browser says that it was skipped, unless REKINDLE_REQUIRE_BROWSER=1.
-//! REKINDLE_SCREENSHOTS names a directory for pictures of every state.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::browser::Browser;
 use crate::joiners;
 use crate::node::{self, Node, Place};
 use crate::support::{self, Service};
@@ -21,105 +17,6 @@ use rekindle::web::words;
 use serde_json::{Value, json};
 
 const HOSTILE: &str = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>\u{202e}";
-
-/// A browser, driven by `page_browser.py`.
-struct Browser {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    pictures: Option<PathBuf>,
-}
-
-fn program(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut found =
-        std::env::split_paths(&path).flat_map(|directory| names.iter().map(move |name| directory.join(name)));
-    found.find(|path| path.is_file())
-}
-
-fn python() -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ccf-venv/bin/python");
-    let python = std::env::var_os("REKINDLE_BROWSER_PYTHON").map_or(venv, PathBuf::from);
-    let mut command = Command::new(&python);
-    let there = command.args(["-c", "import selenium"]).stderr(Stdio::null()).status();
-    there.is_ok_and(|status| status.success()).then_some(python)
-}
-
-impl Browser {
-    /// Nothing where there is no browser and none is required.
-    fn start() -> Option<Browser> {
-        let found = (
-            python(),
-            program(&["chromium", "chromium-browser"]),
-            program(&["chromedriver"]),
-        );
-        let (Some(python), Some(chromium), Some(driver)) = found else {
-            let required = std::env::var_os("REKINDLE_REQUIRE_BROWSER").is_some_and(|value| value == "1");
-            assert!(!required, "REKINDLE_REQUIRE_BROWSER=1, but there is no {found:?}");
-            eprintln!("skipped: no Chromium, chromedriver or Python with selenium");
-            return None;
-        };
-        let mut child = Command::new(python)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page_browser.py"))
-            .args([chromium, driver])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let pictures = std::env::var_os("REKINDLE_SCREENSHOTS").map(PathBuf::from);
-        if let Some(directory) = &pictures {
-            std::fs::create_dir_all(directory).unwrap();
-        }
-        Some(Browser {
-            input: child.stdin.take(),
-            output: BufReader::new(child.stdout.take().unwrap()),
-            child,
-            pictures,
-        })
-    }
-
-    #[track_caller]
-    fn ask(&mut self, command: &Value) -> Value {
-        writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).unwrap_or_else(|why| panic!("{command}: {line}: {why}"));
-        match answer.get("failed").and_then(Value::as_str) {
-            Some(why) => panic!("{command}: {why}"),
-            None => answer["ok"].take(),
-        }
-    }
-
-    /// Within seconds the page shows all of this.
-    #[track_caller]
-    fn shows(&mut self, texts: &[&str]) {
-        self.ask(&json!({"do": "wait", "texts": texts, "seconds": 20}));
-    }
-
-    /// What must always be true of the page, and pictures of it.
-    #[track_caller]
-    fn look(&mut self, name: &str) {
-        self.ask(&json!({"do": "check", "offline": false}));
-        self.picture(name);
-    }
-
-    #[track_caller]
-    fn picture(&mut self, name: &str) {
-        let Some(directory) = self.pictures.clone() else { return };
-        for (width, scheme) in [(1100, "light"), (360, "dark")] {
-            let path = directory.join(format!("{name}-{width}-{scheme}.png"));
-            self.ask(&json!({"do": "shot", "path": path, "width": width, "scheme": scheme}));
-        }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The end of its input ends it, and it ends what it has started.
-        drop(self.input.take());
-        let _ = self.child.wait();
-    }
-}
 
 /// A process that gets a small part of the time, so that what it does can be looked at; all of it once this is dropped.
 struct Slowed(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
@@ -447,6 +344,92 @@ fn the_page_is_there_only_where_it_is_asked_for_and_only_to_be_read() {
         }
     }
     assert_eq!(ask("GET", "/rekindle", "Host: localhost:99\r\n").0, 200);
+    node.stop();
+}
+
+/// Everything that members keep to themselves, as text that could stand in a page: keys' lines, their bytes in hex.
+fn secrets(place: &Place) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for entry in std::fs::read_dir(place.directory.join("common")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().contains("priv") {
+            continue;
+        }
+        let pem = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        // What the first bytes of a key say of its kind is in every key, public ones too.
+        secrets.extend(
+            lines
+                .iter()
+                .skip(1)
+                .filter(|line| line.len() > 20)
+                .map(|line| (*line).to_owned()),
+        );
+        let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, lines.concat()).unwrap();
+        let middle = &der[der.len() / 2..];
+        secrets.push(hex::encode(&middle[..middle.len().min(16)]));
+    }
+    secrets
+}
+
+#[test]
+fn no_secret_is_served_in_any_state() {
+    let service = Service::made(&[
+        "--entries",
+        "60",
+        "--signature-every",
+        "20",
+        "--members",
+        "3",
+        "--threshold",
+        "2",
+    ]);
+    let mut place = Place::of(&service.directory);
+    let url = with_page(&mut place);
+    let address = url
+        .trim_start_matches("https://")
+        .trim_end_matches("/rekindle")
+        .to_owned();
+    let secrets = secrets(&place);
+    assert!(secrets.len() > 20, "{}", secrets.len());
+    let look = |said: &str| {
+        let began = Instant::now();
+        loop {
+            let text = format!("GET /rekindle HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            let (status, page) = request(&address, &text);
+            assert_eq!(status, 200, "{page}");
+            for secret in
+                secrets
+                    .iter()
+                    .map(String::as_str)
+                    .chain(["PRIVATE KEY", "wrapped_latest", "encrypted_shares"])
+            {
+                assert!(!page.contains(secret), "{secret}: {page}");
+            }
+            if page.contains(said) {
+                return;
+            }
+            assert!(began.elapsed() < node::PATIENCE, "{said}: {page}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    let mut node = place.start();
+    node.wait_for_members();
+    look("Waiting for the members: one proposes");
+    let keys = place.keys();
+    let proposed = node.propose(&keys[0], &node.opening()).unwrap();
+    let id = proposed["proposalId"].as_str().unwrap();
+    look("has not voted");
+    for voter in &keys {
+        if node.vote(voter, id).unwrap()["proposalState"] == "Accepted" {
+            break;
+        }
+    }
+    look("Waiting for recovery shares: 0 of 2");
+    node.submit_share(&keys[0]).unwrap();
+    look("Waiting for recovery shares: 1 of 2");
+    node.submit_share(&keys[1]).unwrap();
+    look("The service is open.");
     node.stop();
 }
 

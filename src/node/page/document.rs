@@ -10,6 +10,7 @@ use super::view::View;
 use super::{SCRIPT_PATH, STYLE_PATH};
 use crate::node::config::CommandKind;
 use crate::node::status::NodeState;
+use crate::shown::line;
 use crate::tables::values::ServiceStatus;
 use crate::web::look::{self, Kind};
 use crate::web::page::{Parts, served};
@@ -24,7 +25,7 @@ const PARTS: Parts<'static> = Parts {
 pub fn draw(view: &View) -> String {
     let body = html! {
         p class="quiet" {
-            "Rekindle " (env!("CARGO_PKG_VERSION")) ", node " code { (short(&view.node)) } ", started " (moment(view.started)) "."
+            "Rekindle " (env!("CARGO_PKG_VERSION")) ", node " code { (line(short(&view.node))) } ", started " (moment(view.started)) "."
         }
         // The script's own place: what it says of the connection.
         p id="connection" class="connection" role="status" data-own {}

@@ -57,7 +57,8 @@ pub(super) fn number(number: u64) -> String {
 
 /// The beginning of an id: enough to tell a few nodes or members apart.
 pub(super) fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
+    let end = id.char_indices().nth(12).map_or(id.len(), |(at, _)| at);
+    id.get(..end).unwrap_or_default()
 }
 
 /// A moment.
@@ -69,6 +70,13 @@ pub(super) fn moment(at: SystemTime) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_cut_between_characters() {
+        assert_eq!(short("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short(&"é".repeat(1000)), "é".repeat(12));
+        assert_eq!(short(""), "");
+    }
 
     #[test]
     fn figures_are_short() {

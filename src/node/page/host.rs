@@ -24,10 +24,14 @@ impl Hosts {
 
     /// Whether a `Host` header, or what stands for it in HTTP/2, names this node or any address.
     pub fn allow(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or(""),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        let (name, port) = match host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').unwrap_or_default(),
+            None => host.find(':').map_or((host, ""), |at| host.split_at(at)),
         };
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_number) {
+            return false;
+        }
         if name.parse::<IpAddr>().is_ok() {
             return true;
         }
@@ -73,6 +77,12 @@ mod tests {
             "wild.example",
             "[evil.example]:1",
             "node0.example@evil.example",
+            "[::1].evil.example",
+            "[::1]evil",
+            "[::1]1",
+            "127.0.0.1:80.evil.example",
+            "127.0.0.1:",
+            "[::1",
         ] {
             assert!(!hosts.allow(refused), "{refused}");
         }

@@ -32,6 +32,10 @@ const MOST_ACTIONS: usize = 8;
 const MOST_BYTES: usize = 256 << 10;
 /// Characters of what somebody has attached.
 const DATA: usize = 80;
+/// Characters of an id: those of CCF are as long.
+const ID: usize = 64;
+/// Characters of where a node is reached.
+const ADDRESSES: usize = 120;
 /// Characters of what is one of a few words in CCF.
 const WORD: usize = 24;
 
@@ -75,7 +79,15 @@ fn agreement(membership: &Membership) -> Agreement {
             Part::Follower { .. } => "follows",
         },
         view: membership.view,
-        missing: membership.missing().iter().map(ToString::to_string).collect(),
+        missing: Listed::of(
+            membership
+                .missing()
+                .iter()
+                .take(MOST_LINES)
+                .map(ToString::to_string)
+                .collect(),
+            membership.missing().len(),
+        ),
     }
 }
 
@@ -121,13 +133,14 @@ fn members(state: &Frozen) -> BTreeMap<String, Person> {
         if let Ok(info) = from_json::<MemberInfo>(info)
             && info.status == "Active"
         {
-            let id = String::from_utf8_lossy(id).into_owned();
+            let key = String::from_utf8_lossy(id).into_owned();
+            let id = cut(&key, ID);
             let data = info
                 .other
                 .get("member_data")
                 .map(attached)
                 .filter(|data| data != "null");
-            members.insert(id.clone(), Person { id, data });
+            members.insert(key, Person { id, data });
         }
     });
     members
@@ -135,7 +148,7 @@ fn members(state: &Frozen) -> BTreeMap<String, Person> {
 
 fn person(id: &str, members: &BTreeMap<String, Person>) -> Person {
     let unknown = || Person {
-        id: excerpt(id),
+        id: cut(id, ID),
         data: None,
     };
     members.get(id).cloned().unwrap_or_else(unknown)
@@ -178,21 +191,22 @@ fn proposal(state: &Frozen, id: &[u8], is_earlier: bool, members: &BTreeMap<Stri
             .map(|(id, script)| (person(id, members), plain(script)))
             .collect(),
     };
-    let silent = members.values().filter(|member| {
-        let voted = decided.as_ref().is_some_and(|votes| votes.contains_key(&member.id));
-        !voted && !ballots.contains_key(&member.id)
-    });
-    let (silent, votes_there) = (silent.cloned().collect::<Vec<_>>(), votes.len());
+    let has_voted = |id: &String| {
+        let decided = decided.as_ref().is_some_and(|votes| votes.contains_key(id));
+        decided || ballots.contains_key(id)
+    };
+    let silent = members.iter().filter(|(id, _)| !has_voted(id));
+    let (silent, votes_there) = (silent.map(|(_, member)| member).collect::<Vec<_>>(), votes.len());
     let silent_there = silent.len();
     Proposal {
-        id: excerpt(&String::from_utf8_lossy(id)),
+        id: cut(&String::from_utf8_lossy(id), ID),
         proposer: person(&fields.read::<String>("proposer_id").unwrap_or_default(), members),
         is_open: state_name == "Open" && !is_earlier,
         is_earlier,
         state: cut(&state_name, WORD),
         actions: actions(state, id),
         votes: Listed::of(votes.into_iter().take(MOST_LINES).collect(), votes_there),
-        silent: Listed::of(silent.into_iter().take(MOST_LINES).collect(), silent_there),
+        silent: Listed::of(silent.into_iter().take(MOST_LINES).cloned().collect(), silent_there),
     }
 }
 
@@ -216,7 +230,7 @@ fn actions(state: &Frozen, id: &[u8]) -> Listed<String> {
     }
     let fields: Fields = from_json(text).unwrap_or_default();
     let actions: Vec<Fields> = fields.read("actions").unwrap_or_default();
-    let name = |action: &Fields| excerpt(&action.read::<String>("name").unwrap_or_default());
+    let name = |action: &Fields| cut(&action.read::<String>("name").unwrap_or_default(), DATA);
     let shown = actions.iter().take(MOST_ACTIONS).map(name).collect();
     Listed::of(shown, actions.len())
 }
@@ -257,7 +271,7 @@ fn nodes(state: &Frozen, primary: Option<&str>, own: &str) -> Listed<NodeLine> {
             is_own: own == id,
             addresses: addresses(&fields),
             data: fields.get("node_data").map(attached).filter(|data| data != "null"),
-            id: excerpt(&id),
+            id: cut(&id, ID),
         });
     });
     // This one first, then those that take part, then those that have gone.
@@ -280,13 +294,117 @@ fn addresses(fields: &Fields) -> String {
         .values()
         .take(4)
         .filter_map(|it| it.read::<String>("published_address"));
-    excerpt(&published.collect::<Vec<_>>().join(", "))
+    cut(&published.collect::<Vec<_>>().join(", "), ADDRESSES)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::format::domain::WriteSet;
+    use crate::kv::store::Store;
     use crate::member::governance::{ACCEPT, REJECT};
+    use crate::node::config::CommandKind;
+    use crate::node::happened::Event;
+    use crate::node::page::draw;
+    use crate::node::status::{NodeState, Status};
+    use crate::report::{Code, Finding};
+
+    /// Everything that others write is long, of marks that change what is around them, and there are thousands of each.
+    #[test]
+    fn whatever_the_state_holds_the_page_is_bounded_and_text() {
+        let hostile = "\u{202e}\u{1b}[2J</code><script>\"é".repeat(120);
+        const KEY: &str = "\0\0\0\0\0\0\0\0";
+        let mut writes = WriteSet::default();
+        let mut put = |map: &str, key: &str, value: serde_json::Value| writes.put(map, key, value.to_string());
+        put(
+            names::SERVICE_INFO,
+            KEY,
+            json!({"cert": hostile, "status": "WaitingForRecoveryShares", "service_data": hostile}),
+        );
+        put(names::SERVICE_CONFIG, KEY, json!({"recovery_threshold": u64::MAX}));
+        let id = |number: usize| format!("{number:04}{hostile}");
+        for number in 0..1500 {
+            let data = if number == 7 {
+                "<b>".repeat(1 << 20)
+            } else {
+                hostile.clone()
+            };
+            put(
+                names::MEMBERS_INFO,
+                &id(number),
+                json!({"status": "Active", "member_data": {"name": data}}),
+            );
+            put(names::MEMBERS_ENCRYPTION_PUBLIC_KEYS, &id(number), json!("x"));
+            put(
+                names::NODES_INFO,
+                &id(number),
+                json!({"status": hostile, "node_data": hostile, "rpc_interfaces": {&hostile: {"published_address": hostile}}}),
+            );
+        }
+        for number in 0..100 {
+            let ballots: BTreeMap<String, &str> = (0..60).map(|voter| (id(voter), "export function vote")).collect();
+            put(
+                names::PROPOSALS_INFO,
+                &id(number),
+                json!({"state": "Open", "proposer_id": hostile, "ballots": ballots}),
+            );
+            put(
+                names::PROPOSALS,
+                &id(number),
+                json!({"actions": vec![json!({"name": hostile}); 90]}),
+            );
+        }
+        let mut store = Store::default();
+        store.take(5, writes);
+        let held = store.freeze();
+        let members = members(&held);
+        let status = Status::default();
+        status.find(&vec![
+            Finding::new(Code::EntryDiffers, hostile.repeat(50))
+                .next(hostile.repeat(50));
+            200
+        ]);
+        let (service, previous) = service(&held);
+        let view = View {
+            node: hostile.clone(),
+            kind: CommandKind::Recover,
+            state: NodeState::PartOfPublicNetwork,
+            entered: status.entered(),
+            started: SystemTime::now(),
+            stopping: false,
+            recovery: status.recovery(),
+            users_are_served: false,
+            service,
+            previous,
+            proposals: proposals(&held, &members),
+            shares: shares(&held, &members),
+            nodes: nodes(&held, None, ""),
+            agreement: None,
+            events: vec![
+                Event {
+                    at: SystemTime::now(),
+                    text: hostile.repeat(50),
+                    times: 1
+                };
+                40
+            ],
+        };
+        let page = draw(&view);
+        assert!(page.len() < 1_500_000, "{}", page.len());
+        assert!(!page.contains("<script>") && !page.contains(['\u{202e}', '\u{1b}']));
+        for said in [
+            "1 460 nodes more",
+            "1 460 members more",
+            "88 older proposals more",
+            "20 votes more",
+        ] {
+            assert!(page.contains(&said.replacen("1 460", "1\u{a0}460", 1)), "{said}");
+        }
+    }
 
     #[test]
     fn only_a_script_that_says_nothing_else_is_a_plain_vote() {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::figures::{moment, number, short};
 use super::view::{Listed, Person, Proposal, Shares, View, Vote};
-use crate::shown::line;
+use crate::shown::{excerpt, line};
 use crate::tables::values::ServiceStatus;
 use crate::web::look::{self, Kind};
 
@@ -20,11 +20,17 @@ pub(super) const ALL: [(&str, &str); 6] = [
 
 /// Events that are shown.
 const MOST_EVENTS: usize = 20;
+/// Nodes that heal together, of which as many are shown.
+const MOST_HEARD: usize = 40;
 
 /// All of them.
 pub(super) fn all(view: &View) -> Markup {
     let contents = [
-        look::findings(&view.recovery.findings, "Nothing is wrong so far."),
+        look::findings(
+            &view.recovery.findings,
+            "Nothing is wrong so far.",
+            "see the node's log, or verify the ledger with --html.",
+        ),
         identities(view),
         proposals(&view.proposals),
         shares(view.shares.as_ref()),
@@ -234,12 +240,13 @@ fn nodes(view: &View) -> Markup {
         @if let Some(agreement) = &view.agreement {
             p {
                 "This node " (agreement.role) " in view " (number(agreement.view)) "."
-                @if !agreement.missing.is_empty() {
+                @if !agreement.missing.shown.is_empty() {
                     " " (look::badge(Kind::Warning, "waiting")) " for "
-                    @for (place, node) in agreement.missing.iter().enumerate() {
+                    @for (place, node) in agreement.missing.shown.iter().enumerate() {
                         @if place > 0 { ", " }
                         code { (line(short(node))) }
                     }
+                    @if agreement.missing.all > agreement.missing.shown.len() { " and " (number((agreement.missing.all - agreement.missing.shown.len()) as u64)) " more" }
                     "."
                 }
             }
@@ -262,7 +269,8 @@ fn healing(view: &View) -> Markup {
     let heard: Vec<_> = healing
         .heard
         .iter()
-        .map(|(node, claim)| vec![html! { (line(node)) }, html! { (line(claim)) }])
+        .take(MOST_HEARD)
+        .map(|(node, claim)| vec![html! { (excerpt(node)) }, html! { (excerpt(claim)) }])
         .collect();
     html! {
         h3 { "Self-healing open" }
@@ -273,10 +281,10 @@ fn healing(view: &View) -> Markup {
             @if let Some(why) = &healing.opened_by { " It opens by " (line(why)) "." }
         }
         @if !heard.is_empty() { (look::table("What each node's ledger has", &["Node", "Last signature"], &heard)) }
-        @for (node, answer) in &healing.answers {
-            p { (look::badge(Kind::Warning, "no answer")) " " (line(node)) ": " (line(answer)) }
+        @for (node, answer) in healing.answers.iter().take(MOST_HEARD) {
+            p { (look::badge(Kind::Warning, "no answer")) " " (excerpt(node)) ": " (excerpt(answer)) }
         }
-        @for warning in &healing.warnings { p { (look::badge(Kind::Warning, "warning")) " " (line(warning)) } }
+        @for warning in healing.warnings.iter().take(MOST_HEARD) { p { (look::badge(Kind::Warning, "warning")) " " (excerpt(warning)) } }
     }
 }
 
@@ -311,7 +319,7 @@ fn events(view: &View) -> Markup {
         ol class="lines" aria-label="Newest first" {
             @for event in view.events.iter().take(MOST_EVENTS) {
                 li {
-                    (moment(event.at)) " " (line(&event.text))
+                    (moment(event.at)) " " (excerpt(&event.text))
                     @if event.times > 1 { " (" (number(event.times)) " times)" }
                 }
             }

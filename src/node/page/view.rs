@@ -131,7 +131,7 @@ pub struct Agreement {
     /// Its view.
     pub view: Term,
     /// Nodes that keep something from being committed, or an election from being decided.
-    pub missing: Vec<String>,
+    pub missing: Listed<String>,
 }
 
 /// All of it.

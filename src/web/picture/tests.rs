@@ -108,6 +108,22 @@ fn no_width_is_no_reason_to_fail() {
 }
 
 #[test]
+fn of_a_magnified_part_no_height_is_drawn_outside() {
+    let mut drawn = picture(vec![Row {
+        heights: Some((1.0, 10.0, vec![7; 20])),
+        ..Row::default()
+    }]);
+    (drawn.from, drawn.to) = (96.0, 111.0);
+    let text = drawn.render().into_string();
+    // Half of the stretch from 91 on, and all of that from 101 on.
+    assert!(
+        text.contains("viewBox=\"0 0 1.5 100\"") && text.contains("<svg x=\"0%\" y=\"3\" width=\"100%\""),
+        "{text}"
+    );
+    assert!(text.contains("d=\"M0 100V0h0.5V0h1V100z\""), "{text}");
+}
+
+#[test]
 fn every_fill_and_every_shape_is_another_one() {
     let paths = Fill::PATTERNED.map(|fill| fill.pattern().map(|(name, _, path)| (name, path)));
     assert_eq!(
