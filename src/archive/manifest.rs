@@ -6,7 +6,7 @@
 //! | 8 | 8 | D, stored bytes of the document, u64 LE |
 //! | 16 | 8 | bytes of the document, u64 LE |
 //! | 24 | 8 | B, number of blocks, u64 LE |
-//! | 32 | D | the document, JSON ([`Document`]), one zstd frame |
+//! | 32 | D | the document, JSON ([`Document`]), one zstd frame, and one that is skipped where it grows more than 64-fold |
 //! | 32 + D | 44 · B | rows of all blocks, in the order of the packs ([`super::block::Row`]) |
 //! | 32 + D + 44 · B | 32 | SHA-256 of everything before |
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::block::{BLOCK_BYTES, ROW_BYTES, Row};
-use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_PACK_BYTES};
+use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_NUMBER, MAX_PACK_BYTES};
 use super::path::{escape, unescape, unescape_part};
 use crate::crypto::digest::Digest;
 use crate::recovery::verify::VerifyReport;
@@ -30,6 +30,8 @@ pub const NAMES: [&str; 2] = ["manifest", "manifest.spare"];
 const MAGIC: [u8; 8] = *b"RKMANI1\n";
 /// Bytes before the document.
 const HEAD_BYTES: usize = 32;
+/// What a manifest says of this program.
+pub const MADE_BY: &str = concat!("rekindle ", env!("CARGO_PKG_VERSION"));
 /// No manifest is larger: twenty terabytes of ledger.
 pub const MAX_BYTES: u64 = 1 << 30;
 /// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
@@ -38,6 +40,8 @@ const MAX_GROWTH: u64 = 64;
 const MAX_WINDOW_LOG: u32 = 23;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
 const MAX_NAMED: u128 = 1 << 30;
+/// How a zstd frame begins that is skipped; four bytes of its length follow.
+const SKIPPED: [u8; 4] = 0x184d_2a50_u32.to_le_bytes();
 /// Bytes that any document may have.
 const SMALL_BYTES: u64 = 60 << 10;
 
@@ -198,7 +202,8 @@ impl Manifest {
     /// If it can't be serialised or compressed.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let document = serde_json::to_vec(&self.document).map_err(|why| why.to_string())?;
-        let stored = zstd::bulk::compress(&document, 3).map_err(|why| why.to_string())?;
+        let mut stored = zstd::bulk::compress(&document, 3).map_err(|why| why.to_string())?;
+        skip_to(&mut stored, document.len());
         let mut bytes = MAGIC.to_vec();
         for number in [stored.len(), document.len(), self.rows.len()] {
             bytes.extend_from_slice(&(number as u64).to_le_bytes());
@@ -222,7 +227,7 @@ impl Manifest {
             .filter(|(body, _)| body.len() >= HEAD_BYTES)
             .ok_or_else(|| format!("it has {} bytes, which is less than any manifest has", bytes.len()))?;
         if !body.starts_with(&MAGIC) {
-            return Err("it does not begin as a manifest does".to_owned());
+            return Err("it does not begin as a manifest of this version does".to_owned());
         }
         if Digest::from(Sha256::digest(body)) != *digest {
             return Err("its SHA-256 is not the one at its end: a byte of it was changed".to_owned());
@@ -262,6 +267,9 @@ impl Manifest {
         for pack in &self.document.packs {
             if last.is_some_and(|last| pack.number <= last) {
                 return Err(format!("pack {} does not come after the one before it", pack.number));
+            }
+            if pack.number > MAX_NUMBER {
+                return Err(format!("pack {} has a number that no pack has", pack.number));
             }
             last = Some(pack.number);
             self.firsts.push(self.offsets.len() as u64);
@@ -386,6 +394,18 @@ impl Manifest {
     }
 }
 
+/// Appends what zstd skips where a document of long, equal names became smaller than a reader believes ([`MAX_GROWTH`]).
+fn skip_to(stored: &mut Vec<u8>, size: usize) {
+    let believed = |stored: usize| (stored as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
+    if size as u64 <= believed(stored.len()) {
+        return;
+    }
+    let length = (size / MAX_GROWTH as usize).saturating_sub(stored.len()) + 1;
+    stored.extend_from_slice(&SKIPPED);
+    stored.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    stored.resize(stored.len() + length, 0);
+}
+
 fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
     let bound = (stored.len() as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
     if size > bound {
@@ -405,7 +425,21 @@ fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
     if document.len() as u64 != size {
         return Err(format!("its document has {} bytes, expected {size}", document.len()));
     }
-    serde_json::from_slice(&document).map_err(|why| format!("its document is not one: {why}"))
+    serde_json::from_slice(&document).map_err(|why| format!("its document is not one: {why}{}", maker(&document)))
+}
+
+/// Says which program wrote a document, if it was another one: it may know what this one does not.
+fn maker(document: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Maker {
+        made_by: String,
+    }
+    match serde_json::from_slice::<Maker>(document) {
+        Ok(Maker { made_by }) if made_by != MADE_BY => {
+            format!("; {} wrote it, this is {MADE_BY}", crate::shown::excerpt(&made_by))
+        }
+        _ => String::new(),
+    }
 }
 
 /// That paths stand once, and each in a folder that is there before it.

@@ -13,7 +13,7 @@ use crate::cli::{Common, output, progress};
 use crate::error::Result;
 use crate::recovery::join::Mode;
 use crate::report::{Finding, Severity, Verdict};
-use crate::shown::date;
+use crate::shown::{date, line};
 
 /// Keep all copies of all nodes in one archive, before anything is touched: proven, equal parts once, restorable
 ///
@@ -217,7 +217,7 @@ fn render_listing(listing: &Listing<'_>) -> String {
         "archive      {}, made {} by {}\n",
         listing.archive,
         date(listing.made_at),
-        listing.made_by
+        line(listing.made_by)
     );
     out.push_str(&format!(
         "holds        {} files, {}, stored in {} ({} packs, {} blocks)\n",
@@ -230,8 +230,8 @@ fn render_listing(listing: &Listing<'_>) -> String {
     for source in &listing.sources {
         out.push_str(&format!(
             "\n{}  from {}: {} files, {}\n",
-            source.name,
-            source.path,
+            line(source.name),
+            line(source.path),
             output::count(source.files as u64),
             output::size(source.bytes)
         ));
@@ -248,7 +248,7 @@ fn render_listing(listing: &Listing<'_>) -> String {
             let signed = report.last_signed.map_or("nothing".to_owned(), |txid| txid.to_string());
             out.push_str(&format!(": signed up to {signed}, last entry {}", report.last_seqno));
             match &copy.same_as {
-                Some(other) => out.push_str(&format!(", file by file the same as {other}\n")),
+                Some(other) => out.push_str(&format!(", file by file the same as {}\n", line(other))),
                 None => out.push('\n'),
             }
             let verdict = match report.verdict {
