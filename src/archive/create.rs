@@ -36,7 +36,7 @@ pub struct Created {
 ///
 /// # Errors
 /// If the destination is an archive already, or holds something else, or lies in a directory that is read; if it can't be
-/// written. What is wrong with the directories is a finding, except that one can't be listed at all.
+/// written. What is wrong with the directories is a finding, except that one of these can't be listed at all.
 pub fn run(roots: &[PathBuf], destination: &Path, mode: Mode, progress: &dyn Progress) -> Result<Created> {
     if !is_url(destination) {
         refuse_overlap(roots, destination)?;

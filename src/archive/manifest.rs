@@ -11,13 +11,13 @@
 //! | 32 + D + 44 · B | 32 | SHA-256 of everything before |
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::block::{BLOCK_BYTES, ROW_BYTES, Row};
+use super::document;
 use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_NUMBER, MAX_PACK_BYTES};
 use super::path::{escape, unescape, unescape_part};
 use crate::crypto::digest::Digest;
@@ -34,16 +34,8 @@ const HEAD_BYTES: usize = 32;
 pub const MADE_BY: &str = concat!("rekindle ", env!("CARGO_PKG_VERSION"));
 /// No manifest is larger: twenty terabytes of ledger.
 pub const MAX_BYTES: u64 = 1 << 30;
-/// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
-const MAX_GROWTH: u64 = 64;
-/// zstd keeps so much of what it has decompressed, as a power of two: at level 3 it asks for 2 MiB.
-const MAX_WINDOW_LOG: u32 = 23;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
 const MAX_NAMED: u128 = 1 << 30;
-/// How a zstd frame begins that is skipped; four bytes of its length follow.
-const SKIPPED: [u8; 4] = 0x184d_2a50_u32.to_le_bytes();
-/// Bytes that any document may have.
-const SMALL_BYTES: u64 = 60 << 10;
 
 /// The part of a manifest that is JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -202,8 +194,7 @@ impl Manifest {
     /// If it can't be serialised or compressed.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let document = serde_json::to_vec(&self.document).map_err(|why| why.to_string())?;
-        let mut stored = zstd::bulk::compress(&document, 3).map_err(|why| why.to_string())?;
-        skip_to(&mut stored, document.len());
+        let stored = document::compress(&document)?;
         let mut bytes = MAGIC.to_vec();
         for number in [stored.len(), document.len(), self.rows.len()] {
             bytes.extend_from_slice(&(number as u64).to_le_bytes());
@@ -255,7 +246,7 @@ impl Manifest {
                 rows.len()
             ));
         }
-        let document = read_document(document, size)?;
+        let document = document::read(document, size)?;
         let rows = rows.as_chunks::<ROW_BYTES>().0.iter().map(Row::parse);
         Manifest::new(document, rows.collect::<Result<_, _>>()?)
     }
@@ -391,54 +382,6 @@ impl Manifest {
     /// All files.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         self.document.sources.iter().flat_map(|source| &source.files)
-    }
-}
-
-/// Appends what zstd skips where a document of long, equal names became smaller than a reader believes ([`MAX_GROWTH`]).
-fn skip_to(stored: &mut Vec<u8>, size: usize) {
-    let believed = |stored: usize| (stored as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
-    if size as u64 <= believed(stored.len()) {
-        return;
-    }
-    let length = (size / MAX_GROWTH as usize).saturating_sub(stored.len()) + 1;
-    stored.extend_from_slice(&SKIPPED);
-    stored.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-    stored.resize(stored.len() + length, 0);
-}
-
-fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
-    let bound = (stored.len() as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
-    if size > bound {
-        return Err(format!(
-            "its document has {size} bytes, more than {} can hold",
-            stored.len()
-        ));
-    }
-    let mut document = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
-    let bounded = zstd::Decoder::new(stored).and_then(|mut decoder| {
-        decoder.window_log_max(MAX_WINDOW_LOG)?;
-        Ok(decoder)
-    });
-    bounded
-        .and_then(|decoder| decoder.take(size.saturating_add(1)).read_to_end(&mut document))
-        .map_err(|why| format!("its document does not decompress: {why}"))?;
-    if document.len() as u64 != size {
-        return Err(format!("its document has {} bytes, expected {size}", document.len()));
-    }
-    serde_json::from_slice(&document).map_err(|why| format!("its document is not one: {why}{}", maker(&document)))
-}
-
-/// Says which program wrote a document, if it was another one: it may know what this one does not.
-fn maker(document: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Maker {
-        made_by: String,
-    }
-    match serde_json::from_slice::<Maker>(document) {
-        Ok(Maker { made_by }) if made_by != MADE_BY => {
-            format!("; {} wrote it, this is {MADE_BY}", crate::shown::excerpt(&made_by))
-        }
-        _ => String::new(),
     }
 }
 

@@ -480,6 +480,7 @@ fn credentials_are_in_no_message_and_go_nowhere_else() {
     for word in [SECRET, TOKEN, "authorization:", "signature="] {
         assert!(!heard.contains(word), "{heard}");
     }
+    assert!(heard.is_empty(), "{heard}");
     // A server that says what it was told, and one whose address has a password in it.
     server.lie(|request, _| {
         Lie::Says(answer(

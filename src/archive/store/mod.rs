@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+#[cfg(feature = "object-store")]
+mod client;
 mod directory;
 #[cfg(feature = "object-store")]
 mod object;

@@ -2,28 +2,22 @@
 //!
 //! Credentials and endpoints come from the environment, by the names that each cloud's own tools use. A put is one request: until
 //! its last byte has come and its answer is sent there is no object, so an interrupted upload leaves nothing that could be taken
-//! for one. What fails in between is tried again. What a server answers is bounded, whoever it is: pages of a listing, errors.
+//! for one. What fails in between is tried again. A listing has so many pages, and no more.
 
-use std::future::Future;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    ReqwestConnector,
-};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ClientOptions, ObjectStoreExt as _, PutMode, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStoreExt as _, PutMode, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+use super::client::Bounded;
 use super::{MAX_OBJECTS, Store, too_many};
 use crate::error::{Error, Result};
 use crate::shown::{excerpt, line};
@@ -36,11 +30,6 @@ const RETRY_FOR: Duration = Duration::from_secs(180);
 
 /// Pages of a listing at most: those of a million objects, and as many empty ones.
 const MAX_PAGES: usize = 2000;
-/// Bytes of one page, of which the largest known has 5000 objects of a kilobyte; of an error; of anything.
-const MAX_PAGE_BYTES: usize = 32 << 20;
-const MAX_ERROR_BYTES: usize = 1 << 20;
-const MAX_ANSWER_BYTES: usize = 2 << 30;
-
 /// A store in which one page of a listing can be asked for.
 trait Far: object_store::ObjectStore + PaginatedListStore {}
 
@@ -227,43 +216,6 @@ impl Store for ObjectStore {
 
     fn is_far(&self) -> bool {
         true
-    }
-}
-
-/// Makes clients whose answers are bounded.
-#[derive(Debug)]
-struct Bounded;
-
-impl HttpConnector for Bounded {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(BoundedClient(client)))
-    }
-}
-
-#[derive(Debug)]
-struct BoundedClient(HttpClient);
-
-impl HttpService for BoundedClient {
-    fn call<'s, 'f>(
-        &'s self,
-        request: HttpRequest,
-    ) -> Pin<Box<dyn Future<Output = std::result::Result<HttpResponse, HttpError>> + Send + 'f>>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let is_list = request.uri().query().is_some_and(|query| query.contains("list"));
-            let answer = self.0.execute(request).await?;
-            let most = match answer.status().is_success() {
-                true if is_list => MAX_PAGE_BYTES,
-                true => MAX_ANSWER_BYTES,
-                false => MAX_ERROR_BYTES,
-            };
-            let refused = |why| HttpError::new_boxed(HttpErrorKind::Decode, why);
-            Ok(answer.map(|body| HttpResponseBody::new(Limited::new(body, most).map_err(refused))))
-        })
     }
 }
 
