@@ -1,5 +1,6 @@
 //! `rekindle archive`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::archive::open::Archive;
 use crate::archive::restore::{RestoreReport, restore};
 use crate::archive::verify::{ArchiveReport, verify};
 use crate::cli::{Common, output, progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recovery::join::Mode;
 use crate::report::{Finding, Severity, Verdict};
 use crate::shown::{date, line};
@@ -90,6 +91,31 @@ struct RestoreArgs {
     /// The directory to restore to: new or empty
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+}
+
+/// Turns down, in every command, addresses of object stores that hold more than a bucket and a prefix: what more there is may
+/// be a credential, and whatever was said of such an address would repeat it.
+///
+/// # Errors
+/// If there is one.
+pub fn refuse_credentials(arguments: &[OsString]) -> Result<()> {
+    let schemes = ["s3://", "s3a://", "az://", "azure://", "abfs://", "abfss://", "gs://"];
+    let holds_more = |argument: &OsString| {
+        let text = argument.to_string_lossy();
+        schemes.iter().any(|scheme| {
+            let parts = text.split_once(scheme);
+            parts.is_some_and(|(before, rest)| {
+                (before.is_empty() || before.ends_with('=')) && rest.contains(['@', '?', '#'])
+            })
+        })
+    };
+    match arguments.iter().any(holds_more) {
+        false => Ok(()),
+        true => Err(Error::Usage(
+            "the address of an object store holds more than a bucket and a prefix; credentials belong into the environment"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Runs it.
