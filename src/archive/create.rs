@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use super::block::{self, Row};
 use super::copies::{Gate, Pending, pending};
-use super::manifest::{Document, File, MADE_BY, MAX_BYTES, Manifest, NAMES, Pack, Source, escape_below, full_name};
+use super::document::MADE_BY;
+use super::manifest::{Document, File, MAX_BYTES, Manifest, NAMES, Pack, Source, escape_below, full_name};
 use super::pack::{self, MAX_PACK_BYTES};
 use super::path::{escape_any, existing};
 use super::pipeline::{Pipeline, Record};

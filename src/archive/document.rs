@@ -3,9 +3,10 @@
 use std::io::Read;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::manifest::{Document, MADE_BY};
-
+/// What a manifest says of this program.
+pub const MADE_BY: &str = concat!("rekindle ", env!("CARGO_PKG_VERSION"));
 /// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
 const MAX_GROWTH: u64 = 64;
 /// zstd keeps so much of what it has decompressed, as a power of two: at level 3 it asks for 2 MiB.
@@ -41,7 +42,7 @@ fn skip_to(stored: &mut Vec<u8>, size: usize) {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(stored: &[u8], size: u64) -> Result<Document, String> {
+pub fn read<T: DeserializeOwned>(stored: &[u8], size: u64) -> Result<T, String> {
     let bound = (stored.len() as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
     if size > bound {
         return Err(format!(

@@ -30,8 +30,6 @@ pub const NAMES: [&str; 2] = ["manifest", "manifest.spare"];
 const MAGIC: [u8; 8] = *b"RKMANI1\n";
 /// Bytes before the document.
 const HEAD_BYTES: usize = 32;
-/// What a manifest says of this program.
-pub const MADE_BY: &str = concat!("rekindle ", env!("CARGO_PKG_VERSION"));
 /// No manifest is larger: twenty terabytes of ledger.
 pub const MAX_BYTES: u64 = 1 << 30;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
@@ -246,7 +244,7 @@ impl Manifest {
                 rows.len()
             ));
         }
-        let document = document::read(document, size)?;
+        let document: Document = document::read(document, size)?;
         let rows = rows.as_chunks::<ROW_BYTES>().0.iter().map(Row::parse);
         Manifest::new(document, rows.collect::<Result<_, _>>()?)
     }

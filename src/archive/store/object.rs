@@ -245,6 +245,11 @@ fn without_secrets(text: &str) -> String {
         // A word of a few letters is no secret, and may stand anywhere.
         if let Some(secret) = secret.filter(|secret| is_of_a_cloud(name) && secret.len() >= 6) {
             text = text.replace(secret, "...");
+            // A signature in an address stands there among other fields, in any order.
+            let fields = secret.split('&').filter_map(|field| field.split_once('='));
+            for (_, value) in fields.filter(|(name, value)| *name == "sig" && value.len() >= 6) {
+                text = text.replace(value, "...");
+            }
         }
     }
     text
