@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::block::Row;
+use rayon::prelude::*;
+
+use super::block::{self, Row};
 use super::copies::{Gate, Pending, pending};
-use super::manifest::{Document, File, Manifest, NAMES, Pack, Source, escape_below, full_name};
+use super::document::MADE_BY;
+use super::manifest::{Document, File, MAX_BYTES, Manifest, NAMES, Pack, Source, escape_below, full_name};
 use super::pack::{self, MAX_PACK_BYTES};
-use super::path::escape_any;
+use super::path::{escape_any, existing};
 use super::pipeline::{Pipeline, Record};
 use super::reading::{End, read_all};
 use super::store::{Store, create, is_url};
-use super::survey::{Surveyed, survey};
+use super::survey::{Seen, Surveyed, late, survey};
+use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
 use crate::recovery::join::Mode;
 use crate::report::progress::Progress;
@@ -33,7 +37,7 @@ pub struct Created {
 ///
 /// # Errors
 /// If the destination is an archive already, or holds something else, or lies in a directory that is read; if it can't be
-/// written. What is wrong with the directories is a finding, except that one can't be listed at all.
+/// written. What is wrong with the directories is a finding, except that one of these can't be listed at all.
 pub fn run(roots: &[PathBuf], destination: &Path, mode: Mode, progress: &dyn Progress) -> Result<Created> {
     if !is_url(destination) {
         refuse_overlap(roots, destination)?;
@@ -41,9 +45,9 @@ pub fn run(roots: &[PathBuf], destination: &Path, mode: Mode, progress: &dyn Pro
     let mut findings = Vec::new();
     let surveyed = survey(roots, &mut findings)?;
     let store = create(destination)?;
-    let (packs, rows) = take_up(store.as_ref(), progress)?;
+    let (packs, rows, contents) = take_up(store.as_ref(), progress)?;
     let reused = packs.len();
-    let mut pipeline = Pipeline::new(Arc::clone(&store), packs, rows);
+    let mut pipeline = Pipeline::new(Arc::clone(&store), packs, rows, contents);
     let files = surveyed.iter().flat_map(|source| &source.files);
     progress.begin("archive", files.map(|file| file.size).sum());
     let mut sources: Vec<Source> = Vec::new();
@@ -55,7 +59,7 @@ pub fn run(roots: &[PathBuf], destination: &Path, mode: Mode, progress: &dyn Pro
     progress.end();
     let (packs, rows) = without_unused(packs, rows, &mut sources);
     let document = Document {
-        made_by: concat!("rekindle ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_by: MADE_BY.to_owned(),
         made_at: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs()),
@@ -70,24 +74,56 @@ pub fn run(roots: &[PathBuf], destination: &Path, mode: Mode, progress: &dyn Pro
     };
     let manifest = Manifest::new(document, rows).map_err(broken)?;
     let bytes = manifest.to_bytes().map_err(broken)?;
-    // The spare first: with the other one, the archive is whole.
-    for name in NAMES.iter().rev() {
-        store.put(name, bytes.clone())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::Unreadable(format!(
+            "the manifest has {} bytes, expected {MAX_BYTES} at most; make an archive of each directory",
+            bytes.len()
+        )));
     }
+    // As whoever needs it will read it: an archive that can't be read is none.
+    Manifest::parse(&bytes).map_err(broken)?;
+    complete(store.as_ref(), &manifest, &bytes)?;
     Ok(Created { manifest, reused })
+}
+
+/// Writes the manifest, once everything that it names is there.
+fn complete(store: &dyn Store, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
+    let listed: HashMap<String, u64> = store.list()?.into_iter().collect();
+    let [whole, spare] = NAMES;
+    if listed.contains_key(whole) {
+        return Err(finished_by_another(store));
+    }
+    for pack in &manifest.document.packs {
+        let name = pack::object_name(pack.number, &pack.sha256.0);
+        let found = listed.get(&name);
+        if found != Some(&pack.size) {
+            return Err(Error::Unreadable(format!(
+                "{name} in {} was stored with {} bytes and is listed with {}; run the same command again, and see what else writes there",
+                store.name(),
+                pack.size,
+                found.map_or("none".to_owned(), u64::to_string)
+            )));
+        }
+    }
+    // The spare first: with the other one, the archive is whole.
+    store.put(spare, bytes.to_vec())?;
+    match store.put_new(whole, bytes.to_vec())? {
+        true => Ok(()),
+        false => Err(finished_by_another(store)),
+    }
+}
+
+fn finished_by_another(store: &dyn Store) -> Error {
+    Error::Usage(format!(
+        "another process has completed the archive in {} meanwhile, which is never written to; name another destination",
+        store.name()
+    ))
 }
 
 /// Nothing is ever written into a directory that is read, and an archive does not archive itself.
 fn refuse_overlap(roots: &[PathBuf], destination: &Path) -> Result<()> {
     use crate::shown::Show;
-    let mut existing = destination.to_owned();
-    while existing.symlink_metadata().is_err() && existing.pop() {}
-    if existing.as_os_str().is_empty() {
-        existing.push(".");
-    }
-    let real = existing
-        .canonicalize()
-        .map_err(Error::io("find directory", &existing))?;
+    let real = existing(destination)?;
     for root in roots {
         let inside = root.canonicalize().is_ok_and(|root| real.starts_with(&root));
         if inside {
@@ -101,8 +137,9 @@ fn refuse_overlap(roots: &[PathBuf], destination: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The packs that an interrupted run stored, each held against the digest in its name. What is not whole is left where it is.
-fn take_up(store: &dyn Store, progress: &dyn Progress) -> Result<(Vec<Pack>, Vec<Row>)> {
+/// The packs that an interrupted run stored, their rows, and the SHA-256 of each block's bytes. Each pack is held against the
+/// digest in its name. What is not whole is left where it is.
+fn take_up(store: &dyn Store, progress: &dyn Progress) -> Result<(Vec<Pack>, Vec<Row>, Vec<Digest>)> {
     let listed = store.list()?;
     let is_temporary = |name: &str| {
         name.rsplit('/')
@@ -130,19 +167,28 @@ fn take_up(store: &dyn Store, progress: &dyn Progress) -> Result<(Vec<Pack>, Vec
         .filter_map(|(name, size)| Some((name, *size, pack::parse_name(name)?)))
         .collect();
     progress.begin("take up", stored.iter().map(|(_, size, _)| size).sum());
-    let (mut packs, mut rows): (Vec<Pack>, Vec<Row>) = (Vec::new(), Vec::new());
+    let (mut packs, mut rows, mut contents): (Vec<Pack>, Vec<Row>, Vec<Digest>) = Default::default();
     for (name, size, (number, sha256)) in stored {
         progress.advance(size, 0);
-        if size > MAX_PACK_BYTES || packs.last().is_some_and(|last| last.number == number) {
+        // Numbers for what comes after must be left.
+        let is_last = number > pack::MAX_NUMBER / 2;
+        if size > MAX_PACK_BYTES || is_last || packs.last().is_some_and(|last| last.number == number) {
             continue;
         }
-        let Some(bytes) = store.get(name, MAX_PACK_BYTES)? else {
-            continue;
+        let bytes = match store.get(name, MAX_PACK_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Err(why) if store.is_far() => return Err(why),
+            // A bad sector under one pack: it is stored anew.
+            Ok(None) | Err(_) => continue,
         };
         if pack::digest(&bytes) != sha256 {
             continue;
         }
         let Ok(found) = pack::rows(&bytes) else { continue };
+        let Some(digests) = contents_of(&bytes, &found) else {
+            continue;
+        };
+        contents.extend(digests);
         packs.push(Pack {
             number,
             size: bytes.len() as u64,
@@ -152,7 +198,21 @@ fn take_up(store: &dyn Store, progress: &dyn Progress) -> Result<(Vec<Pack>, Vec
         rows.extend(found);
     }
     progress.end();
-    Ok((packs, rows))
+    Ok((packs, rows, contents))
+}
+
+/// SHA-256 of what each block of a pack decompresses to; none if one does not.
+fn contents_of(bytes: &[u8], rows: &[Row]) -> Option<Vec<Digest>> {
+    let mut at = pack::MAGIC.len();
+    let mut parts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let start = at + pack::HEADER_BYTES;
+        at = start + row.stored as usize;
+        parts.push((row, bytes.get(start..at)?));
+    }
+    let each = parts.into_par_iter();
+    each.map(|(row, stored)| block::load(row, stored).ok().map(|block| pack::digest(&block)))
+        .collect()
 }
 
 fn one(
@@ -190,6 +250,19 @@ fn one(
     for (seen, record) in surveyed.files.iter().zip(records) {
         source.files.extend(file(&surveyed.root, &seen.path, record, findings));
     }
+    match late(surveyed) {
+        Ok((directories, files)) => {
+            let records = read(&files, pipeline, progress)?;
+            source.directories.extend(directories);
+            for (seen, record) in files.iter().zip(records) {
+                source.files.extend(file(&surveyed.root, &seen.path, record, findings));
+            }
+        }
+        Err(why) => {
+            let text = format!("it could not be looked at once more, after it was read: {why}");
+            findings.push(Finding::new(Code::ArchiveUnread, text).file(&surveyed.root));
+        }
+    }
     for copy in copies {
         let (copy, why) = copy.finish(&source, before, mode);
         if let Some(why) = why {
@@ -203,6 +276,17 @@ fn one(
         source.copies.push(copy);
     }
     Ok(source)
+}
+
+/// Reads files beside which nothing is verified.
+fn read(files: &[Seen], pipeline: &mut Pipeline, progress: &dyn Progress) -> Result<Vec<Record>> {
+    let (sender, receiver) = sync_channel(2);
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_all(files, &sender, &Gate::open()));
+        let records = pipeline.take_in(&receiver, files.len(), progress);
+        drop(receiver);
+        records
+    })
 }
 
 /// A file's row in the manifest, if it could be read.
@@ -225,6 +309,15 @@ fn file(root: &Path, path: &Path, record: Record, findings: &mut Vec<Finding>) -
                 Some(End::Lost(why)) => why,
                 _ => "it was not reached".to_owned(),
             };
+            if path
+                .symlink_metadata()
+                .is_err_and(|why| why.kind() == std::io::ErrorKind::NotFound)
+            {
+                let text =
+                    "it was renamed or removed before it was read; what stands in its folder since is archived too";
+                findings.push(Finding::new(Code::ArchiveChanging, text.to_owned()).file(path));
+                return None;
+            }
             findings.push(Finding::new(Code::ArchiveUnread, format!("it could not be read: {why}")).file(path));
             return None;
         }

@@ -90,7 +90,7 @@ fn by_walking(bytes: &[u8], name: &ChunkName, damaged: &[Range<u64>]) -> Option<
     let mut next = name.first;
     let mut notes = Vec::new();
     while let Step::Entry(located) = walker.step(&mut notes) {
-        next = located.seqno + 1;
+        next = located.seqno.saturating_add(1);
     }
     Some(next..=name.last.unwrap_or(Seqno::MAX))
 }

@@ -6,19 +6,19 @@
 //! | 8 | 8 | D, stored bytes of the document, u64 LE |
 //! | 16 | 8 | bytes of the document, u64 LE |
 //! | 24 | 8 | B, number of blocks, u64 LE |
-//! | 32 | D | the document, JSON ([`Document`]), one zstd frame |
+//! | 32 | D | the document, JSON ([`Document`]), one zstd frame, and one that is skipped where it grows more than 64-fold |
 //! | 32 + D | 44 · B | rows of all blocks, in the order of the packs ([`super::block::Row`]) |
 //! | 32 + D + 44 · B | 32 | SHA-256 of everything before |
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::block::{BLOCK_BYTES, ROW_BYTES, Row};
-use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_PACK_BYTES};
+use super::document;
+use super::pack::{HEADER_BYTES, MAGIC as PACK_MAGIC, MAX_NUMBER, MAX_PACK_BYTES};
 use super::path::{escape, unescape, unescape_part};
 use crate::crypto::digest::Digest;
 use crate::recovery::verify::VerifyReport;
@@ -32,14 +32,8 @@ const MAGIC: [u8; 8] = *b"RKMANI1\n";
 const HEAD_BYTES: usize = 32;
 /// No manifest is larger: twenty terabytes of ledger.
 pub const MAX_BYTES: u64 = 1 << 30;
-/// JSON of digests and paths compresses about threefold; a document that grows more than this is no manifest.
-const MAX_GROWTH: u64 = 64;
-/// zstd keeps so much of what it has decompressed, as a power of two: at level 3 it asks for 2 MiB.
-const MAX_WINDOW_LOG: u32 = 23;
 /// Blocks that all files name together, at most: a petabyte, checked in seconds.
 const MAX_NAMED: u128 = 1 << 30;
-/// Bytes that any document may have.
-const SMALL_BYTES: u64 = 60 << 10;
 
 /// The part of a manifest that is JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -198,7 +192,7 @@ impl Manifest {
     /// If it can't be serialised or compressed.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let document = serde_json::to_vec(&self.document).map_err(|why| why.to_string())?;
-        let stored = zstd::bulk::compress(&document, 3).map_err(|why| why.to_string())?;
+        let stored = document::compress(&document)?;
         let mut bytes = MAGIC.to_vec();
         for number in [stored.len(), document.len(), self.rows.len()] {
             bytes.extend_from_slice(&(number as u64).to_le_bytes());
@@ -222,7 +216,7 @@ impl Manifest {
             .filter(|(body, _)| body.len() >= HEAD_BYTES)
             .ok_or_else(|| format!("it has {} bytes, which is less than any manifest has", bytes.len()))?;
         if !body.starts_with(&MAGIC) {
-            return Err("it does not begin as a manifest does".to_owned());
+            return Err("it does not begin as a manifest of this version does".to_owned());
         }
         if Digest::from(Sha256::digest(body)) != *digest {
             return Err("its SHA-256 is not the one at its end: a byte of it was changed".to_owned());
@@ -250,7 +244,7 @@ impl Manifest {
                 rows.len()
             ));
         }
-        let document = read_document(document, size)?;
+        let document: Document = document::read(document, size)?;
         let rows = rows.as_chunks::<ROW_BYTES>().0.iter().map(Row::parse);
         Manifest::new(document, rows.collect::<Result<_, _>>()?)
     }
@@ -262,6 +256,9 @@ impl Manifest {
         for pack in &self.document.packs {
             if last.is_some_and(|last| pack.number <= last) {
                 return Err(format!("pack {} does not come after the one before it", pack.number));
+            }
+            if pack.number > MAX_NUMBER {
+                return Err(format!("pack {} has a number that no pack has", pack.number));
             }
             last = Some(pack.number);
             self.firsts.push(self.offsets.len() as u64);
@@ -384,28 +381,6 @@ impl Manifest {
     pub fn files(&self) -> impl Iterator<Item = &File> {
         self.document.sources.iter().flat_map(|source| &source.files)
     }
-}
-
-fn read_document(stored: &[u8], size: u64) -> Result<Document, String> {
-    let bound = (stored.len() as u64).saturating_mul(MAX_GROWTH).max(SMALL_BYTES);
-    if size > bound {
-        return Err(format!(
-            "its document has {size} bytes, more than {} can hold",
-            stored.len()
-        ));
-    }
-    let mut document = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
-    let bounded = zstd::Decoder::new(stored).and_then(|mut decoder| {
-        decoder.window_log_max(MAX_WINDOW_LOG)?;
-        Ok(decoder)
-    });
-    bounded
-        .and_then(|decoder| decoder.take(size.saturating_add(1)).read_to_end(&mut document))
-        .map_err(|why| format!("its document does not decompress: {why}"))?;
-    if document.len() as u64 != size {
-        return Err(format!("its document has {} bytes, expected {size}", document.len()));
-    }
-    serde_json::from_slice(&document).map_err(|why| format!("its document is not one: {why}"))
 }
 
 /// That paths stand once, and each in a folder that is there before it.

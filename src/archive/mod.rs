@@ -21,6 +21,7 @@ pub mod block;
 pub mod copies;
 pub mod create;
 pub mod damage;
+mod document;
 pub mod manifest;
 pub mod mounting;
 pub mod open;

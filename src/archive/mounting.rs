@@ -78,13 +78,17 @@ impl Container for Mounted {
         into.par_chunks_mut(BLOCK_BYTES)
             .zip(numbers)
             .for_each(|(room, number)| {
-                if let Ok(block) = self.archive.block(number)
+                // Nothing waits for a store that is gone.
+                if self.archive.reachable().is_ok()
+                    && let Ok(block) = self.archive.block(number)
                     && block.len() == room.len()
                 {
                     room.copy_from_slice(&block);
                 }
             });
-        Ok(())
+        self.archive
+            .reachable()
+            .map_err(|why| io::Error::other(why.to_string()))
     }
 }
 
@@ -93,14 +97,29 @@ impl Container for Mounted {
 /// # Errors
 /// If it is one and can't be read, or the store can't be asked.
 pub fn find(path: &Path) -> io::Result<Option<Mount>> {
-    let failed = |why: Error| io::Error::other(why.to_string());
+    let mut refused = None;
     for root in path.ancestors() {
-        if let Some(archive) = archive_at(root, is_url(path)).map_err(failed)? {
-            let mounted = Mounted::new(archive).map_err(io::Error::other)?;
-            return Ok(Some((root.to_owned(), Arc::new(mounted))));
+        match archive_at(root, is_url(path)) {
+            Ok(Some(archive)) => {
+                let mounted = Mounted::new(archive).map_err(io::Error::other)?;
+                return Ok(Some((root.to_owned(), Arc::new(mounted))));
+            }
+            Ok(None) => {}
+            // Whoever may read objects and not list them is told "forbidden" of what is not there: the archive may be above.
+            Err(why) if is_url(path) && is_forbidden(&why) => {
+                refused.get_or_insert(why);
+            }
+            Err(why) => return Err(io::Error::other(why.to_string())),
         }
     }
-    Ok(None)
+    match refused {
+        None => Ok(None),
+        Some(why) => Err(io::Error::other(why.to_string())),
+    }
+}
+
+fn is_forbidden(why: &Error) -> bool {
+    matches!(why, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The archive whose destination this is, if it is one.

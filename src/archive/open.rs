@@ -1,8 +1,8 @@
 //! An archive that is there: its manifest read from either of two places, its blocks loaded one by one or as a stream.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -28,6 +28,12 @@ pub struct Archive {
     kept: Mutex<VecDeque<(usize, Arc<Vec<u8>>)>>,
     /// Held by whoever fetches a pack: others need the same one.
     fetching: Mutex<()>,
+    /// Packs of a far store that could not be read, and why: nobody waits for the same one twice.
+    failed: Mutex<HashMap<usize, String>>,
+    /// Why the far store can't be asked any more.
+    lost: OnceLock<String>,
+    /// The manifest that was read.
+    read: &'static str,
 }
 
 impl Archive {
@@ -49,16 +55,14 @@ impl Archive {
     /// If neither manifest can be read.
     pub fn find(store: Arc<dyn Store>) -> Result<Option<Archive>> {
         let [whole, spare] = NAMES.map(|name| store.get(name, MAX_BYTES));
-        let (whole, spare) = (whole?, spare?);
-        if whole.is_none() && spare.is_none() {
-            return Ok(None);
-        }
-        let parsed = [&whole, &spare].map(|bytes| match bytes {
-            Some(bytes) => Manifest::parse(bytes),
-            None => Err("it is missing".to_owned()),
+        let parsed = [&whole, &spare].map(|read| match read {
+            Ok(Some(bytes)) => Manifest::parse(bytes),
+            Ok(None) => Err("it is missing".to_owned()),
+            Err(why) => Err(why.to_string()),
         });
+        let is_same = matches!((&whole, &spare), (Ok(a), Ok(b)) if a == b);
         let place = match (&whole, &spare) {
-            (Some(a), Some(b)) => a.iter().zip(b).position(|(a, b)| a != b),
+            (Ok(Some(a)), Ok(Some(b))) => a.iter().zip(b).position(|(a, b)| a != b),
             _ => None,
         };
         let damaged = |which: usize, why: &str| {
@@ -68,12 +72,19 @@ impl Archive {
             finding.offset = place.map(|place| place as u64);
             finding
         };
-        let (manifest, findings) = match parsed {
-            [Ok(manifest), Ok(_)] if whole == spare => (manifest, Vec::new()),
-            [Ok(manifest), Ok(_)] => (manifest, vec![damaged(1, "it is that of another archive")]),
-            [Ok(manifest), Err(why)] => (manifest, vec![damaged(1, &why)]),
-            [Err(why), Ok(manifest)] => (manifest, vec![damaged(0, &why)]),
-            [Err(why), Err(other)] => {
+        let read = match &parsed {
+            [Err(_), Ok(_)] => "manifest.spare",
+            _ => "manifest",
+        };
+        let (manifest, findings) = match (parsed, whole, spare) {
+            ([Ok(manifest), Ok(_)], ..) if is_same => (manifest, Vec::new()),
+            ([Ok(manifest), Ok(_)], ..) => (manifest, vec![damaged(1, "it is that of another archive")]),
+            ([Ok(manifest), Err(why)], ..) => (manifest, vec![damaged(1, &why)]),
+            ([Err(why), Ok(manifest)], ..) => (manifest, vec![damaged(0, &why)]),
+            (_, Ok(None), Ok(None)) => return Ok(None),
+            // Nothing was read that could be damaged.
+            (_, Err(why), Ok(None) | Err(_)) | (_, Ok(None), Err(why)) => return Err(why),
+            ([Err(why), Err(other)], ..) => {
                 return Err(Error::Unreadable(format!(
                     "neither manifest of {} can be read: {why}; of the spare one, {other}; look for another copy of the archive",
                     store.name()
@@ -86,6 +97,9 @@ impl Archive {
             findings,
             kept: Mutex::new(VecDeque::new()),
             fetching: Mutex::new(()),
+            failed: Mutex::default(),
+            lost: OnceLock::new(),
+            read,
         }))
     }
 
@@ -127,8 +141,21 @@ impl Archive {
         let Some((row, name)) = self.pack(pack) else {
             return Ok(None);
         };
+        self.reachable()?;
+        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = failed().get(&pack) {
+            return Err(Error::Unreadable(why.clone()));
+        }
         // One byte more than it should have is noticed, and no more than that is read.
-        let Some(bytes) = self.store.get(&name, row.size.saturating_add(1 << 20))? else {
+        let got = self.store.get(&name, row.size.saturating_add(1));
+        if let (Err(why), true) = (&got, self.store.is_far()) {
+            // Is it this pack, or the line, or what lets us in? The manifest could be read before.
+            match self.store.get_part(self.read, 0..8) {
+                Ok(_) => drop(failed().insert(pack, why.to_string())),
+                Err(_) => drop(self.lost.set(why.to_string())),
+            }
+        }
+        let Some(bytes) = got? else {
             return Ok(None);
         };
         let bytes = Arc::new(bytes);
@@ -138,6 +165,22 @@ impl Archive {
             kept.pop_front();
         }
         Ok(Some(bytes))
+    }
+
+    /// Whether the store can still be asked: what could not be read is not damaged otherwise.
+    ///
+    /// # Errors
+    /// What happened when it was asked last.
+    pub fn reachable(&self) -> Result<()> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(why) => Err(Error::Unreadable(why.clone())),
+        }
+    }
+
+    /// Whether reading some bytes of an object costs little.
+    pub fn is_near(&self) -> bool {
+        !self.store.is_far()
     }
 
     /// Names and sizes of objects that the manifest does not name.

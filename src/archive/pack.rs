@@ -27,6 +27,9 @@ pub const PACK_BYTES: usize = 64 << 20;
 /// More than a pack of this program has: the last block begins before [`PACK_BYTES`].
 pub const MAX_PACK_BYTES: u64 = (PACK_BYTES + HEADER_BYTES + super::block::BLOCK_BYTES) as u64;
 
+/// No pack has a larger number: names sort as the numbers do.
+pub const MAX_NUMBER: u32 = 99_999_999;
+
 /// A pack that is being filled.
 pub struct Packer {
     bytes: Vec<u8>,
@@ -79,7 +82,7 @@ pub fn parse_name(name: &str) -> Option<(u32, Digest)> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(digest, &mut bytes).ok()?;
     let number = number.parse().ok()?;
-    (object_name(number, &bytes) == name).then_some((number, bytes))
+    (number <= MAX_NUMBER && object_name(number, &bytes) == name).then_some((number, bytes))
 }
 
 /// SHA-256 of a pack's bytes.
@@ -145,6 +148,7 @@ mod tests {
             &name.replace("ab", "AB"),
             &name.replace("0000", "+000"),
             "blocks/../x-00",
+            &object_name(MAX_NUMBER + 1, &[1; 32]),
         ] {
             assert_eq!(parse_name(other), None, "{other}");
         }

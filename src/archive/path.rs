@@ -7,6 +7,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::error::Error;
+use crate::shown::Show;
+
 /// Bytes of one part, as Linux has it.
 const MAX_PART_BYTES: usize = 255;
 /// Bytes of a whole path, as Linux has it.
@@ -106,6 +109,29 @@ pub fn unescape_part(text: &str) -> Result<OsString, String> {
         true => Ok(name),
         false => refused(),
     }
+}
+
+/// Where a path leads that may not be there yet: what is there of it, every link followed.
+///
+/// # Errors
+/// [`Error::Usage`] if it climbs out of a folder that is not there: once that was made, it would lead elsewhere.
+pub fn existing(path: &Path) -> Result<PathBuf, Error> {
+    let mut existing = path.to_owned();
+    while existing.symlink_metadata().is_err() && existing.pop() {}
+    let climbs = |part: Component<'_>| part == Component::ParentDir;
+    if path
+        .strip_prefix(&existing)
+        .is_ok_and(|rest| rest.components().any(climbs))
+    {
+        return Err(Error::Usage(format!(
+            "{} leads through a folder that is not there and out of it again; name it without `..`",
+            path.shown()
+        )));
+    }
+    if existing.as_os_str().is_empty() {
+        existing.push(".");
+    }
+    existing.canonicalize().map_err(Error::io("find directory", &existing))
 }
 
 /// Whether a link at `path`, within a folder, stays in that folder wherever it leads.

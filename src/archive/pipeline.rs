@@ -39,6 +39,8 @@ pub struct Record {
 pub struct Pipeline {
     /// The number of every block by its name.
     known: HashMap<Digest, u64>,
+    /// SHA-256 of the bytes of each block that was there before: who wrote it, and whether under its own name, nobody knows.
+    contents: Vec<Digest>,
     /// The rows of all blocks that are in a pack, by their numbers.
     pub rows: Vec<Row>,
     /// The packs that are stored.
@@ -52,8 +54,8 @@ pub struct Pipeline {
 type Fresh = Vec<(Digest, Vec<u8>)>;
 
 impl Pipeline {
-    /// With packs that are there already, and their rows.
-    pub fn new(store: Arc<dyn Store>, packs: Vec<Pack>, rows: Vec<Row>) -> Pipeline {
+    /// With packs that are there already, their rows, and the SHA-256 of the bytes of each block in them.
+    pub fn new(store: Arc<dyn Store>, packs: Vec<Pack>, rows: Vec<Row>, contents: Vec<Digest>) -> Pipeline {
         let known = rows
             .iter()
             .enumerate()
@@ -61,6 +63,7 @@ impl Pipeline {
             .collect();
         Pipeline {
             known,
+            contents,
             rows,
             next_pack: packs.last().map_or(0, |pack| pack.number + 1),
             packs,
@@ -111,7 +114,11 @@ impl Pipeline {
         }
         for (id, bytes) in part.blocks {
             let next = (self.rows.len() + waiting.len()) as u64;
-            let number = *self.known.entry(id).or_insert(next);
+            let known = self.known.get(&id).copied();
+            let number = known.filter(|number| self.is_same(*number, &bytes)).unwrap_or(next);
+            if number == next {
+                self.known.insert(id, next);
+            }
             record.size += bytes.len() as u64;
             record.sha256 = id;
             if number == next {
@@ -127,6 +134,14 @@ impl Pipeline {
             }
         }
         record.end = part.end.or(record.end.take());
+    }
+
+    /// Whether a block is the one of that number: what this run stored is, and what was there is looked at.
+    fn is_same(&self, number: u64, block: &[u8]) -> bool {
+        let before = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.contents.get(number));
+        before.is_none_or(|before| *before == digest(block))
     }
 
     fn append(&mut self, stored: Vec<Stored>) -> Result<()> {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::manifest::{File, Link, Source, Time, full_name, unescape_target};
 use super::open::Archive;
-use super::path::{stays_inside, unescape, unescape_part};
+use super::path::{existing, stays_inside, unescape, unescape_part};
 use super::verify::damaged_parts;
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
@@ -183,11 +183,7 @@ fn refuse_archive(archive: &Archive, out: &Path) -> Result<()> {
     let Some(root) = archive.directory().and_then(|root| root.canonicalize().ok()) else {
         return Ok(());
     };
-    let existing = out.ancestors().find_map(|above| match above.as_os_str().is_empty() {
-        true => Path::new(".").canonicalize().ok(),
-        false => above.canonicalize().ok(),
-    });
-    match existing.is_some_and(|existing| existing.starts_with(&root)) {
+    match existing(out)?.starts_with(&root) {
         false => Ok(()),
         true => Err(Error::Usage(format!(
             "{} lies in the archive, which is never written to; name a directory elsewhere",
@@ -369,6 +365,8 @@ fn files(
         writing
     };
     let mut written = archive.stream(&wanted, begin, block, end).into_iter();
+    // What could not be asked for is there another time: the same restoration goes on then.
+    archive.reachable()?;
     let mut done = Vec::with_capacity(is_there.len());
     for (file, there) in source.files.iter().zip(is_there) {
         if there {

@@ -1,6 +1,6 @@
 //! What is in the directories that are to be archived: everything below them, links recorded and not followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,34 @@ pub fn survey(roots: &[PathBuf], findings: &mut Vec<Finding>) -> Result<Vec<Surv
     surveyed.collect()
 }
 
+/// Folders and files that stand in a source now and did not before: a node goes on, gives its chunks other names, begins new ones.
+///
+/// # Errors
+/// If it can't be listed any more.
+pub fn late(before: &Surveyed) -> Result<(Vec<Directory>, Vec<Seen>)> {
+    let now = one(before.name.clone(), &before.root, &mut { MAX_ITEMS }, &mut Vec::new())?;
+    let path_of = |seen: &Seen| escape_below(&before.root, &seen.path);
+    let folders = before.directories.iter().map(|folder| folder.path.clone());
+    let mut folders: HashSet<String> = folders.collect();
+    let mut taken = folders.clone();
+    taken.extend(before.files.iter().map(path_of));
+    taken.extend(before.links.iter().map(|link| link.path.clone()));
+    // What was of another kind before stays what it was.
+    let is_new = |path: &str, folders: &HashSet<String>| {
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        !taken.contains(path) && folders.contains(parent)
+    };
+    let mut directories = Vec::new();
+    for folder in now.directories {
+        if is_new(&folder.path, &folders) {
+            folders.insert(folder.path.clone());
+            directories.push(folder);
+        }
+    }
+    let files = now.files.into_iter().filter(|seen| is_new(&path_of(seen), &folders));
+    Ok((directories, files.collect()))
+}
+
 /// A name for each source: its last part; where that is another's too, with as many before it as it takes.
 fn names(roots: &[PathBuf]) -> Vec<String> {
     let parts = |root: &PathBuf, depth: usize| {
@@ -100,13 +128,17 @@ fn names(roots: &[PathBuf]) -> Vec<String> {
             }
         }
     }
-    let mut taken = std::collections::HashSet::new();
+    // What says that a restoration is not complete stands beside the folders.
+    let mut taken = HashSet::from([super::restore::MARK.to_owned()]);
     for name in &mut names {
         let plain = name.clone();
         let mut number = 1;
         while !taken.insert(name.clone()) {
             number += 1;
             *name = format!("{plain}-{number}");
+            if super::path::unescape_part(name).is_err() {
+                *name = format!("source-{number}");
+            }
         }
     }
     names
@@ -159,16 +191,32 @@ fn folder(
     folders: &mut Vec<Folder>,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<PathBuf>> {
-    let io = || Error::io("list directory", directory);
-    let own = std::fs::metadata(directory).map_err(io())?;
-    surveyed.directories.push(Directory {
-        path: escape_below(&surveyed.root, directory),
-        modified: time_of(&own),
-        mode: own.mode() & 0o7777,
-    });
+    // The root must be there; what is wrong with a folder below it is said, and the rest archived.
+    let mut unread = |path: &Path, what: &str, why: std::io::Error| -> Result<Vec<PathBuf>> {
+        if path == surveyed.root {
+            return Err(Error::io("list directory", path)(why));
+        }
+        let text = format!("{what}: {}", crate::shown::Shown(why));
+        findings.push(Finding::new(Code::ArchiveUnread, text).file(path));
+        Ok(Vec::new())
+    };
+    let own = match std::fs::metadata(directory) {
+        Ok(own) => own,
+        Err(why) => return unread(directory, "the folder could not be opened", why),
+    };
+    let listing = match std::fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(why) => return unread(directory, "the folder could not be listed", why),
+    };
     let mut items: Vec<(OsString, PathBuf)> = Vec::new();
-    for item in std::fs::read_dir(directory).map_err(io())? {
-        let item = item.map_err(io())?;
+    for item in listing {
+        let item = match item {
+            Ok(item) => item,
+            Err(why) => {
+                unread(directory, "the folder could not be listed to its end", why)?;
+                break;
+            }
+        };
         *left = left.checked_sub(1).ok_or_else(|| {
             Error::Unreadable(format!(
                 "there are more than {MAX_ITEMS} files in {}",
@@ -177,6 +225,11 @@ fn folder(
         })?;
         items.push((item.file_name(), item.path()));
     }
+    surveyed.directories.push(Directory {
+        path: escape_below(&surveyed.root, directory),
+        modified: time_of(&own),
+        mode: own.mode() & 0o7777,
+    });
     items.sort_by_cached_key(|(name, _)| order_of(name));
     let mut found = Folder {
         path: directory.to_owned(),
@@ -186,13 +239,22 @@ fn folder(
     };
     let mut below = Vec::new();
     for (name, path) in items {
-        let Ok(metadata) = path.symlink_metadata() else {
-            continue;
+        let looked = path.symlink_metadata().and_then(|metadata| {
+            let is_link = metadata.is_symlink();
+            let target = is_link.then(|| std::fs::read_link(&path)).transpose()?;
+            Ok((metadata, target))
+        });
+        let (metadata, target) = match looked {
+            Ok(looked) => looked,
+            Err(why) => {
+                let text = format!("it could not be looked at: {}", crate::shown::Shown(why));
+                findings.push(Finding::new(Code::ArchiveUnread, text).file(&path));
+                continue;
+            }
         };
         let kind = metadata.file_type();
         let text = name.to_string_lossy();
-        if kind.is_symlink() {
-            let target = std::fs::read_link(&path).map_err(Error::io("read link", &path))?;
+        if let Some(target) = target {
             let text = format!("a link to {}: recorded, and not followed", target.shown());
             findings.push(Finding::new(Code::ArchiveLink, text).file(&path));
             surveyed.links.push(Link {
@@ -303,6 +365,13 @@ mod tests {
         assert_eq!(names(&["/a/b-c", "/a-b/c", "/q/c"]), ["b-c", "a-b-c", "q-c"]);
         assert_eq!(names(&["/"]), ["root"]);
         assert_eq!(names(&["/n0/b/l", "/n1/b/l"]), ["n0-b-l", "n1-b-l"]);
+        assert_eq!(names(&["/.rekindle-restoring"]), [".rekindle-restoring-2"]);
+        let long = "x".repeat(255);
+        let long = names(&[&format!("/a/{long}"), &format!("/b/{long}")]);
+        assert!(
+            long.iter().all(|name| super::super::path::unescape_part(name).is_ok()),
+            "{long:?}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `rekindle archive`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,10 +11,10 @@ use crate::archive::open::Archive;
 use crate::archive::restore::{RestoreReport, restore};
 use crate::archive::verify::{ArchiveReport, verify};
 use crate::cli::{Common, output, progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recovery::join::Mode;
 use crate::report::{Finding, Severity, Verdict};
-use crate::shown::date;
+use crate::shown::{date, line};
 
 /// Keep all copies of all nodes in one archive, before anything is touched: proven, equal parts once, restorable
 ///
@@ -90,6 +91,31 @@ struct RestoreArgs {
     /// The directory to restore to: new or empty
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+}
+
+/// Turns down, in every command, addresses of object stores that hold more than a bucket and a prefix: what more there is may
+/// be a credential, and whatever was said of such an address would repeat it.
+///
+/// # Errors
+/// If there is one.
+pub fn refuse_credentials(arguments: &[OsString]) -> Result<()> {
+    let schemes = ["s3://", "s3a://", "az://", "azure://", "abfs://", "abfss://", "gs://"];
+    let holds_more = |argument: &OsString| {
+        let text = argument.to_string_lossy();
+        schemes.iter().any(|scheme| {
+            let parts = text.split_once(scheme);
+            parts.is_some_and(|(before, rest)| {
+                (before.is_empty() || before.ends_with('=')) && rest.contains(['@', '?', '#'])
+            })
+        })
+    };
+    match arguments.iter().any(holds_more) {
+        false => Ok(()),
+        true => Err(Error::Usage(
+            "the address of an object store holds more than a bucket and a prefix; credentials belong into the environment"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Runs it.
@@ -217,7 +243,7 @@ fn render_listing(listing: &Listing<'_>) -> String {
         "archive      {}, made {} by {}\n",
         listing.archive,
         date(listing.made_at),
-        listing.made_by
+        line(listing.made_by)
     );
     out.push_str(&format!(
         "holds        {} files, {}, stored in {} ({} packs, {} blocks)\n",
@@ -230,8 +256,8 @@ fn render_listing(listing: &Listing<'_>) -> String {
     for source in &listing.sources {
         out.push_str(&format!(
             "\n{}  from {}: {} files, {}\n",
-            source.name,
-            source.path,
+            line(source.name),
+            line(source.path),
             output::count(source.files as u64),
             output::size(source.bytes)
         ));
@@ -248,7 +274,7 @@ fn render_listing(listing: &Listing<'_>) -> String {
             let signed = report.last_signed.map_or("nothing".to_owned(), |txid| txid.to_string());
             out.push_str(&format!(": signed up to {signed}, last entry {}", report.last_seqno));
             match &copy.same_as {
-                Some(other) => out.push_str(&format!(", file by file the same as {other}\n")),
+                Some(other) => out.push_str(&format!(", file by file the same as {}\n", line(other))),
                 None => out.push('\n'),
             }
             let verdict = match report.verdict {

@@ -121,6 +121,10 @@ pub fn main() -> u8 {
     std::panic::set_hook(Box::new(|panic| {
         output::notice(&format!("rekindle: {}\n", line(&panic.to_string())))
     }));
+    if let Err(why) = archive::refuse_credentials(&arguments) {
+        output::notice(&format!("rekindle: {why}\n"));
+        return why.exit_code();
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(why) => return misused(why, &arguments),

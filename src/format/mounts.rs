@@ -16,6 +16,9 @@ use memmap2::{Mmap, MmapMut};
 /// Files kept after they were last read: a listing looks into each, and the reading that follows needs it again.
 const KEPT_BYTES: u64 = 128 << 20;
 
+/// A file of so many bytes is loaded without asking how much memory is left.
+const SMALL_BYTES: u64 = 64 << 20;
+
 /// Holds files.
 pub trait Container: Send + Sync {
     /// Names in a directory of it; none if there is no such directory.
@@ -141,6 +144,7 @@ fn fill(container: &dyn Container, path: &Path, inside: &Path) -> io::Result<(Ar
     if let Some((_, map)) = kept().iter().find(|(other, _)| other == path) {
         return Ok((Arc::clone(map), length));
     }
+    refuse_too_large(size)?;
     // A map of nothing is refused: one byte, which nobody is shown.
     let mut map = MmapMut::map_anon(length.max(1))?;
     container.read(inside, map.get_mut(..length).unwrap_or_default())?;
@@ -154,6 +158,28 @@ fn fill(container: &dyn Container, path: &Path, inside: &Path) -> io::Result<(Ar
         }
     }
     Ok((map, length))
+}
+
+/// A few kilobytes in a container can be terabytes of a file: what memory can't hold is not begun.
+fn refuse_too_large(size: u64) -> io::Result<()> {
+    let left = match size {
+        ..=SMALL_BYTES => None,
+        _ => memory_left(),
+    };
+    match left.filter(|left| size > left / 4 * 3) {
+        None => Ok(()),
+        Some(left) => Err(io::Error::other(format!(
+            "it is read into memory, has {size} bytes, and {left} bytes of memory are left; restore the archive, and read it there"
+        ))),
+    }
+}
+
+/// Bytes that can be had without swapping, if the system says so.
+fn memory_left() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 #[cfg(test)]

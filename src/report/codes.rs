@@ -285,9 +285,9 @@ register! {
     ArchiveLeftOut = "L1001", Warning, "nothing, if it is no part of a node's data; otherwise keep it by other means";
     /// A link was recorded, and what it leads to was not archived.
     ArchiveLink = "L1002", Warning, "if what it leads to belongs to the node, give that directory too";
-    /// A file changed each time that it was read.
+    /// A file changed each time that it was read, or lost its name before.
     ArchiveChanging = "L1003", Warning, "a node still writes to it: stop the node and make the archive again, or rely on the copy's verification, which says how far it reaches";
-    /// A file could not be read.
+    /// A file or folder could not be read.
     ArchiveUnread = "L1004", Error, "it is not in the archive: find out why, and make another archive";
     /// A ledger could not be verified while it was archived.
     ArchiveCopyUnread = "L1005", Error, "its files are in the archive: see what `rekindle verify` says of them";

@@ -11,7 +11,7 @@ use rekindle::archive::manifest::Manifest;
 use serde_json::Value;
 
 /// Everything below a directory: kind, permissions, time of change to the nanosecond, digest of contents or target.
-fn everything(directory: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, String)> {
+pub fn everything(directory: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, String)> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -37,14 +37,14 @@ fn everything(directory: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, String)> {
     found
 }
 
-fn create(sources: &[&Path], archive: &Path) -> Run {
+pub fn create(sources: &[&Path], archive: &Path) -> Run {
     let mut arguments = vec!["archive".into(), "create".into()];
     arguments.extend(sources.iter().map(|source| source.into()));
     arguments.extend(["--json".into(), "-o".into(), archive.into()]);
     Run::of(&arguments)
 }
 
-fn codes(report: &Value) -> Vec<String> {
+pub fn codes(report: &Value) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap();
     findings
         .iter()
@@ -206,14 +206,14 @@ fn every_command_reads_an_archive_without_restoring_it() {
 }
 
 /// An archive of one made-up node, in several packs' worth of blocks.
-fn small_archive(scratch: &Path) -> PathBuf {
+pub fn small_archive(scratch: &Path) -> PathBuf {
     odd_node(&scratch.join("node"));
     let archive = scratch.join("archive");
     create(&[&scratch.join("node")], &archive).expect(1);
     archive
 }
 
-fn objects(archive: &Path) -> Vec<PathBuf> {
+pub fn objects(archive: &Path) -> Vec<PathBuf> {
     let packs = archive
         .join("blocks")
         .read_dir()
@@ -469,7 +469,7 @@ fn an_interrupted_restoration_says_so_and_goes_on() {
 }
 
 /// Writes a manifest whose document was changed, with a digest that fits.
-fn forge(archive: &Path, change: impl Fn(&mut Value)) {
+pub fn forge(archive: &Path, change: impl Fn(&mut Value)) {
     let bytes = std::fs::read(archive.join("manifest")).unwrap();
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
     let mut document: Value =

@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod archive;
+mod archive_attacks;
+#[cfg(feature = "object-store")]
+mod archive_lies;
 #[cfg(feature = "object-store")]
 mod archive_stores;
 mod attest;

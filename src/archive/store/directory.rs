@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{MAX_OBJECTS, Store, too_large, too_many};
+use super::{MAX_OBJECTS, Store, too_many};
 use crate::error::{Error, Result};
 use crate::format::whole_file::{PRIVATE, write_whole};
 use crate::shown::Show;
@@ -90,10 +90,7 @@ impl Store for DirectoryStore {
         let Some((file, size)) = self.open_file(name)? else {
             return Ok(None);
         };
-        if size > most {
-            return Err(too_large(&self.name(), name, size, most));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut bytes = Vec::with_capacity(usize::try_from(size.min(most)).unwrap_or_default());
         file.take(most)
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", &self.path(name)))?;
@@ -118,6 +115,14 @@ impl Store for DirectoryStore {
         File::open(parent)
             .and_then(|directory| directory.sync_all())
             .map_err(Error::io("sync", parent))
+    }
+
+    fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        // Nobody else writes here: this process holds the lock.
+        if self.path(name).symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        self.put(name, bytes).map(|()| true)
     }
 
     fn list(&self) -> Result<Vec<(String, u64)>> {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+#[cfg(feature = "object-store")]
+mod client;
 mod directory;
 #[cfg(feature = "object-store")]
 mod object;
@@ -18,10 +20,10 @@ pub use directory::DirectoryStore;
 pub trait Store: Send + Sync {
     /// What a person calls it.
     fn name(&self) -> String;
-    /// Its bytes; none if there is no such object.
+    /// Its bytes, no more than `most` of them; none if there is no such object.
     ///
     /// # Errors
-    /// Whatever keeps it from being read; also if it has more than `most` bytes.
+    /// Whatever keeps it from being read.
     fn get(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>>;
     /// Some of its bytes, as many as there are.
     ///
@@ -33,6 +35,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Whatever keeps it from being there as a whole.
     fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()>;
+    /// Puts an object of a name that nothing has yet; answers whether that is so.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<bool>;
     /// All names and sizes, in order; those of foreign objects too.
     ///
     /// # Errors
@@ -53,10 +60,6 @@ fn too_many(name: &str) -> Error {
     Error::Unreadable(format!(
         "{name} holds more than {MAX_OBJECTS} objects, more than any archive"
     ))
-}
-
-fn too_large(name: &str, object: &str, size: u64, most: u64) -> Error {
-    Error::Unreadable(format!("{object} in {name} has {size} bytes, expected {most} at most"))
 }
 
 /// Whether a destination is a URL rather than a path.

@@ -2,7 +2,7 @@
 //!
 //! Credentials and endpoints come from the environment, by the names that each cloud's own tools use. A put is one request: until
 //! its last byte has come and its answer is sent there is no object, so an interrupted upload leaves nothing that could be taken
-//! for one. What fails in between is tried again.
+//! for one. What fails in between is tried again. A listing has so many pages, and no more.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,13 +11,16 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStoreExt as _, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStoreExt as _, PutMode, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
+use zeroize::Zeroizing;
 
-use super::{MAX_OBJECTS, Store, too_large, too_many};
+use super::client::Bounded;
+use super::{MAX_OBJECTS, Store, too_many};
 use crate::error::{Error, Result};
-use crate::shown::{Shown, line};
+use crate::shown::{excerpt, line};
 
 /// How long a request may take: a pack of 64 MiB over a line of 2 Mbit/s.
 const TIMEOUT: &str = "300s";
@@ -25,9 +28,16 @@ const TIMEOUT: &str = "300s";
 const RETRIES: usize = 10;
 const RETRY_FOR: Duration = Duration::from_secs(180);
 
+/// Pages of a listing at most: those of a million objects, and as many empty ones.
+const MAX_PAGES: usize = 2000;
+/// A store in which one page of a listing can be asked for.
+trait Far: object_store::ObjectStore + PaginatedListStore {}
+
+impl<T: object_store::ObjectStore + PaginatedListStore> Far for T {}
+
 /// A prefix in an object store.
 pub struct ObjectStore {
-    store: Arc<dyn object_store::ObjectStore>,
+    store: Arc<dyn Far>,
     prefix: Path,
     name: String,
     runtime: Runtime,
@@ -39,10 +49,15 @@ impl ObjectStore {
     /// # Errors
     /// If the URL or what the environment says of it can't be.
     pub fn open(url: &str) -> Result<ObjectStore> {
-        let name = line(url).into_owned();
-        let refused = |why: String| Error::Usage(format!("{name} can't be used as an archive: {why}"));
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        if rest.contains(['@', '?', '#']) {
+        let is_plain = !rest.contains(['@', '?', '#']);
+        // What else is in it may be a credential, and is not repeated.
+        let name = match is_plain {
+            true => line(url).into_owned(),
+            false => format!("{}://...", line(scheme)),
+        };
+        let refused = |why: String| Error::Usage(format!("{name} can't be used as an archive: {why}"));
+        if !is_plain {
             return Err(refused(
                 "it holds more than a bucket and a prefix; credentials belong into the environment".to_owned(),
             ));
@@ -56,21 +71,21 @@ impl ObjectStore {
         };
         let timeout = ClientConfigKey::Timeout;
         let bare = format!("{scheme}://{bucket}");
-        let built: object_store::Result<Arc<dyn object_store::ObjectStore>> = match scheme {
+        let built: object_store::Result<Arc<dyn Far>> = match scheme {
             "s3" | "s3a" => {
                 let builder = AmazonS3Builder::from_env().with_config(AmazonS3ConfigKey::Client(timeout), TIMEOUT);
-                let builder = builder.with_url(bare).with_retry(retry);
+                let builder = builder.with_url(bare).with_retry(retry).with_http_connector(Bounded);
                 builder.build().map(|store| Arc::new(store) as _)
             }
             "az" | "azure" | "abfs" | "abfss" => {
                 let builder = MicrosoftAzureBuilder::from_env().with_config(AzureConfigKey::Client(timeout), TIMEOUT);
-                let builder = builder.with_url(bare).with_retry(retry);
+                let builder = builder.with_url(bare).with_retry(retry).with_http_connector(Bounded);
                 builder.build().map(|store| Arc::new(store) as _)
             }
             "gs" => {
                 let builder =
                     GoogleCloudStorageBuilder::from_env().with_config(GoogleConfigKey::Client(timeout), TIMEOUT);
-                let builder = builder.with_url(bare).with_retry(retry);
+                let builder = builder.with_url(bare).with_retry(retry).with_http_connector(Bounded);
                 builder.build().map(|store| Arc::new(store) as _)
             }
             other => {
@@ -79,7 +94,7 @@ impl ObjectStore {
                 )));
             }
         };
-        let store = built.map_err(|why| refused(why.to_string()))?;
+        let store = built.map_err(|why| refused(without_secrets(&why.to_string())))?;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|why| Error::Unreadable(format!("no threads can be started: {why}")))?;
         Ok(ObjectStore {
@@ -94,12 +109,18 @@ impl ObjectStore {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
-    fn failed(&self, doing: &str, name: &str, why: &object_store::Error) -> Error {
-        Error::Unreadable(format!(
-            "could not {doing} {name} in {}: {}; the same command goes on from there when it is run again",
-            self.name,
-            Shown(why)
-        ))
+    fn failed(&self, doing: &'static str, name: &str, why: &object_store::Error) -> Error {
+        let text = format!(
+            "{}; the same command goes on from there when it is run again",
+            excerpt(&without_secrets(&why.to_string()))
+        );
+        match why {
+            object_store::Error::PermissionDenied { .. } => {
+                let path = std::path::PathBuf::from(format!("{}/{name}", self.name));
+                Error::io(doing, &path)(std::io::Error::new(std::io::ErrorKind::PermissionDenied, text))
+            }
+            _ => Error::Unreadable(format!("could not {doing} {name} in {}: {text}", self.name)),
+        }
     }
 }
 
@@ -113,13 +134,12 @@ impl Store for ObjectStore {
         let got = self.runtime.block_on(async {
             let answer = self.store.get(&path).await?;
             match answer.meta.size {
-                size if size > most => Ok(Err(size)),
-                _ => answer.bytes().await.map(Ok),
+                size if size > most => self.store.get_range(&path, 0..most).await,
+                _ => answer.bytes().await,
             }
         });
         match got {
-            Ok(Ok(bytes)) => Ok(Some(bytes.into())),
-            Ok(Err(size)) => Err(too_large(&self.name, name, size, most)),
+            Ok(bytes) => Ok(Some(bytes.into())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(why) => Err(self.failed("read", name, &why)),
         }
@@ -137,20 +157,57 @@ impl Store for ObjectStore {
         put.map(drop).map_err(|why| self.failed("store", name, &why))
     }
 
+    fn put_new(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        let path = self.path(name);
+        let put = self.store.put_opts(&path, bytes.clone().into(), PutMode::Create.into());
+        match self.runtime.block_on(put) {
+            Ok(_) => Ok(true),
+            // Ours, if only the answer to it was lost.
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(self
+                .get(name, bytes.len() as u64 + 1)?
+                .is_some_and(|found| found == bytes)),
+            // A server that does not know how to: between looking and putting there is but a moment.
+            Err(_) => match self.get(name, bytes.len() as u64 + 1)? {
+                Some(found) => Ok(found == bytes),
+                None => self.put(name, bytes).map(|()| true),
+            },
+        }
+    }
+
     fn list(&self) -> Result<Vec<(String, u64)>> {
         let mut found = Vec::new();
         let blocks = self.path("blocks");
+        let mut pages = 0;
         for (prefix, before) in [(&self.prefix, ""), (&blocks, "blocks/")] {
-            let listed = self.runtime.block_on(self.store.list_with_delimiter(Some(prefix)));
-            let listed = listed.map_err(|why| self.failed("list", "objects", &why))?;
-            for object in listed.objects {
-                found.push((
-                    format!("{before}{}", object.location.filename().unwrap_or_default()),
-                    object.size,
-                ));
-            }
-            if found.len() > MAX_OBJECTS {
-                return Err(too_many(&self.name));
+            let prefix = match prefix.as_ref() {
+                "" => None,
+                prefix => Some(format!("{prefix}/")),
+            };
+            let mut page_token = None;
+            loop {
+                let options = PaginatedListOptions {
+                    delimiter: Some("/".into()),
+                    page_token: page_token.take(),
+                    ..PaginatedListOptions::default()
+                };
+                let page = self
+                    .runtime
+                    .block_on(self.store.list_paginated(prefix.as_deref(), options));
+                let page = page.map_err(|why| self.failed("list", "objects", &why))?;
+                for object in page.result.objects {
+                    found.push((
+                        format!("{before}{}", object.location.filename().unwrap_or_default()),
+                        object.size,
+                    ));
+                }
+                pages += 1;
+                if found.len() > MAX_OBJECTS || pages > MAX_PAGES {
+                    return Err(too_many(&self.name));
+                }
+                match page.page_token {
+                    Some(token) => page_token = Some(token),
+                    None => break,
+                }
             }
         }
         found.sort();
@@ -160,4 +217,40 @@ impl Store for ObjectStore {
     fn is_far(&self) -> bool {
         true
     }
+}
+
+/// What the environment says that nobody is to read, taken out of what a server or a library says.
+fn without_secrets(text: &str) -> String {
+    let mut text = text.to_owned();
+    let is_of_a_cloud = |name: &str| {
+        ["AWS_", "AZURE_", "GOOGLE_"]
+            .iter()
+            .any(|cloud| name.starts_with(cloud))
+    };
+    let is_secret = |name: &str| {
+        ["SECRET", "TOKEN", "KEY", "SAS", "PASSWORD"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    for (name, value) in std::env::vars_os() {
+        let (Some(name), Ok(value)) = (name.to_str(), value.into_string().map(Zeroizing::new)) else {
+            continue;
+        };
+        // Of an endpoint with a password, the password.
+        let inside = value
+            .split_once("://")
+            .and_then(|(_, rest)| rest.rsplit_once('@'))
+            .map(|(inside, _)| inside);
+        let secret = if is_secret(name) { Some(value.as_str()) } else { inside };
+        // A word of a few letters is no secret, and may stand anywhere.
+        if let Some(secret) = secret.filter(|secret| is_of_a_cloud(name) && secret.len() >= 6) {
+            text = text.replace(secret, "...");
+            // A signature in an address stands there among other fields, in any order.
+            let fields = secret.split('&').filter_map(|field| field.split_once('='));
+            for (_, value) in fields.filter(|(name, value)| *name == "sig" && value.len() >= 6) {
+                text = text.replace(value, "...");
+            }
+        }
+    }
+    text
 }
