@@ -161,6 +161,7 @@ fn one_node_s_word_for_the_life_of_others_does_not_hide_their_loss_where_another
         let (at, state) = *states.last().unwrap();
         assert_eq!(state, LOST, "{states:?} {:?}", it.judged().evidence);
         assert!(at - died <= 6 * ELECTION, "{states:?}");
+        assert_eq!(it.judged().primary, None, "nobody leads by the word of the dead");
     }
 }
 
