@@ -16,11 +16,13 @@ use super::{Common, output};
 use crate::crypto::Certificate;
 use crate::error::{Error, Result};
 use crate::node::config::parse_time;
-use crate::shown::{Show, line};
+use crate::shown::{Show, date, line};
 use crate::watch::answers::is_address;
+use crate::watch::clock::wall_ms;
 use crate::watch::command::Runner;
 use crate::watch::events::{Event, What};
 use crate::watch::judgement::{Judgement, Node, Standing, State};
+use crate::watch::memory::{self, BELIEVED_FOR_MS, Keeper, Memory};
 use crate::watch::metrics::{self, Shown};
 use crate::watch::poll::fingerprint;
 use crate::watch::settings::Settings;
@@ -63,6 +65,10 @@ pub struct Args {
     /// network that is down here
     #[arg(long, value_name = "ADDR")]
     pub witness: Vec<String>,
+    /// Keep here who makes up the service, and where: a watch that is started while nobody answers knows what was lost. What is there is read
+    /// first; it is believed for a day, and only of the same service
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// End as soon as it is known how the service is
     #[arg(long, conflicts_with = "until")]
     pub once: bool,
@@ -141,11 +147,13 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             return Err(Error::Usage(format!("--witness {witness:?}: expected HOST:PORT")));
         }
     }
+    let (service, memory) = recalled(args, service.transpose()?)?;
     let plan = Plan {
         addresses: args.urls.iter().map(|url| address(url)).collect::<Result<_>>()?,
-        service: service.transpose()?,
+        service,
         witnesses: args.witness.clone(),
         settings,
+        memory,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -156,6 +164,37 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
     // A name that is still looked up is not waited for.
     runtime.shutdown_background();
     ended
+}
+
+/// The service to watch, and what an earlier watch kept of it.
+fn recalled(args: &Args, given: Option<Certificate>) -> Result<(Option<Certificate>, Option<Memory>)> {
+    let Some(path) = &args.state else {
+        return Ok((given, None));
+    };
+    let Some(memory) = memory::read(path)? else {
+        return Ok((given, None));
+    };
+    let kept = memory.certificate()?;
+    if let Some(given) = &given
+        && given.key() != kept.key()
+    {
+        return Err(Error::Usage(format!(
+            "{} is of another service, identity {}, than --service-certificate, identity {}: name another file for it",
+            path.shown(),
+            fingerprint(&kept),
+            fingerprint(given)
+        )));
+    }
+    // Either way the clocks disagree about what was true when.
+    let is_recent = wall_ms().abs_diff(memory.kept_at_ms) <= BELIEVED_FOR_MS;
+    if !is_recent {
+        output::notice(&format!(
+            "rekindle: {} is of {}: too old to say who makes up the service now\n",
+            path.shown(),
+            date(memory.kept_at_ms / 1000)
+        ));
+    }
+    Ok((given.or(Some(kept)), is_recent.then_some(memory)))
 }
 
 async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
@@ -174,6 +213,8 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
         .clone()
         .map(|command| Runner::start(command, args.exec_timeout, tell));
     let runner = runner.transpose()?;
+    let tell = |why: &str| output::notice(&format!("rekindle: {}\n", line(why)));
+    let keeper = args.state.clone().map(|path| Keeper::start(path, tell)).transpose()?;
     let unlistened = |why: std::io::Error| Error::Unreadable(format!("signals can't be waited for: {why}"));
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unlistened)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unlistened)?;
@@ -183,7 +224,7 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
     let mut why = Vec::new();
     let mut reached = false;
     let longest_once = plan.settings.patience_in_the_dark() + plan.settings.election;
-    let watched = watch(plan, |judgement, events| {
+    let judged = |judgement: &Judgement, events: &[Event]| {
         last = judgement.state;
         if last == State::Unknown {
             why.clone_from(&judgement.evidence);
@@ -204,7 +245,13 @@ async fn watching(args: &Args, common: &Common, plan: &Plan) -> Result<u8> {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         })
-    });
+    };
+    let keep = |memory| {
+        if let Some(keeper) = &keeper {
+            keeper.keep(memory);
+        }
+    };
+    let watched = watch(plan, judged, keep);
     let (ended, was_told) = tokio::select! {
         ended = watched => (ended.map(drop), false),
         _ = interrupted.recv() => (Ok(()), true),

@@ -169,14 +169,14 @@ pub enum Failure {
     Unreachable,
     /// Our own side: no such name, no way there, no descriptors.
     Ours,
-    /// Something answers that is no node.
+    /// Something answers that is no node: a proxy, a page that asks for a password, whatever stands between.
     Nonsense,
 }
 
 impl Failure {
-    /// Whether the machine was there: evidence, where silence of everything is none.
+    /// Whether the machine was there: evidence, where silence of everything is none, and what stands between is none of it.
     pub fn is_of_the_node(self) -> bool {
-        !matches!(self, Failure::Unreachable | Failure::Ours)
+        !matches!(self, Failure::Unreachable | Failure::Ours | Failure::Nonsense)
     }
 
     /// Whether nothing is there that could be the node. Whoever hangs up runs, and may only have too much to do.
@@ -304,10 +304,7 @@ pub fn consensus(body: &[u8]) -> Result<Consensus, String> {
         },
         has_retired: details.get("retirement_phase").and_then(Value::as_str) == Some("RetiredCommitted"),
         primary: id(details, "primary_id"),
-        view: details
-            .get("current_view")
-            .and_then(Value::as_u64)
-            .ok_or("/node/consensus has no view")?,
+        view: details.get("current_view").and_then(Value::as_u64).unwrap_or(0),
         configurations,
     })
 }
@@ -318,8 +315,15 @@ pub fn consensus(body: &[u8]) -> Result<Consensus, String> {
 /// What it lacks, in words.
 pub fn network(body: &[u8]) -> Result<Network, String> {
     let value = value(body)?;
+    let is_there = |name| value.get(name).is_some();
+    if !["service_status", "service_certificate", "recovery_count"]
+        .into_iter()
+        .any(is_there)
+    {
+        return Err("/node/network says nothing of a service".to_owned());
+    }
     Ok(Network {
-        status: text(&value, "service_status").ok_or("/node/network has no status")?,
+        status: text(&value, "service_status").unwrap_or_default(),
         certificate: value
             .get("service_certificate")
             .and_then(Value::as_str)
@@ -346,7 +350,7 @@ pub fn nodes(body: &[u8]) -> Result<Vec<Listed>, String> {
         });
         Some(Listed {
             id: id(node, "node_id")?,
-            status: text(node, "status")?,
+            status: text(node, "status").unwrap_or_default(),
             addresses: published.take(MOST_INTERFACES).collect(),
         })
     });

@@ -111,7 +111,7 @@ fn run(command: &str, event: &Event, limit: Duration) -> std::result::Result<Exi
     status.ok_or_else(|| {
         format!(
             "the command of --exec took longer than {} s, and was ended",
-            limit.as_secs()
+            limit.as_secs_f64()
         )
     })
 }

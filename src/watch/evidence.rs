@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::answers::NodeId;
+use super::answers::{Failure, NodeId};
 use super::clock::Moment;
 use super::judgement::{Judgement, Majority, Standing, State};
 use super::known::{Known, Last, Place};
 use super::seen::Seen;
+use crate::shown::date;
 
 /// All that speaks for a judgement.
 pub fn evidence(
@@ -17,6 +18,14 @@ pub fn evidence(
     without_primary: Moment,
 ) -> Vec<String> {
     let mut out = Vec::new();
+    if let Some(kept) = known.recalled
+        && known.members.values().all(|member| member.said.is_none())
+    {
+        out.push(format!(
+            "who makes up the service is what an earlier watch kept at {}: nobody has answered this one yet",
+            date(kept / 1000)
+        ));
+    }
     for it in &judgement.configurations {
         let Majority {
             seqno,
@@ -46,7 +55,7 @@ pub fn evidence(
                 ));
             }
             Standing::HeardOf => {
-                let by = node.member.hearsay.as_ref().map_or("", |(_, by)| by.short());
+                let by = node.member.newest_hearsay().map_or("", |(by, _)| by.short());
                 out.push(format!(
                     "node {} does not answer here, but node {by} hears it",
                     node.id.short()
@@ -88,6 +97,17 @@ pub fn evidence(
                 .to_owned(),
         );
     }
+    if judgement.state != State::Stable {
+        let standing = known.places.values().filter_map(|place| match &place.last {
+            Some((_, _, Last::Failed(Failure::Nonsense, why))) => Some(why),
+            _ => None,
+        });
+        out.extend(
+            standing
+                .take(3)
+                .map(|why| format!("{why}; that says nothing of the node")),
+        );
+    }
     for place in known.places.values() {
         if let Some((_, _, Last::Stranger(id, why, _))) = &place.last {
             out.push(format!("somebody else answers as node {}: {why}", id.short()));
@@ -103,6 +123,11 @@ fn loss(node: &Seen) -> String {
     let failure = node.failure.as_deref().unwrap_or("connects, and nothing is answered");
     match node.member.retired {
         Some(_) => format!("node {id} ({address}) answers that it has retired"),
+        None if node.member.heard.is_zero() => format!(
+            "node {id} ({address}) was heard by an earlier watch at {}, and not since this one began {:.1} s ago: {failure}",
+            date(node.member.heard_wall_ms / 1000),
+            node.silent.as_secs_f64()
+        ),
         None => format!(
             "node {id} ({address}) was last heard {:.1} s ago: {failure}",
             node.silent.as_secs_f64()

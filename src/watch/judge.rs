@@ -8,6 +8,7 @@
 //!   who followed them stands within another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::answers::{Configuration, NodeId};
 use super::clock::Moment;
@@ -44,7 +45,7 @@ pub fn judge(known: &Known, settings: &Settings, now: Moment) -> Judgement {
         .collect();
     let claims = claims(&seen);
     let agreed = agreed(&configurations, &claims, &seen, settings, now);
-    let followed_unseen = follows_unseen(&seen);
+    let followed_unseen = follows_unseen(known, &seen, now);
     let astray: BTreeSet<NodeId> = match &agreed {
         Some(claim) => strays(&seen, claim),
         None => BTreeSet::new(),
@@ -131,8 +132,16 @@ fn agreed(
                 if let Some((said, consensus)) = said.and_then(|said| Some((said, said.consensus.as_ref()?))) {
                     let age = now.saturating_sub(said.at);
                     let heard = consensus.heard_ms.iter();
-                    let fresh = |ms: u64| age + std::time::Duration::from_millis(ms) <= settings.patience();
-                    support.extend(heard.filter(|(_, ms)| fresh(**ms)).map(|(id, _)| id));
+                    let fresh = |ms: u64| age + Duration::from_millis(ms) <= settings.patience();
+                    // What a node says itself counts for more than what is said of it.
+                    let denies = |id: &NodeId| {
+                        let it = seen.get(id);
+                        it.is_some_and(|it| {
+                            it.standing == Standing::Lost || it.said.is_some() && !claim.by.contains(id)
+                        })
+                    };
+                    let heard = heard.filter(|(id, ms)| fresh(**ms) && !denies(id));
+                    support.extend(heard.map(|(id, _)| id));
                 }
             }
             configurations.iter().all(|it| {
@@ -144,14 +153,15 @@ fn agreed(
 }
 
 /// A node that follows a primary of whom we hear nothing ourselves: somewhere out of our sight there is a majority.
-fn follows_unseen<'a>(seen: &BTreeMap<&'a NodeId, Seen<'a>>) -> Option<&'a NodeId> {
+fn follows_unseen<'a>(known: &Known, seen: &BTreeMap<&'a NodeId, Seen<'a>>, now: Moment) -> Option<&'a NodeId> {
     let follower = seen.values().find(|node| {
         let follows = node
             .said
             .and_then(|said| said.claim(node.id))
             .filter(|(primary, _)| primary != node.id);
         let primary = follows.and_then(|(primary, _)| seen.get(&primary));
-        node.standing == Standing::Follows && primary.is_some_and(|it| it.said.is_none())
+        let is_unseen = |it: &Seen| it.said.is_none() && !known.is_belied(node.id, it.member, now);
+        node.standing == Standing::Follows && primary.is_some_and(is_unseen)
     });
     follower.map(|node| node.id)
 }

@@ -3,6 +3,8 @@
 //! Anybody may answer the connection. Whether what answers belongs to the service is said by its certificate: endorsed by the service's key
 //! (dates are not looked at: an expired certificate is no disaster), or with the very key that a node's id is the digest of.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +17,13 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::{timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
 use super::answers::{self, Answered, Failure, NodeId, Observation, Outcome, Vouched};
 use super::clock::{Clock, Moment, wall_ms};
+use super::names::Names;
 use super::settings::Settings;
 use crate::crypto::Certificate;
 use crate::error::Error;
@@ -34,6 +38,7 @@ pub struct Looks {
     settings: Settings,
     tls: Arc<ClientConfig>,
     clock: Arc<Mutex<Clock>>,
+    pub(super) names: Names,
 }
 
 /// What a look is to find out.
@@ -54,7 +59,12 @@ impl Looks {
     /// Where TLS can't be used at all.
     pub fn new(settings: Settings, clock: Arc<Mutex<Clock>>) -> crate::Result<Looks> {
         let tls = client_config(Anybody).map_err(|why| Error::Unreadable(format!("TLS can't be used: {why}")))?;
-        Ok(Looks { settings, tls, clock })
+        Ok(Looks {
+            settings,
+            tls,
+            clock,
+            names: Names::default(),
+        })
     }
 
     /// The moment on the watch's clock.
@@ -90,7 +100,13 @@ impl Looks {
             )
         };
         let lives = |answered: Answered| tell(Outcome::Answered(Box::new(answered)));
+        let peer = tcp.peer_addr();
         let answered = timeout_at(until, self.ask(address, tcp, wanted, &lives)).await;
+        match (peer, &answered) {
+            (Ok(peer), Ok(Ok(it))) if !matches!(it.vouched, Vouched::ByNobody(_)) => self.names.answers(address, peer),
+            (Ok(peer), _) => self.names.is_of_no_use(address, peer),
+            _ => {}
+        }
         tell(match answered.unwrap_or_else(|_| Err(late())) {
             Ok(answered) => Outcome::Answered(Box::new(answered)),
             Err((failure, why)) => Outcome::Failed(failure, why),
@@ -102,29 +118,47 @@ impl Looks {
         self.connect(address).await.is_ok()
     }
 
+    /// To the first of what the name leads to that takes a connection. Where none does, what came of the one where the node was counts;
+    /// otherwise what says least.
     async fn connect(&self, address: &str) -> Result<TcpStream, Failed> {
         let limit = self.settings.connect();
-        let connected = timeout(limit, TcpStream::connect(address)).await;
-        let connected = connected.map_err(|_| {
+        let until = tokio::time::Instant::now() + limit;
+        let addresses = self.names.lead_to(address, limit).await;
+        let addresses = addresses.map_err(|why| (Failure::Ours, format!("no connection to {address}: {why}")))?;
+        let mut waits: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
+        let mut tries = JoinSet::new();
+        for at in addresses {
+            tries.spawn(async move { (at, TcpStream::connect(at).await) });
+        }
+        let was_at = self.names.was_at(address);
+        let mut least: Option<(u8, Failed)> = None;
+        while let Ok(Some(tried)) = timeout_at(until, tries.join_next()).await {
+            let Ok((at, connected)) = tried else { continue };
+            waits.remove(&at);
+            match connected {
+                Ok(tcp) => {
+                    // A handshake and a question are small: none is to wait for the other end to have acknowledged what was before.
+                    let _ = tcp.set_nodelay(true);
+                    return Ok(tcp);
+                }
+                Err(why) => {
+                    let failed = not_connected(address, &why);
+                    let weight = if was_at == Some(at) { 0 } else { weight(failed.0) };
+                    if least.as_ref().is_none_or(|(before, _)| weight < *before) {
+                        least = Some((weight, failed));
+                    }
+                }
+            }
+        }
+        let silent = || {
             let why = format!("nothing at all answers at {address} within {} ms", limit.as_millis());
             (Failure::Unreachable, why)
-        })?;
-        let tcp = connected.map_err(|why| {
-            use std::io::ErrorKind;
-            let failure = match why.kind() {
-                ErrorKind::ConnectionRefused => Failure::Refused,
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Failure::Closed,
-                ErrorKind::TimedOut | ErrorKind::HostUnreachable => Failure::Unreachable,
-                _ => Failure::Ours,
-            };
-            (
-                failure,
-                format!("no connection to {address}: {}", excerpt(&why.to_string())),
-            )
-        })?;
-        // A handshake and a question are small: none is to wait for the other end to have acknowledged what was before.
-        let _ = tcp.set_nodelay(true);
-        Ok(tcp)
+        };
+        Err(match least {
+            Some((0, failed)) => failed,
+            Some((_, failed)) if waits.is_empty() => failed,
+            _ => silent(),
+        })
     }
 
     async fn ask(
@@ -163,6 +197,29 @@ impl Looks {
                 Wrong::Closed(why) => closed(why),
                 Wrong::Nonsense(why) => (Failure::Nonsense, format!("{address}: {why}")),
             })
+    }
+}
+
+fn not_connected(address: &str, why: &std::io::Error) -> Failed {
+    use std::io::ErrorKind;
+    let failure = match why.kind() {
+        ErrorKind::ConnectionRefused => Failure::Refused,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Failure::Closed,
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable => Failure::Unreachable,
+        _ => Failure::Ours,
+    };
+    let why = format!("no connection to {address}: {}", excerpt(&why.to_string()));
+    (failure, why)
+}
+
+/// Of several addresses of a name, which one's failure says least of the node. That this machine has no way to one of them says nothing at all, and
+/// leaves it to the others.
+fn weight(failure: Failure) -> u8 {
+    match failure {
+        Failure::Unreachable => 1,
+        Failure::Closed | Failure::Silent | Failure::Nonsense => 2,
+        Failure::Refused => 3,
+        Failure::Ours => 4,
     }
 }
 
@@ -214,9 +271,8 @@ impl Session<'_> {
         let by_key = NodeId::parse(&hex::encode(presented.key_id()));
         let by_key = by_key.ok_or_else(|| Wrong::Nonsense("a key without a digest".to_owned()))?;
         let service = wanted.service.as_deref();
-        let is_the_services = service.is_some_and(|service| presented.key() == service.key());
         let vouched_by_key = vouched(presented, service, &by_key, &by_key);
-        if service.is_some() && !is_the_services {
+        if service.is_some() {
             // It has just shown that it has the key: no more is needed to be alive.
             lives(Answered::nothing(vouched_by_key, by_key.clone()));
         }
@@ -227,8 +283,9 @@ impl Session<'_> {
             // Whoever has the key lives, whatever it answers: too many sessions, or a version that says it in another way.
             Some(Err(_)) | None => (by_key.clone(), None),
         };
+        let is_node = state.is_some() && id == by_key;
         let mut vouched = vouched(presented, service, &id, &by_key);
-        if vouched == Vouched::ByService && !is_the_services && id != by_key {
+        if vouched == Vouched::ByService && id != by_key {
             return Err(Wrong::Nonsense(format!(
                 "it has the key of node {}, and says that it is node {}",
                 by_key.short(),
@@ -275,6 +332,12 @@ impl Session<'_> {
                 ));
             }
             _ => {}
+        }
+        if vouched != Vouched::ByService && !is_node {
+            return Err(Wrong::Nonsense(format!(
+                "what answers, with the certificate {}, says nothing that a node would",
+                excerpt(&presented.subject())
+            )));
         }
         answered.vouched = vouched;
         Ok(answered)

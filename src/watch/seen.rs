@@ -40,13 +40,19 @@ pub struct Seen<'a> {
 impl<'a> Seen<'a> {
     /// Who is lost is decided here.
     pub fn of(known: &'a Known, settings: &Settings, id: &'a NodeId, member: &'a Member, now: Moment) -> Seen<'a> {
-        let life = member.life();
+        let believed = member
+            .hearsay
+            .iter()
+            .filter(|(by, _)| !known.is_belied(by, member, now));
+        let hearsay = believed.map(|(_, at)| *at).max();
+        let life = hearsay.map_or(member.heard, |at| at.max(member.heard));
         let silent = now.saturating_sub(life);
         let (mut address, mut failure, mut in_its_place, mut hangs_up) = (None, None, false, false);
         let (mut answers, mut excluded) = (false, None);
         for (at, place) in looks(known, id, member) {
             address.get_or_insert_with(|| at.clone());
-            let is_believed = !place.belies(member, settings.patience());
+            let is_believed =
+                !place.belies(life, settings.patience()) && !place.is_shared && !known.is_of_several(at, id, place);
             if let Some((_, connected)) = place.waits
                 && is_believed
                 && connected > life
@@ -66,7 +72,7 @@ impl<'a> Seen<'a> {
                 Last::Stranger(_, why, _) | Last::Failed(_, why) => why.clone(),
             };
             let excludes = !matches!(last, Last::Failed(kind, _) if !kind.excludes_the_node());
-            if excludes {
+            if excludes && !place.is_shared {
                 excluded = excluded.max(Some(*when));
             }
             if *when > life && is_believed {
@@ -81,9 +87,11 @@ impl<'a> Seen<'a> {
         let somebody = others.filter(|(_, it)| it.has_answered).map(|(_, it)| it.heard).max();
         let we_see = [somebody, known.witnessed].into_iter().flatten().max();
         let we_see = we_see.is_some_and(|when| now.saturating_sub(when) <= settings.patience());
+        // Who never answered us, and lived by what others said, may be where we can't see it.
+        let is_in_sight = member.has_answered || hearsay.is_none_or(|at| at <= member.heard);
         let is_lost = match in_its_place {
             true => silent > settings.patience(),
-            false => (we_see || hangs_up) && silent > settings.patience_in_the_dark(),
+            false => is_in_sight && (we_see || hangs_up) && silent > settings.patience_in_the_dark(),
         };
         let has_retired = member
             .retired
@@ -106,7 +114,7 @@ impl<'a> Seen<'a> {
                 Some(Leadership::Follower | Leadership::Candidate) => Standing::Seeks,
                 Some(Leadership::None) | None => Standing::Outside,
             },
-            None if silent <= settings.patience() && member.hearsay.is_some() => Standing::HeardOf,
+            None if silent <= settings.patience() && hearsay.is_some() => Standing::HeardOf,
             None => Standing::Silent,
         };
         Seen {
@@ -124,14 +132,15 @@ impl<'a> Seen<'a> {
     /// To be shown.
     pub fn shown(&self) -> Node {
         let said = self.member.said.as_ref();
-        let is_hearsay = self.member.hearsay.as_ref().filter(|(at, _)| *at > self.member.heard);
+        let hearsay = self.member.newest_hearsay().filter(|(_, at)| *at > self.member.heard);
+        let is_hearsay = hearsay.filter(|_| self.standing != Standing::Lost);
         Node {
             id: self.id.clone(),
             address: self.address.clone(),
             standing: self.standing,
             silent_ms: u64::try_from(self.silent.as_millis()).unwrap_or(u64::MAX),
             answered_at_ms: self.member.has_answered.then_some(self.member.heard_wall_ms),
-            heard_by: is_hearsay.map(|(_, by)| by.clone()),
+            heard_by: is_hearsay.map(|(by, _)| by.clone()),
             primary: said.and_then(|said| said.claim(self.id)).map(|(primary, _)| primary),
             view: said.and_then(|said| Some(said.consensus.as_ref()?.view)),
             committed: said.and_then(|said| said.committed),

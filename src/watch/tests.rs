@@ -2,6 +2,8 @@
 //! the truth is known.
 
 mod attacks;
+mod looking;
 mod made_up;
 mod recorded;
+mod remembered;
 mod sentences;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -15,11 +16,14 @@ use super::events::{Changes, Event};
 use super::judge::judge;
 use super::judgement::Judgement;
 use super::known::Known;
+use super::memory::Memory;
 use super::poll::{Looks, Wanted, fingerprint, pause};
 use super::settings::Settings;
 use crate::crypto::Certificate;
 use crate::error::Result;
 
+/// What is known is kept so often, also where nothing has changed: it says until when it was true.
+const KEPT_EVERY: Duration = Duration::from_secs(10);
 /// Looks at one address at the same time: a service that answers slowly is heard as often as a fast one.
 const LOOKS_AT_ONCE: usize = 4;
 /// Connections at the same time, to all addresses.
@@ -39,6 +43,8 @@ pub struct Plan {
     pub witnesses: Vec<String>,
     /// Times.
     pub settings: Settings,
+    /// What an earlier watch knew of it.
+    pub memory: Option<Memory>,
 }
 
 enum Seen {
@@ -52,15 +58,19 @@ struct Shared {
     connections: Semaphore,
     seen: mpsc::Sender<Seen>,
     settings: Settings,
+    /// How many addresses are asked.
+    places: AtomicUsize,
 }
 
-/// Watches until `tell` says that it is enough; it is given what is thought at every tick, and what changed. Answers what it thought last.
+/// Watches until `tell` says that it is enough; it is given what is thought at every tick, and what changed. What an earlier watch would be
+/// glad to have known goes to `keep`. Answers what it thought last.
 ///
 /// # Errors
 /// Where TLS can't be used at all.
 pub async fn watch(
     plan: &Plan,
     mut tell: impl FnMut(&Judgement, &[Event]) -> Result<ControlFlow<()>>,
+    mut keep: impl FnMut(Memory),
 ) -> Result<Judgement> {
     let settings = plan.settings;
     let clock = Arc::new(Mutex::new(Clock::new(Instant::now(), settings.longest_tick())));
@@ -75,8 +85,13 @@ pub async fn watch(
         connections: Semaphore::new(MOST_CONNECTIONS),
         seen,
         settings,
+        places: AtomicUsize::new(plan.addresses.len()),
     });
     let mut known = Known::new(settings, plan.addresses.iter().cloned());
+    if let Some(memory) = &plan.memory {
+        known.recall(memory);
+    }
+    let mut kept: Option<(Instant, Memory)> = None;
     let mut asking = Asking::default();
     let _witnesses: Vec<Ends> = plan
         .witnesses
@@ -114,6 +129,15 @@ pub async fn watch(
         let judgement = judge(&known, &settings, now);
         known.note(&judgement, now);
         events.extend(changes.found(&judgement, wall_ms()));
+        let service = shared.wanted.borrow().service.clone();
+        if let Some(memory) = service.and_then(|service| Memory::of(&known, &service, wall_ms()))
+            && kept
+                .as_ref()
+                .is_none_or(|(when, before)| when.elapsed() >= KEPT_EVERY || !before.is_as(&memory))
+        {
+            kept = Some((Instant::now(), memory.clone()));
+            keep(memory);
+        }
         if tell(&judgement, &events)?.is_break() {
             return Ok(judgement);
         }
@@ -157,6 +181,7 @@ struct Asking {
 
 impl Asking {
     fn keep_to(&mut self, known: &Known, shared: &Arc<Shared>) {
+        shared.places.store(known.places.len(), Ordering::Relaxed);
         self.tasks.retain(|address, _| known.places.contains_key(address));
         for address in known.places.keys() {
             if !self.tasks.contains_key(address) {
@@ -173,7 +198,9 @@ async fn ask(shared: Arc<Shared>, address: String) {
     let mut turn: u64 = 0;
     loop {
         while looks.try_join_next().is_some() {}
-        if looks.len() < LOOKS_AT_ONCE {
+        // Those that hang must not keep the connections from those that answer.
+        let places = shared.places.load(Ordering::Relaxed).max(1);
+        if looks.len() < (MOST_CONNECTIONS / places).clamp(1, LOOKS_AT_ONCE) {
             let (shared, address) = (Arc::clone(&shared), address.clone());
             looks.spawn(async move { look(&shared, &address, turn).await });
             turn = turn.wrapping_add(1);

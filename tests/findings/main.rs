@@ -15,6 +15,7 @@ mod snapshot;
 
 mod attacks;
 mod attested;
+mod commands;
 mod copies;
 mod deceived;
 mod going_on;
@@ -180,13 +181,29 @@ rows! {
     TcbNotExact: attested::more_tcb_than_certified;
     ReportDataMore: attested::a_report_with_more_data;
     PolicyByNobody: deceived::a_policy_that_is_changed_for_one_node_and_back;
+    ArchiveUnread: commands::a_file_that_may_not_be_read, besides ArchiveCopyUnread;
+    ArchiveCopyUnread: commands::a_ledger_that_could_not_be_verified_while_it_was_archived, besides ArchiveUnread;
+    ArchiveForeign: commands::something_among_an_archive_s_objects;
+    ArchiveNoLedger: commands::a_directory_with_nothing_of_a_ledger;
+    SalvageMissing: commands::a_signed_entry_that_no_copy_holds;
+    SalvageDamaged: commands::a_damaged_copy_beside_a_whole_one;
+    SalvageSuperseded: commands::a_recovery_that_did_not_open;
+    SalvageBridged: commands::a_hole_that_a_snapshot_leads_over, besides SalvageMissing, besides SalvageSnapshot;
+    SalvageChosen: commands::three_copies_of_which_one_differs_where_nothing_is_signed, besides SalvageDamaged;
+    SalvageUnclear: commands::two_copies_that_differ_after_the_last_signature;
+    SalvageSnapshot: commands::a_snapshot_that_was_changed;
+    SalvageBroken: commands::a_file_in_more_pieces_than_damage_makes, besides SalvageDamaged, besides SalvageMissing;
+    SalvageNothing: commands::a_chunk_without_what_came_before_it, besides SalvageMissing;
+    EvidenceOfAnotherSecret: commands::a_receipt_of_an_entry_whose_evidence_is_of_another_secret;
+    NoEndorsements: commands::a_receipt_of_a_service_that_nothing_leads_to, besides NotKnownCommitted;
 }
 
-/// Codes of commands other than `verify`, `compare`, `unlock` and `attest` that no test asks for by name yet.
-const NOT_ASKED_FOR: [&str; 17] = [
-    "L1004", "L1005", "L1010", "L1012", "L1013", "L1101", "L1102", "L1103", "L1105", "L1106", "L1107", "L1108",
-    "L1109", "L1110", "L1217", "L1324", "L1325",
-];
+/// Codes that no test asks for, each with the reason.
+///
+/// - `L1012`: takes a file system that keeps neither times nor permissions (FAT over some mounts, some network file systems), which a test
+///   can't mount.
+/// - `L1217`: takes a ledger of 1.x with the digest of a snapshot of 1.x, of which there is none to test with.
+const NOT_ASKED_FOR: [&str; 2] = ["L1012", "L1217"];
 
 /// All of this project's tests as text.
 fn tests() -> String {

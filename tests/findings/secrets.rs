@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rekindle::crypto::rsa::DecryptionKey;
 use rekindle::crypto::{LedgerSecret, Share, seal_blob};
-use rekindle::format::Seqno;
 use rekindle::format::chunk::{Layout, Step, Walker};
 use rekindle::format::cursor::Cursor;
 use rekindle::format::directory::LedgerFiles;
 use rekindle::format::domain::PublicHeader;
 use rekindle::format::entry::{Entry, write_entry};
+use rekindle::format::{Seqno, TxId};
 use rekindle::recovery::recovery_tables::RecoveryTables;
 use rekindle::recovery::secrets::{Material, newest_version};
 use rekindle::recovery::unlock::{open_secrets, unlock};
@@ -107,10 +107,17 @@ pub fn a_private_byte_changed() -> Vec<Finding> {
     found(copy.path().to_owned(), &keys(&[0, 1]), None)
 }
 
-pub fn evidence_of_another_secret() -> Vec<Finding> {
+/// A ledger, and which of its entries it is.
+pub fn an_entry_with_evidence_of_another_secret() -> (Copy, TxId) {
     let (file, offset, seqno, ()) = private_entry();
+    let view = Entry::parse(&file.bytes[offset as usize..]).unwrap().iv().view;
     // Type, seqno, claims digest; then the digest of the commit evidence.
     let copy = sealed_anew(&file, offset, seqno, |public, _| public[1 + 8 + 32] ^= 1);
+    (copy, TxId { view, seqno })
+}
+
+pub fn evidence_of_another_secret() -> Vec<Finding> {
+    let (copy, _) = an_entry_with_evidence_of_another_secret();
     found(copy.path().to_owned(), &keys(&[0, 1]), None)
 }
 

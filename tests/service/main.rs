@@ -63,3 +63,4 @@ mod service_links;
 mod snapshots;
 mod taking_over;
 mod watch;
+mod watch_nights;

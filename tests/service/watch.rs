@@ -11,7 +11,7 @@ use crate::storm;
 use serde_json::Value;
 
 /// A watch with short times, of these nodes.
-fn watch(arguments: &[&str]) -> Command {
+pub fn watch(arguments: &[&str]) -> Command {
     let mut command = Command::new(node::program());
     command
         .args(["watch", "--every", "200ms", "--election-timeout", "1s"])
@@ -19,7 +19,7 @@ fn watch(arguments: &[&str]) -> Command {
     command
 }
 
-fn lines(output: &Output) -> Vec<Value> {
+pub fn lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -36,7 +36,7 @@ fn ends(mut child: Child) -> Option<i32> {
 }
 
 /// What is served in clear text.
-fn fetch(address: &str, path: &str) -> String {
+pub fn fetch(address: &str, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(
         stream,
@@ -212,7 +212,7 @@ fn a_loss_of_the_majority_is_declared_within_two_election_time_outs_and_nothing_
 }
 
 /// A node of a service of its own, made of `seed`.
-fn a_service(scratch: &std::path::Path, seed: &str) -> node::Place {
+pub fn a_service(scratch: &std::path::Path, seed: &str) -> node::Place {
     let service = scratch.join(format!("service-{seed}"));
     let made = Command::new(node::program())
         .arg("fixture")
@@ -234,7 +234,7 @@ fn a_service(scratch: &std::path::Path, seed: &str) -> node::Place {
     node::Place::of(&service)
 }
 
-fn opened(place: &node::Place) -> node::Node<'_> {
+pub fn opened(place: &node::Place) -> node::Node<'_> {
     let mut node = place.start();
     node.wait_for("PartOfPublicNetwork");
     node.wait_for_members();
@@ -280,7 +280,7 @@ fn slow_way(to: &Arc<OnceLock<String>>, delay_ms: &Arc<AtomicU64>) -> String {
     address
 }
 
-fn states(output: &Output) -> Vec<String> {
+pub fn states(output: &Output) -> Vec<String> {
     let said = lines(output);
     let states = said.iter().filter(|event| event["event"] == "state");
     states

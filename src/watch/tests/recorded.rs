@@ -104,6 +104,123 @@ fn a_real_cluster_is_stable_at_every_stage_and_its_dead_node_is_known_until_it_i
     assert_eq!(places, ["127.0.0.1:19800", "127.0.0.1:19810", "127.0.0.1:19820"]);
 }
 
+/// Every recorded answer to what a watch asks, whatever its stage: the name of the question, and the answer.
+fn all_recorded() -> Option<Vec<(&'static str, Value)>> {
+    const ASKED: [&str; 5] = ["state", "consensus", "network", "network__nodes", "commit"];
+    let mut all = Vec::new();
+    for one in samples()?.into_iter().filter(|it| it["status"] == 200) {
+        let name = one["request"].as_str().unwrap_or_default().strip_prefix("GET /node/");
+        let name = name.map(|name| name.replace('/', "__"));
+        if let Some(asked) = ASKED.into_iter().find(|asked| Some(*asked) == name.as_deref()) {
+            all.push((asked, one["answer"].clone()));
+        }
+    }
+    let ledgers = std::env::var_os("REKINDLE_CCF_LEDGERS").map(std::path::PathBuf::from);
+    let ledgers = ledgers.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/ledgers").into());
+    for stage in std::fs::read_dir(ledgers.join("../http-samples")).unwrap() {
+        for asked in ASKED {
+            let path = stage.as_ref().unwrap().path().join(format!("node__{asked}.json"));
+            if let Ok(text) = std::fs::read(path) {
+                all.push((asked, serde_json::from_slice(&text).unwrap()));
+            }
+        }
+    }
+    Some(all)
+}
+
+/// What is read of an answer, to be compared; nothing where it can't be read.
+fn read(asked: &str, body: &[u8]) -> Option<String> {
+    match asked {
+        "state" => answers::state(body).ok().map(|it| format!("{it:?}")),
+        "consensus" => answers::consensus(body).ok().map(|it| format!("{it:?}")),
+        "network" => answers::network(body).ok().map(|it| format!("{it:?}")),
+        "network__nodes" => answers::nodes(body).ok().map(|it| format!("{it:?}")),
+        _ => answers::committed(body).map(|it| format!("{it:?}")),
+    }
+}
+
+/// The places of everything in a value.
+fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
+    let inside: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, it)| (name.clone(), it)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(at, it)| (at.to_string(), it)).collect(),
+        _ => Vec::new(),
+    };
+    for (name, it) in inside {
+        let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        out.push(at.clone());
+        pointers(it, &at, out);
+    }
+}
+
+#[test]
+fn no_field_that_is_new_or_absent_or_odd_in_a_recorded_answer_keeps_the_rest_from_being_read() {
+    let Some(all) = all_recorded() else { return };
+    assert!(all.len() > 80, "{}", all.len());
+    let (mut changed, mut kinds) = (0, std::collections::BTreeSet::new());
+    for (asked, answer) in all {
+        let bytes = |value: &Value| value.to_string().into_bytes();
+        let was = read(asked, &bytes(&answer));
+        assert!(was.is_some(), "{asked}: {answer}");
+        let mut places = Vec::new();
+        pointers(&answer, "", &mut places);
+        // New fields everywhere.
+        let mut grown = answer.clone();
+        for place in std::iter::once(String::new()).chain(places.iter().cloned()) {
+            let is_id = place.ends_with("/nodes") || place.ends_with("/acks") || place.ends_with("/rpc_interfaces");
+            if let Some(Value::Object(fields)) = grown.pointer_mut(&place).filter(|_| !is_id) {
+                fields.insert(
+                    "in_a_later_version".to_owned(),
+                    serde_json::json!({"a": [1, null, {"b": -1.5e300}]}),
+                );
+            }
+        }
+        assert_eq!(read(asked, &bytes(&grown)), was, "{grown}");
+        for place in &places {
+            let name = place.rsplit('/').next().unwrap();
+            if !kinds.insert((asked, name.to_owned(), answer.pointer(place).unwrap().is_object())) {
+                continue;
+            }
+            for odd in [
+                Value::Null,
+                serde_json::json!([]),
+                serde_json::json!({}),
+                serde_json::json!("\u{1b}[2J"),
+                serde_json::json!(-1),
+                serde_json::json!(u64::MAX),
+                serde_json::json!(1e300),
+            ] {
+                let mut other = answer.clone();
+                *other.pointer_mut(place).unwrap() = odd;
+                let found = read(asked, &bytes(&other));
+                assert!(found.is_none_or(|found| !found.contains('\u{1b}')));
+                changed += 1;
+            }
+            let (parent, _) = place.rsplit_once('/').unwrap();
+            let mut without = answer.clone();
+            if let Some(Value::Object(fields)) = without.pointer_mut(parent) {
+                fields.remove(name);
+                let is_essential = matches!(
+                    name,
+                    "node_id" | "state" | "details" | "configs" | "idx" | "nodes" | "transaction_id"
+                );
+                let found = read(asked, &bytes(&without));
+                assert!(found.is_some() || is_essential, "{asked} without {place}: {without}");
+            }
+        }
+    }
+    assert!(changed > 200, "{changed}");
+}
+
+#[test]
+fn of_names_that_come_twice_one_is_read_and_nothing_else_is_touched() {
+    let id = "ab".repeat(32);
+    let body = format!("{{\"node_id\":\"{id}\",\"state\":\"A\",\"state\":\"PartOfNetwork\"}}");
+    assert!(answers::state(body.as_bytes()).is_ok_and(|(_, state)| state == "PartOfNetwork"));
+    let body = "{\"details\":{\"configs\":[],\"configs\":[],\"current_view\":1,\"current_view\":2}}";
+    assert!(answers::consensus(body.as_bytes()).is_ok_and(|it| it.view == 2 && it.configurations.is_empty()));
+}
+
 #[test]
 fn what_no_node_says_is_refused_and_bounded() {
     let deep = "[".repeat(100_000);

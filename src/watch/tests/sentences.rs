@@ -270,7 +270,10 @@ fn a_configuration_that_was_rolled_back_with_its_leader_is_forgotten() {
         seqno: 120,
         nodes: (1..=5).map(id).collect(),
     });
-    it.answers(1, grown);
+    it.answers(1, grown.clone());
+    assert_eq!(it.judged().configurations.len(), 1, "one says so, two do not");
+    (grown.leadership, grown.primary) = (Leadership::Follower, Some(id(1)));
+    it.answers(2, grown);
     assert_eq!(it.judged().configurations.len(), 2);
     let states = it.passes(10_000, |it| {
         it.fails(1, Failure::Refused);
