@@ -119,7 +119,7 @@ fn find(node: &Node, txid: TxId) -> Result<Option<Receipt>, String> {
 
 fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, String> {
     // The first one after it, whoever signed: the next may not be committed yet.
-    let found = lookup::find(files, txid.seqno, |_| true).map_err(|why| why.to_string())?;
+    let found = lookup::find(files, txid.seqno, txid.seqno, |_| true).map_err(|why| why.to_string())?;
     let found = found.ok_or("the transaction is not where it should be")?;
     if let Some(own) = found.own {
         // A signature transaction proves itself: its leaf is the root that it signs.
@@ -155,7 +155,7 @@ fn parts(entry: &lookup::Entry, evidence: &str) -> (Option<Hex>, Option<LeafComp
         Some(_) => (
             None,
             Some(LeafComponents {
-                claims_digest: Hex::of(&entry.claims_digest.unwrap_or_default()),
+                claims_digest: entry.claims_digest.as_ref().map(Hex::of),
                 commit_evidence: evidence.to_owned(),
                 write_set_digest: Hex::of(&entry.write_set_digest),
             }),

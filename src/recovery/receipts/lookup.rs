@@ -11,6 +11,9 @@ use crate::recovery::writes::{is_signature, txid};
 use crate::tables::values::{Base64, Signature, from_json};
 use crate::tables::{SINGLETON_KEY, names};
 
+/// Trees that do not reach back to an entry, of signatures after it: a tree is only ever cut further, and one may be damaged.
+const MAX_SHORT_TREES: u32 = 3;
+
 /// What a receipt says of an entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -45,18 +48,25 @@ pub struct Found {
     pub entry: Entry,
     /// What it signs itself, where it is a signature transaction that can be read.
     pub own: Option<Signed>,
-    /// The first signature transaction after it that is wanted, and whose tree reaches back to it.
+    /// The first signature transaction after it, and after the one given, that is wanted, and whose tree reaches back to it.
     pub signed: Option<Signed>,
     /// Why one after it could not be used.
     pub passed: Option<String>,
 }
 
-/// Looks up the entry at `seqno`, and the first `wanted` signature after it. `None` where no file has the entry.
+/// Looks up the entry at `seqno`, and the first `wanted` signature after `after`, which is the entry itself or a signature that
+/// is of no use. `None` where no file has the entry.
 ///
 /// # Errors
 /// If a chunk can't be read.
-pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool) -> crate::Result<Option<Found>> {
+pub fn find(
+    files: &LedgerFiles,
+    seqno: Seqno,
+    after: Seqno,
+    wanted: impl Fn(&Signed) -> bool,
+) -> crate::Result<Option<Found>> {
     let mut found: Option<Found> = None;
+    let mut short_trees = 0;
     let mut windows = Windows::new(files, seqno, Seqno::MAX);
     while let Some(window) = windows.next_window()? {
         for segment in &window {
@@ -80,7 +90,7 @@ pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool)
                     done = true;
                     return;
                 };
-                if !is_signature(&located) {
+                if located.seqno <= after || !is_signature(&located) {
                     return;
                 }
                 match read_signed(&located) {
@@ -90,7 +100,8 @@ pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool)
                             signed.txid.seqno
                         );
                         found.passed.get_or_insert(why);
-                        done = true;
+                        short_trees += 1;
+                        done = short_trees == MAX_SHORT_TREES;
                     }
                     Ok(signed) if wanted(&signed) => {
                         found.signed = Some(signed);
