@@ -99,7 +99,9 @@ impl Maps for Content<'_> {
         let mut names = self.base.maps();
         if let Some(graves) = self.graves {
             for (name, version) in &mut names {
-                *version = graves.version_of(name).map_or(*version, |removed| removed.max(*version));
+                *version = graves
+                    .version_of(name)
+                    .map_or(*version, |removed| removed.max(*version));
             }
         }
         names.extend(self.born.iter().map(|name| (*name, 0)));

@@ -11,6 +11,7 @@ mod attestation;
 mod bad_input;
 mod cli;
 mod compare;
+mod damaged_receipts;
 #[path = "../support/dice.rs"]
 mod dice;
 #[path = "../support/document.rs"]

@@ -251,7 +251,8 @@ mod followed {
             for (seqno, (key, value)) in (1..=committed).zip(&log) {
                 alone.insert("m", key.as_bytes(), seqno, value.as_deref().map(str::as_bytes));
             }
-            prop_assert_eq!(store.committed_at(committed).unwrap().private.maps(), alone.maps());
+            let found = store.committed_at(committed).unwrap();
+            prop_assert_eq!(found.private.maps(), alone.maps());
         }
     }
 }
@@ -301,7 +302,11 @@ fn what_changed_a_map_is_remembered_while_the_committed_state_is_held() {
         drop(held);
         let last = store.seqno();
         store.compact(last);
-        assert_eq!(store.committed_at(last).unwrap().private.maps(), [("m", version)], "{writes:?}");
+        assert_eq!(
+            store.committed_at(last).unwrap().private.maps(),
+            [("m", version)],
+            "{writes:?}"
+        );
     }
 }
 

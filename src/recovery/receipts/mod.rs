@@ -7,6 +7,7 @@ pub mod chain;
 pub mod judge;
 pub mod lookup;
 pub mod services;
+mod span;
 
 use crate::crypto::cose::{Sign1, with_inclusion_proof};
 use crate::crypto::digest::sha256;
@@ -63,7 +64,7 @@ pub struct Made {
 /// Why there is none.
 type Refusal = Box<Finding>;
 
-/// Signatures after a transaction that are tried: the tree of each covers what the one before it does, but one may be damaged.
+/// Signatures after a transaction that are tried: each covers all before it, and one may be damaged.
 const MAX_SIGNATURES: usize = 8;
 
 /// Makes a receipt. What stands against it is a finding; a [`Made`] holds.
@@ -97,7 +98,7 @@ pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::R
                 // A signature transaction proves itself, or nothing does.
                 let is_its_own = request.form == Form::Json && found.own.is_some();
                 match found.signed.filter(|_| !is_its_own) {
-                    None => return Ok(Err(refused.map_or(findings, |(_, first)| first))),
+                    None => return Ok(Err(refused.map_or(findings, |(_, first)| nor_later(first)))),
                     Some(signed) => {
                         after = signed.txid.seqno;
                         refused.get_or_insert((signed.txid, findings));
@@ -106,7 +107,15 @@ pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::R
             }
         }
     }
-    Ok(Err(refused.map(|(_, first)| first).unwrap_or_default()))
+    Ok(Err(refused.map(|(_, first)| nor_later(first)).unwrap_or_default()))
+}
+
+/// Says that later signatures were tried, too.
+fn nor_later(mut findings: Vec<Finding>) -> Vec<Finding> {
+    if let Some(first) = findings.first_mut() {
+        first.message.push_str("; signatures after it do not prove it, either");
+    }
+    findings
 }
 
 impl Made {
@@ -310,7 +319,7 @@ fn complete(
     };
     let path = match &found.own {
         Some(_) if matches!(draft.body, Body::Json { .. }) => Vec::new(),
-        _ => path(&draft.signed, txid.seqno).map_err(|why| no(Code::NoReceipt, why))?,
+        _ => path(files, &draft.signed, txid.seqno).map_err(|why| no(Code::NoReceipt, why))?,
     };
     let bytes = match &draft.body {
         Body::Json { pem, .. } => {
