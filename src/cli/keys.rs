@@ -15,8 +15,73 @@ use crate::format::Seqno;
 use crate::format::directory::LedgerFiles;
 use crate::recovery::secrets::{LedgerSecrets, Material};
 use crate::recovery::unlock::open_secrets;
-use crate::sealing::{KeyFile, SealingKey, SnpDevice};
+use crate::sealing::{KeyFile, SealedFiles, SealingKey, SnpDevice};
 use crate::shown::Show;
+
+/// All that opens a ledger, as commands take it.
+#[derive(clap::Args)]
+pub struct Openers {
+    /// Members' share-encryption private keys, PEM (repeatable)
+    #[arg(long, value_name = "PEM", num_args = 1..)]
+    pub member_key: Vec<PathBuf>,
+    /// Shares that members have decrypted, raw or base64 (repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub share: Vec<PathBuf>,
+    /// Directory of sealed files: which of them opens the ledger? Shares are tried where none does
+    #[arg(long, value_name = "DIR")]
+    pub sealed: Option<PathBuf>,
+    /// Does the share open it that the last node with this name (sealing_recovery.location) has sealed in the ledger?
+    #[arg(long, value_name = "NAME")]
+    pub sealing_name: Option<String>,
+    /// Key of the sealed files, 64 hexadecimal digits, instead of the processor's: who can read it opens them all
+    #[arg(long, value_name = "FILE")]
+    pub insecure_sealing_key: Option<PathBuf>,
+}
+
+impl Openers {
+    /// Whether nothing was given that could open a ledger.
+    pub fn is_empty(&self) -> bool {
+        self.member_key.is_empty() && self.share.is_empty() && !self.has_sealed()
+    }
+
+    fn has_sealed(&self) -> bool {
+        self.sealed.is_some() || self.sealing_name.is_some()
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// If a file can't be read, or holds something else.
+    pub fn read(&self) -> Result<Material> {
+        if self.insecure_sealing_key.is_some() && !self.has_sealed() {
+            return Err(Error::Usage(
+                "--insecure-sealing-key opens what is sealed: give --sealed or --sealing-name, too".to_owned(),
+            ));
+        }
+        let mut material = read(&self.member_key, &self.share)?;
+        if self.has_sealed() {
+            let key = sealing_key(self.insecure_sealing_key.as_deref())?;
+            material.sealed = self.sealed.clone().map(|directory| SealedFiles {
+                directory,
+                key: Arc::clone(&key),
+            });
+            material.sealing_name = self.sealing_name.clone().map(|name| (name, key));
+        }
+        Ok(material)
+    }
+
+    /// Opens a ledger's secrets as they are after its last signature; `None` if there is nothing to open it with.
+    ///
+    /// # Errors
+    /// If what was given does not open this ledger: the sentence says what is missing or wrong.
+    pub fn open(&self, files: &LedgerFiles, snapshots: &[PathBuf]) -> Result<Option<LedgerSecrets>> {
+        let material = self.read()?;
+        match self.is_empty() {
+            true => Ok(None),
+            false => open_with(files, &material, snapshots, None).map(Some),
+        }
+    }
+}
 
 /// Reads keys and shares.
 ///
@@ -84,15 +149,21 @@ pub fn open(
         return Ok(None);
     }
     let material = read(member_keys, &[])?;
-    let (opened, _) = open_secrets(files, snapshots, &material, at)?;
-    match opened.secrets {
-        Some(secrets) => Ok(Some(secrets)),
-        None => {
-            let why: Vec<String> = opened.findings.iter().map(|finding| finding.message.clone()).collect();
-            Err(Error::Unreadable(format!(
-                "the keys given don't open this ledger: {}; `rekindle unlock` says more about each",
-                why.join("; ")
-            )))
-        }
-    }
+    open_with(files, &material, snapshots, at).map(Some)
+}
+
+fn open_with(
+    files: &LedgerFiles,
+    material: &Material,
+    snapshots: &[PathBuf],
+    at: Option<Seqno>,
+) -> Result<LedgerSecrets> {
+    let (opened, _) = open_secrets(files, snapshots, material, at)?;
+    opened.secrets.ok_or_else(|| {
+        let why: Vec<String> = opened.findings.iter().map(|finding| finding.message.clone()).collect();
+        Error::Unreadable(format!(
+            "the keys given don't open this ledger: {}; `rekindle unlock` says more about each",
+            why.join("; ")
+        ))
+    })
 }

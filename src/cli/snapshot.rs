@@ -20,8 +20,8 @@ use crate::snapshot::replay::Replay;
 /// A ledger keeps the digest of every snapshot that its service took. The state at that seqno is replayed and sealed as the
 /// service sealed it: what has the digest is the file that was lost, and nothing else is ever written. Without -o the
 /// snapshots that the ledger has evidence of are listed. With it the newest of them is rebuilt, or the one of --at, or --all.
-/// Where none can be had, the findings say why. A snapshot is sealed with the ledger secret, so rebuilding takes members'
-/// keys, also where the whole state is public.
+/// Where none can be had, the findings say why. A snapshot is sealed with the ledger secret, so rebuilding takes what opens
+/// the ledger, also where the whole state is public: members' keys or shares, or what nodes had sealed.
 #[derive(clap::Args)]
 pub struct Args {
     /// The ledger's main directory, then its read-only ones
@@ -36,9 +36,8 @@ pub struct Args {
     /// Every snapshot that can be had
     #[arg(long, conflicts_with = "at")]
     all: bool,
-    /// Members' share-encryption private keys, PEM, as many as the recovery threshold (repeatable)
-    #[arg(long, value_name = "PEM", num_args = 1..)]
-    member_key: Vec<PathBuf>,
+    #[command(flatten)]
+    openers: keys::Openers,
     /// Directory of snapshots that are left: one of them completes a ledger that does not start at seqno 1 (repeatable)
     #[arg(long, value_name = "DIR")]
     snapshots: Vec<PathBuf>,
@@ -65,14 +64,15 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
             "--all rebuilds: say where to with -o DIR; without both, what can be rebuilt is listed".to_owned(),
         ));
     }
-    let inputs = [args.directories.as_slice(), &args.snapshots].concat();
+    let sealed: Vec<PathBuf> = args.openers.sealed.iter().cloned().collect();
+    let inputs = [args.directories.as_slice(), &args.snapshots, &sealed].concat();
     let files = input::ledger(&args.directories, args.include_recovery)?;
     if let Some(out) = &args.output {
         prepare(out, &inputs)?;
     }
     let progress = progress::for_terminal();
     let start = completing_snapshot(&files, &args.snapshots, Seqno::MAX)?;
-    let secrets = keys::open(&files, &args.member_key, &args.snapshots, None)?;
+    let secrets = args.openers.open(&files, &args.snapshots)?;
     let found = find(&files, progress.as_ref())?;
     let mut findings = found.findings.clone();
     let replay = Replay {

@@ -1,12 +1,10 @@
 //! `rekindle unlock`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::cli::{Common, input, keys, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::unlock::{UnlockReport, unlock};
-use crate::sealing::SealedFiles;
 
 /// Rehearse opening a ledger: would these keys, shares or sealed files open it, and all of it?
 ///
@@ -18,21 +16,8 @@ pub struct Args {
     /// The ledger's main directory, then its read-only ones
     #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,
-    /// Members' share-encryption private keys, PEM (repeatable)
-    #[arg(long, value_name = "PEM", num_args = 1..)]
-    member_key: Vec<PathBuf>,
-    /// Shares that members have decrypted, raw or base64 (repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    share: Vec<PathBuf>,
-    /// Directory of sealed files: which of them opens the ledger? Shares are tried where none does
-    #[arg(long, value_name = "DIR")]
-    sealed: Option<PathBuf>,
-    /// Does the share open it that the last node with this name (sealing_recovery.location) has sealed in the ledger?
-    #[arg(long, value_name = "NAME")]
-    sealing_name: Option<String>,
-    /// Key of the sealed files, 64 hexadecimal digits, instead of the processor's: who can read it opens them all
-    #[arg(long, value_name = "FILE")]
-    insecure_sealing_key: Option<PathBuf>,
+    #[command(flatten)]
+    openers: keys::Openers,
     /// Rehearse as of this seqno, with the shares that were valid then
     #[arg(long, value_name = "SEQNO")]
     at: Option<u64>,
@@ -46,7 +31,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, common: &Common) -> Result<u8> {
-    if args.member_key.is_empty() && args.share.is_empty() && args.sealed.is_none() && args.sealing_name.is_none() {
+    if args.openers.is_empty() {
         return Err(Error::Usage(
             "nothing to unlock with: give --member-key with members' share-encryption keys, --share with decrypted shares, \
              --sealed with a directory of sealed files, or --sealing-name"
@@ -54,19 +39,7 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         ));
     }
     let files = input::ledger(&args.directories, args.include_recovery)?;
-    let mut material = keys::read(&args.member_key, &args.share)?;
-    if args.sealed.is_some() || args.sealing_name.is_some() {
-        let key = keys::sealing_key(args.insecure_sealing_key.as_deref())?;
-        material.sealed = args.sealed.clone().map(|directory| SealedFiles {
-            directory,
-            key: Arc::clone(&key),
-        });
-        material.sealing_name = args.sealing_name.clone().map(|name| (name, key));
-    } else if args.insecure_sealing_key.is_some() {
-        return Err(Error::Usage(
-            "--insecure-sealing-key opens what is sealed: give --sealed or --sealing-name, too".to_owned(),
-        ));
-    }
+    let material = args.openers.read()?;
     let report = unlock(
         &files,
         &args.snapshots,

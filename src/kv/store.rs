@@ -265,7 +265,7 @@ impl Store {
         overlay.retain(|_, keys| !keys.is_empty());
     }
 
-    /// Drops all versions of a key up to `seqno` but the last.
+    /// Drops what is superseded up to `seqno`.
     fn forget_superseded(&mut self, seqno: Seqno) {
         // What is superseded is found where there is an index.
         let Frozen { overlay, pending, .. } = &mut self.newest;
@@ -279,9 +279,7 @@ impl Store {
             .flat_map(|keys| Arc::make_mut(keys).values_mut())
         {
             let committed = versions.partition_point(|(version, _)| *version <= seqno);
-            for (_, mut value) in versions.drain(..committed.saturating_sub(1)) {
-                value.zeroize();
-            }
+            forget_superseded_of(versions, committed);
         }
     }
 
@@ -304,6 +302,30 @@ impl Store {
             *written = (*written).min(seqno);
         }
         self.newest.epoch += 1;
+    }
+}
+
+/// Drops all of a key's committed versions, the first `committed` ones, but those that the base has to be told of. That a key
+/// is removed changes its map only where there was a value: of removals in a row the first one counts, and the write before it
+/// has to be there, although its value does not matter any more.
+fn forget_superseded_of(versions: &mut Versions, committed: usize) {
+    let known = versions.get(..committed).unwrap_or_default();
+    let kept = match (known.last(), known.iter().rposition(|(_, value)| value.is_some())) {
+        (None, _) => return,
+        (Some((_, Some(_))), _) => committed - 1..committed,
+        (Some((_, None)), Some(written)) => written..written + 2,
+        (Some((_, None)), None) => 0..1,
+    };
+    let is_removed = kept.len() == 2;
+    for (_, mut value) in versions.drain(kept.end..committed) {
+        value.zeroize();
+    }
+    for (_, mut value) in versions.drain(..kept.start) {
+        value.zeroize();
+    }
+    if let Some((_, Some(value))) = versions.first_mut().filter(|_| is_removed) {
+        value.zeroize();
+        value.shrink_to_fit();
     }
 }
 

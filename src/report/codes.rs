@@ -254,7 +254,7 @@ register! {
     /// A snapshot's state can't be had, because entries before it are missing or can't be read.
     SnapshotStateLost = "L1213", Error, "verify the ledger and mend what it names, or give with --snapshots an older snapshot that the entries follow";
     /// A snapshot can't be rebuilt without the ledger secret of its seqno.
-    SnapshotLocked = "L1214", Error, "give --member-key with as many members' share-encryption keys as the recovery threshold";
+    SnapshotLocked = "L1214", Error, "give --member-key with as many members' share-encryption keys as the recovery threshold, --share, or what nodes had sealed (--sealed, --sealing-name)";
     /// What the ledger gives does not have the digest that its evidence names.
     SnapshotNotReproduced = "L1215", Error, "verify the ledger: if it is whole, the evidence is of another state, or the snapshot was written by a version that seals in a way not known here";
     /// What proves a snapshot's evidence does not hold.

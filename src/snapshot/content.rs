@@ -146,7 +146,7 @@ pub fn compare<'s, E>(
     let mut walker = Walker {
         public,
         base: state.maps(public),
-        graves: state.graves.as_ref(),
+        state,
         expected: state.maps(public).maps().into_iter().peekable(),
         map: None,
         comparison: Comparison::default(),
@@ -187,7 +187,7 @@ pub fn compare<'s, E>(
 struct Walker<'b, 's> {
     public: bool,
     base: &'b Base,
-    graves: Option<&'b Base>,
+    state: &'b State,
     expected: Peekable<IntoIter<(&'b str, Seqno)>>,
     map: Option<Map<'s>>,
     comparison: Comparison,
@@ -221,7 +221,7 @@ impl<'s> Walker<'_, 's> {
         self.missing_maps(Some(name));
         let known = match self.expected.peek() {
             Some((expected, wanted)) if *expected == name => {
-                if *wanted != version {
+                if *wanted != version && self.state.version_with_graves(name) != Some(version) {
                     let (found, wanted) = (version_cell(version), version_cell(*wanted));
                     let text = format!(
                         "it says that the last change of this map is transaction {version}, by the ledger it is {}",
@@ -271,7 +271,7 @@ impl<'s> Walker<'_, 's> {
             if let Some(difference) = compare_value(map.name, entry, &live) {
                 self.comparison.differ(|| difference);
             }
-        } else if let Some(difference) = judge_removed(map.name, entry, self.graves) {
+        } else if let Some(difference) = judge_removed(map.name, entry, self.state.graves.as_ref()) {
             self.comparison.differ(|| difference);
         }
         map.last = map.last.max(Some(order));

@@ -97,6 +97,13 @@ struct Content<'s> {
 impl Maps for Content<'_> {
     fn names(&self) -> Vec<(&str, u64)> {
         let mut names = self.base.maps();
+        if let Some(graves) = self.graves {
+            for (name, version) in &mut names {
+                *version = graves
+                    .version_of(name)
+                    .map_or(*version, |removed| removed.max(*version));
+            }
+        }
         names.extend(self.born.iter().map(|name| (*name, 0)));
         names.sort_unstable();
         names

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::format::directory::LedgerFiles;
 use crate::format::domain::is_public;
-use crate::format::snapshot::private_parts;
+use crate::format::snapshot::{Part, private_parts};
 use crate::format::{Seqno, View};
 use crate::kv::base::Base;
 use crate::recovery::join::MAX_VIEW;
@@ -77,6 +77,13 @@ impl State {
         self.locked.filter(|seqno| *seqno <= self.at)
     }
 
+    /// The version of a map in 1.x and 2.x, where that is another one: to remove once more what is removed was a change.
+    pub fn version_with_graves(&self, map: &str) -> Option<Seqno> {
+        let of_graves = self.graves.as_ref()?.version_of(map)?;
+        let base = self.maps(is_public(map));
+        (of_graves > base.version_of(map)?).then_some(of_graves)
+    }
+
     /// The maps of one kind.
     pub fn maps(&self, public: bool) -> &Base {
         if public { &self.public } else { &self.private }
@@ -90,7 +97,9 @@ impl State {
         if let Some(graves) = &mut self.graves {
             match value {
                 Some(_) if graves.len_of(table) > 0 => graves.insert(table, key, seqno, None),
-                None if base.get(table, key).is_some() => graves.insert(table, key, seqno, Some(&[])),
+                None if base.get(table, key).is_some() || graves.get(table, key).is_some() => {
+                    graves.insert(table, key, seqno, Some(&[]));
+                }
                 _ => {}
             }
         }
@@ -131,19 +140,38 @@ impl State {
             last_signature: snapshot.seqno,
             ..State::default()
         };
-        snapshot.public_parts(older_parts(&mut state.public, |_| true))?;
+        let mut graves = Base::new();
+        snapshot.public_parts(live_and_removed(&mut state.public, &mut graves))?;
         state.view_history = snapshot.view_history(MAX_VIEW)?;
         if snapshot.has_private_part()? {
             match secrets.and_then(|secrets| secrets.key_at(snapshot.seqno)) {
                 None => state.locked = Some(snapshot.seqno),
                 Some(key) => {
                     let plaintext = snapshot.private_plaintext(key)?;
-                    private_parts(&plaintext, older_parts(&mut state.private, |_| true))
+                    private_parts(&plaintext, live_and_removed(&mut state.private, &mut graves))
                         .map_err(|why| Error::Unreadable(format!("private part of the snapshot: {why}")))?;
                 }
             }
         }
+        // One that keeps removed keys has all of them; where there are none, it may be of a version that does not.
+        state.graves = Some(graves).filter(|graves| !graves.is_empty());
         Ok(state)
+    }
+}
+
+/// Loads the pieces of a snapshot: what is alive, and what 1.x and 2.x keep of what was removed.
+fn live_and_removed<'p>(base: &mut Base, graves: &mut Base) -> impl FnMut(Part<'p>) {
+    let mut live = older_parts(base, |_| true);
+    let mut map = "";
+    move |part| {
+        match &part {
+            Part::Map { name, .. } => map = name,
+            Part::Entry(entry) if entry.version < 0 => {
+                graves.insert(map, entry.key, entry.version.unsigned_abs(), Some(&[]));
+            }
+            Part::Entry(_) => {}
+        }
+        live(part);
     }
 }
 
@@ -341,3 +369,6 @@ impl Replay<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

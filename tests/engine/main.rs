@@ -20,6 +20,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod compare;
+mod damaged_receipts;
 #[path = "../support/dice.rs"]
 mod dice;
 #[path = "../support/document.rs"]

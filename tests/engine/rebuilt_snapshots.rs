@@ -455,6 +455,56 @@ fn a_ledger_that_begins_after_a_snapshot_goes_on_from_it() {
     }
 }
 
+// what opens the ledger
+
+#[test]
+fn what_nodes_had_sealed_rebuilds_the_same_snapshot_as_members_keys() {
+    let Some(ledgers) = ledgers() else { return };
+    let service = Service::at(ledgers.join("real_sealed"));
+    let ledger = ["ledger", "ledger-readonly"].map(|name| service.directory.join(name));
+    let (sealed, key) = (
+        service.directory.join("sealed"),
+        service.directory.join("sealing_key.hex"),
+    );
+    let with_key = ["--insecure-sealing-key", key.to_str().unwrap()];
+    let with_sealed = [&["--sealed", sealed.to_str().unwrap()], &with_key[..]].concat();
+    let scratch = tempfile::tempdir().unwrap();
+    let (by_members, by_seal) = (scratch.path().join("members"), scratch.path().join("sealed"));
+    rebuild(&ledger, &service.keys(), &by_members, &[]).expect(0);
+    rebuild(&ledger, &[], &by_seal, &with_sealed).expect(0);
+    assert_eq!(files(&by_seal).len(), 1);
+    assert!(files(&by_seal) == files(&by_members));
+    // A key that is not theirs opens nothing, and says so; a key alone is for nothing.
+    let other = scratch.path().join("other.hex");
+    std::fs::write(&other, "5a".repeat(32)).unwrap();
+    let wrong = [
+        "--sealed",
+        sealed.to_str().unwrap(),
+        "--insecure-sealing-key",
+        other.to_str().unwrap(),
+    ];
+    let out = scratch.path().join("none");
+    rebuild(&ledger, &[], &out, &wrong).expect_sentence(3, &["don't open this ledger"]);
+    assert!(files(&out).is_empty());
+    rebuild(&ledger, &[], &out, &with_key).expect_sentence(2, &["--sealed or --sealing-name"]);
+    // What is read is not written to.
+    rebuild(&ledger, &[], &sealed, &with_sealed).expect_sentence(2, &["never written to"]);
+}
+
+#[test]
+fn shares_that_members_have_decrypted_rebuild_it_too() {
+    let service = made(&["--entries", "60", "--rekey-every", "25"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let shares = super::unlock::latest_shares(&service, scratch.path());
+    let (by_shares, by_keys) = (scratch.path().join("shares"), scratch.path().join("keys"));
+    let mut options = vec!["--all", "--share"];
+    options.extend(shares.iter().map(|path| path.to_str().unwrap()));
+    rebuild(&[service.ledger()], &[], &by_shares, &options[..4]).expect(0);
+    rebuild(&[service.ledger()], &service.keys(), &by_keys, &["--all"]).expect(0);
+    assert!(!files(&by_shares).is_empty());
+    assert!(files(&by_shares) == files(&by_keys));
+}
+
 // where it goes
 
 #[test]

@@ -277,6 +277,15 @@ fn write_share(directory: &Path, name: &str, share: &Share) -> PathBuf {
     path
 }
 
+/// Files with the shares of all members, as the ledger has them last.
+pub fn latest_shares(service: &Service, directory: &Path) -> Vec<PathBuf> {
+    let (_, _, shares) = generations(service).pop().unwrap();
+    let numbered = shares.iter().enumerate();
+    numbered
+        .map(|(number, share)| write_share(directory, &format!("share{number}"), share))
+        .collect()
+}
+
 #[test]
 fn decrypted_shares_do_as_well_as_keys_raw_or_in_base64() {
     let service = Service::made(&["--entries", "10"]);

@@ -539,7 +539,7 @@ fn what_was_rolled_back_after_it_was_signed_has_a_receipt_with_a_warning_that_th
 }
 
 #[test]
-fn what_is_damaged_gives_no_receipt() {
+fn a_damaged_entry_has_no_receipt_and_a_damaged_signature_leaves_the_next_one() {
     let service = made();
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("receipt");
@@ -565,9 +565,17 @@ fn what_is_damaged_gives_no_receipt() {
     let byte = &mut other[place + field.len() + 30];
     *byte = if *byte == b'a' { b'b' } else { b'a' };
     std::fs::write(&chunk, &other).unwrap();
-    let report = receipt(&service, txid, &["--json"], &file).expect(1).json();
+    let report = receipt(&service, txid, &["--json"], &file).expect(0).json();
     assert_eq!(codes(&report), ["L1302"]);
-    assert!(!file.exists());
+    assert_eq!(report["findings"][0]["severity"], "info", "{report:#}");
+    rekindle![
+        "receipt",
+        "verify",
+        &file,
+        "--service-certificate",
+        certificate(&service)
+    ]
+    .expect(0);
 }
 
 #[test]

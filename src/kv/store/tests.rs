@@ -243,6 +243,16 @@ mod followed {
                     prop_assert_eq!(&all(frozen), then);
                 }
             }
+            // What is committed in the end is what these transactions alone give, with the last change of each map.
+            drop(held);
+            store.rollback(committed);
+            store.compact(committed);
+            let mut alone = Base::new();
+            for (seqno, (key, value)) in (1..=committed).zip(&log) {
+                alone.insert("m", key.as_bytes(), seqno, value.as_deref().map(str::as_bytes));
+            }
+            let found = store.committed_at(committed).unwrap();
+            prop_assert_eq!(found.private.maps(), alone.maps());
         }
     }
 }
@@ -264,4 +274,55 @@ fn what_is_pending_does_not_grow_with_what_is_superseded_while_the_committed_sta
     follow(&mut store, 100, "a", Some("3"));
     assert!(store.newest.overlay.is_empty());
     assert_eq!(get(&store, "a"), Some((100, &b"3"[..])));
+}
+
+/// A map's version is in every snapshot: it must be that of its last change, whoever held the state while it was changed.
+#[test]
+fn what_changed_a_map_is_remembered_while_the_committed_state_is_held() {
+    type Writes = &'static [(Seqno, Option<&'static str>)];
+    let cases: [(Writes, Seqno); 6] = [
+        (&[(2, Some("2")), (3, None)], 3),
+        (&[(2, None), (3, None)], 2),
+        (&[(2, Some("2")), (3, None), (4, None)], 3),
+        (&[(2, None), (3, Some("3")), (4, None), (5, None)], 4),
+        (&[(2, Some("2")), (3, Some("3"))], 3),
+        (&[(2, None), (3, Some("3"))], 3),
+    ];
+    for (writes, version) in cases {
+        let mut store = Store::new();
+        put(&mut store, 1, "a", Some("1"));
+        store.compact(1);
+        let held = store.freeze();
+        for (seqno, value) in writes {
+            put(&mut store, *seqno, "a", *value);
+            store.compact(*seqno);
+            assert_eq!(get(&store, "a"), value.map(|value| (*seqno, value.as_bytes())));
+        }
+        assert!(store.newest.overlay["m"][&b"a"[..]].len() <= 2, "{writes:?}");
+        drop(held);
+        let last = store.seqno();
+        store.compact(last);
+        assert_eq!(
+            store.committed_at(last).unwrap().private.maps(),
+            [("m", version)],
+            "{writes:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_rolled_back_has_changed_no_map() {
+    let mut store = Store::new();
+    put(&mut store, 1, "a", Some("1"));
+    store.compact(1);
+    put(&mut store, 2, "a", None);
+    let mut other = WriteSet::new();
+    other.put("n", "b", "1");
+    store.apply(3, &other);
+    let held = store.freeze();
+    store.compact(1);
+    store.rollback(1);
+    drop(held);
+    store.compact(1);
+    assert_eq!(store.committed_at(1).unwrap().private.maps(), [("m", 1)]);
 }

@@ -375,8 +375,10 @@ impl Receipt {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Receipt__LeafComponents")]
 pub struct LeafComponents {
-    /// What the application claims of the transaction.
-    pub claims_digest: Hex,
+    /// What the application claims of the transaction; absent where its entry was written without a claims digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Hex")]
+    pub claims_digest: Option<Hex>,
     /// Shows that it was committed.
     pub commit_evidence: String,
     /// Digest of the entry.

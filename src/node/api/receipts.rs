@@ -119,7 +119,7 @@ fn find(node: &Node, txid: TxId) -> Result<Option<Receipt>, String> {
 
 fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, String> {
     // The first one after it, whoever signed: the next may not be committed yet.
-    let found = lookup::find(files, txid.seqno, |_| true).map_err(|why| why.to_string())?;
+    let found = lookup::find(files, txid.seqno, txid.seqno, |_| true).map_err(|why| why.to_string())?;
     let found = found.ok_or("the transaction is not where it should be")?;
     if let Some(own) = found.own {
         // A signature transaction proves itself: its leaf is the root that it signs.
@@ -134,7 +134,7 @@ fn read(files: &LedgerFiles, txid: TxId, evidence: &str) -> Result<Receipt, Stri
             .passed
             .unwrap_or_else(|| "no signature after it was found".to_owned()));
     };
-    let path = lookup::path(&signed, txid.seqno)?;
+    let path = lookup::path(files, &signed, txid.seqno)?;
     let (leaf, leaf_components) = parts(&found.entry, evidence);
     Ok(Receipt {
         leaf,
@@ -155,7 +155,7 @@ fn parts(entry: &lookup::Entry, evidence: &str) -> (Option<Hex>, Option<LeafComp
         Some(_) => (
             None,
             Some(LeafComponents {
-                claims_digest: Hex::of(&entry.claims_digest.unwrap_or_default()),
+                claims_digest: entry.claims_digest.as_ref().map(Hex::of),
                 commit_evidence: evidence.to_owned(),
                 write_set_digest: Hex::of(&entry.write_set_digest),
             }),
@@ -174,5 +174,28 @@ fn proof_step(step: &Step) -> ProofStep {
             left: None,
             right: digest,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_without_a_claims_digest_has_none_in_its_receipt() {
+        let entry = |claims_digest| lookup::Entry {
+            txid: TxId { view: 2, seqno: 17 },
+            write_set_digest: [1; 32],
+            evidence_digest: Some([2; 32]),
+            claims_digest,
+            leaf: [3; 32],
+        };
+        let said = |claims_digest| serde_json::to_value(parts(&entry(claims_digest), "ce:2.17:").1.unwrap()).unwrap();
+        assert_eq!(said(Some([4; 32]))["claims_digest"], "04".repeat(32));
+        // A digest of zeros is part of the leaf, too: with it the path would lead to another root.
+        assert_eq!(
+            said(None).as_object().unwrap().keys().collect::<Vec<_>>(),
+            ["commit_evidence", "write_set_digest"]
+        );
     }
 }

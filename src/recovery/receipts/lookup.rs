@@ -1,5 +1,6 @@
 //! A transaction and the signature that covers it, looked up where they lie: what every receipt is made of.
 
+use super::span;
 use crate::crypto::digest::Digest;
 use crate::format::chunk::Located;
 use crate::format::directory::LedgerFiles;
@@ -10,6 +11,9 @@ use crate::recovery::segments::Windows;
 use crate::recovery::writes::{is_signature, txid};
 use crate::tables::values::{Base64, Signature, from_json};
 use crate::tables::{SINGLETON_KEY, names};
+
+/// Signatures that are read after an entry, once one of them was of no use.
+const MAX_SIGNATURES: usize = 16;
 
 /// What a receipt says of an entry.
 #[derive(Clone, Debug)]
@@ -45,18 +49,28 @@ pub struct Found {
     pub entry: Entry,
     /// What it signs itself, where it is a signature transaction that can be read.
     pub own: Option<Signed>,
-    /// The first signature transaction after it that is wanted, and whose tree reaches back to it.
+    /// The first signature transaction after it, and after the one given, that is wanted, and whose tree reaches back to it, or
+    /// would if the one before were whole.
     pub signed: Option<Signed>,
     /// Why one after it could not be used.
     pub passed: Option<String>,
 }
 
-/// Looks up the entry at `seqno`, and the first `wanted` signature after it. `None` where no file has the entry.
+/// Looks up the entry at `seqno`, and the first `wanted` signature after `after`, which is the entry itself or a signature that
+/// is of no use. `None` where no file has the entry.
 ///
 /// # Errors
 /// If a chunk can't be read.
-pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool) -> crate::Result<Option<Found>> {
+pub fn find(
+    files: &LedgerFiles,
+    seqno: Seqno,
+    after: Seqno,
+    wanted: impl Fn(&Signed) -> bool,
+) -> crate::Result<Option<Found>> {
     let mut found: Option<Found> = None;
+    // A later tree begins after the entry: it is asked only where an earlier one can't be used.
+    let mut is_damaged = after > seqno;
+    let mut signatures = 0;
     let mut windows = Windows::new(files, seqno, Seqno::MAX);
     while let Some(window) = windows.next_window()? {
         for segment in &window {
@@ -80,17 +94,20 @@ pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool)
                     done = true;
                     return;
                 };
-                if !is_signature(&located) {
+                if located.seqno <= after || !is_signature(&located) {
                     return;
                 }
+                signatures += 1;
+                done = signatures == MAX_SIGNATURES;
                 match read_signed(&located) {
-                    Ok(signed) if !reaches(&signed, seqno) => {
+                    Ok(signed) if !is_damaged && !reaches(&signed, seqno) => {
                         let why = format!(
                             "the tree of the signature at {} does not reach back to it",
                             signed.txid.seqno
                         );
                         found.passed.get_or_insert(why);
-                        done = true;
+                        is_damaged = !is_tree_of(&signed);
+                        done |= !is_damaged;
                     }
                     Ok(signed) if wanted(&signed) => {
                         found.signed = Some(signed);
@@ -106,6 +123,7 @@ pub fn find(files: &LedgerFiles, seqno: Seqno, wanted: impl Fn(&Signed) -> bool)
                     }
                     Err(why) => {
                         found.passed.get_or_insert(why);
+                        is_damaged = true;
                     }
                 }
             });
@@ -129,6 +147,11 @@ fn read_entry(located: &Located<'_>) -> Entry {
 
 fn reaches(signed: &Signed, seqno: Seqno) -> bool {
     TreeView::parse(&signed.tree).is_ok_and(|tree| tree.leaf(seqno).is_some())
+}
+
+/// Whether what is in a signature can be the tree of its place at all.
+fn is_tree_of(signed: &Signed) -> bool {
+    TreeView::parse(&signed.tree).is_ok_and(|tree| tree.len() == signed.txid.seqno)
 }
 
 /// What a signature transaction writes.
@@ -165,16 +188,14 @@ pub fn read_signed(located: &Located<'_>) -> Result<Signed, String> {
 /// The path from the leaf of `seqno` to the root that is signed.
 ///
 /// # Errors
-/// Words, where the tree can't be read or does not have that leaf.
-pub fn path(signed: &Signed, seqno: Seqno) -> Result<Vec<Step>, String> {
+/// Words, where the tree can't be read, or does not have that leaf and can't be completed.
+pub fn path(files: &LedgerFiles, signed: &Signed, seqno: Seqno) -> Result<Vec<Step>, String> {
     let view = TreeView::parse(&signed.tree).map_err(|why| why.to_string())?;
     let first = view.len() - view.leaves().count() as u64;
     let flushed = view.accumulator(first).ok_or("the signature's tree can't be read")?;
     let leaves: Vec<Digest> = view.leaves().copied().collect();
-    Tree::continuing(flushed, leaves).path(seqno).ok_or_else(|| {
-        format!(
-            "the tree of the signature at {} does not reach back to it",
-            signed.txid.seqno
-        )
-    })
+    match Tree::continuing(flushed, leaves).path(seqno) {
+        Some(path) => Ok(path),
+        None => span::path(files, seqno, signed.txid.seqno, &signed.tree),
+    }
 }

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod judge;
 pub mod lookup;
 pub mod services;
+mod span;
 
 use crate::crypto::cose::{Sign1, with_inclusion_proof};
 use crate::crypto::digest::sha256;
@@ -18,7 +19,7 @@ use crate::format::names::ChunkKind;
 use crate::merkle::presented::{Leaf, Parts, Presented, write_json_receipt};
 use crate::merkle::receipt::{LeafComponents, write_cbor_proof};
 use crate::recovery::secrets::LedgerSecrets;
-use crate::report::{Code, Finding};
+use crate::report::{Code, Finding, Severity};
 
 pub use services::all_endorsements as ledger_endorsements;
 
@@ -63,6 +64,9 @@ pub struct Made {
 /// Why there is none.
 type Refusal = Box<Finding>;
 
+/// Signatures after a transaction that are tried: each covers all before it, and one may be damaged.
+const MAX_SIGNATURES: usize = 8;
+
 /// Makes a receipt. What stands against it is a finding; a [`Made`] holds.
 ///
 /// # Errors
@@ -73,17 +77,62 @@ pub fn make(files: &LedgerFiles, request: &Request<'_>) -> Result<std::result::R
         Form::Json => signed.signature.is_some(),
         Form::Cose => signed.cose.is_some(),
     };
-    let Some(found) = find(files, txid.seqno, wanted)? else {
-        return Ok(Err(vec![absent(files, txid)]));
-    };
-    if found.entry.txid.view != txid.view {
-        return Ok(Err(vec![other_view(txid, found.entry.txid)]));
+    let mut after = txid.seqno;
+    let mut refused: Option<(TxId, Vec<Finding>)> = None;
+    for _ in 0..MAX_SIGNATURES {
+        let Some(found) = find(files, txid.seqno, after, wanted)? else {
+            return Ok(Err(vec![absent(files, txid)]));
+        };
+        if found.entry.txid.view != txid.view {
+            return Ok(Err(vec![other_view(txid, found.entry.txid)]));
+        }
+        let drafted = draft(&found, request, files).map_err(|why| vec![*why]);
+        match drafted.and_then(|drafted| complete(files, request, &found, drafted)) {
+            Ok(made) => {
+                return Ok(Ok(match refused {
+                    Some((first, findings)) => made.passing_over(txid, first, &findings),
+                    None => made,
+                }));
+            }
+            Err(findings) => {
+                // A signature transaction proves itself, or nothing does.
+                let is_its_own = request.form == Form::Json && found.own.is_some();
+                match found.signed.filter(|_| !is_its_own) {
+                    None => return Ok(Err(refused.map_or(findings, |(_, first)| nor_later(first)))),
+                    Some(signed) => {
+                        after = signed.txid.seqno;
+                        refused.get_or_insert((signed.txid, findings));
+                    }
+                }
+            }
+        }
     }
-    let drafted = match draft(&found, request, files) {
-        Ok(drafted) => drafted,
-        Err(why) => return Ok(Err(vec![*why])),
-    };
-    Ok(complete(files, request, &found, drafted))
+    Ok(Err(refused.map(|(_, first)| nor_later(first)).unwrap_or_default()))
+}
+
+/// Says that later signatures were tried, too.
+fn nor_later(mut findings: Vec<Finding>) -> Vec<Finding> {
+    if let Some(first) = findings.first_mut() {
+        first.message.push_str("; signatures after it do not prove it, either");
+    }
+    findings
+}
+
+impl Made {
+    /// Says that the first signature after the transaction was of no use.
+    fn passing_over(mut self, txid: TxId, first: TxId, findings: &[Finding]) -> Made {
+        if let Some(why) = findings.first() {
+            let text = format!(
+                "the signature {first} does not prove it, so that of {} was taken, which covers it as well: {}",
+                self.signed_in, why.message
+            );
+            let finding = about(why.code, txid, text).severity(Severity::Info);
+            self.report
+                .findings
+                .push(finding.next("the receipt holds; verify the ledger for what is damaged in it"));
+        }
+        self
+    }
 }
 
 /// A receipt before it is known whose it is.
@@ -270,7 +319,7 @@ fn complete(
     };
     let path = match &found.own {
         Some(_) if matches!(draft.body, Body::Json { .. }) => Vec::new(),
-        _ => path(&draft.signed, txid.seqno).map_err(|why| no(Code::NoReceipt, why))?,
+        _ => path(files, &draft.signed, txid.seqno).map_err(|why| no(Code::NoReceipt, why))?,
     };
     let bytes = match &draft.body {
         Body::Json { pem, .. } => {
@@ -394,7 +443,7 @@ fn other_view(asked: TxId, there: TxId) -> Finding {
 /// # Errors
 /// If the ledger can't be read.
 pub fn in_ledger(files: &LedgerFiles, txid: TxId) -> Result<std::result::Result<InLedger, Finding>> {
-    Ok(match find(files, txid.seqno, |_| true)? {
+    Ok(match find(files, txid.seqno, txid.seqno, |_| true)? {
         None => Err(absent(files, txid)),
         Some(found) if found.entry.txid != txid => {
             let why = other_view(txid, found.entry.txid).message;
