@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{Common, input, output, progress};
 use crate::error::{Error, Result};
 use crate::recovery::salvage::report::SalvageReport;
-use crate::recovery::salvage::{Options, salvage, unfinished};
+use crate::recovery::salvage::{Left, Options, clear_unfinished, salvage};
 use crate::shown::Show;
 
 /// Mend a ledger: from all copies together, the longest one that signatures prove
@@ -53,11 +53,14 @@ pub fn run(args: &Args, common: &Common) -> Result<u8> {
         service_certificate: args.service_cert.as_deref().map(input::certificate).transpose()?,
         prefer,
     };
-    for left in unfinished(&args.output)? {
-        output::notice(&format!(
-            "{} is of a salvage that did not end; nothing in it is used: remove it, unless another one is writing it now",
-            left.shown()
-        ));
+    for left in clear_unfinished(&args.output, &options.copies)? {
+        output::notice(&match left {
+            Left::Removed(path) => format!("{} was of a salvage that did not end, and was removed", path.shown()),
+            Left::Kept(path) => format!(
+                "{} is of a salvage that did not end, or another one is writing it now; nothing in it is used: remove it if there is none",
+                path.shown()
+            ),
+        });
     }
     let report = salvage(&options, progress::for_terminal().as_ref())?;
     match common.json {

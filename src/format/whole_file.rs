@@ -21,6 +21,8 @@ use crate::shown::Show;
 
 mod signals;
 
+pub use signals::{forget, remove_if_ended};
+
 /// Mode of files that may hold secrets.
 pub const PRIVATE: u32 = 0o600;
 /// Mode of files that anybody may read, as far as the process's umask lets them.

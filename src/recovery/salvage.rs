@@ -37,7 +37,7 @@ pub mod survey;
 mod tail;
 mod write;
 
-pub use write::unfinished;
+pub use write::{Left, clear_unfinished};
 
 use history::{End, Grown, State};
 use pool::Pool;
@@ -192,7 +192,10 @@ fn write_out(
         (report.chunks, report.bytes) = (written.chunks, written.bytes);
     }
     let last = grown.signed.last().map_or(0, |signed| signed.seqno);
+    let mut used: Vec<usize> = grown.pieces.iter().map(|piece| piece.source).collect();
+    used.extend(bridge.iter().flat_map(bridge::Bridge::sources));
     for snapshot in bridge::beside(pool, grown, snapshots, last, findings)? {
+        used.push(snapshot.source);
         report
             .snapshots
             .push(bridge::copy(snapshot, &making.directory("snapshots")?)?);
@@ -213,6 +216,7 @@ fn write_out(
         report.bridged = Some(bridged);
     }
     progress.end();
+    pool.check_unchanged(used)?;
     making.finish()?;
     report.output = Some(options.output.shown().to_string());
     Ok(())

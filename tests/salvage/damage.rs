@@ -87,6 +87,16 @@ impl Copy {
         }
     }
 
+    /// One entry is wiped out, exactly.
+    pub fn wipe(&mut self, files: &[Original], seqno: u64) {
+        let of = files.iter().rposition(|file| file.first <= seqno).unwrap();
+        let range = files[of].entries[(seqno - files[of].first) as usize].clone();
+        self.said.push(format!("{seqno} wiped out"));
+        for file in self.files.iter_mut().filter(|file| file.of == of) {
+            file.bytes[range.clone()].fill(0);
+        }
+    }
+
     /// Whether this copy still holds these bytes of an original.
     fn holds(&self, files: &[Original], of: usize, range: &Range<usize>) -> bool {
         let wanted = &files[of].bytes[range.clone()];
@@ -207,6 +217,68 @@ impl Copy {
             _ => {}
         }
     }
+}
+
+/// The same ledger as a node with another chunk size would have cut it: where entries say so, and after some signatures.
+pub fn cut_anew(files: &[Original], dice: &mut Dice) -> Vec<Original> {
+    let signatures: Vec<u64> = signatures(files).into_iter().map(|(seqno, _)| seqno).collect();
+    let all: Vec<(u64, &[u8])> = files
+        .iter()
+        .flat_map(|file| (file.first..).zip(file.entries.iter().map(|range| &file.bytes[range.clone()])))
+        .collect();
+    let last = all.last().unwrap().0;
+    let mut cut: Vec<Original> = Vec::new();
+    let mut bytes: Vec<u8> = vec![0; 8];
+    let (mut first, mut entries) = (1, Vec::new());
+    for (index, (seqno, entry)) in all.iter().enumerate() {
+        entries.push(bytes.len()..bytes.len() + entry.len());
+        bytes.extend_from_slice(entry);
+        let before = all.get(index + 1).is_some_and(|(_, next)| next[1] & 2 != 0);
+        let ends = entry[1] & 1 != 0 || before || (signatures.contains(seqno) && dice.below(6) == 0);
+        if !ends && *seqno != last {
+            continue;
+        }
+        let mut name = format!("ledger_{first}");
+        if ends {
+            let end = bytes.len() as u64;
+            bytes[..8].copy_from_slice(&end.to_le_bytes());
+            for entry in &entries {
+                bytes.extend_from_slice(&(entry.start as u32).to_le_bytes());
+            }
+            name = format!("ledger_{first}-{seqno}.committed");
+        }
+        cut.push(Original {
+            name,
+            bytes: std::mem::replace(&mut bytes, vec![0; 8]),
+            first,
+            entries: std::mem::take(&mut entries),
+        });
+        first = seqno + 1;
+    }
+    cut
+}
+
+/// Says what is not as it must be, however the chunks are cut.
+pub fn complaint_of_entries(files: &[Original], output: &Path, missing: Option<u64>) -> Option<String> {
+    let ledger = output.join("ledger");
+    if missing == Some(1) {
+        return ledger
+            .exists()
+            .then(|| "nothing could be salvaged, but something was".to_owned());
+    }
+    if !ledger.exists() {
+        return Some("no ledger".to_owned());
+    }
+    let all = |files: &[Original]| -> Vec<Vec<u8>> {
+        let each = files
+            .iter()
+            .flat_map(|file| file.entries.iter().map(|range| file.bytes[range.clone()].to_vec()));
+        each.collect()
+    };
+    let mut expected = all(files);
+    expected.truncate(missing.map_or(usize::MAX, |missing| missing as usize - 1));
+    let found = all(&read(&ledger));
+    (found != expected).then(|| format!("{} entries, expected {}", found.len(), expected.len()))
 }
 
 /// Signature transactions: seqno, and the first leaf that is in its tree.

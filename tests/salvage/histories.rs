@@ -135,6 +135,86 @@ fn a_copy_of_another_service_is_never_mixed_in() {
 }
 
 #[test]
+fn the_service_that_was_asked_for_is_found_among_several() {
+    let services: Vec<Service> = [("40", "1"), ("50", "2"), ("60", "3")]
+        .iter()
+        .map(|(entries, seed)| Service::made(&["--entries", entries, "--curve", "p256", "--seed", seed]))
+        .collect();
+    let ledgers: Vec<PathBuf> = services.iter().map(Service::ledger).collect();
+    let copies: Vec<&Path> = ledgers.iter().map(PathBuf::as_path).collect();
+    let scratch = scratch();
+    for (number, service) in services.iter().enumerate() {
+        let output = scratch.path().join(number.to_string());
+        let certificate = service.common("service_cert.pem");
+        let report = run(&copies, &output, &["--service-cert", certificate.to_str().unwrap()]);
+        let report = report.expect(0).json();
+        assert_is(&output, &service.ledger());
+        assert_eq!(report["left_out"].as_array().unwrap().len(), 2, "{report:#}");
+    }
+    let stranger = Service::made(&["--entries", "20", "--curve", "p256", "--seed", "9"]);
+    let output = scratch.path().join("stranger");
+    let certificate = stranger.common("service_cert.pem");
+    let report = run(&copies, &output, &["--service-cert", certificate.to_str().unwrap()]);
+    let report = report.expect(1).json();
+    assert!(report["findings"].to_string().contains("L1104"), "{report:#}");
+    assert!(report["left_out"].as_array().unwrap().is_empty(), "{report:#}");
+    assert!(!output.exists());
+}
+
+#[test]
+fn what_a_lower_view_had_not_signed_is_no_part_of_the_result_however_long() {
+    let service = Service::made(&[
+        "--nodes",
+        "3",
+        "--entries",
+        "90",
+        "--election-every",
+        "45",
+        "--superseded-tail",
+        "25",
+        "--signature-every",
+        "100",
+        "--curve",
+        "p256",
+    ]);
+    let scratch = scratch();
+    let superseded = service.directory.join("superseded/1");
+    // The history that was kept, up to its first entries that nothing signs; the other one is longer.
+    let all = super::damage::read(&service.ledger());
+    let lower = super::damage::read(&superseded);
+    let view = |entry: &[u8]| u32::from_le_bytes(entry[32..36].try_into().unwrap());
+    let flat: Vec<&[u8]> = all
+        .iter()
+        .flat_map(|file| file.entries.iter().map(|range| &file.bytes[range.clone()]))
+        .collect();
+    let signed: Vec<u64> = super::damage::signatures(&all)
+        .into_iter()
+        .map(|(seqno, _)| seqno)
+        .collect();
+    let lower_end = lower
+        .last()
+        .map(|file| file.first + file.entries.len() as u64 - 1)
+        .unwrap();
+    let begin = flat.windows(2).position(|pair| view(pair[0]) < view(pair[1])).unwrap() as u64 + 2;
+    let last_signed = *signed.iter().filter(|seqno| **seqno >= begin).min().unwrap();
+    let kept = last_signed + 2;
+    assert!(kept < lower_end, "kept {kept}, lower to {lower_end}");
+    let copy = scratch.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let mut bytes = vec![0; 8];
+    flat.iter()
+        .take(kept as usize)
+        .for_each(|entry| bytes.extend_from_slice(entry));
+    std::fs::write(copy.join("ledger_1"), bytes).unwrap();
+    for (number, copies) in [[&copy, &superseded], [&superseded, &copy]].iter().enumerate() {
+        let output = scratch.path().join(number.to_string());
+        let report = run(&[copies[0], copies[1]], &output, &[]).expect(0).json();
+        assert_eq!(report["is_complete"], true, "{report:#}");
+        assert_eq!(report["last_seqno"], kept, "{report:#}");
+    }
+}
+
+#[test]
 fn what_a_recovery_left_that_did_not_open_is_left_out() {
     let service = Service::made(&[
         "--entries",

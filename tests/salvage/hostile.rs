@@ -81,6 +81,84 @@ fn forged_entries_sizes_and_tables_mislead_nobody() {
     }
 }
 
+/// Entries of a service's ledger, by seqno.
+fn entries(service: &Service) -> Vec<(u64, Vec<u8>)> {
+    let files = super::damage::read(&service.ledger()).into_iter();
+    let each = files.flat_map(|file| {
+        let own: Vec<Vec<u8>> = file
+            .entries
+            .iter()
+            .map(|range| file.bytes[range.clone()].to_vec())
+            .collect();
+        (file.first..).zip(own)
+    });
+    each.collect()
+}
+
+/// The same signature transaction in another view, with another tag: its tree and root are right, its signature is not its own.
+fn variants(entry: &[u8], view: u32, count: u32) -> Vec<u8> {
+    let each = (0..count).flat_map(|number| {
+        let mut entry = entry.to_vec();
+        entry[8..12].copy_from_slice(&number.to_le_bytes());
+        entry[32..36].copy_from_slice(&view.to_le_bytes());
+        entry
+    });
+    [0; 8].into_iter().chain(each).collect()
+}
+
+#[test]
+fn hundreds_of_forged_signatures_hide_no_true_one() {
+    let service = small();
+    let signed = super::damage::signatures(&super::damage::read(&service.ledger()));
+    let entries = entries(&service);
+    let (last, _) = *signed.last().unwrap();
+    for view in [2, 9] {
+        let scratch = scratch();
+        let copy = scratch.path().join("copy");
+        std::fs::create_dir(&copy).unwrap();
+        for (seqno, _) in signed.iter().filter(|(seqno, _)| view == 9 || *seqno == last) {
+            let bytes = variants(&entries[*seqno as usize - 1].1, view, 300);
+            std::fs::write(copy.join(format!("ledger_{seqno}")), bytes).unwrap();
+        }
+        for (number, copies) in [[&copy, &service.ledger()], [&service.ledger(), &copy]]
+            .iter()
+            .enumerate()
+        {
+            let output = scratch.path().join(number.to_string());
+            run(&[copies[0], copies[1]], &output, &[]).expect(0);
+            assert!(
+                files(&output.join("ledger")) == files(&service.ledger()),
+                "view {view}, {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn forged_entries_that_go_on_for_ever_are_not_read_for_every_signature() {
+    let service = small();
+    let many: Vec<u8> = (1..40_000u64).flat_map(|seqno| forged(seqno, 9, b"")).collect();
+    with_file(&service, "ledger_1", &[&[0; 8], &many[..]].concat());
+}
+
+#[test]
+fn thousands_of_files_that_go_on_where_the_ledger_ends_are_each_looked_at_once() {
+    let service = small();
+    let next = entries(&service).len() as u64 + 1;
+    let scratch = scratch();
+    let copy = scratch.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for number in 0..12_000u64 {
+        let bytes = [&[0; 8], &forged(next, 2, &number.to_le_bytes())[..]].concat();
+        std::fs::write(copy.join(format!("x{number}")), bytes).unwrap();
+    }
+    let output = scratch.path().join("out");
+    let began = Instant::now();
+    run(&[&service.ledger(), &copy], &output, &[]).expect(0);
+    assert!(files(&output.join("ledger")) == files(&service.ledger()));
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
+
 #[test]
 fn a_signature_by_nobody_the_service_knows_proves_nothing() {
     // The whole ledger of another service, but for its first chunk, and so for everything that could be trusted in it.

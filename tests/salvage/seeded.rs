@@ -6,7 +6,9 @@ use std::path::Path;
 use rekindle::recovery::salvage::{Options, salvage};
 use rekindle::report::progress::Silent;
 
-use super::damage::{Copy, Original, complaint, first_missing, holds_after, proven_before, read};
+use super::damage::{
+    Copy, Original, complaint, complaint_of_entries, cut_anew, first_missing, holds_after, proven_before, read,
+};
 use super::dice::Dice;
 
 /// In memory where there is such a place: thousands of files are synced.
@@ -35,6 +37,55 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
             copy.damage(&mut dice, files);
         }
     }
+    judge(files, &copies, seed, &complaint)
+}
+
+/// What is not as it must be in an output that is everything, or everything before a seqno.
+type Complain = dyn Fn(&[Original], &Path, Option<u64>) -> Option<String>;
+
+/// The same where each copy was cut into chunks at places of its own: `verify` must accept what comes of it.
+pub fn cut_differently(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> {
+    let mut dice = Dice(seed);
+    let mut copies = Vec::new();
+    for _ in 0..3 {
+        let own = cut_anew(files, &mut dice);
+        let mut copy = Copy::sound(&own);
+        // A copy of which nothing is left up to the end of what is proven is not known to be one: not so many.
+        for _ in 0..dice.below(heavy.min(12)) {
+            copy.damage(&mut dice, &own);
+        }
+        copies.push(copy);
+    }
+    judge(files, &copies, seed, &|files, output, missing| {
+        let ledger = output.join("ledger");
+        let why = complaint_of_entries(files, output, missing);
+        if why.is_some() || !ledger.exists() {
+            return why;
+        }
+        let run = rekindle!["verify", ledger];
+        (run.code != Some(0)).then(|| format!("verify: {} {}", run.text(), run.stderr))
+    })
+}
+
+/// One entry wiped out in every copy, in two of three, and in all but a copy that is cut differently.
+pub fn hole(files: &[Original], seqno: u64) -> Result<(), String> {
+    let wiped = |count: usize| -> Vec<Copy> {
+        let mut copies: Vec<Copy> = (0..3).map(|_| Copy::sound(files)).collect();
+        copies.iter_mut().take(count).for_each(|copy| copy.wipe(files, seqno));
+        copies
+    };
+    let came = judge(files, &wiped(2), seqno, &complaint)?;
+    if came != Came::Whole {
+        return Err(format!("{seqno} is there, but it came {came:?}"));
+    }
+    match judge(files, &wiped(3), seqno, &complaint)? {
+        Came::Whole if files.last().is_some_and(|file| seqno < file.first) => Err(format!("{seqno} is nowhere")),
+        _ => Ok(()),
+    }
+}
+
+/// Holds what is salvaged from copies against what must come of it.
+fn judge(files: &[Original], copies: &[Copy], seed: u64, complain: &Complain) -> Result<Came, String> {
     let scratch = scratch();
     let mut directories = Vec::new();
     for (number, copy) in copies.iter().enumerate() {
@@ -49,7 +100,7 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
         service_certificate: None,
         prefer: None,
     };
-    let missing = first_missing(files, &copies);
+    let missing = first_missing(files, copies);
     let said = || {
         copies
             .iter()
@@ -59,7 +110,7 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
     };
     let report = salvage(&options, &Silent).map_err(|why| format!("seed {seed}: {why}: {}", said()))?;
     // Nobody can tell of entries that no copy knows of.
-    let is_told_of = missing.is_some_and(|missing| holds_after(files, &copies, missing));
+    let is_told_of = missing.is_some_and(|missing| holds_after(files, copies, missing));
     if (report.is_complete && is_told_of) || (!report.is_complete && missing.is_none()) {
         return Err(format!(
             "seed {seed}: complete is {}, missing {missing:?}, ends at {}: {}; {:?}",
@@ -70,12 +121,12 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
         ));
     }
     if let Some(missing) = missing
-        && let Some(proven) = proven_before(files, &copies, missing)
+        && let Some(proven) = proven_before(files, copies, missing)
     {
         let end = report.last_seqno;
         let signed = report.last_signed.map_or(0, |signed| signed.seqno);
         let wrong = match end < missing {
-            true => complaint(files, &output, Some(end + 1)),
+            true => complain(files, &output, Some(end + 1)),
             false => None,
         };
         return match (wrong, signed == proven && (proven > 0 || end == 0)) {
@@ -87,7 +138,7 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
             )),
         };
     }
-    match complaint(files, &output, missing) {
+    match complain(files, &output, missing) {
         Some(why) => Err(format!(
             "seed {seed}: missing {missing:?}: {why}: {}; {:?}",
             said(),
@@ -101,6 +152,14 @@ pub fn one(files: &[Original], seed: u64, heavy: usize) -> Result<Came, String> 
 /// So many seeds over one ledger. Some must be mended and some not, or the damage is not what it should be.
 #[track_caller]
 pub fn many(directory: &Path, seeds: std::ops::Range<u64>) {
+    many_of(directory, seeds, one);
+}
+
+/// How one seed is tried.
+type Try = fn(&[Original], u64, usize) -> Result<Came, String>;
+
+#[track_caller]
+pub fn many_of(directory: &Path, seeds: std::ops::Range<u64>, one: Try) {
     let files = read(directory);
     let mut wrong = Vec::new();
     let mut came = std::collections::BTreeMap::new();

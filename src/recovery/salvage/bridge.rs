@@ -155,7 +155,7 @@ pub fn over<'s>(
     let known = grown.state.trust.services();
     let is_known = |id| known.iter().any(|service| Some(service.identity) == id);
     let mut best: Option<Bridge<'s>> = None;
-    let mut tries = 0;
+    let mut tries = [0; 2];
     for snapshot in snapshots.iter().filter(|snapshot| snapshot.start.seqno > last) {
         let start = &snapshot.start;
         // One that stands on the bridge leads nowhere else.
@@ -170,13 +170,15 @@ pub fn over<'s>(
             findings.push(of_snapshot(snapshot, text.to_owned()));
             continue;
         }
-        tries += 1;
-        if tries > MAX_TRIES {
-            findings.push(of_snapshot(
-                snapshot,
-                format!("{MAX_TRIES} others were tried before it"),
-            ));
-            break;
+        // Those of services that nobody asked for don't use up what there is for the others.
+        let is_near = is_own || start.signed.service == wish.service;
+        let [near, far] = &mut tries;
+        let tries = if is_near { near } else { far };
+        *tries += 1;
+        if *tries > MAX_TRIES {
+            let text = format!("{MAX_TRIES} others were tried before it");
+            findings.push(of_snapshot(snapshot, text));
+            continue;
         }
         let mut own = Findings::default();
         let suffix = grow(pool, Grown::from(state_of(start)), wish.prefer, progress)?;
@@ -273,6 +275,12 @@ impl Bridge<'_> {
             snapshot: self.snapshot,
             grown: &self.grown,
         }
+    }
+
+    /// The files that it is made of.
+    pub fn sources(&self) -> Vec<usize> {
+        let pieces = self.grown.pieces.iter().map(|piece| piece.source);
+        pieces.chain([self.snapshot.source]).collect()
     }
 
     /// The service that it ends with.

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Grown, Piece};
-use super::pool::{Found, Pool};
-use crate::error::{Error, Result};
+use super::history::Grown;
+use super::pool::{Found, Pool, changed};
+use crate::error::Result;
 use crate::format::Seqno;
 use crate::format::chunk::FIRST_ENTRY;
 use crate::format::entry::{FLAG_CHUNK_AFTER, FLAG_CHUNK_BEFORE};
@@ -91,7 +91,7 @@ impl Boundaries {
                 let known = found.open.entry(first).or_insert(last);
                 *known = last.max(*known);
             }
-            for last in ends {
+            for last in ends.into_iter().filter(|last| *last >= first) {
                 // A chunk ends with a signature; another history's may end elsewhere.
                 let signed = grown.signed.binary_search_by_key(&last, |signed| signed.seqno).is_ok();
                 if !signed {
@@ -172,7 +172,7 @@ pub fn cut(
         let mut at = piece.offset;
         for seqno in piece.first..=piece.last {
             let Some(found) = Found::at(bytes, at).filter(|found| found.seqno == seqno) else {
-                return Err(changed(pool, piece));
+                return Err(changed(&chunk.file.path));
             };
             let size = found.entry.raw.len() as u64;
             let flags = found.entry.flags;
@@ -234,13 +234,4 @@ fn finished(mut chunk: Chunk, boundaries: &Boundaries, goes_on: bool) -> Chunk {
         chunk.name = ChunkName::committed(first, last);
     }
     chunk
-}
-
-/// A file that is not any more what it was a moment ago.
-fn changed(pool: &Pool, piece: &Piece) -> Error {
-    let path = pool.sources.get(piece.source).map(|source| source.path.as_path());
-    let path = path.unwrap_or(std::path::Path::new(""));
-    Error::io("read", path)(std::io::Error::other(
-        "the file changed while it was read; salvage from copies that nobody writes to",
-    ))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use super::history::{Grown, Piece};
+use super::history::Grown;
 use super::mend::tree_in;
 use super::pool::{Found, Pool};
 use crate::crypto::digest::Digest;
@@ -75,10 +75,10 @@ fn compare(pool: &Pool, grown: &Grown, number: usize) -> Result<Difference> {
         }
         let other = pool.open(piece.source)?;
         let theirs = other.map.bytes();
-        let Some(mut at) = offset_in(pool, piece, theirs, from) else {
+        let Some(mut at) = piece.offset_of(pool, theirs, from) else {
             continue;
         };
-        let ends = (run.offset_of(bytes, to + 1), offset_in(pool, piece, theirs, to + 1));
+        let ends = (run.offset_of(bytes, to + 1), piece.offset_of(pool, theirs, to + 1));
         if let (Some(end), Some(their_end)) = ends
             && bytes.get(own as usize..end as usize) == theirs.get(at as usize..their_end as usize)
         {
@@ -116,19 +116,6 @@ fn compare(pool: &Pool, grown: &Grown, number: usize) -> Result<Difference> {
         }
     }
     Ok(found)
-}
-
-/// Where an entry of a piece stands.
-fn offset_in(pool: &Pool, piece: &Piece, bytes: &[u8], seqno: Seqno) -> Option<u64> {
-    if seqno == piece.first {
-        return Some(piece.offset);
-    }
-    if seqno == piece.last + 1 {
-        return Some(piece.end);
-    }
-    let own = pool.runs_of(piece.source).iter();
-    own.filter_map(|run| run.offset_of(bytes, seqno))
-        .find(|offset| (piece.offset..piece.end).contains(offset))
 }
 
 struct Look<'a> {

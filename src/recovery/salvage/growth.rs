@@ -7,6 +7,7 @@
 //! verified together. Where a root differs or a signature does not verify, `mend` looks at one interval entry by entry, and
 //! windows begin small again: a ledger with a thousand bad places is not scanned a thousand times.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -41,17 +42,18 @@ pub fn grow(pool: &Pool, grown: Grown, prefer: Option<usize>, progress: &dyn Pro
 
 fn grow_on(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn Progress) -> Result<Grown> {
     let mut window = WINDOW_BYTES;
+    let mut blame = Blame::default();
     let mut since_checkpoint = 0;
     loop {
-        let (extents, has_more) = path(pool, grown.state.next, window, prefer)?;
+        let (extents, has_more) = path(pool, grown.state.next, window, prefer, &blame)?;
         let scans = scan(pool, &extents, progress)?;
         let bytes: u64 = extents.iter().map(|extent| extent.end - extent.offset).sum();
         let joined = join_and_verify(&grown.state, &scans);
         let advanced = joined.state.next > grown.state.next;
         if advanced {
-            for extent in extents {
+            for extent in &extents {
                 if extent.first < joined.state.next {
-                    grown.push(pool_piece(pool, &extent, joined.state.next - 1)?);
+                    grown.push(pool_piece(pool, extent, joined.state.next - 1)?);
                 }
             }
             grown.signed.extend(joined.signed);
@@ -65,23 +67,26 @@ fn grow_on(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn 
                 .checkpoints
                 .push((grown.state.clone(), grown.pieces.len(), grown.signed.len()));
         }
-        if joined.is_whole && has_more {
-            // Nothing is wrong; a window without a signature is made larger, until it holds one.
-            window = if advanced {
-                (window * 2).min(WINDOW_BYTES)
-            } else {
-                window.saturating_mul(2)
-            };
+        if joined.is_whole && has_more && advanced {
+            window = (window * 2).min(WINDOW_BYTES);
             continue;
         }
+        // Nothing is wrong, and there is no signature: the interval may be longer than the window, or these entries were never
+        // signed and go on for as long as somebody liked.
+        let is_endless = joined.is_whole && has_more;
         match mend(pool, &grown.state, prefer)? {
             Mended::Proven { pieces, state, signed } => {
+                let is_sound = !blame.spread(pool, &extents, &pieces);
                 pieces.into_iter().for_each(|piece| grown.push(piece));
                 grown.signed.push(signed);
                 grown.state = *state;
                 grown.covered = grown.state.next.saturating_sub(1);
-                window = SMALL_WINDOW;
+                window = match is_endless && is_sound {
+                    true => (window * 2).min(WINDOW_BYTES),
+                    false => SMALL_WINDOW,
+                };
             }
+            _ if is_endless => window = window.saturating_mul(2),
             Mended::Missing { pieces, at, covered } => {
                 pieces.into_iter().for_each(|piece| grown.push(piece));
                 grown.covered = covered.min(at - 1);
@@ -90,6 +95,47 @@ fn grow_on(pool: &Pool, mut grown: Grown, prefer: Option<usize>, progress: &dyn 
             }
             Mended::Nothing => return tail(pool, grown, prefer),
         }
+    }
+}
+
+/// How often files, and the copies that they are in, gave entries that were not those that had been signed. Without that a file
+/// of forged entries would be read again for every interval.
+#[derive(Default)]
+struct Blame {
+    copies: HashMap<usize, u32>,
+    sources: HashMap<usize, u32>,
+}
+
+impl Blame {
+    /// Blames the sources of what was read where it turned out to be something else; answers whether there are any.
+    fn spread(&mut self, pool: &Pool, read: &[Extent], right: &[Piece]) -> bool {
+        let (Some(from), Some(last)) = (
+            right.first().map(|piece| piece.first),
+            right.last().map(|piece| piece.last),
+        ) else {
+            return false;
+        };
+        let mut is_any = false;
+        for extent in read.iter().filter(|extent| extent.first <= last && extent.last >= from) {
+            let (first, last) = (extent.first.max(from), extent.last.min(last));
+            let is_right = |piece: &Piece| piece.run == extent.run && piece.first <= first && piece.last >= last;
+            if right.iter().any(is_right) {
+                continue;
+            }
+            is_any = true;
+            *self.sources.entry(extent.source).or_default() += 1;
+            for &copy in pool.holders(extent.source) {
+                *self.copies.entry(copy).or_default() += 1;
+            }
+        }
+        is_any
+    }
+
+    /// Of a source: the less, the better.
+    fn of(&self, pool: &Pool, source: usize) -> (u32, u32) {
+        let copies = pool.holders(source).iter();
+        let least = copies.map(|copy| self.copies.get(copy).copied().unwrap_or(0)).min();
+        (least.unwrap_or(0), self.sources.get(&source).copied().unwrap_or(0))
     }
 }
 
@@ -116,6 +162,7 @@ fn pool_piece(pool: &Pool, extent: &Extent, last: Seqno) -> Result<Piece> {
     }
     Ok(Piece {
         source: extent.source,
+        run: extent.run,
         first: extent.first,
         last,
         offset: extent.offset,
@@ -123,9 +170,9 @@ fn pool_piece(pool: &Pool, extent: &Extent, last: Seqno) -> Result<Piece> {
     })
 }
 
-/// The run to read an entry from: of the copy that is preferred; not what a recovery left that did not open; of the
-/// highest view; and the one that reaches furthest.
-fn choose(pool: &Pool, seqno: Seqno, prefer: Option<usize>) -> Result<Option<usize>> {
+/// The run to read an entry from: of the copy that is preferred; not what a recovery left that did not open; of those that
+/// were wrong least often; of the highest view; and the one that reaches furthest.
+fn choose(pool: &Pool, seqno: Seqno, prefer: Option<usize>, blame: &Blame) -> Result<Option<usize>> {
     let mut best = None;
     for run in pool.runs_at(seqno) {
         let Some(of) = pool.runs.get(run) else { continue };
@@ -136,6 +183,7 @@ fn choose(pool: &Pool, seqno: Seqno, prefer: Option<usize>) -> Result<Option<usi
         let rank = (
             prefer == Some(source.copy),
             !source.is_recovery(),
+            std::cmp::Reverse(blame.of(pool, of.source)),
             view,
             of.last,
             std::cmp::Reverse(run),
@@ -148,10 +196,10 @@ fn choose(pool: &Pool, seqno: Seqno, prefer: Option<usize>) -> Result<Option<usi
 }
 
 /// Up to `bytes` bytes of entries from `from` on, and whether there are more.
-fn path(pool: &Pool, from: Seqno, bytes: u64, prefer: Option<usize>) -> Result<(Vec<Extent>, bool)> {
+fn path(pool: &Pool, from: Seqno, bytes: u64, prefer: Option<usize>, blame: &Blame) -> Result<(Vec<Extent>, bool)> {
     let (mut extents, mut left, mut next) = (Vec::new(), bytes, from);
     while left > 0 {
-        let Some(number) = choose(pool, next, prefer)? else {
+        let Some(number) = choose(pool, next, prefer, blame)? else {
             return Ok((extents, false));
         };
         let Some(run) = pool.runs.get(number) else { break };

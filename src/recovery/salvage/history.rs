@@ -13,6 +13,8 @@ use crate::tables::values::HexDigest;
 pub struct Piece {
     /// The file.
     pub source: usize,
+    /// The run of entries in it that the first one is in.
+    pub run: usize,
     /// First seqno.
     pub first: Seqno,
     /// Last seqno.
@@ -21,6 +23,21 @@ pub struct Piece {
     pub offset: u64,
     /// Offset after the last one.
     pub end: u64,
+}
+
+impl Piece {
+    /// Where the entry of a seqno in it stands, or the end for the one after it. Runs of a file are many where it is damaged in many
+    /// places: they are not searched.
+    pub fn offset_of(&self, pool: &Pool, bytes: &[u8], seqno: Seqno) -> Option<u64> {
+        if seqno == self.first {
+            return Some(self.offset);
+        }
+        if seqno == self.last + 1 {
+            return Some(self.end);
+        }
+        let offset = pool.runs.get(self.run)?.offset_of(bytes, seqno)?;
+        (self.offset..self.end).contains(&offset).then_some(offset)
+    }
 }
 
 /// What one signature proves.
@@ -130,7 +147,7 @@ impl Grown {
     /// Adds entries that come next.
     pub fn push(&mut self, piece: Piece) {
         match self.pieces.last_mut() {
-            Some(last) if last.source == piece.source && last.end == piece.offset && last.last + 1 == piece.first => {
+            Some(last) if last.run == piece.run && last.end == piece.offset && last.last + 1 == piece.first => {
                 last.last = piece.last;
                 last.end = piece.end;
             }
@@ -146,13 +163,8 @@ impl Grown {
         };
         let chunk = pool.open(piece.source)?;
         let bytes = chunk.map.bytes();
-        for run in pool.runs_of(piece.source) {
-            if let (Some(offset), Some(end)) = (run.offset_of(bytes, seqno), run.offset_of(bytes, seqno + 1))
-                && (piece.offset..piece.end).contains(&offset)
-            {
-                return Ok(Some((piece.source, offset, end)));
-            }
-        }
-        Ok(None)
+        let offset = piece.offset_of(pool, bytes, seqno);
+        let end = piece.offset_of(pool, bytes, seqno + 1);
+        Ok(offset.zip(end).map(|(offset, end)| (piece.source, offset, end)))
     }
 }

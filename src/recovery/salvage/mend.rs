@@ -5,7 +5,7 @@
 //! from whatever file. Which tree is true is decided by its signature, with the keys that the chosen entries themselves
 //! give. Where a tree begins later, because the signature before it is lost, the entries before are tried together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -26,12 +26,15 @@ use crate::tables::{SINGLETON_KEY, names};
 
 /// Seqnos whose candidates are looked up together.
 const BLOCK: u64 = 256;
-/// Trees that are tried for one interval. There is one for each history, and of a sound history the next two or three.
+/// Trees of one file that are tried for one interval. There is one for each history, and of a sound history the next two or three.
 const MAX_TREES: usize = 256;
-/// Trees in a row that begin after the first entry that no file holds, before it is believed that none reaches back.
+/// Trees in a file that begin after the first entry that no file holds, before it is believed that none reaches back.
 const MAX_BEYOND: usize = 8;
-/// Trees that are looked at after one that says which entry is missing: another history may have it.
+/// Trees of one file that are looked at after one that says which entry is missing: another history may have it.
 const MAX_AFTER: usize = 16;
+/// Seqnos that are looked at once a file has had its share: a node signs at least every 5000, so a sound file shows its
+/// signature by then, whatever a forged one is full of.
+const HORIZON: u64 = 1 << 13;
 /// Digests that are made for one interval, over all its trees, to find out which of several candidates were signed together.
 const MAX_TRIES: u64 = 1 << 18;
 
@@ -86,6 +89,27 @@ struct Hypothesis {
     seqno: Seqno,
 }
 
+/// What of one file was looked at for one interval.
+#[derive(Default)]
+struct Share {
+    tried: usize,
+    beyond: usize,
+    after: usize,
+}
+
+impl Share {
+    fn is_spent(&self) -> bool {
+        self.tried >= MAX_TREES || self.beyond >= MAX_BEYOND || self.after >= MAX_AFTER
+    }
+}
+
+/// Runs, the longest first: what was written in a row stands in a row, and what was strewn in does not.
+fn longest_first(pool: &Pool, mut runs: Vec<usize>) -> Vec<usize> {
+    let length = |run: &usize| pool.runs.get(*run).map_or(0, |run| run.last - run.first);
+    runs.sort_by_key(|run| (std::cmp::Reverse(length(run)), *run));
+    runs
+}
+
 /// Finds the next signature that proves what comes after `state`, and the entries that it covers.
 ///
 /// # Errors
@@ -93,33 +117,48 @@ struct Hypothesis {
 pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended> {
     let mut tried: HashSet<Digest> = HashSet::new();
     let mut missing: Option<(u64, Seqno, Mended)> = None;
-    let (mut beyond, mut after) = (0, 0);
+    let mut shares: HashMap<usize, Share> = HashMap::new();
+    let mut end = Seqno::MAX;
     let mut tries_left = MAX_TRIES;
+    let at_least = state.signed.map_or(0, |signed| signed.view);
     let mut absent: Option<Seqno> = None;
     let mut at = state.next + u64::from(state.signed.is_some());
     if pool.runs_at(state.next).is_empty() {
         absent = Some(state.next);
     }
     loop {
-        let held = pool.held(at, at.saturating_add(BLOCK));
+        let mut held = pool.held(at, at.saturating_add(BLOCK));
         for seqno in at..at.saturating_add(BLOCK) {
-            let Some(runs) = held.get(&seqno) else {
+            if seqno > end {
+                return Ok(missing.map_or(Mended::Nothing, |(_, _, missing)| missing));
+            }
+            let Some(runs) = held.remove(&seqno) else {
                 absent.get_or_insert(seqno);
                 continue;
             };
-            for &run in runs {
+            for run in longest_first(pool, runs) {
+                let source = pool.runs.get(run).map_or(0, |run| run.source);
+                let share = shares.entry(source).or_default();
+                if share.is_spent() {
+                    continue;
+                }
                 let look = |found: Found<'_>| {
                     let tree = tree_in(&found)?;
                     let view = TreeView::parse(tree).ok().filter(|view| view.len() == seqno)?;
+                    // What a lower view signed does not follow on what a higher one did.
+                    if found.view < at_least {
+                        return None;
+                    }
                     Some((view.flushed, found.view, found.leaf()))
                 };
                 let Some((flushed, view, leaf)) = pool.with_entry(run, seqno, look)?.flatten() else {
                     continue;
                 };
                 if absent.is_some_and(|absent| flushed > absent) {
-                    beyond += 1;
-                } else if tried.len() < MAX_TREES && tried.insert(leaf) {
-                    after += usize::from(missing.is_some());
+                    share.beyond += 1;
+                } else if tried.insert(leaf) {
+                    share.tried += 1;
+                    share.after += usize::from(missing.is_some());
                     match attempt(pool, state, &Hypothesis { run, seqno }, prefer, &mut tries_left)? {
                         Some(Mended::Missing { pieces, at, covered }) => {
                             let rank = (view, at);
@@ -131,9 +170,9 @@ pub fn mend(pool: &Pool, state: &State, prefer: Option<usize>) -> Result<Mended>
                         None => {}
                     }
                 }
-            }
-            if beyond >= MAX_BEYOND || after >= MAX_AFTER || tried.len() >= MAX_TREES {
-                return Ok(missing.map_or(Mended::Nothing, |(_, _, missing)| missing));
+                if share.is_spent() {
+                    end = end.min(seqno.saturating_add(HORIZON));
+                }
             }
         }
         at = match pool.next_held(at.saturating_add(BLOCK)) {
@@ -190,6 +229,7 @@ fn attempt(
     }
     let own = Piece {
         source: of.source,
+        run: tried.run,
         first: tried.seqno,
         last: tried.seqno,
         offset: found.offset,
@@ -315,14 +355,13 @@ pub fn pieces_of(choices: impl IntoIterator<Item = Choice>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for choice in choices {
         match pieces.last_mut() {
-            Some(last)
-                if last.source == choice.source && last.end == choice.offset && last.last + 1 == choice.seqno =>
-            {
+            Some(last) if last.run == choice.run && last.end == choice.offset && last.last + 1 == choice.seqno => {
                 last.last = choice.seqno;
                 last.end = choice.end;
             }
             _ => pieces.push(Piece {
                 source: choice.source,
+                run: choice.run,
                 first: choice.seqno,
                 last: choice.seqno,
                 offset: choice.offset,

@@ -1,7 +1,7 @@
 //! Candidates of one seqno, told apart by their leaves: for where no tree says which is the right one.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pool::{Found, Pool};
 use crate::crypto::digest::Digest;
@@ -10,8 +10,8 @@ use crate::format::cursor::Cursor;
 use crate::format::domain::Maps;
 use crate::format::{Seqno, View};
 
-/// Candidates of one seqno that are looked at where nothing says which is right: three copies have three.
-const MAX_CANDIDATES: usize = 256;
+/// Candidates of one seqno in one copy that are looked at where nothing says which is right: a sound copy has one.
+pub const MAX_CANDIDATES: usize = 256;
 
 /// An entry, as one or more files hold it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Choice {
     pub leaf: Digest,
     /// A file that holds it.
     pub source: usize,
+    /// The run of entries there.
+    pub run: usize,
     /// Offset there.
     pub offset: u64,
     /// Offset after it.
@@ -46,6 +48,7 @@ impl Choice {
             view: found.view,
             leaf,
             source,
+            run,
             offset: found.offset,
             end: found.end(),
             copies: pool.holders(source).iter().copied().collect(),
@@ -62,7 +65,14 @@ impl Choice {
 /// If a file can't be read.
 pub fn options(pool: &Pool, seqno: Seqno, runs: &[usize], prefer: Option<usize>) -> Result<Vec<Choice>> {
     let mut choices: Vec<Choice> = Vec::new();
-    for &run in runs.iter().take(MAX_CANDIDATES) {
+    let mut looked: BTreeMap<usize, usize> = BTreeMap::new();
+    for &run in runs {
+        let copy = pool.copy_of(run);
+        let looked = looked.entry(copy).or_default();
+        *looked += 1;
+        if *looked > MAX_CANDIDATES {
+            continue;
+        }
         let choice = pool.with_entry(run, seqno, |found| {
             let leaf = found.leaf();
             Choice::of(pool, run, &found, leaf)

@@ -4,12 +4,12 @@
 //! where nothing happened to them, are walked once and read once; the others are known as holding the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::sources::{Source, list};
+use super::sources::{Source, Stamp, list};
 use super::survey::{Run, Survey, look, survey};
 use crate::crypto::digest::Digest;
 use crate::error::{Error, Result};
@@ -42,6 +42,8 @@ pub struct Pool {
     /// Bucket and run, sorted.
     index: Vec<(u64, usize)>,
     holders: Vec<Vec<usize>>,
+    /// Of those sources of which there are several the others.
+    others: HashMap<usize, Vec<usize>>,
     /// Of each source the runs in it, which stand together.
     ranges: Vec<std::ops::Range<usize>>,
     mapped: Mutex<HashMap<usize, Arc<OpenChunk>>>,
@@ -87,7 +89,14 @@ impl Pool {
             index.extend((run.first / BUCKET..=run.last / BUCKET).map(|bucket| (bucket, number)));
         }
         index.sort_unstable();
+        let mut others: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (number, source) in sources.iter().enumerate() {
+            if let Some(same) = source.same_as {
+                others.entry(same).or_default().push(number);
+            }
+        }
         Ok(Pool {
+            others,
             holders: holders(&sources),
             ranges,
             sources,
@@ -155,6 +164,33 @@ impl Pool {
         runs.sort_unstable();
         runs.dedup();
         runs
+    }
+
+    /// The first copy that holds a run.
+    pub fn copy_of(&self, run: usize) -> usize {
+        let source = self.runs.get(run).and_then(|run| self.sources.get(run.source));
+        source.map_or(0, |source| source.copy)
+    }
+
+    /// The files with the bytes of a source, itself first.
+    pub fn same(&self, source: usize) -> impl Iterator<Item = &Source> {
+        let others = self.others.get(&source).map_or(&[][..], Vec::as_slice).iter().copied();
+        let all = std::iter::once(source).chain(others);
+        all.filter_map(|index| self.sources.get(index))
+    }
+
+    /// Looks whether files are still what they were when they were listed.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn check_unchanged(&self, sources: impl IntoIterator<Item = usize>) -> Result<()> {
+        let sources: std::collections::BTreeSet<usize> = sources.into_iter().collect();
+        for source in sources.into_iter().filter_map(|source| self.sources.get(source)) {
+            if source.stamp.is_some() && source.stamp != source.path.metadata().ok().as_ref().map(Stamp::of) {
+                return Err(changed(&source.path));
+            }
+        }
+        Ok(())
     }
 
     /// The runs of a source, in file order.
@@ -253,6 +289,13 @@ impl Pool {
     pub fn holders(&self, source: usize) -> &[usize] {
         self.holders.get(source).map_or(&[], Vec::as_slice)
     }
+}
+
+/// A file that is not any more what it was a moment ago.
+pub fn changed(path: &Path) -> Error {
+    Error::io("read", path)(std::io::Error::other(
+        "the file changed while it was read; salvage from copies that nobody writes to",
+    ))
 }
 
 /// Of each source the copies that hold its bytes.

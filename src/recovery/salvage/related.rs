@@ -19,6 +19,8 @@ pub struct Related<'a> {
     grown: &'a Grown,
     last: Seqno,
     copies: BTreeSet<usize>,
+    /// Copies without a file that has some of it.
+    strangers: BTreeSet<usize>,
     known: BTreeMap<usize, bool>,
 }
 
@@ -34,6 +36,7 @@ impl<'a> Related<'a> {
                 .clone()
                 .flat_map(|source| pool.holders(source).iter().copied())
                 .collect(),
+            strangers: BTreeSet::new(),
             known: sources.map(|source| (source, true)).collect(),
         }
     }
@@ -51,19 +54,35 @@ impl<'a> Related<'a> {
             None => {
                 let copies = self.pool.holders(source).to_vec();
                 let mut is = copies.iter().any(|copy| self.copies.contains(copy));
-                for (other, of) in self.pool.sources.iter().enumerate().filter(|_| !is) {
-                    let read = of.same_as.unwrap_or(other);
-                    if copies.contains(&of.copy) && self.holds_some(read)? == Some(true) {
-                        self.copies.insert(of.copy);
-                        is = true;
-                        break;
-                    }
+                for copy in copies {
+                    is = is || self.is_copy(copy)?;
                 }
                 is
             }
         };
         self.known.insert(source, is);
         Ok(is)
+    }
+
+    /// Whether a copy has a file that holds some of it.
+    fn is_copy(&mut self, copy: usize) -> Result<bool> {
+        if self.strangers.contains(&copy) {
+            return Ok(false);
+        }
+        let pool = self.pool;
+        for (number, source) in pool
+            .sources
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| source.copy == copy)
+        {
+            if self.holds_some(source.same_as.unwrap_or(number))? == Some(true) {
+                self.copies.insert(copy);
+                return Ok(true);
+            }
+        }
+        self.strangers.insert(copy);
+        Ok(false)
     }
 
     /// Whether a file holds an entry of the history; nothing where it begins after it.

@@ -4,13 +4,14 @@
 //! is signed too, the rules of `compare` decide: the tail of a lower view gave way, a recovery that did not open is as if it
 //! had never been, and what contradicts each other is refused unless the operator has said whose it is to be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::differences::{Difference, all, leaf_of};
 use super::growth::grow;
 use super::history::Grown;
 use super::pool::{Found, Pool};
 use super::report::LeftOut;
+use super::sources::Source;
 use crate::error::Result;
 use crate::format::{Seqno, TxId};
 use crate::recovery::commits::Commit;
@@ -63,6 +64,8 @@ pub enum Taken {
 pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Findings) -> Result<Settled> {
     let mut left_out: Vec<LeftOut> = Vec::new();
     let mut differences = Vec::new();
+    // Histories that contradict each other, and none of them is of the service that was asked for: another one may be.
+    let mut passed: Vec<(Grown, Seqno, String)> = Vec::new();
     for round in 0..MAX_ROUNDS {
         if let Some(from) = begins_unopened(pool, &grown) {
             let why = "a recovery that did not open, which CCF discards".to_owned();
@@ -81,7 +84,10 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
             findings.push(Finding::new(Code::SalvageBroken, text));
         }
         let mut replaced = false;
-        for &at in places.iter().take(MAX_PLACES) {
+        // Several may part from it at one place.
+        let places = places.iter().take(MAX_PLACES);
+        let mut waiting: Vec<(Seqno, usize)> = places.rev().map(|&at| (at, 0)).collect();
+        while let Some((at, before)) = waiting.pop() {
             let (other, killed) = without(pool, &grown, at, wish)?;
             // The same signature with other bytes, which nothing covers, is no other history.
             let is_other = |last: &TxId| last.seqno > at || (last.seqno == at && !grown.signed.contains(last));
@@ -93,10 +99,19 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
                 Taken::First(why) => {
                     pool.revive(&killed);
                     left_out.push(describe(pool, &other, at, why, findings));
+                    if let Some(leaf) = leaf_of(pool, &other, at)?.filter(|_| before < MAX_ROUNDS) {
+                        pool.kill(at, &leaf)?;
+                        waiting.push((at, before + 1));
+                    }
                 }
                 Taken::Second(why) => {
                     left_out.push(describe(pool, &grown, at, why, findings));
                     grown = other;
+                    replaced = true;
+                    break;
+                }
+                Taken::Neither(why) if wish.service.is_some() && round + 1 < MAX_ROUNDS => {
+                    passed.push((std::mem::replace(&mut grown, other), at, why));
                     replaced = true;
                     break;
                 }
@@ -112,9 +127,28 @@ pub fn settle(pool: &mut Pool, mut grown: Grown, wish: Wish, findings: &mut Find
                 }
             }
         }
-        if !replaced || round + 1 == MAX_ROUNDS {
+        if !replaced {
             break;
         }
+        if round + 1 == MAX_ROUNDS {
+            let text = format!("there are more than {MAX_ROUNDS} signed histories; not all were looked into");
+            findings.push(Finding::new(Code::SalvageBroken, text));
+        }
+    }
+    let is_found = passed.is_empty() || grown.service() == wish.service;
+    for (other, at, why) in passed {
+        if !is_found {
+            let text = format!("the copies hold two signed histories that differ from seqno {at} on: {why}");
+            findings.push(Finding::new(Code::SalvageFork, text).seqno(at));
+            return Ok(Settled {
+                grown,
+                left_out,
+                refused: true,
+                differences,
+            });
+        }
+        let why = "it is not of the service that was asked for".to_owned();
+        left_out.push(describe(pool, &other, at, why, findings));
     }
     Ok(Settled {
         grown,
@@ -134,18 +168,17 @@ fn without(pool: &mut Pool, grown: &Grown, at: Seqno, wish: Wish) -> Result<(Gro
     Ok((grow(pool, grown.before(at), wish.prefer, &Silent)?, killed))
 }
 
-/// The sources of a history from a seqno on.
+/// The sources of a history from a seqno on, each once.
 fn sources_from(grown: &Grown, at: Seqno) -> impl Iterator<Item = usize> {
     let begin = grown.pieces.partition_point(|piece| piece.last < at);
-    grown.pieces.iter().skip(begin).map(|piece| piece.source)
+    let mut seen = HashSet::new();
+    let all = grown.pieces.iter().skip(begin).map(|piece| piece.source);
+    all.filter(move |source| seen.insert(*source))
 }
 
 /// Whether what a history has from a seqno on is only in files of a recovery, and that service did not open.
 fn is_unopened(pool: &Pool, grown: &Grown, at: Seqno) -> bool {
-    let is_recovery = |source: usize| {
-        let mut same = pool.sources.iter().enumerate();
-        same.all(|(index, other)| (index != source && other.same_as != Some(source)) || other.is_recovery())
-    };
+    let is_recovery = |source: usize| pool.same(source).all(Source::is_recovery);
     !grown.state.trust.is_open() && sources_from(grown, at).all(is_recovery)
 }
 
@@ -237,9 +270,9 @@ fn suffix(pool: &Pool, grown: &Grown, at: Seqno) -> Result<Suffix> {
     let services = grown.state.trust.services();
     let mut commits = Vec::new();
     for source in sources_from(grown, at) {
-        let same = pool.sources.iter().enumerate();
-        let same = same.filter(|(index, other)| *index == source || other.same_as == Some(source));
-        let named = same.filter_map(|(_, other)| Some((other, other.name.as_ref()?.last?)));
+        let named = pool
+            .same(source)
+            .filter_map(|other| Some((other, other.name.as_ref()?.last?)));
         for (file, last) in named.filter(|(file, _)| file.is_committed() && !file.is_recovery()) {
             commits.push(Commit {
                 seqno: last,
@@ -263,7 +296,7 @@ fn describe(pool: &Pool, grown: &Grown, at: Seqno, why: String, findings: &mut F
     let mut files: Vec<String> = Vec::new();
     for source in sources_from(grown, at) {
         let path = pool.sources.get(source).map(|source| source.path.shown().to_string());
-        files.extend(path.filter(|path| !files.contains(path)));
+        files.extend(path);
     }
     let last_signed = grown.signed.last().copied().filter(|signed| signed.seqno >= at);
     let signed = last_signed.map_or("nothing of it is signed".to_owned(), |txid| {

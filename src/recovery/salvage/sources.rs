@@ -27,6 +27,25 @@ pub struct Source {
     pub name: Option<ChunkName>,
     /// An earlier source with the same bytes, which is read instead.
     pub same_as: Option<usize>,
+    /// What the file system said of it; nothing for what is in an archive.
+    pub stamp: Option<Stamp>,
+}
+
+/// What changes with a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file.
+    pub fn of(metadata: &std::fs::Metadata) -> Stamp {
+        Stamp {
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 impl Source {
@@ -86,6 +105,7 @@ pub fn list(copies: &[PathBuf]) -> Result<Vec<Source>> {
                             copy,
                             size,
                             same_as: None,
+                            stamp: None,
                         }),
                         None if depth < MAX_DEPTH => waiting.push((path, depth + 1)),
                         None => {}
@@ -106,6 +126,7 @@ pub fn list(copies: &[PathBuf]) -> Result<Vec<Source>> {
                         copy,
                         size: metadata.len(),
                         same_as: None,
+                        stamp: Some(Stamp::of(&metadata)),
                     });
                 }
             }
@@ -126,5 +147,24 @@ mod tests {
         assert_eq!(of("ledger_5.corrupted"), Some((5, None, false)));
         assert_eq!(of("ledger_5-8.committed_prefix"), Some((5, Some(8), false)));
         assert_eq!(of("core.1234"), None);
+    }
+
+    #[test]
+    fn a_file_that_changes_has_another_stamp_also_where_it_keeps_size_and_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger_1");
+        std::fs::write(&path, "before").unwrap();
+        let before = list(&[directory.path().to_owned()]).unwrap().remove(0);
+        let time = path.metadata().unwrap().modified().unwrap();
+        assert_eq!(before.stamp, Some(Stamp::of(&path.metadata().unwrap())));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&path, "after!").unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        assert_ne!(before.stamp, Some(Stamp::of(&path.metadata().unwrap())));
     }
 }

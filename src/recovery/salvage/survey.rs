@@ -17,6 +17,8 @@ use crate::format::layout::{FIRST_ENTRY, Layout};
 const MIN_ENTRY: u64 = (HEADER_SIZE + GCM_HEADER_SIZE) as u64;
 /// Between two remembered places in a run: finding an entry walks no further. 16 bytes each, so 256 KiB for a gigabyte.
 const ANCHOR_BYTES: u64 = 64 << 10;
+/// And no more entries: of the smallest there are a thousand in so many bytes, and each is found from the last such place.
+const ANCHOR_ENTRIES: u64 = 64;
 /// Runs of one file: one with more is made to be searched for ever. A thousand bad sectors make a thousand runs.
 pub const MAX_RUNS: usize = 1 << 18;
 
@@ -125,7 +127,8 @@ pub fn survey(source: usize, bytes: &[u8], holes: impl Iterator<Item = Range<u64
             Some(run) if run.end == at && run.last + 1 == standing.seqno => {
                 run.last = standing.seqno;
                 run.end = standing.end;
-                if run.anchors.last().map_or(run.offset, |&(_, offset)| offset) + ANCHOR_BYTES <= at {
+                let (seqno, offset) = run.anchors.last().copied().unwrap_or((run.first, run.offset));
+                if offset + ANCHOR_BYTES <= at || seqno + ANCHOR_ENTRIES <= standing.seqno {
                     run.anchors.push((standing.seqno, at));
                 }
             }

@@ -4,14 +4,17 @@
 //! unsigned entries, and a result that is to be the whole ledger has them.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use super::history::{End, Grown, Piece};
 use super::joining::is_signed_here;
 use super::mend::{scan_piece, tree_in};
-use super::options::{Choice, options, rank};
+use super::options::{Choice, MAX_CANDIDATES, options, rank};
 use super::pool::{Found, Pool};
 use super::related::Related;
+use crate::crypto::digest::Digest;
 use crate::error::Result;
+use crate::format::TxId;
 use crate::format::cursor::Cursor;
 use crate::format::domain::Maps;
 use crate::merkle::tree::TreeView;
@@ -38,13 +41,7 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
     };
     {
         // Any of these proves what comes before; they may differ in bytes that nothing covers.
-        let mut own = options(pool, at, &pool.runs_at(at), prefer)?;
-        let mut kept = Vec::new();
-        for choice in own.drain(..) {
-            if choice.view == signed.view && signs(pool, &grown, &choice)? {
-                kept.push(choice);
-            }
-        }
+        let kept = signing(pool, &grown, signed, prefer)?;
         let Some(choice) = pick(&kept, prefer).or(kept.first()) else {
             grown.end = End::Missing(at);
             return Ok(grown);
@@ -74,6 +71,12 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
                 return Ok(grown);
             }
             let mut choices = options(pool, at, &runs, prefer)?;
+            let is_superseded = |choice: &Choice| choice.is_sound && choice.view < view;
+            if !choices.is_empty() && choices.iter().all(is_superseded) {
+                // What is left is what a lower view had not signed when a higher one took its place.
+                grown.end = End::Nothing;
+                return Ok(grown);
+            }
             choices.retain(|choice| choice.is_sound && !choice.is_left_over && is_sound_step(view, choice.view));
             // A primary of a higher view took the place of the lower one's unsigned entries.
             let highest = choices.iter().map(|choice| choice.view).max().unwrap_or(0);
@@ -98,6 +101,51 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
     }
 }
 
+/// The candidates for the last signature's own entry that are over the root that it proved: the best first, and of equals the one
+/// that follows in its file on what is proven.
+fn signing(pool: &Pool, grown: &Grown, signed: TxId, prefer: Option<usize>) -> Result<Vec<Choice>> {
+    let root = grown.state.accumulator.root();
+    let before = grown.pieces.last().map(|piece| (piece.source, piece.end));
+    let mut found: HashMap<Digest, (Choice, bool)> = HashMap::new();
+    let mut looked: HashMap<usize, usize> = HashMap::new();
+    for run in pool.runs_at(signed.seqno) {
+        let looked = looked.entry(pool.copy_of(run)).or_default();
+        let own = pool.with_entry(run, signed.seqno, |own| {
+            let is_one = own.view == signed.view && is_tree_of(&own, root);
+            is_one.then(|| {
+                let leaf = own.leaf();
+                Choice::of(pool, run, &own, leaf)
+            })
+        })?;
+        let Some(choice) = own.flatten() else { continue };
+        let follows = before == Some((choice.source, choice.offset));
+        *looked += 1;
+        // The one that follows on what is proven is never one too many.
+        if *looked > MAX_CANDIDATES && !follows {
+            continue;
+        }
+        match found.get_mut(&choice.leaf) {
+            Some((known, followed)) => {
+                known.copies.extend(choice.copies);
+                known.is_left_over &= choice.is_left_over;
+                *followed |= follows;
+            }
+            None if signs(pool, grown, &choice)? => {
+                found.insert(choice.leaf, (choice, follows));
+            }
+            None => {}
+        }
+    }
+    let mut kept: Vec<(Choice, bool)> = found.into_values().collect();
+    kept.sort_by_key(|(choice, follows)| (Reverse((rank(choice, prefer), *follows)), choice.source, choice.offset));
+    Ok(kept.into_iter().map(|(choice, _)| choice).collect())
+}
+
+fn is_tree_of(found: &Found<'_>, root: Digest) -> bool {
+    let tree = tree_in(found).and_then(|tree| TreeView::parse(tree).ok());
+    tree.and_then(|tree| tree.root()) == Some(root)
+}
+
 /// The one that more copies hold than any other.
 fn pick(choices: &[Choice], prefer: Option<usize>) -> Option<&Choice> {
     let mut sorted: Vec<&Choice> = choices.iter().collect();
@@ -112,6 +160,7 @@ fn pick(choices: &[Choice], prefer: Option<usize>) -> Option<&Choice> {
 fn piece(choice: &Choice) -> Piece {
     Piece {
         source: choice.source,
+        run: choice.run,
         first: choice.seqno,
         last: choice.seqno,
         offset: choice.offset,
@@ -133,17 +182,9 @@ fn is_signature(pool: &Pool, choice: &Choice) -> Result<bool> {
     Ok(is_one || walked.is_err())
 }
 
-/// Whether the last signature, as it stands here, is over this root, with a tree of it, by who signed it.
+/// Whether the last signature, as it stands here, is over this root, by who signed it.
 fn signs(pool: &Pool, grown: &Grown, choice: &Choice) -> Result<bool> {
     let root = grown.state.accumulator.root();
-    let chunk = pool.open(choice.source)?;
-    let Some(found) = Found::at(chunk.map.bytes(), choice.offset) else {
-        return Ok(false);
-    };
-    let tree = tree_in(&found).and_then(|tree| TreeView::parse(tree).ok());
-    if tree.and_then(|tree| tree.root()) != Some(root) {
-        return Ok(false);
-    }
     let (_, tx) = scan_piece(pool, &piece(choice))?;
     Ok(tx.is_some_and(|tx| tx.recorded_root() == Some(root) && is_signed_here(&grown.state.trust, &tx, root)))
 }

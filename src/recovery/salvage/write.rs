@@ -1,10 +1,11 @@
 //! The result on disk: a new directory that is there as a whole or not at all.
 //!
-//! Everything is written below a directory with a temporary name, synced, and gets its name last. What ends the process before
-//! leaves that temporary directory, whose name says what it is, and never a result that looks whole.
+//! Everything is written below a directory with a temporary name, synced, and gets its name last. A signal that ends the process
+//! takes that directory with it. What ends it without a word leaves it, never a result that looks whole, and the next salvage to
+//! the same place takes it away: who writes one holds a lock on it.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +18,7 @@ use super::history::Grown;
 use super::pool::Pool;
 use crate::error::{Error, Result};
 use crate::format::chunk_writer::{OPEN_HEADER, completed_header, positions_table};
-use crate::format::whole_file::directory_of;
+use crate::format::whole_file::{directory_of, forget, remove_if_ended};
 use crate::report::output::refuse_ledger_directories;
 use crate::report::progress::Progress;
 use crate::shown::Show;
@@ -25,8 +26,13 @@ use crate::shown::Show;
 /// Chunks that are planned before they are written, on all threads: their positions take a hundredth of that.
 const BATCH_BYTES: u64 = 256 << 20;
 
+/// What a directory that is being made may have in it.
+const PARTS: [&str; 3] = ["ledger", "snapshots", "bridged"];
+
 /// A directory that is being made.
 pub struct Making {
+    /// Locked for as long as it is written, where the file system can.
+    _lock: File,
     temporary: PathBuf,
     path: PathBuf,
     is_done: bool,
@@ -81,11 +87,47 @@ fn is_mount_point(path: &Path) -> bool {
     device(path) != device(directory_of(path))
 }
 
-/// What salvages into this directory left that did not end, or have not ended yet.
+/// What was left by a salvage that did not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It was taken away.
+    Removed(PathBuf),
+    /// It is there: somebody writes it, or it can't be told whether somebody does.
+    Kept(PathBuf),
+}
+
+/// Takes away what salvages into this directory left that did not end; nothing that one of the copies lies in.
 ///
 /// # Errors
 /// If its own directory can't be listed.
-pub fn unfinished(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn clear_unfinished(path: &Path, copies: &[PathBuf]) -> Result<Vec<Left>> {
+    let copies: Vec<PathBuf> = copies.iter().filter_map(|copy| copy.canonicalize().ok()).collect();
+    let each = unfinished(path)?.into_iter();
+    Ok(each
+        .map(|left| match is_abandoned(&left, &copies) {
+            Some(_lock) if std::fs::remove_dir_all(&left).is_ok() => Left::Removed(left),
+            _ => Left::Kept(left),
+        })
+        .collect())
+}
+
+/// The lock on a directory that nobody writes any more, and that holds what a salvage writes, no copy, and nothing else.
+fn is_abandoned(left: &Path, copies: &[PathBuf]) -> Option<File> {
+    let is_directory = left.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let place = left.canonicalize().ok().filter(|_| is_directory)?;
+    if copies.iter().any(|copy| copy.starts_with(&place)) {
+        return None;
+    }
+    let lock = File::open(left).ok()?;
+    lock.try_lock().ok()?;
+    let mut items = std::fs::read_dir(left).ok()?;
+    let is_part = |name: OsString| PARTS.iter().any(|part| name == *part);
+    let is_ours = items.all(|item| item.is_ok_and(|item| is_part(item.file_name())));
+    is_ours.then_some(lock)
+}
+
+/// Directories that a salvage into this one has not finished.
+fn unfinished(path: &Path) -> Result<Vec<PathBuf>> {
     let above = directory_of(path);
     let mut begin = OsString::from(".");
     begin.push(path.file_name().unwrap_or_default());
@@ -117,7 +159,11 @@ impl Making {
             let temporary = directory_of(path).join(temporary);
             match std::fs::create_dir(&temporary) {
                 Ok(()) => {
+                    // Whoever takes away what was left may have been quicker.
+                    let Some(lock) = lock(&temporary) else { continue };
+                    remove_if_ended(&temporary);
                     return Ok(Making {
+                        _lock: lock,
                         temporary,
                         path: path.to_owned(),
                         is_done: false,
@@ -151,6 +197,7 @@ impl Making {
         sync_tree(&self.temporary)?;
         std::fs::rename(&self.temporary, &self.path).map_err(Error::io("write", &self.path))?;
         self.is_done = true;
+        forget(&self.temporary);
         sync_directory(directory_of(&self.path))
     }
 }
@@ -160,8 +207,19 @@ impl Drop for Making {
         if !self.is_done {
             // It was given up; if it can't be removed either, its name says what it is.
             let _ = std::fs::remove_dir_all(&self.temporary);
+            forget(&self.temporary);
         }
     }
+}
+
+/// Locks a new directory, and nothing if somebody else has done so.
+fn lock(path: &Path) -> Option<File> {
+    let lock = File::open(path).ok()?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        return None;
+    }
+    let number = |metadata: std::io::Result<std::fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+    (number(path.symlink_metadata()) == number(lock.metadata())).then_some(lock)
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
