@@ -1,7 +1,7 @@
 //! Whether a record is the whole of its line, as encoders write it: a few comparisons at fixed places. Where this says no,
 //! [`quoting`](super::quoting) looks at all that stands around it.
 
-use super::common::{Common, Kind};
+use super::common::{Common, Kind, has_any};
 
 /// What a line of JSON begins with, and one of docker's with such a line in it.
 pub const LINES: [&[u8]; 2] = [JSON, INSIDE];
@@ -68,18 +68,18 @@ fn begins_text(bytes: &[u8], at: usize) -> bool {
     let Some((time, [b'[', rest @ ..])) = line.split_first_chunk() else {
         return false;
     };
-    let level = rest.trim_ascii_end();
-    let thread = [&b"] INFO"[..], b"] DEBUG", b"] WARN", b"] ERROR", b"] TRACE"]
-        .into_iter()
-        .find_map(|end| level.strip_suffix(end));
+    let thread = rest.strip_suffix(b"] INFO  ").or_else(|| {
+        let level = rest.trim_ascii_end();
+        [&b"] INFO"[..], b"] DEBUG", b"] WARN", b"] ERROR", b"] TRACE"]
+            .into_iter()
+            .find_map(|end| level.strip_suffix(end))
+    });
     is_time(time, &TIME_OF_TEXT) && !thread.is_none_or(is_more_than_a_name)
 }
 
-/// Whether there are words or strings in it. All of it is looked at, many bytes at once.
+/// Whether there are words or strings in it.
 fn is_more_than_a_name(text: &[u8]) -> bool {
-    text.iter().fold(false, |found, byte| {
-        found | (*byte <= b' ') | (*byte == b'"') | (*byte == b'\\')
-    })
+    has_any(text, b' ' + 1, *b"\"\\")
 }
 
 #[cfg(test)]
