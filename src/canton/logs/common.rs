@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memmem::Finder;
 
+use super::alone::has_any;
 use super::logger;
 use super::message::CORRECT;
 use crate::canton::Timestamp;
@@ -256,25 +257,6 @@ fn is_dash(near: &[u8], dash: usize) -> bool {
     head.last() == Some(&b' ') && !has_any(head, 0, *b"-\"\\\n")
 }
 
-/// Whether one of these bytes stands in a text, or one that is less than `least`, which is at most 128. Eight are looked at
-/// together: in names and numbers that is faster than to search.
-#[inline]
-pub fn has_any<const N: usize>(text: &[u8], least: u8, bytes: [u8; N]) -> bool {
-    const ONES: u64 = u64::MAX / 0xff;
-    let is_in = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        // The highest bit of a byte that is less, if there is any; others may follow the first.
-        let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word & (ONES << 7);
-        bytes.iter().fold(less(word, least), |found, byte| {
-            found | less(word ^ (ONES * u64::from(*byte)), 1)
-        }) != 0
-    };
-    match text.last_chunk() {
-        Some(last) => is_in(last) | text.as_chunks().0.iter().any(is_in),
-        None => text.iter().any(|byte| *byte < least || bytes.contains(byte)),
-    }
-}
-
 /// What ends a string, or a piece of one.
 #[inline]
 fn string_end(text: &[u8]) -> Option<usize> {
@@ -412,22 +394,6 @@ mod tests {
     use super::*;
     use crate::canton::evidence::Comparison;
     use crate::canton::name::Participant;
-
-    #[test]
-    fn a_byte_is_found_wherever_it_stands_and_no_other_passes_for_it() {
-        for length in 0..40 {
-            let text: Vec<u8> = (0..length).map(|at| [b'a', 0x80, 0xff, b'!', b')'][at % 5]).collect();
-            assert!(!has_any(&text, 0x21, *b"(\"\\"), "{length}");
-            for at in 0..length {
-                for byte in *b"(\"\\ \n\x00" {
-                    let mut text = text.clone();
-                    text[at] = byte;
-                    assert!(has_any(&text, 0x21, *b"(\"\\"), "{byte} at {at} of {length}");
-                    assert_eq!(has_any(&text, 0, *b"("), byte == b'(', "{byte} at {at} of {length}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn what_is_read_in_one_go_is_what_all_forms_are_read_as() {
