@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::{Date, Month, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// An instant, microseconds since 1970-01-01T00:00:00Z; negative before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -122,12 +122,31 @@ impl Timestamp {
             }
             _ => return None,
         };
-        let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-        let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
-        let midnight = date.midnight().assume_utc().unix_timestamp();
-        let seconds = midnight + hour * 3600 + minute * 60 + second;
+        let days = days_to(year, month, day)?;
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
         Timestamp::from_micros(seconds.checked_mul(SECOND)?.checked_add(micros)?)
     }
+}
+
+/// Days from 1970 to a date of the calendar that is extended to the year 1; none where there is no such day. Years are counted
+/// from March, so that a leap day is the last of its year, and in eras of 400.
+fn days_to(year: i64, month: i64, day: i64) -> Option<i64> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(is_leap),
+        1..=12 => 31,
+        _ => return None,
+    };
+    (1..=length).contains(&day).then_some(())?;
+    let (year, month) = match month > 2 {
+        true => (year, month - 3),
+        false => (year - 1, month + 9),
+    };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468)
 }
 
 fn digit(byte: u8) -> Option<i64> {
@@ -219,6 +238,25 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Timestamp>(), Err(NotATimestamp), "{text}");
         }
+    }
+
+    #[test]
+    fn every_day_is_as_far_from_1970_as_calendars_have_it() {
+        let first = time::Date::from_calendar_date(1, time::Month::January, 1).unwrap();
+        let days = std::iter::successors(Some(first), |day| day.next_day()).take_while(|day| day.year() <= 9999);
+        let epoch = OffsetDateTime::UNIX_EPOCH.date();
+        for day in days {
+            let (year, month, of_month) = (day.year().into(), u8::from(day.month()).into(), day.day().into());
+            let expected = (day - epoch).whole_days();
+            assert_eq!(days_to(year, month, of_month), Some(expected), "{day}");
+            if day.next_day().is_none_or(|next| next.month() != day.month()) {
+                assert_eq!(days_to(year, month, of_month + 1), None, "{day}");
+            }
+        }
+        assert_eq!(
+            (days_to(2024, 0, 1), days_to(2024, 13, 1), days_to(2024, 1, 0)),
+            (None, None, None)
+        );
     }
 
     #[test]

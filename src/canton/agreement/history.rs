@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clique::Graph;
 use crate::canton::Timestamp;
-use crate::canton::evidence::{Comparison, Comparisons, Observations, Period};
+use crate::canton::evidence::{Comparison, Observations, Period, Periods, Run};
 use crate::canton::name::Participant;
 
 /// Instants after `.0` up to and with `.1`.
@@ -37,8 +37,8 @@ struct Found {
 #[derive(Clone, Debug, Default)]
 pub struct Pair {
     found: [Found; 2],
-    /// Ends of periods for which they were found to agree, sorted.
-    agreed: Vec<Timestamp>,
+    /// Runs of periods for which they were found to agree: there may be a million periods in one.
+    agreed: Vec<Run>,
     /// Ends of periods for which they were found to differ, sorted.
     pub differed: Vec<Timestamp>,
     /// When they agreed, overlaps joined.
@@ -48,7 +48,7 @@ pub struct Pair {
 impl Pair {
     /// The last tick at which they were found to agree, whatever came after.
     pub fn last_agreed(&self) -> Option<Timestamp> {
-        self.agreed.last().copied()
+        self.agreed.iter().map(Run::end).max()
     }
 
     /// The first tick from which on they differed, and never agreed again after the last of these.
@@ -138,18 +138,27 @@ impl History {
                 }
             }
         }
-        for ((sender, period), comparisons) in observed.compared.iter() {
-            self.reach(owner, Some(period.to_inclusive));
-            let Some(&sender) = index.get(sender) else {
-                self.others.insert(sender.clone());
+        for (name, comparison, run) in observed.compared.runs() {
+            self.reach(owner, Some(run.end()));
+            let Some(&sender) = index.get(name) else {
+                if !self.others.contains(name) {
+                    self.others.insert(name.clone());
+                }
                 continue;
             };
-            self.reach(sender, Some(period.to_inclusive));
+            self.reach(sender, Some(run.end()));
             if sender == owner {
                 continue;
             }
             let pair = self.pairs.entry((owner.min(sender), owner.max(sender))).or_default();
-            pair.take(usize::from(owner > sender), period, comparisons);
+            let side = usize::from(owner > sender);
+            match comparison {
+                Comparison::Weak => {
+                    let is_doubted = |period: &Period| observed.compared.has(name, period, Comparison::Mismatch);
+                    undoubted(run, is_doubted, |run| pair.take(side, run, comparison));
+                }
+                _ => pair.take(side, run, comparison),
+            }
         }
     }
 
@@ -174,10 +183,7 @@ impl History {
 
     /// All ticks at which two SVs were found to agree, sorted, each once.
     pub fn ticks(&self) -> Vec<Timestamp> {
-        let mut ticks: Vec<Timestamp> = self.pairs.values().flat_map(|pair| &pair.agreed).copied().collect();
-        ticks.sort_unstable();
-        ticks.dedup();
-        ticks
+        ticks(self.pairs.values().flat_map(|pair| &pair.agreed))
     }
 
     /// The graph of agreement at each of these ticks, from the last back; only those are given at which it is another than
@@ -214,33 +220,32 @@ fn set<T>(all: &mut [T], at: usize, change: impl FnOnce(&mut T)) {
 }
 
 impl Pair {
-    fn take(&mut self, side: usize, period: Period, comparisons: Comparisons) {
-        let to = period.to_inclusive;
-        let differs = comparisons.contains(&Comparison::Mismatch);
-        if differs {
-            self.differed.push(to);
+    fn take(&mut self, side: usize, run: Run, comparison: Comparison) {
+        if comparison == Comparison::Mismatch {
+            return self.differed.extend(run.periods().map(|period| period.to_inclusive));
         }
-        // A period that begins with the participant says something about its end only.
-        let from = match period.from_exclusive {
-            Timestamp::MIN => to.plus_micros(-1),
-            from => from.min(to.plus_micros(-1)),
+        self.agreed.push(run);
+        let Some(found) = self.found.get_mut(side) else { return };
+        let spans = match comparison {
+            Comparison::Correct => &mut found.correct,
+            _ => &mut found.weak,
         };
-        if let Some(found) = self.found.get_mut(side) {
-            if comparisons.contains(&Comparison::Correct) {
-                found.correct.push((from, to));
-                self.agreed.push(to);
-            } else if comparisons.contains(&Comparison::Weak) && !differs {
-                found.weak.push((from, to));
-                self.agreed.push(to);
+        let (first, end) = (run.first.to_inclusive, run.end());
+        match run.first.from_exclusive {
+            // A period that begins with the participant says something about its end only.
+            Timestamp::MIN => {
+                spans.push((first.plus_micros(-1), first));
+                if end > first {
+                    spans.push((first, end));
+                }
             }
+            from => spans.push((from.min(end.plus_micros(-1)), end)),
         }
     }
 
     fn settle(&mut self) {
-        for times in [&mut self.agreed, &mut self.differed] {
-            times.sort_unstable();
-            times.dedup();
-        }
+        self.differed.sort_unstable();
+        self.differed.dedup();
         let mut all = Vec::new();
         for found in &mut self.found {
             for spans in [&mut found.correct, &mut found.weak] {
@@ -264,12 +269,50 @@ impl Pair {
             }
         };
         self.spans.iter().for_each(|span| between(span.0, span.1, 1));
+        // Where none differed, which is so for nearly all, no tick has to be looked for.
+        let agreed = match self.differed.is_empty() {
+            true => Vec::new(),
+            false => self::ticks(&self.agreed),
+        };
         for at in &self.differed {
-            if self.agreed.binary_search(at).is_err() && covers(&self.spans, *at) {
+            if agreed.binary_search(at).is_err() && covers(&self.spans, *at) {
                 between(at.plus_micros(-1), *at, -1);
             }
         }
     }
+}
+
+/// The ends of all periods of all runs, sorted, each once.
+fn ticks<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Timestamp> {
+    let mut ticks = Vec::new();
+    let mut all = Periods::default();
+    for run in runs {
+        all.add(*run);
+    }
+    for run in all.runs() {
+        ticks.extend(run.periods().map(|period| period.to_inclusive));
+    }
+    ticks.sort_unstable();
+    ticks.dedup();
+    ticks
+}
+
+/// Gives the parts of a run of which no period is doubted.
+fn undoubted(run: Run, is_doubted: impl Fn(&Period) -> bool, mut give: impl FnMut(Run)) {
+    let mut part: Option<Run> = None;
+    for period in run.periods() {
+        if is_doubted(&period) {
+            part.take().into_iter().for_each(&mut give);
+        } else if !part.as_mut().is_some_and(|part| part.absorb(period)) {
+            part.replace(Run {
+                first: period,
+                count: 1,
+            })
+            .into_iter()
+            .for_each(&mut give);
+        }
+    }
+    part.into_iter().for_each(give);
 }
 
 /// Sorted, and those that overlap or touch as one.

@@ -110,6 +110,13 @@ struct Begin {
 }
 
 impl Begin {
+    fn of(run: Run) -> Begin {
+        Begin {
+            length: run.length(),
+            from: run.first.from_exclusive.micros(),
+        }
+    }
+
     /// What two runs of one length have in common if they can meet.
     fn phase(self) -> i64 {
         match self.length > 0 {
@@ -142,10 +149,11 @@ impl PartialOrd for Begin {
 
 /// A set of periods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Periods(BTreeMap<Begin, u32>);
+pub struct Periods(BTreeMap<Begin, u32>);
 
 impl Periods {
-    fn runs(&self) -> impl Iterator<Item = Run> {
+    /// Its runs.
+    pub fn runs(&self) -> impl Iterator<Item = Run> {
         self.0.iter().filter_map(|(begin, count)| {
             let first = Period {
                 from_exclusive: Timestamp::from_micros(begin.from)?,
@@ -155,13 +163,25 @@ impl Periods {
         })
     }
 
+    /// How many runs there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether a run would become one with another that is there: then it takes no room of its own.
+    fn meets(&self, run: Run) -> bool {
+        let begin = Begin::of(run);
+        let end = |begin: Begin, count: u32| begin.from + begin.length.max(0) * i64::from(count);
+        let before = self.0.range(..=begin).next_back();
+        let next = self.0.range(begin..).next();
+        before.is_some_and(|(before, held)| before.can_meet(begin) && end(*before, *held) >= begin.from)
+            || next.is_some_and(|(next, _)| next.can_meet(begin) && next.from <= end(begin, run.count))
+    }
+
     /// Adds those of a run that are not there yet; how many these were.
-    fn add(&mut self, run: Run) -> u32 {
+    pub fn add(&mut self, run: Run) -> u32 {
         let length = run.length();
-        let mut begin = Begin {
-            length,
-            from: run.first.from_exclusive.micros(),
-        };
+        let mut begin = Begin::of(run);
         let end = |begin: Begin, count: u32| begin.from + length.max(0) * i64::from(count);
         let mut count = if length > 0 { run.count } else { 1 };
         let mut last = end(begin, count);
@@ -209,15 +229,34 @@ impl Periods {
 pub struct Compared(BTreeMap<Participant, [Periods; 3]>);
 
 impl Compared {
-    /// Adds the periods of a run that are not there yet; how many these were.
-    pub(super) fn add(&mut self, counterparty: &Participant, run: Run, comparison: Comparison) -> u32 {
+    /// Adds the periods of a run that are not there yet; how many these were, and by how much there are more runs now.
+    pub(super) fn add(&mut self, counterparty: &Participant, run: Run, comparison: Comparison) -> (u32, isize) {
         if !self.0.contains_key(counterparty) {
             self.0.insert(counterparty.clone(), Default::default());
         }
-        let periods = self.0.get_mut(counterparty);
-        periods
-            .and_then(|all| all.get_mut(comparison as usize))
-            .map_or(0, |periods| periods.add(run))
+        let all = self.0.get_mut(counterparty);
+        let Some(periods) = all.and_then(|all| all.get_mut(comparison as usize)) else {
+            return (0, 0);
+        };
+        let before = periods.count();
+        let new = periods.add(run);
+        (new, periods.count() as isize - before as isize)
+    }
+
+    /// Adds a counterparty that is not there yet with all that was compared with it.
+    pub(super) fn insert(&mut self, counterparty: Participant, all: [Periods; 3]) {
+        self.0.insert(counterparty, all);
+    }
+
+    /// Whether anything was compared with a counterparty.
+    pub fn has_any(&self, counterparty: &Participant) -> bool {
+        self.0.contains_key(counterparty)
+    }
+
+    /// Whether a run would become one with another that is there.
+    pub(super) fn meets(&self, counterparty: &Participant, run: Run, comparison: Comparison) -> bool {
+        let periods = self.0.get(counterparty).and_then(|all| all.get(comparison as usize));
+        periods.is_some_and(|periods| periods.meets(run))
     }
 
     /// Takes over all of another.

@@ -13,12 +13,12 @@
 //! Periods stand in runs: the instant before the first, the length of each in microseconds, and how many follow each other
 //! without a gap. A month of agreement is one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io::Read;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, Evidence, Fact, Facts, MOST_FACTS, Period, digest};
+use super::{Comparison, Evidence, digest, reading};
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
 use crate::shown::Shown;
@@ -27,9 +27,8 @@ use crate::shown::Shown;
 pub const FORMAT: &str = "rekindle-canton-evidence";
 /// The version that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
-/// Bytes of the largest file that is read. Forty SVs that compare for a year, never twice for the same length of time, are
-/// 700,000 runs of some 50 bytes.
-pub const LARGEST: usize = 128 << 20;
+/// Bytes of the largest file that is read: what is kept of one SV is at most 260,000 runs of some 60 bytes.
+pub const LARGEST: usize = 32 << 20;
 /// Characters of the longest name of an SV.
 pub const LONGEST_NAME: usize = 200;
 
@@ -37,8 +36,13 @@ pub const LONGEST_NAME: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// Larger than any real one.
-    #[error("it has {0} bytes and an evidence file at most {LARGEST}: ask its SV to run `rekindle canton scan` again")]
-    TooLarge(usize),
+    #[error(
+        "it has more than {LARGEST} bytes, which is more than any evidence file: ask its SV to run `rekindle canton scan` again"
+    )]
+    TooLarge,
+    /// The machine's.
+    #[error("{}", Shown(.0))]
+    Unread(std::io::Error),
     /// Something else altogether.
     #[error(
         "it is no evidence file: expected a JSON document with \"format\":\"{FORMAT}\", as `rekindle canton scan` writes it"
@@ -63,8 +67,7 @@ pub enum Fault {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Document {
     format: String,
     version: u32,
@@ -75,8 +78,7 @@ struct Document {
     synchronizers: Vec<Synchronizer>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Synchronizer {
     synchronizer: String,
     reached: Option<Timestamp>,
@@ -85,8 +87,7 @@ struct Synchronizer {
     counterparties: Vec<Counterparty>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Counterparty {
     participant: Participant,
     sent: Option<Timestamp>,
@@ -97,16 +98,7 @@ struct Counterparty {
 
 /// The instant before the first period, microseconds of each, how many.
 #[derive(Serialize, Deserialize, Clone, Copy)]
-struct Run(Timestamp, i64, u64);
-
-/// Enough of a document to know what it is.
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-    version: u32,
-    #[serde(flatten)]
-    _rest: BTreeMap<String, IgnoredAny>,
-}
+pub(super) struct Run(pub Timestamp, pub i64, pub u64);
 
 /// The file for an SV of this name: one line, always the same for the same evidence.
 ///
@@ -165,142 +157,21 @@ pub fn to_json(name: &str, evidence: &Evidence) -> Result<Vec<u8>, serde_json::E
     Ok(json)
 }
 
-/// Reads a file: the SV's name, and its evidence.
+/// Reads a file that is in memory: the SV's name, and its evidence.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(bytes: &[u8]) -> Result<(String, Evidence), Fault> {
+    match bytes.len() > LARGEST {
+        true => Err(Fault::TooLarge),
+        false => read(bytes),
+    }
+}
+
+/// Reads a file from its beginning to its end: the SV's name, and its evidence. Of the file no more is in memory than a run.
 ///
 /// # Errors
 /// Whatever is no such file, or was changed after it was written: what was found, and what to do.
-pub fn parse(bytes: &[u8]) -> Result<(String, Evidence), Fault> {
-    if bytes.len() > LARGEST {
-        return Err(Fault::TooLarge(bytes.len()));
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match serde_json::from_slice::<Head>(bytes) {
-        Ok(head) if head.format != FORMAT => return Err(Fault::Another),
-        Ok(head) if head.version != VERSION => return Err(Fault::Version(head.version)),
-        Ok(_) => {}
-        Err(why) if why.is_eof() && contains(bytes, FORMAT.as_bytes()) => return Err(Fault::Shape(why)),
-        Err(_) => return Err(Fault::Another),
-    }
-    let document: Document = serde_json::from_slice(bytes).map_err(Fault::Shape)?;
-    if document.name.is_empty() || document.name.chars().count() > LONGEST_NAME {
-        let found = format!("the SV's name must have 1 to {LONGEST_NAME} characters");
-        return Err(Fault::Content(found));
-    }
-    let evidence = read(&document)?;
-    let computed = digest(&evidence);
-    if computed != document.digest {
-        let stated = crate::shown::excerpt(&document.digest);
-        return Err(Fault::Digest { stated, computed });
-    }
-    Ok((document.name, evidence))
-}
-
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    memchr::memmem::find(bytes, text).is_some()
-}
-
-fn read(document: &Document) -> Result<Evidence, Fault> {
-    let mut evidence = Evidence {
-        left_out: document.left_out,
-        ..Evidence::default()
-    };
-    if let Some(owner) = &document.participant {
-        let why = |why: crate::canton::name::NotAParticipant| Fault::Content(format!("of its owner: {why}"));
-        evidence.participant = Some(owner.parse().map_err(why)?);
-    }
-    // Checked before anything is unfolded: a few bytes may promise billions of periods.
-    let runs = document
-        .synchronizers
-        .iter()
-        .flat_map(|synchronizer| &synchronizer.counterparties)
-        .flat_map(|party| [&party.correct, &party.weak, &party.mismatch].into_iter().flatten());
-    let periods = runs.fold(0u64, |sum, run| sum.saturating_add(run.2));
-    if periods > MOST_FACTS as u64 {
-        let found = format!("it promises {periods} periods, and an evidence file has at most {MOST_FACTS}");
-        return Err(Fault::Content(found));
-    }
-    for synchronizer in &document.synchronizers {
-        if evidence.observations.contains_key(&synchronizer.synchronizer) {
-            return Err(Fault::Content("a synchronizer stands in it twice".to_owned()));
-        }
-        read_one(&mut evidence, synchronizer)?;
-    }
-    // What was left out when it was written was left out of a full one, and what is there has room.
-    match evidence.left_out == document.left_out {
-        true => Ok(evidence),
-        false => Err(Fault::Content(format!("it holds more than {MOST_FACTS} facts"))),
-    }
-}
-
-fn read_one(evidence: &mut Evidence, synchronizer: &Synchronizer) -> Result<(), Fault> {
-    let name = synchronizer.synchronizer.as_str();
-    evidence.observations.insert(name.to_owned(), Default::default());
-    evidence.kept += 1;
-    let instants = [
-        synchronizer.reached.map(Fact::Reached),
-        synchronizer.pruned.map(Fact::Pruned),
-        synchronizer.catching_up.then_some(Fact::CatchingUp),
-    ];
-    instants
-        .into_iter()
-        .flatten()
-        .for_each(|fact| evidence.take(name, fact));
-    let mut seen = BTreeSet::new();
-    for party in &synchronizer.counterparties {
-        let counterparty = &party.participant;
-        if !seen.insert(counterparty) {
-            return Err(Fault::Content(format!("{counterparty} stands twice in a synchronizer")));
-        }
-        if let Some(to_inclusive) = party.sent {
-            let counterparty = counterparty.clone();
-            evidence.take(
-                name,
-                Fact::Sent {
-                    counterparty,
-                    to_inclusive,
-                },
-            );
-        }
-        let lists = [
-            (Comparison::Correct, &party.correct),
-            (Comparison::Weak, &party.weak),
-            (Comparison::Mismatch, &party.mismatch),
-        ];
-        for (comparison, runs) in lists {
-            for run in runs {
-                let run = unfold(run)?;
-                // Whatever has no room is counted as left out, and refused for that.
-                let left_out = evidence.left_out;
-                let new = evidence.take_run(name, counterparty, run, comparison);
-                let again = new < run.count && evidence.left_out == left_out;
-                if again {
-                    return Err(Fault::Content(format!("a period of {counterparty} stands in it twice")));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The periods that a run stands for.
-fn unfold(run: &Run) -> Result<super::Run, Fault> {
-    let Run(from_exclusive, length, count) = *run;
-    let wrong = |what: &str| Fault::Content(format!("a run of periods that {what}, at {from_exclusive}"));
-    // A log may hold a period that ends where or before it begins; two of them never follow each other.
-    if count == 0 || (length <= 0 && count > 1) {
-        return Err(wrong("has no periods"));
-    }
-    let after = |count: u64| {
-        let micros = length.checked_mul(i64::try_from(count).ok()?)?;
-        Timestamp::from_micros(from_exclusive.micros().checked_add(micros)?)
-    };
-    let first_and_last = after(1).zip(after(count)).zip(u32::try_from(count).ok());
-    let Some(((to_inclusive, _), count)) = first_and_last else {
-        return Err(wrong("goes beyond what Canton's clock knows"));
-    };
-    let first = Period {
-        from_exclusive,
-        to_inclusive,
-    };
-    Ok(super::Run { first, count })
+pub fn read(source: impl Read) -> Result<(String, Evidence), Fault> {
+    reading::read(source)
 }

@@ -7,6 +7,8 @@
 mod compared;
 mod digest;
 pub mod file;
+mod reading;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +17,10 @@ use std::collections::BTreeMap;
 use crate::canton::Timestamp;
 use crate::canton::name::Participant;
 
-pub use compared::{Compared, Comparisons, Run};
+pub use compared::{Compared, Comparisons, Periods, Run};
 pub use digest::{digest, digest_of_all};
+use room::Room;
+pub use room::{MOST_BYTES, MOST_FACTS};
 
 /// The ticks that a commitment speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,11 +76,6 @@ pub trait Facts {
     fn take(&mut self, synchronizer: &str, fact: Fact);
 }
 
-/// Facts that one source may give on all synchronizers together: what twenty SVs give that compare every minute for a month,
-/// or forty that compare every half an hour for a year. Where no period follows another, so that each is a run of its own,
-/// they take some 50 MB.
-pub const MOST_FACTS: usize = 1_000_000;
-
 /// What the sources of one owner say about one synchronizer, each thing once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
@@ -99,15 +98,14 @@ pub struct Evidence {
     pub participant: Option<Participant>,
     /// By synchronizer.
     pub observations: BTreeMap<String, Observations>,
-    /// Comparisons that were not kept, because there were more than [`MOST_FACTS`].
+    /// Facts that were not kept, because there were more than [`MOST_FACTS`], or more than [`MOST_BYTES`] would hold.
     pub left_out: u64,
-    kept: usize,
+    kept: Room,
 }
 
 impl Observations {
-    /// Keeps a fact that is no comparison; whether that took room. Where there is none left (`is_full`), only what needs none
-    /// is kept; whether the fact was left out is the second answer.
-    fn take(&mut self, fact: Fact, is_full: bool) -> (bool, bool) {
+    /// Keeps a fact that is no comparison. Where there is no room left, only what needs none is kept; how many were left out.
+    fn take(&mut self, fact: Fact, room: &mut Room) -> u64 {
         let later = |kept: &mut Option<Timestamp>, at: Timestamp| *kept = (*kept).max(Some(at));
         match fact {
             Fact::Compared { .. } => {}
@@ -117,19 +115,47 @@ impl Observations {
             } => {
                 if let Some(known) = self.sent.get_mut(&counterparty) {
                     *known = (*known).max(to_inclusive);
-                    return (false, false);
+                    return 0;
                 }
-                if is_full {
-                    return (false, true);
+                if !room.take(1, room::sender(&counterparty)) {
+                    return 1;
                 }
                 self.sent.insert(counterparty, to_inclusive);
-                return (true, false);
             }
             Fact::Reached(at) => later(&mut self.reached, at),
             Fact::Pruned(at) => later(&mut self.pruned, at),
             Fact::CatchingUp => self.was_catching_up = true,
         }
-        (false, false)
+        0
+    }
+
+    /// Takes the same comparison of several periods; how many of them were not there before, and how many were left out.
+    fn take_run(
+        &mut self,
+        counterparty: &Participant,
+        run: Run,
+        comparison: Comparison,
+        room: &mut Room,
+    ) -> (u32, u64) {
+        let is_known = self.compared.has_any(counterparty);
+        let own = if is_known { 0 } else { room::counterparty(counterparty) };
+        let meets = self.compared.meets(counterparty, run, comparison);
+        let bytes = own + if meets { 0 } else { room::RUN };
+        if room.has(run.count as usize, bytes) {
+            let (new, runs) = self.compared.add(counterparty, run, comparison);
+            room.add(new as usize, own, runs);
+            return (new, 0);
+        }
+        // Those that are there already, and those that follow them, need less.
+        if run.count > 1 {
+            let one = |first| Run { first, count: 1 };
+            return run.periods().fold((0, 0), |(new, left_out), period| {
+                let (more, out) = self.take_run(counterparty, one(period), comparison, room);
+                (new + more, left_out + out)
+            });
+        }
+        let is_there = self.compared.has(counterparty, &run.first, comparison);
+        (0, u64::from(!is_there))
     }
 }
 
@@ -181,46 +207,20 @@ impl Evidence {
             self.left_out = self.left_out.saturating_add(run.count.into());
             return 0;
         }
-        let room = MOST_FACTS.saturating_sub(self.kept);
-        let Some(Observations { compared, .. }) = self.observations.get_mut(synchronizer) else {
+        let Some(observations) = self.observations.get_mut(synchronizer) else {
             return 0;
         };
-        let new = match room >= run.count as usize {
-            true => compared.add(counterparty, run, comparison),
-            // Those that are there already need no room.
-            false => {
-                let mut new = 0;
-                for period in run.periods() {
-                    if compared.has(counterparty, &period, comparison) {
-                        continue;
-                    }
-                    if new as usize == room {
-                        self.left_out = self.left_out.saturating_add(1);
-                        continue;
-                    }
-                    new += compared.add(
-                        counterparty,
-                        Run {
-                            first: period,
-                            count: 1,
-                        },
-                        comparison,
-                    );
-                }
-                new
-            }
-        };
-        self.kept += new as usize;
+        let (new, left_out) = observations.take_run(counterparty, run, comparison, &mut self.kept);
+        self.left_out = self.left_out.saturating_add(left_out);
         new
     }
 
     /// What is known about a synchronizer; none where there is no room for one more.
     fn on(&mut self, synchronizer: &str) -> Option<&mut Observations> {
         if !self.observations.contains_key(synchronizer) {
-            if self.kept >= MOST_FACTS {
+            if !self.kept.take(1, room::synchronizer(synchronizer)) {
                 return None;
             }
-            self.kept += 1;
             self.observations
                 .insert(synchronizer.to_owned(), Observations::default());
         }
@@ -247,11 +247,9 @@ impl Facts for Evidence {
             self.left_out = self.left_out.saturating_add(1);
             return;
         };
-        let is_full = self.kept >= MOST_FACTS;
         if let Some(observations) = self.observations.get_mut(synchronizer) {
-            let (took_room, left_out) = observations.take(fact, is_full);
-            self.kept += usize::from(took_room);
-            self.left_out += u64::from(left_out);
+            let left_out = observations.take(fact, &mut self.kept);
+            self.left_out = self.left_out.saturating_add(left_out);
         }
     }
 }

@@ -68,18 +68,37 @@ fn begins_text(bytes: &[u8], at: usize) -> bool {
     let Some((time, [b'[', rest @ ..])) = line.split_first_chunk() else {
         return false;
     };
-    let level = rest.trim_ascii_end();
-    let thread = [&b"] INFO"[..], b"] DEBUG", b"] WARN", b"] ERROR", b"] TRACE"]
-        .into_iter()
-        .find_map(|end| level.strip_suffix(end));
+    let thread = rest.strip_suffix(b"] INFO  ").or_else(|| {
+        let level = rest.trim_ascii_end();
+        [&b"] INFO"[..], b"] DEBUG", b"] WARN", b"] ERROR", b"] TRACE"]
+            .into_iter()
+            .find_map(|end| level.strip_suffix(end))
+    });
     is_time(time, &TIME_OF_TEXT) && !thread.is_none_or(is_more_than_a_name)
 }
 
-/// Whether there are words or strings in it. All of it is looked at, many bytes at once.
+/// Whether there are words or strings in it.
 fn is_more_than_a_name(text: &[u8]) -> bool {
-    text.iter().fold(false, |found, byte| {
-        found | (*byte <= b' ') | (*byte == b'"') | (*byte == b'\\')
-    })
+    has_any(text, b' ' + 1, *b"\"\\")
+}
+
+/// Whether one of these bytes stands in a text, or one that is less than `least`, which is at most 128. Eight are looked at
+/// together: in names and numbers that is faster than to search.
+#[inline]
+pub fn has_any<const N: usize>(text: &[u8], least: u8, bytes: [u8; N]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    let is_in = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of a byte that is less, if there is any; others may follow the first.
+        let less = |word: u64, than: u8| word.wrapping_sub(ONES * u64::from(than)) & !word & (ONES << 7);
+        bytes.iter().fold(less(word, least), |found, byte| {
+            found | less(word ^ (ONES * u64::from(*byte)), 1)
+        }) != 0
+    };
+    match text.last_chunk() {
+        Some(last) => is_in(last) | text.as_chunks().0.iter().any(is_in),
+        None => text.iter().any(|byte| *byte < least || bytes.contains(byte)),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +112,22 @@ mod tests {
         let hit = memchr::memmem::find(bytes, search::WORD)?;
         let common = Reader::new().read(bytes, hit)?;
         Some((is_line(bytes, &common), quoting::is_suspect(bytes, hit)))
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands_and_no_other_passes_for_it() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).map(|at| [b'a', 0x80, 0xff, b'!', b')'][at % 5]).collect();
+            assert!(!has_any(&text, 0x21, *b"(\"\\"), "{length}");
+            for at in 0..length {
+                for byte in *b"(\"\\ \n\x00" {
+                    let mut text = text.clone();
+                    text[at] = byte;
+                    assert!(has_any(&text, 0x21, *b"(\"\\"), "{byte} at {at} of {length}");
+                    assert_eq!(has_any(&text, 0, *b"("), byte == b'(', "{byte} at {at} of {length}");
+                }
+            }
+        }
     }
 
     #[test]

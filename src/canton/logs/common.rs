@@ -2,8 +2,11 @@
 //! stands from one end to the other: no search, no allocation, nothing unescaped. Whatever differs in one byte from what the
 //! encoders write is left to the others, which know all forms, and say the same of this one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use memchr::memmem::Finder;
 
+use super::alone::has_any;
 use super::logger;
 use super::message::CORRECT;
 use crate::canton::Timestamp;
@@ -30,6 +33,8 @@ pub struct Common<'a> {
     pub period: Period,
     /// The name of its logger, of whatever kind.
     pub logger: &'a [u8],
+    /// A number that stands for this name: records of one name and different numbers are known anew, nothing else.
+    pub logger_number: u64,
     /// Its level; empty where it says none.
     pub level: &'a [u8],
     /// Where it begins.
@@ -51,6 +56,10 @@ struct Form {
     between: &'static [u8],
     quote: &'static [u8],
     level: &'static [u8],
+    /// What stands between the logger's name and the thread's where the level follows that.
+    thread: &'static [u8],
+    /// And between the thread's name and the level.
+    level_of_thread: &'static [u8],
 }
 
 const FORMS: [Form; 2] = [
@@ -59,12 +68,16 @@ const FORMS: [Form; 2] = [
         between: br#"","logger_name":""#,
         quote: b"\"",
         level: br#""level":""#,
+        thread: br#","thread_name":""#,
+        level_of_thread: br#"","level":""#,
     },
     Form {
         before: br#"\"message\":\""#,
         between: br#"\",\"logger_name\":\""#,
         quote: b"\\\"",
         level: br#"\"level\":\""#,
+        thread: br#",\"thread_name\":\""#,
+        level_of_thread: br#"\",\"level\":\""#,
     },
 ];
 
@@ -73,9 +86,29 @@ pub struct Reader {
     levels: [Finder<'static>; 2],
     periods: Periods,
     /// The last logger's name in each form, with the quote after it.
-    loggers: [Vec<u8>; 2],
+    loggers: [Known; 2],
     /// The same in text, with the blank after it, and where in it the word stands.
-    text_logger: (Vec<u8>, usize),
+    text_logger: (Known, usize),
+    /// Where the dash stood behind the last logger's name in text.
+    dash: usize,
+}
+
+/// A logger's name that was read, and its number.
+#[derive(Default)]
+struct Known {
+    text: Vec<u8>,
+    number: u64,
+}
+
+impl Known {
+    fn remember(&mut self, name: &[u8], end: &[u8]) {
+        /// No two readers give the same number to different names.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        self.text.clear();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(end);
+        self.number = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Reader {
@@ -86,6 +119,7 @@ impl Reader {
             periods: Periods::new(),
             loggers: Default::default(),
             text_logger: Default::default(),
+            dash: 0,
         }
     }
 
@@ -109,30 +143,29 @@ impl Reader {
         let known = self.loggers.get_mut(number)?;
         let (whom, period, rest) = self.periods.sentence(rest)?;
         let rest = rest.strip_prefix(form.between)?;
-        let again = rest.strip_prefix(known.as_slice()).filter(|_| !known.is_empty());
-        let (logger, rest) = match again {
-            Some(after) => (rest.get(..known.len().checked_sub(form.quote.len())?)?, after),
+        let again = rest.strip_prefix(known.text.as_slice());
+        let (logger, rest) = match again.filter(|_| !known.text.is_empty()) {
+            Some(after) => (rest.get(..known.text.len().checked_sub(form.quote.len())?)?, after),
             None => {
                 let end = string_end(rest.get(..LONGEST.min(rest.len()))?)?;
                 let (name, after) = rest.split_at_checked(end)?;
                 let after = after.strip_prefix(form.quote)?;
-                known.clear();
-                known.extend_from_slice(name);
-                known.extend_from_slice(form.quote);
+                known.remember(name, form.quote);
                 (name, after)
             }
         };
         let near = rest.get(..NEAR.min(rest.len()))?;
-        let level = levels.find(near).and_then(|level| {
-            let text = near.get(level + form.level.len()..)?;
-            text.get(..string_end(text.get(..16.min(text.len()))?)?)
-        });
+        let level = match after_thread(near, form) {
+            Some(text) => Some(text),
+            None => levels.find(near).and_then(|level| near.get(level + form.level.len()..)),
+        };
         Some(Common {
             kind: if number == 0 { Kind::Json } else { Kind::Inside },
             whom,
             period,
             logger,
-            level: level.unwrap_or_default(),
+            logger_number: known.number,
+            level: level.and_then(level_at).unwrap_or_default(),
             start: before.len(),
             end: bytes.len() - rest.len(),
         })
@@ -143,9 +176,10 @@ impl Reader {
     fn text<'a>(&mut self, bytes: &'a [u8], before: &[u8]) -> Option<Common<'a>> {
         let (known, word) = &mut self.text_logger;
         let start = before.len().checked_sub(*word)?;
-        let again = bytes.get(start..)?.strip_prefix(known.as_slice());
+        let again = bytes.get(start..)?.strip_prefix(known.text.as_slice());
         // A longer name may end with the one that is known.
-        let again = again.filter(|_| !known.is_empty() && before.get(..start).is_some_and(|head| head.ends_with(b" ")));
+        let again =
+            again.filter(|_| !known.text.is_empty() && before.get(..start).is_some_and(|head| head.ends_with(b" ")));
         let (start, rest) = match again {
             Some(rest) => (start, rest),
             None => {
@@ -158,34 +192,69 @@ impl Reader {
                 let is_between_blanks =
                     before.get(..start)?.ends_with(b" ") && bytes.get(start + end) == Some(&b' ') && class < LONGEST;
                 (is_between_blanks && near.ends_with(b"Acs") && logger::kind(name).is_some()).then_some(())?;
-                known.clear();
-                known.extend_from_slice(name);
-                known.push(b' ');
+                known.remember(name, b" ");
                 *word = class;
                 (start, rest)
             }
         };
-        let logger = bytes.get(start..start + known.len().checked_sub(1)?)?;
+        let logger = bytes.get(start..start + known.text.len().checked_sub(1)?)?;
         let near = rest.get(..LONGEST.min(rest.len()))?;
-        let dash = memchr::memchr_iter(b'-', near).find(|at| {
-            let has_blank_before = at.checked_sub(1).is_none_or(|before| near.get(before) == Some(&b' '));
-            has_blank_before && near.get(at + 1) == Some(&b' ')
-        })?;
-        // All of it on one line, and in one string.
-        string_end(near.get(..dash)?).is_none().then_some(())?;
+        if !is_dash(near, self.dash) {
+            self.dash = memchr::memchr_iter(b'-', near).find(|at| {
+                let has_blank_before = at.checked_sub(1).is_none_or(|before| near.get(before) == Some(&b' '));
+                has_blank_before && near.get(at + 1) == Some(&b' ')
+            })?;
+            // All of it on one line, and in one string.
+            string_end(near.get(..self.dash)?).is_none().then_some(())?;
+        }
+        let dash = self.dash;
         let (whom, period, rest) = self.periods.sentence(rest.get(dash + 2..)?.strip_prefix(CORRECT)?)?;
         matches!(rest.first(), Some(b'\n' | b'"' | b'\\')).then_some(())?;
-        let head = bytes.get(start.saturating_sub(16)..start)?.trim_ascii_end();
+        let head = bytes.get(start.saturating_sub(16)..start)?;
+        let level = match head.strip_suffix(b"  ") {
+            // As logback pads it.
+            Some(padded) if padded.ends_with(b" INFO") => padded.get(padded.len() - 4..)?,
+            _ => head.trim_ascii_end().rsplit(|byte| *byte == b' ').next()?,
+        };
         Some(Common {
             kind: Kind::Text,
             whom,
             period,
             logger,
-            level: head.rsplit(|byte| *byte == b' ').next().unwrap_or_default(),
+            logger_number: known.number,
+            level,
             start,
             end: bytes.len() - rest.len(),
         })
     }
+}
+
+/// What follows a logger's name, from the level on, where nothing but a thread's name stands between them.
+#[inline]
+fn after_thread<'a>(near: &'a [u8], form: &Form) -> Option<&'a [u8]> {
+    let rest = near.strip_prefix(form.thread)?;
+    let end = string_end(rest.get(..64.min(rest.len()))?)?;
+    rest.get(end..)?.strip_prefix(form.level_of_thread)
+}
+
+/// The level that a text begins with.
+#[inline]
+fn level_at(text: &[u8]) -> Option<&[u8]> {
+    let end = match text {
+        [b'I', b'N', b'F', b'O', b'"' | b'\\', ..] => 4,
+        [b'D', b'E', b'B', b'U', b'G', b'"' | b'\\', ..] => 5,
+        _ => string_end(text.get(..16.min(text.len()))?)?,
+    };
+    text.get(..end)
+}
+
+/// Whether the first dash stands here, between blanks, and behind nothing that ends a line or a string.
+#[inline]
+fn is_dash(near: &[u8], dash: usize) -> bool {
+    let Some((head, [b'-', b' ', ..])) = near.split_at_checked(dash) else {
+        return false;
+    };
+    head.last() == Some(&b' ') && !has_any(head, 0, *b"-\"\\\n")
 }
 
 /// What ends a string, or a piece of one.
@@ -202,6 +271,8 @@ fn ends_name(byte: &u8) -> bool {
 struct Periods {
     text: Vec<u8>,
     period: Period,
+    /// Bytes of the last participant's name.
+    whom: usize,
 }
 
 impl Periods {
@@ -213,16 +284,30 @@ impl Periods {
         Periods {
             text: b"\n".to_vec(),
             period: never,
+            whom: 0,
         }
     }
 
     /// `<participant> and period <period>`, and what follows.
     #[inline]
     fn sentence<'a>(&mut self, text: &'a [u8]) -> Option<(&'a [u8], Period, &'a [u8])> {
-        // No participant's name holds a bracket.
-        let bracket = memchr::memchr(b'(', text.get(..LONGEST.min(text.len()))?)?;
-        let (head, rest) = text.split_at_checked(bracket)?;
-        let whom = head.strip_suffix(b" and period CommitmentPeriod")?;
+        const BETWEEN: &[u8] = b" and period CommitmentPeriod";
+        // Names are as long as the one before, or there are few lengths.
+        let as_long = text.split_at_checked(self.whom).and_then(|(whom, rest)| {
+            let rest = rest.strip_prefix(BETWEEN).filter(|rest| rest.starts_with(b"("))?;
+            (!has_any(whom, 0, *b"(")).then_some((whom, rest))
+        });
+        let (whom, rest) = match as_long {
+            Some(found) => found,
+            None => {
+                // No participant's name holds a bracket.
+                let bracket = memchr::memchr(b'(', text.get(..LONGEST.min(text.len()))?)?;
+                let (head, rest) = text.split_at_checked(bracket)?;
+                let whom = head.strip_suffix(BETWEEN)?;
+                self.whom = whom.len();
+                (whom, rest)
+            }
+        };
         if let Some(rest) = rest.strip_prefix(self.text.as_slice()) {
             return Some((whom, self.period, rest));
         }
@@ -261,7 +346,7 @@ const SEEN: usize = 256;
 /// Where what was read of a counterparty went.
 #[derive(Default)]
 pub struct Seen {
-    logger: Vec<u8>,
+    logger: u64,
     /// By a number that is made of the name: it, and its list.
     lists: Vec<(Vec<u8>, usize)>,
 }
@@ -271,14 +356,14 @@ impl Seen {
     #[inline]
     pub fn list(&self, common: &Common<'_>) -> Option<usize> {
         let (whom, list) = self.lists.get(place(common.whom))?;
-        (whom == common.whom && self.logger == common.logger).then_some(*list)
+        (whom == common.whom && self.logger == common.logger_number).then_some(*list)
     }
 
     /// Remembers it.
     pub fn remember(&mut self, common: &Common<'_>, list: usize) {
-        if self.logger != common.logger {
+        if self.logger != common.logger_number {
             self.forget();
-            self.logger.extend_from_slice(common.logger);
+            self.logger = common.logger_number;
         }
         self.lists.resize(SEEN, (Vec::new(), 0));
         if let Some(place) = self.lists.get_mut(place(common.whom)) {
@@ -288,7 +373,7 @@ impl Seen {
 
     /// Forgets all.
     pub fn forget(&mut self) {
-        self.logger.clear();
+        self.logger = 0;
         self.lists.clear();
     }
 }

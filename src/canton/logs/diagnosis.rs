@@ -4,7 +4,7 @@
 use super::gathered::{Counts, LEVELS, Total};
 use super::scanning::Outcome;
 use super::{Scanned, Settings};
-use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, MOST_FACTS};
+use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, MOST_BYTES, MOST_FACTS};
 use crate::canton::name::Participant;
 use crate::canton::release::{Canton, Saying};
 use crate::canton::{Code, Finding, Findings, Timestamp};
@@ -24,9 +24,11 @@ pub fn conclude(outcome: Outcome, settings: &Settings) -> Scanned {
         counts,
         owners,
         ignored,
+        ..
     } = total;
-    for ((synchronizer, at), (pruned, skipped)) in ignored {
-        if pruned && !skipped {
+    for (synchronizer, ignored) in ignored {
+        let mut latest_first = ignored.into_iter().rev();
+        if let Some((at, _)) = latest_first.find(|(_, (pruned, skipped))| *pruned && !skipped) {
             evidence.take(&synchronizer, Fact::Pruned(at));
         }
     }
@@ -139,8 +141,9 @@ fn about(evidence: &Evidence, counts: &Counts, settings: &Settings, bytes: u64) 
         say(
             Code::TooManyFacts,
             format!(
-                "{} comparisons beyond the first {MOST_FACTS} were left out",
-                evidence.left_out
+                "{} facts were left out: {MOST_FACTS} are kept at most, and no more than fit into {} MiB",
+                evidence.left_out,
+                MOST_BYTES >> 20
             ),
         );
     }

@@ -13,14 +13,17 @@ use crate::canton::Timestamp;
 use crate::canton::evidence::{Comparison, Evidence, Fact, Facts, Period, Run};
 use crate::canton::name::Participant;
 
-/// Things that a thread keeps before it gives them to the others': runs of periods of 24 bytes, so 1.5 MiB, and names.
-const KEPT: usize = 1 << 16;
-/// Ignored commitments that are kept to tell which of them were pruned.
-const IGNORED: usize = 1 << 18;
+/// Things that a thread keeps before it gives them to the others': runs of periods of 24 bytes, or names, which take up to
+/// 2 MiB.
+const KEPT: usize = 1 << 14;
+/// Ignored commitments that are kept to tell which of them were pruned: 8 MB at most.
+const IGNORED: usize = 1 << 17;
+/// A synchronizer with its name takes as much room as so many of them.
+const OF_SYNCHRONIZER: usize = 32;
 /// Names of the owner that are kept: one is right, and few are enough to show.
 const OWNERS: usize = 64;
-/// Bytes of a window in which lines' levels are counted.
-const SAMPLE: usize = 64 << 10;
+/// Bytes at the beginning of a file in which lines' levels are counted, and of each later part of it.
+const SAMPLE: [usize; 2] = [64 << 10, 8 << 10];
 
 /// Levels as log files write them, the quietest last.
 pub const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
@@ -59,7 +62,36 @@ pub struct Total {
     pub owners: BTreeMap<Participant, u64>,
     /// Commitments that were ignored because of pruning, and to catch up. One that was ignored for both reasons proves no
     /// pruning: where nothing was ever pruned, both sentences are written.
-    pub ignored: BTreeMap<(String, Timestamp), (bool, bool)>,
+    pub ignored: BTreeMap<String, BTreeMap<Timestamp, (bool, bool)>>,
+    /// What these take.
+    ignored_room: usize,
+}
+
+impl Total {
+    /// Keeps that a commitment was ignored, and why. Where there is no room, the latest ones are kept: of those that were pruned
+    /// only the last one counts.
+    fn ignore(&mut self, synchronizer: &str, at: Timestamp, why: (bool, bool)) {
+        if !self.ignored.contains_key(synchronizer) {
+            if self.ignored_room + OF_SYNCHRONIZER > IGNORED {
+                return;
+            }
+            self.ignored_room += OF_SYNCHRONIZER;
+            self.ignored.insert(synchronizer.to_owned(), BTreeMap::new());
+        }
+        let Some(known) = self.ignored.get_mut(synchronizer) else {
+            return;
+        };
+        match known.get_mut(&at) {
+            Some(known) => *known = (known.0 | why.0, known.1 | why.1),
+            None => {
+                known.insert(at, why);
+                match self.ignored_room < IGNORED {
+                    true => self.ignored_room += 1,
+                    false => drop(known.pop_first()),
+                }
+            }
+        }
+    }
 }
 
 /// Hands out what all threads found, to one at a time.
@@ -127,9 +159,11 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// Counts the levels of the first lines of what was read.
-    pub fn sample(&mut self, bytes: &[u8]) {
-        let bytes = bytes.get(..bytes.len().min(SAMPLE)).unwrap_or_default();
+    /// Counts the levels of the first lines of what was read, of the beginning of a file or of a later part.
+    pub fn sample(&mut self, bytes: &[u8], begins_file: bool) {
+        let [first, later] = SAMPLE;
+        let most = if begins_file { first } else { later };
+        let bytes = bytes.get(..bytes.len().min(most)).unwrap_or_default();
         for (level, count) in LEVELS.iter().zip(&mut self.counts.sampled) {
             let level = level.as_bytes();
             *count += memchr::memmem::find_iter(bytes, level)
@@ -178,8 +212,7 @@ impl<'a> Gathered<'a> {
         };
         match kind {
             Kind::Processor => {
-                let level = LEVELS.iter().position(|level| level.as_bytes() == record.level);
-                if let Some(count) = self.counts.processor.get_mut(level.unwrap_or(LEVELS.len())) {
+                if let Some(count) = self.counts.processor.get_mut(level(record.level)) {
                     *count += 1;
                 }
             }
@@ -244,15 +277,20 @@ impl<'a> Gathered<'a> {
         list
     }
 
-    fn compared(&mut self, list: usize, period: Period) {
-        let Some(list) = self.lists.get_mut(list) else { return };
-        if !list.runs.last_mut().is_some_and(|last| last.absorb(period)) {
+    /// Adds a period to a list; whether that took room.
+    fn compared(&mut self, list: usize, period: Period) -> bool {
+        let Some(list) = self.lists.get_mut(list) else {
+            return false;
+        };
+        let is_new = !list.runs.last_mut().is_some_and(|last| last.absorb(period));
+        if is_new {
             list.runs.push(Run {
                 first: period,
                 count: 1,
             });
             self.runs += 1;
         }
+        is_new
     }
 
     fn is_wanted(&self, at: Timestamp) -> bool {
@@ -266,15 +304,14 @@ impl<'a> Gathered<'a> {
         };
         self.counts.hits += 1;
         self.correct_records += 1;
-        let level = LEVELS.iter().rposition(|level| level.as_bytes() == common.level);
-        if let Some(count) = self.counts.processor.get_mut(level.unwrap_or(LEVELS.len())) {
+        if let Some(count) = self.counts.processor.get_mut(level(common.level)) {
             *count += 1;
         }
-        match self.is_wanted(common.period.to_inclusive) {
-            true => self.compared(list, common.period),
-            false => self.counts.filtered += 1,
+        if !self.is_wanted(common.period.to_inclusive) {
+            self.counts.filtered += 1;
+        } else if self.compared(list, common.period) {
+            self.hand_over_if_full();
         }
-        self.hand_over_if_full();
         true
     }
 
@@ -311,7 +348,7 @@ impl<'a> Gathered<'a> {
             Said::Compared(whom, period, comparison) => match self.participant(whom) {
                 Some(whom) => {
                     let list = self.list(synchronizer, whom, comparison);
-                    self.compared(list, period);
+                    let _ = self.compared(list, period);
                 }
                 None => self.counts.malformed += 1,
             },
@@ -356,6 +393,9 @@ impl<'a> Gathered<'a> {
         let names = in_order(std::mem::take(&mut self.synchronizer_names));
         let name = |index: u32| names.get(index as usize).map(String::as_str).unwrap_or_default();
         let participants = in_order(std::mem::take(&mut self.participants));
+        for ((synchronizer, at), why) in self.ignored.drain() {
+            total.ignore(name(synchronizer), at, why);
+        }
         let evidence = &mut total.evidence;
         for list in self.lists.drain(..) {
             let Some(counterparty) = participants.get(list.whom as usize) else {
@@ -384,13 +424,6 @@ impl<'a> Gathered<'a> {
         for synchronizer in self.catching_up.drain() {
             evidence.take(name(synchronizer), Fact::CatchingUp);
         }
-        for ((synchronizer, at), why) in self.ignored.drain() {
-            let key = (name(synchronizer).to_owned(), at);
-            if total.ignored.len() < IGNORED || total.ignored.contains_key(&key) {
-                let known = total.ignored.entry(key).or_default();
-                *known = (known.0 | why.0, known.1 | why.1);
-            }
-        }
         for (owner, count) in std::mem::take(&mut self.owners) {
             if total.owners.len() < OWNERS || total.owners.contains_key(&owner) {
                 *total.owners.entry(owner).or_default() += count;
@@ -398,6 +431,19 @@ impl<'a> Gathered<'a> {
         }
         self.synchronizers.clear();
         self.names.clear();
+    }
+}
+
+/// Where a level stands in [`LEVELS`], or after them.
+#[inline]
+fn level(text: &[u8]) -> usize {
+    match text {
+        b"TRACE" => 0,
+        b"DEBUG" => 1,
+        b"INFO" => 2,
+        b"WARN" => 3,
+        b"ERROR" => 4,
+        _ => LEVELS.len(),
     }
 }
 

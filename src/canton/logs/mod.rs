@@ -20,6 +20,8 @@ mod gathered;
 mod journal;
 mod json;
 mod logger;
+#[cfg(test)]
+mod memory;
 mod message;
 mod named;
 mod pieces;

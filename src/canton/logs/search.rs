@@ -102,7 +102,7 @@ impl Search {
         self.done = [u64::MAX; 4];
         let mut edges = Edges::default();
         let from = window.base();
-        gathered.sample(window.bytes());
+        gathered.sample(window.bytes(), from == 0);
         if scope.leaves_head {
             leave_head(&window, &mut scope, &mut edges);
         }
@@ -134,7 +134,7 @@ impl Search {
     /// Reads a log that is in memory.
     pub fn whole(&mut self, bytes: &[u8], gathered: &mut Gathered) {
         let window = Window::whole(bytes, 0);
-        gathered.sample(bytes);
+        gathered.sample(bytes, true);
         self.window(&window, 0, &(0..u64::MAX), gathered);
     }
 

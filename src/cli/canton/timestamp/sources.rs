@@ -1,7 +1,6 @@
 //! What the sources of the SVs say, read one after the other.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -171,11 +170,9 @@ fn by_name<'a>(logs: impl Iterator<Item = &'a Named>) -> Result<Vec<(&'a str, Ve
 
 /// Reads an evidence file, never more of it than an evidence file can have.
 fn read(path: &Path) -> Result<(String, Evidence)> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(Error::io("open", path))?
-        .take(file::LARGEST as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io("read", path))?;
-    file::parse(&bytes).map_err(|why| Error::Unreadable(format!("could not use {}: {why}", path.shown())))
+    let source = File::open(path).map_err(Error::io("open", path))?;
+    file::read(source).map_err(|why| match why {
+        file::Fault::Unread(why) => Error::io("read", path)(why),
+        why => Error::Unreadable(format!("could not use {}: {why}", path.shown())),
+    })
 }
