@@ -13,10 +13,13 @@ pub const STYLE: &str = include_str!("picture.css");
 
 /// Narrowest range that is given its label, in percent of the width.
 const LABELLED_PERCENT: f64 = 5.0;
+/// Room that a letter of a label needs where it is shown, in percent of the narrowest width that is no phone's; beside them, what
+/// stands on both sides.
+const LETTER_PERCENT: f64 = 1.3;
+const SIDES_PERCENT: f64 = 3.0;
 /// The same on a phone.
 const PHONE_PERCENT: f64 = 15.0;
-/// Room that a letter of a label needs on a phone.
-const LETTER_PERCENT: f64 = 2.8;
+const PHONE_LETTER_PERCENT: f64 = 2.8;
 /// Room that a mark's label needs, in percent of the width.
 const LABEL_PERCENT: f64 = 15.0;
 /// Height of a row in pixels.
@@ -282,9 +285,9 @@ impl Picture {
                 svg class={ "range " (class) } x=(Percent(from)) y="3" width=(Percent(width)) height=(ROW - 6) {
                     title { (title) }
                     rect width="100%" height=(ROW - 6) {}
-                    @if width >= LABELLED_PERCENT && !range.label.is_empty() {
-                        @let letters = range.label.chars().take(100).count() as f64;
-                        @let class = (width < PHONE_PERCENT.max(letters * LETTER_PERCENT)).then_some("narrow");
+                    @let letters = range.label.chars().take(100).count() as f64;
+                    @if width >= LABELLED_PERCENT.max(SIDES_PERCENT + letters * LETTER_PERCENT) && letters > 0.0 {
+                        @let class = (width < PHONE_PERCENT.max(letters * PHONE_LETTER_PERCENT)).then_some("narrow");
                         text class=[class] x="10" y="16" { (excerpt(&range.label)) }
                     }
                 }

@@ -323,7 +323,7 @@ pub fn proven_before(files: &[Original], copies: &[Copy], missing: u64) -> Optio
     };
     let mut reaching = signatures
         .iter()
-        .filter(|&&(seqno, flushed)| seqno > missing && flushed <= missing);
+        .filter(|&&(seqno, flushed)| seqno > missing && flushed <= last);
     (!reaching.any(|&(seqno, _)| is_left(seqno))).then_some(last)
 }
 

@@ -48,6 +48,8 @@ pub struct Boundaries {
     ends: BTreeMap<Seqno, BTreeMap<Seqno, Said>>,
     /// First seqnos of files that are open as far as they can be read, and their last.
     open: BTreeMap<Seqno, Seqno>,
+    /// First seqnos of all files.
+    begun: BTreeSet<Seqno>,
 }
 
 impl Boundaries {
@@ -59,6 +61,7 @@ impl Boundaries {
         let mut found = Boundaries {
             ends: BTreeMap::new(),
             open: BTreeMap::new(),
+            begun: BTreeSet::new(),
         };
         let mut begins: BTreeMap<usize, (Seqno, Seqno)> = BTreeMap::new();
         let mut inside: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -81,6 +84,7 @@ impl Boundaries {
                 (None, Some((first, last))) if holds(first, last.unwrap_or(Seqno::MAX)) => first,
                 _ => continue,
             };
+            found.begun.insert(first);
             let mut ends = BTreeSet::new();
             let table = pool.surveys.get(read).and_then(|survey| survey.table_len);
             ends.extend(table.and_then(|len| first.checked_add(len)?.checked_sub(1)));
@@ -207,11 +211,12 @@ pub fn cut(
                 _ => current.parts.push((piece.source, at, at + size)),
             }
             at += size;
-            let is_last = grown.last() == Some(seqno);
+            // Of what comes after, at least that it was begun may be known.
+            let goes_on = grown.last() != Some(seqno) || boundaries.begun.contains(&(seqno + 1));
             if (flags & FLAG_CHUNK_AFTER != 0 || end == Some(seqno))
                 && let Some(done) = open.take()
             {
-                each(finished(done, boundaries, !is_last))?;
+                each(finished(done, boundaries, goes_on))?;
             }
         }
     }

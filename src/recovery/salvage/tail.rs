@@ -14,9 +14,9 @@ use super::pool::{Found, Pool};
 use super::related::Related;
 use crate::crypto::digest::Digest;
 use crate::error::Result;
-use crate::format::TxId;
 use crate::format::cursor::Cursor;
 use crate::format::domain::Maps;
+use crate::format::{Seqno, TxId};
 use crate::merkle::tree::TreeView;
 use crate::recovery::scan::is_sound_step;
 use crate::tables::names;
@@ -88,8 +88,7 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
                 None => false,
             };
             let Some(choice) = picked.filter(|_| unsigned) else {
-                grown.end = End::Unclear(at);
-                return Ok(grown);
+                return ended_at(pool, &before, grown, at, &choices);
             };
             if !is_one {
                 grown.chosen.push(at);
@@ -99,6 +98,65 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
             at += 1;
         }
     }
+}
+
+/// Ends where a signature comes next that proves nothing, as where the entry is lost that says who signed it. It still says which
+/// entries it is over: those that it contradicts are not the ones that were written, and are left out.
+fn ended_at(pool: &Pool, before: &Grown, mut grown: Grown, at: Seqno, choices: &[Choice]) -> Result<Grown> {
+    let mut seqno = before.last().unwrap_or(0) + 1;
+    let mut trees = Vec::new();
+    for choice in choices {
+        let chunk = pool.open(choice.source)?;
+        let tree = Found::at(chunk.map.bytes(), choice.offset).and_then(|found| tree_in(&found).map(<[u8]>::to_vec));
+        trees.extend(tree);
+    }
+    let trees: Vec<TreeView<'_>> = trees.iter().filter_map(|tree| TreeView::parse(tree).ok()).collect();
+    while seqno < at {
+        let said: Vec<&Digest> = trees.iter().filter_map(|tree| tree.leaf(seqno)).collect();
+        if !said.is_empty()
+            && let Some((source, offset, _)) = grown.place_of(pool, seqno)?
+        {
+            let chunk = pool.open(source)?;
+            let own = Found::at(chunk.map.bytes(), offset).map(|found| found.leaf());
+            if own.is_none_or(|own| !said.contains(&&own)) {
+                return shortened(pool, before, &grown, seqno);
+            }
+        }
+        seqno += 1;
+    }
+    grown.end = End::Unclear(at);
+    Ok(grown)
+}
+
+/// The same history, ended before an entry that comes after `before`, because that one is not what was written.
+fn shortened(pool: &Pool, before: &Grown, grown: &Grown, missing: Seqno) -> Result<Grown> {
+    let mut shorter = before.clone();
+    for piece in grown
+        .pieces
+        .iter()
+        .filter(|piece| piece.last > before.last().unwrap_or(0))
+    {
+        let first = piece.first.max(before.last().unwrap_or(0) + 1);
+        let last = piece.last.min(missing - 1);
+        if first > last {
+            continue;
+        }
+        let place = |seqno| grown.place_of(pool, seqno);
+        if let (Some((source, offset, _)), Some((_, _, end))) = (place(first)?, place(last)?) {
+            let (run, source) = (piece.run, source);
+            shorter.push(Piece {
+                source,
+                run,
+                first,
+                last,
+                offset,
+                end,
+            });
+        }
+    }
+    shorter.chosen = grown.chosen.iter().copied().filter(|at| *at < missing).collect();
+    shorter.end = End::Missing(missing);
+    Ok(shorter)
 }
 
 /// The candidates for the last signature's own entry that are over the root that it proved: the best first, and of equals the one
