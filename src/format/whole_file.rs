@@ -21,7 +21,7 @@ use crate::shown::Show;
 
 mod signals;
 
-pub use signals::{forget, remove_if_ended};
+pub use signals::{forget, named, remove_if_ended, watch_signals};
 
 /// Mode of files that may hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -218,8 +218,7 @@ impl WholeFile {
                 self.path.shown()
             )));
         }
-        std::fs::rename(&temporary, &self.path).map_err(io())?;
-        signals::forget(&temporary);
+        signals::named(&temporary, || std::fs::rename(&temporary, &self.path)).map_err(io())?;
         self.place = Place::Stream; // nothing is left to be taken away
         Ok(())
     }

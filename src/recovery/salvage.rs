@@ -286,6 +286,16 @@ fn describe_end(pool: &Pool, grown: &Grown, report: &mut SalvageReport, findings
             );
             findings.push(Finding::new(Code::SalvageUnclear, text).seqno(at));
         }
+        End::Unlinked(at, source) => {
+            let text = format!(
+                "a copy holds entry {at}, and nothing else that is left of that copy: whether it comes next can't be known"
+            );
+            let finding = Finding::new(Code::SalvageUnclear, text).seqno(at);
+            findings.push(match pool.sources.get(source) {
+                Some(source) => finding.file(&source.path),
+                None => finding,
+            });
+        }
         End::Nothing if beyond => {
             let at = last + 1;
             let text = format!(

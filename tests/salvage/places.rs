@@ -113,7 +113,8 @@ fn a_signal_leaves_nothing_and_a_kill_leaves_nothing_that_the_next_run_does_not_
     ]);
     let expected = files(&service.ledger());
     let mut met = 0;
-    for (number, signal) in ["TERM", "INT", "KILL", "TERM", "HUP", "KILL"].iter().enumerate() {
+    let signals = ["TERM", "INT", "KILL", "HUP"].iter().cycle().take(24);
+    for (number, signal) in signals.enumerate() {
         let scratch = tempfile::tempdir().unwrap();
         let output = scratch.path().join("out");
         let mut child = super::support::command()
@@ -130,7 +131,7 @@ fn a_signal_leaves_nothing_and_a_kill_leaves_nothing_that_the_next_run_does_not_
         while child.try_wait().unwrap().is_none() && !writes() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        std::thread::sleep(std::time::Duration::from_millis(20 + 7 * number as u64));
+        std::thread::sleep(std::time::Duration::from_millis(5 * number as u64));
         let id = child.id().to_string();
         Command::new("kill").args(["-s", signal, &id]).status().unwrap();
         let ended = child.wait().unwrap();

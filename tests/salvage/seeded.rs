@@ -121,6 +121,7 @@ fn judge(files: &[Original], copies: &[Copy], seed: u64, complain: &Complain) ->
         ));
     }
     if let Some(missing) = missing
+        && complain(files, &output, Some(missing)).is_some()
         && let Some(proven) = proven_before(files, copies, missing)
     {
         let end = report.last_seqno;

@@ -1,6 +1,7 @@
 //! Files and directories with temporary names, taken away when a signal ends the process.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, Once, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,14 +15,34 @@ fn names() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets a signal that ends the process take away what is there. Not for processes that handle signals themselves.
-pub fn remove_if_ended(path: &Path) {
+/// Waits for signals from now on, before there is anything to be taken away. Not for processes that handle signals themselves.
+pub fn watch_signals() {
     static WATCH: Once = Once::new();
-    names().push(path.to_owned());
     WATCH.call_once(|| {
+        let (watching, is_watching) = channel();
         // Without such a thread, or a runtime in it, a signal ends the process as it always does.
-        let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(watch);
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        let _ = thread.spawn(|| watch(watching));
+        let _ = is_watching.recv();
     });
+}
+
+/// Lets a signal that ends the process take away what is there. As [`watch_signals`].
+pub fn remove_if_ended(path: &Path) {
+    watch_signals();
+    names().push(path.to_owned());
+}
+
+/// Gives what is there its own name, by `give`. A signal that comes meanwhile has to wait: it would take parts away from what then
+/// looks whole.
+///
+/// # Errors
+/// Whatever `give` answers; it is still taken away then.
+pub fn named<T>(path: &Path, give: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    let mut names = names();
+    let given = give()?;
+    names.retain(|other| other != path);
+    Ok(given)
 }
 
 /// It is finished, or gone already.
@@ -43,7 +64,7 @@ fn remove(path: &Path) {
     }
 }
 
-fn watch() {
+fn watch(watching: Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
@@ -52,14 +73,15 @@ fn watch() {
         let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
             return;
         };
+        let _ = watching.send(());
         let number = tokio::select! {
             _ = interrupt.recv() => libc::SIGINT,
             _ = terminate.recv() => libc::SIGTERM,
             _ = hangup.recv() => libc::SIGHUP,
         };
-        for path in names().iter() {
-            remove(path);
-        }
+        // Held to the end: nothing gets its name any more.
+        let names = names();
+        names.iter().for_each(|path| remove(path));
         std::process::exit(128 + number);
     });
 }

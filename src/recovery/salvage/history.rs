@@ -72,6 +72,9 @@ pub enum End {
     Nothing,
     /// A signature covers the entry of this seqno, and no file holds it.
     Missing(Seqno),
+    /// A file holds an entry of this seqno, and nothing that is left of its copy says whether that belongs to this history: the
+    /// seqno, and the file's source.
+    Unlinked(Seqno, usize),
     /// What comes next differs from file to file, or is no entry that could be signed.
     Unclear(Seqno),
 }

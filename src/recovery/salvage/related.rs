@@ -3,7 +3,7 @@
 //! Entries that nothing signs could be anybody's. A file that has other entries where the history has its own is of another one,
 //! or of nobody's, and what follows in it must not be appended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::history::Grown;
 use super::pool::{Found, Pool};
@@ -13,49 +13,59 @@ use crate::format::Seqno;
 /// Entries of a run that are compared, back from the last: damage does not reach over so many.
 const COMPARED: u64 = 64;
 
+/// What a file is to a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It goes with it.
+    Related,
+    /// It, or the copy that it is in, has other entries where the history has its own.
+    Stranger,
+    /// Nothing that is left says so, or otherwise.
+    Unlinked,
+}
+
 /// What is known of files.
 pub struct Related<'a> {
     pool: &'a Pool,
     grown: &'a Grown,
     last: Seqno,
-    copies: BTreeSet<usize>,
-    /// Copies without a file that has some of it.
-    strangers: BTreeSet<usize>,
-    known: BTreeMap<usize, bool>,
+    copies: BTreeMap<usize, Relation>,
+    known: BTreeMap<usize, Relation>,
 }
 
 impl<'a> Related<'a> {
     /// Nothing yet, but for the files that the history is made of; it is proven up to `last`.
     pub fn to(pool: &'a Pool, grown: &'a Grown, last: Seqno) -> Related<'a> {
         let sources = grown.pieces.iter().map(|piece| piece.source);
+        let copies = sources.clone().flat_map(|source| pool.holders(source).iter().copied());
         Related {
             pool,
             grown,
             last,
-            copies: sources
-                .clone()
-                .flat_map(|source| pool.holders(source).iter().copied())
-                .collect(),
-            strangers: BTreeSet::new(),
-            known: sources.map(|source| (source, true)).collect(),
+            copies: copies.map(|copy| (copy, Relation::Related)).collect(),
+            known: sources.map(|source| (source, Relation::Related)).collect(),
         }
     }
 
-    /// Whether a file goes with the history.
+    /// What a file is to the history.
     ///
     /// # Errors
     /// If a file can't be read.
-    pub fn is(&mut self, source: usize) -> Result<bool> {
+    pub fn of(&mut self, source: usize) -> Result<Relation> {
         if let Some(&known) = self.known.get(&source) {
             return Ok(known);
         }
         let is = match self.holds_some(source)? {
-            Some(holds) => holds,
+            Some(true) => Relation::Related,
+            Some(false) => Relation::Stranger,
             None => {
-                let copies = self.pool.holders(source).to_vec();
-                let mut is = copies.iter().any(|copy| self.copies.contains(copy));
-                for copy in copies {
-                    is = is || self.is_copy(copy)?;
+                let mut is = Relation::Stranger;
+                for copy in self.pool.holders(source).to_vec() {
+                    match self.of_copy(copy)? {
+                        Relation::Related => is = Relation::Related,
+                        Relation::Unlinked if is == Relation::Stranger => is = Relation::Unlinked,
+                        Relation::Unlinked | Relation::Stranger => {}
+                    }
                 }
                 is
             }
@@ -64,25 +74,30 @@ impl<'a> Related<'a> {
         Ok(is)
     }
 
-    /// Whether a copy has a file that holds some of it.
-    fn is_copy(&mut self, copy: usize) -> Result<bool> {
-        if self.strangers.contains(&copy) {
-            return Ok(false);
+    /// What a copy is to it, by the files that hold some of what comes before its end.
+    fn of_copy(&mut self, copy: usize) -> Result<Relation> {
+        if let Some(&known) = self.copies.get(&copy) {
+            return Ok(known);
         }
         let pool = self.pool;
+        let mut is = Relation::Unlinked;
         for (number, source) in pool
             .sources
             .iter()
             .enumerate()
             .filter(|(_, source)| source.copy == copy)
         {
-            if self.holds_some(source.same_as.unwrap_or(number))? == Some(true) {
-                self.copies.insert(copy);
-                return Ok(true);
+            match self.holds_some(source.same_as.unwrap_or(number))? {
+                Some(true) => {
+                    is = Relation::Related;
+                    break;
+                }
+                Some(false) => is = Relation::Stranger,
+                None => {}
             }
         }
-        self.strangers.insert(copy);
-        Ok(false)
+        self.copies.insert(copy, is);
+        Ok(is)
     }
 
     /// Whether a file holds an entry of the history; nothing where it begins after it.

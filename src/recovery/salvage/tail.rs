@@ -11,7 +11,7 @@ use super::joining::is_signed_here;
 use super::mend::{scan_piece, tree_in};
 use super::options::{Choice, MAX_CANDIDATES, options, rank};
 use super::pool::{Found, Pool};
-use super::related::Related;
+use super::related::{Related, Relation};
 use crate::crypto::digest::Digest;
 use crate::error::Result;
 use crate::format::cursor::Cursor;
@@ -58,16 +58,17 @@ pub fn tail(pool: &Pool, mut grown: Grown, prefer: Option<usize>) -> Result<Grow
     loop {
         let mut held = pool.held(at, at.saturating_add(BLOCK));
         for _ in 0..BLOCK {
-            let mut runs = Vec::new();
+            let (mut runs, mut unlinked) = (Vec::new(), None);
             for run in held.remove(&at).unwrap_or_default() {
-                if let Some(of) = pool.runs.get(run)
-                    && related.is(of.source)?
-                {
-                    runs.push(run);
+                let Some(of) = pool.runs.get(run) else { continue };
+                match related.of(of.source)? {
+                    Relation::Related => runs.push(run),
+                    Relation::Unlinked => unlinked = Some(of.source),
+                    Relation::Stranger => {}
                 }
             }
             if runs.is_empty() {
-                grown.end = End::Nothing;
+                grown.end = unlinked.map_or(End::Nothing, |source| End::Unlinked(at, source));
                 return Ok(grown);
             }
             let mut choices = options(pool, at, &runs, prefer)?;

@@ -18,7 +18,7 @@ use super::history::Grown;
 use super::pool::Pool;
 use crate::error::{Error, Result};
 use crate::format::chunk_writer::{OPEN_HEADER, completed_header, positions_table};
-use crate::format::whole_file::{directory_of, forget, remove_if_ended};
+use crate::format::whole_file::{directory_of, forget, named, remove_if_ended, watch_signals};
 use crate::report::output::refuse_ledger_directories;
 use crate::report::progress::Progress;
 use crate::shown::Show;
@@ -152,6 +152,7 @@ impl Making {
     /// If it can't be created.
     pub fn begin(path: &Path) -> Result<Making> {
         let name = path.file_name().unwrap_or_default();
+        watch_signals();
         for number in 0..100 {
             let mut temporary = OsString::from(".");
             temporary.push(name);
@@ -195,9 +196,9 @@ impl Making {
     /// If it can't be synced or renamed.
     pub fn finish(mut self) -> Result<()> {
         sync_tree(&self.temporary)?;
-        std::fs::rename(&self.temporary, &self.path).map_err(Error::io("write", &self.path))?;
+        named(&self.temporary, || std::fs::rename(&self.temporary, &self.path))
+            .map_err(Error::io("write", &self.path))?;
         self.is_done = true;
-        forget(&self.temporary);
         sync_directory(directory_of(&self.path))
     }
 }
