@@ -1,8 +1,8 @@
 //! Bytes that many look at and one makes: at most twice a second, whatever the number of viewers, who all get the same ones; less
 //! often where they take long to make, so that little of a processor goes into them whatever they are made of.
 //!
-//! Viewers are also told how long to wait until they look again: so long that all of them together ask [`WANTED_A_SECOND`] times a
-//! second. Those who don't care are refused beyond [`MOST_A_SECOND`], before anything is done for them.
+//! Viewers are also told how long to wait until they look again: so long that all of them together ask `WANTED_A_SECOND` times a
+//! second. Those who don't care are refused beyond `MOST_A_SECOND`, before anything is done for them.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};

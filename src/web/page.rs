@@ -1,6 +1,6 @@
 //! Documents: the head, the strict policy, the title, and what stands inside.
 //!
-//! There are two kinds, in one look. A [`file`] is self-contained: its style stands in it, allowed by digest, and nothing else may be
+//! There are two kinds, in one look. A [`file()`] is self-contained: its style stands in it, allowed by digest, and nothing else may be
 //! loaded or run, wherever it is opened. A [`served`] document names a style sheet and a script of the same server, whose header
 //! gives the policy ([`POLICY`]).
 

@@ -2,7 +2,7 @@
 //!
 //! It has no journal. A step whose check afterwards holds already is passed over ([`Step::can_be_found`]); for the rest it
 //! asks, so that a script that is run again does nothing destructive by itself. What the operator's own check says still goes
-//! on ([`GOES_ON`]) is waited for, and never begun a second time.
+//! on (`GOES_ON`) is waited for, and never begun a second time.
 
 use super::plan::Plan;
 use super::step::{Check, Doing, GOES_ON, Invocation, Overruling, Step, Test, Word};
